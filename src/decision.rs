@@ -1,0 +1,197 @@
+//! What became of a request: served from the cache, or fallen through and why. One enum feeds the
+//! variables, the log and the statuses of `pagecache_fallback off`.
+
+use crate::memcached::{Failure, KeyError};
+use std::fmt;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Served from the cache.
+    Hit,
+    /// Left to the fallback.
+    Fallthrough(Reason),
+}
+
+/// Why a request was left to the fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// memcached has no such item.
+    Absent,
+    /// The method is not one of `pagecache_methods`.
+    Method,
+    /// A `pagecache_bypass` condition held.
+    Bypass,
+    /// `pagecache_key` came out empty.
+    NoKey,
+    /// The key is too long and `pagecache_long_keys bypass` is set.
+    LongKey,
+    /// The item's flags are not among `pagecache_flags`: it is no page.
+    Flags,
+    /// The value is larger than `pagecache_max_size`.
+    Size,
+    /// The lookup's budget ran out.
+    Timeout,
+    /// memcached could not be reached.
+    Connect,
+    /// The connection ended before the reply did.
+    Reset,
+    /// The reply was an error, or no reply of the protocol.
+    Protocol,
+    /// The server failed a moment ago and is left alone.
+    Down,
+    /// Too many lookups were waiting, or memory ran out.
+    Overload,
+}
+
+/// The kinds of outcome, named as nginx names them in `$upstream_cache_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Served from the cache.
+    Hit,
+    /// Asked, and no page was there.
+    Miss,
+    /// Not asked.
+    Bypass,
+    /// The cache failed.
+    Error,
+}
+
+impl Outcome {
+    /// Its kind.
+    pub fn status(self) -> Status {
+        match self {
+            Outcome::Hit => Status::Hit,
+            Outcome::Fallthrough(reason) => reason.status(),
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Reason; 13] = [
+        Reason::Absent,
+        Reason::Method,
+        Reason::Bypass,
+        Reason::NoKey,
+        Reason::LongKey,
+        Reason::Flags,
+        Reason::Size,
+        Reason::Timeout,
+        Reason::Connect,
+        Reason::Reset,
+        Reason::Protocol,
+        Reason::Down,
+        Reason::Overload,
+    ];
+
+    /// The value of `$pagecache_reason`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Absent => "absent",
+            Reason::Method => "method",
+            Reason::Bypass => "bypass",
+            Reason::NoKey => "nokey",
+            Reason::LongKey => "longkey",
+            Reason::Flags => "flags",
+            Reason::Size => "size",
+            Reason::Timeout => "timeout",
+            Reason::Connect => "connect",
+            Reason::Reset => "reset",
+            Reason::Protocol => "protocol",
+            Reason::Down => "down",
+            Reason::Overload => "overload",
+        }
+    }
+
+    /// The kind of outcome.
+    pub fn status(self) -> Status {
+        match self {
+            Reason::Absent | Reason::Flags | Reason::Size => Status::Miss,
+            Reason::Method | Reason::Bypass | Reason::NoKey | Reason::LongKey => Status::Bypass,
+            Reason::Timeout
+            | Reason::Connect
+            | Reason::Reset
+            | Reason::Protocol
+            | Reason::Down
+            | Reason::Overload => Status::Error,
+        }
+    }
+
+    /// The response status where `pagecache_fallback` is `off`, so that
+    /// `error_page 404 405 502 504 = @name` takes over as it does for nginx's memcached module.
+    pub fn http_status(self) -> u16 {
+        match (self, self.status()) {
+            (Reason::Method, _) => 405,
+            (Reason::Timeout, _) => 504,
+            (_, Status::Error) => 502,
+            (_, Status::Hit | Status::Miss | Status::Bypass) => 404,
+        }
+    }
+}
+
+impl Status {
+    /// The value of `$pagecache_status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Hit => "HIT",
+            Status::Miss => "MISS",
+            Status::Bypass => "BYPASS",
+            Status::Error => "ERROR",
+        }
+    }
+}
+
+impl From<KeyError> for Reason {
+    fn from(error: KeyError) -> Reason {
+        match error {
+            KeyError::Empty => Reason::NoKey,
+            KeyError::TooLong => Reason::LongKey,
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Reason {
+        match failure {
+            Failure::TooLarge => Reason::Size,
+            Failure::Timeout => Reason::Timeout,
+            Failure::Connect => Reason::Connect,
+            Failure::Reset => Reason::Reset,
+            Failure::Protocol => Reason::Protocol,
+            Failure::Down => Reason::Down,
+            Failure::Overload => Reason::Overload,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_once() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::name).into();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn statuses_without_a_fallback() {
+        for reason in Reason::ALL {
+            let expected = match reason {
+                Reason::Absent | Reason::Flags | Reason::Size => 404,
+                Reason::Bypass | Reason::NoKey | Reason::LongKey => 404,
+                Reason::Method => 405,
+                Reason::Timeout => 504,
+                _ => 502,
+            };
+            assert_eq!(reason.http_status(), expected, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! nginx-pagecache: an nginx content handler that serves pages from memcached and falls through to
+//! the application.
+//!
+//! The crate is a pure core with a thin nginx shell around it:
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks, nginx |
+//! | [`page`] | which stored items are pages | memcached's wire, nginx |
+//! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | `nginx` | sockets, timers, requests, directives; the only folder with `unsafe` | |
+//!
+//! Dependencies point from the shell to the core and never back. The `module` feature brings the
+//! shell in; without it the core builds with neither nginx's headers nor libclang, so the compiler
+//! itself enforces the direction.
+
+#[forbid(unsafe_code)]
+pub mod decision;
+#[forbid(unsafe_code)]
+pub mod memcached;
+#[forbid(unsafe_code)]
+pub mod page;
+
+#[cfg(feature = "module")]
+mod nginx;

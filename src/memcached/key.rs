@@ -1,0 +1,169 @@
+//! Which bytes name an item: escaping, the length limit, and names for keys that are too long.
+
+use sha2::{Digest, Sha256};
+
+/// Longest key memcached takes, in bytes (protocol.txt, "Keys").
+pub const MAX_KEY: usize = 250;
+
+/// What becomes of a key that is longer than [`MAX_KEY`] once it is escaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LongKeys {
+    /// Its item is named by the 64 hex digits of the SHA-256 of the escaped key.
+    #[default]
+    Sha256,
+    /// It is not looked up.
+    Bypass,
+}
+
+/// Why there is no key to look up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyError {
+    /// The configured key came out empty.
+    Empty,
+    /// The key is too long, and [`LongKeys::Bypass`] was asked for.
+    TooLong,
+}
+
+/// An item's name as it goes over the wire: `1..=250` bytes, none of them a space or a control byte,
+/// so that it can never end a command or begin another one.
+#[derive(Clone, Copy)]
+pub struct Key {
+    bytes: [u8; MAX_KEY],
+    len: u8,
+}
+
+impl Key {
+    /// Escapes `raw` as nginx's memcached module does: bytes `0x00..=0x20` and `%` become `%XX`,
+    /// nothing else changes.
+    ///
+    /// ```
+    /// use ngx_http_pagecache_module::memcached::{Key, LongKeys};
+    ///
+    /// let key = Key::new(b"/a b%", LongKeys::Sha256).unwrap();
+    /// assert_eq!(key.as_bytes(), b"/a%20b%25");
+    /// ```
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] for no bytes at all; [`KeyError::TooLong`] as `long` says.
+    pub fn new(raw: &[u8], long: LongKeys) -> Result<Key, KeyError> {
+        if raw.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if let Some(key) = Key::fitting(escaped(raw)) {
+            return Ok(key);
+        }
+        match long {
+            LongKeys::Bypass => Err(KeyError::TooLong),
+            LongKeys::Sha256 => Ok(Key::digest(raw)),
+        }
+    }
+
+    /// The key's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn fitting(escaped: impl Iterator<Item = u8>) -> Option<Key> {
+        let mut bytes = [0; MAX_KEY];
+        let mut len = 0_u8;
+        for byte in escaped {
+            *bytes.get_mut(usize::from(len))? = byte;
+            len += 1;
+        }
+        Some(Key { bytes, len })
+    }
+
+    fn digest(raw: &[u8]) -> Key {
+        let digest = Sha256::digest(escaped(raw).collect::<Vec<u8>>());
+        let mut bytes = [0; MAX_KEY];
+        let mut len = 0;
+        for (pair, byte) in bytes.chunks_exact_mut(2).zip(digest) {
+            pair.copy_from_slice(&[hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
+            len += 2;
+        }
+        Key { bytes, len }
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key(\"{}\")", self.as_bytes().escape_ascii())
+    }
+}
+
+/// The bytes of `raw` with those that memcached's protocol or the escape itself gives a meaning
+/// written as `%XX`.
+fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    raw.iter().flat_map(|&byte| {
+        let (text, len) = match byte {
+            0..=0x20 | b'%' => ([b'%', hex(byte >> 4, b'A'), hex(byte & 15, b'A')], 3),
+            _ => ([byte, 0, 0], 1),
+        };
+        text.into_iter().take(len)
+    })
+}
+
+fn hex(digit: u8, ten: u8) -> u8 {
+    match digit {
+        0..=9 => b'0' + digit,
+        _ => ten + (digit - 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(raw: &[u8]) -> Vec<u8> {
+        Key::new(raw, LongKeys::Sha256).unwrap().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn every_byte_is_escaped_as_the_stock_module_does() {
+        for byte in 0..=255_u8 {
+            let expected = if byte <= 0x20 || byte == b'%' {
+                format!("%{byte:02X}").into_bytes()
+            } else {
+                vec![byte]
+            };
+            assert_eq!(key(&[byte]), expected, "byte {byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn length_limit_counts_escaped_bytes() {
+        assert_eq!(key(&[b'a'; 250]), vec![b'a'; 250]);
+        assert_eq!(key(&[b'a'; 251]).len(), 64);
+        // 83 escaped spaces are 249 bytes, 84 are 252
+        assert_eq!(key(&[b' '; 83]), b"%20".repeat(83));
+        assert_eq!(key(&[b' '; 84]).len(), 64);
+        assert_eq!(Key::new(&[b' '; 84], LongKeys::Bypass).unwrap_err(), KeyError::TooLong);
+        assert_eq!(Key::new(b"", LongKeys::Sha256).unwrap_err(), KeyError::Empty);
+    }
+
+    #[test]
+    fn long_key_is_the_digest_of_the_escaped_key() {
+        let raw = b"/a b".repeat(100);
+        let digest: String = Sha256::digest(b"/a%20b".repeat(100))
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(key(&raw), digest.as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn key_is_always_one_word_of_the_protocol(raw in proptest::collection::vec(any::<u8>(), 1..600)) {
+            let key = key(&raw);
+            prop_assert!((1..=MAX_KEY).contains(&key.len()));
+            prop_assert!(key.iter().all(|&byte| byte > 0x20));
+        }
+
+        #[test]
+        fn short_keys_can_be_told_apart(a in proptest::collection::vec(any::<u8>(), 1..80),
+                                        b in proptest::collection::vec(any::<u8>(), 1..80)) {
+            prop_assert_eq!(a == b, key(&a) == key(&b));
+        }
+    }
+}

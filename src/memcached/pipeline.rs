@@ -1,0 +1,461 @@
+//! The multiplexer of one connection: many lookups out, replies back in the same order, each
+//! checked against the lookup it must answer.
+//!
+//! States of the input, with what moves between them:
+//!
+//! ```text
+//!            head of a value that is all here -> Hit
+//!            head of a miss or an error       -> Miss, Failed
+//!          +------+
+//!          v      |   head of a value, rest to come
+//!        Between -+------------------------------------> Receiving
+//!          ^  ^   |                                       |     |
+//!          |  |   +--> Skipping <-------------------------+     |
+//!          |  |            |      the lookup timed out          |
+//!          |  +------------+ value passed over                  |
+//!          +----------------------------------------------------+
+//!                             value and CRLF are here -> Hit
+//! ```
+//!
+//! A value nobody wants (its lookup timed out or was cancelled, or it is too large) is skipped. A
+//! lookup that ended before its reply came leaves a tombstone in the queue, so that the reply is
+//! recognised and thrown away.
+
+use super::command::encode_lookup;
+use super::response::{Echo, Head, Status, parse_head};
+use super::{Failure, Fault, Key, Malformed, Msec, Token};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
+/// gained nothing beyond 64 KB.
+pub const INPUT_SIZE: usize = 64 * 1024;
+
+/// Timeouts in a row, without a reply between them, after which a connection is given up.
+const SILENT_AFTER: u32 = 3;
+
+/// Length of the CRLF behind a value.
+const VALUE_END: usize = 2;
+
+/// What to look up, and within which bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup {
+    /// Who waits for the answer.
+    pub token: Token,
+    /// Which item.
+    pub key: Key,
+    /// When to give up.
+    pub deadline: Msec,
+    /// Budget of opening a connection, if one is opened for this lookup, in msec.
+    pub connect_timeout: Msec,
+    /// Largest value to accept, in bytes.
+    pub max_size: usize,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The item's flags and value.
+    Hit(u32, Value),
+    /// There is no such item.
+    Miss,
+    /// This lookup failed, the connection is well.
+    Failed(Failure),
+}
+
+/// Where a value is. [`Pipeline::value`] gives its bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Value {
+    /// In the read buffer, until the next call of [`Pipeline::input`].
+    InPlace(Range<usize>),
+    /// Received into memory of its own.
+    Owned(Vec<u8>),
+}
+
+/// A lookup that a connection took with it when it ended.
+#[derive(Debug)]
+pub struct Orphan {
+    /// What was asked.
+    pub lookup: Lookup,
+    /// It was sent over a connection that had worked before, no byte of its reply came, and it had
+    /// not been sent twice already.
+    pub may_retry: bool,
+}
+
+/// One connection's lookups.
+#[derive(Debug)]
+pub struct Pipeline {
+    queue: VecDeque<Waiting>,
+    /// Lookups in `queue` that are wanted.
+    live: usize,
+    opaque: u32,
+    /// No deadline that is still to come is earlier than this.
+    earliest: Option<Msec>,
+    /// Timeouts since the last reply.
+    timeouts: u32,
+    answered: bool,
+    output: Vec<u8>,
+    sent: usize,
+    input: Box<[u8]>,
+    start: usize,
+    end: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    lookup: Lookup,
+    opaque: u32,
+    interest: Interest,
+    /// The connection had answered before.
+    reused: bool,
+    retried: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    Wanted,
+    /// Nobody waits any more, but a reply is still due in time.
+    Cancelled,
+    /// Its time is over; a tombstone.
+    TimedOut,
+}
+
+#[derive(Debug)]
+enum State {
+    Between,
+    /// The value of the lookup at the front of the queue, of which `filled` bytes are here.
+    Receiving {
+        flags: u32,
+        value: Vec<u8>,
+        filled: usize,
+    },
+    /// Bytes of a value, and of the CRLF behind it, that are still to be thrown away.
+    Skipping {
+        left: usize,
+    },
+}
+
+enum Step {
+    /// More input is needed.
+    More,
+    /// Something was taken out of the input that concerns nobody.
+    Again,
+    Done(Token, Answer),
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Pipeline {
+            queue: VecDeque::new(),
+            live: 0,
+            opaque: 0,
+            earliest: None,
+            timeouts: 0,
+            answered: false,
+            output: Vec::new(),
+            sent: 0,
+            input: vec![0; INPUT_SIZE].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            state: State::Between,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Replies still to come, wanted or not.
+    pub fn in_flight(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Lookups that somebody still waits for.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Whether a lookup was ever answered over this connection.
+    pub fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// A time before which no lookup times out; none if none can.
+    pub fn deadline(&self) -> Option<Msec> {
+        self.earliest
+    }
+
+    /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
+    /// there is no memory for it.
+    pub fn submit(&mut self, lookup: Lookup, retried: bool) -> Option<u32> {
+        self.queue.try_reserve(1).ok()?;
+        self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
+        let opaque = self.opaque;
+        self.opaque = self.opaque.wrapping_add(1);
+        encode_lookup(&mut self.output, &lookup.key, opaque);
+        self.queue.push_back(Waiting {
+            lookup,
+            opaque,
+            interest: Interest::Wanted,
+            reused: self.answered,
+            retried,
+        });
+        self.live += 1;
+        self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
+        Some(opaque)
+    }
+
+    /// Nobody waits for `token`'s lookup any more. Its reply will be thrown away. A lookup that has
+    /// been answered meanwhile is passed over.
+    pub fn cancel(&mut self, opaque: u32, token: Token) {
+        let Some(front) = self.queue.front() else { return };
+        // opaques in the queue are consecutive
+        let index = opaque.wrapping_sub(front.opaque) as usize;
+        let Some(waiting) = self.queue.get_mut(index) else { return };
+        if waiting.interest == Interest::Wanted && waiting.lookup.token == token {
+            waiting.interest = Interest::Cancelled;
+            self.live -= 1;
+        }
+    }
+
+    /// Bytes to write.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// The first `n` bytes of [`Pipeline::output`] were written.
+    pub fn sent(&mut self, n: usize) {
+        self.sent += n;
+        if self.sent >= self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Where to read into, in this order: the rest of a large value, then the read buffer. The
+    /// buffer has room whenever [`Pipeline::next_reply`] has returned none.
+    pub fn input(&mut self) -> [&mut [u8]; 2] {
+        // what is left is a part of a line or of a value's end, so this moves few bytes
+        self.input.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let value = match &mut self.state {
+            State::Receiving { value, filled, .. } => value.get_mut(*filled..),
+            State::Between | State::Skipping { .. } => None,
+        };
+        [value.unwrap_or_default(), self.input.get_mut(self.end..).unwrap_or_default()]
+    }
+
+    /// `n` bytes were read into [`Pipeline::input`].
+    pub fn received(&mut self, n: usize) {
+        let mut n = n;
+        if let State::Receiving { value, filled, .. } = &mut self.state {
+            let part = n.min(value.len() - *filled);
+            *filled += part;
+            n -= part;
+        }
+        self.end = self.input.len().min(self.end + n);
+    }
+
+    /// Takes the next answer out of the input, for a lookup that is still wanted.
+    ///
+    /// # Errors
+    /// The input is not what was asked for: the connection must be closed, and what waits on it
+    /// taken with [`Pipeline::abandon`].
+    pub fn next_answer(&mut self) -> Result<Option<(Token, Answer)>, Fault> {
+        loop {
+            match self.step()? {
+                Step::More => return Ok(None),
+                Step::Again => {}
+                Step::Done(token, answer) => return Ok(Some((token, answer))),
+            }
+        }
+    }
+
+    /// The bytes of a value.
+    pub fn value(&self, value: Value) -> Cow<'_, [u8]> {
+        match value {
+            Value::InPlace(range) => Cow::Borrowed(self.input.get(range).unwrap_or_default()),
+            Value::Owned(bytes) => Cow::Owned(bytes),
+        }
+    }
+
+    /// Ends the lookups whose deadline has come, and names each to `ended`.
+    ///
+    /// # Errors
+    /// [`Fault::Silent`]: the connection should be given up.
+    pub fn expire(&mut self, now: Msec, mut ended: impl FnMut(Token)) -> Result<(), Fault> {
+        if self.earliest.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        self.earliest = None;
+        for waiting in &mut self.queue {
+            let deadline = waiting.lookup.deadline;
+            if waiting.interest == Interest::TimedOut {
+                continue;
+            }
+            if now < deadline {
+                self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
+                continue;
+            }
+            if waiting.interest == Interest::Wanted {
+                self.live -= 1;
+                ended(waiting.lookup.token);
+            }
+            waiting.interest = Interest::TimedOut;
+            self.timeouts += 1;
+        }
+        self.skip_front_if_late();
+        if self.timeouts >= SILENT_AFTER { Err(Fault::Silent) } else { Ok(()) }
+    }
+
+    /// The connection ended: hands out every lookup that was waiting and starts afresh.
+    pub fn abandon(&mut self) -> impl Iterator<Item = Orphan> + use<> {
+        let begun = match self.state {
+            State::Between => self.start < self.end,
+            State::Receiving { .. } => true,
+            // what is being skipped belongs to a lookup that has left the queue
+            State::Skipping { .. } => false,
+        };
+        let queue = std::mem::take(&mut self.queue);
+        self.live = 0;
+        self.earliest = None;
+        self.timeouts = 0;
+        self.answered = false;
+        self.output.clear();
+        self.sent = 0;
+        self.start = 0;
+        self.end = 0;
+        self.state = State::Between;
+        queue
+            .into_iter()
+            .enumerate()
+            .filter(|(_, waiting)| waiting.interest == Interest::Wanted)
+            .map(move |(index, waiting)| Orphan {
+                may_retry: waiting.reused && !waiting.retried && !(begun && index == 0),
+                lookup: waiting.lookup,
+            })
+    }
+
+    fn step(&mut self) -> Result<Step, Fault> {
+        match &mut self.state {
+            State::Between => self.begin(),
+            State::Skipping { left } => {
+                let part = (*left).min(self.end - self.start);
+                *left -= part;
+                self.start += part;
+                if *left > 0 {
+                    return Ok(Step::More);
+                }
+                self.state = State::Between;
+                Ok(Step::Again)
+            }
+            State::Receiving { flags, value, filled } => {
+                if *filled < value.len() || self.end - self.start < VALUE_END {
+                    return Ok(Step::More);
+                }
+                let (flags, value) = (*flags, std::mem::take(value));
+                self.state = State::Between;
+                self.value_end(self.start)?;
+                self.start += VALUE_END;
+                Ok(self.finish(Answer::Hit(flags, Value::Owned(value))))
+            }
+        }
+    }
+
+    /// Reads the first line of a reply, and its value if that is all here.
+    fn begin(&mut self) -> Result<Step, Fault> {
+        let here = self.input.get(self.start..self.end).unwrap_or_default();
+        if here.is_empty() {
+            return Ok(Step::More);
+        }
+        let (head, line) = match parse_head(here).map_err(Fault::Malformed)? {
+            Status::Partial => return Ok(Step::More),
+            Status::Complete(head, line) => (head, line),
+        };
+        let front = self.queue.front().ok_or(match head {
+            // sent without being asked, when the server has too many connections
+            Head::Rejected => Fault::Rejected,
+            _ => Fault::Unasked,
+        })?;
+        let answers = |echo: &Echo<'_>| echo.is_of(front.lookup.key.as_bytes(), front.opaque);
+        let answer = match head {
+            Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
+            Head::Value { len, flags, .. } => {
+                return self.begin_value(len, flags, line);
+            }
+            Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
+            Head::Miss(_) => return Err(Fault::Mismatch),
+            Head::ServerError => Answer::Failed(Failure::Protocol),
+            Head::Rejected => return Err(Fault::Rejected),
+        };
+        self.start += line;
+        Ok(self.finish(answer))
+    }
+
+    fn begin_value(&mut self, len: usize, flags: u32, line: usize) -> Result<Step, Fault> {
+        let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
+        let with_end = len.checked_add(VALUE_END).ok_or(Fault::Malformed(Malformed::BadNumber))?;
+        self.start += line;
+        let at = self.start;
+        let here = self.end - at;
+
+        if len > front.lookup.max_size || front.interest != Interest::Wanted {
+            self.state = State::Skipping { left: with_end };
+            return Ok(self.finish(Answer::Failed(Failure::TooLarge)));
+        }
+        if here >= with_end {
+            self.value_end(at + len)?;
+            self.start += with_end;
+            return Ok(self.finish(Answer::Hit(flags, Value::InPlace(at..at + len))));
+        }
+        let mut value = Vec::new();
+        if value.try_reserve_exact(len).is_err() {
+            self.state = State::Skipping { left: with_end };
+            return Ok(self.finish(Answer::Failed(Failure::Overload)));
+        }
+        let filled = here.min(len);
+        value.extend_from_slice(self.input.get(at..at + filled).unwrap_or_default());
+        value.resize(len, 0);
+        self.start += filled;
+        self.state = State::Receiving { flags, value, filled };
+        self.answered = true;
+        Ok(Step::Again)
+    }
+
+    fn value_end(&self, at: usize) -> Result<(), Fault> {
+        match self.input.get(at..at + VALUE_END) {
+            Some(b"\r\n") => Ok(()),
+            _ => Err(Fault::Malformed(Malformed::BadValueEnd)),
+        }
+    }
+
+    /// The lookup at the front has its reply.
+    fn finish(&mut self, answer: Answer) -> Step {
+        self.answered = true;
+        self.timeouts = 0;
+        let answered = self.queue.pop_front();
+        if self.queue.is_empty() {
+            self.earliest = None;
+        }
+        match answered {
+            Some(Waiting { interest: Interest::Wanted, lookup, .. }) => {
+                self.live -= 1;
+                Step::Done(lookup.token, answer)
+            }
+            _ => Step::Again,
+        }
+    }
+
+    /// A value that is being received for a lookup whose time is over is skipped instead.
+    fn skip_front_if_late(&mut self) {
+        let late = self.queue.front().is_some_and(|front| front.interest == Interest::TimedOut);
+        if let (true, State::Receiving { value, filled, .. }) = (late, &self.state) {
+            self.state = State::Skipping { left: value.len() - filled + VALUE_END };
+            self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

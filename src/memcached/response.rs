@@ -1,0 +1,255 @@
+//! Reads the first line of a reply to a lookup, without copying.
+//!
+//! ```text
+//! reply  = value / miss / error
+//! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
+//! miss   = "EN" *(SP flag) CRLF
+//! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
+//! flag   = "f" item-flags / "k" key / "O" opaque / <any other letter> [text]
+//!
+//! VA 5 f0 k/index.html O17\r\nhello\r\n
+//! EN k/index.html O18\r\n
+//! ```
+//!
+//! The bytes of a value are the pipeline's concern. memcached reports an item that was invalidated
+//! with flags of its own (`W`, `X`, `Z`), so unknown letters are passed over. Before 1.6.10 a miss
+//! is a bare `EN`.
+
+use super::Malformed;
+
+/// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
+/// shorter than this.
+pub const MAX_LINE: usize = 1024;
+
+/// What is at the front of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status<T> {
+    /// The input ends before the line does.
+    Partial,
+    /// The whole line, and how many bytes it takes, its end included.
+    Complete(T, usize),
+}
+
+/// The first line of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// A hit: `len` bytes and CRLF follow.
+    Value {
+        /// Length of the value, in bytes.
+        len: usize,
+        /// The item's flags, as its writer set them.
+        flags: u32,
+        /// Which lookup it answers.
+        echo: Echo<'a>,
+    },
+    /// There is no such item.
+    Miss(Echo<'a>),
+    /// The server failed at this one lookup.
+    ServerError,
+    /// The server did not take the command.
+    Rejected,
+}
+
+/// The fields of a reply that repeat what the lookup said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Echo<'a> {
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The opaque.
+    pub opaque: Option<u32>,
+}
+
+impl Echo<'_> {
+    /// Whether this is the echo of a lookup of `key` with `opaque`. A field that is missing does
+    /// not match.
+    pub fn is_of(&self, key: &[u8], opaque: u32) -> bool {
+        self.opaque == Some(opaque) && self.key == Some(key)
+    }
+
+    /// Whether the reply repeats nothing at all, as a miss of memcached before 1.6.10 does.
+    pub fn is_empty(&self) -> bool {
+        *self == Echo::default()
+    }
+}
+
+/// Reads the line at the front of `input`.
+///
+/// ```
+/// use ngx_http_pagecache_module::memcached::response::{Head, Status, parse_head};
+///
+/// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(b"VA 5 f0 k/a O17\r\nhello\r\n") else {
+///     panic!()
+/// };
+/// assert_eq!(len, 5);
+/// assert_eq!(parse_head(b"VA 5 f0"), Ok(Status::Partial));
+/// ```
+///
+/// # Errors
+/// The connection cannot be used any more: where the next reply begins is unknown.
+pub fn parse_head(input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
+    let window = input.get(..MAX_LINE).unwrap_or(input);
+    let Some(end) = memchr::memchr(b'\n', window) else {
+        return match window.len() {
+            MAX_LINE => Err(Malformed::LineTooLong),
+            _ => Ok(Status::Partial),
+        };
+    };
+    let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+    let head = parse_line(line.ok_or(Malformed::NoCarriageReturn)?)?;
+    Ok(Status::Complete(head, end + 1))
+}
+
+fn parse_line(line: &[u8]) -> Result<Head<'_>, Malformed> {
+    let mut words = line.split(|&byte| byte == b' ');
+    match words.next() {
+        Some(b"VA") => {
+            let len = number(words.next().ok_or(Malformed::MissingField)?)?;
+            let len = usize::try_from(len).map_err(|_| Malformed::BadNumber)?;
+            let (flags, echo) = parse_flags(words)?;
+            Ok(Head::Value { len, flags: flags.ok_or(Malformed::MissingField)?, echo })
+        }
+        Some(b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
+        Some(b"SERVER_ERROR") => Ok(Head::ServerError),
+        Some(b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected),
+        _ => Err(Malformed::UnknownReply),
+    }
+}
+
+fn parse_flags<'a>(
+    words: impl Iterator<Item = &'a [u8]>,
+) -> Result<(Option<u32>, Echo<'a>), Malformed> {
+    let mut flags = None;
+    let mut echo = Echo::default();
+    for word in words {
+        match word.split_first() {
+            Some((b'f', digits)) => flags = Some(number32(digits)?),
+            Some((b'k', key)) => echo.key = Some(key),
+            Some((b'O', digits)) => echo.opaque = Some(number32(digits)?),
+            Some(_) | None => {}
+        }
+    }
+    Ok((flags, echo))
+}
+
+fn number32(digits: &[u8]) -> Result<u32, Malformed> {
+    u32::try_from(number(digits)?).map_err(|_| Malformed::BadNumber)
+}
+
+/// Decimal digits and nothing else: no sign, no spaces, no overflow.
+fn number(digits: &[u8]) -> Result<u64, Malformed> {
+    if digits.is_empty() {
+        return Err(Malformed::BadNumber);
+    }
+    digits.iter().try_fold(0_u64, |number, byte| match byte {
+        b'0'..=b'9' => number
+            .checked_mul(10)
+            .and_then(|number| number.checked_add(u64::from(byte - b'0')))
+            .ok_or(Malformed::BadNumber),
+        _ => Err(Malformed::BadNumber),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(input: &[u8]) -> Result<Head<'_>, Malformed> {
+        match parse_head(input) {
+            Ok(Status::Complete(head, consumed)) => {
+                assert_eq!(consumed, input.len());
+                Ok(head)
+            }
+            Ok(Status::Partial) => panic!("partial: {}", input.escape_ascii()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn echo(key: &[u8], opaque: u32) -> Echo<'_> {
+        Echo { key: Some(key), opaque: Some(opaque) }
+    }
+
+    #[test]
+    fn replies_of_the_protocol() {
+        let value = Head::Value { len: 5, flags: 16, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
+        assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
+        // an item that `md ... I` made stale: memcached adds W and X by itself
+        assert_eq!(head(b"VA 5 f16 k/a O17 W X\r\n"), Ok(value));
+        assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
+        assert_eq!(head(b"EN\r\n"), Ok(Head::Miss(Echo::default())));
+        assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Head::ServerError));
+        assert_eq!(head(b"CLIENT_ERROR bad command line format\r\n"), Ok(Head::Rejected));
+        assert_eq!(head(b"ERROR\r\n"), Ok(Head::Rejected));
+        assert_eq!(head(b"ERROR Too many open connections\r\n"), Ok(Head::Rejected));
+    }
+
+    #[test]
+    fn numbers_at_their_edges() {
+        let max = format!("VA {} f{} k O{}\r\n", usize::MAX, u32::MAX, u32::MAX);
+        let echo = echo(b"", u32::MAX);
+        assert_eq!(
+            head(max.as_bytes()),
+            Ok(Head::Value { len: usize::MAX, flags: u32::MAX, echo })
+        );
+        for line in [
+            "VA 18446744073709551616 f0 k O1\r\n",
+            "VA 99999999999999999999999999999 f0 k O1\r\n",
+            "VA -1 f0 k O1\r\n",
+            "VA +1 f0 k O1\r\n",
+            "VA 0x10 f0 k O1\r\n",
+            "VA  f0 k O1\r\n",
+            "VA 1 f4294967296 k O1\r\n",
+            "VA 1 f k O1\r\n",
+            "VA 1 f0 k O4294967296\r\n",
+            "VA 1 f0 k O\r\n",
+            "EN O1x\r\n",
+        ] {
+            assert_eq!(head(line.as_bytes()), Err(Malformed::BadNumber), "{line}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        for line in
+            ["\r\n", "HD\r\n", "va 5\r\n", "VALUE /a 0 5\r\n", "END\r\n", "NF\r\n", " EN\r\n"]
+        {
+            assert_eq!(head(line.as_bytes()), Err(Malformed::UnknownReply), "{line}");
+        }
+        assert_eq!(head(b"VA\r\n"), Err(Malformed::MissingField));
+        assert_eq!(head(b"VA 5 k/a O1\r\n"), Err(Malformed::MissingField));
+        assert_eq!(head(b"EN\n"), Err(Malformed::NoCarriageReturn));
+        assert_eq!(head(b"\n"), Err(Malformed::NoCarriageReturn));
+        assert_eq!(head(&[b'x'; MAX_LINE]), Err(Malformed::LineTooLong));
+        assert_eq!(parse_head(&[b'x'; MAX_LINE - 1]), Ok(Status::Partial));
+    }
+
+    #[test]
+    fn every_prefix_is_partial() {
+        for line in [&b"VA 5 f16 k/a O17\r\n"[..], b"EN k/a O18\r\n", b"SERVER_ERROR oops\r\n"] {
+            for end in 0..line.len() {
+                assert_eq!(parse_head(&line[..end]), Ok(Status::Partial));
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_no_echo() {
+        assert!(echo(b"/a", 1).is_of(b"/a", 1));
+        assert!(!echo(b"/b", 1).is_of(b"/a", 1));
+        assert!(!echo(b"/a", 2).is_of(b"/a", 1));
+        assert!(!Echo { key: None, opaque: Some(1) }.is_of(b"/a", 1));
+        assert!(!Echo { key: Some(b"/a"), opaque: None }.is_of(b"/a", 1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_complete_stays_the_same_with_more_input(input in proptest::collection::vec(any::<u8>(), 0..60), more in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let longer = [&input[..], &more[..]].concat();
+            match parse_head(&input) {
+                Ok(Status::Partial) => {}
+                done => prop_assert_eq!(done, parse_head(&longer)),
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! One memcached server: which connection a lookup takes, what becomes of it when the connection
+//! ends, and when a server that failed is tried again.
+//!
+//! A connection is closed, then connecting, then open, then closed again. A connection that has
+//! answered is proven. As long as a server fails, nothing is opened but one connection at a time,
+//! and that one carries a single lookup, its trial: everything else falls through at once.
+
+use super::backoff::Backoff;
+use super::pipeline::{Answer, Lookup, Pipeline};
+use super::{Failure, Fault, Msec, Token};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+/// Bounds of one server in one worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections held at most, `1..`.
+    pub connections: usize,
+    /// Lookups waiting on one connection at most, `1..`.
+    pub inflight: usize,
+}
+
+/// Where a lookup went, for [`Server::cancel`]. It does no harm when it is out of date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    connection: usize,
+    opaque: u32,
+    token: Token,
+}
+
+/// What the driver has to know or to pass on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The item's flags and value.
+    Hit(Token, u32, Cow<'a, [u8]>),
+    /// There is no such item.
+    Miss(Token),
+    /// There is no answer.
+    Failed(Token, Failure),
+    /// The server was well and is not any more.
+    Down(Fault),
+    /// The server answers again.
+    Up,
+}
+
+/// What a connection wants of its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// No socket; one that is there must be closed.
+    Closed,
+    /// A socket that connects. Answered with [`Server::connected`] or [`Server::lost`].
+    Connect,
+    /// A write of [`Server::output`].
+    Write,
+    /// Nothing but what the server sends.
+    Read,
+}
+
+/// A server's connections.
+#[derive(Debug)]
+pub struct Server {
+    connections: Vec<Connection>,
+    inflight: usize,
+    backoff: Backoff,
+    /// Events that did not come out of the input.
+    events: VecDeque<Event<'static>>,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    link: Link,
+    /// Counts the sockets this connection has had.
+    epoch: u32,
+    /// Lookups were submitted since the last write.
+    unflushed: bool,
+    pipeline: Pipeline,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    #[default]
+    Closed,
+    Connecting {
+        deadline: Msec,
+    },
+    Open,
+}
+
+impl Server {
+    /// All connections closed. `seed` feeds the jitter of the reconnect backoff.
+    pub fn new(limits: Limits, seed: u64) -> Server {
+        Server {
+            connections: (0..limits.connections).map(|_| Connection::default()).collect(),
+            inflight: limits.inflight,
+            backoff: Backoff::new(seed),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Number of connections, open or not; they are named `0..len`.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there are no connections at all, which no configuration allows.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Starts a lookup.
+    ///
+    /// # Errors
+    /// [`Failure::Down`] or [`Failure::Overload`]: nothing was sent, and no event will name the
+    /// lookup's token.
+    pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, Failure> {
+        self.place(now, lookup, false)
+    }
+
+    /// Nobody waits for this lookup any more.
+    pub fn cancel(&mut self, ticket: Ticket) {
+        if let Some(connection) = self.connections.get_mut(ticket.connection) {
+            connection.pipeline.cancel(ticket.opaque, ticket.token);
+        }
+    }
+
+    /// What connection `index` wants.
+    pub fn wants(&self, index: usize) -> Want {
+        match self.connections.get(index) {
+            Some(Connection { link: Link::Connecting { .. }, .. }) => Want::Connect,
+            Some(Connection { link: Link::Open, pipeline, .. }) => {
+                if pipeline.output().is_empty() {
+                    Want::Read
+                } else {
+                    Want::Write
+                }
+            }
+            Some(Connection { link: Link::Closed, .. }) | None => Want::Closed,
+        }
+    }
+
+    /// Which socket of connection `index` is current: the number changes when one is given up, so
+    /// that the driver tells an old socket from the one that replaces it.
+    pub fn epoch(&self, index: usize) -> u32 {
+        self.connections.get(index).map_or(0, |connection| connection.epoch)
+    }
+
+    /// Lookups of connection `index` that somebody waits for.
+    pub fn live(&self, index: usize) -> usize {
+        self.connections.get(index).map_or(0, |connection| connection.pipeline.live())
+    }
+
+    /// Connection `index` is open.
+    pub fn connected(&mut self, index: usize) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.link = Link::Open;
+        }
+    }
+
+    /// Connection `index` ended, or could not be opened.
+    pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.link == Link::Closed {
+            return;
+        }
+        connection.link = Link::Closed;
+        connection.epoch = connection.epoch.wrapping_add(1);
+        connection.unflushed = false;
+        let was_proven = connection.pipeline.answered();
+        let orphans = connection.pipeline.abandon();
+        if (!was_proven || fault.discredits_server()) && self.backoff.failed(now) {
+            self.events.push_back(Event::Down(fault));
+        }
+        for orphan in orphans {
+            let lookup = orphan.lookup;
+            let again = orphan.may_retry
+                && fault.retryable()
+                && now < lookup.deadline
+                && self.place(now, lookup, true).is_ok();
+            if !again {
+                self.events.push_back(Event::Failed(lookup.token, fault.failure()));
+            }
+        }
+    }
+
+    /// What to write to connection `index`.
+    pub fn output(&self, index: usize) -> &[u8] {
+        self.connections.get(index).map_or(&[], |connection| connection.pipeline.output())
+    }
+
+    /// The first `n` bytes of the output were written; 0 if the socket took none.
+    pub fn sent(&mut self, index: usize, n: usize) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.unflushed = false;
+            connection.pipeline.sent(n);
+        }
+    }
+
+    /// Where to read from connection `index` into, in this order. Not empty once
+    /// [`Server::next_event`] has returned none.
+    pub fn input(&mut self, index: usize) -> [&mut [u8]; 2] {
+        match self.connections.get_mut(index) {
+            Some(connection) => connection.pipeline.input(),
+            None => [&mut [], &mut []],
+        }
+    }
+
+    /// `n` bytes were read from connection `index` into [`Server::input`].
+    pub fn received(&mut self, index: usize, n: usize) {
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.pipeline.received(n);
+        }
+    }
+
+    /// Takes the next event out of connection `index`'s input, or one that concerns the server.
+    pub fn next_event(&mut self, index: usize, now: Msec) -> Option<Event<'_>> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let connection = self.connections.get_mut(index)?;
+        let fault = match connection.pipeline.next_answer() {
+            Ok(None) => return None,
+            Ok(Some((token, answer))) => {
+                if self.backoff.answered() {
+                    self.events.push_back(Event::Up);
+                }
+                return Some(match answer {
+                    Answer::Hit(flags, value) => {
+                        Event::Hit(token, flags, self.connections.get(index)?.pipeline.value(value))
+                    }
+                    Answer::Miss => Event::Miss(token),
+                    Answer::Failed(failure) => Event::Failed(token, failure),
+                });
+            }
+            Err(fault) => fault,
+        };
+        self.lost(index, now, fault);
+        self.events.pop_front()
+    }
+
+    /// When [`Server::expire`] should be called for connection `index`; it does no harm earlier.
+    pub fn deadline(&self, index: usize) -> Option<Msec> {
+        let connection = self.connections.get(index)?;
+        let connecting = match connection.link {
+            Link::Connecting { deadline } => Some(deadline),
+            Link::Open | Link::Closed => None,
+        };
+        connecting.into_iter().chain(connection.pipeline.deadline()).min()
+    }
+
+    /// Ends what has taken too long on connection `index`.
+    pub fn expire(&mut self, index: usize, now: Msec) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let mut ended = false;
+        let silent = connection.pipeline.expire(now, |token| {
+            ended = true;
+            self.events.push_back(Event::Failed(token, Failure::Timeout));
+        });
+        // a trial has one chance
+        let trial = self.backoff.is_failing() && !connection.pipeline.answered();
+        if silent.is_err() || (trial && ended) {
+            self.lost(index, now, Fault::Silent);
+        } else if matches!(connection.link, Link::Connecting { deadline } if deadline <= now) {
+            self.lost(index, now, Fault::ConnectTimeout);
+        }
+    }
+
+    fn place(&mut self, now: Msec, lookup: Lookup, retried: bool) -> Result<Ticket, Failure> {
+        let index = self.choose(now)?;
+        let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
+        let opaque = connection.pipeline.submit(lookup, retried).ok_or(Failure::Overload)?;
+        connection.unflushed = true;
+        if connection.link == Link::Closed {
+            connection.link = Link::Connecting { deadline: now + lookup.connect_timeout };
+        }
+        Ok(Ticket { connection: index, opaque, token: lookup.token })
+    }
+
+    fn choose(&self, now: Msec) -> Result<usize, Failure> {
+        if !self.backoff.is_failing() {
+            return self.best(|_| true).ok_or(Failure::Overload);
+        }
+        let proven = |connection: &Connection| connection.pipeline.answered();
+        if self.connections.iter().any(proven) {
+            return self.best(proven).ok_or(Failure::Overload);
+        }
+        let on_trial = self.connections.iter().any(|connection| connection.link != Link::Closed);
+        if on_trial || !self.backoff.may_try(now) { Err(Failure::Down) } else { Ok(0) }
+    }
+
+    /// The connection that has a batch to write anyway, else the one with the fewest lookups in
+    /// flight, else the first. Round robin would halve the batches.
+    fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
+        self.connections
+            .iter()
+            .enumerate()
+            .filter(|(_, connection)| {
+                connection.pipeline.in_flight() < self.inflight && fits(connection)
+            })
+            .min_by_key(|(_, connection)| (!connection.unflushed, connection.pipeline.in_flight()))
+            .map(|(index, _)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests;
