@@ -6,7 +6,7 @@
 //! and that one carries a single lookup, its trial: everything else falls through at once.
 
 use super::backoff::Backoff;
-use super::pipeline::{Answer, Lookup, Pipeline};
+use super::pipeline::{Answer, Lookup, Orphan, Pipeline};
 use super::{Failure, Fault, Msec, Token};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -26,6 +26,13 @@ pub struct Ticket {
     connection: usize,
     opaque: u32,
     token: Token,
+}
+
+impl Ticket {
+    /// Whose lookup it is.
+    pub fn token(&self) -> Token {
+        self.token
+    }
 }
 
 /// What the driver has to know or to pass on.
@@ -62,6 +69,7 @@ pub struct Server {
     connections: Vec<Connection>,
     inflight: usize,
     backoff: Backoff,
+    failed_connects: usize,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
 }
@@ -86,6 +94,15 @@ enum Link {
     Open,
 }
 
+impl Connection {
+    fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
+        self.link = Link::Closed;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.unflushed = false;
+        self.pipeline.abandon()
+    }
+}
+
 impl Server {
     /// All connections closed. `seed` feeds the jitter of the reconnect backoff.
     pub fn new(limits: Limits, seed: u64) -> Server {
@@ -93,6 +110,7 @@ impl Server {
             connections: (0..limits.connections).map(|_| Connection::default()).collect(),
             inflight: limits.inflight,
             backoff: Backoff::new(seed),
+            failed_connects: 0,
             events: VecDeque::new(),
         }
     }
@@ -156,17 +174,23 @@ impl Server {
         }
     }
 
+    /// How many attempts to connect have failed so far: a server with several addresses is tried
+    /// at the next one.
+    pub fn failed_connects(&self) -> usize {
+        self.failed_connects
+    }
+
     /// Connection `index` ended, or could not be opened.
     pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link == Link::Closed {
             return;
         }
-        connection.link = Link::Closed;
-        connection.epoch = connection.epoch.wrapping_add(1);
-        connection.unflushed = false;
         let was_proven = connection.pipeline.answered();
-        let orphans = connection.pipeline.abandon();
+        let orphans = connection.end();
+        if fault.failure() == Failure::Connect {
+            self.failed_connects = self.failed_connects.wrapping_add(1);
+        }
         if (!was_proven || fault.discredits_server()) && self.backoff.failed(now) {
             self.events.push_back(Event::Down(fault));
         }
@@ -179,6 +203,16 @@ impl Server {
             if !again {
                 self.events.push_back(Event::Failed(lookup.token, fault.failure()));
             }
+        }
+    }
+
+    /// The driver closes connection `index`, through no fault of the server.
+    pub fn close(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.link != Link::Closed {
+            let orphans = connection.end();
+            let failed = orphans.map(|orphan| Event::Failed(orphan.lookup.token, Failure::Reset));
+            self.events.extend(failed);
         }
     }
 

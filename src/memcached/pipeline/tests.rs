@@ -1,1 +1,136 @@
-//! tests
+//! One connection in virtual time. What is common to the subjects stands here: lookups, replies as
+//! memcached writes them, and reads as `readv` does them.
+
+mod ends;
+mod order;
+mod replies;
+mod time;
+mod values;
+
+use super::*;
+use crate::memcached::LongKeys;
+use crate::memcached::command::MAX_COMMAND;
+
+const DEADLINE: Msec = 1_000;
+
+/// An answer with its value copied out of the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Hit(u64, Vec<u8>),
+    Miss(u64),
+    Failed(u64, Failure),
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes(), LongKeys::Bypass).unwrap()
+}
+
+fn lookup(token: u64, name: &str) -> Lookup {
+    Lookup {
+        token: Token(token),
+        key: key(name),
+        deadline: DEADLINE,
+        connect_timeout: 100,
+        max_size: 1 << 20,
+    }
+}
+
+fn until(deadline: Msec, lookup: Lookup) -> Lookup {
+    Lookup { deadline, ..lookup }
+}
+
+fn at_most(max_size: usize, lookup: Lookup) -> Lookup {
+    Lookup { max_size, ..lookup }
+}
+
+/// A pipeline that waits for `/0`, `/1`... with tokens and opaques of the same number.
+fn waiting(lookups: u64) -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    for token in 0..lookups {
+        submit(&mut pipeline, lookup(token, &format!("/{token}")));
+    }
+    pipeline
+}
+
+fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
+    pipeline.submit(lookup, false).unwrap()
+}
+
+/// A pipeline that has answered before, so that what is submitted to it may be retried.
+fn proven() -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    let opaque = submit(&mut pipeline, lookup(99, "/first"));
+    assert_eq!(deliver(&mut pipeline, &miss("/first", opaque)), Ok(vec![Seen::Miss(99)]));
+    pipeline
+}
+
+fn hit(name: &str, opaque: u32, value: &[u8]) -> Vec<u8> {
+    let head = format!("VA {} f0 k{name} O{opaque}\r\n", value.len());
+    [head.as_bytes(), value, b"\r\n"].concat()
+}
+
+fn miss(name: &str, opaque: u32) -> Vec<u8> {
+    format!("EN k{name} O{opaque}\r\n").into_bytes()
+}
+
+/// Bytes in which a shift by any distance would show.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+/// Fills the first slice, then the second, as `readv` does. Returns how many bytes went in.
+fn read(pipeline: &mut Pipeline, bytes: &[u8]) -> usize {
+    let [first, second] = pipeline.input();
+    assert!(!second.is_empty(), "no room in the buffer");
+    let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
+    let two = rest.split_at(second.len().min(rest.len())).0;
+    first[..one.len()].copy_from_slice(one);
+    second[..two.len()].copy_from_slice(two);
+    pipeline.received(one.len() + two.len());
+    one.len() + two.len()
+}
+
+/// Takes out what is complete.
+fn answers(pipeline: &mut Pipeline) -> Result<Vec<Seen>, Fault> {
+    let mut seen = Vec::new();
+    while let Some((Token(token), answer)) = pipeline.next_answer()? {
+        seen.push(match answer {
+            Answer::Hit(_, value) => Seen::Hit(token, pipeline.value(value).into_owned()),
+            Answer::Miss => Seen::Miss(token),
+            Answer::Failed(failure) => Seen::Failed(token, failure),
+        });
+    }
+    Ok(seen)
+}
+
+/// Delivers `bytes` in reads as large as the pipeline takes them.
+fn deliver(pipeline: &mut Pipeline, mut bytes: &[u8]) -> Result<Vec<Seen>, Fault> {
+    let mut seen = Vec::new();
+    while !bytes.is_empty() {
+        bytes = &bytes[read(pipeline, bytes)..];
+        seen.extend(answers(pipeline)?);
+    }
+    Ok(seen)
+}
+
+/// Delivers `bytes` in reads that also end at each of `cuts`, which ascend.
+fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Seen>, Fault> {
+    let mut seen = Vec::new();
+    let mut from = 0;
+    for &cut in cuts.iter().chain([&bytes.len()]) {
+        seen.extend(deliver(pipeline, &bytes[from..cut])?);
+        from = cut;
+    }
+    Ok(seen)
+}
+
+/// Ends what is due at `now`. Returns whose time was over.
+fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, Result<(), Fault>) {
+    let mut ended = Vec::new();
+    let result = pipeline.expire(now, |Token(token)| ended.push(token));
+    (ended, result)
+}
+
+fn orphans(pipeline: &mut Pipeline) -> Vec<(u64, bool)> {
+    pipeline.abandon().map(|orphan| (orphan.lookup.token.0, orphan.may_retry)).collect()
+}

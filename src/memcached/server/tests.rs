@@ -1,1 +1,251 @@
-//! tests
+//! One server in virtual time: a driver that does what sockets would, and a memcached that holds a
+//! few items whose values tell their keys.
+
+mod choice;
+mod ends;
+mod model;
+mod recovery;
+
+use super::*;
+use crate::memcached::{Key, LongKeys};
+
+/// Budgets of the lookups that [`Driver::submit`] makes, in msec.
+const TIMEOUT: Msec = 250;
+const CONNECT_TIMEOUT: Msec = 100;
+
+/// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
+const SIZES: [usize; 7] = [5, 100, 0, 3_000, 1, 70_000, 30];
+const KEYS: u64 = SIZES.len() as u64 + 1;
+
+/// Which item the lookup of `token` asks for.
+fn name_of(token: u64) -> String {
+    format!("/{}", token % KEYS)
+}
+
+fn item(name: &str) -> Option<Vec<u8>> {
+    let size = *SIZES.get(name.strip_prefix('/')?.parse::<usize>().ok()?)?;
+    Some(name.bytes().cycle().take(size).collect())
+}
+
+/// A lookup as memcached reads it.
+#[derive(Debug, Clone)]
+struct Command {
+    name: String,
+    opaque: u32,
+}
+
+impl Command {
+    /// Takes the first whole line out of `bytes`.
+    fn take(bytes: &mut Vec<u8>) -> Option<Command> {
+        let end = bytes.iter().position(|&byte| byte == b'\n')?;
+        let line: Vec<u8> = bytes.drain(..=end).collect();
+        let line = std::str::from_utf8(&line).unwrap();
+        let words = line.strip_prefix("mg ").and_then(|line| line.strip_suffix("\r\n")).unwrap();
+        let (name, opaque) = words.split_once(" f k v O").unwrap();
+        Some(Command { name: name.to_owned(), opaque: opaque.parse().unwrap() })
+    }
+
+    fn reply(&self) -> Vec<u8> {
+        match item(&self.name) {
+            Some(value) => self.hit(value.len(), &value),
+            None => format!("EN k{} O{}\r\n", self.name, self.opaque).into_bytes(),
+        }
+    }
+
+    fn hit(&self, len: usize, value: &[u8]) -> Vec<u8> {
+        let head = format!("VA {len} f0 k{} O{}\r\n", self.name, self.opaque);
+        [head.as_bytes(), value, b"\r\n"].concat()
+    }
+}
+
+/// An event. The value of a hit has been compared with the item already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Hit(u64),
+    Miss(u64),
+    Failed(u64, Failure),
+    Down(Fault),
+    Up,
+}
+
+/// What is under way on one socket.
+#[derive(Debug, Default)]
+struct Wire {
+    epoch: u32,
+    commands: Vec<u8>,
+    replies: Vec<u8>,
+}
+
+struct Driver {
+    server: Server,
+    now: Msec,
+    wires: Vec<Wire>,
+    seen: Vec<Seen>,
+}
+
+impl Driver {
+    fn new(connections: usize, inflight: usize) -> Driver {
+        Driver {
+            server: Server::new(Limits { connections, inflight }, 1),
+            now: 1_000,
+            wires: (0..connections).map(|_| Wire::default()).collect(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// All `connections` have answered and are idle. They used tokens from 900.
+    fn proven(connections: usize) -> Driver {
+        let mut driver = Driver::new(connections, 64);
+        for index in 0..connections {
+            // one more waits on each connection that is open already
+            driver.submit(900 + index as u64).unwrap();
+            assert_eq!(driver.server.live(index), 1);
+            driver.open(index);
+            driver.flush(index);
+            driver.answer(index);
+            for busy in 0..=index {
+                driver.submit(910 + busy as u64).unwrap();
+                driver.flush(busy);
+            }
+        }
+        for index in 0..connections {
+            driver.answer(index);
+        }
+        driver.seen.clear();
+        assert_eq!(driver.live(), vec![0; connections]);
+        driver
+    }
+
+    fn lookup(&self, token: u64) -> Lookup {
+        Lookup {
+            token: Token(token),
+            key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
+            deadline: self.now + TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            max_size: usize::MAX,
+        }
+    }
+
+    fn submit(&mut self, token: u64) -> Result<Ticket, Failure> {
+        self.submit_for(TIMEOUT, token)
+    }
+
+    fn submit_for(&mut self, timeout: Msec, token: u64) -> Result<Ticket, Failure> {
+        let lookup = Lookup { deadline: self.now + timeout, ..self.lookup(token) };
+        self.server.submit(self.now, lookup)
+    }
+
+    fn wire(&mut self, index: usize) -> &mut Wire {
+        let epoch = self.server.epoch(index);
+        let wire = &mut self.wires[index];
+        if wire.epoch != epoch {
+            *wire = Wire { epoch, ..Wire::default() };
+        }
+        wire
+    }
+
+    fn open(&mut self, index: usize) {
+        assert_eq!(self.server.wants(index), Want::Connect);
+        self.server.connected(index);
+    }
+
+    fn write(&mut self, index: usize, most: usize) {
+        let output = self.server.output(index);
+        let part = output[..most.min(output.len())].to_vec();
+        self.wire(index).commands.extend(&part);
+        self.server.sent(index, part.len());
+    }
+
+    /// Writes all there is.
+    fn flush(&mut self, index: usize) {
+        self.write(index, usize::MAX);
+    }
+
+    /// Has memcached answer up to `most` of the lookups it has read.
+    fn serve(&mut self, index: usize, most: usize) {
+        let wire = self.wire(index);
+        for _ in 0..most {
+            let Some(command) = Command::take(&mut wire.commands) else { break };
+            wire.replies.extend(command.reply());
+        }
+    }
+
+    /// Delivers up to `most` bytes of what memcached sent.
+    fn deliver(&mut self, index: usize, most: usize) {
+        let wire = self.wire(index);
+        let most = most.min(wire.replies.len());
+        let bytes: Vec<u8> = wire.replies.drain(..most).collect();
+        let mut bytes = &bytes[..];
+        let epoch = self.server.epoch(index);
+        while !bytes.is_empty() && self.server.epoch(index) == epoch {
+            let [first, second] = self.server.input(index);
+            let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
+            let (two, rest) = rest.split_at(second.len().min(rest.len()));
+            first[..one.len()].copy_from_slice(one);
+            second[..two.len()].copy_from_slice(two);
+            self.server.received(index, one.len() + two.len());
+            bytes = rest;
+            self.drain(index);
+        }
+    }
+
+    /// Has memcached answer all there is, and delivers it.
+    fn answer(&mut self, index: usize) {
+        self.flush(index);
+        self.serve(index, usize::MAX);
+        self.deliver(index, usize::MAX);
+    }
+
+    /// Has memcached send `bytes`.
+    fn say(&mut self, index: usize, bytes: &[u8]) {
+        self.wire(index).replies.extend(bytes);
+        self.deliver(index, usize::MAX);
+    }
+
+    fn lose(&mut self, index: usize, fault: Fault) {
+        self.server.lost(index, self.now, fault);
+        self.drain(index);
+    }
+
+    /// Lets time go by, with no other timer than [`Server::deadline`].
+    fn pass(&mut self, msec: Msec) {
+        self.now += msec;
+        for index in 0..self.server.len() {
+            if self.server.deadline(index).is_some_and(|at| at <= self.now) {
+                self.server.expire(index, self.now);
+                self.drain(index);
+                assert!(self.server.deadline(index).is_none_or(|at| at > self.now));
+            }
+        }
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(event) = self.server.next_event(index, self.now) {
+            self.seen.push(match event {
+                Event::Hit(Token(token), flags, value) => {
+                    let item = item(&name_of(token)).expect("a hit of an item that is not there");
+                    assert!(flags == 0 && *value == item, "{token} was given another item");
+                    Seen::Hit(token)
+                }
+                Event::Miss(Token(token)) => Seen::Miss(token),
+                Event::Failed(Token(token), failure) => Seen::Failed(token, failure),
+                Event::Down(fault) => Seen::Down(fault),
+                Event::Up => Seen::Up,
+            });
+        }
+        assert!(!self.server.input(index)[1].is_empty(), "no room for more input");
+    }
+
+    /// What happened since the last call.
+    fn seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    fn live(&self) -> Vec<usize> {
+        (0..self.server.len()).map(|index| self.server.live(index)).collect()
+    }
+
+    fn wants(&self) -> Vec<Want> {
+        (0..self.server.len()).map(|index| self.server.wants(index)).collect()
+    }
+}

@@ -1,0 +1,159 @@
+# What every script of this repository needs before its own work: Debian packages, Rust, the Python
+# environment, and the way a long step is shown. It is sourced, never run:
+#
+#     . "$(dirname "$0")/lib/setup.sh"
+#     setup_packages $PACKAGES_BUILD
+#     setup_rust
+#     step "building the module" cargo build --release
+#
+# Each setup_ function does nothing, and prints nothing, when its part already stands.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TARGET=$ROOT/target
+VENV=$TARGET/venv
+
+# nginx-dev brings nginx's sources and configure flags, libclang-dev what bindgen parses them with.
+PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
+# PyPI has uWSGI as source only, so that the compiler is needed to run a site, too.
+PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
+
+RUST_MINOR=85 # 1.85: Debian 12's rustc-web, the first with edition 2024
+
+# Debian puts nginx where an ordinary user's PATH does not look.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# setup_packages PKG...: installs what Debian's packages are missing.
+setup_packages() {
+    local missing=() package as_root=()
+    for package in "$@"; do
+        # The lists overlap: name each package once.
+        [[ " ${missing[*]} " == *" $package "* ]] || package_installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || packages_by_hand "${missing[@]}"
+        # The password is asked for here, where no progress line can write over the question.
+        sudo -v || packages_by_hand "${missing[@]}"
+        as_root=(sudo)
+    fi
+    say "installing: ${missing[*]}"
+    step "reading Debian's package lists" "${as_root[@]}" apt-get update
+    step "installing Debian packages" install_packages "${missing[@]}"
+}
+
+package_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+packages_by_hand() {
+    die "packages are missing, and there is neither root nor sudo to install them. Run as root:
+    apt-get install --no-install-recommends $*"
+}
+
+# Debian starts a service as it installs it: nginx would take port 80, memcached 11211. The policy
+# file says no for as long as apt runs; one that the machine has already is left as it is.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap '"${as_root[@]}" rm -f '$policy EXIT
+        # 101 is that interface's "forbidden by policy".
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy
+        "${as_root[@]}" chmod 755 $policy
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --no-install-recommends "$@"
+}
+
+# setup_rust: puts a cargo and rustc that are new enough on PATH, Debian's if there is no other.
+setup_rust() {
+    local folder
+    for folder in "" "${HOME:-/root}/.cargo/bin" /usr/bin; do
+        rust_new_enough "$folder" && { PATH=${folder:+$folder:}$PATH; return; }
+    done
+    setup_packages rustc-web cargo-web
+    rust_new_enough /usr/bin || die "Rust 1.$RUST_MINOR or newer is needed: see https://rustup.rs"
+    PATH=/usr/bin:$PATH
+}
+
+# rust_new_enough FOLDER: are the cargo and rustc of a folder, or of PATH, at least RUST_MINOR?
+rust_new_enough() {
+    local tool version
+    for tool in rustc cargo; do
+        version=$("${1:+$1/}$tool" --version 2>/dev/null) || return 1
+        [[ $version =~ ^$tool\ 1\.([0-9]+)\. ]] || return 1
+        [ "${BASH_REMATCH[1]}" -ge $RUST_MINOR ] || return 1
+    done
+}
+
+# setup_venv: a Python environment at target/venv with demo/requirements.txt and the django package.
+setup_venv() {
+    local wanted stamp=$VENV/made-of.sha256
+    mkdir -p "$TARGET"
+    # An environment knows where it lies and which Python it is made with.
+    wanted=$({ echo "$VENV" && /usr/bin/python3 --version && cat "$ROOT/demo/requirements.txt"; } | sha256sum)
+    # Two scripts started together must not both make it.
+    exec {venv_lock}>"$TARGET/venv.lock"
+    flock "$venv_lock"
+    # The stamp is written last: an environment whose making was interrupted has none, and is remade.
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+        step "making the Python environment (uWSGI is compiled)" make_venv
+        printf '%s\n' "$wanted" >"$stamp"
+    fi
+    exec {venv_lock}>&-
+}
+
+make_venv() {
+    rm -rf "$VENV"
+    # Not PATH's python3: another one may come without the headers that uWSGI is compiled with.
+    /usr/bin/python3 -m venv "$VENV"
+    "$VENV/bin/pip" install --disable-pip-version-check -r "$ROOT/demo/requirements.txt"
+    # A path file instead of an editable install: nothing to build, and never out of date.
+    printf '%s\n' "$ROOT/django" >"$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/pagecache.pth"
+}
+
+# step TEXT COMMAND...: runs a long command behind one line of progress. Its output goes to a log,
+# whose end is shown if it fails; the script then ends.
+step() {
+    local text=$1 log started=$SECONDS shown=0 pid
+    shift
+    log=$TARGET/log/${text//[^[:alnum:]]/-}.log
+    mkdir -p "$TARGET/log"
+    # In the background, so that a script's own traps run at once and not when the command is done;
+    # bash would have it ignore Ctrl-C there.
+    (trap - INT QUIT; "$@") >"$log" 2>&1 </dev/null &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        step_progress
+        sleep 0.2
+    done
+    if ! wait "$pid"; then
+        step_line " failed\n"
+        tail -n 30 "$log" >&2
+        die "$text failed; the whole log: $log"
+    fi
+    step_line " done\n"
+}
+
+# A terminal's line is rewritten as time passes; a log file gets a new one every ten seconds.
+step_progress() {
+    local elapsed=$((SECONDS - started))
+    if [ -t 1 ]; then
+        step_line ""
+    elif [ $((elapsed - shown)) -ge 10 ]; then
+        shown=$elapsed
+        step_line "\n"
+    fi
+}
+
+step_line() {
+    if [ -t 1 ]; then printf '\r\033[K'; fi
+    printf "%s ... %d s$1" "$text" $((SECONDS - started))
+}

@@ -1,0 +1,274 @@
+//! Where values are received, at every size and however the reads fall, and how they are skipped.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// Sizes about which the buffer, or the room in it behind the head, is exactly full.
+fn edges() -> BTreeSet<usize> {
+    let head = "VA 65536 f0 k/0 O0\r\n".len();
+    let full = [INPUT_SIZE, INPUT_SIZE - head, 2 * INPUT_SIZE, 2 * INPUT_SIZE - head];
+    full.iter().flat_map(|full| full - 4..=full + 4).chain([0, 1, 2]).collect()
+}
+
+#[test]
+fn values_of_every_size_about_the_buffers_come_whole() {
+    for size in edges() {
+        let value = pattern(size);
+        let replies = [hit("/0", 0, &value), hit("/1", 1, b"next")].concat();
+        assert_eq!(
+            deliver(&mut waiting(2), &replies),
+            Ok(vec![Seen::Hit(0, value), Seen::Hit(1, b"next".to_vec())]),
+            "{size} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_large_value_may_be_cut_anywhere_about_its_ends() {
+    for size in [INPUT_SIZE - 22, INPUT_SIZE, INPUT_SIZE + 1, 2 * INPUT_SIZE + 3] {
+        let value = pattern(size);
+        let reply = hit("/0", 0, &value);
+        let replies = [&reply[..], &miss("/1", 1)].concat();
+        for cut in
+            (0..30).chain(INPUT_SIZE - 3..INPUT_SIZE + 3).chain(reply.len() - 6..replies.len())
+        {
+            assert_eq!(
+                deliver_cut(&mut waiting(2), &replies, &[cut]),
+                Ok(vec![Seen::Hit(0, value.clone()), Seen::Miss(1)]),
+                "{size} bytes cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
+    // the reply fills the buffer to its last byte
+    let value = pattern(INPUT_SIZE - "VA 65514 f0 k/0 O0\r\n\r\n".len());
+    let reply = hit("/0", 0, &value);
+    assert_eq!(reply.len(), INPUT_SIZE);
+    let mut pipeline = waiting(1);
+    assert_eq!(read(&mut pipeline, &reply), INPUT_SIZE);
+    let Some((Token(0), Answer::Hit(0, place))) = pipeline.next_answer().unwrap() else { panic!() };
+    assert_eq!(place, Value::InPlace(20..INPUT_SIZE - 2));
+    assert_eq!(*pipeline.value(place), value);
+    assert_eq!(pipeline.next_answer(), Ok(None));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+}
+
+#[test]
+fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
+    let value = pattern(100_000);
+    let reply = hit("/0", 0, &value);
+    let mut pipeline = waiting(2);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
+    let rest = reply.len() - 1_000 - 2;
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, INPUT_SIZE]);
+    // asking again changes nothing
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, INPUT_SIZE]);
+    assert_eq!(deliver(&mut pipeline, &reply[1_000..2_000]), Ok(vec![]));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest - 1_000, INPUT_SIZE]);
+    assert_eq!(deliver(&mut pipeline, &reply[2_000..reply.len() - 1]), Ok(vec![]));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE - 1]);
+    // one read takes the last byte and the whole of the next reply
+    let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
+    assert_eq!(read(&mut pipeline, &last), last.len());
+    let answer = pipeline.next_answer().unwrap();
+    assert_eq!(answer, Some((Token(0), Answer::Hit(0, Value::Owned(value)))));
+    assert_eq!(answers(&mut pipeline), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
+}
+
+#[test]
+fn a_value_served_from_the_buffer_stands_while_later_answers_are_taken() {
+    let mut pipeline = waiting(3);
+    let replies = [hit("/0", 0, b"zero"), hit("/1", 1, b"one"), hit("/2", 2, b"two")].concat();
+    read(&mut pipeline, &replies[..replies.len() - 1]);
+    let mut places = Vec::new();
+    while let Some((_, Answer::Hit(_, place))) = pipeline.next_answer().unwrap() {
+        places.push(place);
+    }
+    let values: Vec<_> =
+        places.into_iter().map(|place| pipeline.value(place).into_owned()).collect();
+    assert_eq!(values, [&b"zero"[..], b"one"]);
+}
+
+#[test]
+fn the_largest_value_that_is_accepted_is_as_large_as_the_lookup_says() {
+    for (size, max_size) in [(0, 0), (1, 0), (5, 5), (6, 5), (70_000, 70_000), (70_001, 70_000)] {
+        let value = pattern(size);
+        let replies = [hit("/0", 0, &value), hit("/1", 1, b"next")].concat();
+        let first = match size > max_size {
+            true => Seen::Failed(0, Failure::TooLarge),
+            false => Seen::Hit(0, value),
+        };
+        let expected = vec![first, Seen::Hit(1, b"next".to_vec())];
+        let head = replies.len().min(40);
+        for cut in (0..head).chain(replies.len() - head..replies.len()) {
+            let mut pipeline = Pipeline::default();
+            submit(&mut pipeline, at_most(max_size, lookup(0, "/0")));
+            submit(&mut pipeline, lookup(1, "/1"));
+            assert_eq!(
+                deliver_cut(&mut pipeline, &replies, &[cut]).as_ref(),
+                Ok(&expected),
+                "{size} bytes of {max_size}, cut at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_too_large_ends_its_lookup_with_its_head() {
+    let mut pipeline = waiting(1);
+    let head = b"VA 18446744073709551613 f0 k/0 O0\r\n";
+    assert_eq!(deliver(&mut pipeline, head), Ok(vec![Seen::Failed(0, Failure::TooLarge)]));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut pipeline, &pattern(3 * INPUT_SIZE)), Ok(vec![]));
+}
+
+#[test]
+fn a_value_for_which_there_is_no_memory_is_skipped() {
+    let mut pipeline = Pipeline::default();
+    submit(&mut pipeline, at_most(usize::MAX, lookup(0, "/0")));
+    let head = format!("VA {} f0 k/0 O0\r\n", usize::MAX - 2);
+    assert_eq!(
+        deliver(&mut pipeline, head.as_bytes()),
+        Ok(vec![Seen::Failed(0, Failure::Overload)])
+    );
+    assert_eq!(deliver(&mut pipeline, &pattern(INPUT_SIZE)), Ok(vec![]));
+}
+
+#[test]
+fn a_length_that_no_memory_could_hold_is_malformed() {
+    for len in [usize::MAX, usize::MAX - 1] {
+        let mut pipeline = Pipeline::default();
+        submit(&mut pipeline, at_most(usize::MAX, lookup(0, "/0")));
+        let head = format!("VA {len} f0 k/0 O0\r\n");
+        assert_eq!(
+            deliver(&mut pipeline, head.as_bytes()),
+            Err(Fault::Malformed(Malformed::BadNumber))
+        );
+    }
+}
+
+/// Gives up `/0` after `stage` bytes of its reply, in both ways there are.
+fn given_up_at(stage: usize, reply: &[u8]) {
+    let replies = [reply, &hit("/1", 1, b"next")].concat();
+    for cancelled in [true, false] {
+        let mut pipeline = Pipeline::default();
+        submit(&mut pipeline, until(10, lookup(0, "/0")));
+        submit(&mut pipeline, lookup(1, "/1"));
+        assert_eq!(deliver(&mut pipeline, &replies[..stage]), Ok(vec![]), "before {stage}");
+        if cancelled {
+            pipeline.cancel(0, Token(0));
+        } else {
+            assert_eq!(expire(&mut pipeline, 10), (vec![0], Ok(())));
+        }
+        assert_eq!(pipeline.live(), 1);
+        // its time may also come after it was cancelled
+        assert_eq!(expire(&mut pipeline, 20), (vec![], Ok(())));
+        assert_eq!(
+            deliver(&mut pipeline, &replies[stage..]),
+            Ok(vec![Seen::Hit(1, b"next".to_vec())]),
+            "cancelled {cancelled} after {stage} bytes"
+        );
+        assert_eq!((pipeline.in_flight(), pipeline.live()), (0, 0));
+    }
+}
+
+#[test]
+fn a_lookup_may_be_given_up_at_every_byte_of_its_reply() {
+    let values = [&b"hello"[..], b"", b"\r\nEN k/1 O1\r\n"].map(|value| hit("/0", 0, value));
+    let misses = [miss("/0", 0), b"EN\r\n".to_vec(), b"SERVER_ERROR oops\r\n".to_vec()];
+    for reply in values.iter().chain(&misses) {
+        for stage in 0..reply.len() {
+            given_up_at(stage, reply);
+        }
+    }
+}
+
+#[test]
+fn a_lookup_may_be_given_up_while_a_large_value_comes() {
+    let reply = hit("/0", 0, &pattern(3 * INPUT_SIZE));
+    for stage in [0, 10, 22, 23, INPUT_SIZE - 1, INPUT_SIZE, INPUT_SIZE + 1, 2 * INPUT_SIZE] {
+        given_up_at(stage, &reply);
+    }
+    for before_end in 1..5 {
+        given_up_at(reply.len() - before_end, &reply);
+    }
+}
+
+#[test]
+fn a_lookup_whose_time_is_over_frees_the_memory_of_its_value() {
+    let reply = hit("/0", 0, &pattern(100_000));
+    let mut pipeline = waiting(1);
+    deliver(&mut pipeline, &reply[..1_000]).unwrap();
+    assert_eq!(expire(&mut pipeline, DEADLINE), (vec![0], Ok(())));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(pipeline.in_flight(), 0);
+}
+
+/// What becomes of one lookup of the property below.
+#[derive(Debug, Clone)]
+struct Asked {
+    size: usize,
+    max_size: usize,
+    /// Given up before this share of all replies has come, in 1/256.
+    cancelled: Option<u8>,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let size = prop_oneof![4 => 0..200_usize, 1 => INPUT_SIZE - 60..INPUT_SIZE + 10, 1 => 0..3 * INPUT_SIZE];
+    let max_size = prop_oneof![3 => Just(usize::MAX), 1 => 0..100_usize];
+    (size, max_size, proptest::option::weighted(0.2, any::<u8>()))
+        .prop_map(|(size, max_size, cancelled)| Asked { size, max_size, cancelled })
+}
+
+proptest! {
+    #[test]
+    fn every_value_reaches_its_lookup_however_the_reads_fall(
+        asked in proptest::collection::vec(asked(), 1..8),
+        reads in proptest::collection::vec(prop_oneof![1..60_usize, 1..2 * INPUT_SIZE], 1..40),
+    ) {
+        let mut pipeline = Pipeline::default();
+        let mut replies = Vec::new();
+        let mut ends = Vec::new();
+        for (token, Asked { size, max_size, .. }) in (0..).zip(&asked) {
+            let opaque = submit(&mut pipeline, at_most(*max_size, lookup(token, "/key")));
+            replies.extend(hit("/key", opaque, &pattern(*size)));
+            ends.push(replies.len());
+        }
+        let mut left = vec![true; asked.len()];
+        let mut seen = Vec::new();
+        let mut at = 0;
+        let mut reads = reads.into_iter().cycle();
+        while at < replies.len() {
+            for (token, asked) in asked.iter().enumerate() {
+                if asked.cancelled.is_some_and(|share| usize::from(share) * replies.len() / 256 <= at) && left[token] {
+                    pipeline.cancel(token as u32, Token(token as u64));
+                    left[token] = false;
+                }
+            }
+            let part = reads.next().unwrap().min(replies.len() - at);
+            at += read(&mut pipeline, &replies[at..at + part]);
+            for answer in answers(&mut pipeline).unwrap() {
+                let (Seen::Hit(token, _) | Seen::Miss(token) | Seen::Failed(token, _)) = &answer;
+                let token = *token as usize;
+                prop_assert!(left[token], "{token} was cancelled or answered before");
+                left[token] = false;
+                let asked = &asked[token];
+                let expected = match asked.size > asked.max_size {
+                    true => Seen::Failed(token as u64, Failure::TooLarge),
+                    false => Seen::Hit(token as u64, pattern(asked.size)),
+                };
+                prop_assert_eq!(&answer, &expected);
+                seen.push(token);
+            }
+            prop_assert_eq!(pipeline.live(), left.iter().filter(|&&left| left).count());
+            prop_assert!(ends.iter().zip(&left).all(|(&end, &left)| end > at || !left), "a reply is withheld");
+        }
+        prop_assert!(seen.is_sorted());
+        prop_assert_eq!(pipeline.in_flight(), 0);
+    }
+}

@@ -1,0 +1,311 @@
+//! Arbitrary sequences of what sockets, clocks and clients do, against a model of what each lookup
+//! is owed.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Clone)]
+enum Op {
+    Submit {
+        timeout: Msec,
+        connect_timeout: Msec,
+        max_size: usize,
+    },
+    /// Of those that wait, by position.
+    Cancel(usize),
+    /// With a ticket of a lookup that has ended.
+    CancelEnded(usize),
+    Open(usize),
+    Refuse(usize),
+    Write(usize, usize),
+    Serve(usize, usize),
+    /// memcached answers its next lookup wrongly.
+    Wrong(usize, Wrong),
+    Deliver(usize, usize),
+    Close(usize, Fault),
+    Pass(Msec),
+    /// All sockets do all they can.
+    Run,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wrong {
+    /// No answer at all: those behind it come in its place.
+    Omitted,
+    /// An answer nobody asked for.
+    Unasked,
+    OtherKey,
+    OtherOpaque,
+    BareMiss,
+    ServerError,
+    Error,
+    Garbage,
+    NoLineEnd,
+    /// A length that is off by so much.
+    Length(isize),
+}
+
+fn wrong() -> impl Strategy<Value = Wrong> {
+    prop_oneof![
+        Just(Wrong::Omitted),
+        Just(Wrong::Unasked),
+        Just(Wrong::OtherKey),
+        Just(Wrong::OtherOpaque),
+        Just(Wrong::BareMiss),
+        Just(Wrong::ServerError),
+        Just(Wrong::Error),
+        Just(Wrong::Garbage),
+        Just(Wrong::NoLineEnd),
+        prop::sample::select(vec![-3, -2, -1, 1, 2]).prop_map(Wrong::Length),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let index = || 0..3_usize;
+    let bytes = || prop_oneof![1..60_usize, Just(usize::MAX)];
+    let fault = prop::sample::select(vec![Fault::Closed, Fault::Io(104)]);
+    let max_size = prop_oneof![4 => Just(usize::MAX), 1 => 0..200_usize];
+    prop_oneof![
+        8 => (1..400_u64, 1..200_u64, max_size).prop_map(|(timeout, connect_timeout, max_size)| {
+            Op::Submit { timeout, connect_timeout, max_size }
+        }),
+        2 => any::<usize>().prop_map(Op::Cancel),
+        1 => any::<usize>().prop_map(Op::CancelEnded),
+        4 => index().prop_map(Op::Open),
+        1 => index().prop_map(Op::Refuse),
+        4 => (index(), bytes()).prop_map(|(index, most)| Op::Write(index, most)),
+        4 => (index(), 1..4_usize).prop_map(|(index, most)| Op::Serve(index, most)),
+        1 => (index(), wrong()).prop_map(|(index, wrong)| Op::Wrong(index, wrong)),
+        6 => (index(), bytes()).prop_map(|(index, most)| Op::Deliver(index, most)),
+        1 => (index(), fault).prop_map(|(index, fault)| Op::Close(index, fault)),
+        2 => prop_oneof![1..50_u64, 50..500_u64, 2_000..3_000_u64].prop_map(Op::Pass),
+        3 => Just(Op::Run),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    proptest::collection::vec(op(), 1..80)
+}
+
+fn limits() -> impl Strategy<Value = (usize, usize)> {
+    (1..4_usize, prop_oneof![1..5_usize, Just(64)])
+}
+
+struct Waiting {
+    deadline: Msec,
+    max_size: usize,
+    ticket: Ticket,
+}
+
+/// A driver, and what it may expect.
+struct World {
+    driver: Driver,
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    ended: Vec<Ticket>,
+    down: bool,
+    /// Keys for which memcached said bare `EN` though it has them.
+    denied: BTreeSet<String>,
+    hits: usize,
+}
+
+impl World {
+    fn new((connections, inflight): (usize, usize)) -> World {
+        World {
+            driver: Driver::new(connections, inflight),
+            next: 0,
+            waiting: BTreeMap::new(),
+            ended: Vec::new(),
+            down: false,
+            denied: BTreeSet::new(),
+            hits: 0,
+        }
+    }
+
+    fn indexes(&self) -> std::ops::Range<usize> {
+        0..self.driver.server.len()
+    }
+
+    fn is_open(&self, index: usize) -> bool {
+        matches!(self.driver.server.wants(index), Want::Write | Want::Read)
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Submit { timeout, connect_timeout, max_size } => {
+                self.submit(timeout, connect_timeout, max_size);
+            }
+            Op::Cancel(at) if !self.waiting.is_empty() => {
+                let token = *self.waiting.keys().nth(at % self.waiting.len()).unwrap();
+                let ticket = self.waiting.remove(&token).unwrap().ticket;
+                self.driver.server.cancel(ticket);
+                self.ended.push(ticket);
+            }
+            Op::CancelEnded(at) if !self.ended.is_empty() => {
+                self.driver.server.cancel(self.ended[at % self.ended.len()]);
+            }
+            Op::Pass(msec) => self.driver.pass(msec),
+            Op::Run => self.indexes().for_each(|index| self.run(index)),
+            Op::Open(index) if self.driver.server.wants(index) == Want::Connect => {
+                self.driver.open(index);
+            }
+            Op::Refuse(index) if self.driver.server.wants(index) == Want::Connect => {
+                self.driver.lose(index, Fault::Connect(111));
+            }
+            Op::Close(index, fault) if self.is_open(index) => self.driver.lose(index, fault),
+            Op::Write(index, most) if self.is_open(index) => self.driver.write(index, most),
+            Op::Serve(index, most) if self.is_open(index) => self.driver.serve(index, most),
+            Op::Wrong(index, wrong) if self.is_open(index) => self.answer_wrongly(index, wrong),
+            Op::Deliver(index, most) if self.is_open(index) => self.driver.deliver(index, most),
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn submit(&mut self, timeout: Msec, connect_timeout: Msec, max_size: usize) {
+        let token = self.next;
+        self.next += 1;
+        let deadline = self.driver.now + timeout;
+        let lookup = Lookup { deadline, connect_timeout, max_size, ..self.driver.lookup(token) };
+        match self.driver.server.submit(self.driver.now, lookup) {
+            Ok(ticket) => {
+                self.waiting.insert(token, Waiting { deadline, max_size, ticket });
+            }
+            Err(Failure::Down) => assert!(self.down, "refused as down, which nobody was told"),
+            Err(failure) => assert_eq!(failure, Failure::Overload),
+        }
+    }
+
+    fn run(&mut self, index: usize) {
+        if self.driver.server.wants(index) == Want::Connect {
+            self.driver.open(index);
+        }
+        if self.is_open(index) {
+            self.driver.answer(index);
+        }
+    }
+
+    fn answer_wrongly(&mut self, index: usize, wrong: Wrong) {
+        let wire = self.driver.wire(index);
+        if let Wrong::Unasked = wrong {
+            wire.replies.extend(b"EN k/unasked O4294967295\r\n");
+            return;
+        }
+        let Some(command) = Command::take(&mut wire.commands) else { return };
+        let value = item(&command.name).unwrap_or_default();
+        let reply = match wrong {
+            Wrong::Omitted | Wrong::Unasked => Vec::new(),
+            Wrong::OtherKey => {
+                Command { name: format!("{}/", command.name), ..command }.hit(value.len(), &value)
+            }
+            Wrong::OtherOpaque => Command { opaque: command.opaque.wrapping_add(1), ..command }
+                .hit(value.len(), &value),
+            Wrong::BareMiss => {
+                self.denied.insert(command.name);
+                b"EN\r\n".to_vec()
+            }
+            Wrong::ServerError => b"SERVER_ERROR out of memory\r\n".to_vec(),
+            Wrong::Error => b"CLIENT_ERROR bad command line format\r\n".to_vec(),
+            Wrong::Garbage => b"\0\xff\r\n\r\n".to_vec(),
+            Wrong::NoLineEnd => vec![b'E'; 2_000],
+            Wrong::Length(lie) => match value.len().checked_add_signed(lie) {
+                Some(len) => command.hit(len, &value),
+                None => Vec::new(),
+            },
+        };
+        self.driver.wire(index).replies.extend(reply);
+    }
+
+    /// Compares what happened with what was owed.
+    fn check(&mut self) {
+        for seen in self.driver.seen() {
+            let token = match seen {
+                Seen::Hit(token) | Seen::Miss(token) | Seen::Failed(token, _) => token,
+                Seen::Down(fault) => {
+                    assert!(!self.down, "down twice: {fault}");
+                    self.down = true;
+                    continue;
+                }
+                Seen::Up => {
+                    assert!(self.down, "up twice");
+                    self.down = false;
+                    continue;
+                }
+            };
+            let Some(waiting) = self.waiting.remove(&token) else {
+                panic!("{seen:?}, though it has ended before")
+            };
+            self.ended.push(waiting.ticket);
+            let item = item(&name_of(token)).map(|item| item.len());
+            match seen {
+                Seen::Hit(_) => assert!(item <= Some(waiting.max_size)),
+                Seen::Miss(_) => {
+                    assert!(item.is_none() || self.denied.contains(&name_of(token)));
+                }
+                Seen::Failed(_, Failure::Timeout) => {
+                    assert!(!self.indexes().is_empty());
+                }
+                _ => {}
+            }
+            self.hits += usize::from(seen == Seen::Hit(token));
+        }
+        let now = self.driver.now;
+        let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
+        assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
+        assert_eq!(self.driver.live().iter().sum::<usize>(), self.waiting.len());
+        let server = &self.driver.server;
+        let timer = self.indexes().filter_map(|index| server.deadline(index)).min();
+        let earliest = self.waiting.values().map(|waiting| waiting.deadline).min();
+        assert!(
+            earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest),
+            "timer too late"
+        );
+        for connection in &server.connections {
+            assert!(connection.pipeline.in_flight() <= server.inflight);
+            assert!(connection.link != Link::Closed || connection.pipeline.in_flight() == 0);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_lookup_gets_exactly_what_it_is_owed(limits in limits(), ops in ops()) {
+        let mut world = World::new(limits);
+        for op in ops {
+            world.apply(op);
+        }
+        world.apply(Op::Pass(1_000));
+        prop_assert!(world.waiting.is_empty());
+    }
+
+    /// The sockets of before never answer and never end: their host is gone, another has its address.
+    #[test]
+    fn a_server_that_is_well_again_soon_serves(limits in limits(), ops in ops(), gone in any::<bool>()) {
+        let mut world = World::new(limits);
+        for op in ops {
+            world.apply(op);
+        }
+        let server = &world.driver.server;
+        let old: Vec<_> = world.indexes().map(|index| (server.epoch(index), server.wants(index))).collect();
+        if !gone {
+            for index in world.indexes() {
+                world.driver.lose(index, Fault::Closed);
+            }
+            world.check();
+        }
+        world.hits = 0;
+        for _ in 0..300 {
+            world.submit(250, 100, usize::MAX);
+            for (index, &(epoch, wants)) in old.iter().enumerate() {
+                let is_old = wants != Want::Closed && world.driver.server.epoch(index) == epoch;
+                match is_old {
+                    true => world.driver.server.sent(index, world.driver.server.output(index).len()),
+                    false => world.run(index),
+                }
+            }
+            world.apply(Op::Pass(10));
+        }
+        prop_assert!(world.hits > 0, "no hit in 3 s");
+    }
+}

@@ -1,0 +1,136 @@
+//! The way of one request: look the page up, then serve it or fall through.
+//!
+//! ```text
+//!   content_handler --- no lookup (method, bypass, key, server down) ---> fall_through
+//!          |
+//!     lookup is on its way, NGX_DONE
+//!          |
+//!   keep, resume --- page ---> output
+//!          +-------- none ---> fall_through
+//! ```
+
+use super::conf::{LocationConf, Settings};
+use super::log;
+use super::output::send_page;
+use super::peer::{Answer, Delivery, Peer};
+use super::record::Record;
+use super::sys::process;
+use super::sys::request::Request;
+use crate::decision::{Outcome, Reason};
+use crate::memcached::{Failure, Key, Lookup};
+use nginx_sys::{
+    NGX_DECLINED, NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
+};
+
+const DELIVERY: Delivery = Delivery { keep, resume };
+
+/// The content handler of locations with `pagecache_pass`.
+pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a live request, which is not used after this returns.
+    match unsafe { Request::from_raw(r) } {
+        Some(request) => begin(request),
+        None => NGX_DECLINED as ngx_int_t,
+    }
+}
+
+fn begin(request: Request) -> ngx_int_t {
+    let Some(settings) = settings_of(request) else { return NGX_DECLINED as ngx_int_t };
+    let Some(record) = Record::begin(request) else {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    };
+    match look_up(request, settings, record) {
+        Ok(()) => {
+            request.hold();
+            NGX_DONE as ngx_int_t
+        }
+        Err(reason) => {
+            record.set_outcome(Outcome::Fallthrough(reason));
+            fall_through(request, settings, record, reason)
+        }
+    }
+}
+
+fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(), Reason> {
+    if !(request.is_get() || (settings.head && request.is_head())) {
+        return Err(Reason::Method);
+    }
+    let holds = |value: &[u8]| !value.is_empty() && value != b"0";
+    if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
+        return Err(Reason::Bypass);
+    }
+    let raw = request.evaluate(&settings.key).ok_or(Reason::Overload)?;
+    let key = Key::new(raw, settings.long_keys)?;
+    record
+        .set_lookup(request.pool().and_then(|pool| pool.copy(key.as_bytes())), &settings.upstream);
+
+    let server = settings.upstream.server().ok_or(Reason::Down)?;
+    if server.is_down {
+        return Err(Reason::Down);
+    }
+    let peer = Peer::of(&settings.upstream, DELIVERY).ok_or(Failure::Overload)?;
+    let ticket = peer.submit(request, |token| Lookup {
+        token,
+        key,
+        deadline: process::now() + settings.timeout,
+        connect_timeout: settings.connect_timeout,
+        max_size: settings.max_size,
+    })?;
+    record.set_waiting(peer, ticket);
+    Ok(())
+}
+
+/// Keeps of an answer what the request needs.
+fn keep(request: Request, answer: Answer<'_>) {
+    let (Some(record), Some(settings)) = (Record::of(request), settings_of(request)) else {
+        return;
+    };
+    record.set_answered();
+    let page = match answer {
+        Answer::Hit(flags, _) if !settings.flags.allow(flags) => Err(Reason::Flags),
+        Answer::Hit(_, value) => Ok(value),
+        Answer::Miss => Err(Reason::Absent),
+        Answer::Failed(failure) => Err(failure.into()),
+    };
+    record.set_outcome(match page.map(|value| record.set_body(value)) {
+        Ok(true) => Outcome::Hit,
+        Ok(false) => Outcome::Fallthrough(Reason::Overload),
+        Err(reason) => Outcome::Fallthrough(reason),
+    });
+}
+
+/// Goes on with a request whose answer was kept.
+fn resume(request: Request) {
+    let connection = request.connection();
+    connection.set_log_request(request);
+    request.finalize(conclude(request));
+    connection.run_posted_requests();
+}
+
+fn conclude(request: Request) -> ngx_int_t {
+    let (Some(record), Some(settings)) = (Record::of(request), settings_of(request)) else {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    };
+    match record.outcome() {
+        Some(Outcome::Hit) => send_page(request, record.body()),
+        Some(Outcome::Fallthrough(reason)) => fall_through(request, settings, record, reason),
+        None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+    }
+}
+
+/// Leaves the request to the fallback, or to `error_page`.
+fn fall_through(
+    request: Request,
+    settings: &Settings,
+    record: &Record,
+    reason: Reason,
+) -> ngx_int_t {
+    log::fell_through(request, reason, record.key().unwrap_or_default());
+    match &settings.fallback {
+        Some(name) => request.named_location(name),
+        None => reason.http_status() as ngx_int_t,
+    }
+}
+
+fn settings_of<'conf>(request: Request) -> Option<&'conf Settings> {
+    request.location_conf::<LocationConf>()?.settings()
+}

@@ -1,0 +1,36 @@
+//! What operators read: a line for each change of a server's state, and one at `info` for each
+//! request that was not a hit. Values are never logged.
+
+use super::sys::process;
+use super::sys::request::Request;
+use crate::decision::Reason;
+use crate::memcached::Fault;
+use nginx_sys::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
+use ngx::ngx_log_error;
+
+/// A server was well and failed.
+pub fn server_down(server: &str, fault: Fault) {
+    let log = process::cycle_log();
+    ngx_log_error!(
+        NGX_LOG_ERR,
+        log,
+        "pagecache: memcached \"{server}\" failed: {fault}; requests go to the fallback until it answers"
+    );
+}
+
+/// A server that had failed answers.
+pub fn server_up(server: &str) {
+    let log = process::cycle_log();
+    ngx_log_error!(NGX_LOG_NOTICE, log, "pagecache: memcached \"{server}\" answers again");
+}
+
+/// A request goes to the fallback.
+pub fn fell_through(request: Request, reason: Reason, key: &[u8]) {
+    let log = request.log();
+    ngx_log_error!(
+        NGX_LOG_INFO,
+        log,
+        "pagecache: no page, reason {reason}, key \"{}\"",
+        key.escape_ascii()
+    );
+}

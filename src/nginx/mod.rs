@@ -1,0 +1,16 @@
+//! The nginx shell: the only folder that names nginx, and the only one with `unsafe`.
+//!
+//! `sys` <- `log`, `conf` <- `peer`, `output` <- `record` <- `handler`, `variables` <- `module`.
+//!
+//! [`sys`] is the raw layer. Everything above it is safe code, but for static tables and for the
+//! trampolines that nginx calls: a null check, a borrow, and one call of a safe function.
+
+mod conf;
+mod handler;
+mod log;
+mod module;
+mod output;
+mod peer;
+mod record;
+mod sys;
+mod variables;

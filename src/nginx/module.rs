@@ -1,0 +1,188 @@
+//! What nginx loads: the module's struct, its command table, and the trampolines through which
+//! nginx reads the configuration.
+
+use super::conf::{
+    Directive, LOCATION_DIRECTIVES, LocationConf, MainConf, UPSTREAM_DIRECTIVES, UpstreamConf,
+};
+use super::handler::content_handler;
+use super::sys::conf::{Reading, Refusal, allocate, name, set_module};
+use super::variables;
+use core::ffi::{c_char, c_void};
+use core::ptr;
+use nginx_sys::{
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
+    ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
+};
+use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK, Status};
+use ngx::http::{HttpModule, HttpModuleMainConf};
+
+/// The module's functions, as the `ngx` crate wants them.
+struct Pagecache;
+
+const COMMANDS: usize = LOCATION_DIRECTIVES.len() + UPSTREAM_DIRECTIVES.len();
+
+static mut COMMAND_TABLE: [ngx_command_t; COMMANDS + 1] = commands();
+
+static CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(Pagecache::preconfiguration),
+    postconfiguration: Some(Pagecache::postconfiguration),
+    create_main_conf: Some(create::<MainConf>),
+    init_main_conf: None,
+    create_srv_conf: Some(create::<UpstreamConf>),
+    merge_srv_conf: None,
+    create_loc_conf: Some(create::<LocationConf>),
+    merge_loc_conf: Some(merge_location),
+};
+
+/// The symbol that gives the module its name in nginx. nginx writes its indexes into it.
+#[unsafe(no_mangle)]
+pub static mut ngx_http_pagecache_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const CONTEXT).cast_mut().cast(),
+    commands: (&raw mut COMMAND_TABLE).cast(),
+    type_: NGX_HTTP_MODULE as usize,
+    exit_process: Some(exit_process),
+    ..ngx_module_t::default()
+};
+
+/// What nginx looks for in the file that `load_module` names.
+#[unsafe(no_mangle)]
+pub static mut ngx_modules: [*const ngx_module_t; 2] =
+    [&raw const ngx_http_pagecache_module, ptr::null()];
+
+/// The names of [`ngx_modules`].
+#[unsafe(no_mangle)]
+pub static mut ngx_module_names: [*const c_char; 2] =
+    [c"ngx_http_pagecache_module".as_ptr(), ptr::null()];
+
+/// Their order; a content handler's does not matter.
+#[unsafe(no_mangle)]
+pub static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];
+
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+const fn commands() -> [ngx_command_t; COMMANDS + 1] {
+    let mut commands = [const { ngx_command_t::empty() }; COMMANDS + 1];
+    let mut at = 0;
+    while at < LOCATION_DIRECTIVES.len() {
+        commands[at] = command(&LOCATION_DIRECTIVES[at], NGX_HTTP_LOC_CONF_OFFSET);
+        at += 1;
+    }
+    while at < COMMANDS {
+        let row = &UPSTREAM_DIRECTIVES[at - LOCATION_DIRECTIVES.len()];
+        commands[at] = command(row, NGX_HTTP_SRV_CONF_OFFSET);
+        at += 1;
+    }
+    commands
+}
+
+const fn command<C>(row: &'static Directive<C>, conf: usize) -> ngx_command_t {
+    ngx_command_t {
+        name: name(row.name),
+        type_: row.usage as usize,
+        set: Some(set::<C>),
+        conf,
+        offset: 0,
+        post: (&raw const *row).cast_mut().cast(),
+    }
+}
+
+impl HttpModule for Pagecache {
+    fn module() -> &'static ngx_module_t {
+        // SAFETY: nginx writes to the static only before it calls any function of the module.
+        unsafe { &*&raw const ngx_http_pagecache_module }
+    }
+
+    unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        set_module(&raw mut ngx_http_pagecache_module);
+        // SAFETY: nginx passes its state, which is not used after this returns.
+        let reading = unsafe { Reading::from_raw(cf) };
+        status(reading.is_some_and(variables::register))
+    }
+
+    unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        // SAFETY: nginx passes its state, which is not used after this returns.
+        let reading = unsafe { Reading::from_raw(cf) };
+        status(reading.is_some_and(|reading| {
+            reading.main_conf::<MainConf>().is_some_and(|main| main.check(reading))
+        }))
+    }
+}
+
+// SAFETY: the main configuration is what create::<MainConf> makes.
+unsafe impl HttpModuleMainConf for Pagecache {
+    type MainConf = MainConf;
+}
+
+fn status(is_well: bool) -> ngx_int_t {
+    if is_well { Status::NGX_OK.into() } else { Status::NGX_ERROR.into() }
+}
+
+unsafe extern "C" fn create<C: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes its state, which is not used after this returns.
+    match unsafe { Reading::from_raw(cf) } {
+        Some(reading) => allocate::<C>(reading),
+        None => ptr::null_mut(),
+    }
+}
+
+/// Handles each directive: `post` is its row, `conf` the struct that create::<C> made.
+unsafe extern "C" fn set<C>(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: the command is a row of ours, and nothing else borrows the configuration it is for.
+    let (reading, row, conf) = unsafe {
+        let row = (*command).post.cast::<Directive<C>>().as_ref();
+        (Reading::from_raw(cf), row, conf.cast::<C>().as_mut())
+    };
+    match (reading, row, conf) {
+        (Some(reading), Some(row), Some(conf)) => apply(reading, row, conf),
+        _ => NGX_CONF_ERROR,
+    }
+}
+
+fn apply<C>(reading: Reading, row: &Directive<C>, conf: &mut C) -> *mut c_char {
+    let words = reading.words().get(1..).unwrap_or_default();
+    match (row.apply)(conf, words, reading) {
+        Ok(()) => NGX_CONF_OK,
+        Err(Refusal(reason)) => {
+            let name = row.name.to_string_lossy();
+            reading.log_here(&Refusal(format!("\"{name}\" {reason}")));
+            NGX_CONF_ERROR
+        }
+    }
+}
+
+unsafe extern "C" fn merge_location(
+    cf: *mut ngx_conf_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: both are what create::<LocationConf> made, two different ones, borrowed by no one.
+    let parts = unsafe {
+        let (outer, inner) = (outer.cast::<LocationConf>(), inner.cast::<LocationConf>());
+        (Reading::from_raw(cf), outer.as_ref(), inner.as_mut())
+    };
+    match parts {
+        (Some(reading), Some(outer), Some(inner)) => merge(reading, outer, inner),
+        _ => NGX_CONF_ERROR,
+    }
+}
+
+fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
+    if inner.merge(outer, reading).is_err() {
+        return NGX_CONF_ERROR;
+    }
+    if let (true, Some(location)) = (inner.passes_here(), reading.location()) {
+        location.set_handler(Some(content_handler));
+    }
+    NGX_CONF_OK
+}
+
+unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx passes the worker's cycle, whose configuration is alive.
+    let main = unsafe { cycle.as_ref() }.and_then(Pagecache::main_conf);
+    if let Some(main) = main {
+        main.leave_worker();
+    }
+}

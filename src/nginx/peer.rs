@@ -1,0 +1,327 @@
+//! Sockets and timers for [`memcached::Server`](crate::memcached::Server): one [`Peer`] for each
+//! upstream and worker.
+//!
+//! Resuming a request re-enters this file: the request may end, and another one may begin a lookup.
+//! So events are taken out of the server one at a time, and nothing is borrowed across a resume.
+//! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
+//! iteration, when [`Peer::settle`] does it for all of them at once.
+
+use super::conf::Upstream;
+use super::log;
+use super::sys::connection::{Socket, Transfer};
+use super::sys::event::{Posted, owner};
+use super::sys::process;
+use super::sys::request::Request;
+use crate::memcached::{Event, Failure, Fault, Lookup, Server, Ticket, Token, Want};
+use nginx_sys::ngx_event_t;
+use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
+const READS_PER_EVENT: usize = 16;
+
+/// An answer to a lookup.
+pub enum Answer<'a> {
+    /// The item's flags and value.
+    Hit(u32, Cow<'a, [u8]>),
+    /// There is no such item.
+    Miss,
+    /// The lookup failed.
+    Failed(Failure),
+}
+
+/// What a peer does with an answer.
+#[derive(Clone, Copy)]
+pub struct Delivery {
+    /// Keeps of the answer what the request needs. Must not call the peer.
+    pub keep: fn(Request, Answer<'_>),
+    /// Goes on with the request, which may be gone afterwards.
+    pub resume: fn(Request),
+}
+
+/// A worker's connections to one memcached server.
+pub struct Peer {
+    upstream: Rc<Upstream>,
+    delivery: Delivery,
+    server: RefCell<Server>,
+    waiting: RefCell<SlotMap<DefaultKey, Request>>,
+    links: Box<[Link]>,
+    /// Calls [`Peer::settle`] at the end of the iteration.
+    wake: Posted,
+}
+
+/// One connection. Its address is what the socket's event handlers are given.
+struct Link {
+    peer: Cell<*const Peer>,
+    index: usize,
+    /// The socket, and the epoch of the connection that it belongs to.
+    socket: Cell<Option<(Socket, u32)>>,
+}
+
+impl Peer {
+    /// This worker's peer for `upstream`. None if the upstream was never checked.
+    pub fn of(upstream: &Rc<Upstream>, delivery: Delivery) -> Option<Rc<Peer>> {
+        let known = upstream.worker.borrow().clone();
+        if let Some(peer) = known {
+            return peer.downcast::<Peer>().ok();
+        }
+        let limits = upstream.server()?.limits;
+        let link = |index| Link { peer: Cell::default(), index, socket: Cell::new(None) };
+        let peer = Rc::new(Peer {
+            upstream: upstream.clone(),
+            delivery,
+            server: RefCell::new(Server::new(limits, process::seed())),
+            waiting: RefCell::default(),
+            links: (0..limits.connections).map(link).collect(),
+            wake: Posted::new(on_wake),
+        });
+        peer.wake.set_owner(Rc::as_ptr(&peer));
+        for link in &peer.links {
+            link.peer.set(Rc::as_ptr(&peer));
+        }
+        upstream.worker.replace(Some(peer.clone()));
+        Some(peer)
+    }
+
+    /// Starts a lookup for `request`, which must end it with [`Peer::cancel`] if it goes before the
+    /// answer comes.
+    pub fn submit(
+        &self,
+        request: Request,
+        lookup: impl FnOnce(Token) -> Lookup,
+    ) -> Result<Ticket, Failure> {
+        let slot = self.waiting.borrow_mut().insert(request);
+        let lookup = lookup(Token(slot.data().as_ffi()));
+        let submitted = self.server.borrow_mut().submit(process::now(), lookup);
+        match submitted {
+            Ok(_) => self.wake.post(),
+            Err(_) => drop(self.waiting.borrow_mut().remove(slot)),
+        }
+        submitted
+    }
+
+    /// The request of this lookup is going.
+    pub fn cancel(&self, ticket: Ticket) {
+        self.take(ticket.token());
+        self.server.borrow_mut().cancel(ticket);
+    }
+
+    /// Closes every connection: the worker is exiting, or the configuration is going.
+    pub fn close(&self) {
+        for link in &self.links {
+            if let Some((socket, _)) = link.socket.take() {
+                socket.close();
+            }
+        }
+    }
+
+    /// Does what the server wants done, and hands out what that leads to.
+    fn settle(&self) {
+        for link in &self.links {
+            self.arrange(link);
+        }
+        self.deliver(0);
+        // an answer may have made connections wanted again
+        for link in &self.links {
+            self.arrange(link);
+        }
+    }
+
+    /// Brings one socket in line with what the server wants of its connection.
+    fn arrange(&self, link: &Link) {
+        let index = link.index;
+        let mut server = self.server.borrow_mut();
+        if process::is_exiting() && server.live(index) == 0 {
+            server.close(index);
+        }
+        match link.socket.get() {
+            Some((socket, epoch)) if epoch != server.epoch(index) => {
+                socket.close();
+                link.socket.set(None);
+            }
+            _ => {}
+        }
+        if server.wants(index) == Want::Connect && link.socket.get().is_none() {
+            self.connect(link, &mut server);
+        }
+        let Some((socket, _)) = link.socket.get() else { return };
+        if server.wants(index) == Want::Write {
+            self.flush(index, socket, &mut server);
+        }
+        socket.set_idle(server.live(index) == 0);
+        socket.wake_by(server.deadline(index));
+    }
+
+    fn connect(&self, link: &Link, server: &mut Server) {
+        let index = link.index;
+        // a name may have several addresses, all of the same server
+        let addresses = self.upstream.server().map_or(&[][..], |server| &server.addresses);
+        let Some(address) = addresses.iter().cycle().nth(server.failed_connects()) else { return };
+        match Socket::connect(address, link, on_read, on_write) {
+            Ok(socket) => {
+                link.socket.set(Some((socket, server.epoch(index))));
+                if socket.may_write() {
+                    server.connected(index);
+                }
+            }
+            Err(errno) => self.lose(index, Fault::Connect(errno), server),
+        }
+    }
+
+    fn flush(&self, index: usize, socket: Socket, server: &mut Server) {
+        while socket.may_write() && server.wants(index) == Want::Write {
+            match socket.write(server.output(index)) {
+                Transfer::Bytes(n) | Transfer::Last(n) => server.sent(index, n),
+                Transfer::Later => break,
+                Transfer::End => return self.lose(index, Fault::Closed, server),
+                Transfer::Failed(errno) => return self.lose(index, Fault::Io(errno), server),
+            }
+        }
+        // what is left waits for the socket: it is no batch of this iteration any more
+        server.sent(index, 0);
+    }
+
+    fn lose(&self, index: usize, fault: Fault, server: &mut Server) {
+        server.lost(index, process::now(), fault);
+        self.wake.post();
+    }
+
+    fn readable(&self, link: &Link) {
+        let Some((socket, epoch)) = link.socket.get() else { return };
+        let index = link.index;
+        if socket.must_close() {
+            self.server.borrow_mut().close(index);
+            return self.arrange(link);
+        }
+        if socket.take_timeout() {
+            self.server.borrow_mut().expire(index, process::now());
+        }
+        let is_current =
+            || link.socket.get().is_some() && self.server.borrow().epoch(index) == epoch;
+        if is_current() && self.server.borrow().wants(index) == Want::Connect {
+            self.finish_connecting(index, socket);
+        }
+        self.deliver(index);
+        for _ in 0..READS_PER_EVENT {
+            if !is_current() || !socket.may_read() {
+                return self.settle();
+            }
+            self.receive(index, socket);
+            self.deliver(index);
+        }
+        if is_current() && socket.may_read() {
+            socket.read_again();
+        }
+        self.settle();
+    }
+
+    fn writable(&self, link: &Link) {
+        let Some((socket, epoch)) = link.socket.get() else { return };
+        let is_current = self.server.borrow().epoch(link.index) == epoch;
+        if is_current && self.server.borrow().wants(link.index) == Want::Connect {
+            self.finish_connecting(link.index, socket);
+        }
+        self.settle();
+        // what came before the connection was known to be open has had its event
+        if link.socket.get().is_some_and(|(socket, _)| socket.may_read()) {
+            self.readable(link);
+        }
+    }
+
+    fn finish_connecting(&self, index: usize, socket: Socket) {
+        let mut server = self.server.borrow_mut();
+        match socket.connect_result() {
+            Ok(()) if socket.may_write() => server.connected(index),
+            Ok(()) => {}
+            Err(errno) => self.lose(index, Fault::Connect(errno), &mut server),
+        }
+    }
+
+    fn receive(&self, index: usize, socket: Socket) {
+        let mut server = self.server.borrow_mut();
+        match socket.read(server.input(index)) {
+            Transfer::Bytes(n) | Transfer::Last(n) => server.received(index, n),
+            Transfer::Later => {}
+            Transfer::End => self.lose(index, Fault::Closed, &mut server),
+            Transfer::Failed(errno) => self.lose(index, Fault::Io(errno), &mut server),
+        }
+    }
+
+    /// Hands out the events that are there now.
+    fn deliver(&self, index: usize) {
+        while let Some(resumed) = self.keep_next(index) {
+            if let Some(request) = resumed {
+                (self.delivery.resume)(request);
+            }
+        }
+    }
+
+    /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
+    fn keep_next(&self, index: usize) -> Option<Option<Request>> {
+        let mut server = self.server.borrow_mut();
+        let (token, answer) = match server.next_event(index, process::now())? {
+            Event::Hit(token, flags, value) => (token, Answer::Hit(flags, value)),
+            Event::Miss(token) => (token, Answer::Miss),
+            Event::Failed(token, failure) => (token, Answer::Failed(failure)),
+            Event::Down(fault) => {
+                log::server_down(self.name(), fault);
+                return Some(None);
+            }
+            Event::Up => {
+                log::server_up(self.name());
+                return Some(None);
+            }
+        };
+        let request = self.take(token);
+        if let Some(request) = request {
+            (self.delivery.keep)(request, answer);
+        }
+        Some(request)
+    }
+
+    fn take(&self, token: Token) -> Option<Request> {
+        self.waiting.borrow_mut().remove(KeyData::from_ffi(token.0).into())
+    }
+
+    fn name(&self) -> &str {
+        self.upstream.server().map_or("", |server| &server.name)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
+    // SAFETY: the socket's data is its link, which Peer::drop outlives by closing the socket. The
+    // peer is kept alive for the call, whatever a resumed request does.
+    unsafe { with_peer(event, Peer::readable) }
+}
+
+unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
+    // SAFETY: as in on_read.
+    unsafe { with_peer(event, Peer::writable) }
+}
+
+unsafe extern "C" fn on_wake(event: *mut ngx_event_t) {
+    // SAFETY: the event's owner is the peer that has it, and that takes it off the queue as it goes.
+    if let Some(peer) = unsafe { owner::<Peer>(event) } {
+        peer.settle();
+    }
+}
+
+/// # Safety
+/// `event` is of a socket whose owner is a [`Link`].
+unsafe fn with_peer(event: *mut ngx_event_t, call: fn(&Peer, &Link)) {
+    // SAFETY: as above; a link's peer is the one it is part of.
+    unsafe {
+        let Some(link) = owner::<Link>(event) else { return };
+        if let Some(peer) = link.peer.get().as_ref() {
+            call(peer, link);
+        }
+    }
+}

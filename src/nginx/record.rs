@@ -1,0 +1,137 @@
+//! What this module knows of one request, from its lookup to the access log.
+//!
+//! A redirect to a named location clears nginx's own per-module pointers, so the record lives in
+//! the request's pool and is found again there; its drop is what ends a lookup whose request goes.
+
+use super::conf::Upstream;
+use super::peer::Peer;
+use super::sys::process;
+use super::sys::request::Request;
+use crate::decision::Outcome;
+use crate::memcached::{Msec, Ticket};
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+
+/// One request's record.
+pub struct Record {
+    request: Request,
+    outcome: Cell<Option<Outcome>>,
+    /// The key as sent, in the request's pool.
+    key: Cell<Option<&'static [u8]>>,
+    upstream: RefCell<Option<Rc<Upstream>>>,
+    started: Cell<Msec>,
+    /// Msec, known once the lookup has ended.
+    took: Cell<Option<Msec>>,
+    waiting: RefCell<Option<(Rc<Peer>, Ticket)>>,
+    body: OnceCell<Body>,
+}
+
+/// A page's bytes, which live as long as the record.
+enum Body {
+    /// In the request's pool.
+    Pool(&'static [u8]),
+    Own(Vec<u8>),
+}
+
+impl Record {
+    /// A record for a request that begins here; one that came through a cached location before
+    /// starts over. None without memory.
+    pub fn begin<'request>(request: Request) -> Option<&'request Record> {
+        let new = Record {
+            request,
+            outcome: Cell::new(None),
+            key: Cell::new(None),
+            upstream: RefCell::new(None),
+            started: Cell::new(process::now()),
+            took: Cell::new(None),
+            waiting: RefCell::new(None),
+            body: OnceCell::new(),
+        };
+        let place = request.pool()?.keep(new)?;
+        request.set_context(place);
+        Record::of(request)
+    }
+
+    /// The latest record of `request`.
+    pub fn of<'request>(request: Request) -> Option<&'request Record> {
+        let place = request.context::<Record>().or_else(|| {
+            let is_its_own = |place: &std::ptr::NonNull<Record>| {
+                // SAFETY: a kept value is sound until its pool goes, and the request has not.
+                unsafe { place.as_ref() }.request == request
+            };
+            request.pool()?.kept::<Record>().find(is_its_own)
+        })?;
+        // SAFETY: as above; a record is changed through cells only.
+        Some(unsafe { place.as_ref() })
+    }
+
+    /// The key that is asked for, and where.
+    pub fn set_lookup(&self, key: Option<&'static [u8]>, upstream: &Rc<Upstream>) {
+        self.key.set(key);
+        self.upstream.replace(Some(upstream.clone()));
+    }
+
+    /// The lookup is on its way.
+    pub fn set_waiting(&self, peer: Rc<Peer>, ticket: Ticket) {
+        self.started.set(process::now());
+        self.waiting.replace(Some((peer, ticket)));
+    }
+
+    /// The lookup has ended.
+    pub fn set_answered(&self) {
+        if self.waiting.take().is_some() {
+            self.took.set(Some(process::now().saturating_sub(self.started.get())));
+        }
+    }
+
+    /// What became of the request.
+    pub fn set_outcome(&self, outcome: Outcome) {
+        self.outcome.set(Some(outcome));
+    }
+
+    /// Keeps a page's bytes. False without memory.
+    pub fn set_body(&self, value: Cow<'_, [u8]>) -> bool {
+        let body = match value {
+            Cow::Owned(bytes) => Some(Body::Own(bytes)),
+            Cow::Borrowed(bytes) => {
+                self.request.pool().and_then(|pool| pool.copy(bytes)).map(Body::Pool)
+            }
+        };
+        body.is_some_and(|body| self.body.set(body).is_ok())
+    }
+
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get()
+    }
+
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.get()
+    }
+
+    /// The server that was asked, as written in the configuration.
+    pub fn server(&self) -> Option<Rc<Upstream>> {
+        self.upstream.borrow().clone()
+    }
+
+    /// Msec the lookup took.
+    pub fn took(&self) -> Option<Msec> {
+        self.took.get()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        match self.body.get() {
+            Some(Body::Pool(bytes)) => bytes,
+            Some(Body::Own(bytes)) => bytes,
+            None => &[],
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some((peer, ticket)) = self.waiting.take() {
+            peer.cancel(ticket);
+        }
+    }
+}

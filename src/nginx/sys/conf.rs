@@ -1,0 +1,232 @@
+//! Reading the configuration: a directive's line, nginx's parsers for its values, and where this
+//! module's structs stand among those of all modules.
+
+use super::pool::Pool;
+use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use nginx_sys::{
+    NGX_ERROR, NGX_LOG_EMERG, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
+    ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+};
+use std::fmt;
+
+static MODULE: AtomicPtr<ngx_module_t> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Says which module is ours. Called before any other function that depends on it.
+pub fn set_module(module: *mut ngx_module_t) {
+    MODULE.store(module, Ordering::Relaxed);
+}
+
+/// Our index in nginx's arrays of configurations and contexts.
+pub fn module_index() -> usize {
+    // SAFETY: set_module was called with the module's static; nginx has set its index by then.
+    unsafe { (*MODULE.load(Ordering::Relaxed)).ctx_index }
+}
+
+/// A message that stops nginx from starting: what is wrong, and what to do about it.
+pub struct Refusal(pub String);
+
+/// Where a directive stands in the configuration.
+#[derive(Clone)]
+pub struct Place {
+    file: String,
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// nginx's state while it reads the configuration.
+#[derive(Clone, Copy)]
+pub struct Reading(NonNull<ngx_conf_t>);
+
+impl Reading {
+    /// # Safety
+    /// `cf` is what nginx passed to a handler of configuration, and is not used after it returns.
+    pub unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Reading> {
+        NonNull::new(cf).map(Reading)
+    }
+
+    /// The pool of the new configuration.
+    pub fn pool(self) -> Option<Pool> {
+        // SAFETY: from_raw.
+        unsafe { Pool::from_raw((*self.0.as_ptr()).pool) }
+    }
+
+    /// The words of the current directive, its name first.
+    pub fn words<'line>(self) -> &'line [ngx_str_t] {
+        // SAFETY: while a directive is handled, args is an array of ngx_str_t in the pool.
+        unsafe { (*(*self.0.as_ptr()).args).as_slice::<ngx_str_t>() }
+    }
+
+    /// Where the current directive stands.
+    pub fn place(self) -> Place {
+        // SAFETY: from_raw; conf_file is null where the configuration comes from the command line.
+        let file = unsafe { (*self.0.as_ptr()).conf_file.as_ref() };
+        file.map_or(Place { file: "command line".to_owned(), line: 0 }, |file| Place {
+            file: String::from_utf8_lossy(file.file.name.as_bytes()).into_owned(),
+            line: file.line,
+        })
+    }
+
+    /// Compiles a string with variables.
+    pub fn compile(self, text: &ngx_str_t) -> Result<ComplexValue, Refusal> {
+        let mut text = *text;
+        // SAFETY: C structs of integers and pointers: zero is a value. nginx fills the value and
+        // keeps what it points to in the pool.
+        unsafe {
+            let mut value: ngx_http_complex_value_t = core::mem::zeroed();
+            let mut compile: ngx_http_compile_complex_value_t = core::mem::zeroed();
+            compile.cf = self.0.as_ptr();
+            compile.value = &raw mut text;
+            compile.complex_value = &raw mut value;
+            if ngx_http_compile_complex_value(&raw mut compile) != 0 {
+                return Err(Refusal(format!("has the invalid value \"{text}\": see above")));
+            }
+            Ok(ComplexValue(value))
+        }
+    }
+
+    /// Writes a message that ends in the place of the current directive.
+    pub fn log_here(self, Refusal(message): &Refusal) {
+        let cf = self.0.as_ptr();
+        ngx::ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{message}");
+    }
+
+    /// Writes a message about something that stands at `place`.
+    pub fn log_at(self, place: &Place, Refusal(message): &Refusal) {
+        // SAFETY: from_raw.
+        let log = unsafe { (*self.0.as_ptr()).log };
+        ngx::ngx_log_error!(NGX_LOG_EMERG, log, "{message} in {place}");
+    }
+
+    /// The location whose configuration is being merged.
+    pub fn location(self) -> Option<Location> {
+        // SAFETY: core_conf.
+        unsafe { NonNull::new(self.core_conf(|context| context.loc_conf)).map(Location) }
+    }
+
+    /// The server whose configuration is being read or merged.
+    pub fn server(self) -> Option<HttpServer> {
+        // SAFETY: core_conf.
+        unsafe { NonNull::new(self.core_conf(|context| context.srv_conf)).map(HttpServer) }
+    }
+
+    /// This module's main configuration.
+    pub fn main_conf<'conf, T>(self) -> Option<&'conf T> {
+        // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
+        // for each HTTP module; ours was made by allocate::<T> and lives as long as the cycle.
+        unsafe {
+            let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
+            (*context.main_conf.add(module_index())).cast::<T>().as_ref()
+        }
+    }
+
+    /// The raw state, for nginx's functions.
+    pub fn as_ptr(self) -> *mut ngx_conf_t {
+        self.0.as_ptr()
+    }
+
+    /// nginx's core module's configuration at one level.
+    ///
+    /// # Safety
+    /// `T` is the type of that level's configuration.
+    unsafe fn core_conf<T>(
+        self,
+        level: impl FnOnce(&ngx_http_conf_ctx_t) -> *mut *mut c_void,
+    ) -> *mut T {
+        // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
+        // for each HTTP module.
+        unsafe {
+            match (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref() {
+                Some(context) => (*level(context).add(ngx_http_core_module.ctx_index)).cast(),
+                None => core::ptr::null_mut(),
+            }
+        }
+    }
+}
+
+/// A location while its configuration is merged.
+#[derive(Clone, Copy)]
+pub struct Location(NonNull<ngx_http_core_loc_conf_t>);
+
+impl Location {
+    /// Has `handler` make the location's responses.
+    pub fn set_handler(self, handler: ngx_http_handler_pt) {
+        // SAFETY: the location belongs to the configuration that is being read.
+        unsafe {
+            let location = self.0.as_ptr();
+            (*location).handler = handler;
+            // as every *_pass: /folder is redirected to a location /folder/
+            if (*location).name.as_bytes().last() == Some(&b'/') {
+                (*location).set_auto_redirect(1);
+            }
+        }
+    }
+}
+
+/// A server {} block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HttpServer(NonNull<ngx_http_core_srv_conf_t>);
+
+impl HttpServer {
+    /// Whether the server has a named location of this name. Known once all is read.
+    pub fn has_named_location(self, name: &[u8]) -> bool {
+        // SAFETY: the server belongs to the configuration that is being read; the list of its
+        // named locations is null, or ends in null.
+        unsafe {
+            let mut next = (*self.0.as_ptr()).named_locations;
+            while !next.is_null() && !(*next).is_null() {
+                if (**next).name.as_bytes() == name {
+                    return true;
+                }
+                next = next.add(1);
+            }
+        }
+        false
+    }
+}
+
+/// A string with variables, compiled. What it points to lives in the configuration's pool.
+#[derive(Clone, Copy)]
+pub struct ComplexValue(ngx_http_complex_value_t);
+
+impl ComplexValue {
+    pub(super) fn as_ptr(&self) -> *const ngx_http_complex_value_t {
+        &raw const self.0
+    }
+}
+
+/// A time as nginx writes it ("250ms", "1s"), in msec.
+pub fn parse_time(text: &ngx_str_t) -> Option<u64> {
+    let mut text = *text;
+    // SAFETY: nginx only reads the text.
+    let time = unsafe { ngx_parse_time(&raw mut text, 0) };
+    if time == NGX_ERROR as isize { None } else { u64::try_from(time).ok() }
+}
+
+/// A size as nginx writes it ("64k", "8m"), in bytes.
+pub fn parse_size(text: &ngx_str_t) -> Option<usize> {
+    let mut text = *text;
+    // SAFETY: nginx only reads the text.
+    let size = unsafe { ngx_parse_offset(&raw mut text) };
+    usize::try_from(size).ok()
+}
+
+/// A configuration struct in the configuration's pool, for nginx's create_*_conf. Null without
+/// memory.
+pub fn allocate<T: Default>(reading: Reading) -> *mut c_void {
+    let place = reading.pool().and_then(|pool| pool.keep(T::default()));
+    place.map_or(core::ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+/// Text for nginx's name of a directive or variable.
+pub const fn name(text: &'static CStr) -> ngx_str_t {
+    ngx_str_t { len: text.count_bytes(), data: text.as_ptr().cast_mut().cast() }
+}

@@ -1,0 +1,13 @@
+//! The raw layer: nginx's structs and functions behind types that have only the methods we use.
+//!
+//! nginx runs one thread. Nothing here is `Send`, and what nginx may change behind our back is
+//! reached through raw pointers, never through long-lived references.
+
+pub mod chain;
+pub mod conf;
+pub mod connection;
+pub mod event;
+pub mod pool;
+pub mod process;
+pub mod request;
+pub mod upstream;

@@ -1,0 +1,85 @@
+//! Rust values in nginx's pools.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t};
+
+/// A pool of nginx, alive as long as what owns it: a request, or a configuration cycle.
+#[derive(Clone, Copy)]
+pub struct Pool(NonNull<ngx_pool_t>);
+
+impl Pool {
+    /// # Safety
+    /// - `pool` is null or a live pool of nginx.
+    /// - The result is used no longer than the pool lives.
+    pub unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Pool> {
+        NonNull::new(pool).map(Pool)
+    }
+
+    /// Moves `value` into the pool. It is dropped when the pool is destroyed. None without memory.
+    pub fn keep<T>(self, value: T) -> Option<NonNull<T>> {
+        const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
+        // SAFETY: the pool is live (from_raw). A cleanup record with a size brings memory of that
+        // size, aligned as ngx_palloc aligns, which no one else uses.
+        unsafe {
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(self.0.as_ptr(), size_of::<T>()))?;
+            let place = (*cleanup.as_ptr()).data.cast::<T>();
+            place.write(value);
+            (*cleanup.as_ptr()).handler = Some(drop_value::<T>);
+            NonNull::new(place)
+        }
+    }
+
+    /// The values of type `T` that were kept in this pool, latest first.
+    pub fn kept<T>(self) -> impl Iterator<Item = NonNull<T>> {
+        // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
+        // put in front, so a reader that goes on from a record meets a sound list.
+        let mut next = unsafe { (*self.0.as_ptr()).cleanup };
+        core::iter::from_fn(move || {
+            // SAFETY: as above.
+            while let Some(cleanup) = unsafe { next.as_ref() } {
+                next = cleanup.next;
+                let handler = cleanup.handler.map(|handler| handler as *const ());
+                if handler == Some(drop_value::<T> as *const ()) {
+                    return NonNull::new(cleanup.data.cast::<T>());
+                }
+            }
+            None
+        })
+    }
+
+    /// Uninitialised memory for a `T`, which the pool does not drop.
+    pub fn reserve<T>(self) -> Option<NonNull<T>> {
+        const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
+        // SAFETY: the pool is live.
+        NonNull::new(unsafe { ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast())
+    }
+
+    /// A copy of `bytes` that lives as long as the pool. None without memory.
+    pub fn copy<'pool>(self, bytes: &[u8]) -> Option<&'pool [u8]> {
+        if bytes.is_empty() {
+            return Some(&[]);
+        }
+        // SAFETY: the pool is live; the memory is new, of the right size, and written before a
+        // reference to it is made. The caller keeps the reference no longer than the pool, as
+        // from_raw demands.
+        unsafe {
+            let place = ngx_pnalloc(self.0.as_ptr(), bytes.len()).cast::<u8>();
+            let place = NonNull::new(place)?.as_ptr();
+            place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Some(core::slice::from_raw_parts(place, bytes.len()))
+        }
+    }
+
+    /// The raw pool, for nginx's functions.
+    pub fn as_ptr(self) -> *mut ngx_pool_t {
+        self.0.as_ptr()
+    }
+}
+
+/// # Safety
+/// `data` is a `T` that [`Pool::keep`] wrote, and nginx calls this once, as the pool goes.
+unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { data.cast::<T>().drop_in_place() }
+}

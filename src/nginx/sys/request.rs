@@ -1,0 +1,179 @@
+//! One request.
+
+use super::conf::{self, ComplexValue};
+use super::pool::Pool;
+use core::ptr::NonNull;
+use nginx_sys::{
+    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OK, ngx_chain_t, ngx_connection_t,
+    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_finalize_request,
+    ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter, ngx_http_request_t,
+    ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t,
+    ngx_log_t, ngx_str_t,
+};
+
+/// A live request of nginx: from the handler that nginx called with it, or from a record in its
+/// pool, whose drop says that it is going.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Request(NonNull<ngx_http_request_t>);
+
+/// The client's connection of a request, which outlives it as memory.
+#[derive(Clone, Copy)]
+pub struct ClientConnection(*mut ngx_connection_t);
+
+impl Request {
+    /// # Safety
+    /// - `r` is null or a request that nginx has not freed.
+    /// - The result is not used after the request is finalized for the last time.
+    pub unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Request> {
+        NonNull::new(r).map(Request)
+    }
+
+    /// Whether the method is GET.
+    pub fn is_get(self) -> bool {
+        self.read(|r| r.method) == NGX_HTTP_GET as usize
+    }
+
+    /// Whether the method is HEAD.
+    pub fn is_head(self) -> bool {
+        self.read(|r| r.method) == NGX_HTTP_HEAD as usize
+    }
+
+    /// Whether this is the client's request and no subrequest.
+    pub fn is_main(self) -> bool {
+        self.read(|r| r.main) == self.0.as_ptr()
+    }
+
+    /// The request's pool, which subrequests share with their main request.
+    pub fn pool(self) -> Option<Pool> {
+        // SAFETY: a live request has a live pool.
+        unsafe { Pool::from_raw(self.read(|r| r.pool)) }
+    }
+
+    /// The client's connection.
+    pub fn connection(self) -> ClientConnection {
+        ClientConnection(self.read(|r| r.connection))
+    }
+
+    /// The log that names this request.
+    pub fn log(self) -> *mut ngx_log_t {
+        // SAFETY: a live request has a connection.
+        unsafe { (*self.connection().0).log }
+    }
+
+    /// This module's settings for the location that the request is in now.
+    pub fn location_conf<'conf, T>(self) -> Option<&'conf T> {
+        // SAFETY: the array has an entry for each HTTP module; ours was made by
+        // conf::allocate::<T>, is not written to after the configuration was read, and lives as
+        // long as the configuration cycle, which outlives its requests.
+        unsafe { (*self.read(|r| r.loc_conf).add(conf::module_index())).cast::<T>().as_ref() }
+    }
+
+    /// This module's own pointer in the request. A redirect makes it null.
+    pub fn context<T>(self) -> Option<NonNull<T>> {
+        // SAFETY: the array has an entry for each HTTP module, and only set_context writes ours.
+        NonNull::new(unsafe { *self.read(|r| r.ctx).add(conf::module_index()) }.cast())
+    }
+
+    /// Sets what [`Request::context`] gives.
+    pub fn set_context<T>(self, context: NonNull<T>) {
+        // SAFETY: as in context.
+        unsafe { *self.read(|r| r.ctx).add(conf::module_index()) = context.as_ptr().cast() }
+    }
+
+    /// The value of a directive's string for this request. None if nginx cannot compute it.
+    pub fn evaluate<'request>(self, value: &ComplexValue) -> Option<&'request [u8]> {
+        let mut text = ngx_str_t::empty();
+        // SAFETY: the value was compiled from this configuration. What comes out lives in the
+        // request's pool or in the configuration.
+        unsafe {
+            let status =
+                ngx_http_complex_value(self.0.as_ptr(), value.as_ptr().cast_mut(), &raw mut text);
+            if status != 0 {
+                return None;
+            }
+            match NonNull::new(text.data) {
+                Some(data) => Some(core::slice::from_raw_parts(data.as_ptr(), text.len)),
+                None => Some(&[]),
+            }
+        }
+    }
+
+    /// Keeps the request alive after its content handler has returned NGX_DONE, until
+    /// [`Request::finalize`].
+    pub fn hold(self) {
+        // SAFETY: a live request has a live main request.
+        unsafe {
+            let main = self.read(|r| r.main);
+            let count = (*main).count();
+            (*main).set_count(count + 1);
+        }
+    }
+
+    /// Reads the rest of the request body and throws it away. Returns NGX_OK or a status.
+    pub fn discard_body(self) -> ngx_int_t {
+        // SAFETY: the request is live.
+        unsafe { ngx_http_discard_request_body(self.0.as_ptr()) }
+    }
+
+    /// Sends the head of a page of `len` bytes. Returns nginx's status, and whether no body is to
+    /// follow.
+    pub fn send_page_head(self, len: usize) -> (ngx_int_t, bool) {
+        // SAFETY: the request is live and its response has not begun.
+        unsafe {
+            let r = self.0.as_ptr();
+            (*r).headers_out.status = NGX_HTTP_OK as usize;
+            (*r).headers_out.content_length_n = len as i64;
+            (*r).set_allow_ranges(1);
+            if ngx_http_set_content_type(r) != 0 {
+                return (nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, true);
+            }
+            let status = ngx_http_send_header(r);
+            (status, (*r).header_only() != 0)
+        }
+    }
+
+    /// Sends the body, or its last part.
+    pub fn send_body(self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        // SAFETY: the request is live and the chain is of its pool.
+        unsafe { ngx_http_output_filter(self.0.as_ptr(), chain) }
+    }
+
+    /// Sends the request on to a named location, as it is. Returns NGX_DONE, and the request may
+    /// be gone.
+    pub fn named_location(self, name: &ngx_str_t) -> ngx_int_t {
+        let mut name = *name;
+        // SAFETY: the request is live; nginx only reads the name.
+        unsafe { ngx_http_named_location(self.0.as_ptr(), &raw mut name) }
+    }
+
+    /// Goes on with the request outside its content handler: `status` is what that would have
+    /// returned. The request may be gone afterwards.
+    pub fn finalize(self, status: ngx_int_t) {
+        // SAFETY: the request is live, and the reference that hold took is given back.
+        unsafe { ngx_http_finalize_request(self.0.as_ptr(), status) }
+    }
+
+    fn read<T>(self, field: impl FnOnce(&ngx_http_request_t) -> T) -> T {
+        // SAFETY: the request is live, and the borrow ends before anything else touches it.
+        field(unsafe { self.0.as_ref() })
+    }
+}
+
+impl ClientConnection {
+    /// Has the client's error log lines name `request`.
+    pub fn set_log_request(self, request: Request) {
+        // SAFETY: the log data of a client's connection is a ngx_http_log_ctx_t.
+        unsafe {
+            let context = (*(*self.0).log).data.cast::<ngx_http_log_ctx_t>();
+            if let Some(context) = context.as_mut() {
+                context.current_request = request.0.as_ptr();
+            }
+        }
+    }
+
+    /// Runs what finalizing has put off, as every event handler of nginx does last.
+    pub fn run_posted_requests(self) {
+        // SAFETY: nginx keeps the memory of closed connections and marks them as destroyed.
+        unsafe { ngx_http_run_posted_requests(self.0) }
+    }
+}

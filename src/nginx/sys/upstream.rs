@@ -1,0 +1,167 @@
+//! nginx's upstream configuration: which servers a block names, and at which addresses.
+
+use super::conf::{Reading, Refusal};
+use core::ffi::CStr;
+use core::mem::zeroed;
+use core::ptr::NonNull;
+use nginx_sys::{
+    ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
+    ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_storage, socklen_t,
+};
+
+/// An `upstream {}` block, or the one that nginx makes up for a plain address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamBlock(NonNull<ngx_http_upstream_srv_conf_t>);
+
+/// A `server` line.
+pub struct ServerLine {
+    /// As written; empty for a plain address.
+    pub name: String,
+    /// In the order to try them.
+    pub addresses: Vec<Address>,
+    /// Marked as `down`.
+    pub is_down: bool,
+    /// Marked as `backup`.
+    pub is_backup: bool,
+}
+
+/// A socket address, copied out of the configuration: the pool it was in may go first.
+pub struct Address {
+    storage: sockaddr_storage,
+    len: socklen_t,
+}
+
+impl Address {
+    /// For the system's calls.
+    pub fn as_ptr(&self) -> *const sockaddr {
+        (&raw const self.storage).cast()
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> socklen_t {
+        self.len
+    }
+
+    /// # Safety
+    /// `address` points to `len` bytes.
+    unsafe fn copy(address: *const sockaddr, len: socklen_t) -> Option<Address> {
+        if len as usize > size_of::<sockaddr_storage>() {
+            return None;
+        }
+        // SAFETY: an all-zero sockaddr_storage is a value, and it has room for len bytes.
+        unsafe {
+            let mut storage: sockaddr_storage = zeroed();
+            (&raw mut storage)
+                .cast::<u8>()
+                .copy_from_nonoverlapping(address.cast::<u8>(), len as usize);
+            Some(Address { storage, len })
+        }
+    }
+}
+
+impl UpstreamBlock {
+    /// The block that `text` names, which may stand further down, or the address that it is.
+    pub fn find(reading: Reading, text: &ngx_str_t, port: u16) -> Result<UpstreamBlock, Refusal> {
+        let mut url = url(text, port);
+        url.set_no_resolve(1);
+        // SAFETY: url is live for the call; nginx copies what it keeps.
+        let block = unsafe { ngx_http_upstream_add(reading.as_ptr(), &raw mut url, 0) };
+        NonNull::new(block).map(UpstreamBlock).ok_or_else(|| {
+            Refusal(format!(
+                "has the invalid address \"{text}\": host, host:port, unix:/path or the name of an \
+                 upstream block is expected"
+            ))
+        })
+    }
+
+    /// The block's `server` lines. For a plain address that is one, and a host name is resolved
+    /// now.
+    pub fn servers(
+        self,
+        reading: Reading,
+        text: &ngx_str_t,
+        port: u16,
+    ) -> Result<Vec<ServerLine>, Refusal> {
+        // SAFETY: the block lives in the configuration that is being read; its servers are an
+        // array of ngx_http_upstream_server_t, or null.
+        let lines = unsafe {
+            (*self.0.as_ptr())
+                .servers
+                .as_ref()
+                .map(|servers| servers.as_slice::<ngx_http_upstream_server_t>())
+        };
+        match lines {
+            Some(lines) => Ok(lines.iter().map(server_line).collect()),
+            None => {
+                let addresses = resolve(reading, text, port)?;
+                Ok(vec![ServerLine {
+                    name: String::new(),
+                    addresses,
+                    is_down: false,
+                    is_backup: false,
+                }])
+            }
+        }
+    }
+
+    /// This module's configuration of the block, if it is one.
+    pub fn conf<'conf, T>(self) -> Option<&'conf T> {
+        // SAFETY: a block's array has an entry for each HTTP module, made by allocate::<T>; for a
+        // plain address there is no array.
+        unsafe {
+            let confs = NonNull::new((*self.0.as_ptr()).srv_conf)?;
+            (*confs.as_ptr().add(super::conf::module_index())).cast::<T>().as_ref()
+        }
+    }
+}
+
+fn server_line(line: &ngx_http_upstream_server_t) -> ServerLine {
+    ServerLine {
+        name: line.name.to_string(),
+        // SAFETY: a server line has naddrs addresses.
+        addresses: unsafe { copy_addresses(line.addrs, line.naddrs) },
+        is_down: line.down != 0,
+        is_backup: line.backup() != 0,
+    }
+}
+
+fn resolve(reading: Reading, text: &ngx_str_t, port: u16) -> Result<Vec<Address>, Refusal> {
+    let mut url = url(text, port);
+    // SAFETY: url is live for the call, and on success has naddrs addresses in the pool; err is
+    // null or a static string.
+    unsafe {
+        if ngx_parse_url((*reading.as_ptr()).pool, &raw mut url) != 0 {
+            let reason = match url.err.is_null() {
+                true => "invalid address".into(),
+                false => CStr::from_ptr(url.err).to_string_lossy(),
+            };
+            return Err(Refusal(format!(
+                "cannot use \"{text}\": {reason}; give an address, or a name that resolves"
+            )));
+        }
+        Ok(copy_addresses(url.addrs, url.naddrs))
+    }
+}
+
+fn url(text: &ngx_str_t, port: u16) -> ngx_url_t {
+    // SAFETY: a C struct of integers and pointers: zero is a value.
+    let mut url: ngx_url_t = unsafe { zeroed() };
+    url.url = *text;
+    url.default_port = port;
+    url
+}
+
+/// # Safety
+/// `addresses` points to `n` addresses, or `n` is 0.
+unsafe fn copy_addresses(addresses: *const ngx_addr_t, n: usize) -> Vec<Address> {
+    if addresses.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: as above.
+    let addresses = unsafe { core::slice::from_raw_parts(addresses, n) };
+    let copy = |address: &ngx_addr_t| {
+        // SAFETY: nginx keeps the length beside the address.
+        unsafe { Address::copy(address.sockaddr, address.socklen) }
+    };
+    addresses.iter().filter_map(copy).collect()
+}
