@@ -114,7 +114,9 @@ make_venv() {
     rm -rf "$VENV"
     # Not PATH's python3: another one may come without the headers that uWSGI is compiled with.
     /usr/bin/python3 -m venv "$VENV"
-    "$VENV/bin/pip" install --disable-pip-version-check -r "$ROOT/demo/requirements.txt"
+    # Not pip's cache: a uWSGI in there may be linked to the library of that other Python.
+    "$VENV/bin/pip" install --disable-pip-version-check --no-cache-dir --no-binary uWSGI \
+        -r "$ROOT/demo/requirements.txt"
     # A path file instead of an editable install: nothing to build, and never out of date.
     printf '%s\n' "$ROOT/django" >"$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/pagecache.pth"
 }

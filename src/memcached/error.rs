@@ -92,10 +92,10 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Connect(errno) => write!(f, "connect failed ({})", system(*errno)),
+            Fault::Connect(errno) => write!(f, "connect failed: {}", system(*errno)),
             Fault::ConnectTimeout => f.write_str("connect timed out"),
             Fault::Closed => f.write_str("it closed the connection"),
-            Fault::Io(errno) => write!(f, "connection failed ({})", system(*errno)),
+            Fault::Io(errno) => write!(f, "connection failed: {}", system(*errno)),
             Fault::Silent => f.write_str("lookups timed out"),
             Fault::Malformed(how) => write!(f, "it sent an invalid reply ({how})"),
             Fault::Mismatch => f.write_str("it sent a reply for another key"),

@@ -233,7 +233,7 @@ impl Pipeline {
     }
 
     /// Where to read into, in this order: the rest of a large value, then the read buffer. The
-    /// buffer has room whenever [`Pipeline::next_reply`] has returned none.
+    /// buffer has room whenever [`Pipeline::next_answer`] has returned none.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // what is left is a part of a line or of a value's end, so this moves few bytes
         self.input.copy_within(self.start..self.end, 0);

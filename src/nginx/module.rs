@@ -87,8 +87,9 @@ const fn command<C>(row: &'static Directive<C>, conf: usize) -> ngx_command_t {
 
 impl HttpModule for Pagecache {
     fn module() -> &'static ngx_module_t {
+        let module = &raw const ngx_http_pagecache_module;
         // SAFETY: nginx writes to the static only before it calls any function of the module.
-        unsafe { &*&raw const ngx_http_pagecache_module }
+        unsafe { &*module }
     }
 
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -107,7 +108,7 @@ impl HttpModule for Pagecache {
     }
 }
 
-// SAFETY: the main configuration is what create::<MainConf> makes.
+// SAFETY: the main configuration is what `create::<MainConf>` makes.
 unsafe impl HttpModuleMainConf for Pagecache {
     type MainConf = MainConf;
 }
@@ -124,7 +125,7 @@ unsafe extern "C" fn create<C: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
     }
 }
 
-/// Handles each directive: `post` is its row, `conf` the struct that create::<C> made.
+/// Handles each directive: `post` is its row, `conf` the struct that `create::<C>` made.
 unsafe extern "C" fn set<C>(
     cf: *mut ngx_conf_t,
     command: *mut ngx_command_t,
@@ -158,7 +159,7 @@ unsafe extern "C" fn merge_location(
     outer: *mut c_void,
     inner: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: both are what create::<LocationConf> made, two different ones, borrowed by no one.
+    // SAFETY: both are what `create::<LocationConf>` made, two different ones, borrowed by no one.
     let parts = unsafe {
         let (outer, inner) = (outer.cast::<LocationConf>(), inner.cast::<LocationConf>());
         (Reading::from_raw(cf), outer.as_ref(), inner.as_mut())

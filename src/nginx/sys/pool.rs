@@ -70,11 +70,6 @@ impl Pool {
             Some(core::slice::from_raw_parts(place, bytes.len()))
         }
     }
-
-    /// The raw pool, for nginx's functions.
-    pub fn as_ptr(self) -> *mut ngx_pool_t {
-        self.0.as_ptr()
-    }
 }
 
 /// # Safety

@@ -1,0 +1,230 @@
+"""Visits the running demo site as a browser would, and says of each request who answered it, and
+whether that was right:
+
+    check.py http://127.0.0.1:8080
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import sys
+import time
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from urllib.parse import quote, urlencode, urlsplit
+
+TIMEOUT_SECONDS = 20
+ARTICLE = "/artikel/größe-und-maß/"
+
+
+def main() -> int:
+    origin = sys.argv[1].rstrip("/")
+    report = Report()
+    for visit in (pages, comment, login, upload, big):
+        visit(Browser(origin, report))
+    return 1 if report.end() else 0
+
+
+# The visits: each by a visitor of its own, with no cookies at first.
+
+
+def pages(visitor: Browser) -> None:
+    for path in ("/", "/?page=2", ARTICLE, "/artikel/日本語/"):
+        first = visitor.get(path, "MISS")
+        again = visitor.get(path, "HIT")
+        again.expect(again.body == first.body, "another body than Django's")
+        again.expect(again.header("Content-Type") == first.header("Content-Type"), "another Content-Type")
+    lower = visitor.get(quote(ARTICLE).lower(), "HIT")
+    lower.expect("Größe und Maß" in lower.text, "not the article")
+    head = visitor.request("HEAD", ARTICLE, "HIT")
+    head.expect(head.header("Content-Length") == str(len(lower.body)), "not the page's Content-Length")
+    for _ in range(2):
+        visitor.get("/nowhere/", "MISS", status=404)
+
+
+def comment(visitor: Browser) -> None:
+    text = f"Größer als gedacht, um {time.time_ns()}"
+    for path in ("/", ARTICLE):
+        visitor.get(path, "HIT")
+    visitor.post_form(ARTICLE + "comment/", {"name": "Zoë", "text": text}, status=302)
+    article = visitor.get(ARTICLE, "MISS")
+    article.expect(text in article.text, "the comment is not there")
+    article = visitor.get(ARTICLE, "HIT")
+    article.expect(text in article.text, "the comment is not there")
+    articles = visitor.get("/", "MISS")
+    articles.expect("1 comment<" in articles.text, "the comment is not counted")
+
+
+def login(visitor: Browser) -> None:
+    visitor.get("/", "HIT")
+    wrong = visitor.post_form("/login/", {"username": "demo", "password": "wrong"}, status=200)
+    wrong.expect("sessionid" not in visitor.cookies, "logged in with a wrong password")
+    visitor.post_form("/login/", {"username": "demo", "password": "demo"}, status=302)
+    greeted = visitor.get("/", "BYPASS")
+    greeted.expect("Log out" in greeted.text, "not greeted as a visitor who is logged in")
+    visitor.post_form("/logout/", {}, status=302, form_at="/", form_cache="BYPASS")
+    anonymous = visitor.get("/", "HIT")
+    anonymous.expect("Log out" not in anonymous.text, "another visitor's page")
+
+
+def upload(visitor: Browser) -> None:
+    content = bytes(range(256)) * 12000
+    received = visitor.post_form("/upload/", {}, file=("numbers.bin", content), status=200)
+    received.expect(f">{len(content)}<" in received.text, "not the whole file")
+    received.expect(hashlib.sha256(content).hexdigest() in received.text, "not this file")
+
+
+def big(visitor: Browser) -> None:
+    first = visitor.get("/big/", "MISS")
+    first.expect(len(first.body) > 300_000, "not big at all")
+    again = visitor.get("/big/", "HIT")
+    again.expect(again.body == first.body, "another body than Django's")
+    part = visitor.request("GET", "/big/", "HIT", status=206, headers={"Range": "bytes=250000-250999"})
+    part.expect(part.body == first.body[250000:251000], "not the bytes asked for")
+
+
+class Browser:
+    """One visitor: keeps cookies, and names the site as the origin of its forms."""
+
+    def __init__(self, origin: str, report: Report) -> None:
+        self.origin = origin
+        self.report = report
+        self.cookies: dict[str, str] = {}
+
+    def get(self, path: str, cache: str, status: int = 200) -> Answer:
+        return self.request("GET", path, cache, status)
+
+    def post_form(
+        self,
+        path: str,
+        fields: dict[str, str],
+        status: int,
+        file: tuple[str, bytes] | None = None,
+        form_at: str = "",
+        form_cache: str = "MISS",
+    ) -> Answer:
+        """Fetches a form, fills it in, and sends it. `form_at`: the page it stands on, if not `path`."""
+        form = self.get(form_at or path, form_cache)
+        token = re.search('name="csrfmiddlewaretoken" value="(\\w+)"', form.text)
+        form.expect(token is not None, "no CSRF token in the form")
+        fields = {**fields, "csrfmiddlewaretoken": token[1] if token else ""}
+        if file is None:
+            content_type, body = "application/x-www-form-urlencoded", urlencode(fields).encode()
+        else:
+            content_type, body = multipart(fields, file)
+        headers = {"Content-Type": content_type, "Origin": self.origin}
+        return self.request("POST", path, "BYPASS", status, headers, body)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        cache: str,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Makes a request, and expects its status and what `X-Cache` says of it."""
+        headers = dict(headers or {})
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = Answer(method, path)
+        self.report.begin(answer)
+        connection = http.client.HTTPConnection(urlsplit(self.origin).netloc, timeout=TIMEOUT_SECONDS)
+        started = time.perf_counter()
+        try:
+            connection.request(method, quote(path, safe="/?=&%"), body, headers)
+            response = connection.getresponse()
+            answer.headers, answer.status, answer.body = response.headers, response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            answer.expect(False, f"{type(error).__name__}: {error}")
+        finally:
+            connection.close()
+        answer.milliseconds = (time.perf_counter() - started) * 1000
+        self.keep_cookies(answer)
+        answer.expect(answer.status == status, f"status {status} expected")
+        answer.expect(answer.cache == cache, f"{cache} expected")
+        return answer
+
+    def keep_cookies(self, answer: Answer) -> None:
+        for header in answer.headers.get_all("Set-Cookie", []):
+            for name, cookie in SimpleCookie(header).items():
+                self.cookies[name] = cookie.value
+                if cookie["max-age"] == "0" or not cookie.value:
+                    del self.cookies[name]
+
+
+def multipart(fields: dict[str, str], file: tuple[str, bytes]) -> tuple[str, bytes]:
+    """The Content-Type and the body of a form with a file (RFC 7578)."""
+    boundary = "a-line-that-no-part-has"
+    part = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    body = "".join(f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+    body += f'{part}"file"; filename="{file[0]}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    end = f"\r\n--{boundary}--\r\n"
+    return f"multipart/form-data; boundary={boundary}", body.encode() + file[1] + end.encode()
+
+
+@dataclass
+class Answer:
+    """What came back, and what is wrong with it."""
+
+    method: str
+    path: str
+    status: int = 0
+    body: bytes = b""
+    milliseconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.headers = http.client.HTTPMessage()
+        self.wrong: list[str] = []
+
+    def expect(self, right: bool, otherwise: str) -> None:
+        if not right:
+            self.wrong.append(otherwise)
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    @property
+    def cache(self) -> str:
+        return self.header("X-Cache")
+
+    def __str__(self) -> str:
+        by = "memcached" if self.cache == "HIT" else "Django" if self.status else "nobody"
+        reason = f"{self.cache} {self.header('X-Cache-Reason')}".strip()
+        verdict = "ok" if not self.wrong else "WRONG: " + "; ".join(self.wrong)
+        request = f"{self.method} {self.path}"
+        return f"{request:38} {by:9}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
+
+
+class Report:
+    """Prints a line for each answer, when the next one begins: until then more may prove wrong."""
+
+    def __init__(self) -> None:
+        self.right = self.wrong = 0
+        self.last: Answer | None = None
+
+    def begin(self, answer: Answer | None) -> None:
+        if self.last is not None:
+            print(self.last, flush=True)
+            if self.last.wrong:
+                self.wrong += 1
+            else:
+                self.right += 1
+        self.last = answer
+
+    def end(self) -> int:
+        """Prints the last line and the sum, and returns how many requests were wrong."""
+        self.begin(None)
+        print(f"{self.right} requests right, {self.wrong} wrong")
+        return self.wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Articles with comments: the pages of the demo site."""

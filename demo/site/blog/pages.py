@@ -1,0 +1,20 @@
+"""The list's pages, and which stored pages a comment makes out of date."""
+
+from django.core.paginator import Paginator
+from django.urls import reverse
+
+from blog.models import Article
+from pagecache.invalidate import invalidate, invalidate_object
+
+ARTICLES_PER_PAGE = 5
+
+
+def list_pages():
+    return Paginator(Article.objects.all(), ARTICLES_PER_PAGE)
+
+
+def drop_pages_with(article):
+    """Drops the article's page, and the lists, which show how many comments it has."""
+    invalidate_object(article)
+    first = reverse("articles")
+    invalidate(first, *(f"{first}?page={number}" for number in list_pages().page_range))

@@ -1,0 +1,1 @@
+"""The demo site as a whole: settings, URLs, and the entry point for uWSGI."""

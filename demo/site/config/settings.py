@@ -1,0 +1,88 @@
+"""Settings of the demo site. What differs from one start to the next comes from scripts/demo through
+the environment: DEMO_DIR, DEMO_MEMCACHED, DEMO_ORIGINS, DEMO_SECRET_KEY."""
+
+import os
+from pathlib import Path
+
+# The page cache, the subject of this site.
+
+# The same text stands in demo/nginx.conf.in, as pagecache_key: a page is stored under this key and
+# looked up under that one.
+PAGECACHE_KEY = "/demo-site-$uri$is_args$args"
+PAGECACHE_CACHE = "pages"
+PAGECACHE_TIMEOUT = 300  # seconds
+
+# Every page looks at the session, to greet a visitor who is logged in; Django adds "Vary: Cookie" to
+# it for that. Pages of visitors without a session are all alike, though, and those with one never
+# meet the cache: see pagecache_bypass in nginx.conf.in.
+PAGECACHE_IGNORE_VARY = ["Cookie"]
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "pages": {
+        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+        "LOCATION": os.environ["DEMO_MEMCACHED"],
+        "KEY_FUNCTION": "pagecache.key.raw_key",
+        # pymemcache waits for ever by default, and gives a dead server a minute before it tries again.
+        "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "retry_attempts": 0, "dead_timeout": 1},
+    },
+}
+
+MIDDLEWARE = [
+    "pagecache.middleware.PageCacheMiddleware",  # first: it stores what the others have made of a page
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+
+# The rest is an ordinary small site.
+
+DEBUG = False
+SECRET_KEY = os.environ["DEMO_SECRET_KEY"]
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+# Debian's uwsgi_params names the host without its port; a browser names its origin with it.
+CSRF_TRUSTED_ORIGINS = os.environ["DEMO_ORIGINS"].split()
+
+INSTALLED_APPS = [
+    "pagecache",
+    "blog",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+]
+ROOT_URLCONF = "config.urls"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "blog.context.rendered_at",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": Path(os.environ["DEMO_DIR"], "site.sqlite3"),
+        "ATOMIC_REQUESTS": True,
+        "OPTIONS": {"timeout": 10},  # seconds that a second writer waits
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "articles"
+USE_TZ = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # At DEBUG, pagecache says of each page why it is not stored.
+    "loggers": {"pagecache": {"level": "DEBUG"}, "django": {"handlers": [], "level": "WARNING"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+}

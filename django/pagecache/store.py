@@ -1,0 +1,52 @@
+"""Writes pages to memcached and drops them, and keeps memcached's troubles away from visitors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from pagecache import conf, policy
+from pagecache.key import NoKey, PageAddress
+
+logger = logging.getLogger("pagecache")
+
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings: with memcached down every page would be one."""
+
+_last_warning = float("-inf")
+
+
+def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None) -> None:
+    """Stores the answer to a request if it may be; `timeout` in seconds, None for the setting's."""
+    reason = policy.refusal(request, response)
+    if reason is None:
+        try:
+            key = conf.key_pattern().key(PageAddress.of_request(request))
+        except NoKey as error:
+            reason = str(error)
+    if reason is not None:
+        logger.debug('"%s" is not stored: %s', request.path, reason)
+        return
+    seconds = policy.lifetime(response, conf.timeout() if timeout is None else timeout)
+    # bytes(): a template's SafeString would be pickled, and nginx rightly takes no pickle for a page.
+    body = bytes(response.content)
+    _quietly("stored", key, lambda: conf.cache().set(key, body, seconds))
+
+
+def drop(key: str) -> None:
+    """Takes a page out of the cache, if it is there."""
+    _quietly("dropped", key, lambda: conf.cache().delete(key))
+
+
+def _quietly(done: str, key: str, write: Callable[[], object]) -> None:
+    global _last_warning
+    try:
+        write()
+    except Exception as error:  # every client library has its own, and none of them is the visitor's
+        now = time.monotonic()
+        if now - _last_warning >= WARNING_INTERVAL:
+            _last_warning = now
+            logger.warning('"%s" is not %s: %s: %s', key, done, type(error).__name__, error)
