@@ -124,7 +124,7 @@ fn fall_through(
     record: &Record,
     reason: Reason,
 ) -> ngx_int_t {
-    log::fell_through(request, reason, record.key().unwrap_or_default());
+    log::fell_through(request, reason, record.key());
     match &settings.fallback {
         Some(name) => request.named_location(name),
         None => reason.http_status() as ngx_int_t,

@@ -25,12 +25,15 @@ pub fn server_up(server: &str) {
 }
 
 /// A request goes to the fallback.
-pub fn fell_through(request: Request, reason: Reason, key: &[u8]) {
+pub fn fell_through(request: Request, reason: Reason, key: Option<&[u8]>) {
     let log = request.log();
-    ngx_log_error!(
-        NGX_LOG_INFO,
-        log,
-        "pagecache: no page, reason {reason}, key \"{}\"",
-        key.escape_ascii()
-    );
+    match key {
+        Some(key) => {
+            let key = key.escape_ascii();
+            ngx_log_error!(NGX_LOG_INFO, log, "pagecache: no page, {reason}, key \"{key}\"");
+        }
+        None => {
+            ngx_log_error!(NGX_LOG_INFO, log, "pagecache: no page, {reason}");
+        }
+    }
 }

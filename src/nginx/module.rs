@@ -174,7 +174,9 @@ fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *m
     if inner.merge(outer, reading).is_err() {
         return NGX_CONF_ERROR;
     }
-    if let (true, Some(location)) = (inner.passes_here(), reading.location()) {
+    let Some(location) = reading.location() else { return NGX_CONF_OK };
+    let passes = inner.settings().is_some();
+    if inner.passes_here() || (passes && location.is_limit_except()) {
         location.set_handler(Some(content_handler));
     }
     NGX_CONF_OK

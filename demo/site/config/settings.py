@@ -76,6 +76,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "articles"
 USE_TZ = True
+TIME_ZONE = "UTC"  # as the pages' footer says
 
 LOGGING = {
     "version": 1,

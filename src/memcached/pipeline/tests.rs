@@ -75,7 +75,9 @@ fn miss(name: &str, opaque: u32) -> Vec<u8> {
 
 /// Bytes in which a shift by any distance would show.
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8).collect()
+    let mut bytes = (0..251).collect::<Vec<u8>>().repeat(len / 251 + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 /// Fills the first slice, then the second, as `readv` does. Returns how many bytes went in.

@@ -24,7 +24,9 @@ fn name_of(token: u64) -> String {
 
 fn item(name: &str) -> Option<Vec<u8>> {
     let size = *SIZES.get(name.strip_prefix('/')?.parse::<usize>().ok()?)?;
-    Some(name.bytes().cycle().take(size).collect())
+    let mut value = name.repeat(size / name.len() + 1).into_bytes();
+    value.truncate(size);
+    Some(value)
 }
 
 /// A lookup as memcached reads it.
@@ -81,6 +83,8 @@ struct Driver {
     now: Msec,
     wires: Vec<Wire>,
     seen: Vec<Seen>,
+    /// Cancelled as soon as the next event has been taken, as a request does that ends another.
+    cancel_next: Option<Ticket>,
 }
 
 impl Driver {
@@ -90,6 +94,7 @@ impl Driver {
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),
+            cancel_next: None,
         }
     }
 
@@ -232,6 +237,9 @@ impl Driver {
                 Event::Down(fault) => Seen::Down(fault),
                 Event::Up => Seen::Up,
             });
+            if let Some(ticket) = self.cancel_next.take() {
+                self.server.cancel(ticket);
+            }
         }
         assert!(!self.server.input(index)[1].is_empty(), "no room for more input");
     }

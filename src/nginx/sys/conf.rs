@@ -157,6 +157,13 @@ impl Reading {
 pub struct Location(NonNull<ngx_http_core_loc_conf_t>);
 
 impl Location {
+    /// Whether this is a limit_except block, to which nginx does not pass its location's handler
+    /// on.
+    pub fn is_limit_except(self) -> bool {
+        // SAFETY: the location belongs to the configuration that is being read.
+        unsafe { (*self.0.as_ptr()).lmt_excpt() != 0 && (*self.0.as_ptr()).handler.is_none() }
+    }
+
     /// Has `handler` make the location's responses.
     pub fn set_handler(self, handler: ngx_http_handler_pt) {
         // SAFETY: the location belongs to the configuration that is being read.

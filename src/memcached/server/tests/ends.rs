@@ -271,6 +271,42 @@ fn each_socket_has_an_epoch_of_its_own() {
 }
 
 #[test]
+fn failed_connects_are_counted_and_nothing_else() {
+    let mut driver = Driver::new(1, 64);
+    driver.submit(0).unwrap();
+    driver.lose(0, REFUSED);
+    assert_eq!(driver.server.failed_connects(), 1);
+    driver.pass(2_000);
+    driver.submit(1).unwrap();
+    driver.pass(CONNECT_TIMEOUT);
+    assert_eq!(driver.server.failed_connects(), 2);
+    for fault in [Fault::Closed, Fault::Io(104), Fault::Silent, Fault::Mismatch] {
+        driver.pass(2_000);
+        driver.submit(2).unwrap();
+        driver.open(0);
+        driver.lose(0, fault);
+    }
+    assert_eq!(driver.server.failed_connects(), 2);
+}
+
+#[test]
+fn a_connection_that_the_driver_closes_is_nobodys_fault() {
+    let mut driver = Driver::proven(1);
+    let epoch = driver.server.epoch(0);
+    let cancelled = driver.submit(0).unwrap();
+    driver.submit(1).unwrap();
+    driver.server.cancel(cancelled);
+    driver.server.close(0);
+    driver.drain(0);
+    assert_eq!(driver.seen(), [Seen::Failed(1, Failure::Reset)]);
+    assert_eq!((driver.wants(), driver.server.epoch(0)), (vec![Want::Closed], epoch + 1));
+    driver.server.close(0);
+    assert_eq!(driver.server.epoch(0), epoch + 1);
+    driver.submit(2).unwrap();
+    assert_eq!(driver.wants(), [Want::Connect]);
+}
+
+#[test]
 fn a_closed_connection_cannot_be_lost() {
     let mut driver = Driver::proven(1);
     driver.lose(0, Fault::Closed);

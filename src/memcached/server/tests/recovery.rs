@@ -196,7 +196,7 @@ fn a_second_connection_that_cannot_be_opened_is_tried_no_faster_than_the_backoff
 
 #[test]
 fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
-    for stage in ["connecting", "refused", "opened", "sent", "answered", "ended"] {
+    for stage in ["connecting", "refused", "opened", "sent", "answered", "ended", "closed"] {
         let mut driver = down(2);
         let (ticket, _) = trial(&mut driver, 0);
         driver.server.cancel(ticket);
@@ -212,6 +212,7 @@ fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
         match stage {
             "answered" => driver.answer(0),
             "ended" => driver.lose(0, Fault::Closed),
+            "closed" => driver.server.close(0),
             _ => {}
         }
         driver.pass(TIMEOUT);
