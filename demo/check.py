@@ -200,7 +200,7 @@ class Answer:
         reason = f"{self.cache} {self.header('X-Cache-Reason')}".strip()
         verdict = "ok" if not self.wrong else "WRONG: " + "; ".join(self.wrong)
         request = f"{self.method} {self.path}"
-        return f"{request:38} {by:9}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
+        return f"{request:42} {by:9}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
 
 
 class Report:

@@ -75,12 +75,24 @@ install_packages() {
 # setup_rust: puts a cargo and rustc that are new enough on PATH, Debian's if there is no other.
 setup_rust() {
     local folder
+    setup_packages $(rust_packages)
+    folder=$(rust_folder) || die "Rust 1.$RUST_MINOR or newer is needed: see https://rustup.rs"
+    PATH=${folder:+$folder:}$PATH
+}
+
+# rust_packages: what setup_rust would install, for a script that installs all it needs at once.
+rust_packages() { rust_folder >/dev/null || echo rustc-web cargo-web; }
+
+# rust_folder: where a cargo and rustc are that are new enough; an empty line says PATH has them.
+rust_folder() {
+    local folder
     for folder in "" "${HOME:-/root}/.cargo/bin" /usr/bin; do
-        rust_new_enough "$folder" && { PATH=${folder:+$folder:}$PATH; return; }
+        if rust_new_enough "$folder"; then
+            echo "$folder"
+            return
+        fi
     done
-    setup_packages rustc-web cargo-web
-    rust_new_enough /usr/bin || die "Rust 1.$RUST_MINOR or newer is needed: see https://rustup.rs"
-    PATH=/usr/bin:$PATH
+    return 1
 }
 
 # rust_new_enough FOLDER: are the cargo and rustc of a folder, or of PATH, at least RUST_MINOR?

@@ -14,6 +14,7 @@ use super::log;
 use super::output::send_page;
 use super::peer::{Answer, Delivery, Peer};
 use super::record::Record;
+use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
@@ -45,7 +46,8 @@ fn begin(request: Request) -> ngx_int_t {
         }
         Err(reason) => {
             record.set_outcome(Outcome::Fallthrough(reason));
-            fall_through(request, settings, record, reason)
+            log::fell_through(request, reason, record.key());
+            fall_through(request, settings, reason)
         }
     }
 }
@@ -54,14 +56,13 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     if !(request.is_get() || (settings.head && request.is_head())) {
         return Err(Reason::Method);
     }
-    let holds = |value: &[u8]| !value.is_empty() && value != b"0";
+    let holds = |value: PoolBytes| !matches!(value.as_bytes(), b"" | b"0");
     if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
         return Err(Reason::Bypass);
     }
     let raw = request.evaluate(&settings.key).ok_or(Reason::Overload)?;
-    let key = Key::new(raw, settings.long_keys)?;
-    record
-        .set_lookup(request.pool().and_then(|pool| pool.copy(key.as_bytes())), &settings.upstream);
+    let key = Key::new(raw.as_bytes(), settings.long_keys)?;
+    record.set_lookup(&key, &settings.upstream);
 
     let server = settings.upstream.server().ok_or(Reason::Down)?;
     if server.is_down {
@@ -112,19 +113,16 @@ fn conclude(request: Request) -> ngx_int_t {
     };
     match record.outcome() {
         Some(Outcome::Hit) => send_page(request, record.body()),
-        Some(Outcome::Fallthrough(reason)) => fall_through(request, settings, record, reason),
+        Some(Outcome::Fallthrough(reason)) => {
+            log::fell_through(request, reason, record.key());
+            fall_through(request, settings, reason)
+        }
         None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
     }
 }
 
-/// Leaves the request to the fallback, or to `error_page`.
-fn fall_through(
-    request: Request,
-    settings: &Settings,
-    record: &Record,
-    reason: Reason,
-) -> ngx_int_t {
-    log::fell_through(request, reason, record.key());
+/// Leaves the request to the fallback, after which it may be gone, or to `error_page`.
+fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_int_t {
     match &settings.fallback {
         Some(name) => request.named_location(name),
         None => reason.http_status() as ngx_int_t,

@@ -5,10 +5,11 @@
 
 use super::conf::Upstream;
 use super::peer::Peer;
+use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
 use crate::decision::Outcome;
-use crate::memcached::{Msec, Ticket};
+use crate::memcached::{Key, Msec, Ticket};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -17,8 +18,8 @@ use std::rc::Rc;
 pub struct Record {
     request: Request,
     outcome: Cell<Option<Outcome>>,
-    /// The key as sent, in the request's pool.
-    key: Cell<Option<&'static [u8]>>,
+    /// The key as sent.
+    key: OnceCell<PoolBytes>,
     upstream: RefCell<Option<Rc<Upstream>>>,
     started: Cell<Msec>,
     /// Msec, known once the lookup has ended.
@@ -29,8 +30,7 @@ pub struct Record {
 
 /// A page's bytes, which live as long as the record.
 enum Body {
-    /// In the request's pool.
-    Pool(&'static [u8]),
+    Pool(PoolBytes),
     Own(Vec<u8>),
 }
 
@@ -41,7 +41,7 @@ impl Record {
         let new = Record {
             request,
             outcome: Cell::new(None),
-            key: Cell::new(None),
+            key: OnceCell::new(),
             upstream: RefCell::new(None),
             started: Cell::new(process::now()),
             took: Cell::new(None),
@@ -66,9 +66,12 @@ impl Record {
         Some(unsafe { place.as_ref() })
     }
 
-    /// The key that is asked for, and where.
-    pub fn set_lookup(&self, key: Option<&'static [u8]>, upstream: &Rc<Upstream>) {
-        self.key.set(key);
+    /// What is asked for, and where.
+    pub fn set_lookup(&self, key: &Key, upstream: &Rc<Upstream>) {
+        if let Some(copy) = self.request.pool().and_then(|pool| pool.copy(key.as_bytes())) {
+            // once a request: a second visit has a record of its own
+            let _ = self.key.set(copy);
+        }
         self.upstream.replace(Some(upstream.clone()));
     }
 
@@ -106,7 +109,7 @@ impl Record {
     }
 
     pub fn key(&self) -> Option<&[u8]> {
-        self.key.get()
+        self.key.get().map(PoolBytes::as_bytes)
     }
 
     /// The server that was asked, as written in the configuration.
@@ -121,7 +124,7 @@ impl Record {
 
     pub fn body(&self) -> &[u8] {
         match self.body.get() {
-            Some(Body::Pool(bytes)) => bytes,
+            Some(Body::Pool(bytes)) => bytes.as_bytes(),
             Some(Body::Own(bytes)) => bytes,
             None => &[],
         }

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use super::sys::conf::{Reading, name};
-use super::sys::pool::Pool;
+use super::sys::pool::{Pool, PoolBytes};
 use super::sys::request::Request;
 use crate::decision::Outcome;
 use core::ffi::CStr;
@@ -11,8 +11,8 @@ use nginx_sys::{
     ngx_http_variable_value_t, ngx_int_t,
 };
 
-/// A value, in memory that outlives the request; none where there is nothing to say.
-type Value = fn(&Record, Pool) -> Option<&[u8]>;
+/// A value, in the request's pool; none where there is nothing to say.
+type Value = fn(&Record, Pool) -> Option<PoolBytes>;
 
 #[rustfmt::skip]
 const VARIABLES: [(&CStr, Value); 5] = [
@@ -23,26 +23,26 @@ const VARIABLES: [(&CStr, Value); 5] = [
     (c"pagecache_time",   time),
 ];
 
-fn status(record: &Record, _: Pool) -> Option<&[u8]> {
-    Some(record.outcome()?.status().name().as_bytes())
+fn status(record: &Record, pool: Pool) -> Option<PoolBytes> {
+    pool.copy(record.outcome()?.status().name().as_bytes())
 }
 
-fn reason(record: &Record, _: Pool) -> Option<&[u8]> {
+fn reason(record: &Record, pool: Pool) -> Option<PoolBytes> {
     match record.outcome()? {
         Outcome::Hit => None,
-        Outcome::Fallthrough(reason) => Some(reason.name().as_bytes()),
+        Outcome::Fallthrough(reason) => pool.copy(reason.name().as_bytes()),
     }
 }
 
-fn key(record: &Record, _: Pool) -> Option<&[u8]> {
-    record.key()
+fn key(record: &Record, pool: Pool) -> Option<PoolBytes> {
+    pool.copy(record.key()?)
 }
 
-fn server(record: &Record, pool: Pool) -> Option<&[u8]> {
+fn server(record: &Record, pool: Pool) -> Option<PoolBytes> {
     pool.copy(record.server()?.server()?.name.as_bytes())
 }
 
-fn time(record: &Record, pool: Pool) -> Option<&[u8]> {
+fn time(record: &Record, pool: Pool) -> Option<PoolBytes> {
     let took = record.took()?;
     pool.copy(format!("{}.{:03}", took / 1000, took % 1000).as_bytes())
 }
@@ -86,8 +86,9 @@ fn fill(request: Request, value: &mut ngx_http_variable_value_t, index: usize) {
     value.set_valid(text.is_some().into());
     value.set_not_found(text.is_none().into());
     value.set_no_cacheable(0);
-    if let Some(text) = text {
-        value.set_len(text.len() as u32);
-        value.data = text.as_ptr().cast_mut();
+    if let Some(text) = &text {
+        let bytes = text.as_bytes();
+        value.set_len(bytes.len() as u32);
+        value.data = bytes.as_ptr().cast_mut();
     }
 }

@@ -2,7 +2,9 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t};
+use nginx_sys::{
+    NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
+};
 
 /// A pool of nginx, alive as long as what owns it: a request, or a configuration cycle.
 #[derive(Clone, Copy)]
@@ -55,20 +57,38 @@ impl Pool {
         NonNull::new(unsafe { ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast())
     }
 
-    /// A copy of `bytes` that lives as long as the pool. None without memory.
-    pub fn copy<'pool>(self, bytes: &[u8]) -> Option<&'pool [u8]> {
-        if bytes.is_empty() {
-            return Some(&[]);
-        }
-        // SAFETY: the pool is live; the memory is new, of the right size, and written before a
-        // reference to it is made. The caller keeps the reference no longer than the pool, as
-        // from_raw demands.
+    /// A copy of `bytes`. None without memory.
+    pub fn copy(self, bytes: &[u8]) -> Option<PoolBytes> {
+        // SAFETY: the pool is live; what it gives is new and of the size asked for.
         unsafe {
-            let place = ngx_pnalloc(self.0.as_ptr(), bytes.len()).cast::<u8>();
-            let place = NonNull::new(place)?.as_ptr();
-            place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            Some(core::slice::from_raw_parts(place, bytes.len()))
+            let place = NonNull::new(ngx_pnalloc(self.0.as_ptr(), bytes.len()).cast::<u8>())?;
+            place.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Some(PoolBytes { place, len: bytes.len() })
         }
+    }
+}
+
+/// Bytes in a pool, or in the configuration, which do not change. Kept by what the pool belongs to,
+/// and no longer than that.
+#[derive(Clone, Copy)]
+pub struct PoolBytes {
+    place: NonNull<u8>,
+    len: usize,
+}
+
+impl PoolBytes {
+    /// # Safety
+    /// - `text` stays as it is for as long as the result is used.
+    pub unsafe fn from_raw(text: ngx_str_t) -> PoolBytes {
+        match NonNull::new(text.data) {
+            Some(place) => PoolBytes { place, len: text.len },
+            None => PoolBytes { place: NonNull::dangling(), len: 0 },
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: from_raw and Pool::copy; whoever has the value has the pool.
+        unsafe { core::slice::from_raw_parts(self.place.as_ptr(), self.len) }
     }
 }
 

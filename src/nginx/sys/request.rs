@@ -1,14 +1,14 @@
 //! One request.
 
 use super::conf::{self, ComplexValue};
-use super::pool::Pool;
+use super::pool::{Pool, PoolBytes};
 use core::ptr::NonNull;
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OK, ngx_chain_t, ngx_connection_t,
-    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_finalize_request,
-    ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t,
-    ngx_log_t, ngx_str_t,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK, NGX_OK, ngx_chain_t,
+    ngx_connection_t, ngx_http_complex_value, ngx_http_discard_request_body,
+    ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
+    ngx_http_set_content_type, ngx_int_t, ngx_log_t, ngx_str_t,
 };
 
 /// A live request of nginx: from the handler that nginx called with it, or from a record in its
@@ -80,21 +80,16 @@ impl Request {
         unsafe { *self.read(|r| r.ctx).add(conf::module_index()) = context.as_ptr().cast() }
     }
 
-    /// The value of a directive's string for this request. None if nginx cannot compute it.
-    pub fn evaluate<'request>(self, value: &ComplexValue) -> Option<&'request [u8]> {
+    /// The value of a directive's string for this request, in its pool. None if nginx cannot
+    /// compute it.
+    pub fn evaluate(self, value: &ComplexValue) -> Option<PoolBytes> {
         let mut text = ngx_str_t::empty();
         // SAFETY: the value was compiled from this configuration. What comes out lives in the
         // request's pool or in the configuration.
         unsafe {
-            let status =
-                ngx_http_complex_value(self.0.as_ptr(), value.as_ptr().cast_mut(), &raw mut text);
-            if status != 0 {
-                return None;
-            }
-            match NonNull::new(text.data) {
-                Some(data) => Some(core::slice::from_raw_parts(data.as_ptr(), text.len)),
-                None => Some(&[]),
-            }
+            let value = value.as_ptr().cast_mut();
+            let status = ngx_http_complex_value(self.0.as_ptr(), value, &raw mut text);
+            (status == NGX_OK as ngx_int_t).then(|| PoolBytes::from_raw(text))
         }
     }
 
@@ -124,8 +119,8 @@ impl Request {
             (*r).headers_out.status = NGX_HTTP_OK as usize;
             (*r).headers_out.content_length_n = len as i64;
             (*r).set_allow_ranges(1);
-            if ngx_http_set_content_type(r) != 0 {
-                return (nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, true);
+            if ngx_http_set_content_type(r) != NGX_OK as ngx_int_t {
+                return (NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, true);
             }
             let status = ngx_http_send_header(r);
             (status, (*r).header_only() != 0)

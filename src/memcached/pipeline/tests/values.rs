@@ -200,6 +200,15 @@ fn a_lookup_may_be_given_up_while_a_large_value_comes() {
 }
 
 #[test]
+fn a_value_that_nobody_waits_for_takes_no_memory() {
+    let mut pipeline = waiting(1);
+    pipeline.cancel(0, Token(0));
+    let reply = hit("/0", 0, &pattern(100_000));
+    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+}
+
+#[test]
 fn a_lookup_whose_time_is_over_frees_the_memory_of_its_value() {
     let reply = hit("/0", 0, &pattern(100_000));
     let mut pipeline = waiting(1);

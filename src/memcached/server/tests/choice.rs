@@ -112,6 +112,19 @@ fn replies_still_to_come_count_as_in_flight_though_nobody_waits() {
     assert_eq!(driver.live(), [0, 2]);
 }
 
+#[test]
+fn a_batch_is_forgotten_with_its_connection() {
+    let mut driver = Driver::proven(2);
+    driver.submit(0).unwrap();
+    driver.flush(0);
+    let ticket = driver.submit(1).unwrap();
+    driver.answer(0);
+    driver.server.cancel(ticket);
+    driver.lose(1, Fault::Closed);
+    driver.submit(2).unwrap();
+    assert_eq!(driver.live(), [1, 0]);
+}
+
 /// The batch of this iteration counts, not one that must wait for its connection.
 #[test]
 fn a_connection_that_is_being_opened_does_not_draw_lookups_from_an_idle_one() {

@@ -80,6 +80,22 @@ fn any_answer_to_a_trial_brings_the_server_back() {
 }
 
 #[test]
+fn each_time_a_server_goes_down_or_comes_back_is_told() {
+    let mut driver = Driver::proven(1);
+    for _ in 0..3 {
+        driver.submit(0).unwrap();
+        driver.flush(0);
+        driver.say(0, b"ERROR\r\n");
+        let seen = [Seen::Down(Fault::Rejected), Seen::Failed(0, Failure::Protocol)];
+        assert_eq!(driver.seen(), seen);
+        trial(&mut driver, 1);
+        driver.open(0);
+        driver.answer(0);
+        assert_eq!(driver.seen(), [Seen::Hit(1), Seen::Up]);
+    }
+}
+
+#[test]
 fn waits_stay_within_their_bound_and_going_down_is_told_once() {
     let mut driver = down(1);
     for failure in 0..40 {
