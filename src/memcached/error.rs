@@ -33,7 +33,7 @@ pub enum Fault {
     Closed,
     /// Reading or writing failed: the system's error number.
     Io(i32),
-    /// Lookups timed out, and nothing came back meanwhile.
+    /// Lookups timed out, and no reply was completed meanwhile.
     Silent,
     /// The reply is not one of the protocol.
     Malformed(Malformed),

@@ -5,7 +5,7 @@
 //!
 //! - commands: [`Server::submit`], [`Server::cancel`];
 //! - inputs: [`Server::connected`], [`Server::input`] + [`Server::received`], [`Server::sent`],
-//!   [`Server::lost`], [`Server::expire`], each with `now` where time matters;
+//!   [`Server::lost`], [`Server::close`], [`Server::expire`], each with `now` where time matters;
 //! - and after each of them: [`Server::next_event`] until there is none, then [`Server::wants`] and
 //!   [`Server::deadline`] for each connection.
 //!

@@ -131,7 +131,7 @@ enum State {
         value: Vec<u8>,
         filled: usize,
     },
-    /// Bytes of a value, and of the CRLF behind it, that are still to be thrown away.
+    /// Bytes of a value that are still to be thrown away.
     Skipping {
         left: usize,
     },
@@ -205,17 +205,30 @@ impl Pipeline {
         Some(opaque)
     }
 
-    /// Nobody waits for `token`'s lookup any more. Its reply will be thrown away. A lookup that has
-    /// been answered meanwhile is passed over.
-    pub fn cancel(&mut self, opaque: u32, token: Token) {
-        let Some(front) = self.queue.front() else { return };
+    /// Nobody waits for `token`'s lookup any more: its reply will be thrown away. Returns whether it
+    /// was waiting here.
+    pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
+        let Some(front) = self.queue.front() else { return false };
         // opaques in the queue are consecutive
         let index = opaque.wrapping_sub(front.opaque) as usize;
-        let Some(waiting) = self.queue.get_mut(index) else { return };
-        if waiting.interest == Interest::Wanted && waiting.lookup.token == token {
+        let Some(waiting) = self.queue.get_mut(index) else { return false };
+        let found = waiting.interest == Interest::Wanted && waiting.lookup.token == token;
+        if found {
             waiting.interest = Interest::Cancelled;
             self.live -= 1;
         }
+        found
+    }
+
+    /// The opaque of `token`'s lookup, if it was sent again over this connection.
+    pub fn opaque_of_retried(&self, token: Token) -> Option<u32> {
+        let is_it = |waiting: &&Waiting| waiting.retried && waiting.lookup.token == token;
+        self.queue.iter().find(is_it).map(|waiting| waiting.opaque)
+    }
+
+    /// Whether replies are due, and each of them too late.
+    pub fn is_overdue(&self) -> bool {
+        !self.queue.is_empty() && self.earliest.is_none()
     }
 
     /// Bytes to write.
@@ -228,6 +241,10 @@ impl Pipeline {
         self.sent += n;
         if self.sent >= self.output.len() {
             self.output.clear();
+            self.sent = 0;
+        } else if self.sent > self.output.len() / 2 {
+            // moves fewer bytes than were written
+            self.output.drain(..self.sent);
             self.sent = 0;
         }
     }
@@ -344,10 +361,12 @@ impl Pipeline {
                 let part = (*left).min(self.end - self.start);
                 *left -= part;
                 self.start += part;
-                if *left > 0 {
+                if *left > 0 || self.end - self.start < VALUE_END {
                     return Ok(Step::More);
                 }
                 self.state = State::Between;
+                self.value_end(self.start)?;
+                self.start += VALUE_END;
                 Ok(Step::Again)
             }
             State::Receiving { flags, value, filled } => {
@@ -401,7 +420,7 @@ impl Pipeline {
         let here = self.end - at;
 
         if len > front.lookup.max_size || front.interest != Interest::Wanted {
-            self.state = State::Skipping { left: with_end };
+            self.state = State::Skipping { left: len };
             return Ok(self.finish(Answer::Failed(Failure::TooLarge)));
         }
         if here >= with_end {
@@ -411,7 +430,7 @@ impl Pipeline {
         }
         let mut value = Vec::new();
         if value.try_reserve_exact(len).is_err() {
-            self.state = State::Skipping { left: with_end };
+            self.state = State::Skipping { left: len };
             return Ok(self.finish(Answer::Failed(Failure::Overload)));
         }
         let filled = here.min(len);
@@ -451,7 +470,7 @@ impl Pipeline {
     fn skip_front_if_late(&mut self) {
         let late = self.queue.front().is_some_and(|front| front.interest == Interest::TimedOut);
         if let (true, State::Receiving { value, filled, .. }) = (late, &self.state) {
-            self.state = State::Skipping { left: value.len() - filled + VALUE_END };
+            self.state = State::Skipping { left: value.len() - filled };
             self.queue.pop_front();
         }
     }

@@ -44,9 +44,9 @@ pub enum Event<'a> {
     Miss(Token),
     /// There is no answer.
     Failed(Token, Failure),
-    /// The server was well and is not any more.
+    /// The server was well and is not any more. Connections that still work go on being used.
     Down(Fault),
-    /// The server answers again.
+    /// The server takes connections and answers again.
     Up,
 }
 
@@ -81,6 +81,8 @@ struct Connection {
     epoch: u32,
     /// Lookups were submitted since the last write.
     unflushed: bool,
+    /// An answer over this socket has been counted in the server's favour.
+    credited: bool,
     pipeline: Pipeline,
 }
 
@@ -99,6 +101,7 @@ impl Connection {
         self.link = Link::Closed;
         self.epoch = self.epoch.wrapping_add(1);
         self.unflushed = false;
+        self.credited = false;
         self.pipeline.abandon()
     }
 }
@@ -136,8 +139,14 @@ impl Server {
 
     /// Nobody waits for this lookup any more.
     pub fn cancel(&mut self, ticket: Ticket) {
-        if let Some(connection) = self.connections.get_mut(ticket.connection) {
-            connection.pipeline.cancel(ticket.opaque, ticket.token);
+        let Some(first) = self.connections.get_mut(ticket.connection) else { return };
+        if first.pipeline.cancel(ticket.opaque, ticket.token) {
+            return;
+        }
+        for Connection { pipeline, .. } in &mut self.connections {
+            if let Some(opaque) = pipeline.opaque_of_retried(ticket.token) {
+                pipeline.cancel(opaque, ticket.token);
+            }
         }
     }
 
@@ -170,7 +179,9 @@ impl Server {
     /// Connection `index` is open.
     pub fn connected(&mut self, index: usize) {
         if let Some(connection) = self.connections.get_mut(index) {
-            connection.link = Link::Open;
+            if matches!(connection.link, Link::Connecting { .. }) {
+                connection.link = Link::Open;
+            }
         }
     }
 
@@ -254,7 +265,8 @@ impl Server {
         let fault = match connection.pipeline.next_answer() {
             Ok(None) => return None,
             Ok(Some((token, answer))) => {
-                if self.backoff.answered() {
+                // what an old connection goes on to answer does not say that a new one can be had
+                if !std::mem::replace(&mut connection.credited, true) && self.backoff.answered() {
                     self.events.push_back(Event::Up);
                 }
                 return Some(match answer {
@@ -289,9 +301,14 @@ impl Server {
             ended = true;
             self.events.push_back(Event::Failed(token, Failure::Timeout));
         });
+        let pipeline = &connection.pipeline;
         // a trial has one chance
-        let trial = self.backoff.is_failing() && !connection.pipeline.answered();
-        if silent.is_err() || (trial && ended) {
+        let trial_failed = self.backoff.is_failing()
+            && !pipeline.answered()
+            && (ended || (connection.link == Link::Open && pipeline.is_overdue()));
+        // with a small bound there may never be as many timeouts as silence takes
+        let stuck = pipeline.is_overdue() && pipeline.in_flight() >= self.inflight;
+        if silent.is_err() || trial_failed || stuck {
             self.lost(index, now, Fault::Silent);
         } else if matches!(connection.link, Link::Connecting { deadline } if deadline <= now) {
             self.lost(index, now, Fault::ConnectTimeout);
@@ -304,33 +321,49 @@ impl Server {
         let opaque = connection.pipeline.submit(lookup, retried).ok_or(Failure::Overload)?;
         connection.unflushed = true;
         if connection.link == Link::Closed {
-            connection.link = Link::Connecting { deadline: now + lookup.connect_timeout };
+            let deadline = now.saturating_add(lookup.connect_timeout);
+            connection.link = Link::Connecting { deadline };
         }
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
 
+    /// Which connection a new lookup takes.
     fn choose(&self, now: Msec) -> Result<usize, Failure> {
         if !self.backoff.is_failing() {
             return self.best(|_| true).ok_or(Failure::Overload);
         }
         let proven = |connection: &Connection| connection.pipeline.answered();
-        if self.connections.iter().any(proven) {
-            return self.best(proven).ok_or(Failure::Overload);
+        let on_trial = |connection: &Connection| match connection.link {
+            Link::Closed => false,
+            Link::Connecting { .. } => true,
+            Link::Open => !proven(connection) && !connection.pipeline.is_overdue(),
+        };
+        let may_try = self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
+        if !may_try && !self.connections.iter().any(proven) {
+            return Err(Failure::Down);
         }
-        let on_trial = self.connections.iter().any(|connection| connection.link != Link::Closed);
-        if on_trial || !self.backoff.may_try(now) { Err(Failure::Down) } else { Ok(0) }
+        self.best(|connection| may_try || proven(connection)).ok_or(Failure::Overload)
     }
 
-    /// The connection that has a batch to write anyway, else the one with the fewest lookups in
-    /// flight, else the first. Round robin would halve the batches.
+    /// Of the connections that fit: the one that has a batch to write in this iteration, else the
+    /// one with the fewest lookups in flight, else one that is there already, else the first. Round
+    /// robin would halve the batches. None is opened while another one is being opened.
     fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
+        let has_room = |connection: &Connection| {
+            connection.pipeline.in_flight() < self.inflight && fits(connection)
+        };
+        let is_opening = self
+            .connections
+            .iter()
+            .any(|it| matches!(it.link, Link::Connecting { .. }) && has_room(it));
         self.connections
             .iter()
             .enumerate()
-            .filter(|(_, connection)| {
-                connection.pipeline.in_flight() < self.inflight && fits(connection)
+            .filter(|(_, it)| has_room(it) && !(is_opening && it.link == Link::Closed))
+            .min_by_key(|(_, it)| {
+                let has_batch = it.unflushed && it.link == Link::Open;
+                (!has_batch, it.pipeline.in_flight(), it.link == Link::Closed)
             })
-            .min_by_key(|(_, connection)| (!connection.unflushed, connection.pipeline.in_flight()))
             .map(|(index, _)| index)
     }
 }

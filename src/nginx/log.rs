@@ -14,7 +14,7 @@ pub fn server_down(server: &str, fault: Fault) {
     ngx_log_error!(
         NGX_LOG_ERR,
         log,
-        "pagecache: memcached \"{server}\" failed: {fault}; requests go to the fallback until it answers"
+        "pagecache: memcached \"{server}\" failed: {fault}; what it does not answer goes to the fallback"
     );
 }
 

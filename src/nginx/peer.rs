@@ -68,7 +68,8 @@ impl Peer {
             return peer.downcast::<Peer>().ok();
         }
         let limits = upstream.server()?.limits;
-        let link = |index| Link { peer: Cell::default(), index, socket: Cell::new(None) };
+        let link =
+            |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
         let peer = Rc::new(Peer {
             upstream: upstream.clone(),
             delivery,
@@ -158,7 +159,10 @@ impl Peer {
         let index = link.index;
         // a name may have several addresses, all of the same server
         let addresses = self.upstream.server().map_or(&[][..], |server| &server.addresses);
-        let Some(address) = addresses.iter().cycle().nth(server.failed_connects()) else { return };
+        let at = server.failed_connects() % addresses.len().max(1);
+        let Some(address) = addresses.get(at) else {
+            return self.lose(index, Fault::Connect(libc::EADDRNOTAVAIL), server);
+        };
         match Socket::connect(address, link, on_read, on_write) {
             Ok(socket) => {
                 link.socket.set(Some((socket, server.epoch(index))));
