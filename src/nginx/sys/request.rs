@@ -122,6 +122,10 @@ impl Request {
             if ngx_http_set_content_type(r) != NGX_OK as ngx_int_t {
                 return (NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, true);
             }
+            // the parameters are no part of what gzip_types, sub_filter_types and ssi_types compare
+            let text = (*r).headers_out.content_type;
+            let kind = text.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+            (*r).headers_out.content_type_len = kind.trim_ascii_end().len();
             let status = ngx_http_send_header(r);
             (status, (*r).header_only() != 0)
         }
