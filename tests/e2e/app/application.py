@@ -1,0 +1,149 @@
+"""The Django application behind nginx in the end-to-end tests.
+
+It owns the proof of who answered: each request appends one line to the file named by
+E2E_REQUESTS before its view runs. It knows nothing of nginx; where it listens and which
+memcached it writes to come from the environment:
+
+    E2E_REQUESTS            the file that counts requests
+    E2E_MEMCACHED           host:port or unix:/path
+    E2E_STORES              set: every page goes to memcached, by the middleware
+    PAGECACHE_KEY           nginx's pagecache_key
+    PAGECACHE_CONTENT_TYPE  nginx's default_type, and the Content-Type of the pages
+"""
+
+import hashlib
+import itertools
+import os
+import time
+
+import django
+from django.conf import settings
+
+CONTENT_TYPE = os.environ.get("PAGECACHE_CONTENT_TYPE", "text/html; charset=utf-8")
+
+MEMCACHED = {
+    "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+    "LOCATION": os.environ["E2E_MEMCACHED"],
+    "KEY_FUNCTION": "pagecache.key.raw_key",
+}
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    CACHES={"default": MEMCACHED, "pages": MEMCACHED},
+    DATA_UPLOAD_MAX_MEMORY_SIZE=None,
+    # fastcgi.conf names a script, as PHP needs it; the paths are the site's all the same.
+    FORCE_SCRIPT_NAME="",
+    INSTALLED_APPS=["pagecache"],
+    MIDDLEWARE=[
+        *(["pagecache.middleware.PageCacheMiddleware"] if "E2E_STORES" in os.environ else []),
+        __name__ + ".count_requests",
+    ],
+    PAGECACHE_CONTENT_TYPE=CONTENT_TYPE,
+    PAGECACHE_KEY=os.environ["PAGECACHE_KEY"],
+    ROOT_URLCONF=__name__,
+    SECRET_KEY="end-to-end tests only",
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+)
+django.setup()
+
+from django.core.cache import cache  # noqa: E402  (needs the settings)
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.http import HttpResponse  # noqa: E402
+from django.template import engines  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
+
+from pagecache.middleware import page_cache  # noqa: E402
+
+renders = itertools.count(1)
+
+
+def count_requests(get_response):
+    """Append one line per request: method, request URI, Content-Length, body length, SHA-256."""
+    log = os.open(os.environ["E2E_REQUESTS"], os.O_WRONLY | os.O_APPEND)
+
+    def middleware(request):
+        meta, body = request.META, request.body
+        fields = (
+            request.method,
+            meta["REQUEST_URI"],
+            meta.get("CONTENT_LENGTH") or "-",
+            str(len(body)),
+            hashlib.sha256(body).hexdigest(),
+        )
+        # A single write in append mode: the lines of several threads never mix.
+        os.write(log, "\t".join(fields).encode("latin-1", "replace") + b"\n")
+        response = get_response(request)
+        response["X-Application"] = "django"
+        return response
+
+    return middleware
+
+
+def page(request, **_):
+    """What arrived, one `name=value` a line, and which render this is."""
+    meta, body = request.META, request.body
+    fields = {
+        "render": next(renders),
+        "method": request.method,
+        "path_info": request.path_info,
+        "query_string": meta.get("QUERY_STRING", ""),
+        "content_type": meta.get("CONTENT_TYPE", ""),
+        "body_length": len(body),
+        "body_sha256": hashlib.sha256(body).hexdigest(),
+        # What nginx knew of the lookup when it passed the request on.
+        "seen_status": meta.get("SEEN_STATUS") or meta.get("HTTP_SEEN_STATUS", ""),
+        "seen_reason": meta.get("SEEN_REASON") or meta.get("HTTP_SEEN_REASON", ""),
+        "seen_key": meta.get("SEEN_KEY") or meta.get("HTTP_SEEN_KEY", ""),
+    }
+    text = "".join(f"{name}={value}\n" for name, value in fields.items())
+    return HttpResponse(text, content_type=CONTENT_TYPE)
+
+
+def safestring(request, name):
+    """Store what a template renders with Django's own `cache.set`: a SafeString, so a pickle."""
+    rendered = engines["django"].from_string("<p>{{ name }}</p>").render({"name": name})
+    cache.set(request.path_info, rendered)
+    return HttpResponse(rendered)
+
+
+def slow(request, milliseconds):
+    time.sleep(milliseconds / 1000)
+    return HttpResponse(f"slept {milliseconds} ms")
+
+
+def empty(request):
+    return HttpResponse(b"", content_type=CONTENT_TYPE)
+
+
+def big(request, length):
+    return HttpResponse(b"0123456789abcdef" * (length // 16) + b"." * (length % 16))
+
+
+def forward(request, target):
+    """Leave the answer to another location of nginx."""
+    return HttpResponse(headers={"X-Accel-Redirect": "/" + target})
+
+
+def including(request, target):
+    """Leave a part of the page to nginx's SSI."""
+    return HttpResponse(f'before <!--# include virtual="/{target}" --> after')
+
+
+def allow(request, verdict):
+    """Answer nginx's auth_request: 204 or 403."""
+    return HttpResponse(status=204 if verdict == "yes" else 403)
+
+
+urlpatterns = [
+    path("stored/<path:name>", page_cache()(page)),
+    path("safestring/<name>", safestring),
+    path("slow/<int:milliseconds>", slow),
+    path("empty", empty),
+    path("big/<int:length>", big),
+    path("forward/<path:target>", forward),
+    path("including/<path:target>", including),
+    path("allow/<verdict>", allow),
+    re_path(r"", page),
+]
+
+application = get_wsgi_application()

@@ -1,0 +1,285 @@
+//! `nginx -t`: each documented form passes, and each mistake stops it with a message that names the
+//! directive, the value and what is allowed.
+
+use crate::harness::*;
+
+/// Text of `http {}`, text of `server {}` (which has `location @application`), and the words that
+/// the message must have.
+type Mistake = (&'static str, &'static str, &'static [&'static str]);
+
+#[track_caller]
+fn refused((http, server, words): &Mistake) {
+    let checked = plan().without_application().http(http).locations(server).check();
+    let output = &checked.output;
+    assert!(!checked.passed, "passed:\n{http}\n{server}\n{output}");
+    assert!(output.contains("[emerg]"), "{output}");
+    for word in *words {
+        assert!(output.contains(word), "no \"{word}\" for\n{http}\n{server}\n{output}");
+    }
+}
+
+#[track_caller]
+fn passes(http: &str, server: &str) {
+    let checked = plan().without_application().http(http).locations(server).check();
+    assert!(checked.passed, "refused:\n{http}\n{server}\n{}", checked.output);
+}
+
+/// One directive with a wrong value in a location that is right otherwise.
+#[track_caller]
+fn refused_in_location(directive: &str, words: &[&str]) {
+    let server = format!(
+        "location / {{ pagecache_key $uri; pagecache_pass 127.0.0.1:11211; {directive}; }}"
+    );
+    let checked = plan().without_application().locations(&server).check();
+    assert!(!checked.passed, "{directive} passed:\n{}", checked.output);
+    for word in words {
+        assert!(
+            checked.output.contains(word),
+            "no \"{word}\" for {directive}:\n{}",
+            checked.output
+        );
+    }
+}
+
+/// One `upstream pages {}` with a mistake.
+#[track_caller]
+fn refused_in_upstream(content: &str, words: &[&str]) {
+    let http = format!("upstream pages {{ {content} }}");
+    let server = "location / { pagecache_key $uri; pagecache_pass pages; }";
+    let checked = plan().without_application().http(&http).locations(server).check();
+    assert!(!checked.passed, "{content} passed:\n{}", checked.output);
+    for word in words {
+        assert!(checked.output.contains(word), "no \"{word}\" for {content}:\n{}", checked.output);
+    }
+}
+
+#[test]
+fn a_lookup_needs_a_key() {
+    refused(&(
+        "",
+        "location / { pagecache_pass 127.0.0.1:11211; pagecache_fallback @application; }",
+        &["pagecache_pass", "pagecache_key"],
+    ));
+    refused(&(
+        "",
+        "location / {
+             if ($arg_x) { pagecache_pass 127.0.0.1:11211; }
+         }",
+        &["pagecache_key"],
+    ));
+}
+
+#[test]
+fn the_fallback_must_be_a_named_location_of_the_server() {
+    refused_in_location("pagecache_fallback @nowhere", &["pagecache_fallback", "@nowhere"]);
+    refused_in_location(
+        "pagecache_fallback application",
+        &["pagecache_fallback", "application", "@"],
+    );
+    refused_in_location(
+        "pagecache_fallback /application",
+        &["pagecache_fallback", "/application", "@"],
+    );
+    refused_in_location("pagecache_fallback @", &["pagecache_fallback"]);
+    // A name of another server, and a name that `http {}` sets for all.
+    refused(&(
+        "server { listen unix:@PREFIX@/x.sock; location @elsewhere { return 200; } }",
+        "location / {
+             pagecache_key $uri; pagecache_pass 127.0.0.1:11211; pagecache_fallback @elsewhere;
+         }",
+        &["pagecache_fallback", "@elsewhere"],
+    ));
+    refused(&(
+        "pagecache_fallback @elsewhere;",
+        "location / { pagecache_key $uri; pagecache_pass 127.0.0.1:11211; }",
+        &["pagecache_fallback", "@elsewhere"],
+    ));
+}
+
+#[test]
+fn wrong_times() {
+    for directive in ["pagecache_timeout", "pagecache_connect_timeout"] {
+        for value in ["soon", "-1s", "1x", "10parsecs", "\"\""] {
+            let shown = value.trim_matches('"');
+            refused_in_location(&format!("{directive} {value}"), &[directive, shown]);
+        }
+        refused_in_location(&format!("{directive} 1s 2s"), &[directive]);
+    }
+}
+
+#[test]
+fn wrong_sizes() {
+    for value in ["big", "-1", "8x", "1.5m"] {
+        let directive = format!("pagecache_max_size {value}");
+        refused_in_location(&directive, &["pagecache_max_size", value]);
+    }
+}
+
+#[test]
+fn wrong_flags() {
+    for value in ["x", "-1", "4294967296", "0x10", "16 x", "0 -2"] {
+        let wrong = value.rsplit(' ').next().unwrap();
+        refused_in_location(&format!("pagecache_flags {value}"), &["pagecache_flags", wrong]);
+    }
+    refused_in_location("pagecache_flags", &["pagecache_flags"]);
+}
+
+#[test]
+fn wrong_methods() {
+    for value in ["POST", "GET POST", "get", "HEAD"] {
+        // GET is always looked up, HEAD may be.
+        refused_in_location(&format!("pagecache_methods {value}"), &["pagecache_methods", "GET"]);
+    }
+    refused_in_location("pagecache_methods GET POST", &["POST"]);
+}
+
+#[test]
+fn wrong_words_for_long_keys() {
+    let words = ["pagecache_long_keys", "md5", "sha256", "bypass"];
+    refused_in_location("pagecache_long_keys md5", &words);
+}
+
+#[test]
+fn one_server_and_what_it_cannot_be() {
+    let two = "server 127.0.0.1:11211; server 127.0.0.1:11212;";
+    refused_in_upstream(two, &["pages", "server"]);
+    refused_in_upstream("server 127.0.0.1:11211; server 127.0.0.1:11212 backup;", &["backup"]);
+    refused_in_upstream("server 127.0.0.1:11211 resolve;", &["resolve"]);
+    refused_in_upstream("", &["no servers"]);
+}
+
+#[test]
+fn wrong_numbers_in_the_upstream() {
+    for directive in ["pagecache_connections", "pagecache_max_inflight"] {
+        for value in ["0", "-1", "many", "4294967296", "99999999999999999999"] {
+            let content = format!("server 127.0.0.1:11211; {directive} {value};");
+            refused_in_upstream(&content, &[directive, value]);
+        }
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be() {
+    refused_in_location("pagecache_pass 127.0.0.1:11212", &["pagecache_pass", "duplicate"]);
+    // A label of 64 characters is no host name: nobody needs to be asked about it.
+    let name = "a".repeat(64) + ".test";
+    for address in ["127.0.0.1:99999", "127.0.0.1:port", "unix:", &name, "\"\"", "$arg_server"] {
+        let server = format!("location / {{ pagecache_key $uri; pagecache_pass {address}; }}");
+        let checked = plan().without_application().locations(&server).check();
+        assert!(!checked.passed, "{address} passed:\n{}", checked.output);
+        let shown = address.trim_matches('"');
+        assert!(checked.output.contains(shown), "{address}: {}", checked.output);
+    }
+}
+
+#[test]
+fn each_directive_stands_once() {
+    for directive in [
+        "pagecache_key $uri",
+        "pagecache_long_keys sha256",
+        "pagecache_methods GET",
+        "pagecache_connect_timeout 1s",
+        "pagecache_timeout 1s",
+        "pagecache_max_size 1m",
+        "pagecache_fallback off",
+        "pagecache_flags 0",
+    ] {
+        let name = directive.split(' ').next().unwrap();
+        let server = format!("{directive}; {directive};");
+        let checked = plan().without_application().server(&server).check();
+        assert!(!checked.passed, "{directive} twice passed");
+        assert!(checked.output.contains("duplicate"), "{}", checked.output);
+        assert!(checked.output.contains(name), "{}", checked.output);
+    }
+    for directive in ["pagecache_connections", "pagecache_max_inflight"] {
+        let content = format!("server 127.0.0.1:11211; {directive} 2; {directive} 2;");
+        refused_in_upstream(&content, &[directive, "duplicate"]);
+    }
+}
+
+#[test]
+fn directives_stand_where_the_reference_says() {
+    refused(&("", "pagecache_pass 127.0.0.1:11211;", &["pagecache_pass", "not allowed here"]));
+    refused(&("pagecache_pass 127.0.0.1:11211;", "", &["pagecache_pass", "not allowed here"]));
+    for directive in ["pagecache_connections 2", "pagecache_max_inflight 2"] {
+        refused_in_location(directive, &["not allowed here"]);
+    }
+    refused_in_upstream("server 127.0.0.1:11211; pagecache_timeout 1s;", &["not allowed here"]);
+}
+
+#[test]
+fn each_documented_form_passes() {
+    for directive in [
+        "pagecache_key $uri$is_args$args",
+        "pagecache_key /prefix:$host:$uri",
+        "pagecache_long_keys sha256",
+        "pagecache_long_keys bypass",
+        "pagecache_methods GET",
+        "pagecache_methods GET HEAD",
+        "pagecache_bypass $cookie_sessionid",
+        "pagecache_bypass $cookie_a $arg_b word 0",
+        "pagecache_connect_timeout 50ms",
+        "pagecache_connect_timeout 1m",
+        "pagecache_timeout 1500",
+        "pagecache_timeout 2s",
+        "pagecache_max_size 1024",
+        "pagecache_max_size 64k",
+        "pagecache_max_size 8m",
+        "pagecache_fallback @application",
+        "pagecache_fallback off",
+        "pagecache_flags 0",
+        "pagecache_flags 0 16 4294967295",
+        "pagecache_flags any",
+    ] {
+        // In each place where it may stand, `http {}` save for the budgets, which the harness sets.
+        let pass = "pagecache_pass 127.0.0.1:11211;";
+        let key = if directive.contains("_key ") { "" } else { "pagecache_key $uri;" };
+        passes("", &format!("location / {{ {key} {pass} {directive}; }}"));
+        passes("", &format!("{directive}; location / {{ {key} {pass} }}"));
+        if !directive.contains("_timeout") {
+            passes(&format!("{directive};"), &format!("location / {{ {key} {pass} }}"));
+        }
+    }
+}
+
+#[test]
+fn each_documented_address_passes() {
+    let location =
+        |address: &str| format!("location / {{ pagecache_key $uri; pagecache_pass {address}; }}");
+    for address in ["127.0.0.1", "127.0.0.1:11212", "localhost", "localhost:11211", "[::1]:11211"] {
+        passes("", &location(address));
+    }
+    passes("", &location("unix:/run/memcached/memcached.sock"));
+    for content in [
+        "server 127.0.0.1;",
+        "server 127.0.0.1:11211 weight=2 max_fails=3 fail_timeout=5s;",
+        "server unix:/run/memcached.sock max_fails=0;",
+        "server 127.0.0.1:11211 down;",
+        "server localhost:11211; pagecache_connections 1; pagecache_max_inflight 1;",
+        "pagecache_connections 8; pagecache_max_inflight 65536; server 127.0.0.1:11211;",
+    ] {
+        passes(&format!("upstream pages {{ {content} }}"), &location("pages"));
+    }
+}
+
+#[test]
+fn lookups_in_each_context_pass() {
+    for server in [
+        "location / { pagecache_key $uri; if ($arg_x) { pagecache_pass 127.0.0.1:11211; } }",
+        "location / { pagecache_key $uri; limit_except POST { pagecache_pass 127.0.0.1:11211; } }",
+        "location / { location /a { pagecache_pass 127.0.0.1:11211; } } pagecache_key $uri;",
+        "location @named { pagecache_key $uri; pagecache_pass 127.0.0.1:11211; }",
+        "location ~ ^/a { pagecache_key $uri; pagecache_pass 127.0.0.1:11211; }",
+    ] {
+        passes("", server);
+    }
+}
+
+#[test]
+fn a_server_that_looks_nothing_up_needs_no_fallback() {
+    passes(
+        "pagecache_fallback @application; pagecache_key $uri;
+         server { listen unix:@PREFIX@/plain.sock; location / { return 200; } }",
+        "location / { pagecache_pass 127.0.0.1:11211; }",
+    );
+}

@@ -1,0 +1,146 @@
+//! The example configurations: each passes `nginx -t`, and each serves a site as it says, with
+//! nothing but addresses and paths replaced.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::harness::*;
+
+/// The key in the examples, which is the application's PAGECACHE_KEY.
+const KEY: &str = "/your-site-name-$uri$is_args$args";
+
+/// What runs behind one example.
+struct Example {
+    nginx: Nginx,
+    application: Application,
+    memcached: Memcached,
+    _prefix: TempDir,
+}
+
+fn examples() -> Vec<PathBuf> {
+    let folder = fs::read_dir(parts::root().join("nginx-config")).unwrap();
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    files.sort();
+    files
+}
+
+/// Replaces each `from` that stands in the text; at least one of each pair must.
+#[track_caller]
+fn replace(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "the example has no {from}");
+    text.replace(from, to)
+}
+
+fn start(name: &str, interface: Interface) -> Example {
+    let prefix = prefix();
+    let memcached = Memcached::start(prefix.path());
+    let writes = Writes {
+        every_page: true,
+        memcached: memcached.address(),
+        key: KEY.to_owned(),
+        ..Writes::default()
+    };
+    let application = Application::start(prefix.path(), interface, &writes);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let written = fs::read_to_string(parts::root().join("nginx-config").join(name)).unwrap();
+    let placed = placed(&written, prefix.path().to_str().unwrap());
+    let placed = replace(&placed, "listen 8080", &format!("listen {address}"));
+    let placed = replace(&placed, "127.0.0.1:11211", &memcached.address());
+    let socket = match interface {
+        Interface::Uwsgi => "unix:/run/site/uwsgi.sock",
+        Interface::Http => "127.0.0.1:8000",
+        Interface::FastCgi => "unix:/run/site/fastcgi.sock",
+    };
+    let configuration = replace(&placed, socket, application.address());
+    let nginx = Nginx::start(prefix.path(), &configuration, address);
+    Example { nginx, application, memcached, _prefix: prefix }
+}
+
+/// An example with the module where it was built, and everything it writes in `prefix`.
+fn placed(written: &str, prefix: &str) -> String {
+    let module = parts::module().display().to_string();
+    let text = replace(written, "modules/ngx_http_pagecache_module.so", &module);
+    let text = replace(&text, "/run/nginx.pid", &format!("{prefix}/nginx.pid"));
+    let text = replace(&text, "/var/log/nginx/", &format!("{prefix}/"));
+    let text = replace(&text, "worker_processes auto;", "worker_processes 1;");
+    let user = if kernel::is_root() { "user root;" } else { "" };
+    let text = replace(&text, "user www-data;", user);
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {prefix}/temp/{kind};"));
+    let text = replace(&text, "http {", &format!("http {{ {}", temporary.concat()));
+    format!("daemon off;\n{text}")
+}
+
+#[test]
+fn each_example_passes_nginx_t() {
+    let examples = examples();
+    assert!(examples.len() >= 4, "{examples:?}");
+    for path in examples {
+        let prefix = prefix();
+        let written = fs::read_to_string(&path).unwrap();
+        let configuration = placed(&written, prefix.path().to_str().unwrap());
+        let checked = Nginx::check(prefix.path(), &configuration);
+        assert!(checked.passed, "{}: {}", path.display(), checked.output);
+        for word in ["[warn]", "[error]"] {
+            assert!(!checked.output.contains(word), "{}: {}", path.display(), checked.output);
+        }
+    }
+}
+
+/// Miss, hit, form, visitor with a session, query, memcached away: what each example is for.
+fn drives(name: &str, interface: Interface) {
+    let mut site = start(name, interface);
+    let ask =
+        |site: &Example, request: &Request| Client::connect(site.nginx.address()).ask(request);
+
+    let target = "/gr%C3%B6%C3%9Fe/?seite=2";
+    let rendered = ask(&site, &Request::get(target));
+    assert_eq!(rendered.header("X-Application").as_deref(), Some("django"), "{rendered:?}");
+    assert_eq!(rendered.header("X-Cache").as_deref(), Some("MISS"), "{rendered:?}");
+    assert_eq!(rendered.echoed("path_info"), "/gr\u{f6}\u{df}e/");
+    assert_eq!(rendered.echoed("query_string"), "seite=2");
+    let hit = ask(&site, &Request::get(target));
+    expect::hit(&hit, &rendered.body);
+    assert_eq!(hit.header("Content-Type").as_deref(), Some("text/html; charset=utf-8"));
+    assert_eq!(site.application.count(), 1);
+
+    let body = bytes::pattern(100_000, 1);
+    let posted = ask(&site, &Request::new("POST", target).body(body.clone()));
+    assert_eq!(posted.header("X-Cache").as_deref(), Some("BYPASS"), "{posted:?}");
+    assert_eq!(posted.echoed("body_sha256"), bytes::sha256(&body));
+    let seen = site.application.only_since(1);
+    assert_eq!((seen.method.as_str(), seen.uri.as_str()), ("POST", target));
+
+    let logged_in = ask(&site, &Request::get(target).header("Cookie", "sessionid=abc"));
+    assert_eq!(logged_in.header("X-Cache").as_deref(), Some("BYPASS"), "{logged_in:?}");
+    expect::hit(&ask(&site, &Request::get(target)), &rendered.body);
+
+    site.memcached.stop();
+    let away = ask(&site, &Request::get(target));
+    assert_eq!(away.header("X-Cache").as_deref(), Some("ERROR"), "{away:?}");
+    assert_eq!(away.echoed("path_info"), "/gr\u{f6}\u{df}e/");
+}
+
+#[test]
+fn uwsgi_conf() {
+    drives("uwsgi.conf", Interface::Uwsgi);
+}
+
+#[test]
+fn error_page_conf() {
+    drives("error-page.conf", Interface::Uwsgi);
+}
+
+#[test]
+fn proxy_conf() {
+    drives("proxy.conf", Interface::Http);
+}
+
+#[test]
+fn fastcgi_conf() {
+    drives("fastcgi.conf", Interface::FastCgi);
+}

@@ -1,0 +1,214 @@
+//! Owns real memcached servers and what an application does with them: items written through the
+//! `memcache` crate, or as raw text where the crate's keys cannot hold the bytes.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use memcache::ToMemcacheValue;
+
+use super::process::Process;
+use super::{kernel, parts, ports};
+
+/// Django stores bytes with 0 and text with 16; its pickles have 1.
+pub const BYTES: u32 = 0;
+pub const TEXT: u32 = 16;
+pub const PICKLE: u32 = 1;
+
+/// Where a memcached listens.
+#[derive(Clone)]
+enum Place {
+    Port(u16),
+    Socket(PathBuf),
+}
+
+pub struct Memcached {
+    place: Place,
+    log: PathBuf,
+    process: Option<Process>,
+    /// Opened by the first `set` after each start, with one connection.
+    application: OnceLock<memcache::Client>,
+}
+
+impl Memcached {
+    /// On a free port of its own.
+    pub fn start(prefix: &Path) -> Memcached {
+        let mut memcached = Memcached::stopped(prefix);
+        memcached.restart();
+        memcached
+    }
+
+    /// Has a port, but does not run yet.
+    pub fn stopped(prefix: &Path) -> Memcached {
+        let log = prefix.join("memcached.log");
+        let place = Place::Port(ports::free());
+        Memcached { place, log, process: None, application: OnceLock::new() }
+    }
+
+    /// On a unix socket.
+    pub fn start_on_socket(prefix: &Path) -> Memcached {
+        let mut memcached = Memcached::stopped(prefix);
+        memcached.place = Place::Socket(prefix.join("memcached.sock"));
+        memcached.restart();
+        memcached
+    }
+
+    /// As an nginx configuration names it.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Port(port) => format!("127.0.0.1:{port}"),
+            Place::Socket(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// The port, for an address written in another form.
+    pub fn port(&self) -> u16 {
+        match self.place {
+            Place::Port(port) => port,
+            Place::Socket(_) => panic!("listens on a socket"),
+        }
+    }
+
+    /// Starts it at its place, empty, after stopping what runs there.
+    pub fn restart(&mut self) {
+        self.stop();
+        let mut command = Command::new(parts::installed("memcached"));
+        match &self.place {
+            Place::Port(port) => command.args(["-l", "127.0.0.1", "-p", &port.to_string()]),
+            Place::Socket(path) => {
+                let _ = std::fs::remove_file(path);
+                command.args(["-a", "0777", "-s"]).arg(path)
+            }
+        };
+        // Values above the default 1 MB, so that it is the module that refuses them.
+        command.args(["-U", "0", "-m", "128", "-t", "2", "-I", "16m"]);
+        if kernel::is_root() {
+            command.args(["-u", "root"]);
+        }
+        let mut process = Process::start("memcached", &mut command, &self.log);
+        process.wait_until("listens", || self.try_link().is_ok());
+        self.process = Some(process);
+    }
+
+    pub fn stop(&mut self) {
+        self.application.take();
+        self.process = None;
+    }
+
+    /// A connection of this test's own.
+    pub fn link(&self) -> Link {
+        self.try_link().unwrap()
+    }
+
+    fn try_link(&self) -> io::Result<Link> {
+        let (reader, writer): (Box<dyn Read>, Box<dyn Write>) = match &self.place {
+            Place::Port(port) => {
+                let stream = TcpStream::connect(("127.0.0.1", *port))?;
+                (Box::new(stream.try_clone()?), Box::new(stream))
+            }
+            Place::Socket(path) => {
+                let stream = UnixStream::connect(path)?;
+                (Box::new(stream.try_clone()?), Box::new(stream))
+            }
+        };
+        Ok(Link { reader: BufReader::new(reader), writer })
+    }
+
+    /// Stores a page as an application does.
+    #[track_caller]
+    pub fn set(&self, key: &str, value: impl AsRef<[u8]>, flags: u32) {
+        let client = self.application.get_or_init(|| {
+            let url = match &self.place {
+                Place::Port(port) => format!("memcache://127.0.0.1:{port}?timeout=30"),
+                Place::Socket(path) => format!("memcache://{}", path.display()),
+            };
+            memcache::connect(url).unwrap()
+        });
+        client.set(key, Item { value: value.as_ref(), flags }, 0).unwrap();
+    }
+}
+
+/// A value with flags of the test's choice; the crate itself stores all strings with 0.
+struct Item<'a> {
+    value: &'a [u8],
+    flags: u32,
+}
+
+impl<W: Write> ToMemcacheValue<W> for Item<'_> {
+    fn get_flags(&self) -> u32 {
+        self.flags
+    }
+
+    fn get_length(&self) -> usize {
+        self.value.len()
+    }
+
+    fn write_to(&self, stream: &mut W) -> io::Result<()> {
+        stream.write_all(self.value)
+    }
+}
+
+/// The text protocol, spoken by hand.
+pub struct Link {
+    reader: BufReader<Box<dyn Read>>,
+    writer: Box<dyn Write>,
+}
+
+impl Link {
+    /// `set` with any bytes as key that memcached takes.
+    #[track_caller]
+    pub fn set(&mut self, key: &[u8], value: &[u8], flags: u32) {
+        let numbers = format!(" {flags} 0 {}\r\n", value.len());
+        let command = [b"set ", key, numbers.as_bytes(), value, b"\r\n"].concat();
+        self.writer.write_all(&command).unwrap();
+        assert_eq!(self.line(), "STORED", "key {}", key.escape_ascii());
+    }
+
+    /// Flags and value, if the item is there.
+    pub fn get(&mut self, key: &[u8]) -> Option<(u32, Vec<u8>)> {
+        self.writer.write_all(&[b"get ", key, b"\r\n"].concat()).unwrap();
+        let head = self.line();
+        let mut words = head.split(' ');
+        if words.next() != Some("VALUE") {
+            return None;
+        }
+        let mut numbers = words.skip(1).map(|number| number.parse::<u32>().unwrap());
+        let flags = numbers.next().unwrap();
+        let mut value = vec![0; usize::try_from(numbers.next().unwrap()).unwrap()];
+        self.reader.read_exact(&mut value).unwrap();
+        assert_eq!((self.line().as_str(), self.line().as_str()), ("", "END"));
+        Some((flags, value))
+    }
+
+    /// Forgets all items.
+    pub fn flush(&mut self) {
+        self.writer.write_all(b"flush_all\r\n").unwrap();
+        assert_eq!(self.line(), "OK");
+    }
+
+    /// One number of `stats`.
+    pub fn stat(&mut self, name: &str) -> u64 {
+        self.writer.write_all(b"stats\r\n").unwrap();
+        let mut found = None;
+        loop {
+            let line = self.line();
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["END"] => return found.unwrap_or_else(|| panic!("no statistic {name}")),
+                ["STAT", other, value] if *other == name => found = value.parse().ok(),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        self.reader.read_until(b'\n', &mut line).unwrap();
+        assert!(line.ends_with(b"\r\n"), "memcached closed");
+        line.truncate(line.len() - 2);
+        String::from_utf8_lossy(&line).into_owned()
+    }
+}

@@ -1,0 +1,28 @@
+//! Everything the tests share: a site of real parts in a temporary prefix, a scripted memcached, an
+//! HTTP client. The tests see the parts through these names only.
+
+mod application;
+pub mod bytes;
+mod curl;
+pub mod expect;
+mod fake;
+mod http;
+mod http2;
+pub mod kernel;
+mod memcached;
+mod nginx;
+pub mod parts;
+mod ports;
+mod process;
+mod site;
+pub mod wait;
+
+pub use application::{Application, Interface, Seen, Writes};
+pub use curl::curl;
+pub use fake::{Fake, Gate, Lookup, Step};
+pub use http::{Client, Lost, Request, Response};
+pub use http2::Http2;
+pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
+pub use nginx::{Nginx, unescape};
+pub use ports::free as free_port;
+pub use site::{Plan, Site, plan, prefix};

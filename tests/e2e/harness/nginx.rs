@@ -1,0 +1,234 @@
+//! Owns the nginx under test: starts it on a configuration, signals it, reads its logs, and fails
+//! the test when it ends badly or has logged what must never be logged.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use super::process::Process;
+use super::{kernel, parts, wait};
+
+/// Words that no error log may hold, whatever the test does.
+const NEVER_LOGGED: [&str; 5] =
+    ["[alert]", "[emerg]", "panicked", "AddressSanitizer", "runtime error:"];
+
+/// The directive by which nginx has no workers.
+pub const SINGLE_PROCESS: &str = "master_process off;";
+
+pub struct Nginx {
+    process: Process,
+    prefix: PathBuf,
+    address: SocketAddr,
+    quit: bool,
+    forgiven: Vec<&'static str>,
+}
+
+/// What `nginx -t` said.
+#[derive(Debug)]
+pub struct Checked {
+    pub passed: bool,
+    pub output: String,
+}
+
+/// One line of the access log in the format of `site::ACCESS_LOG`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    pub http_status: String,
+    pub status: String,
+    pub reason: String,
+    pub server: String,
+    pub time: String,
+    pub key: Vec<u8>,
+}
+
+impl Nginx {
+    /// Starts nginx on `configuration`, which listens on `address`.
+    #[track_caller]
+    pub fn start(prefix: &Path, configuration: &str, address: SocketAddr) -> Nginx {
+        let mut command = command(prefix, configuration);
+        let mut process = Process::start("nginx", &mut command, &prefix.join("nginx.out"));
+        process.wait_until("listens", || std::net::TcpStream::connect(address).is_ok());
+        // The master listens before it has workers.
+        let master = process.pid();
+        let single = configuration.contains(SINGLE_PROCESS);
+        process.wait_until("has workers", || single || !children(master).is_empty());
+        Nginx { process, prefix: prefix.to_owned(), address, quit: false, forgiven: Vec::new() }
+    }
+
+    /// Runs `nginx -t`.
+    pub fn check(prefix: &Path, configuration: &str) -> Checked {
+        let output = command(prefix, configuration).arg("-t").output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let output_text = String::from_utf8_lossy(&text).into_owned();
+        Checked { passed: output.status.success(), output: output_text }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The worker processes of the master, those that are leaving included.
+    pub fn workers(&self) -> Vec<i32> {
+        children(self.process.pid())
+    }
+
+    pub fn signal(&mut self, signal: i32) {
+        assert!(self.process.signal(signal), "nginx has ended");
+    }
+
+    /// Writes a new configuration for the next reload.
+    pub fn configure(&self, configuration: &str) {
+        write_configuration(&self.prefix, configuration);
+    }
+
+    /// Reloads, and waits until new workers serve and the old ones have gone.
+    #[track_caller]
+    pub fn reload(&mut self) {
+        let old = self.workers();
+        self.signal(kernel::SIGHUP);
+        wait::until("new workers, and only new ones", || {
+            let now = self.workers();
+            !now.is_empty() && now.iter().all(|worker| !old.contains(worker))
+        });
+    }
+
+    /// Asks nginx to quit gracefully; it may still be at it when this returns.
+    pub fn begin_to_quit(&mut self) {
+        self.signal(kernel::SIGQUIT);
+        self.quit = true;
+    }
+
+    /// Whether master and workers are all gone.
+    pub fn is_gone(&mut self) -> bool {
+        self.process.status().is_some() && self.process.group_is_empty()
+    }
+
+    pub fn error_log(&self) -> String {
+        let log = fs::read(self.prefix.join("error.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Takes a word for what the test itself has provoked.
+    pub fn forgive(&mut self, word: &'static str) {
+        self.forgiven.push(word);
+    }
+
+    /// Lines of the error log at one level.
+    pub fn logged_at(&self, level: &str) -> Vec<String> {
+        let mark = format!("[{level}]");
+        self.error_log().lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect()
+    }
+
+    /// The access log, once it has `count` lines: nginx writes a line after the client has its
+    /// answer.
+    #[track_caller]
+    pub fn access_log(&self, count: usize) -> Vec<Logged> {
+        wait::until_some(&format!("{count} lines in the access log"), wait::LIMIT, || {
+            let log = fs::read_to_string(self.prefix.join("access.log")).unwrap();
+            let lines: Vec<&str> = log.split_inclusive('\n').collect();
+            let whole = lines.last().is_none_or(|line| line.ends_with('\n'));
+            (whole && lines.len() >= count).then(|| lines.iter().map(|line| logged(line)).collect())
+        })
+    }
+
+    fn quit_and_check(&mut self) {
+        if !self.quit && self.process.status().is_none() {
+            self.begin_to_quit();
+        }
+        let ended = self.process.end(kernel::SIGQUIT);
+        let log = self.error_log();
+        assert!(ended, "nginx did not quit gracefully:\n{log}");
+        assert!(self.process.group_is_empty(), "a worker outlived its master:\n{log}");
+        let output = fs::read_to_string(self.prefix.join("nginx.out")).unwrap_or_default();
+        for line in log.lines().chain(output.lines()) {
+            let mut never = NEVER_LOGGED.iter().filter(|word| !self.forgiven.contains(word));
+            let bad = never.find(|word| line.contains(**word));
+            assert!(bad.is_none(), "the error log holds: {line}\nall of it:\n{log}");
+        }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // A test that has failed already says why; its nginx ends with `process`.
+        if !thread::panicking() {
+            self.quit_and_check();
+        }
+    }
+}
+
+/// The living children of a process.
+fn children(parent: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if is_child(pid, parent) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// `/proc/PID/stat` is "pid (name) state parent ...", and the name may hold anything. A zombie has
+/// left already.
+fn is_child(pid: i32, parent: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let mut words = after_name.split_whitespace();
+    words.next() != Some("Z") && words.next() == Some(parent.to_string().as_str())
+}
+
+fn command(prefix: &Path, configuration: &str) -> Command {
+    let mut command = Command::new(parts::nginx());
+    command.arg("-p").arg(prefix).arg("-e").arg(prefix.join("error.log"));
+    command.arg("-c").arg(write_configuration(prefix, configuration));
+    command
+}
+
+fn write_configuration(prefix: &Path, configuration: &str) -> PathBuf {
+    let file = prefix.join("nginx.conf");
+    fs::write(&file, configuration).unwrap();
+    file
+}
+
+fn logged(line: &str) -> Logged {
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    let &[http_status, status, reason, server, time, key] = words.as_slice() else {
+        panic!("not a line of the access log: {line:?}");
+    };
+    Logged {
+        http_status: http_status.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        server: server.to_owned(),
+        time: time.to_owned(),
+        key: unescape(key),
+    }
+}
+
+/// Undoes `\xNN` and the other escapes that nginx's logs and the recorded vectors share.
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        match (first, tail) {
+            (b'\\', [b'x', high, low, after @ ..]) => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest = after;
+            }
+            (b'\\', [escaped, after @ ..]) => {
+                bytes.push(*escaped);
+                rest = after;
+            }
+            _ => bytes.push(first),
+        }
+    }
+    bytes
+}

@@ -1,0 +1,45 @@
+//! Owns where the built and installed parts stand: environment first, then this repository's
+//! `target`, then PATH.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The module under test: `PAGECACHE_MODULE`, or what `scripts/build` leaves.
+pub fn module() -> PathBuf {
+    from_environment("PAGECACHE_MODULE", "target/ngx_http_pagecache_module.so")
+}
+
+/// The nginx that loads it: `PAGECACHE_NGINX`, or the installed one.
+pub fn nginx() -> PathBuf {
+    env::var_os("PAGECACHE_NGINX").map_or_else(|| installed("nginx"), PathBuf::from)
+}
+
+/// A program of the Python environment that holds Django and uWSGI: `PAGECACHE_VENV`.
+pub fn venv(program: &str) -> PathBuf {
+    existing(from_environment("PAGECACHE_VENV", "target/venv").join("bin").join(program))
+}
+
+/// An installed program; the system folders count even where PATH lacks them.
+pub fn installed(program: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| panic!("{program} is not installed"))
+}
+
+fn from_environment(variable: &str, default: &str) -> PathBuf {
+    existing(env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from))
+}
+
+#[track_caller]
+fn existing(path: PathBuf) -> PathBuf {
+    assert!(Path::exists(&path), "{} is missing: run scripts/test", path.display());
+    path
+}

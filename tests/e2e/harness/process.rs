@@ -1,0 +1,100 @@
+//! Owns the processes that a test starts: each in a group of its own, its output in a file, ended
+//! by pid when the test ends.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::{kernel, wait};
+
+/// How long a process may take to end when asked, before it is killed.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub struct Process {
+    child: Child,
+    name: &'static str,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+    /// What it is sent when the test ends.
+    farewell: i32,
+}
+
+impl Process {
+    /// Starts `command`; what it prints goes to `log`.
+    pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Process {
+        let output = File::options().create(true).append(true).open(log).unwrap();
+        kernel::die_with_the_tests(command);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Process { child, name, log: log.to_owned(), ended: None, farewell: kernel::SIGTERM }
+    }
+
+    /// Ends with SIGKILL: for a process that asks for no better, and does not hear SIGTERM while it
+    /// is starting.
+    pub fn killed_at_the_end(mut self) -> Process {
+        self.farewell = kernel::SIGKILL;
+        self
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Sends `signal`, unless the process has ended: then its pid may be somebody else's.
+    pub fn signal(&mut self, signal: i32) -> bool {
+        self.status().is_none() && kernel::signal(self.pid(), signal)
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().unwrap();
+        }
+        self.ended
+    }
+
+    /// Asks it to end and waits. False: it had to be killed.
+    pub fn end(&mut self, signal: i32) -> bool {
+        self.signal(signal);
+        let start = std::time::Instant::now();
+        while self.status().is_none() {
+            if start.elapsed() > PATIENCE {
+                kernel::signal_group(self.pid(), kernel::SIGKILL);
+                self.ended = self.child.wait().ok();
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    /// Whether nothing it started is left either.
+    pub fn group_is_empty(&self) -> bool {
+        !kernel::signal_group(self.pid(), 0)
+    }
+
+    /// Waits until `ready`; a process that ends before that has failed, and its output says why.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
+        wait::until(&format!("{} {what}", self.name), || {
+            if let Some(status) = self.status() {
+                let output = fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("{} ended ({status}) before it {what}:\n{output}", self.name);
+            }
+            ready()
+        });
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end(self.farewell);
+        // The leader has gone; whatever it left in its group was started by the tests as well.
+        kernel::signal_group(self.pid(), kernel::SIGKILL);
+    }
+}

@@ -1,0 +1,405 @@
+//! Owns one whole site in a temporary prefix: nginx with the module, a memcached or the place of a
+//! fake one, and the application. A `Plan` says how it differs from the plainest site.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::application::{Application, Interface, Writes};
+use super::http::{Client, Request, Response};
+use super::http2::Http2;
+use super::memcached::Memcached;
+use super::nginx::{Checked, Nginx};
+use super::{kernel, parts, ports};
+
+/// Read by `nginx::Logged`.
+const ACCESS_LOG: &str = "$status $pagecache_status $pagecache_reason $pagecache_server \
+                          $pagecache_time $pagecache_key";
+
+/// What Debian's `uwsgi_params` passes, as far as the application looks at it.
+const UWSGI_PARAMS: &str = "
+    uwsgi_param QUERY_STRING    $query_string;
+    uwsgi_param REQUEST_METHOD  $request_method;
+    uwsgi_param CONTENT_TYPE    $content_type;
+    uwsgi_param CONTENT_LENGTH  $content_length;
+    uwsgi_param REQUEST_URI     $request_uri;
+    uwsgi_param PATH_INFO       $document_uri;
+    uwsgi_param SERVER_PROTOCOL $server_protocol;
+    uwsgi_param SERVER_NAME     $server_name;
+    uwsgi_param SERVER_PORT     $server_port;
+    uwsgi_param HTTP_HOST       $host;
+";
+
+/// Where pages are looked up.
+enum Store {
+    Memcached,
+    NotStarted,
+    UnixSocket,
+    /// Elsewhere: a fake, or nobody.
+    At(String),
+}
+
+/// How a site is to be. In each text `@MEMCACHED@`, `@MEMCACHED_PORT@`, `@APPLICATION@`,
+/// `@PORT@`, `@HTTP2_PORT@` and `@PREFIX@` stand for what is known only once the parts have their
+/// places.
+pub struct Plan {
+    store: Store,
+    application: bool,
+    stores: bool,
+    key: String,
+    pass: String,
+    content_type: String,
+    http: String,
+    server: String,
+    location: String,
+    named: String,
+    whole_server: Option<String>,
+    processes: String,
+    log_level: &'static str,
+}
+
+/// The plainest site: `$uri` looked up in a real memcached, Django on a miss.
+pub fn plan() -> Plan {
+    Plan {
+        store: Store::Memcached,
+        application: true,
+        stores: false,
+        key: "$uri".to_owned(),
+        pass: "@MEMCACHED@".to_owned(),
+        content_type: "text/html; charset=utf-8".to_owned(),
+        http: String::new(),
+        server: String::new(),
+        location: String::new(),
+        named: String::new(),
+        whole_server: None,
+        processes: "worker_processes 1;".to_owned(),
+        log_level: "info",
+    }
+}
+
+impl Plan {
+    /// Looks pages up at `address`, a fake's or nobody's.
+    pub fn store_at(mut self, address: impl Into<String>) -> Plan {
+        self.store = Store::At(address.into());
+        self
+    }
+
+    /// memcached has its place, but does not run yet.
+    pub fn memcached_not_started(mut self) -> Plan {
+        self.store = Store::NotStarted;
+        self
+    }
+
+    pub fn memcached_on_socket(mut self) -> Plan {
+        self.store = Store::UnixSocket;
+        self
+    }
+
+    /// `@application` answers "application" from nginx itself: nothing is counted.
+    pub fn without_application(mut self) -> Plan {
+        self.application = false;
+        self
+    }
+
+    /// Looks pages up at `server`, written as `pagecache_pass` takes it.
+    pub fn pass(mut self, server: &str) -> Plan {
+        server.clone_into(&mut self.pass);
+        self
+    }
+
+    /// Looks pages up in an `upstream pages {}` with this content.
+    pub fn upstream(self, text: &str) -> Plan {
+        self.pass("pages").http(&format!("upstream pages {{ {text} }}"))
+    }
+
+    /// The application stores each page it renders.
+    pub fn storing(mut self) -> Plan {
+        self.stores = true;
+        self
+    }
+
+    /// The key of `location /`, and the one under which the application stores pages.
+    pub fn key(mut self, key: &str) -> Plan {
+        key.clone_into(&mut self.key);
+        self
+    }
+
+    /// The type of nginx's pages, and of the application's.
+    pub fn content_type(mut self, text: &str) -> Plan {
+        text.clone_into(&mut self.content_type);
+        self
+    }
+
+    /// Adds to `http {}`.
+    pub fn http(mut self, text: &str) -> Plan {
+        self.http.push_str(text);
+        self
+    }
+
+    /// Adds to `server {}`.
+    pub fn server(mut self, text: &str) -> Plan {
+        self.server.push_str(text);
+        self
+    }
+
+    /// Adds to `location /`.
+    pub fn location(mut self, text: &str) -> Plan {
+        self.location.push_str(text);
+        self
+    }
+
+    /// Adds to `location @application`.
+    pub fn named(mut self, text: &str) -> Plan {
+        self.named.push_str(text);
+        self
+    }
+
+    /// Replaces `location /`; `location @application` stays.
+    pub fn locations(mut self, text: &str) -> Plan {
+        self.whole_server = Some(text.to_owned());
+        self
+    }
+
+    pub fn workers(mut self, count: usize) -> Plan {
+        self.processes = format!("worker_processes {count};");
+        self
+    }
+
+    /// One process for all, as developers run nginx.
+    pub fn single_process(mut self) -> Plan {
+        super::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
+        self
+    }
+
+    pub fn log_level(mut self, level: &'static str) -> Plan {
+        self.log_level = level;
+        self
+    }
+
+    /// Starts all parts.
+    #[track_caller]
+    pub fn start(self) -> Site {
+        let prefix = prefix();
+        let memcached = match self.store {
+            Store::Memcached => Some(Memcached::start(prefix.path())),
+            Store::NotStarted => Some(Memcached::stopped(prefix.path())),
+            Store::UnixSocket => Some(Memcached::start_on_socket(prefix.path())),
+            Store::At(_) => None,
+        };
+        let store = match (&self.store, &memcached) {
+            (Store::At(address), _) => address.clone(),
+            (_, Some(memcached)) => memcached.address(),
+            (_, None) => unreachable!("a store without a place"),
+        };
+        let application = self.application.then(|| {
+            let writes = Writes {
+                every_page: self.stores,
+                memcached: store.clone(),
+                key: self.key.clone(),
+                content_type: self.content_type.clone(),
+            };
+            Application::start(prefix.path(), Interface::Uwsgi, &writes)
+        });
+        let port = ports::free();
+        let http2_port = ports::free();
+        let http2_address = SocketAddr::from(([127, 0, 0, 1], http2_port));
+        let upstream = application.as_ref().map_or("", Application::address);
+        let store_port = store.rsplit(':').next().unwrap_or_default();
+        let configuration = self
+            .configuration()
+            .replace("@MEMCACHED@", &store)
+            .replace("@MEMCACHED_PORT@", store_port)
+            .replace("@APPLICATION@", upstream)
+            .replace("@PORT@", &port.to_string())
+            .replace("@HTTP2_PORT@", &http2_port.to_string())
+            .replace("@PREFIX@", &prefix.path().display().to_string());
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let nginx = Nginx::start(prefix.path(), &configuration, address);
+        Site { nginx, application, memcached, configuration, http2_address, prefix }
+    }
+
+    /// Runs `nginx -t` on it; nothing is started, and addresses are of nobody.
+    pub fn check(self) -> Checked {
+        let prefix = prefix();
+        let configuration = self
+            .configuration()
+            .replace("@MEMCACHED@", "127.0.0.1:11211")
+            .replace("@APPLICATION@", "unix:/nowhere")
+            .replace("@PORT@", &ports::free().to_string())
+            .replace("@HTTP2_PORT@", &ports::free().to_string())
+            .replace("@PREFIX@", &prefix.path().display().to_string());
+        Nginx::check(prefix.path(), &configuration)
+    }
+
+    fn configuration(&self) -> String {
+        let Plan {
+            key,
+            pass,
+            content_type,
+            http,
+            server,
+            location,
+            named,
+            processes,
+            log_level,
+            ..
+        } = self;
+        let module = parts::module().display().to_string();
+        // As root, nginx would give its workers away to an account that cannot reach the prefix.
+        let user = if kernel::is_root() { "user root;" } else { "" };
+        let locations = self.whole_server.clone().unwrap_or_else(|| {
+            format!(
+                "location / {{
+                    pagecache_key      \"{key}\";
+                    pagecache_pass     {pass};
+                    pagecache_fallback @application;
+                    {location}
+                }}"
+            )
+        });
+        let application = if self.application {
+            "include     uwsgi_params;
+             uwsgi_param SEEN_STATUS $pagecache_status;
+             uwsgi_param SEEN_REASON $pagecache_reason;
+             uwsgi_param SEEN_KEY    $pagecache_key;
+             uwsgi_pass  @APPLICATION@;"
+        } else {
+            "return 200 application;"
+        };
+        // The lookup's budget is far above the default: on a busy machine a test of anything but
+        // time must not meet it. The tests of time set their own.
+        format!(
+            "load_module {module};
+             daemon off;
+             {user}
+             {processes}
+             pid @PREFIX@/nginx.pid;
+             error_log @PREFIX@/error.log {log_level};
+             events {{ worker_connections 4096; }}
+             http {{
+                 types {{ text/html html; application/json json; application/xml xml; }}
+                 default_type         \"{content_type}\";
+                 log_format           pagecache \"{ACCESS_LOG}\";
+                 access_log           @PREFIX@/access.log pagecache;
+                 client_max_body_size 16m;
+                 keepalive_requests   1000000;
+                 pagecache_connect_timeout 10s;
+                 pagecache_timeout         10s;
+                 client_body_temp_path @PREFIX@/temp/body;
+                 proxy_temp_path       @PREFIX@/temp/proxy;
+                 fastcgi_temp_path     @PREFIX@/temp/fastcgi;
+                 uwsgi_temp_path       @PREFIX@/temp/uwsgi;
+                 scgi_temp_path        @PREFIX@/temp/scgi;
+                 {http}
+                 server {{
+                     listen 127.0.0.1:@PORT@ backlog=1024;
+                     listen 127.0.0.1:@HTTP2_PORT@ http2 backlog=1024;
+                     add_header X-Cache  $pagecache_status always;
+                     add_header X-Reason $pagecache_reason always;
+                     add_header X-Key    $pagecache_key    always;
+                     add_header X-Server $pagecache_server always;
+                     add_header X-Time   $pagecache_time   always;
+                     {server}
+                     {locations}
+                     location @application {{
+                         {application}
+                         {named}
+                     }}
+                 }}
+             }}\n"
+        )
+    }
+}
+
+/// A running site. Its parts end in this order.
+pub struct Site {
+    pub nginx: Nginx,
+    application: Option<Application>,
+    memcached: Option<Memcached>,
+    /// As nginx was started with it.
+    pub configuration: String,
+    http2_address: SocketAddr,
+    prefix: TempDir,
+}
+
+impl Site {
+    pub fn memcached(&self) -> &Memcached {
+        self.memcached.as_ref().unwrap()
+    }
+
+    pub fn memcached_mut(&mut self) -> &mut Memcached {
+        self.memcached.as_mut().unwrap()
+    }
+
+    pub fn application(&self) -> &Application {
+        self.application.as_ref().unwrap()
+    }
+
+    pub fn prefix(&self) -> &Path {
+        self.prefix.path()
+    }
+
+    /// Where `curl --http2-prior-knowledge` goes.
+    pub fn http2_url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.http2_address)
+    }
+
+    pub fn url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.nginx.address())
+    }
+
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.nginx.address())
+    }
+
+    #[track_caller]
+    pub fn http2_client(&self) -> Http2 {
+        Http2::connect(self.http2_address)
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: &Request) -> Response {
+        self.client().ask(request)
+    }
+
+    #[track_caller]
+    pub fn get(&self, target: impl AsRef<[u8]>) -> Response {
+        self.ask(&Request::get(target))
+    }
+
+    fn print_logs(&self) {
+        for name in ["nginx.out", "error.log", "access.log", "uwsgi.log", "memcached.log"] {
+            print_tail(&self.prefix.path().join(name));
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.print_logs();
+        }
+    }
+}
+
+/// An empty folder with what nginx wants to find in one.
+pub fn prefix() -> TempDir {
+    let prefix = tempfile::Builder::new().prefix("pagecache-e2e-").tempdir().unwrap();
+    fs::create_dir(prefix.path().join("temp")).unwrap();
+    fs::write(prefix.path().join("uwsgi_params"), UWSGI_PARAMS).unwrap();
+    prefix
+}
+
+fn print_tail(log: &PathBuf) {
+    const LINES: usize = 40;
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    if let Some(shown) = lines.get(lines.len().saturating_sub(LINES)..).filter(|l| !l.is_empty()) {
+        println!("--- the end of {}\n{}", log.display(), shown.join("\n"));
+    }
+}

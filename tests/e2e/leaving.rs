@@ -1,0 +1,192 @@
+//! Clients that leave in the middle of a lookup: nobody else's reply is harmed, nothing leaks, and
+//! the connections to memcached stay usable.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::*;
+use crate::multiplexing::page;
+
+/// Distinct pages that are asked for.
+const PAGES: usize = 100;
+
+/// Half leaves with FIN, half with RST.
+fn go(nth: usize, client: Client) {
+    match nth % 2 {
+        0 => client.leave(),
+        _ => client.vanish(),
+    }
+}
+
+/// Opens clients, asks for `/page0`, `/page1`, ... and, after `before`, lets those go that `leaves`
+/// names. The others get what they asked for, if `after` lets them.
+#[track_caller]
+fn round(site: &Site, leaves: impl Fn(usize) -> bool, before: impl Fn(), after: impl Fn()) {
+    let mut clients: Vec<Client> = (0..PAGES).map(|_| site.client()).collect();
+    for (nth, client) in clients.iter_mut().enumerate() {
+        client.send(&Request::get(format!("/page{nth}")).head());
+    }
+    before();
+    let mut staying = Vec::new();
+    for (nth, client) in clients.into_iter().enumerate() {
+        if leaves(nth) {
+            go(nth / 2, client);
+        } else {
+            staying.push((nth, client));
+        }
+    }
+    after();
+    for (nth, mut client) in staying {
+        let path = format!("/page{nth}");
+        expect::hit(&client.receive(false).unwrap(), page(&path));
+        // And its connection has no other's reply behind it.
+        expect::hit(&client.get(&path), page(&path));
+    }
+}
+
+#[test]
+fn those_who_stay_get_their_own_pages_when_replies_come_late() {
+    // The first, the last, every other, all but one.
+    let patterns: [fn(usize) -> bool; 5] =
+        [|n| n == 0, |n| n + 1 == PAGES, |n| n % 2 == 0, |n| n % 3 != 1, |n| n != 50];
+    for leaves in patterns {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let fake = Fake::start(move |lookup| {
+            vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
+        });
+        let site = plan().store_at(fake.address()).without_application().start();
+        let worker = site.nginx.workers()[0];
+        let idle = sockets(worker);
+        round(&site, leaves, || fake.wait_for_lookups(PAGES), || gate.open());
+        // Other requests now have the slots of those who left.
+        round(&site, |n| n % 2 == 1, || (), || ());
+        assert!(fake.connections() <= 2, "{} connections", fake.connections());
+        // Two connections to the fake are all that is left.
+        wait::until("clients' sockets are closed", || sockets(worker) <= idle + 2);
+    }
+}
+
+#[test]
+fn those_who_stay_get_their_own_pages_from_memcached() {
+    let site = plan().without_application().start();
+    for nth in 0..PAGES {
+        let path = format!("/page{nth}");
+        site.memcached().set(&path, page(&path), BYTES);
+    }
+    let mut stats = site.memcached().link();
+    let before = stats.stat("total_connections");
+    for turn in 0..30 {
+        round(&site, |nth| (nth * 7 + turn) % 5 < 2, || (), || ());
+    }
+    assert!(stats.stat("total_connections") - before <= 2);
+}
+
+#[test]
+fn clients_that_come_and_go_at_random_do_not_mix_replies() {
+    let fake = Fake::start(|lookup| {
+        let pause = Step::Pause(Duration::from_micros(lookup.nth as u64 * 37 % 500));
+        vec![pause, Step::Send(lookup.hit(page(&lookup.key_text())))]
+    });
+    let site = plan().store_at(fake.address()).without_application().start();
+    let site = &site;
+    std::thread::scope(|scope| {
+        for visitor in 0..8_usize {
+            scope.spawn(move || {
+                let random = bytes::pattern(150, visitor as u64);
+                for (turn, &byte) in random.iter().enumerate() {
+                    let mut client = site.client();
+                    let path = format!("/page{}", visitor * 1_000 + turn);
+                    client.send(&Request::get(&path).head());
+                    match byte % 3 {
+                        0 => client.leave(),
+                        1 => client.vanish(),
+                        _ => expect::hit(&client.receive(false).unwrap(), page(&path)),
+                    }
+                }
+            });
+        }
+    });
+    assert!(fake.connections() <= 2, "{} connections", fake.connections());
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_large_page_harms_nobody() {
+    let large = bytes::pattern(1_000_000, 1);
+    let (value, half) = (large.clone(), Gate::default());
+    let held = half.clone();
+    let fake = Fake::start(move |lookup| match lookup.key() {
+        b"/large" => {
+            let reply = lookup.hit(&value);
+            let (head, tail) = reply.split_at(500_000);
+            let (head, tail) = (Step::Send(head.to_vec()), Step::Send(tail.to_vec()));
+            vec![head, Step::Wait(held.clone()), tail]
+        }
+        _ => vec![Step::Send(lookup.hit(lookup.key()))],
+    });
+    let site = plan()
+        .store_at(fake.address())
+        .without_application()
+        .upstream("server @MEMCACHED@; pagecache_connections 1;")
+        .start();
+    let mut leaving = site.client();
+    leaving.send(&Request::get("/large").head());
+    fake.wait_for_lookups(1);
+    let mut waiting = site.client();
+    waiting.send(&Request::get("/behind").head());
+    fake.wait_for_lookups(2);
+    leaving.vanish();
+    half.open();
+    expect::hit(&waiting.receive(false).unwrap(), "/behind");
+    expect::hit(&site.get("/large"), &large);
+    assert_eq!(fake.connections(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_before_the_connection_is_made_harms_nobody() {
+    let mut site = plan()
+        .memcached_not_started()
+        .without_application()
+        .upstream("server @MEMCACHED@ max_fails=0;")
+        .start();
+    for nth in 0..50 {
+        let mut client = site.client();
+        client.send(&Request::get("/page").head());
+        go(nth, client);
+    }
+    site.memcached_mut().restart();
+    site.memcached().set("/page", "the page", BYTES);
+    wait::until("hits return", || expect::hit_or_fallen_through(&site.get("/page"), "the page"));
+}
+
+/// A client that has gone is not the application's to serve; if it is asked all the same, once.
+#[test]
+fn a_client_that_leaves_is_not_passed_on_twice() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let fake = Fake::start(move |lookup| match lookup.key() {
+        b"/good" => vec![Step::Send(lookup.hit("good"))],
+        _ => vec![Step::Wait(held.clone()), Step::Send(lookup.miss())],
+    });
+    let site = plan().store_at(fake.address()).start();
+    for _ in 0..20 {
+        let mut client = site.client();
+        client.send(&Request::get("/absent").head());
+        client.vanish();
+    }
+    gate.open();
+    wait::until("good pages are served", || {
+        site.get("/good").header("X-Cache").as_deref() == Some("HIT")
+    });
+    assert!(site.application().count() <= 20);
+}
+
+/// Sockets a process holds.
+fn sockets(pid: i32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}

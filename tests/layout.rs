@@ -1,0 +1,95 @@
+//! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
+//! stand only under `src/nginx/`, and each file says in its first line what it owns.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words that belong to the shell alone.
+const SHELL_ONLY: [&str; 3] = ["unsafe", "nginx_sys", "ngx::"];
+
+/// About 500 is what one subject takes.
+const MOST_LINES: usize = 550;
+
+#[test]
+fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
+    let mut found = Vec::new();
+    for file in rust_files("src").into_iter().filter(|file| !file.starts_with("src/nginx")) {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for (nth, line) in text.lines().enumerate() {
+            let code = code_of(line);
+            if SHELL_ONLY.iter().any(|word| has_word(code, word)) {
+                found.push(format!("{}:{}: {line}", file.display(), nth + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn each_file_says_what_it_owns() {
+    let mut found = rust_files("src");
+    found.extend(rust_files("tests"));
+    assert!(found.len() > 20, "{found:?}");
+    found.retain(|file| !fs::read_to_string(root().join(file)).unwrap().starts_with("//! "));
+    assert!(found.is_empty(), "without //!: {found:?}");
+}
+
+#[test]
+fn each_file_is_one_subject() {
+    let mut found = rust_files("src");
+    found.extend(rust_files("tests"));
+    found
+        .retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MOST_LINES);
+    assert!(found.is_empty(), "more than {MOST_LINES} lines: {found:?}");
+}
+
+/// What a line says to the compiler: comments may speak of what must not be done.
+fn code_of(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// Whether `word` stands in `code` on its own: `unsafe_code` in `forbid(unsafe_code)` is not it.
+fn has_word(code: &str, word: &str) -> bool {
+    let part_of_name = |character: char| character.is_alphanumeric() || character == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let (before, rest) = code.split_at(at);
+        let after = rest.strip_prefix(word).unwrap_or_default();
+        // "ngx::" ends by itself, whatever follows.
+        let goes_on = word.ends_with(part_of_name) && after.starts_with(part_of_name);
+        !before.ends_with(part_of_name) && !goes_on
+    })
+}
+
+#[test]
+fn words_are_found_as_words() {
+    assert!(has_word("unsafe { }", "unsafe"));
+    assert!(has_word("use ngx::core;", "ngx::"));
+    assert!(has_word("nginx_sys::ngx_str_t", "nginx_sys"));
+    assert!(!has_word("#![forbid(unsafe_code)]", "unsafe"));
+    assert!(!has_word("use my_ngx::core;", "ngx::"));
+    assert_eq!(code_of("let a = 1; // unsafe"), "let a = 1; ");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Relative paths of all `.rs` files below a folder of the repository.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(&root().join(folder), &mut files);
+    files.iter().map(|file| file.strip_prefix(root()).unwrap().to_owned()).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
