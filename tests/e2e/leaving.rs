@@ -159,6 +159,47 @@ fn a_client_that_leaves_before_the_connection_is_made_harms_nobody() {
     wait::until("hits return", || expect::hit_or_fallen_through(&site.get("/page"), "the page"));
 }
 
+/// A client that resets its connection in the middle of a page ends the request at once, with the
+/// lookups of its parts still on their way.
+#[test]
+fn a_client_that_leaves_while_its_page_s_parts_are_looked_up_harms_nobody() {
+    const LEAVING: usize = 20;
+    let fake = Fake::start(|lookup| match lookup.key() {
+        b"/page" => {
+            // More than the sockets take: nginx notices that nobody reads any more.
+            let parts =
+                "<!--# include virtual=\"/part/1\" --><!--# include virtual=\"/part/2\" -->";
+            vec![Step::Send(lookup.hit("x".repeat(6_000_000) + parts))]
+        }
+        b"/good" => vec![Step::Send(lookup.hit("good"))],
+        _ => vec![Step::Pause(Duration::from_millis(30)), Step::Send(lookup.hit(lookup.key()))],
+    });
+    let site = plan()
+        .content_type("text/html")
+        .store_at(fake.address())
+        .without_application()
+        .server(
+            "location = /page {
+                 ssi                on;
+                 pagecache_key      $uri;
+                 pagecache_pass     @MEMCACHED@;
+                 pagecache_fallback @application;
+             }",
+        )
+        .start();
+    let workers = site.nginx.workers();
+    for turn in 1..=LEAVING {
+        let mut client = site.client();
+        client.send(&Request::get("/page").head());
+        // The page and its two parts.
+        fake.wait_for_lookups(4 * turn - 1);
+        client.vanish();
+        expect::hit(&site.get("/good"), "good");
+    }
+    assert_eq!(site.nginx.workers(), workers, "the worker was replaced");
+    assert!(fake.connections() <= 2, "{} connections", fake.connections());
+}
+
 /// A client that has gone is not the application's to serve; if it is asked all the same, once.
 #[test]
 fn a_client_that_leaves_is_not_passed_on_twice() {

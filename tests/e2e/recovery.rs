@@ -238,38 +238,6 @@ fn a_dead_connection_s_partial_reply_fails_its_own_lookup_only() {
 }
 
 #[test]
-fn a_failed_server_is_left_alone_for_its_fail_timeout() {
-    let mut site = plan()
-        .memcached_not_started()
-        .without_application()
-        .upstream("server @MEMCACHED@ max_fails=1 fail_timeout=1h;")
-        .start();
-    expect::fell_through(&site.get("/page"), "ERROR", &["connect"]);
-    site.memcached_mut().restart();
-    site.memcached().set("/page", "the page", BYTES);
-    // Longer than a first few steps of any backoff, an hour being too long for a test.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
-        expect::fell_through(&site.get("/page"), "ERROR", &["down"]);
-    }
-}
-
-#[test]
-fn a_server_that_may_fail_is_asked_again_soon() {
-    let mut site = plan()
-        .memcached_not_started()
-        .without_application()
-        .upstream("server @MEMCACHED@ max_fails=0 fail_timeout=1h;")
-        .start();
-    for _ in 0..20 {
-        expect::fell_through(&site.get("/page"), "ERROR", &["connect", "down"]);
-    }
-    site.memcached_mut().restart();
-    site.memcached().set("/page", "the page", BYTES);
-    wait::until("hits return", || expect::hit_or_fallen_through(&site.get("/page"), "the page"));
-}
-
-#[test]
 fn a_server_marked_down_is_never_asked() {
     let fake = Fake::replying(|lookup| lookup.hit("wrong"));
     let site = plan()

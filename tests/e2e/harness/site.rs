@@ -56,7 +56,7 @@ pub struct Plan {
     server: String,
     location: String,
     named: String,
-    whole_server: Option<String>,
+    locations: Option<String>,
     processes: String,
     log_level: &'static str,
 }
@@ -74,7 +74,7 @@ pub fn plan() -> Plan {
         server: String::new(),
         location: String::new(),
         named: String::new(),
-        whole_server: None,
+        locations: None,
         processes: "worker_processes 1;".to_owned(),
         log_level: "info",
     }
@@ -159,7 +159,7 @@ impl Plan {
 
     /// Replaces `location /`; `location @application` stays.
     pub fn locations(mut self, text: &str) -> Plan {
-        self.whole_server = Some(text.to_owned());
+        self.locations = Some(text.to_owned());
         self
     }
 
@@ -250,7 +250,7 @@ impl Plan {
         let module = parts::module().display().to_string();
         // As root, nginx would give its workers away to an account that cannot reach the prefix.
         let user = if kernel::is_root() { "user root;" } else { "" };
-        let locations = self.whole_server.clone().unwrap_or_else(|| {
+        let locations = self.locations.clone().unwrap_or_else(|| {
             format!(
                 "location / {{
                     pagecache_key      \"{key}\";
