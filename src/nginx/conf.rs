@@ -1,7 +1,9 @@
 //! Directives: the table, what each does to the configuration being read, inheritance, and the
 //! checks that stop `nginx -t`. What requests see is an immutable [`Settings`].
 
-use super::sys::conf::{ComplexValue, HttpServer, Place, Reading, Refusal, parse_size, parse_time};
+use super::sys::conf::{
+    ComplexValue, HttpServer, Location, Place, Reading, Refusal, parse_size, parse_time,
+};
 use super::sys::upstream::{Address, UpstreamBlock};
 use crate::memcached::{Limits, LongKeys, Msec};
 use crate::page::PageFlags;
@@ -11,7 +13,7 @@ use nginx_sys::{
     NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF, ngx_str_t,
 };
 use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 /// memcached's port (IANA).
@@ -129,7 +131,7 @@ pub struct LocationConf {
     flags: Option<PageFlags>,
     fallback: Option<Option<Fallback>>,
     /// `pagecache_pass` stands in this very block.
-    passes_here: Cell<bool>,
+    passes_here: bool,
     settings: Option<Settings>,
 }
 
@@ -249,7 +251,7 @@ impl LocationConf {
 
     /// Whether this block, not one around it, makes nginx look pages up.
     pub fn passes_here(&self) -> bool {
-        self.passes_here.get()
+        self.passes_here
     }
 
     /// Takes from `outer` what is not given here.
@@ -259,7 +261,10 @@ impl LocationConf {
                 inner.clone_from(outer);
             }
         }
-        inherit(&mut self.pass, &outer.pass);
+        // as every *_pass: a location within a location makes its own responses
+        if reading.location().is_some_and(Location::is_nameless) {
+            inherit(&mut self.pass, &outer.pass);
+        }
         inherit(&mut self.key, &outer.key);
         inherit(&mut self.long_keys, &outer.long_keys);
         inherit(&mut self.head, &outer.head);
@@ -304,9 +309,15 @@ impl LocationConf {
 
 fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
     let text = word(words)?;
+    if text.as_bytes().contains(&b'$') {
+        return Err(invalid(
+            text,
+            "an address or the name of an upstream block, without variables,",
+        ));
+    }
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
     let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
-    conf.passes_here.set(true);
+    conf.passes_here = true;
     set_once(&mut conf.pass, main.upstream(block, text, reading.place()))
 }
 

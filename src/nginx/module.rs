@@ -88,7 +88,7 @@ const fn command<C>(row: &'static Directive<C>, conf: usize) -> ngx_command_t {
 impl HttpModule for Pagecache {
     fn module() -> &'static ngx_module_t {
         let module = &raw const ngx_http_pagecache_module;
-        // SAFETY: nginx writes to the static only before it calls any function of the module.
+        // SAFETY: nginx writes to the static as it loads a configuration, when no reference lives.
         unsafe { &*module }
     }
 

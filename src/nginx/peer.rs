@@ -197,7 +197,7 @@ impl Peer {
         let index = link.index;
         if socket.must_close() {
             self.server.borrow_mut().close(index);
-            return self.arrange(link);
+            return self.settle();
         }
         if socket.take_timeout() {
             self.server.borrow_mut().expire(index, process::now());
@@ -228,10 +228,6 @@ impl Peer {
             self.finish_connecting(link.index, socket);
         }
         self.settle();
-        // what came before the connection was known to be open has had its event
-        if link.socket.get().is_some_and(|(socket, _)| socket.may_read()) {
-            self.readable(link);
-        }
     }
 
     fn finish_connecting(&self, index: usize, socket: Socket) {
@@ -301,8 +297,8 @@ impl Drop for Peer {
 }
 
 unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
-    // SAFETY: the socket's data is its link, which Peer::drop outlives by closing the socket. The
-    // peer is kept alive for the call, whatever a resumed request does.
+    // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
+    // peer outlives the call: Upstream::worker keeps it, and gives it up between events only.
     unsafe { with_peer(event, Peer::readable) }
 }
 

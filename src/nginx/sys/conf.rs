@@ -157,6 +157,12 @@ impl Reading {
 pub struct Location(NonNull<ngx_http_core_loc_conf_t>);
 
 impl Location {
+    /// Whether this is an `if` or a limit_except block within a location.
+    pub fn is_nameless(self) -> bool {
+        // SAFETY: the location belongs to the configuration that is being read.
+        unsafe { (*self.0.as_ptr()).noname() != 0 }
+    }
+
     /// Whether this is a limit_except block, to which nginx does not pass its location's handler
     /// on.
     pub fn is_limit_except(self) -> bool {

@@ -4,15 +4,14 @@ use super::event::EventHandler;
 use super::process;
 use super::upstream::Address;
 use crate::memcached::Msec;
-use core::mem::{MaybeUninit, zeroed};
+use core::mem::zeroed;
 use core::ptr::NonNull;
 use nginx_sys::{
-    NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
+    NGX_AGAIN, NGX_LOG_ALERT, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
     ngx_del_timer, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
     ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_set_errno, ngx_str_t,
+    ngx_posted_next_events, ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
 };
-use std::cell::UnsafeCell;
 
 /// An open or opening socket. It is closed with [`Socket::close`], once, by its owner.
 #[derive(Clone, Copy)]
@@ -36,7 +35,7 @@ impl Socket {
     /// Starts to connect. The handlers find `owner` with [`super::event::owner`].
     ///
     /// # Errors
-    /// The system's error number; 0 if nginx has no connection to spare.
+    /// The system's error number; EMFILE too if nginx has no connection to spare.
     pub fn connect<T>(
         address: &Address,
         owner: *const T,
@@ -44,14 +43,16 @@ impl Socket {
         on_write: EventHandler,
     ) -> Result<Socket, i32> {
         let mut name = ngx_str_t::empty();
+        let mut log = alerts_only();
         // SAFETY: a C struct of integers, pointers and optional functions: zero is a value.
         let mut peer: ngx_peer_connection_t = unsafe { zeroed() };
         peer.sockaddr = address.as_ptr().cast_mut();
         peer.socklen = address.len();
         peer.name = &raw mut name;
         peer.get = Some(ngx_event_get_peer);
-        peer.log = quiet_log();
-        ngx_set_errno(0);
+        peer.log = &raw mut log;
+        // what stays if nginx has no connection to spare, of which it logs an alert
+        ngx_set_errno(libc::EMFILE);
         // SAFETY: everything that peer points to outlives the call, which keeps none of it but the
         // log, and that one is replaced below.
         let status = unsafe { ngx_event_connect_peer(&raw mut peer) };
@@ -74,6 +75,9 @@ impl Socket {
             (*(*c).write).log = (*c).log;
             (*(*c).read).handler = Some(on_read);
             (*(*c).write).handler = Some(on_write);
+            // a lookup must not wait for the acknowledgement of the one before; does nothing to a
+            // unix socket, and without it the connection is only slower
+            ngx_tcp_nodelay(c);
         }
         Ok(Socket(connection))
     }
@@ -145,13 +149,14 @@ impl Socket {
             Err(libc::EAGAIN) => Transfer::Later,
             Err(errno) => Transfer::Failed(errno),
         };
-        if !matches!(transfer, Transfer::Bytes(_)) {
-            // SAFETY: the connection is open, its write event lives with it.
-            unsafe {
-                let event = (*self.0.as_ptr()).write;
+        // SAFETY: the connection is open, its write event lives with it.
+        unsafe {
+            let event = (*self.0.as_ptr()).write;
+            if !matches!(transfer, Transfer::Bytes(_)) {
                 (*event).set_ready(0);
-                ngx_handle_write_event(event, 0);
             }
+            // has a level-triggered method say when to go on, or say no more; nothing with epoll
+            ngx_handle_write_event(event, 0);
         }
         transfer
     }
@@ -254,18 +259,11 @@ fn retry(mut call: impl FnMut() -> isize) -> Result<usize, i32> {
     }
 }
 
-/// A log that takes no line: nginx would log each failed attempt to connect, while operators want
-/// to hear of a server once, when its state changes.
-fn quiet_log() -> *mut ngx_log_t {
-    struct Quiet(UnsafeCell<MaybeUninit<ngx_log_t>>);
-    // SAFETY: nginx runs one thread.
-    unsafe impl Sync for Quiet {}
-    static QUIET: Quiet = Quiet(UnsafeCell::new(MaybeUninit::zeroed()));
-    // SAFETY: a zeroed log is a value, and one at the level of stderr passes nothing on. It is
-    // never freed.
-    unsafe {
-        let log = (*QUIET.0.get()).as_mut_ptr();
-        (*log).log_level = NGX_LOG_STDERR as usize;
-        log
-    }
+/// nginx would log each failed attempt to connect, while operators want to hear of a server once,
+/// when its state changes. What is wrong with nginx itself (connections, descriptors) is an alert.
+fn alerts_only() -> ngx_log_t {
+    // SAFETY: the cycle's log is live, and a struct of integers and pointers to what lives with it.
+    let mut log = unsafe { *process::cycle_log() };
+    log.log_level = NGX_LOG_ALERT as usize;
+    log
 }

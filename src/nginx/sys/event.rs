@@ -29,15 +29,19 @@ impl Posted {
             let inner = boxed.get();
             (*inner).connection.fd = -1;
             (*inner).event.handler = Some(handler);
-            (*inner).event.data = (&raw mut (*inner).connection).cast();
         }
         Posted(boxed)
     }
 
     /// Says whom the handler's [`owner`] is.
     pub fn set_owner<T>(&self, owner: *const T) {
-        // SAFETY: one thread, and no reference into the box is held.
-        unsafe { (*self.0.get()).connection.data = owner.cast_mut().cast() }
+        // SAFETY: one thread, and no reference into the box is held. The pointer into the box is
+        // made here, where the box has its last owner: moving a box ends what was borrowed from it.
+        unsafe {
+            let inner = self.0.get();
+            (*inner).connection.data = owner.cast_mut().cast();
+            (*inner).event.data = (&raw mut (*inner).connection).cast();
+        }
     }
 
     /// Asks for the call.

@@ -32,7 +32,9 @@ impl Pool {
         }
     }
 
-    /// The values of type `T` that were kept in this pool, latest first.
+    /// The values of type `T` that were kept in this pool, latest first. They are known by the
+    /// address of their drop function, so that no other kept type may have an equal one; in request
+    /// pools there is no other.
     pub fn kept<T>(self) -> impl Iterator<Item = NonNull<T>> {
         // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
         // put in front, so a reader that goes on from a record meets a sound list.

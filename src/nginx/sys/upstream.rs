@@ -163,5 +163,6 @@ unsafe fn copy_addresses(addresses: *const ngx_addr_t, n: usize) -> Vec<Address>
         // SAFETY: nginx keeps the length beside the address.
         unsafe { Address::copy(address.sockaddr, address.socklen) }
     };
-    addresses.iter().filter_map(copy).collect()
+    // for a server that is marked as "resolve" nginx makes up an address without a name
+    addresses.iter().filter(|address| address.name.len > 0).filter_map(copy).collect()
 }
