@@ -1,16 +1,25 @@
-//! How long a server that failed is left alone: exponential, with jitter, bounded.
+//! When a server that fails is left alone, and for how long: exponential, with jitter, bounded.
 
 use super::Msec;
 
 /// Wait after the first failure, in msec: a restart of memcached takes about this long.
 const FIRST: Msec = 100;
 
-/// Longest wait, in msec: the bound within which hits return once the server is well.
-const LONGEST: Msec = 2_000;
+/// The `max_fails` and `fail_timeout` of a `server` line.
+#[derive(Debug, Clone, Copy)]
+pub struct Breaker {
+    /// Failures in a row after which the server is left alone; 0: it never is.
+    pub max_fails: u32,
+    /// The longest time it is left alone, in msec: the bound within which hits return once the
+    /// server is well.
+    pub fail_timeout: Msec,
+}
 
 /// A server's recent failures.
 #[derive(Debug)]
 pub struct Backoff {
+    breaker: Breaker,
+    /// In a row.
     failures: u32,
     retry_at: Msec,
     random: fastrand::Rng,
@@ -19,25 +28,28 @@ pub struct Backoff {
 impl Backoff {
     /// No failures yet. `seed` should differ between workers, so that they do not all try again at
     /// the same moment.
-    pub fn new(seed: u64) -> Backoff {
-        Backoff { failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
+    pub fn new(breaker: Breaker, seed: u64) -> Backoff {
+        Backoff { breaker, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Whether the server failed and has not answered since.
-    pub fn is_failing(&self) -> bool {
-        self.failures > 0
+    /// Whether the server failed too often and has not answered since.
+    pub fn is_open(&self) -> bool {
+        self.breaker.max_fails > 0 && self.failures >= self.breaker.max_fails
     }
 
     /// Whether the server may be tried.
     pub fn may_try(&self, now: Msec) -> bool {
-        self.failures == 0 || now >= self.retry_at
+        !self.is_open() || now >= self.retry_at
     }
 
-    /// The server failed. Returns whether that is news.
+    /// The server failed. Returns whether it is the first failure in a row.
     pub fn failed(&mut self, now: Msec) -> bool {
-        let ceiling = (FIRST << self.failures.min(16)).min(LONGEST);
-        self.retry_at = now + self.random.u64(ceiling / 2..=ceiling);
         self.failures = self.failures.saturating_add(1);
+        if self.is_open() {
+            let doublings = (self.failures - self.breaker.max_fails).min(16);
+            let ceiling = (FIRST << doublings).min(self.breaker.fail_timeout);
+            self.retry_at = now.saturating_add(self.random.u64(ceiling / 2..=ceiling));
+        }
         self.failures == 1
     }
 
@@ -51,9 +63,13 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    fn backoff(max_fails: u32, seed: u64) -> Backoff {
+        Backoff::new(Breaker { max_fails, fail_timeout: 2_000 }, seed)
+    }
+
     #[test]
     fn waits_grow_to_their_bound_and_start_again() {
-        let mut backoff = Backoff::new(1);
+        let mut backoff = backoff(1, 1);
         assert!(backoff.may_try(0));
         let mut waits = Vec::new();
         for failure in 0..40 {
@@ -73,12 +89,31 @@ mod tests {
     }
 
     #[test]
+    fn max_fails_failures_in_a_row_open_the_breaker() {
+        let mut backoff = backoff(3, 1);
+        for _ in 0..2 {
+            assert!(backoff.failed(0));
+            assert!(!backoff.failed(0));
+            assert!(backoff.may_try(0) && !backoff.is_open());
+            assert!(backoff.answered());
+        }
+        (0..3).for_each(|_| _ = backoff.failed(0));
+        assert!(backoff.is_open() && !backoff.may_try(49));
+        assert!(backoff.may_try(100));
+    }
+
+    #[test]
+    fn no_max_fails_means_no_breaker() {
+        let mut backoff = backoff(0, 1);
+        (0..100).for_each(|_| _ = backoff.failed(0));
+        assert!(backoff.may_try(0) && !backoff.is_open());
+    }
+
+    #[test]
     fn workers_do_not_try_in_step() {
         let wait = |seed| {
-            let mut backoff = Backoff::new(seed);
-            for _ in 0..8 {
-                backoff.failed(0);
-            }
+            let mut backoff = backoff(1, seed);
+            (0..8).for_each(|_| _ = backoff.failed(0));
             backoff.retry_at
         };
         assert!((2..20).any(|seed| wait(seed) != wait(1)));

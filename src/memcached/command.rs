@@ -1,24 +1,45 @@
-//! Writes lookups: one meta get per key.
+//! Writes lookups: one command per key.
 //!
 //! ```text
-//! mg /site-/index.html f k v O17\r\n
+//! mg /site-/index.html c f k v O17\r\n      Protocol::Meta
+//! get /site-/index.html\r\n               Protocol::Classic
 //! ```
 //!
-//! `f` asks for the item's flags, `v` for its value; `k` and `O` have the reply repeat the key and
+//! `f` asks for the item's flags, `c` for the number of its version, `v` for its value; `k` and `O` have the reply repeat the key and
 //! the opaque, so that each reply proves which lookup it answers (protocol.txt, "Meta Get").
 
 use super::Key;
 use std::io::Write;
 
+/// In which words a lookup is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Meta commands, memcached 1.6 or newer.
+    #[default]
+    Meta,
+    /// `get`, for servers without meta commands: older ones, and proxies such as twemproxy. A hit
+    /// repeats the key; a miss repeats nothing.
+    Classic,
+}
+
 /// Longest lookup, in bytes: command, key, flags, opaque of ten digits, line end.
-pub const MAX_COMMAND: usize = "mg  f k v O4294967295\r\n".len() + super::MAX_KEY;
+pub const MAX_COMMAND: usize = "mg  c f k v O4294967295\r\n".len() + super::MAX_KEY;
 
 /// Appends the lookup of `key` to `out`.
-pub fn encode_lookup(out: &mut Vec<u8>, key: &Key, opaque: u32) {
-    out.extend_from_slice(b"mg ");
-    out.extend_from_slice(key.as_bytes());
-    // writing to a Vec cannot fail
-    let _ = write!(out, " f k v O{opaque}\r\n");
+pub fn encode_lookup(out: &mut Vec<u8>, protocol: Protocol, key: &Key, opaque: u32) {
+    match protocol {
+        Protocol::Meta => {
+            out.extend_from_slice(b"mg ");
+            out.extend_from_slice(key.as_bytes());
+            // writing to a Vec cannot fail
+            let _ = write!(out, " c f k v O{opaque}\r\n");
+        }
+        Protocol::Classic => {
+            out.extend_from_slice(b"get ");
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -29,14 +50,19 @@ mod tests {
     #[test]
     fn lookup_is_one_line() {
         let mut out = b"before".to_vec();
-        encode_lookup(&mut out, &Key::new(b"/a\r\nb", LongKeys::Sha256).unwrap(), 17);
-        assert_eq!(out, b"beforemg /a%0D%0Ab f k v O17\r\n");
+        let key = Key::new(b"/a\r\nb", LongKeys::Sha256).unwrap();
+        encode_lookup(&mut out, Protocol::Meta, &key, 17);
+        encode_lookup(&mut out, Protocol::Classic, &key, 18);
+        assert_eq!(out, b"beforemg /a%0D%0Ab c f k v O17\r\nget /a%0D%0Ab\r\n");
     }
 
     #[test]
     fn longest_lookup_fits_its_bound() {
         let mut out = Vec::new();
-        encode_lookup(&mut out, &Key::new(&[b'k'; 250], LongKeys::Sha256).unwrap(), u32::MAX);
+        let key = Key::new(&[b'k'; 250], LongKeys::Sha256).unwrap();
+        encode_lookup(&mut out, Protocol::Meta, &key, u32::MAX);
         assert_eq!(out.len(), MAX_COMMAND);
+        encode_lookup(&mut out, Protocol::Classic, &key, u32::MAX);
+        assert!(out.len() <= 2 * MAX_COMMAND);
     }
 }

@@ -20,9 +20,12 @@ pub mod pipeline;
 pub mod response;
 mod server;
 
+pub use backoff::Breaker;
+pub use command::Protocol;
 pub use error::{Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use pipeline::Lookup;
+pub use response::Item;
 pub use server::{Event, Limits, Server, Ticket, Want};
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.

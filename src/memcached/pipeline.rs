@@ -22,8 +22,8 @@
 //! recognised and thrown away.
 
 use super::command::encode_lookup;
-use super::response::{Echo, Head, Status, parse_head};
-use super::{Failure, Fault, Key, Malformed, Msec, Token};
+use super::response::{Echo, Head, Item, Status, parse_head, value_end};
+use super::{Failure, Fault, Key, Malformed, Msec, Protocol, Token};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -35,9 +35,6 @@ pub const INPUT_SIZE: usize = 64 * 1024;
 /// Timeouts in a row, without a reply between them, after which a connection is given up.
 const SILENT_AFTER: u32 = 3;
 
-/// Length of the CRLF behind a value.
-const VALUE_END: usize = 2;
-
 /// What to look up, and within which bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
@@ -45,6 +42,8 @@ pub struct Lookup {
     pub token: Token,
     /// Which item.
     pub key: Key,
+    /// How to ask for it.
+    pub protocol: Protocol,
     /// When to give up.
     pub deadline: Msec,
     /// Budget of opening a connection, if one is opened for this lookup, in msec.
@@ -56,8 +55,8 @@ pub struct Lookup {
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The item's flags and value.
-    Hit(u32, Value),
+    /// The item and its value.
+    Hit(Item, Value),
     /// There is no such item.
     Miss,
     /// This lookup failed, the connection is well.
@@ -127,15 +126,20 @@ enum State {
     Between,
     /// The value of the lookup at the front of the queue, of which `filled` bytes are here.
     Receiving {
-        flags: u32,
+        item: Item,
         value: Vec<u8>,
         filled: usize,
+        end: ValueEnd,
     },
     /// Bytes of a value that are still to be thrown away.
     Skipping {
         left: usize,
+        end: ValueEnd,
     },
 }
+
+/// What must follow a value.
+type ValueEnd = &'static [u8];
 
 enum Step {
     /// More input is needed.
@@ -192,7 +196,7 @@ impl Pipeline {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
-        encode_lookup(&mut self.output, &lookup.key, opaque);
+        encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         self.queue.push_back(Waiting {
             lookup,
             opaque,
@@ -274,14 +278,23 @@ impl Pipeline {
         self.end = self.input.len().min(self.end + n);
     }
 
-    /// Takes the next answer out of the input, for a lookup that is still wanted.
+    /// Bytes of memory that a value takes while it is being received.
+    pub fn receiving(&self) -> usize {
+        match &self.state {
+            State::Receiving { value, .. } => value.len(),
+            State::Between | State::Skipping { .. } => 0,
+        }
+    }
+
+    /// Takes the next answer out of the input, for a lookup that is still wanted. A value of more
+    /// than `room` bytes fails with [`Failure::Overload`].
     ///
     /// # Errors
     /// The input is not what was asked for: the connection must be closed, and what waits on it
     /// taken with [`Pipeline::abandon`].
-    pub fn next_answer(&mut self) -> Result<Option<(Token, Answer)>, Fault> {
+    pub fn next_answer(&mut self, room: usize) -> Result<Option<(Token, Answer)>, Fault> {
         loop {
-            match self.step()? {
+            match self.step(room)? {
                 Step::More => return Ok(None),
                 Step::Again => {}
                 Step::Done(token, answer) => return Ok(Some((token, answer))),
@@ -354,54 +367,55 @@ impl Pipeline {
             })
     }
 
-    fn step(&mut self) -> Result<Step, Fault> {
+    fn step(&mut self, room: usize) -> Result<Step, Fault> {
         match &mut self.state {
-            State::Between => self.begin(),
-            State::Skipping { left } => {
-                let part = (*left).min(self.end - self.start);
+            State::Between => self.begin(room),
+            State::Skipping { left, end } => {
+                let (part, end) = ((*left).min(self.end - self.start), *end);
                 *left -= part;
                 self.start += part;
-                if *left > 0 || self.end - self.start < VALUE_END {
+                if *left > 0 || self.end - self.start < end.len() {
                     return Ok(Step::More);
                 }
                 self.state = State::Between;
-                self.value_end(self.start)?;
-                self.start += VALUE_END;
+                self.take_value_end(end)?;
                 Ok(Step::Again)
             }
-            State::Receiving { flags, value, filled } => {
-                if *filled < value.len() || self.end - self.start < VALUE_END {
+            State::Receiving { item, value, filled, end } => {
+                if *filled < value.len() || self.end - self.start < end.len() {
                     return Ok(Step::More);
                 }
-                let (flags, value) = (*flags, std::mem::take(value));
+                let (item, value, end) = (*item, std::mem::take(value), *end);
                 self.state = State::Between;
-                self.value_end(self.start)?;
-                self.start += VALUE_END;
-                Ok(self.finish(Answer::Hit(flags, Value::Owned(value))))
+                self.take_value_end(end)?;
+                Ok(self.finish(Answer::Hit(item, Value::Owned(value))))
             }
         }
     }
 
     /// Reads the first line of a reply, and its value if that is all here.
-    fn begin(&mut self) -> Result<Step, Fault> {
+    fn begin(&mut self, room: usize) -> Result<Step, Fault> {
         let here = self.input.get(self.start..self.end).unwrap_or_default();
         if here.is_empty() {
             return Ok(Step::More);
         }
-        let (head, line) = match parse_head(here).map_err(Fault::Malformed)? {
+        let front = self.queue.front();
+        let protocol = front.map(|front| front.lookup.protocol).unwrap_or_default();
+        let (head, line) = match parse_head(protocol, here).map_err(Fault::Malformed)? {
             Status::Partial => return Ok(Step::More),
             Status::Complete(head, line) => (head, line),
         };
-        let front = self.queue.front().ok_or(match head {
+        let front = front.ok_or(match head {
             // sent without being asked, when the server has too many connections
             Head::Rejected => Fault::Rejected,
             _ => Fault::Unasked,
         })?;
-        let answers = |echo: &Echo<'_>| echo.is_of(front.lookup.key.as_bytes(), front.opaque);
+        let key = front.lookup.key.as_bytes();
+        let answers = |echo: &Echo<'_>| echo.is_of(protocol, key, front.opaque);
         let answer = match head {
             Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
-            Head::Value { len, flags, .. } => {
-                return self.begin_value(len, flags, line);
+            Head::Value { len, item, .. } => {
+                return self.begin_value(len, item, line, room);
             }
             Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
             Head::Miss(_) => return Err(Fault::Mismatch),
@@ -412,41 +426,51 @@ impl Pipeline {
         Ok(self.finish(answer))
     }
 
-    fn begin_value(&mut self, len: usize, flags: u32, line: usize) -> Result<Step, Fault> {
+    fn begin_value(
+        &mut self,
+        len: usize,
+        item: Item,
+        line: usize,
+        room: usize,
+    ) -> Result<Step, Fault> {
         let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
-        let with_end = len.checked_add(VALUE_END).ok_or(Fault::Malformed(Malformed::BadNumber))?;
+        let end = value_end(front.lookup.protocol);
+        let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
         self.start += line;
         let at = self.start;
         let here = self.end - at;
 
         if len > front.lookup.max_size || front.interest != Interest::Wanted {
-            self.state = State::Skipping { left: len };
+            self.state = State::Skipping { left: len, end };
             return Ok(self.finish(Answer::Failed(Failure::TooLarge)));
         }
-        if here >= with_end {
-            self.value_end(at + len)?;
-            self.start += with_end;
-            return Ok(self.finish(Answer::Hit(flags, Value::InPlace(at..at + len))));
-        }
         let mut value = Vec::new();
-        if value.try_reserve_exact(len).is_err() {
-            self.state = State::Skipping { left: len };
+        let fits_in_place = here >= whole;
+        if len > room || (!fits_in_place && value.try_reserve_exact(len).is_err()) {
+            self.state = State::Skipping { left: len, end };
             return Ok(self.finish(Answer::Failed(Failure::Overload)));
+        }
+        if fits_in_place {
+            self.start += len;
+            self.take_value_end(end)?;
+            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
         }
         let filled = here.min(len);
         value.extend_from_slice(self.input.get(at..at + filled).unwrap_or_default());
         value.resize(len, 0);
         self.start += filled;
-        self.state = State::Receiving { flags, value, filled };
+        self.state = State::Receiving { item, value, filled, end };
         self.answered = true;
         Ok(Step::Again)
     }
 
-    fn value_end(&self, at: usize) -> Result<(), Fault> {
-        match self.input.get(at..at + VALUE_END) {
-            Some(b"\r\n") => Ok(()),
-            _ => Err(Fault::Malformed(Malformed::BadValueEnd)),
+    fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {
+        let here = self.input.get(self.start..).unwrap_or_default();
+        if !here.starts_with(end) {
+            return Err(Fault::Malformed(Malformed::BadValueEnd));
         }
+        self.start += end.len();
+        Ok(())
     }
 
     /// The lookup at the front has its reply.
@@ -469,8 +493,8 @@ impl Pipeline {
     /// A value that is being received for a lookup whose time is over is skipped instead.
     fn skip_front_if_late(&mut self) {
         let late = self.queue.front().is_some_and(|front| front.interest == Interest::TimedOut);
-        if let (true, State::Receiving { value, filled, .. }) = (late, &self.state) {
-            self.state = State::Skipping { left: value.len() - filled };
+        if let (true, State::Receiving { value, filled, end, .. }) = (late, &self.state) {
+            self.state = State::Skipping { left: value.len() - filled, end };
             self.queue.pop_front();
         }
     }

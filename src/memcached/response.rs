@@ -5,10 +5,18 @@
 //! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
 //! miss   = "EN" *(SP flag) CRLF
 //! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
-//! flag   = "f" item-flags / "k" key / "O" opaque / <any other letter> [text]
+//! flag   = "f" item-flags / "c" cas / "k" key / "O" opaque / <any other letter> [text]
 //!
-//! VA 5 f0 k/index.html O17\r\nhello\r\n
+//! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
 //! EN k/index.html O18\r\n
+//! ```
+//!
+//! In the classic protocol a hit is a `VALUE` line, the value, and a second line that ends the reply
+//! ([`value_end`]); a miss is that line alone.
+//!
+//! ```text
+//! value  = "VALUE" SP key SP item-flags SP length [SP cas] CRLF  <length bytes> CRLF "END" CRLF
+//! miss   = "END" CRLF
 //! ```
 //!
 //! The bytes of a value are the pipeline's concern. memcached reports an item that was invalidated
@@ -16,6 +24,7 @@
 //! is a bare `EN`.
 
 use super::Malformed;
+use super::command::Protocol;
 
 /// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
 /// shorter than this.
@@ -37,8 +46,8 @@ pub enum Head<'a> {
     Value {
         /// Length of the value, in bytes.
         len: usize,
-        /// The item's flags, as its writer set them.
-        flags: u32,
+        /// What is known of the item.
+        item: Item,
         /// Which lookup it answers.
         echo: Echo<'a>,
     },
@@ -48,6 +57,16 @@ pub enum Head<'a> {
     ServerError,
     /// The server did not take the command.
     Rejected,
+}
+
+/// What memcached says of an item besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// As its writer set them.
+    pub flags: u32,
+    /// The number of the item's version: a server gives each number once in its life. None in the
+    /// classic protocol, and from a server that was told not to count.
+    pub cas: Option<u64>,
 }
 
 /// The fields of a reply that repeat what the lookup said.
@@ -60,13 +79,18 @@ pub struct Echo<'a> {
 }
 
 impl Echo<'_> {
-    /// Whether this is the echo of a lookup of `key` with `opaque`. A field that is missing does
-    /// not match.
-    pub fn is_of(&self, key: &[u8], opaque: u32) -> bool {
-        self.opaque == Some(opaque) && self.key == Some(key)
+    /// Whether this is the echo of a lookup of `key` with `opaque`. A field that the protocol has
+    /// and the reply lacks does not match.
+    pub fn is_of(&self, protocol: Protocol, key: &[u8], opaque: u32) -> bool {
+        let opaque = match protocol {
+            Protocol::Meta => Some(opaque),
+            Protocol::Classic => None,
+        };
+        self.opaque == opaque && self.key == Some(key)
     }
 
-    /// Whether the reply repeats nothing at all, as a miss of memcached before 1.6.10 does.
+    /// Whether the reply repeats nothing at all, as a miss does in the classic protocol, and in
+    /// memcached before 1.6.10.
     pub fn is_empty(&self) -> bool {
         *self == Echo::default()
     }
@@ -75,18 +99,20 @@ impl Echo<'_> {
 /// Reads the line at the front of `input`.
 ///
 /// ```
+/// use ngx_http_pagecache_module::memcached::Protocol;
 /// use ngx_http_pagecache_module::memcached::response::{Head, Status, parse_head};
 ///
-/// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(b"VA 5 f0 k/a O17\r\nhello\r\n") else {
+/// let reply = b"VA 5 f0 k/a O17\r\nhello\r\n";
+/// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(Protocol::Meta, reply) else {
 ///     panic!()
 /// };
 /// assert_eq!(len, 5);
-/// assert_eq!(parse_head(b"VA 5 f0"), Ok(Status::Partial));
+/// assert_eq!(parse_head(Protocol::Meta, b"VA 5 f0"), Ok(Status::Partial));
 /// ```
 ///
 /// # Errors
 /// The connection cannot be used any more: where the next reply begins is unknown.
-pub fn parse_head(input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
+pub fn parse_head(protocol: Protocol, input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
     let window = input.get(..MAX_LINE).unwrap_or(input);
     let Some(end) = memchr::memchr(b'\n', window) else {
         return match window.len() {
@@ -95,40 +121,60 @@ pub fn parse_head(input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
         };
     };
     let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r"));
-    let head = parse_line(line.ok_or(Malformed::NoCarriageReturn)?)?;
+    let head = parse_line(protocol, line.ok_or(Malformed::NoCarriageReturn)?)?;
     Ok(Status::Complete(head, end + 1))
 }
 
-fn parse_line(line: &[u8]) -> Result<Head<'_>, Malformed> {
+/// What follows a value and ends its reply.
+pub fn value_end(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Meta => b"\r\n",
+        Protocol::Classic => b"\r\nEND\r\n",
+    }
+}
+
+fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
     let mut words = line.split(|&byte| byte == b' ');
-    match words.next() {
-        Some(b"VA") => {
-            let len = number(words.next().ok_or(Malformed::MissingField)?)?;
-            let len = usize::try_from(len).map_err(|_| Malformed::BadNumber)?;
-            let (flags, echo) = parse_flags(words)?;
-            Ok(Head::Value { len, flags: flags.ok_or(Malformed::MissingField)?, echo })
+    let mut word = || words.next().ok_or(Malformed::MissingField);
+    match (protocol, word()?) {
+        (Protocol::Meta, b"VA") => {
+            let len = length(word()?)?;
+            let (item, echo) = parse_flags(words)?;
+            Ok(Head::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
         }
-        Some(b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
-        Some(b"SERVER_ERROR") => Ok(Head::ServerError),
-        Some(b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected),
+        (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
+        (Protocol::Classic, b"VALUE") => {
+            let echo = Echo { key: Some(word()?), opaque: None };
+            let item = Item { flags: number32(word()?)?, cas: None };
+            Ok(Head::Value { len: length(word()?)?, item, echo })
+        }
+        (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
+        (_, b"SERVER_ERROR") => Ok(Head::ServerError),
+        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected),
         _ => Err(Malformed::UnknownReply),
     }
 }
 
+fn length(digits: &[u8]) -> Result<usize, Malformed> {
+    usize::try_from(number(digits)?).map_err(|_| Malformed::BadNumber)
+}
+
 fn parse_flags<'a>(
     words: impl Iterator<Item = &'a [u8]>,
-) -> Result<(Option<u32>, Echo<'a>), Malformed> {
+) -> Result<(Option<Item>, Echo<'a>), Malformed> {
     let mut flags = None;
+    let mut cas = None;
     let mut echo = Echo::default();
     for word in words {
         match word.split_first() {
             Some((b'f', digits)) => flags = Some(number32(digits)?),
+            Some((b'c', digits)) => cas = Some(number(digits)?).filter(|&cas| cas > 0),
             Some((b'k', key)) => echo.key = Some(key),
             Some((b'O', digits)) => echo.opaque = Some(number32(digits)?),
             Some(_) | None => {}
         }
     }
-    Ok((flags, echo))
+    Ok((flags.map(|flags| Item { flags, cas }), echo))
 }
 
 fn number32(digits: &[u8]) -> Result<u32, Malformed> {
@@ -155,7 +201,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn head(input: &[u8]) -> Result<Head<'_>, Malformed> {
-        match parse_head(input) {
+        head_of(Protocol::Meta, input)
+    }
+
+    fn head_of(protocol: Protocol, input: &[u8]) -> Result<Head<'_>, Malformed> {
+        match parse_head(protocol, input) {
             Ok(Status::Complete(head, consumed)) => {
                 assert_eq!(consumed, input.len());
                 Ok(head)
@@ -171,9 +221,15 @@ mod tests {
 
     #[test]
     fn replies_of_the_protocol() {
-        let value = Head::Value { len: 5, flags: 16, echo: echo(b"/a", 17) };
+        let item = Item { flags: 16, cas: None };
+        let value = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
         assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
+        // memcached -C
+        assert_eq!(head(b"VA 5 c0 f16 k/a O17\r\n"), Ok(value));
+        let item = Item { cas: Some(u64::MAX), ..item };
+        let versioned = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 c18446744073709551615 f16 k/a O17\r\n"), Ok(versioned));
         // an item that `md ... I` made stale: memcached adds W and X by itself
         assert_eq!(head(b"VA 5 f16 k/a O17 W X\r\n"), Ok(value));
         assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
@@ -185,12 +241,31 @@ mod tests {
     }
 
     #[test]
+    fn replies_of_the_classic_protocol() {
+        let echo = Echo { key: Some(b"/a"), opaque: None };
+        let value = Head::Value { len: 5, item: Item { flags: 16, cas: None }, echo };
+        let classic = |line| head_of(Protocol::Classic, line);
+        assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
+        assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
+        assert_eq!(classic(b"END\r\n"), Ok(Head::Miss(Echo::default())));
+        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Head::ServerError));
+        assert_eq!(classic(b"ERROR\r\n"), Ok(Head::Rejected));
+        assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
+        assert_eq!(classic(b"VALUE /a x 5\r\n"), Err(Malformed::BadNumber));
+        assert_eq!(classic(b"VALUE /a 16 -5\r\n"), Err(Malformed::BadNumber));
+        assert_eq!(classic(b"VA 5 f16 k/a O17\r\n"), Err(Malformed::UnknownReply));
+        assert!(echo.is_of(Protocol::Classic, b"/a", 17));
+        assert!(!echo.is_of(Protocol::Classic, b"/b", 17));
+        assert!(!echo.is_of(Protocol::Meta, b"/a", 17));
+    }
+
+    #[test]
     fn numbers_at_their_edges() {
         let max = format!("VA {} f{} k O{}\r\n", usize::MAX, u32::MAX, u32::MAX);
         let echo = echo(b"", u32::MAX);
         assert_eq!(
             head(max.as_bytes()),
-            Ok(Head::Value { len: usize::MAX, flags: u32::MAX, echo })
+            Ok(Head::Value { len: usize::MAX, item: Item { flags: u32::MAX, cas: None }, echo })
         );
         for line in [
             "VA 18446744073709551616 f0 k O1\r\n",
@@ -201,6 +276,7 @@ mod tests {
             "VA  f0 k O1\r\n",
             "VA 1 f4294967296 k O1\r\n",
             "VA 1 f k O1\r\n",
+            "VA 1 c18446744073709551616 f0 k O1\r\n",
             "VA 1 f0 k O4294967296\r\n",
             "VA 1 f0 k O\r\n",
             "EN O1x\r\n",
@@ -221,34 +297,36 @@ mod tests {
         assert_eq!(head(b"EN\n"), Err(Malformed::NoCarriageReturn));
         assert_eq!(head(b"\n"), Err(Malformed::NoCarriageReturn));
         assert_eq!(head(&[b'x'; MAX_LINE]), Err(Malformed::LineTooLong));
-        assert_eq!(parse_head(&[b'x'; MAX_LINE - 1]), Ok(Status::Partial));
+        assert_eq!(parse_head(Protocol::Meta, &[b'x'; MAX_LINE - 1]), Ok(Status::Partial));
     }
 
     #[test]
     fn every_prefix_is_partial() {
         for line in [&b"VA 5 f16 k/a O17\r\n"[..], b"EN k/a O18\r\n", b"SERVER_ERROR oops\r\n"] {
             for end in 0..line.len() {
-                assert_eq!(parse_head(&line[..end]), Ok(Status::Partial));
+                assert_eq!(parse_head(Protocol::Meta, &line[..end]), Ok(Status::Partial));
             }
         }
     }
 
     #[test]
     fn a_missing_field_is_no_echo() {
-        assert!(echo(b"/a", 1).is_of(b"/a", 1));
-        assert!(!echo(b"/b", 1).is_of(b"/a", 1));
-        assert!(!echo(b"/a", 2).is_of(b"/a", 1));
-        assert!(!Echo { key: None, opaque: Some(1) }.is_of(b"/a", 1));
-        assert!(!Echo { key: Some(b"/a"), opaque: None }.is_of(b"/a", 1));
+        assert!(echo(b"/a", 1).is_of(Protocol::Meta, b"/a", 1));
+        assert!(!echo(b"/b", 1).is_of(Protocol::Meta, b"/a", 1));
+        assert!(!echo(b"/a", 2).is_of(Protocol::Meta, b"/a", 1));
+        assert!(!Echo { key: None, opaque: Some(1) }.is_of(Protocol::Meta, b"/a", 1));
+        assert!(!Echo { key: Some(b"/a"), opaque: None }.is_of(Protocol::Meta, b"/a", 1));
     }
 
     proptest! {
         #[test]
         fn what_is_complete_stays_the_same_with_more_input(input in proptest::collection::vec(any::<u8>(), 0..60), more in proptest::collection::vec(any::<u8>(), 0..60)) {
             let longer = [&input[..], &more[..]].concat();
-            match parse_head(&input) {
-                Ok(Status::Partial) => {}
-                done => prop_assert_eq!(done, parse_head(&longer)),
+            for protocol in [Protocol::Meta, Protocol::Classic] {
+                match parse_head(protocol, &input) {
+                    Ok(Status::Partial) => {}
+                    done => prop_assert_eq!(done, parse_head(protocol, &longer)),
+                }
             }
         }
     }

@@ -5,8 +5,9 @@
 //! answered is proven. As long as a server fails, nothing is opened but one connection at a time,
 //! and that one carries a single lookup, its trial: everything else falls through at once.
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup, Orphan, Pipeline};
+use super::response::Item;
 use super::{Failure, Fault, Msec, Token};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ pub struct Limits {
     pub connections: usize,
     /// Lookups waiting on one connection at most, `1..`.
     pub inflight: usize,
+    /// When a server that fails is left alone.
+    pub breaker: Breaker,
 }
 
 /// Where a lookup went, for [`Server::cancel`]. It does no harm when it is out of date.
@@ -38,8 +41,8 @@ impl Ticket {
 /// What the driver has to know or to pass on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The item's flags and value.
-    Hit(Token, u32, Cow<'a, [u8]>),
+    /// The item and its value.
+    Hit(Token, Item, Cow<'a, [u8]>),
     /// There is no such item.
     Miss(Token),
     /// There is no answer.
@@ -70,6 +73,7 @@ pub struct Server {
     inflight: usize,
     backoff: Backoff,
     failed_connects: usize,
+    losses: u64,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
 }
@@ -112,8 +116,9 @@ impl Server {
         Server {
             connections: (0..limits.connections).map(|_| Connection::default()).collect(),
             inflight: limits.inflight,
-            backoff: Backoff::new(seed),
+            backoff: Backoff::new(limits.breaker, seed),
             failed_connects: 0,
+            losses: 0,
             events: VecDeque::new(),
         }
     }
@@ -191,12 +196,19 @@ impl Server {
         self.failed_connects
     }
 
+    /// How many connections have ended so far. As long as it stays the same, so does the server
+    /// process behind them, and with it the meaning of [`Item::cas`].
+    pub fn losses(&self) -> u64 {
+        self.losses
+    }
+
     /// Connection `index` ended, or could not be opened.
     pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link == Link::Closed {
             return;
         }
+        self.losses += 1;
         let was_proven = connection.pipeline.answered();
         let orphans = connection.end();
         if fault.failure() == Failure::Connect {
@@ -256,13 +268,17 @@ impl Server {
         }
     }
 
-    /// Takes the next event out of connection `index`'s input, or one that concerns the server.
-    pub fn next_event(&mut self, index: usize, now: Msec) -> Option<Event<'_>> {
+    /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
+    /// value that does not fit into `room` bytes, together with those that are being received, fails
+    /// with [`Failure::Overload`].
+    pub fn next_event(&mut self, index: usize, now: Msec, room: usize) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
+        let receiving = self.connections.iter().map(|it| it.pipeline.receiving()).sum();
+        let room = room.saturating_sub(receiving);
         let connection = self.connections.get_mut(index)?;
-        let fault = match connection.pipeline.next_answer() {
+        let fault = match connection.pipeline.next_answer(room) {
             Ok(None) => return None,
             Ok(Some((token, answer))) => {
                 // what an old connection goes on to answer does not say that a new one can be had
@@ -270,8 +286,8 @@ impl Server {
                     self.events.push_back(Event::Up);
                 }
                 return Some(match answer {
-                    Answer::Hit(flags, value) => {
-                        Event::Hit(token, flags, self.connections.get(index)?.pipeline.value(value))
+                    Answer::Hit(item, value) => {
+                        Event::Hit(token, item, self.connections.get(index)?.pipeline.value(value))
                     }
                     Answer::Miss => Event::Miss(token),
                     Answer::Failed(failure) => Event::Failed(token, failure),
@@ -303,7 +319,7 @@ impl Server {
         });
         let pipeline = &connection.pipeline;
         // a trial has one chance
-        let trial_failed = self.backoff.is_failing()
+        let trial_failed = self.backoff.is_open()
             && !pipeline.answered()
             && (ended || (connection.link == Link::Open && pipeline.is_overdue()));
         // with a small bound there may never be as many timeouts as silence takes
@@ -329,7 +345,7 @@ impl Server {
 
     /// Which connection a new lookup takes.
     fn choose(&self, now: Msec) -> Result<usize, Failure> {
-        if !self.backoff.is_failing() {
+        if !self.backoff.is_open() {
             return self.best(|_| true).ok_or(Failure::Overload);
         }
         let proven = |connection: &Connection| connection.pipeline.answered();

@@ -1,6 +1,7 @@
 //! One connection in virtual time. What is common to the subjects stands here: lookups, replies as
 //! memcached writes them, and reads as `readv` does them.
 
+mod classic;
 mod ends;
 mod order;
 mod replies;
@@ -21,6 +22,9 @@ enum Seen {
     Failed(u64, Failure),
 }
 
+/// What the replies of [`hit`] say of their items.
+const PLAIN: Item = Item { flags: 0, cas: None };
+
 fn key(name: &str) -> Key {
     Key::new(name.as_bytes(), LongKeys::Bypass).unwrap()
 }
@@ -29,6 +33,7 @@ fn lookup(token: u64, name: &str) -> Lookup {
     Lookup {
         token: Token(token),
         key: key(name),
+        protocol: Protocol::Meta,
         deadline: DEADLINE,
         connect_timeout: 100,
         max_size: 1 << 20,
@@ -37,6 +42,10 @@ fn lookup(token: u64, name: &str) -> Lookup {
 
 fn until(deadline: Msec, lookup: Lookup) -> Lookup {
     Lookup { deadline, ..lookup }
+}
+
+fn classic(lookup: Lookup) -> Lookup {
+    Lookup { protocol: Protocol::Classic, ..lookup }
 }
 
 fn at_most(max_size: usize, lookup: Lookup) -> Lookup {
@@ -95,7 +104,7 @@ fn read(pipeline: &mut Pipeline, bytes: &[u8]) -> usize {
 /// Takes out what is complete.
 fn answers(pipeline: &mut Pipeline) -> Result<Vec<Seen>, Fault> {
     let mut seen = Vec::new();
-    while let Some((Token(token), answer)) = pipeline.next_answer()? {
+    while let Some((Token(token), answer)) = pipeline.next_answer(usize::MAX)? {
         seen.push(match answer {
             Answer::Hit(_, value) => Seen::Hit(token, pipeline.value(value).into_owned()),
             Answer::Miss => Seen::Miss(token),

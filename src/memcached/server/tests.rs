@@ -7,11 +7,13 @@ mod model;
 mod recovery;
 
 use super::*;
-use crate::memcached::{Key, LongKeys};
+use crate::memcached::{Key, LongKeys, Protocol};
 
 /// Budgets of the lookups that [`Driver::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
 const CONNECT_TIMEOUT: Msec = 100;
+
+const BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 2_000 };
 
 /// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
 const SIZES: [usize; 7] = [5, 100, 0, 3_000, 1, 70_000, 30];
@@ -43,7 +45,7 @@ impl Command {
         let line: Vec<u8> = bytes.drain(..=end).collect();
         let line = std::str::from_utf8(&line).unwrap();
         let words = line.strip_prefix("mg ").and_then(|line| line.strip_suffix("\r\n")).unwrap();
-        let (name, opaque) = words.split_once(" f k v O").unwrap();
+        let (name, opaque) = words.split_once(" c f k v O").unwrap();
         Some(Command { name: name.to_owned(), opaque: opaque.parse().unwrap() })
     }
 
@@ -90,7 +92,7 @@ struct Driver {
 impl Driver {
     fn new(connections: usize, inflight: usize) -> Driver {
         Driver {
-            server: Server::new(Limits { connections, inflight }, 1),
+            server: Server::new(Limits { connections, inflight, breaker: BREAKER }, 1),
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),
@@ -125,6 +127,7 @@ impl Driver {
         Lookup {
             token: Token(token),
             key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
+            protocol: Protocol::Meta,
             deadline: self.now + TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             max_size: usize::MAX,
@@ -225,9 +228,9 @@ impl Driver {
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(event) = self.server.next_event(index, self.now) {
+        while let Some(event) = self.server.next_event(index, self.now, usize::MAX) {
             self.seen.push(match event {
-                Event::Hit(Token(token), flags, value) => {
+                Event::Hit(Token(token), Item { flags, .. }, value) => {
                     let item = item(&name_of(token)).expect("a hit of an item that is not there");
                     assert!(flags == 0 && *value == item, "{token} was given another item");
                     Seen::Hit(token)

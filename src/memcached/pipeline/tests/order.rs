@@ -5,16 +5,16 @@ use super::*;
 #[test]
 fn lookups_go_out_in_order_and_once() {
     let mut pipeline = waiting(2);
-    assert_eq!(pipeline.output(), b"mg /0 f k v O0\r\nmg /1 f k v O1\r\n");
+    assert_eq!(pipeline.output(), b"mg /0 c f k v O0\r\nmg /1 c f k v O1\r\n");
     pipeline.sent(5);
-    assert_eq!(pipeline.output(), b" f k v O0\r\nmg /1 f k v O1\r\n");
+    assert_eq!(pipeline.output(), b" c f k v O0\r\nmg /1 c f k v O1\r\n");
     submit(&mut pipeline, lookup(2, "/2"));
     pipeline.sent(0);
-    assert_eq!(pipeline.output(), b" f k v O0\r\nmg /1 f k v O1\r\nmg /2 f k v O2\r\n");
+    assert_eq!(pipeline.output(), b" c f k v O0\r\nmg /1 c f k v O1\r\nmg /2 c f k v O2\r\n");
     pipeline.sent(pipeline.output().len());
     assert_eq!(pipeline.output(), b"");
     submit(&mut pipeline, lookup(3, "/3"));
-    assert_eq!(pipeline.output(), b"mg /3 f k v O3\r\n");
+    assert_eq!(pipeline.output(), b"mg /3 c f k v O3\r\n");
 }
 
 #[test]
@@ -53,14 +53,14 @@ fn a_hit_brings_its_flags() {
     let mut pipeline = waiting(2);
     read(&mut pipeline, b"VA 1 f16 k/0 O0\r\nx\r\nVA 1 f4294967295 k/1 O1\r\ny");
     assert_eq!(
-        pipeline.next_answer().unwrap().unwrap(),
-        (Token(0), Answer::Hit(16, Value::InPlace(17..18)))
+        pipeline.next_answer(usize::MAX).unwrap().unwrap(),
+        (Token(0), Answer::Hit(Item { flags: 16, ..PLAIN }, Value::InPlace(17..18)))
     );
-    assert_eq!(pipeline.next_answer(), Ok(None));
+    assert_eq!(pipeline.next_answer(usize::MAX), Ok(None));
     read(&mut pipeline, b"\r\n");
     assert_eq!(
-        pipeline.next_answer().unwrap().unwrap(),
-        (Token(1), Answer::Hit(u32::MAX, Value::Owned(b"y".to_vec())))
+        pipeline.next_answer(usize::MAX).unwrap().unwrap(),
+        (Token(1), Answer::Hit(Item { flags: u32::MAX, ..PLAIN }, Value::Owned(b"y".to_vec())))
     );
 }
 

@@ -50,10 +50,13 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     assert_eq!(reply.len(), INPUT_SIZE);
     let mut pipeline = waiting(1);
     assert_eq!(read(&mut pipeline, &reply), INPUT_SIZE);
-    let Some((Token(0), Answer::Hit(0, place))) = pipeline.next_answer().unwrap() else { panic!() };
+    let Some((Token(0), Answer::Hit(PLAIN, place))) = pipeline.next_answer(usize::MAX).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(place, Value::InPlace(20..INPUT_SIZE - 2));
     assert_eq!(*pipeline.value(place), value);
-    assert_eq!(pipeline.next_answer(), Ok(None));
+    assert_eq!(pipeline.next_answer(usize::MAX), Ok(None));
     assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
 }
 
@@ -75,8 +78,8 @@ fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     // one read takes the last byte and the whole of the next reply
     let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
     assert_eq!(read(&mut pipeline, &last), last.len());
-    let answer = pipeline.next_answer().unwrap();
-    assert_eq!(answer, Some((Token(0), Answer::Hit(0, Value::Owned(value)))));
+    let answer = pipeline.next_answer(usize::MAX).unwrap();
+    assert_eq!(answer, Some((Token(0), Answer::Hit(PLAIN, Value::Owned(value)))));
     assert_eq!(answers(&mut pipeline), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
 }
 
@@ -86,7 +89,7 @@ fn a_value_served_from_the_buffer_stands_while_later_answers_are_taken() {
     let replies = [hit("/0", 0, b"zero"), hit("/1", 1, b"one"), hit("/2", 2, b"two")].concat();
     read(&mut pipeline, &replies[..replies.len() - 1]);
     let mut places = Vec::new();
-    while let Some((_, Answer::Hit(_, place))) = pipeline.next_answer().unwrap() {
+    while let Some((_, Answer::Hit(_, place))) = pipeline.next_answer(usize::MAX).unwrap() {
         places.push(place);
     }
     let values: Vec<_> =
@@ -280,4 +283,32 @@ proptest! {
         prop_assert!(seen.is_sorted());
         prop_assert_eq!(pipeline.in_flight(), 0);
     }
+}
+
+#[test]
+fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
+    for size in [101, INPUT_SIZE * 2] {
+        let mut pipeline = waiting(2);
+        let replies = [hit("/0", 0, &pattern(size)), hit("/1", 1, &pattern(100))].concat();
+        let mut rest = &replies[..];
+        let mut seen = Vec::new();
+        while !rest.is_empty() {
+            let taken = read(&mut pipeline, rest);
+            rest = &rest[taken..];
+            while let Some((Token(token), answer)) = pipeline.next_answer(100).unwrap() {
+                seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
+            }
+        }
+        assert_eq!(seen, [(0, true), (1, false)], "{size} bytes");
+    }
+}
+
+#[test]
+fn memory_of_a_value_on_its_way_is_counted() {
+    let mut pipeline = waiting(1);
+    let reply = hit("/0", 0, &pattern(200_000));
+    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
+    assert_eq!(pipeline.receiving(), 200_000);
+    assert_eq!(deliver(&mut pipeline, &reply[1_000..]).unwrap().len(), 1);
+    assert_eq!(pipeline.receiving(), 0);
 }
