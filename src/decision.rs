@@ -2,6 +2,7 @@
 //! variables, the log and the statuses of `pagecache_fallback off`.
 
 use crate::memcached::{Failure, KeyError};
+use crate::page::NotAPage;
 use std::fmt;
 
 /// What became of a request.
@@ -30,6 +31,9 @@ pub enum Reason {
     Flags,
     /// The value is larger than `pagecache_max_size`.
     Size,
+    /// The value has no response head that `pagecache_format http` could serve, or a client that
+    /// takes no gzip cannot be given what is compressed.
+    Format,
     /// The lookup's budget ran out.
     Timeout,
     /// memcached could not be reached.
@@ -69,7 +73,7 @@ impl Outcome {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Absent,
         Reason::Method,
         Reason::Bypass,
@@ -77,6 +81,7 @@ impl Reason {
         Reason::LongKey,
         Reason::Flags,
         Reason::Size,
+        Reason::Format,
         Reason::Timeout,
         Reason::Connect,
         Reason::Reset,
@@ -95,6 +100,7 @@ impl Reason {
             Reason::LongKey => "longkey",
             Reason::Flags => "flags",
             Reason::Size => "size",
+            Reason::Format => "format",
             Reason::Timeout => "timeout",
             Reason::Connect => "connect",
             Reason::Reset => "reset",
@@ -107,7 +113,7 @@ impl Reason {
     /// The kind of outcome.
     pub fn status(self) -> Status {
         match self {
-            Reason::Absent | Reason::Flags | Reason::Size => Status::Miss,
+            Reason::Absent | Reason::Flags | Reason::Size | Reason::Format => Status::Miss,
             Reason::Method | Reason::Bypass | Reason::NoKey | Reason::LongKey => Status::Bypass,
             Reason::Timeout
             | Reason::Connect
@@ -151,6 +157,15 @@ impl From<KeyError> for Reason {
     }
 }
 
+impl From<NotAPage> for Reason {
+    fn from(why: NotAPage) -> Reason {
+        match why {
+            NotAPage::Flags => Reason::Flags,
+            NotAPage::Format => Reason::Format,
+        }
+    }
+}
+
 impl From<Failure> for Reason {
     fn from(failure: Failure) -> Reason {
         match failure {
@@ -185,7 +200,7 @@ mod tests {
     fn statuses_without_a_fallback() {
         for reason in Reason::ALL {
             let expected = match reason {
-                Reason::Absent | Reason::Flags | Reason::Size => 404,
+                Reason::Absent | Reason::Flags | Reason::Size | Reason::Format => 404,
                 Reason::Bypass | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,
                 Reason::Timeout => 504,

@@ -233,6 +233,7 @@ impl Server {
     pub fn close(&mut self, index: usize) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link != Link::Closed {
+            self.losses += 1;
             let orphans = connection.end();
             let failed = orphans.map(|orphan| Event::Failed(orphan.lookup.token, Failure::Reset));
             self.events.extend(failed);

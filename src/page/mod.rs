@@ -1,40 +1,118 @@
-//! Which stored items are pages.
-//!
-//! A memcached client writes down in an item's flags how the value is encoded. A page is raw bytes
-//! or text: a pickled, marshalled or compressed value must not reach a browser, however much it
-//! looks like one. Django's SafeString, which every template render returns, is such a pickle.
+//! What a stored item is: a page, with its status, headers and body, or nothing that a browser
+//! should see.
 
-/// Flags of raw bytes with every client (0), and of text with the Python clients (16).
-pub const DEFAULT_FLAGS: [u32; 2] = [0, 16];
+mod etag;
+mod flags;
+mod http;
 
-/// The item flags that mark a page: `pagecache_flags`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageFlags {
-    /// Every item is a page.
-    Any,
-    /// Items with exactly one of these flags are.
-    OneOf(Vec<u32>),
+pub use etag::{Etag, Etags, Version};
+pub use flags::{DEFAULT_FLAGS, PageFlags};
+
+use std::ops::Range;
+
+/// How a location reads items.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Which flags mark a page, once the gzip bit is taken off.
+    pub flags: PageFlags,
+    /// The bit of the flags that marks a body compressed with gzip.
+    pub gzip_flag: Option<u32>,
+    /// What a value is.
+    pub format: Format,
 }
 
-impl PageFlags {
-    /// Whether an item with `flags` is a page.
+/// What a value is. Never guessed from its bytes: a page whose text begins with `HTTP/1.1` must not
+/// be able to set headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// The bare body.
+    #[default]
+    Body,
+    /// The head and body of an HTTP/1.x response, as srcache stores it.
+    Http,
+}
+
+/// A page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<'a> {
+    /// `200..=599`.
+    pub status: u16,
+    /// The stored headers that may be sent, in their order.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Where in the value the body is.
+    pub body: Range<usize>,
+    /// The body is compressed, by its item's flags.
+    pub is_gzip: bool,
+}
+
+/// Why an item is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAPage {
+    /// Its flags say so.
+    Flags,
+    /// The value does not begin with a response head that could be served.
+    Format,
+}
+
+impl Policy {
+    /// Reads an item.
     ///
     /// ```
-    /// use ngx_http_pagecache_module::page::PageFlags;
+    /// use ngx_http_pagecache_module::page::{Format, NotAPage, Policy};
     ///
-    /// assert!(PageFlags::default().allow(0));
-    /// assert!(!PageFlags::default().allow(1));
+    /// let policy = Policy { format: Format::Http, ..Policy::default() };
+    /// let page = policy.read(0, b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
+    /// assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+    /// assert_eq!(page.body, 34..38);
+    /// assert_eq!(policy.read(1, b"a pickle"), Err(NotAPage::Flags));
     /// ```
-    pub fn allow(&self, flags: u32) -> bool {
-        match self {
-            PageFlags::Any => true,
-            PageFlags::OneOf(allowed) => allowed.contains(&flags),
+    ///
+    /// # Errors
+    /// The item must not be served.
+    pub fn read<'a>(&self, flags: u32, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+        let gzip_flag = self.gzip_flag.unwrap_or(0);
+        if !self.flags.allow(flags & !gzip_flag) {
+            return Err(NotAPage::Flags);
+        }
+        let is_gzip = flags & gzip_flag != 0;
+        match self.format {
+            Format::Body => {
+                Ok(Page { status: 200, headers: Vec::new(), body: 0..value.len(), is_gzip })
+            }
+            Format::Http => {
+                let head = http::read_head(value).ok_or(NotAPage::Format)?;
+                let body = head.len..value.len();
+                Ok(Page { status: head.status, headers: head.headers, body, is_gzip })
+            }
         }
     }
 }
 
-impl Default for PageFlags {
-    fn default() -> Self {
-        PageFlags::OneOf(DEFAULT_FLAGS.to_vec())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
+        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
+        let is_gzip = |flags| policy.read(flags, b"").map(|page| page.is_gzip);
+        assert_eq!(is_gzip(0), Ok(false));
+        assert_eq!(is_gzip(2), Ok(true));
+        assert_eq!(is_gzip(16), Ok(false));
+        assert_eq!(is_gzip(18), Ok(true));
+        assert_eq!(is_gzip(1), Err(NotAPage::Flags));
+        assert_eq!(is_gzip(3), Err(NotAPage::Flags));
+    }
+
+    #[test]
+    fn without_a_gzip_flag_no_bit_is_taken_off() {
+        assert_eq!(Policy::default().read(2, b""), Err(NotAPage::Flags));
+    }
+
+    #[test]
+    fn a_bare_body_sets_no_header_whatever_it_looks_like() {
+        let value = b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n";
+        let page = Policy::default().read(0, value).unwrap();
+        assert_eq!((page.status, page.headers.len(), page.body), (200, 0, 0..value.len()));
     }
 }

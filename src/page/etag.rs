@@ -1,0 +1,125 @@
+//! Strong ETags from a body's bytes, computed once for each stored version.
+//!
+//! memcached numbers an item's versions, but a restarted server counts from the start again: its
+//! bare number would call another page unchanged. So the tag is a hash of the body, and the number
+//! only says, within the life of one server process, that the hash is known already.
+
+use std::fmt;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// Versions remembered, a power of two. Each takes 56 bytes.
+const SLOTS: usize = 4096;
+
+/// The tag of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Etag(u128);
+
+/// One version of one item, as long as its server process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Names the server process.
+    server: u64,
+    /// The key's hash. A proxy may stand for several servers, which count for themselves, but a key
+    /// has one of them.
+    key: u64,
+    cas: u64,
+    len: usize,
+}
+
+/// The tags of the versions that were asked for last.
+#[derive(Debug, Default)]
+pub struct Etags {
+    /// Empty until the first tag.
+    slots: Vec<Option<(Version, Etag)>>,
+}
+
+impl Etag {
+    /// Hashes a body.
+    pub fn of(body: &[u8]) -> Etag {
+        Etag(xxh3_128(body))
+    }
+}
+
+impl Version {
+    /// The version with the number `cas` of the item `key`, whose body has `len` bytes, in the life
+    /// of a server process that `server` names.
+    pub fn new(server: u64, key: &[u8], cas: u64, len: usize) -> Version {
+        Version { server, key: xxh3_64(key), cas, len }
+    }
+}
+
+impl Etags {
+    /// The tag of `body`, which is `version`'s.
+    pub fn tag(&mut self, version: Version, body: &[u8]) -> Etag {
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, None);
+        }
+        let at = (version.key ^ version.cas) as usize % SLOTS;
+        match self.slots.get_mut(at) {
+            Some(Some((known, tag))) if *known == version => *tag,
+            Some(slot) => slot.insert((version, Etag::of(body))).1,
+            None => Etag::of(body),
+        }
+    }
+}
+
+/// As it stands in the header.
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{:032x}\"", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bodies_have_equal_tags_and_others_have_others() {
+        assert_eq!(Etag::of(b"page"), Etag::of(b"page"));
+        assert_ne!(Etag::of(b"page"), Etag::of(b"pagf"));
+        assert_ne!(Etag::of(b""), Etag::of(b"\0"));
+    }
+
+    #[test]
+    fn a_tag_is_a_quoted_string_of_one_length() {
+        for body in [&b""[..], b"a", &[0; 1000]] {
+            let text = Etag::of(body).to_string();
+            assert_eq!(text.len(), 34);
+            assert!(text.starts_with('"') && text.ends_with('"'));
+        }
+    }
+
+    #[test]
+    fn a_version_is_hashed_once() {
+        let mut etags = Etags::default();
+        let version = Version::new(0, b"/a", 7, 4);
+        assert_eq!(etags.tag(version, b"page"), Etag::of(b"page"));
+        // another body shows that the known tag is used
+        assert_eq!(etags.tag(version, b"gone"), Etag::of(b"page"));
+    }
+
+    #[test]
+    fn every_part_of_a_version_counts() {
+        let version = Version::new(0, b"/a", 7, 4);
+        for other in [
+            Version::new(1, b"/a", 7, 4),
+            Version::new(0, b"/b", 7, 4),
+            Version::new(0, b"/a", 8, 4),
+            Version::new(0, b"/a", 7, 5),
+        ] {
+            let mut etags = Etags::default();
+            etags.tag(version, b"page");
+            assert_eq!(etags.tag(other, b"other"), Etag::of(b"other"));
+        }
+    }
+
+    #[test]
+    fn versions_that_share_a_slot_are_told_apart() {
+        let mut etags = Etags::default();
+        for cas in 0..3 * SLOTS as u64 {
+            let body = cas.to_le_bytes();
+            assert_eq!(etags.tag(Version::new(0, b"/a", cas, 8), &body), Etag::of(&body));
+        }
+    }
+}

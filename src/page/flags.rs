@@ -1,0 +1,40 @@
+//! Which item flags mark a page.
+//!
+//! A memcached client writes down in an item's flags how the value is encoded. A page is raw bytes
+//! or text: a pickled, marshalled or compressed value must not reach a browser, however much it
+//! looks like one. Django's SafeString, which every template render returns, is such a pickle.
+
+/// Flags of raw bytes with every client (0), and of text with the Python clients (16).
+pub const DEFAULT_FLAGS: [u32; 2] = [0, 16];
+
+/// The item flags that mark a page: `pagecache_flags`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageFlags {
+    /// Every item is a page.
+    Any,
+    /// Items with exactly one of these flags are.
+    OneOf(Vec<u32>),
+}
+
+impl PageFlags {
+    /// Whether an item with `flags` is a page.
+    ///
+    /// ```
+    /// use ngx_http_pagecache_module::page::PageFlags;
+    ///
+    /// assert!(PageFlags::default().allow(0));
+    /// assert!(!PageFlags::default().allow(1));
+    /// ```
+    pub fn allow(&self, flags: u32) -> bool {
+        match self {
+            PageFlags::Any => true,
+            PageFlags::OneOf(allowed) => allowed.contains(&flags),
+        }
+    }
+}
+
+impl Default for PageFlags {
+    fn default() -> Self {
+        PageFlags::OneOf(DEFAULT_FLAGS.to_vec())
+    }
+}

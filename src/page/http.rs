@@ -1,0 +1,158 @@
+//! The head of a stored HTTP response: which of it may be sent again.
+//!
+//! ```text
+//! HTTP/1.1 200 OK\r\n
+//! Content-Type: text/html\r\n
+//! Content-Length: 5\r\n
+//! \r\n
+//! hello
+//! ```
+//!
+//! What concerned the connection it came over, or one visitor, is dropped; so is what nginx says
+//! itself. The body is what follows the head: a stored Content-Length is not believed.
+
+/// Headers of a stored head at most. nginx's default buffer for an upstream's head holds fewer.
+const MAX_HEADERS: usize = 100;
+
+/// Bytes of a stored head at most.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by custom), those of
+/// one visitor, and those that nginx writes itself.
+const DROPPED: [&str; 12] = [
+    "accept-ranges",
+    "connection",
+    "content-length",
+    "content-range",
+    "keep-alive",
+    "proxy-connection",
+    "set-cookie",
+    "set-cookie2",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Orders to nginx, which must not come out of a cache; and how a proxy was asked to log in.
+const DROPPED_PREFIXES: [&str; 2] = ["x-accel-", "proxy-auth"];
+
+/// A stored head.
+#[derive(Debug)]
+pub struct Head<'a> {
+    pub status: u16,
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// In bytes.
+    pub len: usize,
+}
+
+/// Reads the head at the front of `value`. None if there is none that could be served.
+pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let front = value.get(..MAX_HEAD).unwrap_or(value);
+    let httparse::Status::Complete(len) = response.parse(front).ok()? else { return None };
+    let status = response.code.filter(|&status| may_be_served(status))?;
+    let named = connection_options(response.headers);
+    let headers = response
+        .headers
+        .iter()
+        .filter(|header| !is_dropped(header.name, &named))
+        .map(|header| (header.name, header.value))
+        .collect();
+    Some(Head { status, headers, len })
+}
+
+/// A part of a page and "not modified" answer a request that is not this one; a status without a
+/// body would have its stored bytes read as the next response.
+fn may_be_served(status: u16) -> bool {
+    matches!(status, 200..=599) && !matches!(status, 204 | 205 | 206 | 304)
+}
+
+/// The headers that `Connection` makes hop-by-hop.
+fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a str> {
+    headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("connection"))
+        .filter_map(|header| std::str::from_utf8(header.value).ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect()
+}
+
+fn is_dropped(name: &str, named: &[&str]) -> bool {
+    let starts_with = |prefix: &&str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    DROPPED.iter().chain(named).any(|dropped| name.eq_ignore_ascii_case(dropped))
+        || DROPPED_PREFIXES.iter().any(starts_with)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names(head: &str) -> Option<Vec<String>> {
+        let head = read_head(head.as_bytes())?;
+        Some(head.headers.iter().map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn what_is_not_for_this_visitor_is_dropped() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\
+                    SET-COOKIE: id=1\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
+                    Transfer-Encoding: chunked\r\nX-Accel-Redirect: /secret\r\nX-A: 1\r\nX-A: 2\r\n\
+                    Proxy-Authenticate: Basic\r\nTrailer: x\r\nTE: x\r\nUpgrade: h2c\r\n\r\n";
+        assert_eq!(names(head).unwrap(), ["Content-Type", "X-A", "X-A"]);
+    }
+
+    #[test]
+    fn the_body_is_what_follows_the_head() {
+        let head = read_head(b"HTTP/1.0 404 Not Found\r\nContent-Length: 1\r\n\r\nhello").unwrap();
+        assert_eq!((head.status, head.len), (404, 45));
+        assert!(head.headers.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_servable_head_is_refused() {
+        for head in [
+            "",
+            "hello",
+            "HTTP/1.1 200 OK",
+            "HTTP/1.1 200 OK\r\nX: y\r\n",
+            "HTTP/1.1 200 OK\r\nX y\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: a\rb: c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n folded\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 206 Partial Content\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\n\r\n",
+            "HTTP/1.1 600 Odd\r\n\r\n",
+            "HTTP/1.1 999 Odd\r\n\r\n",
+            "HTTP/2 200\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+        ] {
+            assert!(read_head(head.as_bytes()).is_none(), "{head:?}");
+        }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(MAX_HEADERS + 1));
+        assert!(read_head(many.as_bytes()).is_none());
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+        assert!(read_head(long.as_bytes()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_can_end_the_head(value in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let stored = [&b"HTTP/1.1 200 OK\r\nX-A: "[..], &value, b"\r\n\r\nbody"].concat();
+            if let Some(head) = read_head(&stored) {
+                prop_assert!(head.len <= stored.len());
+                for (name, value) in head.headers {
+                    prop_assert!(!name.is_empty() && name.bytes().all(|b| b > b' ' && b != b':'));
+                    prop_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+                }
+            }
+        }
+    }
+}
