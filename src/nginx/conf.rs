@@ -5,8 +5,8 @@ use super::sys::conf::{
     ComplexValue, HttpServer, Location, Place, Reading, Refusal, parse_size, parse_time,
 };
 use super::sys::upstream::{Address, UpstreamBlock};
-use crate::memcached::{Limits, LongKeys, Msec};
-use crate::page::PageFlags;
+use crate::memcached::{Limits, LongKeys, Msec, Protocol};
+use crate::page::{Format, PageFlags, Policy};
 use core::ffi::CStr;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
@@ -26,6 +26,8 @@ const DEFAULT_TIMEOUT: Msec = 250;
 const DEFAULT_MAX_SIZE: usize = 8 << 20;
 const DEFAULT_CONNECTIONS: usize = 2;
 const DEFAULT_INFLIGHT: usize = 4096;
+/// Bytes.
+const DEFAULT_BUFFERS: usize = 64 << 20;
 /// More never helped, and each holds a read buffer of 64 KB.
 const MAX_CONNECTIONS: usize = 64;
 /// A lookup that waits takes about 300 bytes.
@@ -46,7 +48,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives that end up in [`Settings`], in the README's order.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 10] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
     Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
     Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
@@ -54,16 +56,22 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 10] = [
     Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: set_bypass },
     Directive { name: c"pagecache_connect_timeout", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_connect_timeout },
     Directive { name: c"pagecache_timeout",         usage: H_S_L | NGX_CONF_TAKE1,       apply: set_timeout },
+    Directive { name: c"pagecache_protocol",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_protocol },
     Directive { name: c"pagecache_max_size",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_max_size },
     Directive { name: c"pagecache_fallback",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_fallback },
     Directive { name: c"pagecache_flags",           usage: H_S_L | NGX_CONF_1MORE,       apply: set_flags },
+    Directive { name: c"pagecache_gzip_flag",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_gzip_flag },
+    Directive { name: c"pagecache_format",          usage: H_S_L | NGX_CONF_TAKE1,       apply: set_format },
+    Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
 ];
 
 /// Directives of `upstream {}` blocks.
 #[rustfmt::skip]
-pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 2] = [
+pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 4] = [
     Directive { name: c"pagecache_connections",     usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_connections },
     Directive { name: c"pagecache_max_inflight",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_max_inflight },
+    Directive { name: c"pagecache_buffers",         usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_buffers },
+    Directive { name: c"pagecache_protocol",        usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_upstream_protocol },
 ];
 
 /// What one location does with a request.
@@ -76,9 +84,14 @@ pub struct Settings {
     pub bypass: Rc<[ComplexValue]>,
     pub connect_timeout: Msec,
     pub timeout: Msec,
+    /// As the location says; else it is the upstream's.
+    pub protocol: Option<Protocol>,
     /// Bytes.
     pub max_size: usize,
-    pub flags: PageFlags,
+    pub policy: Policy,
+    /// Whether nginx unpacks gzip for clients that do not take it.
+    pub unpacks_gzip: bool,
+    pub etag: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
 }
@@ -101,6 +114,10 @@ pub struct UpstreamServer {
     pub addresses: Vec<Address>,
     pub is_down: bool,
     pub limits: Limits,
+    /// Bytes of bodies not yet sent, per worker.
+    pub buffers: usize,
+    /// For locations that do not say.
+    pub protocol: Protocol,
 }
 
 /// The module's configuration of a cycle.
@@ -115,6 +132,8 @@ pub struct MainConf {
 pub struct UpstreamConf {
     connections: Option<usize>,
     inflight: Option<usize>,
+    buffers: Option<usize>,
+    protocol: Option<Protocol>,
 }
 
 /// The directives of one level of http, server and location, as far as they are given.
@@ -127,8 +146,12 @@ pub struct LocationConf {
     bypass: Option<Rc<[ComplexValue]>>,
     connect_timeout: Option<Msec>,
     timeout: Option<Msec>,
+    protocol: Option<Protocol>,
     max_size: Option<usize>,
     flags: Option<PageFlags>,
+    gzip_flag: Option<Option<u32>>,
+    format: Option<Format>,
+    etag: Option<bool>,
     fallback: Option<Option<Fallback>>,
     /// `pagecache_pass` stands in this very block.
     passes_here: bool,
@@ -175,10 +198,16 @@ impl Upstream {
         let limits = Limits {
             connections: given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS),
             inflight: given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT),
+            breaker: line.breaker,
         };
-        let name = if line.name.is_empty() { text.to_string() } else { line.name };
-        let server =
-            UpstreamServer { name, addresses: line.addresses, is_down: line.is_down, limits };
+        let server = UpstreamServer {
+            name: if line.name.is_empty() { text.to_string() } else { line.name },
+            addresses: line.addresses,
+            is_down: line.is_down,
+            limits,
+            buffers: given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS),
+            protocol: given.and_then(|conf| conf.protocol).unwrap_or_default(),
+        };
         // a block is resolved once, after everything is read
         let _ = self.server.set(server);
         Ok(())
@@ -271,8 +300,12 @@ impl LocationConf {
         inherit(&mut self.bypass, &outer.bypass);
         inherit(&mut self.connect_timeout, &outer.connect_timeout);
         inherit(&mut self.timeout, &outer.timeout);
+        inherit(&mut self.protocol, &outer.protocol);
         inherit(&mut self.max_size, &outer.max_size);
         inherit(&mut self.flags, &outer.flags);
+        inherit(&mut self.gzip_flag, &outer.gzip_flag);
+        inherit(&mut self.format, &outer.format);
+        inherit(&mut self.etag, &outer.etag);
         inherit(&mut self.fallback, &outer.fallback);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -286,6 +319,7 @@ impl LocationConf {
             reading.log_at(&place, &refusal);
             return Err(refusal);
         };
+        let gzip_flag = self.gzip_flag.flatten();
         let fallback = self.fallback.clone().flatten();
         if let (Some(fallback), Some(main)) = (&fallback, reading.main_conf::<MainConf>()) {
             let used = Fallback { server: reading.server(), ..fallback.clone() };
@@ -299,8 +333,16 @@ impl LocationConf {
             bypass: self.bypass.clone().unwrap_or_default(),
             connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            protocol: self.protocol,
             max_size: self.max_size.unwrap_or(DEFAULT_MAX_SIZE),
-            flags: self.flags.clone().unwrap_or_default(),
+            policy: Policy {
+                flags: self.flags.clone().unwrap_or_default(),
+                gzip_flag,
+                format: self.format.unwrap_or_default(),
+            },
+            unpacks_gzip: (gzip_flag.is_some() || self.format == Some(Format::Http))
+                && reading.enable_gunzip(),
+            etag: self.etag.unwrap_or(true),
             fallback: fallback.map(|fallback| fallback.name),
         });
         Ok(())
@@ -378,11 +420,7 @@ fn set_timeout(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resu
 }
 
 fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    let text = word(words)?;
-    match parse_size(text) {
-        Some(size) if size > 0 => set_once(&mut conf.max_size, size),
-        _ => Err(invalid(text, "a size from 1 such as 64k or 8m")),
-    }
+    set_once(&mut conf.max_size, size(words)?)
 }
 
 fn set_fallback(
@@ -413,6 +451,41 @@ fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result
     set_once(&mut conf.flags, flags)
 }
 
+fn set_protocol(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.protocol, protocol(words)?)
+}
+
+fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let number = text.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let flag = match (text.as_bytes(), number) {
+        (b"off", _) => None,
+        (_, Some(bit)) if bit.is_power_of_two() => Some(bit),
+        _ => return Err(invalid(text, "a single bit such as 1, 2 or 65536, or \"off\",")),
+    };
+    set_once(&mut conf.gzip_flag, flag)
+}
+
+fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let format = match text.as_bytes() {
+        b"body" => Format::Body,
+        b"http" => Format::Http,
+        _ => return Err(invalid(text, "\"body\" or \"http\"")),
+    };
+    set_once(&mut conf.format, format)
+}
+
+fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let etag = match text.as_bytes() {
+        b"on" => true,
+        b"off" => false,
+        _ => return Err(invalid(text, "\"on\" or \"off\"")),
+    };
+    set_once(&mut conf.etag, etag)
+}
+
 fn set_connections(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
@@ -429,6 +502,18 @@ fn set_max_inflight(
     set_once(&mut conf.inflight, count(words, MAX_INFLIGHT)?)
 }
 
+fn set_buffers(conf: &mut UpstreamConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.buffers, size(words)?)
+}
+
+fn set_upstream_protocol(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.protocol, protocol(words)?)
+}
+
 fn word(words: &[ngx_str_t]) -> Result<&ngx_str_t, Refusal> {
     words.first().ok_or_else(|| Refusal("needs a value".to_owned()))
 }
@@ -438,6 +523,23 @@ fn time(words: &[ngx_str_t]) -> Result<Msec, Refusal> {
     match parse_time(text) {
         Some(time) if time > 0 => Ok(time),
         _ => Err(invalid(text, "a time from 1ms such as 250ms or 2s")),
+    }
+}
+
+fn size(words: &[ngx_str_t]) -> Result<usize, Refusal> {
+    let text = word(words)?;
+    match parse_size(text) {
+        Some(size) if size > 0 => Ok(size),
+        _ => Err(invalid(text, "a size from 1 such as 64k or 8m")),
+    }
+}
+
+fn protocol(words: &[ngx_str_t]) -> Result<Protocol, Refusal> {
+    let text = word(words)?;
+    match text.as_bytes() {
+        b"meta" => Ok(Protocol::Meta),
+        b"classic" => Ok(Protocol::Classic),
+        _ => Err(invalid(text, "\"meta\" or \"classic\"")),
     }
 }
 

@@ -11,7 +11,7 @@
 
 use super::conf::{LocationConf, Settings};
 use super::log;
-use super::output::send_page;
+use super::output::{TaggedPage, send_page};
 use super::peer::{Answer, Delivery, Peer};
 use super::record::Record;
 use super::sys::pool::PoolBytes;
@@ -73,6 +73,7 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
         token,
         key,
         deadline: process::now() + settings.timeout,
+        protocol: settings.protocol.unwrap_or(server.protocol),
         connect_timeout: settings.connect_timeout,
         max_size: settings.max_size,
     })?;
@@ -82,21 +83,9 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
 
 /// Keeps of an answer what the request needs.
 fn keep(request: Request, answer: Answer<'_>) {
-    let (Some(record), Some(settings)) = (Record::of(request), settings_of(request)) else {
-        return;
-    };
-    record.set_answered();
-    let page = match answer {
-        Answer::Hit(flags, _) if !settings.flags.allow(flags) => Err(Reason::Flags),
-        Answer::Hit(_, value) => Ok(value),
-        Answer::Miss => Err(Reason::Absent),
-        Answer::Failed(failure) => Err(failure.into()),
-    };
-    record.set_outcome(match page.map(|value| record.set_body(value)) {
-        Ok(true) => Outcome::Hit,
-        Ok(false) => Outcome::Fallthrough(Reason::Overload),
-        Err(reason) => Outcome::Fallthrough(reason),
-    });
+    if let Some(record) = Record::of(request) {
+        record.set_answer(answer);
+    }
 }
 
 /// Goes on with a request whose answer was kept.
@@ -111,14 +100,40 @@ fn conclude(request: Request) -> ngx_int_t {
     let (Some(record), Some(settings)) = (Record::of(request), settings_of(request)) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
-    match record.outcome() {
-        Some(Outcome::Hit) => send_page(request, record.body()),
-        Some(Outcome::Fallthrough(reason)) => {
+    match read(request, settings, record) {
+        Ok((page, value)) => {
+            record.set_outcome(Outcome::Hit);
+            send_page(request, &page, value)
+        }
+        Err(reason) => {
+            record.set_outcome(Outcome::Fallthrough(reason));
             log::fell_through(request, reason, record.key());
             fall_through(request, settings, reason)
         }
-        None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
     }
+}
+
+/// The page that memcached answered with, and the value that has its body.
+fn read<'a>(
+    request: Request,
+    settings: &Settings,
+    record: &'a Record,
+) -> Result<(TaggedPage<'a>, &'a [u8]), Reason> {
+    let stored = record.answer().ok_or(Reason::Overload)?.as_ref().map_err(|&reason| reason)?;
+    let value = stored.value();
+    let page = settings.policy.read(stored.item.flags, value)?;
+    if page.is_gzip && !settings.unpacks_gzip && !request.takes_gzip() {
+        return Err(Reason::Format);
+    }
+    let is_tagged = page.header("etag").is_some();
+    let wants_tag = settings.etag && request.is_main() && page.status == 200 && !is_tagged;
+    let etag = match (wants_tag, record.peer(), value.get(page.body.clone())) {
+        (true, Some(peer), Some(body)) => {
+            Some(peer.etag(stored.item, record.key().unwrap_or_default(), body))
+        }
+        _ => None,
+    };
+    Ok((TaggedPage { page, etag }, value))
 }
 
 /// Leaves the request to the fallback, after which it may be gone, or to `error_page`.

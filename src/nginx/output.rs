@@ -1,18 +1,30 @@
 //! A page as nginx's response.
 
 use super::sys::chain::whole_body;
-use super::sys::request::Request;
-use nginx_sys::{NGX_ERROR, NGX_OK, ngx_int_t};
+use super::sys::request::{Header, Request};
+use crate::page::{Etag, Page};
+use nginx_sys::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 
-/// Sends `body`, which lives as long as the request, as a whole page. Ranges, HEAD, compression and
-/// conditional headers are nginx's filters' work. Returns what a content handler returns.
-pub fn send_page(request: Request, body: &[u8]) -> ngx_int_t {
+/// A page, and the tag that was computed for it.
+pub struct TaggedPage<'a> {
+    pub page: Page<'a>,
+    pub etag: Option<Etag>,
+}
+
+/// Sends a page, whose body is in `value`, which lives as long as the request. Ranges, HEAD,
+/// conditional headers, compressing and unpacking are nginx's filters' work. Returns what a content
+/// handler returns.
+pub fn send_page(request: Request, tagged: &TaggedPage<'_>, value: &[u8]) -> ngx_int_t {
     // the fallback would have needed it; a hit does not
     let status = request.discard_body();
     if status != NGX_OK as ngx_int_t {
         return status;
     }
-    let (status, is_complete) = request.send_page_head(body.len());
+    let body = value.get(tagged.page.body.clone()).unwrap_or_default();
+    if set_head(request, tagged, body.len()).is_none() {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    }
+    let (status, is_complete) = request.send_head();
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return status;
     }
@@ -21,4 +33,29 @@ pub fn send_page(request: Request, body: &[u8]) -> ngx_int_t {
         // the head has gone out already: all that is left is to close the connection
         None => NGX_ERROR as ngx_int_t,
     }
+}
+
+/// None without memory.
+fn set_head(
+    request: Request,
+    TaggedPage { page, etag }: &TaggedPage<'_>,
+    len: usize,
+) -> Option<()> {
+    request.set_status(page.status, len);
+    for &(name, value) in &page.headers {
+        request.set_header(Header::of(name), name, value)?;
+    }
+    if page.header("content-type").is_none() {
+        request.set_default_content_type()?;
+    }
+    if let Some(etag) = etag {
+        request.set_header(Header::Etag, "ETag", etag.to_string().as_bytes())?;
+    }
+    if page.is_gzip && page.header("content-encoding").is_none() {
+        request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;
+    }
+    if page.is_gzip && page.header("vary").is_none() {
+        request.set_vary_accept_encoding()?;
+    }
+    Some(())
 }

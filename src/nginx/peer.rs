@@ -12,7 +12,8 @@ use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
 use super::sys::process;
 use super::sys::request::Request;
-use crate::memcached::{Event, Failure, Fault, Lookup, Server, Ticket, Token, Want};
+use crate::memcached::{Event, Failure, Fault, Item, Lookup, Server, Ticket, Token, Want};
+use crate::page::{Etag, Etags, Version};
 use nginx_sys::ngx_event_t;
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::borrow::Cow;
@@ -24,8 +25,8 @@ const READS_PER_EVENT: usize = 16;
 
 /// An answer to a lookup.
 pub enum Answer<'a> {
-    /// The item's flags and value.
-    Hit(u32, Cow<'a, [u8]>),
+    /// The item and its value.
+    Hit(Item, Cow<'a, [u8]>),
     /// There is no such item.
     Miss,
     /// The lookup failed.
@@ -48,6 +49,9 @@ pub struct Peer {
     server: RefCell<Server>,
     waiting: RefCell<SlotMap<DefaultKey, Request>>,
     links: Box<[Link]>,
+    /// Bytes of bodies that requests hold.
+    held: Cell<usize>,
+    etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
 }
@@ -76,6 +80,8 @@ impl Peer {
             server: RefCell::new(Server::new(limits, process::seed())),
             waiting: RefCell::default(),
             links: (0..limits.connections).map(link).collect(),
+            held: Cell::new(0),
+            etags: RefCell::default(),
             wake: Posted::new(on_wake),
         });
         peer.wake.set_owner(Rc::as_ptr(&peer));
@@ -107,6 +113,28 @@ impl Peer {
     pub fn cancel(&self, ticket: Ticket) {
         self.take(ticket.token());
         self.server.borrow_mut().cancel(ticket);
+    }
+
+    /// A request holds a body of so many bytes, until [`Peer::release`].
+    pub fn hold(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+    }
+
+    /// A request has let go of a body of so many bytes.
+    pub fn release(&self, bytes: usize) {
+        self.held.set(self.held.get().saturating_sub(bytes));
+    }
+
+    /// The tag of `body`, the value of `item` or a part of it, of which there is one for each item.
+    pub fn etag(&self, item: Item, key: &[u8], body: &[u8]) -> Etag {
+        match item.cas {
+            Some(cas) => {
+                let server = self.server.borrow().losses();
+                let version = Version::new(server, key, cas, body.len());
+                self.etags.borrow_mut().tag(version, body)
+            }
+            None => Etag::of(body),
+        }
     }
 
     /// Closes every connection: the worker is exiting, or the configuration is going.
@@ -261,8 +289,10 @@ impl Peer {
     /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
         let mut server = self.server.borrow_mut();
-        let (token, answer) = match server.next_event(index, process::now())? {
-            Event::Hit(token, flags, value) => (token, Answer::Hit(flags, value)),
+        let buffers = self.upstream.server().map_or(0, |server| server.buffers);
+        let room = buffers.saturating_sub(self.held.get());
+        let (token, answer) = match server.next_event(index, process::now(), room)? {
+            Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
             Event::Miss(token) => (token, Answer::Miss),
             Event::Failed(token, failure) => (token, Answer::Failed(failure)),
             Event::Down(fault) => {

@@ -4,12 +4,12 @@
 //! the request's pool and is found again there; its drop is what ends a lookup whose request goes.
 
 use super::conf::Upstream;
-use super::peer::Peer;
+use super::peer::{Answer, Peer};
 use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
-use crate::decision::Outcome;
-use crate::memcached::{Key, Msec, Ticket};
+use crate::decision::{Outcome, Reason};
+use crate::memcached::{Item, Key, Msec, Ticket};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -24,14 +24,29 @@ pub struct Record {
     started: Cell<Msec>,
     /// Msec, known once the lookup has ended.
     took: Cell<Option<Msec>>,
-    waiting: RefCell<Option<(Rc<Peer>, Ticket)>>,
-    body: OnceCell<Body>,
+    peer: OnceCell<Rc<Peer>>,
+    waiting: Cell<Option<Ticket>>,
+    answer: OnceCell<Result<Stored, Reason>>,
 }
 
-/// A page's bytes, which live as long as the record.
-enum Body {
+/// An item of memcached, whose value lives as long as the record.
+pub struct Stored {
+    pub item: Item,
+    value: Value,
+}
+
+enum Value {
     Pool(PoolBytes),
     Own(Vec<u8>),
+}
+
+impl Stored {
+    pub fn value(&self) -> &[u8] {
+        match &self.value {
+            Value::Pool(bytes) => bytes.as_bytes(),
+            Value::Own(bytes) => bytes,
+        }
+    }
 }
 
 impl Record {
@@ -45,8 +60,9 @@ impl Record {
             upstream: RefCell::new(None),
             started: Cell::new(process::now()),
             took: Cell::new(None),
-            waiting: RefCell::new(None),
-            body: OnceCell::new(),
+            peer: OnceCell::new(),
+            waiting: Cell::new(None),
+            answer: OnceCell::new(),
         };
         let place = request.pool()?.keep(new)?;
         request.set_context(place);
@@ -78,30 +94,36 @@ impl Record {
     /// The lookup is on its way.
     pub fn set_waiting(&self, peer: Rc<Peer>, ticket: Ticket) {
         self.started.set(process::now());
-        self.waiting.replace(Some((peer, ticket)));
+        self.waiting.set(Some(ticket));
+        // once a request, as the key
+        let _ = self.peer.set(peer);
     }
 
     /// The lookup has ended.
-    pub fn set_answered(&self) {
-        if self.waiting.take().is_some() {
-            self.took.set(Some(process::now().saturating_sub(self.started.get())));
-        }
+    pub fn set_answer(&self, answer: Answer<'_>) {
+        self.waiting.set(None);
+        self.took.set(Some(process::now().saturating_sub(self.started.get())));
+        let _ = self.answer.set(match answer {
+            Answer::Hit(item, value) => self.store(item, value).ok_or(Reason::Overload),
+            Answer::Miss => Err(Reason::Absent),
+            Answer::Failed(failure) => Err(failure.into()),
+        });
+    }
+
+    /// None without memory.
+    fn store(&self, item: Item, value: Cow<'_, [u8]>) -> Option<Stored> {
+        let len = value.len();
+        let value = match value {
+            Cow::Owned(bytes) => Value::Own(bytes),
+            Cow::Borrowed(bytes) => Value::Pool(self.request.pool()?.copy(bytes)?),
+        };
+        self.peer.get()?.hold(len);
+        Some(Stored { item, value })
     }
 
     /// What became of the request.
     pub fn set_outcome(&self, outcome: Outcome) {
         self.outcome.set(Some(outcome));
-    }
-
-    /// Keeps a page's bytes. False without memory.
-    pub fn set_body(&self, value: Cow<'_, [u8]>) -> bool {
-        let body = match value {
-            Cow::Owned(bytes) => Some(Body::Own(bytes)),
-            Cow::Borrowed(bytes) => {
-                self.request.pool().and_then(|pool| pool.copy(bytes)).map(Body::Pool)
-            }
-        };
-        body.is_some_and(|body| self.body.set(body).is_ok())
     }
 
     pub fn outcome(&self) -> Option<Outcome> {
@@ -122,19 +144,25 @@ impl Record {
         self.took.get()
     }
 
-    pub fn body(&self) -> &[u8] {
-        match self.body.get() {
-            Some(Body::Pool(bytes)) => bytes.as_bytes(),
-            Some(Body::Own(bytes)) => bytes,
-            None => &[],
-        }
+    /// What memcached answered.
+    pub fn answer(&self) -> Option<&Result<Stored, Reason>> {
+        self.answer.get()
+    }
+
+    /// Who was asked.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.get().map(Rc::as_ref)
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some((peer, ticket)) = self.waiting.take() {
+        let Some(peer) = self.peer.get() else { return };
+        if let Some(ticket) = self.waiting.take() {
             peer.cancel(ticket);
+        }
+        if let Some(Ok(stored)) = self.answer.get() {
+            peer.release(stored.value().len());
         }
     }
 }

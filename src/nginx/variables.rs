@@ -86,9 +86,8 @@ fn fill(request: Request, value: &mut ngx_http_variable_value_t, index: usize) {
     value.set_valid(text.is_some().into());
     value.set_not_found(text.is_none().into());
     value.set_no_cacheable(0);
-    if let Some(text) = &text {
-        let bytes = text.as_bytes();
-        value.set_len(bytes.len() as u32);
-        value.data = bytes.as_ptr().cast_mut();
+    if let Some(text) = text.map(|text| text.as_text()) {
+        value.set_len(text.len as u32);
+        value.data = text.data;
     }
 }

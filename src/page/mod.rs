@@ -41,8 +41,16 @@ pub struct Page<'a> {
     pub headers: Vec<(&'a str, &'a [u8])>,
     /// Where in the value the body is.
     pub body: Range<usize>,
-    /// The body is compressed, by its item's flags.
+    /// The body is compressed with gzip, as its item's flags or its stored head say.
     pub is_gzip: bool,
+}
+
+impl Page<'_> {
+    /// The first stored header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
+        self.headers.iter().find(is_it).map(|(_, value)| *value)
+    }
 }
 
 /// Why an item is no page.
@@ -82,7 +90,11 @@ impl Policy {
             Format::Http => {
                 let head = http::read_head(value).ok_or(NotAPage::Format)?;
                 let body = head.len..value.len();
-                Ok(Page { status: head.status, headers: head.headers, body, is_gzip })
+                let page = Page { status: head.status, headers: head.headers, body, is_gzip };
+                let says_gzip = page
+                    .header("content-encoding")
+                    .is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip"));
+                Ok(Page { is_gzip: is_gzip || says_gzip, ..page })
             }
         }
     }
@@ -102,6 +114,15 @@ mod tests {
         assert_eq!(is_gzip(18), Ok(true));
         assert_eq!(is_gzip(1), Err(NotAPage::Flags));
         assert_eq!(is_gzip(3), Err(NotAPage::Flags));
+    }
+
+    #[test]
+    fn a_stored_head_may_say_gzip_too() {
+        let policy = Policy { format: Format::Http, ..Policy::default() };
+        let gzip = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n";
+        assert!(policy.read(0, gzip).unwrap().is_gzip);
+        let brotli = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n";
+        assert!(!policy.read(0, brotli).unwrap().is_gzip);
     }
 
     #[test]

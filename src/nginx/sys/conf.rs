@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, ngx_conf_t, ngx_http_compile_complex_value,
+    NGX_ERROR, NGX_LOG_EMERG, ngx_conf_t, ngx_flag_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
     ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
@@ -116,6 +116,30 @@ impl Reading {
     pub fn server(self) -> Option<HttpServer> {
         // SAFETY: core_conf.
         unsafe { NonNull::new(self.core_conf(|context| context.srv_conf)).map(HttpServer) }
+    }
+
+    /// Has nginx's gunzip filter unpack responses of this location for clients that do not take
+    /// gzip, as `gunzip on` does. False if nginx was built without it.
+    pub fn enable_gunzip(self) -> bool {
+        // SAFETY: core_conf; a cycle's modules end in null, and their names are C strings. The
+        // first field of the gunzip filter's location configuration is the flag of `gunzip`; it was
+        // merged before, because a filter that is built in stands before loaded modules.
+        unsafe {
+            let Some(context) = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()
+            else {
+                return false;
+            };
+            let mut next = (*(*self.0.as_ptr()).cycle).modules;
+            while let Some(module) = (*next).as_ref() {
+                if CStr::from_ptr(module.name) == c"ngx_http_gunzip_filter_module" {
+                    let flag = (*context.loc_conf.add(module.ctx_index)).cast::<ngx_flag_t>();
+                    *flag = 1;
+                    return true;
+                }
+                next = next.add(1);
+            }
+        }
+        false
     }
 
     /// This module's main configuration.

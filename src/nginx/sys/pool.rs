@@ -88,6 +88,11 @@ impl PoolBytes {
         }
     }
 
+    /// For nginx's structs, which take it for as long as the pool lives.
+    pub fn as_text(&self) -> ngx_str_t {
+        ngx_str_t { len: self.len, data: self.place.as_ptr() }
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: from_raw and Pool::copy; whoever has the value has the pool.
         unsafe { core::slice::from_raw_parts(self.place.as_ptr(), self.len) }

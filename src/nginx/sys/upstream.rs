@@ -1,6 +1,7 @@
 //! nginx's upstream configuration: which servers a block names, and at which addresses.
 
 use super::conf::{Reading, Refusal};
+use crate::memcached::Breaker;
 use core::ffi::CStr;
 use core::mem::zeroed;
 use core::ptr::NonNull;
@@ -8,6 +9,9 @@ use nginx_sys::{
     ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
     ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_storage, socklen_t,
 };
+
+/// nginx's defaults of `max_fails` and `fail_timeout`.
+const DEFAULT_BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 10_000 };
 
 /// An `upstream {}` block, or the one that nginx makes up for a plain address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct ServerLine {
     pub is_down: bool,
     /// Marked as `backup`.
     pub is_backup: bool,
+    /// Its `max_fails` and `fail_timeout`.
+    pub breaker: Breaker,
 }
 
 /// A socket address, copied out of the configuration: the pool it was in may go first.
@@ -92,15 +98,13 @@ impl UpstreamBlock {
         };
         match lines {
             Some(lines) => Ok(lines.iter().map(server_line).collect()),
-            None => {
-                let addresses = resolve(reading, text, port)?;
-                Ok(vec![ServerLine {
-                    name: String::new(),
-                    addresses,
-                    is_down: false,
-                    is_backup: false,
-                }])
-            }
+            None => Ok(vec![ServerLine {
+                name: String::new(),
+                addresses: resolve(reading, text, port)?,
+                is_down: false,
+                is_backup: false,
+                breaker: DEFAULT_BREAKER,
+            }]),
         }
     }
 
@@ -116,12 +120,19 @@ impl UpstreamBlock {
 }
 
 fn server_line(line: &ngx_http_upstream_server_t) -> ServerLine {
+    // the one that nginx makes up for a plain address is all zero
+    let is_written = !line.name.is_empty();
+    let written = Breaker {
+        max_fails: u32::try_from(line.max_fails).unwrap_or(u32::MAX),
+        fail_timeout: u64::try_from(line.fail_timeout).unwrap_or(0).saturating_mul(1000),
+    };
     ServerLine {
         name: line.name.to_string(),
         // SAFETY: a server line has naddrs addresses.
         addresses: unsafe { copy_addresses(line.addrs, line.naddrs) },
         is_down: line.down != 0,
         is_backup: line.backup() != 0,
+        breaker: if is_written { written } else { DEFAULT_BREAKER },
     }
 }
 
