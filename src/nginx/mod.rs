@@ -1,11 +1,12 @@
 //! The nginx shell: the only folder that names nginx, and the only one with `unsafe`.
 //!
-//! `sys` <- `log`, `conf` <- `peer`, `output` <- `record` <- `handler`, `variables` <- `module`.
+//! `sys` <- `log`, `conf` <- `peer`, `output` <- `record` <- `handler`, `variables`, `directives` <- `module`.
 //!
 //! [`sys`] is the raw layer. Everything above it is safe code, but for static tables and for the
 //! trampolines that nginx calls: a null check, a borrow, and one call of a safe function.
 
 mod conf;
+mod directives;
 mod handler;
 mod log;
 mod module;

@@ -1,9 +1,8 @@
 //! What nginx loads: the module's struct, its command table, and the trampolines through which
 //! nginx reads the configuration.
 
-use super::conf::{
-    Directive, LOCATION_DIRECTIVES, LocationConf, MainConf, UPSTREAM_DIRECTIVES, UpstreamConf,
-};
+use super::conf::{LocationConf, MainConf, UpstreamConf};
+use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
 use super::sys::conf::{Reading, Refusal, allocate, name, set_module};
 use super::variables;
@@ -176,7 +175,7 @@ fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *m
     }
     let Some(location) = reading.location() else { return NGX_CONF_OK };
     let passes = inner.settings().is_some();
-    if inner.passes_here() || (passes && location.is_limit_except()) {
+    if inner.passes_here || (passes && location.is_limit_except()) {
         location.set_handler(Some(content_handler));
     }
     NGX_CONF_OK

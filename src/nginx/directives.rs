@@ -1,0 +1,275 @@
+//! Directives: the table, and what each does to the configuration being read.
+
+use super::conf::{DEFAULT_PORT, Fallback, LocationConf, MainConf, UpstreamConf};
+use super::sys::conf::{Reading, Refusal, parse_size, parse_time};
+use super::sys::upstream::UpstreamBlock;
+use crate::memcached::{LongKeys, Msec, Protocol};
+use crate::page::{Format, PageFlags};
+use core::ffi::CStr;
+use nginx_sys::{
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF, ngx_str_t,
+};
+
+/// More connections never helped, and each holds a read buffer of 64 KB.
+const MAX_CONNECTIONS: usize = 64;
+/// A lookup that waits takes about 300 bytes.
+const MAX_INFLIGHT: usize = 1 << 20;
+
+/// One row of the directive table.
+pub struct Directive<C> {
+    pub name: &'static CStr,
+    /// nginx's bits for where it may stand and how many words it takes.
+    pub usage: u32,
+    /// Takes the words behind the name into the configuration. What it refuses completes a sentence
+    /// that begins with the directive's name.
+    pub apply: fn(&mut C, &[ngx_str_t], Reading) -> Result<(), Refusal>,
+}
+
+const H_S_L: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
+
+/// Directives that end up in [`Settings`], in the README's order.
+#[rustfmt::skip]
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
+    Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
+    Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
+    Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
+    Directive { name: c"pagecache_methods",         usage: H_S_L | NGX_CONF_TAKE12,      apply: set_methods },
+    Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: set_bypass },
+    Directive { name: c"pagecache_connect_timeout", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_connect_timeout },
+    Directive { name: c"pagecache_timeout",         usage: H_S_L | NGX_CONF_TAKE1,       apply: set_timeout },
+    Directive { name: c"pagecache_protocol",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_protocol },
+    Directive { name: c"pagecache_max_size",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_max_size },
+    Directive { name: c"pagecache_fallback",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_fallback },
+    Directive { name: c"pagecache_flags",           usage: H_S_L | NGX_CONF_1MORE,       apply: set_flags },
+    Directive { name: c"pagecache_gzip_flag",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_gzip_flag },
+    Directive { name: c"pagecache_format",          usage: H_S_L | NGX_CONF_TAKE1,       apply: set_format },
+    Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
+];
+
+/// Directives of `upstream {}` blocks.
+#[rustfmt::skip]
+pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 4] = [
+    Directive { name: c"pagecache_connections",     usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_connections },
+    Directive { name: c"pagecache_max_inflight",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_max_inflight },
+    Directive { name: c"pagecache_buffers",         usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_buffers },
+    Directive { name: c"pagecache_protocol",        usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_upstream_protocol },
+];
+
+fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    if text.as_bytes().contains(&b'$') {
+        return Err(invalid(
+            text,
+            "an address or the name of an upstream block, without variables,",
+        ));
+    }
+    let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
+    let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
+    conf.passes_here = true;
+    set_once(&mut conf.pass, main.upstream(block, text, reading.place()))
+}
+
+fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    if text.is_empty() {
+        return Err(invalid(text, "a string that differs between pages, such as \"$uri\","));
+    }
+    set_once(&mut conf.key, reading.compile(text)?)
+}
+
+fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let rule = match text.as_bytes() {
+        b"sha256" => LongKeys::Sha256,
+        b"bypass" => LongKeys::Bypass,
+        _ => return Err(invalid(text, "\"sha256\" or \"bypass\"")),
+    };
+    set_once(&mut conf.long_keys, rule)
+}
+
+fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let head = match words {
+        [get] if get.as_bytes() == b"GET" => false,
+        [get, head] if get.as_bytes() == b"GET" && head.as_bytes() == b"HEAD" => true,
+        _ => {
+            let odd = words.iter().find(|word| !matches!(word.as_bytes(), b"GET" | b"HEAD"));
+            return Err(invalid(odd.unwrap_or(word(words)?), "\"GET\" or \"GET HEAD\""));
+        }
+    };
+    set_once(&mut conf.head, head)
+}
+
+fn set_bypass(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading,
+) -> Result<(), Refusal> {
+    // as with proxy_cache_bypass, another line adds conditions
+    let mut conditions = conf.bypass.take().unwrap_or_default().to_vec();
+    for word in words {
+        conditions.push(reading.compile(word)?);
+    }
+    conf.bypass = Some(conditions.into());
+    Ok(())
+}
+
+fn set_connect_timeout(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.connect_timeout, time(words)?)
+}
+
+fn set_timeout(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.timeout, time(words)?)
+}
+
+fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.max_size, size(words)?)
+}
+
+fn set_fallback(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading,
+) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let fallback = match text.as_bytes() {
+        b"off" => None,
+        [b'@', _, ..] => Some(Fallback { name: *text, place: reading.place(), server: None }),
+        _ => return Err(invalid(text, "a named location such as \"@django\", or \"off\",")),
+    };
+    set_once(&mut conf.fallback, fallback)
+}
+
+fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    const EXPECTED: &str = "\"any\" alone, or numbers from 0 to 4294967295,";
+    let flags = match words {
+        [any] if any.as_bytes() == b"any" => PageFlags::Any,
+        _ => {
+            let parse = |text: &ngx_str_t| {
+                text.to_str().ok().and_then(|text| text.parse().ok()).ok_or(invalid(text, EXPECTED))
+            };
+            PageFlags::OneOf(words.iter().map(parse).collect::<Result<_, _>>()?)
+        }
+    };
+    set_once(&mut conf.flags, flags)
+}
+
+fn set_protocol(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.protocol, protocol(words)?)
+}
+
+fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let number = text.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let flag = match (text.as_bytes(), number) {
+        (b"off", _) => None,
+        (_, Some(bit)) if bit.is_power_of_two() => Some(bit),
+        _ => return Err(invalid(text, "a single bit such as 1, 2 or 65536, or \"off\",")),
+    };
+    set_once(&mut conf.gzip_flag, flag)
+}
+
+fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let format = match text.as_bytes() {
+        b"body" => Format::Body,
+        b"http" => Format::Http,
+        _ => return Err(invalid(text, "\"body\" or \"http\"")),
+    };
+    set_once(&mut conf.format, format)
+}
+
+fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let etag = match text.as_bytes() {
+        b"on" => true,
+        b"off" => false,
+        _ => return Err(invalid(text, "\"on\" or \"off\"")),
+    };
+    set_once(&mut conf.etag, etag)
+}
+
+fn set_connections(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.connections, count(words, MAX_CONNECTIONS)?)
+}
+
+fn set_max_inflight(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.inflight, count(words, MAX_INFLIGHT)?)
+}
+
+fn set_buffers(conf: &mut UpstreamConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+    set_once(&mut conf.buffers, size(words)?)
+}
+
+fn set_upstream_protocol(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.protocol, protocol(words)?)
+}
+
+fn word(words: &[ngx_str_t]) -> Result<&ngx_str_t, Refusal> {
+    words.first().ok_or_else(|| Refusal("needs a value".to_owned()))
+}
+
+fn time(words: &[ngx_str_t]) -> Result<Msec, Refusal> {
+    let text = word(words)?;
+    match parse_time(text) {
+        Some(time) if time > 0 => Ok(time),
+        _ => Err(invalid(text, "a time from 1ms such as 250ms or 2s")),
+    }
+}
+
+fn size(words: &[ngx_str_t]) -> Result<usize, Refusal> {
+    let text = word(words)?;
+    match parse_size(text) {
+        Some(size) if size > 0 => Ok(size),
+        _ => Err(invalid(text, "a size from 1 such as 64k or 8m")),
+    }
+}
+
+fn protocol(words: &[ngx_str_t]) -> Result<Protocol, Refusal> {
+    let text = word(words)?;
+    match text.as_bytes() {
+        b"meta" => Ok(Protocol::Meta),
+        b"classic" => Ok(Protocol::Classic),
+        _ => Err(invalid(text, "\"meta\" or \"classic\"")),
+    }
+}
+
+fn count(words: &[ngx_str_t], max: usize) -> Result<usize, Refusal> {
+    let text = word(words)?;
+    match text.to_str().ok().and_then(|text| text.parse().ok()) {
+        Some(count) if (1..=max).contains(&count) => Ok(count),
+        _ => Err(invalid(text, &format!("a number from 1 to {max}"))),
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal("is duplicate: leave one of them in this block".to_owned())),
+    }
+}
+
+fn invalid(text: &ngx_str_t, expected: &str) -> Refusal {
+    Refusal(format!("has the invalid value \"{text}\": {expected} is expected"))
+}
+
+fn out_of_memory() -> Refusal {
+    Refusal("cannot be set: out of memory".to_owned())
+}
