@@ -188,12 +188,12 @@ impl MainConf {
         });
         let fallbacks = self.fallbacks.borrow();
         let unknown = fallbacks.iter().find_map(|fallback| {
-            let name = &fallback.name;
-            let known = fallback.server.is_some_and(|it| it.has_named_location(name.as_bytes()));
-            (!known).then(|| {
+            let (name, server) = (&fallback.name, fallback.server?);
+            (!server.has_named_location(name.as_bytes())).then(|| {
                 let refusal = Refusal(format!(
-                    "names \"{name}\", which this server does not have: add \"location {name} {{ \
-                     ... }}\" to it, or name one that it has"
+                    "names \"{name}\", which the server at {} does not have: add \"location \
+                     {name} {{ ... }}\" to it, or name one that it has",
+                    server.place()
                 ));
                 ("pagecache_fallback", &fallback.place, refusal)
             })

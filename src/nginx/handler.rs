@@ -3,7 +3,7 @@
 //! ```text
 //!   content_handler --- no lookup (method, bypass, key, server down) ---> fall_through
 //!          |
-//!     lookup is on its way, NGX_DONE
+//!     lookup is on its way, NGX_DONE --- the client leaves ---> leave_with_client
 //!          |
 //!   keep, resume --- page ---> output
 //!          +-------- none ---> fall_through
@@ -20,7 +20,8 @@ use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Failure, Key, Lookup};
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    ngx_http_request_t, ngx_int_t,
 };
 
 const DELIVERY: Delivery = Delivery { keep, resume };
@@ -42,6 +43,7 @@ fn begin(request: Request) -> ngx_int_t {
     match look_up(request, settings, record) {
         Ok(()) => {
             request.hold();
+            request.watch_client(Some(on_client_event));
             NGX_DONE as ngx_int_t
         }
         Err(reason) => {
@@ -81,6 +83,25 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     Ok(())
 }
 
+unsafe extern "C" fn on_client_event(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request, which is not used after this returns.
+    if let Some(request) = unsafe { Request::from_raw(r) } {
+        leave_with_client(request);
+    }
+}
+
+/// Gives a waiting request up if nobody is left who waits for it.
+fn leave_with_client(request: Request) {
+    if !request.client_has_left() {
+        return;
+    }
+    if let Some(record) = Record::of(request) {
+        record.stop_waiting();
+    }
+    request.ignore_client();
+    request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+}
+
 /// Keeps of an answer what the request needs.
 fn keep(request: Request, answer: Answer<'_>) {
     if let Some(record) = Record::of(request) {
@@ -92,6 +113,7 @@ fn keep(request: Request, answer: Answer<'_>) {
 fn resume(request: Request) {
     let connection = request.connection();
     connection.set_log_request(request);
+    request.ignore_client();
     request.finalize(conclude(request));
     connection.run_posted_requests();
 }

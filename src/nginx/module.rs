@@ -4,7 +4,9 @@
 use super::conf::{LocationConf, MainConf, UpstreamConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
-use super::sys::conf::{Reading, Refusal, allocate, name, set_module};
+use super::sys::conf::{
+    LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
+};
 use super::variables;
 use core::ffi::{c_char, c_void};
 use core::ptr;
@@ -106,6 +108,15 @@ impl HttpModule for Pagecache {
         }))
     }
 }
+
+// SAFETY: CONTEXT has create::<MainConf>.
+unsafe impl MainLevel for MainConf {}
+
+// SAFETY: CONTEXT has create::<UpstreamConf>.
+unsafe impl UpstreamLevel for UpstreamConf {}
+
+// SAFETY: CONTEXT has create::<LocationConf>.
+unsafe impl LocationLevel for LocationConf {}
 
 // SAFETY: the main configuration is what `create::<MainConf>` makes.
 unsafe impl HttpModuleMainConf for Pagecache {

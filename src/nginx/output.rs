@@ -1,6 +1,5 @@
 //! A page as nginx's response.
 
-use super::sys::chain::whole_body;
 use super::sys::request::{Header, Request};
 use crate::page::{Etag, Page};
 use nginx_sys::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
@@ -28,11 +27,7 @@ pub fn send_page(request: Request, tagged: &TaggedPage<'_>, value: &[u8]) -> ngx
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return status;
     }
-    match request.pool().and_then(|pool| whole_body(pool, body, request.is_main())) {
-        Some(chain) => request.send_body(chain),
-        // the head has gone out already: all that is left is to close the connection
-        None => NGX_ERROR as ngx_int_t,
-    }
+    request.send_body(body)
 }
 
 /// None without memory.

@@ -110,6 +110,13 @@ impl Record {
         });
     }
 
+    /// Ends the lookup, whose answer nobody waits for any more.
+    pub fn stop_waiting(&self) {
+        if let (Some(ticket), Some(peer)) = (self.waiting.take(), self.peer.get()) {
+            peer.cancel(ticket);
+        }
+    }
+
     /// None without memory.
     fn store(&self, item: Item, value: Cow<'_, [u8]>) -> Option<Stored> {
         let len = value.len();
@@ -157,11 +164,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let Some(peer) = self.peer.get() else { return };
-        if let Some(ticket) = self.waiting.take() {
-            peer.cancel(ticket);
-        }
-        if let Some(Ok(stored)) = self.answer.get() {
+        self.stop_waiting();
+        if let (Some(Ok(stored)), Some(peer)) = (self.answer.get(), self.peer.get()) {
             peer.release(stored.value().len());
         }
     }

@@ -26,6 +26,24 @@ pub fn module_index() -> usize {
     unsafe { (*MODULE.load(Ordering::Relaxed)).ctx_index }
 }
 
+/// A type that is this module's configuration of all of http {}.
+///
+/// # Safety
+/// - The module's create_main_conf makes a `Self` with [`allocate`].
+pub unsafe trait MainLevel {}
+
+/// A type that is this module's configuration of a server {} or upstream {} block.
+///
+/// # Safety
+/// - The module's create_srv_conf makes a `Self` with [`allocate`].
+pub unsafe trait UpstreamLevel {}
+
+/// A type that is this module's configuration of a location.
+///
+/// # Safety
+/// - The module's create_loc_conf makes a `Self` with [`allocate`].
+pub unsafe trait LocationLevel {}
+
 /// A message that stops nginx from starting: what is wrong, and what to do about it.
 pub struct Refusal(pub String);
 
@@ -143,9 +161,9 @@ impl Reading {
     }
 
     /// This module's main configuration.
-    pub fn main_conf<'conf, T>(self) -> Option<&'conf T> {
+    pub fn main_conf<'conf, T: MainLevel>(self) -> Option<&'conf T> {
         // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
-        // for each HTTP module; ours was made by allocate::<T> and lives as long as the cycle.
+        // for each HTTP module; ours was made by allocate::<T> (MainLevel) and lives as long as the cycle.
         unsafe {
             let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
             (*context.main_conf.add(module_index())).cast::<T>().as_ref()
@@ -213,6 +231,17 @@ impl Location {
 pub struct HttpServer(NonNull<ngx_http_core_srv_conf_t>);
 
 impl HttpServer {
+    /// Where its block begins.
+    pub fn place(self) -> Place {
+        // SAFETY: the server belongs to the configuration that is being read, which also keeps the
+        // file's name, a C string.
+        unsafe {
+            let server = self.0.as_ptr();
+            let file = CStr::from_ptr((*server).file_name.cast()).to_string_lossy().into_owned();
+            Place { file, line: (*server).line }
+        }
+    }
+
     /// Whether the server has a named location of this name. Known once all is read.
     pub fn has_named_location(self, name: &[u8]) -> bool {
         // SAFETY: the server belongs to the configuration that is being read; the list of its

@@ -3,7 +3,7 @@
 //! nginx runs one thread. Nothing here is `Send`, and what nginx may change behind our back is
 //! reached through raw pointers, never through long-lived references.
 
-pub mod chain;
+mod chain;
 pub mod conf;
 pub mod connection;
 pub mod event;

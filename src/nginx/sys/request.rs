@@ -1,14 +1,16 @@
 //! One request.
 
-use super::conf::{self, ComplexValue};
+use super::chain::whole_body;
+use super::conf::{self, ComplexValue, LocationLevel};
 use super::pool::{Pool, PoolBytes};
 use core::ptr::NonNull;
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_chain_t, ngx_connection_t, ngx_http_complex_value,
-    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_log_ctx_t,
-    ngx_http_named_location, ngx_http_output_filter, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t,
-    ngx_list_push, ngx_log_t, ngx_parse_http_time, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_http_block_reading,
+    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
+    ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
+    ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_log_t, ngx_parse_http_time, ngx_str_t,
+    ngx_table_elt_t,
 };
 #[cfg(ngx_feature = "http_gzip")]
 use nginx_sys::{ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_gzip_ok};
@@ -63,7 +65,7 @@ impl Request {
     }
 
     /// This module's settings for the location that the request is in now.
-    pub fn location_conf<'conf, T>(self) -> Option<&'conf T> {
+    pub fn location_conf<'conf, T: LocationLevel>(self) -> Option<&'conf T> {
         // SAFETY: the array has an entry for each HTTP module; ours was made by
         // conf::allocate::<T>, is not written to after the configuration was read, and lives as
         // long as the configuration cycle, which outlives its requests.
@@ -92,6 +94,29 @@ impl Request {
             let value = value.as_ptr().cast_mut();
             let status = ngx_http_complex_value(self.0.as_ptr(), value, &raw mut text);
             (status == NGX_OK as ngx_int_t).then(|| PoolBytes::from_raw(text))
+        }
+    }
+
+    /// Has `handler` called when something happens to the client's connection. Subrequests have
+    /// none: their main request looks after it.
+    pub fn watch_client(self, handler: ngx_http_event_handler_pt) {
+        if self.is_main() {
+            // SAFETY: the request is live.
+            unsafe { (*self.0.as_ptr()).read_event_handler = handler }
+        }
+    }
+
+    /// Takes back [`Request::watch_client`].
+    pub fn ignore_client(self) {
+        self.watch_client(Some(ngx_http_block_reading));
+    }
+
+    /// Whether the client is known to have gone.
+    pub fn client_has_left(self) -> bool {
+        // SAFETY: a live request has a connection, and that has a read event.
+        unsafe {
+            let connection = self.connection().0;
+            (*connection).error() != 0 || (*(*connection).read).pending_eof() != 0
         }
     }
 
@@ -206,10 +231,14 @@ impl Request {
         }
     }
 
-    /// Sends the body, or its last part.
-    pub fn send_body(self, chain: *mut ngx_chain_t) -> ngx_int_t {
-        // SAFETY: the request is live and the chain is of its pool.
-        unsafe { ngx_http_output_filter(self.0.as_ptr(), chain) }
+    /// Sends the whole body, which is in the request's pool or kept by a value there.
+    pub fn send_body(self, body: &[u8]) -> ngx_int_t {
+        match self.pool().and_then(|pool| whole_body(pool, body, self.is_main())) {
+            // SAFETY: the request is live and the chain is of its pool.
+            Some(chain) => unsafe { ngx_http_output_filter(self.0.as_ptr(), chain) },
+            // the head has gone out already: all that is left is to close the connection
+            None => NGX_ERROR as ngx_int_t,
+        }
     }
 
     /// Sends the request on to a named location, as it is. Returns NGX_DONE, and the request may

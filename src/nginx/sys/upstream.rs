@@ -1,6 +1,6 @@
 //! nginx's upstream configuration: which servers a block names, and at which addresses.
 
-use super::conf::{Reading, Refusal};
+use super::conf::{Reading, Refusal, UpstreamLevel};
 use crate::memcached::Breaker;
 use core::ffi::CStr;
 use core::mem::zeroed;
@@ -109,7 +109,7 @@ impl UpstreamBlock {
     }
 
     /// This module's configuration of the block, if it is one.
-    pub fn conf<'conf, T>(self) -> Option<&'conf T> {
+    pub fn conf<'conf, T: UpstreamLevel>(self) -> Option<&'conf T> {
         // SAFETY: a block's array has an entry for each HTTP module, made by allocate::<T>; for a
         // plain address there is no array.
         unsafe {
