@@ -144,7 +144,9 @@ fn one_server_and_what_it_cannot_be() {
     let two = "server 127.0.0.1:11211; server 127.0.0.1:11212;";
     refused_in_upstream(two, &["pages", "server"]);
     refused_in_upstream("server 127.0.0.1:11211; server 127.0.0.1:11212 backup;", &["backup"]);
-    refused_in_upstream("server 127.0.0.1:11211 resolve;", &["resolve"]);
+    // An nginx that knows the parameter wants these two lines with it; to an address it says nothing.
+    let resolving = "zone pages 64k; resolver 127.0.0.1; server memcached.test resolve;";
+    refused_in_upstream(resolving, &["resolve"]);
     refused_in_upstream("", &["no servers"]);
 }
 

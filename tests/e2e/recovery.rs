@@ -125,7 +125,7 @@ fn a_miss_is_logged_at_info_and_a_hit_not_at_all() {
     expect::fell_through(&site.get("/absent"), "MISS", &["absent"]);
     for level in ["notice", "warn", "error", "crit"] {
         let lines = site.nginx.logged_at(level);
-        let about_pages: Vec<_> = lines.iter().filter(|line| line.contains("pagecache")).collect();
+        let about_pages: Vec<_> = lines.iter().filter(|line| line.contains("pagecache:")).collect();
         assert!(about_pages.is_empty(), "{about_pages:?}");
     }
     let misses: Vec<_> =
