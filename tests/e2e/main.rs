@@ -22,6 +22,7 @@ mod keys;
 mod leaving;
 mod lifecycle;
 mod multiplexing;
+mod nested;
 mod recovery;
 mod requests_within;
 mod resources;
