@@ -1,8 +1,10 @@
 //! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
-//! stand only under `src/nginx/`, and each file says in its first line what it owns.
+//! stand only under `src/nginx/`, and each file says in its first line what it owns. And the README's
+//! tables are those of the code.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,36 @@ fn each_file_is_one_subject() {
     found
         .retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MOST_LINES);
     assert!(found.is_empty(), "more than {MOST_LINES} lines: {found:?}");
+}
+
+#[test]
+fn the_readme_has_each_directive_in_its_order() {
+    let mut rows = names("src/nginx/directives.rs", "Directive { name: c\"", '"');
+    // one that stands in upstream {} and in locations has one row
+    let mut seen = BTreeSet::new();
+    rows.retain(|row| seen.insert(row.clone()));
+    assert!(rows.len() > 10, "{rows:?}");
+    let documented: Vec<_> = names("README.md", "| `pagecache_", ' ')
+        .into_iter()
+        .map(|rest| format!("pagecache_{rest}"))
+        .collect();
+    assert_eq!(documented, rows);
+}
+
+#[test]
+fn the_readme_has_each_variable_in_its_order() {
+    let variables: Vec<_> = names("src/nginx/variables.rs", "    (c\"", '"');
+    assert!(variables.len() > 3, "{variables:?}");
+    assert_eq!(names("README.md", "| `$", '`'), variables);
+}
+
+/// What stands behind `before`, up to `after`, in the lines of a file that begin so.
+fn names(file: &str, before: &str, after: char) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    text.lines()
+        .filter_map(|line| line.trim_start().strip_prefix(before.trim_start()))
+        .filter_map(|rest| Some(rest.split_once(after)?.0.to_owned()))
+        .collect()
 }
 
 /// What a line says to the compiler: comments may speak of what must not be done.
