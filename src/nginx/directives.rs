@@ -29,7 +29,7 @@ pub struct Directive<C> {
 const H_S_L: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
 
-/// Directives that end up in [`Settings`], in the README's order.
+/// Directives of http, server and location, in the README's order.
 #[rustfmt::skip]
 pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },

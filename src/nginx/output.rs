@@ -38,7 +38,12 @@ fn set_head(
 ) -> Option<()> {
     request.set_status(page.status, len);
     for &(name, value) in &page.headers {
-        request.set_header(Header::of(name), name, value)?;
+        let is_said_anyway = page.is_gzip
+            && name.eq_ignore_ascii_case("vary")
+            && value.eq_ignore_ascii_case(b"accept-encoding");
+        if !is_said_anyway {
+            request.set_header(Header::of(name), name, value)?;
+        }
     }
     if page.header("content-type").is_none() {
         request.set_default_content_type()?;
@@ -49,7 +54,7 @@ fn set_head(
     if page.is_gzip && page.header("content-encoding").is_none() {
         request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;
     }
-    if page.is_gzip && page.header("vary").is_none() {
+    if page.is_gzip {
         request.set_vary_accept_encoding()?;
     }
     Some(())

@@ -34,8 +34,9 @@ const DROPPED: [&str; 12] = [
     "upgrade",
 ];
 
-/// Orders to nginx, which must not come out of a cache; and how a proxy was asked to log in.
-const DROPPED_PREFIXES: [&str; 2] = ["x-accel-", "proxy-auth"];
+/// Orders to nginx, which must not come out of a cache; srcache's notes to itself; and how a proxy was
+/// asked to log in.
+const DROPPED_PREFIXES: [&str; 3] = ["x-accel-", "x-srcache-", "proxy-auth"];
 
 /// A stored head.
 #[derive(Debug)]

@@ -58,7 +58,8 @@ impl Page<'_> {
 pub enum NotAPage {
     /// Its flags say so.
     Flags,
-    /// The value does not begin with a response head that could be served.
+    /// The value does not begin with a response head that could be served, or is no gzip where it
+    /// should be.
     Format,
 }
 
@@ -83,9 +84,9 @@ impl Policy {
             return Err(NotAPage::Flags);
         }
         let is_gzip = flags & gzip_flag != 0;
-        match self.format {
+        let page = match self.format {
             Format::Body => {
-                Ok(Page { status: 200, headers: Vec::new(), body: 0..value.len(), is_gzip })
+                Page { status: 200, headers: Vec::new(), body: 0..value.len(), is_gzip }
             }
             Format::Http => {
                 let head = http::read_head(value).ok_or(NotAPage::Format)?;
@@ -94,20 +95,40 @@ impl Policy {
                 let says_gzip = page
                     .header("content-encoding")
                     .is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip"));
-                Ok(Page { is_gzip: is_gzip || says_gzip, ..page })
+                Page { is_gzip: is_gzip || says_gzip, ..page }
             }
-        }
+        };
+        let body = value.get(page.body.clone()).unwrap_or_default();
+        if page.is_gzip && !looks_like_gzip(body) { Err(NotAPage::Format) } else { Ok(page) }
     }
+}
+
+/// Whether a body begins as gzip does and has room for its head and tail (RFC 1952, section 2.3): one
+/// that does not would cost a client that takes no gzip its connection.
+fn looks_like_gzip(body: &[u8]) -> bool {
+    body.starts_with(&[0x1f, 0x8b, 8]) && body.len() >= 18
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// As much of gzip as is looked at.
+    const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn what_is_marked_as_gzip_must_look_like_it() {
+        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
+        assert!(policy.read(2, &GZIP).is_ok());
+        assert_eq!(policy.read(2, &GZIP[..17]), Err(NotAPage::Format));
+        assert_eq!(policy.read(2, b"a page of plain text"), Err(NotAPage::Format));
+        assert!(policy.read(0, b"a page of plain text").is_ok());
+    }
+
     #[test]
     fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
         let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
-        let is_gzip = |flags| policy.read(flags, b"").map(|page| page.is_gzip);
+        let is_gzip = |flags| policy.read(flags, &GZIP).map(|page| page.is_gzip);
         assert_eq!(is_gzip(0), Ok(false));
         assert_eq!(is_gzip(2), Ok(true));
         assert_eq!(is_gzip(16), Ok(false));
@@ -119,8 +140,8 @@ mod tests {
     #[test]
     fn a_stored_head_may_say_gzip_too() {
         let policy = Policy { format: Format::Http, ..Policy::default() };
-        let gzip = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n";
-        assert!(policy.read(0, gzip).unwrap().is_gzip);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n";
+        assert!(policy.read(0, &[&head[..], &GZIP].concat()).unwrap().is_gzip);
         let brotli = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n";
         assert!(!policy.read(0, brotli).unwrap().is_gzip);
     }

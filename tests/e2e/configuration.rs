@@ -134,9 +134,52 @@ fn wrong_methods() {
 }
 
 #[test]
-fn wrong_words_for_long_keys() {
-    let words = ["pagecache_long_keys", "md5", "sha256", "bypass"];
-    refused_in_location("pagecache_long_keys md5", &words);
+fn wrong_words() {
+    for (directive, allowed) in [
+        ("pagecache_long_keys", ["sha256", "bypass"]),
+        ("pagecache_protocol", ["meta", "classic"]),
+        ("pagecache_format", ["body", "http"]),
+        ("pagecache_etag", ["on", "off"]),
+    ] {
+        for value in ["md5", "ON", "Meta", "HTTP", "1", "\"\""] {
+            let shown = value.trim_matches('"');
+            let words = [directive, shown, allowed[0], allowed[1]];
+            refused_in_location(&format!("{directive} {value}"), &words);
+        }
+        refused_in_location(directive, &[directive, "number of arguments"]);
+        let two = format!("{directive} {} {}", allowed[0], allowed[1]);
+        refused_in_location(&two, &[directive, "number of arguments"]);
+    }
+    for value in ["binary", "auto", "\"\""] {
+        let content = format!("server 127.0.0.1:11211; pagecache_protocol {value};");
+        refused_in_upstream(&content, &["pagecache_protocol", value.trim_matches('"'), "classic"]);
+    }
+}
+
+#[test]
+fn wrong_gzip_flags() {
+    // One bit of 32: not none, not two, not a name.
+    for value in ["0", "3", "6", "4294967295", "4294967296", "8589934592", "-1", "0x2", "on", "2 4"]
+    {
+        let directive = format!("pagecache_gzip_flag {value}");
+        let words = ["pagecache_gzip_flag", if value == "2 4" { "arguments" } else { value }];
+        refused_in_location(&directive, &words);
+    }
+}
+
+#[test]
+fn wrong_buffers() {
+    for value in ["0", "0m", "-1", "many", "1.5m", "8x", "\"\"", "99999999999999999999"] {
+        let content = format!("server 127.0.0.1:11211; pagecache_buffers {value};");
+        refused_in_upstream(&content, &["pagecache_buffers", value.trim_matches('"')]);
+    }
+}
+
+#[test]
+fn wrong_parameters_of_a_server() {
+    for parameter in ["max_fails=-1", "max_fails=many", "fail_timeout=soon", "fail_timeout=-1s"] {
+        refused_in_upstream(&format!("server 127.0.0.1:11211 {parameter};"), &[parameter]);
+    }
 }
 
 #[test]
@@ -185,6 +228,10 @@ fn each_directive_stands_once() {
         "pagecache_max_size 1m",
         "pagecache_fallback off",
         "pagecache_flags 0",
+        "pagecache_protocol meta",
+        "pagecache_gzip_flag off",
+        "pagecache_format body",
+        "pagecache_etag on",
     ] {
         let name = directive.split(' ').next().unwrap();
         let server = format!("{directive}; {directive};");
@@ -193,9 +240,15 @@ fn each_directive_stands_once() {
         assert!(checked.output.contains("duplicate"), "{}", checked.output);
         assert!(checked.output.contains(name), "{}", checked.output);
     }
-    for directive in ["pagecache_connections", "pagecache_max_inflight"] {
-        let content = format!("server 127.0.0.1:11211; {directive} 2; {directive} 2;");
-        refused_in_upstream(&content, &[directive, "duplicate"]);
+    for directive in [
+        "pagecache_connections 2",
+        "pagecache_max_inflight 2",
+        "pagecache_buffers 2m",
+        "pagecache_protocol meta",
+    ] {
+        let name = directive.split(' ').next().unwrap();
+        let content = format!("server 127.0.0.1:11211; {directive}; {directive};");
+        refused_in_upstream(&content, &[name, "duplicate"]);
     }
 }
 
@@ -203,10 +256,19 @@ fn each_directive_stands_once() {
 fn directives_stand_where_the_reference_says() {
     refused(&("", "pagecache_pass 127.0.0.1:11211;", &["pagecache_pass", "not allowed here"]));
     refused(&("pagecache_pass 127.0.0.1:11211;", "", &["pagecache_pass", "not allowed here"]));
-    for directive in ["pagecache_connections 2", "pagecache_max_inflight 2"] {
+    for directive in ["pagecache_connections 2", "pagecache_max_inflight 2", "pagecache_buffers 2m"]
+    {
         refused_in_location(directive, &["not allowed here"]);
     }
-    refused_in_upstream("server 127.0.0.1:11211; pagecache_timeout 1s;", &["not allowed here"]);
+    for directive in [
+        "pagecache_timeout 1s",
+        "pagecache_gzip_flag 2",
+        "pagecache_format http",
+        "pagecache_etag off",
+    ] {
+        let content = format!("server 127.0.0.1:11211; {directive};");
+        refused_in_upstream(&content, &["not allowed here"]);
+    }
 }
 
 #[test]
@@ -232,6 +294,15 @@ fn each_documented_form_passes() {
         "pagecache_flags 0",
         "pagecache_flags 0 16 4294967295",
         "pagecache_flags any",
+        "pagecache_protocol meta",
+        "pagecache_protocol classic",
+        "pagecache_gzip_flag 1",
+        "pagecache_gzip_flag 2147483648",
+        "pagecache_gzip_flag off",
+        "pagecache_format body",
+        "pagecache_format http",
+        "pagecache_etag on",
+        "pagecache_etag off",
     ] {
         // In each place where it may stand, `http {}` save for the budgets, which the harness sets.
         let pass = "pagecache_pass 127.0.0.1:11211;";
@@ -259,6 +330,8 @@ fn each_documented_address_passes() {
         "server 127.0.0.1:11211 down;",
         "server localhost:11211; pagecache_connections 1; pagecache_max_inflight 1;",
         "pagecache_connections 8; pagecache_max_inflight 65536; server 127.0.0.1:11211;",
+        "pagecache_protocol classic; pagecache_buffers 1; server 127.0.0.1:11211;",
+        "server 127.0.0.1:11211 max_fails=3 fail_timeout=0; pagecache_buffers 512k;",
     ] {
         passes(&format!("upstream pages {{ {content} }}"), &location("pages"));
     }

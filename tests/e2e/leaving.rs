@@ -1,9 +1,9 @@
 //! Clients that leave in the middle of a lookup: nobody else's reply is harmed, nothing leaks, and
 //! the connections to memcached stay usable.
 
-use std::fs;
 use std::time::Duration;
 
+use crate::harness::measure::sockets;
 use crate::harness::*;
 use crate::multiplexing::page;
 
@@ -220,14 +220,4 @@ fn a_client_that_leaves_is_not_passed_on_twice() {
         site.get("/good").header("X-Cache").as_deref() == Some("HIT")
     });
     assert!(site.application().count() <= 20);
-}
-
-/// Sockets a process holds.
-fn sockets(pid: i32) -> usize {
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    files
-        .flatten()
-        .filter_map(|file| fs::read_link(file.path()).ok())
-        .filter(|target| target.to_string_lossy().starts_with("socket:"))
-        .count()
 }

@@ -10,7 +10,7 @@ use crate::multiplexing::page;
 const VISITORS: usize = 6;
 
 /// Pages 0 to 9 are in memcached; others are the application's.
-fn site_with_pages(workers: usize) -> Site {
+pub fn site_with_pages(workers: usize) -> Site {
     with_pages(plan().workers(workers).start())
 }
 
@@ -29,7 +29,7 @@ fn with_pages(site: Site) -> Site {
 /// What a visitor does when a connection that had served requests is closed before the first byte
 /// of an answer.
 #[derive(Clone, Copy, PartialEq)]
-enum Closed {
+pub enum Closed {
     /// Ask again on a new connection, as browsers do.
     AskAgain,
     /// Take it that the server has quit.
@@ -97,7 +97,7 @@ impl Drop for StopAtEnd<'_> {
 }
 
 /// Lets visitors browse while `change` happens, which may count their answers.
-fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&AtomicUsize)) {
+pub fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&AtomicUsize)) {
     let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for visitor in 0..VISITORS {
@@ -112,7 +112,7 @@ fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&AtomicUsize
 
 /// Waits until the visitors have seen many more answers than now.
 #[track_caller]
-fn more_answers(answers: &AtomicUsize) {
+pub fn more_answers(answers: &AtomicUsize) {
     let enough = answers.load(Ordering::SeqCst) + 20 * VISITORS;
     wait::until("answers", || answers.load(Ordering::SeqCst) >= enough);
 }

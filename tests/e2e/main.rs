@@ -10,22 +10,35 @@
 
 mod harness;
 
+mod breaker;
+mod buffers;
 mod configuration;
+mod etag;
 mod examples;
+mod exhaustion;
 mod fallback;
 mod faults;
+mod gzip_flag;
 mod harness_proof;
+mod heads;
+mod heads_refused;
 mod hit;
 mod http2;
 mod http_features;
 mod keys;
 mod leaving;
 mod lifecycle;
+mod load;
 mod multiplexing;
 mod nested;
+mod outages;
+mod protocol_classic;
 mod recovery;
 mod requests_within;
 mod resources;
 mod servers;
+mod silence;
+mod streams;
 mod timeouts;
+mod upgrade;
 mod variables;

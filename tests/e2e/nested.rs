@@ -4,10 +4,8 @@ use crate::harness::*;
 
 #[test]
 fn a_location_within_a_cached_one_is_not_cached() {
-    let site = plan()
-        .without_application()
-        .location("location /page/plain { return 200 plain; }")
-        .start();
+    let site =
+        plan().without_application().location("location /page/plain { return 200 plain; }").start();
     for page in ["/page", "/page/plain"] {
         site.memcached().set(page, "the page", BYTES);
     }

@@ -1,8 +1,7 @@
 //! What a worker holds: its memory does not grow with the requests it has served, and no descriptor
 //! is left open.
 
-use std::fs;
-
+use crate::harness::measure::{descriptors, resident};
 use crate::harness::*;
 
 /// Requests before the first measurement: buffers, pools and the allocator have their size then.
@@ -13,16 +12,6 @@ const VISITORS: usize = 4;
 /// Bytes. 200 a request: less than the smallest pool of a request (`request_pool_size`, 4k) or a
 /// page's buffer, one of which would be lost with each.
 const MOST_GROWTH: u64 = 4 << 20;
-
-/// Resident bytes: the second number of `statm`, in pages.
-fn resident(pid: i32) -> u64 {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
-
-fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
 
 /// Asks `count` times for pages that are there, of three sizes, and for pages that are not.
 fn visit(site: &Site, count: usize) {

@@ -198,6 +198,8 @@ impl Request {
                     (*out).last_modified = place;
                     (*out).last_modified_time = ngx_parse_http_time(value.data, value.len);
                 }
+                // nginx would make an absolute URL of a path, with the port it listens on
+                Header::Location if value.as_bytes().starts_with(b"/") => {}
                 Header::Location => (*out).location = place,
                 Header::Server => (*out).server = place,
                 Header::ContentType | Header::Other => {}

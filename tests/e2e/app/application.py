@@ -124,6 +124,10 @@ def forward(request, target):
     return HttpResponse(headers={"X-Accel-Redirect": "/" + target})
 
 
+def redirect(request, target):
+    return HttpResponse(status=302, headers={"Location": "/" + target})
+
+
 def including(request, target):
     """Leave a part of the page to nginx's SSI."""
     return HttpResponse(f'before <!--# include virtual="/{target}" --> after')
@@ -141,6 +145,7 @@ urlpatterns = [
     path("empty", empty),
     path("big/<int:length>", big),
     path("forward/<path:target>", forward),
+    path("redirect/<path:target>", redirect),
     path("including/<path:target>", including),
     path("allow/<verdict>", allow),
     re_path(r"", page),

@@ -1,6 +1,6 @@
 //! Owns the scripted memcached: it records every byte it receives and answers each lookup with the
 //! steps that the test's script returns for it. It knows the meta protocol only as far as a
-//! lookup: `mg <key> <flags>*\r\n`.
+//! lookup: `mg <key> <flags>*\r\n`, and of the classic one `get <key>\r\n`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -66,6 +66,25 @@ impl Lookup {
     pub fn hit_as(&self, key: &[u8], length: usize, flags: u32, value: &[u8]) -> Vec<u8> {
         let head = format!("VA {length}");
         [head.as_bytes(), &self.echo(key, length, flags), b"\r\n", value, b"\r\n"].concat()
+    }
+
+    /// What any memcached answers to `get` when the item is there.
+    pub fn classic_hit(&self, value: impl AsRef<[u8]>) -> Vec<u8> {
+        self.classic_hit_as(self.key(), value.as_ref().len(), 0, value.as_ref())
+    }
+
+    /// A classic hit whose key, length or flags are the test's choice.
+    pub fn classic_hit_as(&self, key: &[u8], length: usize, flags: u32, value: &[u8]) -> Vec<u8> {
+        let numbers = format!(" {flags} {length}\r\n");
+        [b"VALUE ", key, numbers.as_bytes(), value, b"\r\nEND\r\n"].concat()
+    }
+
+    /// A hit in the protocol that the lookup came in.
+    pub fn hit_in_kind(&self, value: impl AsRef<[u8]>) -> Vec<u8> {
+        match self.line.starts_with(b"get ") {
+            true => self.classic_hit(value),
+            false => self.hit(value),
+        }
     }
 
     /// What memcached 1.6.18 answers when it is not: `k` and `O` come back there, too.

@@ -245,6 +245,14 @@ impl Client {
         Ok(response)
     }
 
+    /// Whether the server closes within a moment in which it would have answered.
+    pub fn is_closed_soon(&mut self) -> bool {
+        self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let closed = matches!(self.fill(), Ok(0));
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        closed
+    }
+
     /// Leaves with a FIN.
     pub fn leave(self) {
         drop(self.stream);
@@ -255,7 +263,8 @@ impl Client {
         kernel::reset(&self.stream);
     }
 
-    fn receive_head(&mut self) -> Result<Response, Lost> {
+    /// The next answer's status and headers. Of its body no more is read than came with them.
+    pub fn receive_head(&mut self) -> Result<Response, Lost> {
         let mut parser = httparse::ParserConfig::default();
         // $pagecache_key may hold a byte 0x7f, which no header may; it is read from the log instead.
         parser.ignore_invalid_headers_in_responses(true);
@@ -292,7 +301,8 @@ impl Client {
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<Vec<u8>, Lost> {
+    /// So many bytes, whatever they are.
+    pub fn take(&mut self, length: usize) -> Result<Vec<u8>, Lost> {
         while self.unread.len() < length {
             if self.fill()? == 0 {
                 let have = self.unread.len();

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::{io, mem, thread};
 
-pub use libc::{SIGHUP, SIGKILL, SIGQUIT, SIGTERM};
+pub use libc::{SIGCONT, SIGHUP, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR2, SIGWINCH};
 
 /// Sends `signal` to one process. False: there is no such process any more.
 pub fn signal(pid: i32, signal: i32) -> bool {
@@ -65,6 +65,24 @@ pub fn shrink_backlog(listener: &TcpListener) {
     // SAFETY: the descriptor is an open listening socket; listen(2) on it only sets its backlog.
     let set = unsafe { libc::listen(listener.as_raw_fd(), 0) };
     assert_eq!(set, 0, "listen: {}", io::Error::last_os_error());
+}
+
+/// How many descriptors a process may have from now on: those it has stay open.
+pub fn limit_descriptors(pid: i32, count: u64) {
+    let limit = libc::rlimit { rlim_cur: count, rlim_max: descriptors_allowed() };
+    // SAFETY: `limit` is read during the call, and no old limit is asked for.
+    let set =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    assert_eq!(set, 0, "prlimit: {}", io::Error::last_os_error());
+}
+
+/// How many descriptors a process of the tests may have at most.
+pub fn descriptors_allowed() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes to `limit`, which is ours.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(read, 0, "getrlimit: {}", io::Error::last_os_error());
+    limit.rlim_max
 }
 
 /// Whether nginx and memcached must be told to stay root, so that they reach the test's files.

@@ -74,6 +74,11 @@ impl Memcached {
 
     /// Starts it at its place, empty, after stopping what runs there.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same, with more options on its command line.
+    pub fn restart_with(&mut self, options: &[&str]) {
         self.stop();
         let mut command = Command::new(parts::installed("memcached"));
         match &self.place {
@@ -88,6 +93,7 @@ impl Memcached {
         if kernel::is_root() {
             command.args(["-u", "root"]);
         }
+        command.args(options);
         let mut process = Process::start("memcached", &mut command, &self.log);
         process.wait_until("listens", || self.try_link().is_ok());
         self.process = Some(process);
@@ -95,7 +101,31 @@ impl Memcached {
 
     pub fn stop(&mut self) {
         self.application.take();
+        // Paused, it would not hear that it is to end.
+        self.resume();
         self.process = None;
+    }
+
+    /// Ends it as a crash does.
+    pub fn crash(&mut self) {
+        self.signal(kernel::SIGKILL);
+        self.stop();
+    }
+
+    /// Holds it, as a machine that swaps or a virtual one that is moved: the kernel goes on taking
+    /// connections and bytes for it.
+    pub fn pause(&mut self) {
+        self.signal(kernel::SIGSTOP);
+    }
+
+    pub fn resume(&mut self) {
+        self.signal(kernel::SIGCONT);
+    }
+
+    fn signal(&mut self, signal: i32) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
     }
 
     /// A connection of this test's own.
@@ -181,6 +211,18 @@ impl Link {
         self.reader.read_exact(&mut value).unwrap();
         assert_eq!((self.line().as_str(), self.line().as_str()), ("", "END"));
         Some((flags, value))
+    }
+
+    /// The number of the item's version.
+    #[track_caller]
+    pub fn cas(&mut self, key: &[u8]) -> u64 {
+        self.writer.write_all(&[b"gets ", key, b"\r\n"].concat()).unwrap();
+        let head = self.line();
+        let words: Vec<&str> = head.split(' ').collect();
+        let &["VALUE", _, _, length, cas] = words.as_slice() else { panic!("no item: {head}") };
+        let mut rest = vec![0; length.parse::<usize>().unwrap() + b"\r\nEND\r\n".len()];
+        self.reader.read_exact(&mut rest).unwrap();
+        cas.parse().unwrap()
     }
 
     /// Forgets all items.

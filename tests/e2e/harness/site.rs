@@ -58,6 +58,7 @@ pub struct Plan {
     named: String,
     locations: Option<String>,
     processes: String,
+    worker_connections: usize,
     log_level: &'static str,
 }
 
@@ -76,6 +77,7 @@ pub fn plan() -> Plan {
         named: String::new(),
         locations: None,
         processes: "worker_processes 1;".to_owned(),
+        worker_connections: 4096,
         log_level: "info",
     }
 }
@@ -168,6 +170,11 @@ impl Plan {
         self
     }
 
+    pub fn worker_connections(mut self, count: usize) -> Plan {
+        self.worker_connections = count;
+        self
+    }
+
     /// One process for all, as developers run nginx.
     pub fn single_process(mut self) -> Plan {
         super::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
@@ -244,6 +251,7 @@ impl Plan {
             location,
             named,
             processes,
+            worker_connections,
             log_level,
             ..
         } = self;
@@ -278,7 +286,7 @@ impl Plan {
              {processes}
              pid @PREFIX@/nginx.pid;
              error_log @PREFIX@/error.log {log_level};
-             events {{ worker_connections 4096; }}
+             events {{ worker_connections {worker_connections}; }}
              http {{
                  types {{ text/html html; application/json json; application/xml xml; }}
                  default_type         \"{content_type}\";

@@ -1,0 +1,246 @@
+//! `max_fails` and `fail_timeout`: how many failures in a row it takes until a server is left alone,
+//! and how long that lasts at most.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::*;
+
+/// For machines that are busy with something else.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+fn site_on(store: &str, parameters: &str) -> Site {
+    plan()
+        .store_at(store)
+        .without_application()
+        .upstream(&format!("server @MEMCACHED@ {parameters};"))
+        .start()
+}
+
+fn reason(response: &Response) -> String {
+    response.header("X-Reason").unwrap_or_default()
+}
+
+/// A fake that ends the connections of its first `failing` lookups.
+fn failing_at_first(failing: usize) -> Fake {
+    Fake::start(move |lookup| match lookup.nth {
+        nth if nth < failing => vec![Step::Close],
+        _ => vec![Step::Send(lookup.hit("the page"))],
+    })
+}
+
+#[test]
+fn fewer_failures_than_max_fails_are_tolerated() {
+    for max_fails in [2, 3, 5] {
+        let fake = failing_at_first(max_fails - 1);
+        let site = site_on(&fake.address(), &format!("max_fails={max_fails}"));
+        for _ in 1..max_fails {
+            expect::fell_through(&site.get("/page"), "ERROR", &["reset"]);
+        }
+        // Nobody has to wait for the next attempt.
+        expect::hit(&site.get("/page"), "the page");
+        // One line says that it failed, one that it answers again.
+        assert_eq!(site.nginx.logged_at("error").len(), 1, "{}", site.nginx.error_log());
+    }
+}
+
+#[test]
+fn an_answer_in_between_starts_the_count_again() {
+    // Two connections that fail, one that answers, and so on.
+    let fake = Fake::start(|lookup| match lookup.connection % 3 {
+        2 => vec![Step::Send(lookup.hit("the page")), Step::Close],
+        _ => vec![Step::Close],
+    });
+    let site = site_on(&fake.address(), "max_fails=3");
+    for _ in 0..10 {
+        expect::fell_through(&site.get("/page"), "ERROR", &["reset"]);
+        expect::fell_through(&site.get("/page"), "ERROR", &["reset"]);
+        expect::hit(&site.get("/page"), "the page");
+    }
+}
+
+#[test]
+fn max_fails_failures_open_the_breaker() {
+    for max_fails in [1, 3] {
+        let fake = failing_at_first(usize::MAX);
+        let site = site_on(&fake.address(), &format!("max_fails={max_fails}"));
+        let mut client = site.client();
+        for _ in 0..max_fails {
+            expect::fell_through(&client.get("/page"), "ERROR", &["reset"]);
+        }
+        // Left alone for 50 ms at least, and nobody is asked.
+        let reasons: Vec<String> = (0..5).map(|_| reason(&client.get("/page"))).collect();
+        assert!(reasons.contains(&"down".to_owned()), "max_fails={max_fails}: {reasons:?}");
+        assert!(fake.lookups().len() < max_fails + 5);
+    }
+}
+
+#[test]
+fn by_default_one_failure_opens_the_breaker() {
+    let fake = failing_at_first(usize::MAX);
+    let site = plan().store_at(fake.address()).without_application().start();
+    let mut client = site.client();
+    expect::fell_through(&client.get("/page"), "ERROR", &["reset"]);
+    let reasons: Vec<String> = (0..5).map(|_| reason(&client.get("/page"))).collect();
+    assert!(reasons.contains(&"down".to_owned()), "{reasons:?}");
+}
+
+#[test]
+fn max_fails_0_never_leaves_the_server_alone() {
+    let fake = failing_at_first(100);
+    let site = site_on(&fake.address(), "max_fails=0");
+    let mut client = site.client();
+    for _ in 0..100 {
+        expect::fell_through(&client.get("/page"), "ERROR", &["reset"]);
+    }
+    expect::hit(&client.get("/page"), "the page");
+    // Still a line per change of state, not per failure.
+    assert_eq!(site.nginx.logged_at("error").len(), 1, "{}", site.nginx.error_log());
+
+    let refused = site_on(&format!("127.0.0.1:{}", free_port()), "max_fails=0");
+    let mut client = refused.client();
+    for _ in 0..100 {
+        expect::fell_through(&client.get("/page"), "ERROR", &["connect"]);
+    }
+    assert_eq!(refused.nginx.logged_at("error").len(), 1, "{}", refused.nginx.error_log());
+}
+
+/// Asks until `stop`, and returns when each of the server's lookups came.
+fn attempts(fail_timeout: &str, lasting: Duration) -> Vec<Instant> {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let fake = Fake::start(move |_| {
+        noted.lock().unwrap().push(Instant::now());
+        vec![Step::Close]
+    });
+    let site = site_on(&fake.address(), fail_timeout);
+    let mut client = site.client();
+    let start = Instant::now();
+    while start.elapsed() < lasting {
+        expect::fell_through(&client.get("/page"), "ERROR", &["reset", "down"]);
+    }
+    drop(fake);
+    std::mem::take(&mut *times.lock().unwrap())
+}
+
+#[test]
+fn the_wait_grows_and_fail_timeout_bounds_it() {
+    let bounded = attempts("fail_timeout=1s", Duration::from_secs(6));
+    let waits: Vec<Duration> = bounded.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    println!("{waits:?}");
+    let longest = waits.iter().max().unwrap();
+    assert!(*longest <= Duration::from_secs(1) + SLACK, "{waits:?}");
+    // 0.05 to 0.1 s, doubled to 1 s: 0.5 to 1 s each from then on. Asked for all the time, a server
+    // that is dead is tried a dozen times in 6 s, and not thousands of times.
+    assert!(waits.iter().all(|wait| *wait >= Duration::from_millis(40)), "{waits:?}");
+    assert!((5..=16).contains(&bounded.len()), "{waits:?}");
+    assert!(*longest >= Duration::from_millis(400), "it never grew: {waits:?}");
+}
+
+/// How long after a restart of memcached, which was dead for `outage` under load, the first hit came.
+fn time_to_hits(parameters: &str, outage: Duration) -> Duration {
+    let mut site =
+        plan().without_application().upstream(&format!("server @MEMCACHED@ {parameters};")).start();
+    site.memcached().set("/page", "the page", BYTES);
+    expect::hit(&site.get("/page"), "the page");
+    site.memcached_mut().stop();
+    let stop = AtomicBool::new(false);
+    let address = site.nginx.address();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(address);
+            while !stop.load(Ordering::SeqCst) {
+                expect::hit_or_fallen_through(&client.get("/page"), "the page");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        std::thread::sleep(outage);
+        site.memcached_mut().restart();
+        site.memcached().set("/page", "the page", BYTES);
+        let start = Instant::now();
+        wait::until("hits return", || {
+            expect::hit_or_fallen_through(&site.get("/page"), "the page")
+        });
+        let elapsed = start.elapsed();
+        stop.store(true, Ordering::SeqCst);
+        println!("{parameters}, dead for {outage:?}: hits after {elapsed:?}");
+        elapsed
+    })
+}
+
+#[test]
+fn hits_return_within_fail_timeout_of_a_restart() {
+    let elapsed = time_to_hits("fail_timeout=1s", Duration::from_secs(7));
+    assert!(elapsed <= Duration::from_secs(1) + SLACK, "{elapsed:?}");
+}
+
+#[test]
+fn after_a_short_outage_hits_return_in_a_fraction_of_fail_timeout() {
+    // 10 s is the bound; after half a second the wait has grown to half a second.
+    let elapsed = time_to_hits("", Duration::from_millis(500));
+    assert!(elapsed <= Duration::from_secs(1) + SLACK, "{elapsed:?}");
+}
+
+#[test]
+fn a_server_that_was_never_there_is_found_when_it_comes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let site = site_on(&address.to_string(), "fail_timeout=1s");
+    let mut client = site.client();
+    for _ in 0..200 {
+        expect::fell_through(&client.get("/page"), "ERROR", &["connect", "down"]);
+    }
+    let listener = TcpListener::bind(address).unwrap();
+    let _fake = Fake::on(listener, |lookup| vec![Step::Send(lookup.hit("the page"))]);
+    let start = Instant::now();
+    wait::until("a hit", || expect::hit_or_fallen_through(&client.get("/page"), "the page"));
+    assert!(start.elapsed() <= Duration::from_secs(1) + SLACK, "{:?}", start.elapsed());
+    let notices = site.nginx.logged_at("notice");
+    assert!(notices.iter().any(|line| line.contains("answers again")), "{notices:?}");
+}
+
+#[test]
+fn a_trial_is_one_lookup_and_the_others_do_not_wait() {
+    // A server that takes connections and lookups and says nothing: each trial costs one request its
+    // budget, and no other request anything.
+    let fake = Fake::start(|_| vec![]);
+    let site = plan()
+        .store_at(fake.address())
+        .without_application()
+        .upstream("server @MEMCACHED@ fail_timeout=1s;")
+        .location("pagecache_timeout 300ms;")
+        .start();
+    let mut client = site.client();
+    wait::until("the breaker is open", || reason(&client.get("/page")) == "down");
+    let before = fake.lookups().len();
+    let (mut waited, mut at_once) = (0, 0);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = site.client();
+                    let mut reasons = Vec::new();
+                    while start.elapsed() < Duration::from_secs(4) {
+                        reasons.push(reason(&client.get("/page")));
+                    }
+                    reasons
+                })
+            })
+            .collect();
+        for reason in asking.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            match reason.as_str() {
+                "down" => at_once += 1,
+                "timeout" => waited += 1,
+                other => panic!("{other}"),
+            }
+        }
+    });
+    assert!(at_once > 100, "{at_once}");
+    assert!((1..=20).contains(&waited), "{waited} of {} waited", waited + at_once);
+    assert_eq!(fake.lookups().len() - before, waited, "a trial is one lookup");
+}

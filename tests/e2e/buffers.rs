@@ -1,0 +1,199 @@
+//! `pagecache_buffers`: however many clients read slowly, the bodies that wait for them take no more
+//! memory than the directive says. What would be more comes from the application.
+
+use std::net::SocketAddr;
+
+use crate::harness::measure::resident;
+use crate::harness::*;
+
+const MB: usize = 1 << 20;
+
+/// Of each page that the slow ones ask for. The sockets between take a small part of it.
+const PAGE: usize = 2 * MB;
+
+/// A site whose clients' sockets take little, so that what they do not read waits in nginx.
+struct Slow {
+    site: Site,
+    address: SocketAddr,
+}
+
+fn start(buffers: &str) -> Slow {
+    let port = free_port();
+    let site = plan()
+        .without_application()
+        .upstream(&format!("server @MEMCACHED@; {buffers}"))
+        .server(&format!("listen 127.0.0.1:{port} sndbuf=64k backlog=1024;"))
+        .start();
+    site.memcached().set("/large", page(), BYTES);
+    site.memcached().set("/small", "small", BYTES);
+    Slow { site, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+}
+
+fn page() -> Vec<u8> {
+    bytes::pattern(PAGE, 1)
+}
+
+impl Slow {
+    /// A client that reads the head of its page, and the head only.
+    fn reader(&self) -> (Client, Response) {
+        let mut client = Client::connect(self.address);
+        client.send(&Request::get("/large").head());
+        let head = client.receive_head().unwrap();
+        (client, head)
+    }
+
+    /// Those of `count` clients, one after the other, that got a page. The others were answered by
+    /// the application, for the documented reason.
+    fn readers(&self, count: usize) -> Vec<Client> {
+        (0..count)
+            .map(|_| self.reader())
+            .filter(|(_, head)| {
+                let is_hit = head.header("X-Cache").as_deref() == Some("HIT");
+                if !is_hit {
+                    assert_eq!(head.header("Content-Length").as_deref(), Some("11"), "{head:?}");
+                    expect::because(head, "ERROR", &["overload"]);
+                }
+                is_hit
+            })
+            .map(|(client, _)| client)
+            .collect()
+    }
+
+    #[track_caller]
+    fn wait_for_hits(&self) {
+        wait::until("hits return", || {
+            expect::hit_or_fallen_through(&self.site.get("/large"), page())
+        });
+    }
+}
+
+/// The rest of the page, for a client that has read the head.
+#[track_caller]
+fn read_page(mut client: Client) {
+    let body = client.take(PAGE).unwrap();
+    assert!(body == page(), "not the stored page");
+}
+
+#[test]
+fn the_bound_is_kept_and_the_rest_comes_from_the_application() {
+    let slow = start("pagecache_buffers 16m;");
+    for _ in 0..3 {
+        let readers = slow.readers(20);
+        assert_eq!(readers.len(), 16 * MB / PAGE);
+        // There is no room for a page of any size.
+        let refused = slow.site.get("/small");
+        expect::fell_through(&refused, "ERROR", &["overload"]);
+        // A lookup that brings nothing needs none.
+        expect::fell_through(&slow.site.get("/absent"), "MISS", &["absent"]);
+        readers.into_iter().for_each(read_page);
+        slow.wait_for_hits();
+        expect::hit(&slow.site.get("/small"), "small");
+    }
+    let log = slow.site.nginx.logged_at("error");
+    assert!(log.is_empty(), "a bound that is kept is no error: {log:?}");
+}
+
+#[test]
+fn those_who_leave_make_room_too() {
+    let slow = start("pagecache_buffers 8m;");
+    for turn in 0..5 {
+        let readers = slow.readers(10);
+        assert_eq!(readers.len(), 8 * MB / PAGE, "turn {turn}");
+        for (nth, client) in readers.into_iter().enumerate() {
+            if nth % 2 == 0 { client.leave() } else { client.vanish() }
+        }
+        slow.wait_for_hits();
+    }
+}
+
+#[test]
+fn a_page_that_fits_exactly_is_served_and_a_larger_one_never() {
+    let slow = start("pagecache_buffers 2m;");
+    let mut client = slow.site.client();
+    slow.site.memcached().set("/larger", bytes::pattern(PAGE + 1, 1), BYTES);
+    for _ in 0..3 {
+        expect::fell_through(&client.get("/larger"), "ERROR", &["overload"]);
+        expect::hit(&client.get("/large"), page());
+        expect::hit(&client.get("/small"), "small");
+    }
+    // The values that were not taken were read to their ends.
+    assert!(slow.site.memcached().link().stat("total_connections") <= 5);
+}
+
+#[test]
+fn requests_at_once_keep_the_bound_together() {
+    let slow = start("pagecache_buffers 8m; pagecache_connections 8;");
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(slow.address)).collect();
+    for client in &mut clients {
+        client.send(&Request::get("/large").head());
+    }
+    let mut readers = Vec::new();
+    for mut client in clients {
+        let head = client.receive_head().unwrap();
+        match head.header("X-Cache").as_deref() {
+            Some("HIT") => readers.push(client),
+            _ => expect::because(&head, "ERROR", &["overload"]),
+        }
+    }
+    assert!((1..=8 * MB / PAGE).contains(&readers.len()), "{} readers", readers.len());
+    readers.into_iter().for_each(read_page);
+    slow.wait_for_hits();
+}
+
+#[test]
+fn the_worker_s_memory_is_bounded() {
+    const BOUND: usize = 32 * MB;
+    /// What else a worker takes for a hundred clients, and what its allocator keeps.
+    const SLACK: usize = 16 * MB;
+    let slow = start("pagecache_buffers 32m;");
+    let worker = slow.site.nginx.workers()[0];
+    slow.wait_for_hits();
+    let before = resident(worker);
+    let grown = || usize::try_from(resident(worker).saturating_sub(before)).unwrap();
+    for _ in 0..3 {
+        let readers = slow.readers(100);
+        assert_eq!(readers.len(), BOUND / PAGE);
+        let full = grown();
+        println!("{} MB more with {} pages waiting", full / MB, readers.len());
+        assert!(full <= BOUND + SLACK, "{full} bytes");
+        // The pages are really there, or this would measure nothing.
+        assert!(full >= BOUND / 2, "{full} bytes");
+        readers.into_iter().for_each(read_page);
+        slow.wait_for_hits();
+    }
+    assert_eq!(slow.site.nginx.workers(), [worker]);
+}
+
+#[test]
+fn the_default_bound_is_64_megabytes() {
+    let slow = start("");
+    assert_eq!(slow.readers(40).len(), 64 * MB / PAGE);
+}
+
+#[test]
+fn each_upstream_has_its_own_bound() {
+    let port = free_port();
+    let site = plan()
+        .without_application()
+        .http("upstream one { server @MEMCACHED@; pagecache_buffers 2m; }")
+        .http("upstream two { server localhost:@MEMCACHED_PORT@; pagecache_buffers 4m; }")
+        .server(&format!("listen 127.0.0.1:{port} sndbuf=64k;"))
+        .server("pagecache_key /large; pagecache_fallback @application;")
+        .locations(
+            "location /one { pagecache_pass one; }
+             location /two { pagecache_pass two; }",
+        )
+        .start();
+    site.memcached().set("/large", page(), BYTES);
+    let mut held = Vec::new();
+    for (path, pages) in [("/one", 1), ("/two", 2), ("/one", 0), ("/two", 0)] {
+        for nth in 0..3 {
+            let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+            client.send(&Request::get(path).head());
+            let head = client.receive_head().unwrap();
+            let expected = if nth < pages { "HIT" } else { "ERROR" };
+            assert_eq!(head.header("X-Cache").as_deref(), Some(expected), "{path} {nth}");
+            held.push(client);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Owns gzip, the program, which packs bodies as an application would and unpacks what clients get.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::parts;
+
+pub fn pack(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    // The same bytes give the same body: no time, no name.
+    piped(&["-9", "--no-name"], bytes.as_ref()).expect("gzip packs anything")
+}
+
+/// `None`: it is no whole gzip stream.
+pub fn unpack(bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    piped(&["--decompress"], bytes.as_ref())
+}
+
+fn piped(options: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let mut gzip = Command::new(parts::installed("gzip"))
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = gzip.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        // It may stop reading what it cannot unpack.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        gzip.wait_with_output().unwrap()
+    });
+    output.status.success().then_some(output.stdout)
+}
