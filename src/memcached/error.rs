@@ -27,6 +27,8 @@ pub enum Failure {
 pub enum Fault {
     /// It could not be opened: the system's error number.
     Connect(i32),
+    /// It could not be opened: the driver itself has no connection to spare.
+    NoConnection,
     /// It was not open in time.
     ConnectTimeout,
     /// The server closed it.
@@ -67,7 +69,7 @@ impl Fault {
     /// What the fault means for a lookup that was waiting on the connection.
     pub fn failure(self) -> Failure {
         match self {
-            Fault::Connect(_) | Fault::ConnectTimeout => Failure::Connect,
+            Fault::Connect(_) | Fault::NoConnection | Fault::ConnectTimeout => Failure::Connect,
             Fault::Closed | Fault::Io(_) => Failure::Reset,
             Fault::Silent => Failure::Timeout,
             Fault::Malformed(_) | Fault::Mismatch | Fault::Unasked | Fault::Rejected => {
@@ -93,6 +95,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Connect(errno) => write!(f, "connect failed: {}", system(*errno)),
+            Fault::NoConnection => f.write_str("none of worker_connections is free"),
             Fault::ConnectTimeout => f.write_str("connect timed out"),
             Fault::Closed => f.write_str("it closed the connection"),
             Fault::Io(errno) => write!(f, "connection failed: {}", system(*errno)),

@@ -198,7 +198,7 @@ impl Peer {
                     server.connected(index);
                 }
             }
-            Err(errno) => self.lose(index, Fault::Connect(errno), server),
+            Err(fault) => self.lose(index, fault, server),
         }
     }
 

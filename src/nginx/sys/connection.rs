@@ -3,11 +3,11 @@
 use super::event::EventHandler;
 use super::process;
 use super::upstream::Address;
-use crate::memcached::Msec;
+use crate::memcached::{Fault, Msec};
 use core::mem::zeroed;
 use core::ptr::NonNull;
 use nginx_sys::{
-    NGX_AGAIN, NGX_LOG_ALERT, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
+    NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
     ngx_del_timer, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
     ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_post_event,
     ngx_posted_next_events, ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
@@ -35,15 +35,15 @@ impl Socket {
     /// Starts to connect. The handlers find `owner` with [`super::event::owner`].
     ///
     /// # Errors
-    /// The system's error number; EMFILE too if nginx has no connection to spare.
+    /// [`Fault::Connect`] or [`Fault::NoConnection`].
     pub fn connect<T>(
         address: &Address,
         owner: *const T,
         on_read: EventHandler,
         on_write: EventHandler,
-    ) -> Result<Socket, i32> {
+    ) -> Result<Socket, Fault> {
         let mut name = ngx_str_t::empty();
-        let mut log = alerts_only();
+        let mut log = quiet_log();
         // SAFETY: a C struct of integers, pointers and optional functions: zero is a value.
         let mut peer: ngx_peer_connection_t = unsafe { zeroed() };
         peer.sockaddr = address.as_ptr().cast_mut();
@@ -51,8 +51,8 @@ impl Socket {
         peer.name = &raw mut name;
         peer.get = Some(ngx_event_get_peer);
         peer.log = &raw mut log;
-        // what stays if nginx has no connection to spare, of which it logs an alert
-        ngx_set_errno(libc::EMFILE);
+        // what stays if nginx has no connection to spare
+        ngx_set_errno(0);
         // SAFETY: everything that peer points to outlives the call, which keeps none of it but the
         // log, and that one is replaced below.
         let status = unsafe { ngx_event_connect_peer(&raw mut peer) };
@@ -63,7 +63,8 @@ impl Socket {
             {
                 connection
             }
-            _ => return Err(errno),
+            _ if errno == 0 => return Err(Fault::NoConnection),
+            _ => return Err(Fault::Connect(errno)),
         };
         // SAFETY: the connection is new and ours; its two events are nginx's and live with it.
         unsafe {
@@ -260,10 +261,10 @@ fn retry(mut call: impl FnMut() -> isize) -> Result<usize, i32> {
 }
 
 /// nginx would log each failed attempt to connect, while operators want to hear of a server once,
-/// when its state changes. What is wrong with nginx itself (connections, descriptors) is an alert.
-fn alerts_only() -> ngx_log_t {
+/// when its state changes.
+fn quiet_log() -> ngx_log_t {
     // SAFETY: the cycle's log is live, and a struct of integers and pointers to what lives with it.
     let mut log = unsafe { *process::cycle_log() };
-    log.log_level = NGX_LOG_ALERT as usize;
+    log.log_level = NGX_LOG_STDERR as usize;
     log
 }
