@@ -71,21 +71,23 @@ fn may_be_served(status: u16) -> bool {
 }
 
 /// The headers that `Connection` makes hop-by-hop.
-fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a str> {
+fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a [u8]> {
     headers
         .iter()
         .filter(|header| header.name.eq_ignore_ascii_case("connection"))
-        .filter_map(|header| std::str::from_utf8(header.value).ok())
-        .flat_map(|value| value.split(',').map(str::trim))
+        .flat_map(|header| header.value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
         .collect()
 }
 
-fn is_dropped(name: &str, named: &[&str]) -> bool {
+fn is_dropped(name: &str, named: &[&[u8]]) -> bool {
+    let name = name.as_bytes();
     let starts_with = |prefix: &&str| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    DROPPED.iter().chain(named).any(|dropped| name.eq_ignore_ascii_case(dropped))
+    DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
         || DROPPED_PREFIXES.iter().any(starts_with)
+        || named.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
 }
 
 #[cfg(test)]
@@ -105,6 +107,13 @@ mod tests {
                     Transfer-Encoding: chunked\r\nX-Accel-Redirect: /secret\r\nX-A: 1\r\nX-A: 2\r\n\
                     Proxy-Authenticate: Basic\r\nTrailer: x\r\nTE: x\r\nUpgrade: h2c\r\n\r\n";
         assert_eq!(names(head).unwrap(), ["Content-Type", "X-A", "X-A"]);
+    }
+
+    #[test]
+    fn connection_names_headers_whatever_else_it_holds() {
+        let head = b"HTTP/1.1 200 OK\r\nConnection: \xff,\tX-Hop \r\nX-Hop: 1\r\nX-A: 1\r\n\r\n";
+        let head = read_head(head).unwrap();
+        assert_eq!(head.headers, [("X-A", &b"1"[..])]);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! What can happen, and how it is written down.
+//!
+//! ```text
+//! bounds  connections  lookups in flight  max_fails  fail_timeout  what the last sockets do
+//!
+//! s item budget kind  submit a lookup          x which      cancel one
+//! c conn              its socket opens         y which      cancel one that has ended
+//! r conn              it is refused            w which what within the next event: cancel,
+//! o conn bytes        write                                 submit, close
+//! m conn lookups      memcached answers        k conn       the driver closes
+//! f conn how          it answers falsely       e conn how   the socket ends
+//! g conn n BYTES      it sends rubbish         p time       time passes, timers run
+//! d conn bytes        deliver what it sent     l time       time passes, timers are late
+//! a                   every socket does all    b bytes      room for values
+//! ```
+
+use arbitrary::Unstructured;
+use ngx_http_pagecache_module::memcached::{Breaker, Fault, Limits, Msec, Protocol};
+
+/// In msec. Recovery is promised only if no lookup waits for longer than the last.
+const BUDGETS: [Msec; 8] = [1, 0, 2, 10, 50, 100, 250, 500];
+const TIMES: [Msec; 8] = [0, 1, 5, 30, 100, 250, 600, 3_000];
+const BYTES: [usize; 10] = [0, 1, 2, 3, 5, 10, 30, 100, 3_000, usize::MAX];
+const ROOMS: [usize; 8] = [0, 4, 31, 100, 3_000, 70_000, 75_000, 1 << 20];
+
+#[derive(Debug)]
+pub struct Bounds {
+    pub limits: Limits,
+    /// At the end of the run the sockets hang, instead of being closed.
+    pub old_sockets_hang: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Op<'a> {
+    Submit(Request),
+    /// Of those that wait, by position.
+    Cancel(usize),
+    /// With a ticket of a lookup that has ended.
+    CancelEnded(usize),
+    /// While the next event is being handled.
+    Within(Within),
+    Open(usize),
+    Refuse(usize),
+    Write(usize, usize),
+    /// memcached answers so many lookups.
+    Serve(usize, usize),
+    Falsify(usize, False),
+    Rubbish(usize, &'a [u8]),
+    Deliver(usize, usize),
+    End(usize, Fault),
+    Close(usize),
+    Pass(Msec),
+    Lag(Msec),
+    Run,
+    Room(usize),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    pub item: usize,
+    pub protocol: Protocol,
+    pub timeout: Msec,
+    pub connect_timeout: Msec,
+    pub max_size: usize,
+}
+
+/// What a request that is resumed may do.
+#[derive(Debug, Clone, Copy)]
+pub enum Within {
+    Cancel(usize),
+    Submit(Request),
+    Close(usize),
+}
+
+/// False answers to one lookup.
+#[derive(Debug, Clone, Copy)]
+pub enum False {
+    /// None at all: those behind it come in its place.
+    Omitted,
+    Twice,
+    OtherKey,
+    OtherOpaque,
+    BareMiss,
+    ServerError,
+    Error,
+    /// The length is off by so much.
+    Length(isize),
+}
+
+pub struct Input<'a>(Unstructured<'a>);
+
+impl<'a> Input<'a> {
+    pub fn new(input: &'a [u8]) -> Input<'a> {
+        Input(Unstructured::new(input))
+    }
+
+    pub fn bounds(&mut self) -> Bounds {
+        let limits = Limits {
+            connections: 1 + self.number() % 3,
+            inflight: [1, 2, 3, 64][self.number() % 4],
+            breaker: Breaker {
+                max_fails: (self.number() % 4) as u32,
+                fail_timeout: [2_000, 0, 100, 500][self.number() % 4],
+            },
+        };
+        Bounds { limits, old_sockets_hang: self.number() % 2 == 1 }
+    }
+
+    pub fn next_op(&mut self) -> Option<Op<'a>> {
+        const LETTERS: &[u8] = b"sxywcromfgdekplab";
+        let byte = loop {
+            // seeds have lines
+            match self.byte()? {
+                b'\n' | b' ' => {}
+                byte => break byte,
+            }
+        };
+        let letter =
+            if LETTERS.contains(&byte) { byte } else { LETTERS[usize::from(byte) % LETTERS.len()] };
+        Some(match letter {
+            b's' => Op::Submit(self.request()),
+            b'x' => Op::Cancel(self.number()),
+            b'y' => Op::CancelEnded(self.number()),
+            b'w' => {
+                let which = self.number();
+                Op::Within(match self.number() % 3 {
+                    0 => Within::Cancel(which),
+                    1 => Within::Submit(self.request()),
+                    _ => Within::Close(which),
+                })
+            }
+            b'c' => Op::Open(self.number()),
+            b'r' => Op::Refuse(self.number()),
+            b'o' => Op::Write(self.number(), self.bytes()),
+            b'm' => Op::Serve(self.number(), self.number()),
+            b'f' => Op::Falsify(self.number(), self.falsehood()),
+            b'g' => {
+                let connection = self.number();
+                let len = self.number().min(self.0.len());
+                Op::Rubbish(connection, self.0.bytes(len).unwrap_or_default())
+            }
+            b'd' => Op::Deliver(self.number(), self.bytes()),
+            b'e' => Op::End(self.number(), [Fault::Closed, Fault::Io(104)][self.number() % 2]),
+            b'k' => Op::Close(self.number()),
+            b'p' => Op::Pass(TIMES[self.number() % 8]),
+            b'l' => Op::Lag(TIMES[self.number() % 8]),
+            b'b' => Op::Room(ROOMS[self.number() % 8]),
+            _ => Op::Run,
+        })
+    }
+
+    fn request(&mut self) -> Request {
+        let (item, timeout, kind) = (self.number(), BUDGETS[self.number() % 8], self.number());
+        Request {
+            item,
+            protocol: if kind & 1 == 0 { Protocol::Meta } else { Protocol::Classic },
+            timeout,
+            connect_timeout: if kind & 4 == 0 { 100 } else { 3 },
+            max_size: if kind & 2 == 0 { usize::MAX } else { 50 },
+        }
+    }
+
+    fn falsehood(&mut self) -> False {
+        match self.number() % 12 {
+            0 => False::Omitted,
+            1 => False::Twice,
+            2 => False::OtherKey,
+            3 => False::OtherOpaque,
+            4 => False::BareMiss,
+            5 => False::ServerError,
+            6 => False::Error,
+            7 => False::Length(-1),
+            8 => False::Length(1),
+            9 => False::Length(2),
+            10 => False::Length(-2),
+            _ => False::Length(isize::MAX),
+        }
+    }
+
+    /// A digit is one of the table, another byte is itself.
+    fn bytes(&mut self) -> usize {
+        match self.byte().unwrap_or_default() {
+            digit @ b'0'..=b'9' => BYTES[usize::from(digit - b'0')],
+            byte => usize::from(byte),
+        }
+    }
+
+    fn number(&mut self) -> usize {
+        match self.byte().unwrap_or_default() {
+            digit @ b'0'..=b'9' => usize::from(digit - b'0'),
+            byte => usize::from(byte),
+        }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        if self.0.is_empty() { None } else { self.0.arbitrary().ok() }
+    }
+}

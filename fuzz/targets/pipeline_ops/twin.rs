@@ -1,0 +1,183 @@
+//! What one connection owes its lookups, read naively: all that was asked and all that was received,
+//! kept whole and in order, with no buffer to run full.
+
+use crate::memcached::{Command, token_of};
+use ngx_http_pagecache_module::memcached::response::{Echo, Head, Status, parse_head, value_end};
+use ngx_http_pagecache_module::memcached::{Failure, Fault, Item, Malformed, Msec, Protocol};
+
+/// What comes of a connection's input next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing until more is received.
+    More,
+    Answer(u64, Answer),
+    Fault(Fault),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Hit(Item, Vec<u8>),
+    Miss,
+    Failed(Failure),
+}
+
+#[derive(Debug)]
+pub struct Asked {
+    pub token: u64,
+    pub deadline: Msec,
+    pub max_size: usize,
+    pub command: Command,
+    /// The connection had answered before.
+    pub reused: bool,
+    pub retried: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Twin {
+    asked: Vec<Asked>,
+    /// The lookups before this one have left the queue.
+    front: usize,
+    received: Vec<u8>,
+    at: usize,
+    value: Option<Value>,
+    answered: bool,
+}
+
+/// A value whose head has been read.
+#[derive(Debug)]
+struct Value {
+    len: usize,
+    protocol: Protocol,
+    /// For the lookup at the front; else it is thrown away.
+    kept: Option<Item>,
+    /// It takes memory of its own.
+    is_partial: bool,
+}
+
+impl Twin {
+    pub fn ask(&mut self, command: Command, deadline: Msec, max_size: usize, retried: bool) {
+        let (token, reused) = (token_of(&command.name), self.answered);
+        self.asked.push(Asked { token, deadline, max_size, command, reused, retried });
+    }
+
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.received.extend(bytes);
+    }
+
+    /// In the order in which they were asked.
+    pub fn queue(&self) -> &[Asked] {
+        &self.asked[self.front..]
+    }
+
+    /// Bytes of the reply to the front lookup have come.
+    pub fn front_is_begun(&self) -> bool {
+        match &self.value {
+            Some(value) => value.kept.is_some(),
+            None => self.at < self.received.len(),
+        }
+    }
+
+    /// Bytes of memory that a value takes while it is being received.
+    pub fn receiving(&self) -> usize {
+        let value = self.value.as_ref();
+        value.filter(|it| it.kept.is_some() && it.is_partial).map_or(0, |it| it.len)
+    }
+
+    /// The timers ran: a value that comes too late is not kept.
+    pub fn expire(&mut self, now: Msec) {
+        let is_late = self.queue().first().is_some_and(|asked| asked.deadline <= now);
+        let Some(value) = &mut self.value else { return };
+        if is_late && value.kept.take().is_some() {
+            self.front += 1;
+        }
+    }
+
+    pub fn next(&mut self, room: usize, is_wanted: impl Fn(&Asked) -> bool) -> Next {
+        loop {
+            let next = match self.value.take() {
+                Some(value) => self.go_on(value, &is_wanted),
+                None => self.begin(room, &is_wanted),
+            };
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    fn begin(&mut self, room: usize, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+        let here = &self.received[self.at..];
+        if here.is_empty() {
+            return Some(Next::More);
+        }
+        let front = self.asked.get(self.front);
+        let protocol = front.map_or(Protocol::Meta, |front| front.command.protocol);
+        let (head, line) = match parse_head(protocol, here) {
+            Ok(Status::Partial) => return Some(Next::More),
+            Ok(Status::Complete(head, line)) => (head, line),
+            Err(how) => return Some(Next::Fault(Fault::Malformed(how))),
+        };
+        let Some(front) = front else {
+            let fault = if head == Head::Rejected { Fault::Rejected } else { Fault::Unasked };
+            return Some(Next::Fault(fault));
+        };
+        let (name, opaque) = (front.command.name.as_bytes(), front.command.opaque());
+        let answer = match head {
+            Head::Rejected => return Some(Next::Fault(Fault::Rejected)),
+            Head::ServerError => Answer::Failed(Failure::Protocol),
+            Head::Miss(Echo { key: None, opaque: None }) => Answer::Miss,
+            Head::Miss(echo) | Head::Value { echo, .. }
+                if echo.key != Some(name) || echo.opaque != opaque =>
+            {
+                return Some(Next::Fault(Fault::Mismatch));
+            }
+            Head::Miss(_) => Answer::Miss,
+            Head::Value { len, item, .. } => {
+                let Some(whole) = len.checked_add(value_end(protocol).len()) else {
+                    return Some(Next::Fault(Fault::Malformed(Malformed::BadNumber)));
+                };
+                let failure = match () {
+                    () if !is_wanted(front) || len > front.max_size => Some(Failure::TooLarge),
+                    () if len > room => Some(Failure::Overload),
+                    () => None,
+                };
+                let kept = if failure.is_none() { Some(item) } else { None };
+                let is_partial = here.len() - line < whole;
+                self.value = Some(Value { len, protocol, kept, is_partial });
+                match failure {
+                    Some(failure) => Answer::Failed(failure),
+                    None => {
+                        self.at += line;
+                        self.answered |= is_partial;
+                        return None;
+                    }
+                }
+            }
+        };
+        self.at += line;
+        self.finish(answer, is_wanted)
+    }
+
+    fn go_on(&mut self, value: Value, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+        let end = value_end(value.protocol);
+        let here = &self.received[self.at..];
+        if here.len() < value.len + end.len() {
+            self.value = Some(value);
+            return Some(Next::More);
+        }
+        let (bytes, rest) = here.split_at(value.len);
+        if !rest.starts_with(end) {
+            return Some(Next::Fault(Fault::Malformed(Malformed::BadValueEnd)));
+        }
+        let hit = value.kept.map(|item| Answer::Hit(item, bytes.to_vec()));
+        self.at += value.len + end.len();
+        hit.and_then(|hit| self.finish(hit, is_wanted))
+    }
+
+    /// The lookup at the front has its reply.
+    fn finish(&mut self, answer: Answer, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+        self.answered = true;
+        self.front += 1;
+        let asked = &self.asked[self.front - 1];
+        is_wanted(asked).then_some(Next::Answer(asked.token, answer))
+    }
+}

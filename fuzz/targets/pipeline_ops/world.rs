@@ -1,0 +1,375 @@
+//! A driver of a `Server`, and the sockets, the clock and the clients that it drives with.
+
+mod account;
+
+use crate::memcached::{Command, name};
+use crate::ops::{Bounds, False, Op, Request, Within};
+use crate::twin::{Asked, Twin};
+use ngx_http_pagecache_module::memcached::{
+    Failure, Fault, Key, Limits, LongKeys, Lookup, Msec, Protocol, Server, Ticket, Token, Want,
+};
+use std::collections::BTreeMap;
+
+pub struct World {
+    is_traced: bool,
+    server: Server,
+    limits: Limits,
+    now: Msec,
+    room: usize,
+    sockets: Vec<Socket>,
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    /// Lookups whose end is decided, with what they may hear.
+    doomed: BTreeMap<u64, Vec<Failure>>,
+    /// Lookups whose connection just ended, and whether they may be sent again.
+    orphans: BTreeMap<u64, bool>,
+    ended: Vec<Ticket>,
+    within: Option<Within>,
+    /// Events may be waiting that were not told yet.
+    is_draining: bool,
+    down: bool,
+    /// Why a connection ended last, as far as can be known.
+    faults: Vec<Fault>,
+    hits: usize,
+}
+
+struct Waiting {
+    name: String,
+    protocol: Protocol,
+    deadline: Msec,
+    max_size: usize,
+    ticket: Ticket,
+    is_asked: bool,
+}
+
+/// What is under way on one socket.
+struct Socket {
+    epoch: u32,
+    /// Bytes of the output that have been looked at.
+    known_output: usize,
+    /// On its way to memcached.
+    written: Vec<u8>,
+    /// On its way from memcached.
+    replies: Vec<u8>,
+    /// memcached has said nothing but the truth.
+    is_honest: bool,
+    twin: Twin,
+}
+
+impl Socket {
+    fn new(epoch: u32) -> Socket {
+        Socket {
+            epoch,
+            known_output: 0,
+            written: Vec::new(),
+            replies: Vec::new(),
+            is_honest: true,
+            twin: Twin::default(),
+        }
+    }
+}
+
+impl World {
+    pub fn new(bounds: &Bounds, is_traced: bool) -> World {
+        let server = Server::new(bounds.limits, 1);
+        let sockets = (0..server.len()).map(|index| Socket::new(server.epoch(index))).collect();
+        World {
+            is_traced,
+            server,
+            limits: bounds.limits,
+            now: 1_000,
+            room: 1 << 20,
+            sockets,
+            next: 0,
+            waiting: BTreeMap::new(),
+            doomed: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            ended: Vec::new(),
+            within: None,
+            is_draining: false,
+            down: false,
+            faults: Vec::new(),
+            hits: 0,
+        }
+    }
+
+    pub fn apply(&mut self, op: Op<'_>) {
+        match op {
+            Op::Submit(request) => self.submit(request),
+            Op::Cancel(which) => self.cancel(which),
+            Op::CancelEnded(which) if !self.ended.is_empty() => {
+                self.server.cancel(self.ended[which % self.ended.len()]);
+            }
+            Op::CancelEnded(_) => {}
+            Op::Within(within) => self.within = Some(within),
+            Op::Open(index) => self.open(self.index(index)),
+            Op::Refuse(index) => {
+                let index = self.index(index);
+                if self.server.wants(index) == Want::Connect {
+                    self.lose(index, Fault::Connect(111));
+                }
+            }
+            Op::Write(index, most) => self.write(self.index(index), most),
+            Op::Serve(index, most) => self.serve(self.index(index), most),
+            Op::Falsify(index, how) => self.falsify(self.index(index), how),
+            Op::Rubbish(index, bytes) => {
+                let index = self.index(index);
+                if self.server.wants(index) != Want::Closed {
+                    self.sockets[index].replies.extend(bytes);
+                    self.sockets[index].is_honest &= bytes.is_empty();
+                }
+            }
+            Op::Deliver(index, most) => self.deliver(self.index(index), most),
+            Op::End(index, fault) => self.lose(self.index(index), fault),
+            Op::Close(index) => {
+                self.close(self.index(index));
+                self.drain(self.index(index));
+            }
+            Op::Pass(msec) => self.pass(msec),
+            Op::Lag(msec) => self.now += msec,
+            Op::Run => self.indexes().for_each(|index| self.run(index)),
+            Op::Room(bytes) => self.room = bytes,
+        }
+        self.check();
+    }
+
+    /// A server that is well again soon serves, whatever has become of the sockets of before.
+    pub fn recovers(&mut self, old_sockets_hang: bool) {
+        if !old_sockets_hang {
+            self.indexes().for_each(|index| self.lose(index, Fault::Closed));
+        }
+        let is_old = |index| self.server.wants(index) != Want::Closed;
+        let old: Vec<Option<u32>> =
+            self.indexes().map(|index| is_old(index).then(|| self.server.epoch(index))).collect();
+        self.room = 1 << 20;
+        self.within = None;
+        self.hits = 0;
+        let (timeout, connect_timeout, max_size) = (250, 100, usize::MAX);
+        let request =
+            Request { item: 0, protocol: Protocol::Meta, timeout, connect_timeout, max_size };
+        // three seconds
+        for _ in 0..300 {
+            self.submit(request);
+            for index in self.indexes() {
+                if old_sockets_hang && old[index] == Some(self.server.epoch(index)) {
+                    self.write(index, usize::MAX);
+                } else {
+                    self.run(index);
+                }
+            }
+            self.check();
+            if self.hits > 0 {
+                assert!(!self.down, "nobody was told");
+                return;
+            }
+            self.pass(10);
+        }
+        panic!("no hit in 3 s");
+    }
+
+    pub fn everything_ends(&mut self) {
+        self.pass(1_000);
+        self.check();
+        assert!(self.waiting.is_empty(), "{:?} never ended", self.waiting.keys());
+    }
+
+    fn indexes(&self) -> std::ops::Range<usize> {
+        0..self.sockets.len()
+    }
+
+    fn index(&self, any: usize) -> usize {
+        any % self.sockets.len()
+    }
+
+    fn is_open(&self, index: usize) -> bool {
+        matches!(self.server.wants(index), Want::Write | Want::Read)
+    }
+
+    fn submit(&mut self, request: Request) {
+        let token = self.next;
+        self.next += 1;
+        let name = name(token, request.item);
+        let Request { protocol, max_size, connect_timeout, .. } = request;
+        let deadline = self.now + request.timeout;
+        let lookup = Lookup {
+            token: Token(token),
+            key: Key::new(name.as_bytes(), LongKeys::Bypass).expect("a short name"),
+            protocol,
+            deadline,
+            connect_timeout,
+            max_size,
+        };
+        match self.server.submit(self.now, lookup) {
+            Ok(ticket) => {
+                assert_eq!(ticket.token(), Token(token));
+                let is_asked = false;
+                let waiting = Waiting { name, protocol, deadline, max_size, ticket, is_asked };
+                self.waiting.insert(token, waiting);
+                self.notice();
+                assert!(self.waiting[&token].is_asked, "accepted and not sent");
+            }
+            Err(failure) => {
+                let is_full = |socket: &Socket| socket.twin.queue().len() >= self.limits.inflight;
+                let is_known_down = self.down || self.is_draining;
+                let may_be_left_alone = is_known_down && self.limits.breaker.max_fails > 0;
+                match failure {
+                    Failure::Down => assert!(may_be_left_alone, "nobody was told"),
+                    Failure::Overload => {
+                        assert!(may_be_left_alone || self.sockets.iter().all(is_full));
+                    }
+                    _ => panic!("{failure:?} at once"),
+                }
+                self.notice();
+            }
+        }
+    }
+
+    fn cancel(&mut self, which: usize) {
+        if let Some(&token) = self.waiting.keys().nth(which % self.waiting.len().max(1)) {
+            let ticket = self.waiting[&token].ticket;
+            self.end(token);
+            self.server.cancel(ticket);
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        if self.server.wants(index) == Want::Connect {
+            self.server.connected(index);
+            assert!(self.is_open(index));
+        }
+    }
+
+    fn write(&mut self, index: usize, most: usize) {
+        if self.is_open(index) {
+            let output = self.server.output(index);
+            let part = &output[..most.min(output.len())];
+            let socket = &mut self.sockets[index];
+            socket.written.extend(part);
+            socket.known_output -= part.len();
+            let rest = output[part.len()..].to_vec();
+            let len = part.len();
+            self.server.sent(index, len);
+            assert_eq!(self.server.output(index), rest);
+        }
+    }
+
+    fn serve(&mut self, index: usize, most: usize) {
+        let socket = &mut self.sockets[index];
+        for _ in 0..most {
+            let Some(command) = Command::take(&mut socket.written) else { break };
+            socket.replies.extend(command.reply());
+        }
+    }
+
+    fn falsify(&mut self, index: usize, how: False) {
+        let socket = &mut self.sockets[index];
+        if let Some(command) = Command::take(&mut socket.written) {
+            socket.replies.extend(command.false_reply(how));
+            socket.is_honest = false;
+        }
+    }
+
+    fn deliver(&mut self, index: usize, most: usize) {
+        if !self.is_open(index) {
+            return;
+        }
+        let socket = &mut self.sockets[index];
+        let epoch = socket.epoch;
+        let most = most.min(socket.replies.len());
+        let bytes: Vec<u8> = socket.replies.drain(..most).collect();
+        let mut bytes = &bytes[..];
+        while !bytes.is_empty() && self.server.epoch(index) == epoch {
+            let [first, second] = self.server.input(index);
+            let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
+            let (two, rest) = rest.split_at(second.len().min(rest.len()));
+            first[..one.len()].copy_from_slice(one);
+            second[..two.len()].copy_from_slice(two);
+            self.server.received(index, one.len() + two.len());
+            self.sockets[index].twin.receive(&bytes[..one.len() + two.len()]);
+            bytes = rest;
+            self.drain(index);
+        }
+    }
+
+    fn run(&mut self, index: usize) {
+        self.open(index);
+        self.write(index, usize::MAX);
+        self.serve(index, usize::MAX);
+        self.deliver(index, usize::MAX);
+    }
+
+    fn lose(&mut self, index: usize, fault: Fault) {
+        if self.server.wants(index) != Want::Closed {
+            self.orphan(index, vec![fault.failure()], vec![fault]);
+            self.server.lost(index, self.now, fault);
+            self.replace(index);
+            self.notice();
+            self.drain(index);
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        if self.server.wants(index) != Want::Closed {
+            self.orphan(index, vec![Failure::Reset], Vec::new());
+            self.server.close(index);
+            self.replace(index);
+            self.notice();
+        }
+    }
+
+    /// Lets time go by, with no other timer than `Server::deadline`.
+    fn pass(&mut self, msec: Msec) {
+        self.now += msec;
+        for index in self.indexes() {
+            if self.server.deadline(index).is_some_and(|at| at <= self.now) {
+                self.expire(index);
+                self.drain(index);
+                let timer = self.server.deadline(index);
+                assert!(timer.is_none_or(|at| at > self.now), "the timer never rests");
+            }
+        }
+        let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= self.now);
+        assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
+    }
+
+    fn expire(&mut self, index: usize) {
+        let now = self.now;
+        let is_late = |asked: &&Asked| asked.deadline <= now;
+        let queue = self.sockets[index].twin.queue();
+        let any_late = queue.iter().any(|asked| is_late(&asked));
+        let late = queue.iter().filter(is_late).filter(|asked| self.is_wanted(asked));
+        let late: Vec<u64> = late.map(|asked| asked.token).collect();
+        let was_connecting = self.server.wants(index) == Want::Connect;
+
+        self.server.expire(index, now);
+        if self.server.epoch(index) != self.sockets[index].epoch {
+            assert!(any_late || was_connecting, "given up for nothing");
+            let (failures, faults) = match was_connecting {
+                true => (
+                    vec![Failure::Connect, Failure::Timeout],
+                    vec![Fault::ConnectTimeout, Fault::Silent],
+                ),
+                false => (vec![Failure::Timeout], vec![Fault::Silent]),
+            };
+            self.orphan(index, failures, faults);
+            self.replace(index);
+        } else {
+            self.sockets[index].twin.expire(now);
+        }
+        self.doomed.extend(late.into_iter().map(|token| (token, vec![Failure::Timeout])));
+        self.notice();
+    }
+
+    /// Does what the request that was just resumed does.
+    fn nest(&mut self) {
+        match self.within.take() {
+            Some(Within::Cancel(which)) => self.cancel(which),
+            // one that has no time at all would be late already when the timers are looked at
+            Some(Within::Submit(request)) => {
+                self.submit(Request { timeout: request.timeout.max(1), ..request });
+            }
+            Some(Within::Close(index)) => self.close(self.index(index)),
+            None => {}
+        }
+    }
+}

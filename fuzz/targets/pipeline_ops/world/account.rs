@@ -1,0 +1,215 @@
+//! The account: what each lookup is owed, and whether each event is that.
+
+use super::{Socket, Waiting, World};
+use crate::memcached::{Command, item, token_of};
+use crate::twin::{Answer, Asked, Next};
+use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Protocol, Want};
+
+/// An event with its value.
+#[derive(Debug)]
+enum Seen {
+    Answer(u64, Answer),
+    Down(Fault),
+    Up,
+}
+
+impl World {
+    /// The connection ends, by no fault if the driver closes it: what waits on it will be told, or
+    /// asked again.
+    pub(super) fn orphan(&mut self, index: usize, failures: Vec<Failure>, faults: Vec<Fault>) {
+        let twin = &self.sockets[index].twin;
+        let may_retry = |position: usize, asked: &Asked| {
+            matches!(faults[..], [Fault::Closed | Fault::Io(_)])
+                && self.now < asked.deadline
+                && asked.reused
+                && !asked.retried
+                && !(position == 0 && twin.front_is_begun())
+        };
+        let orphans: Vec<(u64, bool)> = twin
+            .queue()
+            .iter()
+            .enumerate()
+            .filter(|(_, asked)| self.is_wanted(asked))
+            .map(|(position, asked)| (asked.token, may_retry(position, asked)))
+            .collect();
+        self.doomed.extend(orphans.iter().map(|(token, _)| (*token, failures.clone())));
+        self.orphans.extend(orphans);
+        // a driver that closes leaves what happened before to be told
+        if !faults.is_empty() {
+            self.faults = faults;
+        }
+    }
+
+    pub(super) fn replace(&mut self, index: usize) {
+        let epoch = self.server.epoch(index);
+        assert_ne!(epoch, self.sockets[index].epoch, "the old socket goes on");
+        self.sockets[index] = Socket::new(epoch);
+    }
+
+    /// Looks at what was put into the outputs.
+    pub(super) fn notice(&mut self) {
+        for (index, socket) in self.sockets.iter_mut().enumerate() {
+            assert_eq!(socket.epoch, self.server.epoch(index), "given up without a cause");
+            let output = self.server.output(index);
+            let mut new = output[socket.known_output..].to_vec();
+            socket.known_output = output.len();
+            while let Some(command) = Command::take(&mut new) {
+                let token = token_of(&command.name);
+                let waiting = self.waiting.get_mut(&token).expect("asked for nobody");
+                assert_eq!((&command.name, command.protocol), (&waiting.name, waiting.protocol));
+                let is_retried = std::mem::replace(&mut waiting.is_asked, true);
+                if is_retried {
+                    assert_eq!(self.orphans.remove(&token), Some(true), "{token} asked again");
+                    self.doomed.remove(&token);
+                }
+                socket.twin.ask(command, waiting.deadline, waiting.max_size, is_retried);
+            }
+            assert!(new.is_empty(), "half a command");
+        }
+        self.orphans.clear();
+    }
+
+    pub(super) fn drain(&mut self, index: usize) {
+        self.is_draining = true;
+        loop {
+            let event =
+                self.server.next_event(index, self.now, self.room).map(|event| match event {
+                    Event::Hit(token, item, value) => {
+                        Seen::Answer(token.0, Answer::Hit(item, value.into_owned()))
+                    }
+                    Event::Miss(token) => Seen::Answer(token.0, Answer::Miss),
+                    Event::Failed(token, failure) => Seen::Answer(token.0, Answer::Failed(failure)),
+                    Event::Down(fault) => Seen::Down(fault),
+                    Event::Up => Seen::Up,
+                });
+            if self.is_traced && event.is_some() {
+                eprintln!("    {index}: {}", shortened(&event));
+            }
+            let has_ended = self.server.epoch(index) != self.sockets[index].epoch;
+            if has_ended {
+                let Next::Fault(fault) = self.twin_next(index) else {
+                    panic!("a good connection was given up: {event:?}");
+                };
+                assert!(!self.sockets[index].is_honest, "{fault} of a server that is well");
+                self.orphan(index, vec![fault.failure()], vec![fault]);
+                self.replace(index);
+            }
+            self.notice();
+            match event {
+                Some(Seen::Answer(token, answer)) => self.answered(index, token, answer),
+                Some(Seen::Down(fault)) => {
+                    assert!(!self.down, "down twice: {fault}");
+                    assert!(self.faults.contains(&fault), "{fault} is not {:?}", self.faults);
+                    self.down = true;
+                }
+                Some(Seen::Up) => {
+                    assert!(self.down, "up twice");
+                    self.down = false;
+                }
+                None if has_ended => break,
+                None => {
+                    assert_eq!(self.twin_next(index), Next::More, "it says nothing");
+                    break;
+                }
+            }
+            self.nest();
+        }
+        self.is_draining = false;
+        let forgotten = self.doomed.keys().find(|token| self.waiting.contains_key(token));
+        assert!(forgotten.is_none(), "{forgotten:?} was not told");
+        self.doomed.clear();
+        for index in self.indexes() {
+            assert!(!self.server.input(index)[1].is_empty(), "no room for more input");
+        }
+    }
+
+    fn answered(&mut self, index: usize, token: u64, answer: Answer) {
+        if let Some(owed) = self.doomed.remove(&token) {
+            let Answer::Failed(failure) = answer else { panic!("{answer:?}, too late") };
+            assert!(owed.contains(&failure), "{token} was told {failure:?}, not {owed:?}");
+            // not one that was cancelled after its end had been decided
+            self.end(token);
+            return;
+        }
+        let next = self.twin_next(index);
+        assert!(
+            matches!(&next, Next::Answer(owed, same) if *owed == token && *same == answer),
+            "{token} was told {}, not {}",
+            shortened(&answer),
+            shortened(&next)
+        );
+        let waiting = self.end(token).expect("told twice");
+        let is_hit = matches!(answer, Answer::Hit(..));
+        if self.sockets[index].is_honest {
+            is_the_truth(&waiting, answer);
+        }
+        self.hits += usize::from(is_hit);
+    }
+
+    pub(super) fn end(&mut self, token: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&token)?;
+        if self.ended.len() == 16 {
+            self.ended.remove(0);
+        }
+        self.ended.push(waiting.ticket);
+        Some(waiting)
+    }
+
+    pub(super) fn is_wanted(&self, asked: &Asked) -> bool {
+        self.waiting.contains_key(&asked.token) && !self.doomed.contains_key(&asked.token)
+    }
+
+    fn twin_next(&mut self, index: usize) -> Next {
+        let receiving: usize = self.sockets.iter().map(|socket| socket.twin.receiving()).sum();
+        let room = self.room.saturating_sub(receiving);
+        let mut twin = std::mem::take(&mut self.sockets[index].twin);
+        let next = twin.next(room, |asked| self.is_wanted(asked));
+        self.sockets[index].twin = twin;
+        next
+    }
+
+    pub(super) fn check(&mut self) {
+        let mut live = 0;
+        for (index, socket) in self.sockets.iter().enumerate() {
+            let queue = socket.twin.queue();
+            let wanted: Vec<&Asked> = queue.iter().filter(|asked| self.is_wanted(asked)).collect();
+            assert_eq!(self.server.live(index), wanted.len());
+            assert!(queue.len() <= self.limits.inflight);
+            live += wanted.len();
+
+            let earliest = wanted.iter().map(|asked| asked.deadline).min();
+            let timer = self.server.deadline(index);
+            assert!(earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest));
+            match self.server.wants(index) {
+                Want::Closed => assert!(queue.is_empty()),
+                Want::Connect => assert!(!queue.is_empty() && timer.is_some()),
+                Want::Write => assert!(!self.server.output(index).is_empty()),
+                Want::Read => assert!(self.server.output(index).is_empty()),
+            }
+        }
+        assert_eq!(live, self.waiting.len());
+    }
+}
+
+fn is_the_truth(waiting: &Waiting, answer: Answer) {
+    let stored = item(&waiting.name);
+    match answer {
+        Answer::Hit(item, value) => {
+            let (stored, bytes) = stored.expect("a hit of what is not there");
+            assert!(value == bytes, "{} has another value", waiting.name);
+            let cas = stored.cas.filter(|_| waiting.protocol == Protocol::Meta);
+            assert_eq!(item, Item { cas, ..stored });
+            assert!(value.len() <= waiting.max_size);
+        }
+        Answer::Miss => assert!(stored.is_none(), "a miss of what is there"),
+        Answer::Failed(failure) => {
+            let len = stored.map_or(0, |(_, value)| value.len());
+            assert_eq!(failure == Failure::TooLarge, len > waiting.max_size, "{failure:?}");
+        }
+    }
+}
+
+/// Values may be long.
+fn shortened(what: &impl std::fmt::Debug) -> String {
+    format!("{what:?}").chars().take(200).collect()
+}

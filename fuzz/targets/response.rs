@@ -1,0 +1,137 @@
+//! Any bytes as the first line of a reply, in both protocols. The input is what the server sent.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ngx_http_pagecache_module::memcached::response::{Echo, Head, MAX_LINE, Status, parse_head};
+use ngx_http_pagecache_module::memcached::{Item, Malformed, Protocol};
+
+fuzz_target!(|input: &[u8]| {
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        let read = parse_head(protocol, input);
+        line_end_is_right(input, read);
+        every_cut_is_partial_or_the_same(protocol, input, read);
+        if let Ok(Status::Complete(head, taken)) = read {
+            fields_are_those_of_the_line(protocol, &input[..taken - 2], head);
+            written_again_it_reads_the_same(protocol, head);
+        }
+    }
+});
+
+fn line_end_is_right(input: &[u8], read: Result<Status<Head<'_>>, Malformed>) {
+    let line_feed = input.iter().take(MAX_LINE).position(|&byte| byte == b'\n');
+    match (read, line_feed) {
+        (Ok(Status::Partial), at) => assert!(at.is_none() && input.len() < MAX_LINE),
+        (Err(Malformed::LineTooLong), at) => assert!(at.is_none() && input.len() >= MAX_LINE),
+        (_, None) => panic!("{read:?} before the line ends"),
+        (Err(Malformed::NoCarriageReturn), Some(at)) => {
+            assert!(!input[..at].ends_with(b"\r"));
+        }
+        (Ok(Status::Complete(_, taken)), Some(at)) => {
+            assert_eq!(taken, at + 1);
+            assert!(input[..taken].ends_with(b"\r\n"));
+        }
+        (Err(Malformed::BadValueEnd), _) => panic!("the value is not in the line"),
+        (Err(_), Some(at)) => assert!(input[..at].ends_with(b"\r")),
+    }
+}
+
+fn every_cut_is_partial_or_the_same(
+    protocol: Protocol,
+    input: &[u8],
+    whole: Result<Status<Head<'_>>, Malformed>,
+) {
+    let end = input.iter().position(|&byte| byte == b'\n').map_or(MAX_LINE, |at| at + 1);
+    for cut in 0..input.len().min(MAX_LINE + 1) {
+        let part = parse_head(protocol, &input[..cut]);
+        let expected = if cut < end.min(MAX_LINE) { Ok(Status::Partial) } else { whole };
+        assert_eq!(part, expected, "cut at {cut}");
+    }
+}
+
+/// Finds each field in the line again, as text.
+fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>) {
+    let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    match (protocol, head) {
+        (Protocol::Meta, Head::Value { len, item, echo }) => {
+            let fields = &words[2..];
+            assert_eq!(words[0], b"VA");
+            assert!(is_number(words[1], len as u64));
+            assert!(field(fields, b'f').is_some_and(|digits| is_number(digits, item.flags.into())));
+            match (field(fields, b'c'), item.cas) {
+                (Some(digits), cas) => assert!(is_number(digits, cas.unwrap_or(0))),
+                (None, cas) => assert_eq!(cas, None),
+            }
+            echo_is_of(fields, echo);
+        }
+        (Protocol::Meta, Head::Miss(echo)) => {
+            assert_eq!(words[0], b"EN");
+            echo_is_of(&words[1..], echo);
+        }
+        (Protocol::Classic, Head::Value { len, item, echo }) => {
+            assert_eq!(words[0], b"VALUE");
+            assert_eq!(echo, Echo { key: Some(words[1]), opaque: None });
+            assert!(is_number(words[2], item.flags.into()) && item.cas.is_none());
+            assert!(is_number(words[3], len as u64));
+        }
+        (Protocol::Classic, Head::Miss(echo)) => {
+            assert_eq!(words[0], b"END");
+            assert!(echo.is_empty());
+        }
+        (_, Head::ServerError) => assert_eq!(words[0], b"SERVER_ERROR"),
+        (_, Head::Rejected) => assert!([&b"ERROR"[..], b"CLIENT_ERROR"].contains(&words[0])),
+    }
+}
+
+fn echo_is_of(fields: &[&[u8]], echo: Echo<'_>) {
+    assert_eq!(field(fields, b'k'), echo.key);
+    match (field(fields, b'O'), echo.opaque) {
+        (Some(digits), Some(opaque)) => assert!(is_number(digits, opaque.into())),
+        (digits, opaque) => assert_eq!((digits, opaque), (None, None)),
+    }
+}
+
+/// What follows `letter` in the last field that begins with it.
+fn field<'a>(fields: &[&'a [u8]], letter: u8) -> Option<&'a [u8]> {
+    fields.iter().rev().find_map(|word| word.strip_prefix(&[letter]))
+}
+
+/// Whether `digits` are `number` in decimal, whatever zeros lead.
+fn is_number(digits: &[u8], number: u64) -> bool {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    match &digits[zeros..] {
+        [] => zeros > 0 && number == 0,
+        significant => significant == number.to_string().as_bytes(),
+    }
+}
+
+fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
+    let mut line = Vec::new();
+    match head {
+        Head::Value { len, item: Item { flags, cas }, echo } if protocol == Protocol::Meta => {
+            line.extend(format!("VA {len} f{flags}").bytes());
+            line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes()));
+            write_echo(&mut line, echo);
+        }
+        Head::Value { len, item, echo } => {
+            let key = echo.key.unwrap_or_default();
+            line.extend([b"VALUE ", key, format!(" {} {len}", item.flags).as_bytes()].concat());
+        }
+        Head::Miss(echo) => {
+            line.extend(if protocol == Protocol::Meta { &b"EN"[..] } else { b"END" });
+            write_echo(&mut line, echo);
+        }
+        Head::ServerError => line.extend(b"SERVER_ERROR"),
+        Head::Rejected => line.extend(b"ERROR"),
+    }
+    line.extend(b"\r\n");
+    // CLIENT_ERROR shrinks, leading zeros go: only a word that was empty can make it longer
+    if line.len() <= MAX_LINE {
+        assert_eq!(parse_head(protocol, &line), Ok(Status::Complete(head, line.len())));
+    }
+}
+
+fn write_echo(line: &mut Vec<u8>, echo: Echo<'_>) {
+    line.extend(echo.key.iter().flat_map(|key| [b" k", *key].concat()));
+    line.extend(echo.opaque.iter().flat_map(|opaque| format!(" O{opaque}").into_bytes()));
+}
