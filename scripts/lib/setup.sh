@@ -133,6 +133,9 @@ make_venv() {
     printf '%s\n' "$ROOT/django" >"$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/pagecache.pth"
 }
 
+# in_folder DIR COMMAND...: runs it there; for step, which takes a command and no shell.
+in_folder() { (cd "$1" && shift && "$@"); }
+
 # step TEXT COMMAND...: runs a long command behind one line of progress. Its output goes to a log,
 # whose end is shown if it fails; the script then ends.
 step() {
