@@ -46,11 +46,7 @@ fn begin(request: Request) -> ngx_int_t {
             request.watch_client(Some(on_client_event));
             NGX_DONE as ngx_int_t
         }
-        Err(reason) => {
-            record.set_outcome(Outcome::Fallthrough(reason));
-            log::fell_through(request, reason, record.key());
-            fall_through(request, settings, reason)
-        }
+        Err(reason) => fall_through(request, settings, reason),
     }
 }
 
@@ -127,11 +123,7 @@ fn conclude(request: Request) -> ngx_int_t {
             record.set_outcome(Outcome::Hit);
             send_page(request, &page, value)
         }
-        Err(reason) => {
-            record.set_outcome(Outcome::Fallthrough(reason));
-            log::fell_through(request, reason, record.key());
-            fall_through(request, settings, reason)
-        }
+        Err(reason) => fall_through(request, settings, reason),
     }
 }
 
@@ -160,6 +152,10 @@ fn read<'a>(
 
 /// Leaves the request to the fallback, after which it may be gone, or to `error_page`.
 fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_int_t {
+    if let Some(record) = Record::of(request) {
+        record.set_outcome(Outcome::Fallthrough(reason));
+        log::fell_through(request, reason, record.key());
+    }
     match &settings.fallback {
         Some(name) => request.named_location(name),
         None => reason.http_status() as ngx_int_t,
