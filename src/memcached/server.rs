@@ -276,7 +276,9 @@ impl Server {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        let receiving = self.connections.iter().map(|it| it.pipeline.receiving()).sum();
+        // this connection is done with one value when it begins another
+        let others = self.connections.iter().enumerate().filter(|&(other, _)| other != index);
+        let receiving = others.map(|(_, other)| other.pipeline.receiving()).sum();
         let room = room.saturating_sub(receiving);
         let connection = self.connections.get_mut(index)?;
         let fault = match connection.pipeline.next_answer(room) {

@@ -5,6 +5,7 @@ mod choice;
 mod ends;
 mod model;
 mod recovery;
+mod room;
 
 use super::*;
 use crate::memcached::{Key, LongKeys, Protocol};
@@ -85,6 +86,8 @@ struct Driver {
     now: Msec,
     wires: Vec<Wire>,
     seen: Vec<Seen>,
+    /// Bytes of values that may be taken, those included that are being received.
+    room: usize,
     /// Cancelled as soon as the next event has been taken, as a request does that ends another.
     cancel_next: Option<Ticket>,
 }
@@ -96,6 +99,7 @@ impl Driver {
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),
+            room: usize::MAX,
             cancel_next: None,
         }
     }
@@ -228,7 +232,7 @@ impl Driver {
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(event) = self.server.next_event(index, self.now, usize::MAX) {
+        while let Some(event) = self.server.next_event(index, self.now, self.room) {
             self.seen.push(match event {
                 Event::Hit(Token(token), Item { flags, .. }, value) => {
                     let item = item(&name_of(token)).expect("a hit of an item that is not there");

@@ -160,7 +160,8 @@ impl World {
     }
 
     fn twin_next(&mut self, index: usize) -> Next {
-        let receiving: usize = self.sockets.iter().map(|socket| socket.twin.receiving()).sum();
+        let others = self.sockets.iter().enumerate().filter(|&(other, _)| other != index);
+        let receiving: usize = others.map(|(_, socket)| socket.twin.receiving()).sum();
         let room = self.room.saturating_sub(receiving);
         let mut twin = std::mem::take(&mut self.sockets[index].twin);
         let next = twin.next(room, |asked| self.is_wanted(asked));
