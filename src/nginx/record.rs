@@ -11,7 +11,7 @@ use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Item, Key, Msec, Ticket};
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 /// One request's record.
@@ -20,7 +20,7 @@ pub struct Record {
     outcome: Cell<Option<Outcome>>,
     /// The key as sent.
     key: OnceCell<PoolBytes>,
-    upstream: RefCell<Option<Rc<Upstream>>>,
+    upstream: OnceCell<Rc<Upstream>>,
     started: Cell<Msec>,
     /// Msec, known once the lookup has ended.
     took: Cell<Option<Msec>>,
@@ -57,7 +57,7 @@ impl Record {
             request,
             outcome: Cell::new(None),
             key: OnceCell::new(),
-            upstream: RefCell::new(None),
+            upstream: OnceCell::new(),
             started: Cell::new(process::now()),
             took: Cell::new(None),
             peer: OnceCell::new(),
@@ -84,18 +84,18 @@ impl Record {
 
     /// What is asked for, and where.
     pub fn set_lookup(&self, key: &Key, upstream: &Rc<Upstream>) {
+        // once a record: a second visit of the request has its own
+        let _ = self.upstream.set(upstream.clone());
         if let Some(copy) = self.request.pool().and_then(|pool| pool.copy(key.as_bytes())) {
-            // once a request: a second visit has a record of its own
             let _ = self.key.set(copy);
         }
-        self.upstream.replace(Some(upstream.clone()));
     }
 
     /// The lookup is on its way.
     pub fn set_waiting(&self, peer: Rc<Peer>, ticket: Ticket) {
         self.started.set(process::now());
         self.waiting.set(Some(ticket));
-        // once a request, as the key
+        // once a record, as the key
         let _ = self.peer.set(peer);
     }
 
@@ -142,8 +142,8 @@ impl Record {
     }
 
     /// The server that was asked, as written in the configuration.
-    pub fn server(&self) -> Option<Rc<Upstream>> {
-        self.upstream.borrow().clone()
+    pub fn server(&self) -> Option<&Upstream> {
+        self.upstream.get().map(Rc::as_ref)
     }
 
     /// Msec the lookup took.

@@ -32,6 +32,7 @@ mod load;
 mod multiplexing;
 mod nested;
 mod outages;
+mod panics;
 mod protocol_classic;
 mod recovery;
 mod requests_within;

@@ -1,0 +1,48 @@
+//! Panics that the built module could reach. The compiler writes the name of its file beside each
+//! one that it could not rule out, so that a name in the built module is a panic somebody left in.
+
+use crate::harness::parts;
+
+/// Files whose `RefCell`s can tell, by a panic, that they are borrowed twice. Nothing is borrowed
+/// there across a call that may come back.
+const WITH_REF_CELLS: [&str; 2] = ["src/nginx/conf.rs", "src/nginx/peer.rs"];
+
+/// A sanitizer's build asks for checks that panic.
+const SANITIZER: &[u8] = b"__asan_init";
+
+/// The names of our files in the module; `src/lib.rs` stands there for the crate, in its symbols.
+fn files_named(module: &[u8]) -> Vec<String> {
+    let starts = memchr::memmem::find_iter(module, b"src/");
+    let mut files: Vec<String> = starts
+        .filter_map(|at| {
+            let rest = &module[at..];
+            let end = rest.iter().position(|byte| !is_of_a_path(*byte))?;
+            let path = std::str::from_utf8(&rest[..end]).ok()?;
+            // names stand side by side without anything between them
+            let file = &path[..path.find(".rs")? + ".rs".len()];
+            parts::root().join(file).is_file().then(|| file.to_owned())
+        })
+        .filter(|file| file != "src/lib.rs")
+        .collect();
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+fn is_of_a_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./".contains(&byte)
+}
+
+#[test]
+fn no_panic_names_a_file_of_ours() {
+    let module = std::fs::read(parts::module()).unwrap();
+    if memchr::memmem::find(&module, SANITIZER).is_some() {
+        return;
+    }
+    let files = files_named(&module);
+    // it finds names where they are
+    assert!(files.contains(&WITH_REF_CELLS[1].to_owned()), "{files:?}");
+    let left: Vec<_> =
+        files.iter().filter(|file| !WITH_REF_CELLS.contains(&file.as_str())).collect();
+    assert!(left.is_empty(), "the module can panic in {left:?}");
+}
