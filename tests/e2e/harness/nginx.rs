@@ -11,8 +11,8 @@ use super::process::Process;
 use super::{kernel, parts, wait};
 
 /// Words that no error log may hold, whatever the test does.
-const NEVER_LOGGED: [&str; 5] =
-    ["[alert]", "[emerg]", "panicked", "AddressSanitizer", "runtime error:"];
+const NEVER_LOGGED: [&str; 6] =
+    ["[alert]", "[emerg]", "panicked", "AddressSanitizer", "runtime error:", "valgrind-report"];
 
 /// The directive by which nginx has no workers.
 pub const SINGLE_PROCESS: &str = "master_process off;";
