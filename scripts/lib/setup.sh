@@ -16,6 +16,9 @@ VENV=$TARGET/venv
 PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
 # PyPI has uWSGI as source only, so that the compiler is needed to run a site, too.
 PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
+# What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules
+# loaded by the nginx that it starts itself, where they do nothing without directives of theirs.
+PACKAGES_TEST="curl libnginx-mod-http-srcache-filter libnginx-mod-http-memc"
 
 RUST_MINOR=85 # 1.85: Debian 12's rustc-web, the first with edition 2024
 

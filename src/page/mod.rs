@@ -4,6 +4,8 @@
 mod etag;
 mod flags;
 mod http;
+#[cfg(test)]
+mod srcache;
 
 pub use etag::{Etag, Etags, Version};
 pub use flags::{DEFAULT_FLAGS, PageFlags};
@@ -46,10 +48,11 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The first stored header of this name.
+    /// The stored header of this name; of several the last, as nginx goes by the last that it is
+    /// given. Of two Content-Encodings that is the outer one, which its gunzip filter would unpack.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
-        self.headers.iter().find(is_it).map(|(_, value)| *value)
+        self.headers.iter().rfind(is_it).map(|(_, value)| *value)
     }
 }
 
@@ -144,6 +147,21 @@ mod tests {
         assert!(policy.read(0, &[&head[..], &GZIP].concat()).unwrap().is_gzip);
         let brotli = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n";
         assert!(!policy.read(0, brotli).unwrap().is_gzip);
+    }
+
+    #[test]
+    fn the_last_of_two_codings_is_the_outer_one() {
+        let policy = Policy { format: Format::Http, ..Policy::default() };
+        let head = |one, other| {
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: {one}\r\ncontent-encoding: {other}\r\n\r\n"
+            )
+        };
+        let outside = head("br", "gzip");
+        assert_eq!(policy.read(0, outside.as_bytes()), Err(NotAPage::Format));
+        assert!(policy.read(0, &[outside.as_bytes(), &GZIP].concat()).unwrap().is_gzip);
+        let inside = head("gzip", "br");
+        assert!(!policy.read(0, inside.as_bytes()).unwrap().is_gzip);
     }
 
     #[test]

@@ -375,25 +375,18 @@ fn add_header_and_error_page_see_a_stored_status_as_any_other() {
     assert_eq!(site.nginx.access_log(1)[0].http_status, "404");
 }
 
-/// What srcache 0.33 stores by `srcache_store` for a page of an application behind nginx, byte for
-/// byte: nginx's status line, the type first, then the application's headers.
+/// As srcache stored it, for a page of the application behind nginx: `data/srcache/README.md`.
+/// `srcache.rs` has srcache itself.
 #[test]
 fn what_srcache_stores_is_served_as_it_is() {
     let site = site();
-    store(
-        &site,
-        &[
-            "HTTP/1.1 200 OK",
-            "Content-Type: text/html; charset=utf-8",
-            "Last-Modified: Tue, 05 Mar 2024 10:00:00 GMT",
-            "X-Frame-Options: DENY",
-            "Vary: Cookie",
-        ],
-        "<p>hello</p>\n",
-    );
+    site.memcached().set("/page", include_bytes!("../data/srcache/page.http"), BYTES);
     let answer = site.get("/page");
-    served(&answer, 200, "<p>hello</p>\n");
+    assert_eq!(answer.header("X-Application").as_deref(), Some("django"), "stored with it");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "<p>hello</p>\n"), "{answer:?}");
     for (name, value) in [
+        ("X-Cache", "HIT"),
+        ("Content-Length", "13"),
         ("Content-Type", "text/html; charset=utf-8"),
         ("Last-Modified", LAST_MODIFIED),
         ("X-Frame-Options", "DENY"),
@@ -401,6 +394,7 @@ fn what_srcache_stores_is_served_as_it_is() {
     ] {
         assert_eq!(answer.header(name).as_deref(), Some(value));
     }
+    assert_eq!(site.application().count(), 0);
 }
 
 #[test]

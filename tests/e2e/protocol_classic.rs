@@ -168,7 +168,7 @@ fn a_reply_closed_after_any_byte_goes_to_the_fallback() {
 type Reply = fn(&Lookup) -> Vec<u8>;
 
 /// Replies that memcached never sends to a `get` of one key.
-const NONSENSE: [(&str, Reply); 22] = [
+const NONSENSE: [(&str, Reply); 24] = [
     ("a word", |_| b"garbage\r\n".to_vec()),
     ("an empty line", |_| b"\r\n".to_vec()),
     ("ERROR", |_| b"ERROR\r\n".to_vec()),
@@ -194,6 +194,8 @@ const NONSENSE: [(&str, Reply); 22] = [
         [value.as_slice(), &value, b"END\r\n"].concat()
     }),
     ("a line without CR", |_| b"END\n".to_vec()),
+    ("a line end before the reply", |l| [b"\n", &l.classic_hit("broken")[..]].concat()),
+    ("a NUL within the trailer", |l| [b"VALUE ", l.key(), b" 0 6\r\nbroken\r\nEND\0\r\n"].concat()),
 ];
 
 /// A hit with this instead of its flags and length.
@@ -258,6 +260,25 @@ fn a_second_reply_is_never_given_to_the_next_request() {
             hits += usize::from(expect::hit_or_fallen_through(&client.get(&path), &path));
         }
         assert!(hits > 0, "no request was ever answered from the cache");
+    }
+}
+
+#[test]
+fn bytes_behind_the_trailer_reach_nobody() {
+    // nginx's own module once sent it: "Memcached: protect from too long responses."
+    for behind in [&b"\0"[..], b"\n", b"\r\n", b"END\r\n"] {
+        let fake =
+            Fake::replying(move |lookup| [&lookup.classic_hit(lookup.key()), behind].concat());
+        let site = site_on(&fake);
+        let mut client = site.client();
+        let mut hits = 0;
+        for nth in 0..40 {
+            let path = format!("/page{nth}");
+            hits += usize::from(expect::hit_or_fallen_through(&client.get(&path), &path));
+        }
+        assert!(hits > 0, "no request was ever answered from the cache");
+        // A byte alone is no line yet: the next lookup's reply begins with it, and is none.
+        assert!(fake.lookups().iter().all(|lookup| lookup.nth_on_connection <= 1));
     }
 }
 

@@ -48,7 +48,7 @@ django.setup()
 
 from django.core.cache import cache  # noqa: E402  (needs the settings)
 from django.core.wsgi import get_wsgi_application  # noqa: E402
-from django.http import HttpResponse  # noqa: E402
+from django.http import HttpResponse, QueryDict  # noqa: E402
 from django.template import engines  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
@@ -138,6 +138,25 @@ def allow(request, verdict):
     return HttpResponse(status=204 if verdict == "yes" else 403)
 
 
+class Answer(HttpResponse):
+    """Exactly these headers in this order; Django's own response holds none twice."""
+
+    said = ()
+
+    def items(self):
+        return [*self.said, *super().items()]
+
+
+def answer(request, **_):
+    """Answer what the query string says, in any bytes: status, reason, body, header=Name:value."""
+    asked = QueryDict(request.META["QUERY_STRING"], encoding="latin-1")
+    body = asked.get("body", "").encode("latin-1")
+    response = Answer(body, status=int(asked["status"]), reason=asked.get("reason"))
+    del response["Content-Type"]
+    response.said = [tuple(header.split(":", 1)) for header in asked.getlist("header")]
+    return response
+
+
 urlpatterns = [
     path("stored/<path:name>", page_cache()(page)),
     path("safestring/<name>", safestring),
@@ -148,6 +167,7 @@ urlpatterns = [
     path("redirect/<path:target>", redirect),
     path("including/<path:target>", including),
     path("allow/<verdict>", allow),
+    path("answer/<path:name>", answer),
     re_path(r"", page),
 ]
 

@@ -1,6 +1,7 @@
 //! Everything the tests share: a site of real parts in a temporary prefix, a scripted memcached, an
 //! HTTP client. The tests see the parts through these names only.
 
+mod answer;
 mod application;
 pub mod bytes;
 mod curl;
@@ -18,9 +19,11 @@ pub mod parts;
 mod ports;
 mod process;
 mod site;
+mod srcache;
 mod visitors;
 pub mod wait;
 
+pub use answer::Answer;
 pub use application::{Application, Interface, Seen, Writes};
 pub use curl::curl;
 pub use daemon::{Daemon, is_alive};
@@ -31,4 +34,5 @@ pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
 pub use nginx::{Nginx, unescape};
 pub use ports::free as free_port;
 pub use site::{Plan, Site, plan, prefix};
+pub use srcache::Srcache;
 pub use visitors::{Visits, visitors};

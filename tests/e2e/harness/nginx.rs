@@ -48,7 +48,18 @@ impl Nginx {
     /// Starts nginx on `configuration`, which listens on `address`.
     #[track_caller]
     pub fn start(prefix: &Path, configuration: &str, address: SocketAddr) -> Nginx {
-        let mut command = command(prefix, configuration);
+        Nginx::start_program(&parts::nginx(), prefix, configuration, address)
+    }
+
+    /// The same with an nginx that is not the one under test.
+    #[track_caller]
+    pub fn start_program(
+        program: &Path,
+        prefix: &Path,
+        configuration: &str,
+        address: SocketAddr,
+    ) -> Nginx {
+        let mut command = command(program, prefix, configuration);
         let mut process = Process::start("nginx", &mut command, &prefix.join("nginx.out"));
         process.wait_until("listens", || std::net::TcpStream::connect(address).is_ok());
         // The master listens before it has workers.
@@ -60,7 +71,7 @@ impl Nginx {
 
     /// Runs `nginx -t`.
     pub fn check(prefix: &Path, configuration: &str) -> Checked {
-        let output = command(prefix, configuration).arg("-t").output().unwrap();
+        let output = command(&parts::nginx(), prefix, configuration).arg("-t").output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         let output_text = String::from_utf8_lossy(&text).into_owned();
         Checked { passed: output.status.success(), output: output_text }
@@ -188,8 +199,8 @@ fn is_child(pid: i32, parent: i32) -> bool {
     words.next() != Some("Z") && words.next() == Some(parent.to_string().as_str())
 }
 
-fn command(prefix: &Path, configuration: &str) -> Command {
-    let mut command = Command::new(parts::nginx());
+fn command(program: &Path, prefix: &Path, configuration: &str) -> Command {
+    let mut command = Command::new(program);
     command.arg("-p").arg(prefix).arg("-e").arg(prefix.join("error.log"));
     command.arg("-c").arg(write_configuration(prefix, configuration));
     command

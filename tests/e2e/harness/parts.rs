@@ -19,6 +19,16 @@ pub fn nginx() -> PathBuf {
     env::var_os("PAGECACHE_NGINX").map_or_else(|| installed("nginx"), PathBuf::from)
 }
 
+/// Debian's own nginx, whichever is under test: Debian's modules load into no other.
+pub fn debian_nginx() -> PathBuf {
+    existing(PathBuf::from("/usr/sbin/nginx"))
+}
+
+/// One of the modules that Debian packs for its nginx.
+pub fn debian_module(name: &str) -> PathBuf {
+    existing(Path::new("/usr/lib/nginx/modules").join(name))
+}
+
 /// A program of the Python environment that holds Django and uWSGI: `PAGECACHE_VENV`.
 pub fn venv(program: &str) -> PathBuf {
     existing(from_environment("PAGECACHE_VENV", "target/venv").join("bin").join(program))

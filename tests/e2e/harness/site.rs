@@ -403,7 +403,8 @@ pub fn prefix() -> TempDir {
     prefix
 }
 
-fn print_tail(log: &PathBuf) {
+/// Shows what a part has last logged.
+pub fn print_tail(log: &PathBuf) {
     const LINES: usize = 40;
     let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().collect();

@@ -1,0 +1,92 @@
+//! Owns the nginx that fills a site's memcached as sites with srcache do: Debian's own, with srcache
+//! and memc of Debian's packages.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::http::{Client, Request, Response};
+use super::nginx::Nginx;
+use super::site::print_tail;
+use super::{Site, kernel, parts, ports, prefix};
+
+pub struct Srcache {
+    nginx: Nginx,
+    prefix: TempDir,
+}
+
+impl Srcache {
+    /// Stores under `$uri`, in the site's memcached, what the content handler in `location` answers.
+    #[track_caller]
+    pub fn beside(site: &Site, location: &str) -> Srcache {
+        let prefix = prefix();
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let user = if kernel::is_root() { "user root;" } else { "" };
+        let configuration = format!(
+            "load_module {srcache};
+             load_module {memc};
+             daemon off;
+             {user}
+             pid {prefix}/nginx.pid;
+             error_log {prefix}/error.log info;
+             events {{ }}
+             http {{
+                 access_log off;
+                 # The store subrequest's body is the page.
+                 client_max_body_size  16m;
+                 types {{ text/html html; }}
+                 client_body_temp_path {prefix}/temp/body;
+                 proxy_temp_path       {prefix}/temp/proxy;
+                 fastcgi_temp_path     {prefix}/temp/fastcgi;
+                 uwsgi_temp_path       {prefix}/temp/uwsgi;
+                 scgi_temp_path        {prefix}/temp/scgi;
+                 server {{
+                     listen {address};
+                     location / {{
+                         srcache_store PUT /store $uri;
+                         {location}
+                     }}
+                     location = /store {{
+                         internal;
+                         set $memc_key $query_string;
+                         memc_pass {memcached};
+                     }}
+                     location = /stored {{ return 204; }}
+                 }}
+             }}",
+            srcache = parts::debian_module("ngx_http_srcache_filter_module.so").display(),
+            memc = parts::debian_module("ngx_http_memc_module.so").display(),
+            prefix = prefix.path().display(),
+            memcached = site.memcached().address(),
+        );
+        let program = parts::debian_nginx();
+        let nginx = Nginx::start_program(&program, prefix.path(), &configuration, address);
+        Srcache { nginx, prefix }
+    }
+
+    /// Its answer, once it has stored it or has decided not to.
+    #[track_caller]
+    pub fn ask(&self, request: &Request) -> Response {
+        let mut client = Client::connect(self.nginx.address());
+        let answer = client.ask(request);
+        // nginx takes the connection's next request when all of this one is over; srcache stores in
+        // a subrequest of it.
+        assert_eq!(client.get("/stored").status, 204);
+        answer
+    }
+
+    #[track_caller]
+    pub fn get(&self, target: impl AsRef<[u8]>) -> Response {
+        self.ask(&Request::get(target))
+    }
+}
+
+impl Drop for Srcache {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("srcache's nginx:");
+            print_tail(&self.prefix.path().join("error.log"));
+        }
+    }
+}
