@@ -269,6 +269,12 @@ impl Server {
         }
     }
 
+    /// Whether there are events that no input has to bring. [`Server::next_event`] gives them for any
+    /// connection.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
     /// value that does not fit into `room` bytes, together with those that are being received, fails
     /// with [`Failure::Overload`].

@@ -49,7 +49,7 @@ fn set_head(
         request.set_default_content_type()?;
     }
     if let Some(etag) = etag {
-        request.set_header(Header::Etag, "ETag", etag.to_string().as_bytes())?;
+        request.set_header(Header::Etag, "ETag", &etag.text())?;
     }
     if page.is_gzip && page.header("content-encoding").is_none() {
         request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;

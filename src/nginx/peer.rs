@@ -148,11 +148,15 @@ impl Peer {
 
     /// Does what the server wants done, and hands out what that leads to.
     fn settle(&self) {
-        for link in &self.links {
-            self.arrange(link);
+        self.arrange_all();
+        if self.server.borrow().has_events() {
+            self.deliver(0);
+            // an answer may have made connections wanted again
+            self.arrange_all();
         }
-        self.deliver(0);
-        // an answer may have made connections wanted again
+    }
+
+    fn arrange_all(&self) {
         for link in &self.links {
             self.arrange(link);
         }
@@ -235,7 +239,9 @@ impl Peer {
         if is_current() && self.server.borrow().wants(index) == Want::Connect {
             self.finish_connecting(index, socket);
         }
-        self.deliver(index);
+        if self.server.borrow().has_events() {
+            self.deliver(index);
+        }
         for _ in 0..READS_PER_EVENT {
             if !is_current() || !socket.may_read() {
                 return self.settle();
@@ -252,8 +258,12 @@ impl Peer {
     fn writable(&self, link: &Link) {
         let Some((socket, epoch)) = link.socket.get() else { return };
         let is_current = self.server.borrow().epoch(link.index) == epoch;
-        if is_current && self.server.borrow().wants(link.index) == Want::Connect {
-            self.finish_connecting(link.index, socket);
+        let wants = self.server.borrow().wants(link.index);
+        match wants {
+            // epoll announces this with every read
+            Want::Read if is_current => return,
+            Want::Connect if is_current => self.finish_connecting(link.index, socket),
+            _ => {}
         }
         self.settle();
     }

@@ -181,7 +181,8 @@ impl Socket {
     }
 
     /// Has the read handler called at `deadline` at the latest; it then finds
-    /// [`Socket::take_timeout`]. An earlier call that is set already stays.
+    /// [`Socket::take_timeout`]. An earlier call that is set already stays: most deadlines are taken
+    /// back before they come, and one call too many is cheaper than a timer set for each.
     pub fn wake_by(self, deadline: Option<Msec>) {
         // SAFETY: the connection is open, its read event lives with it and is in the timer tree
         // exactly while timer_set says so.
@@ -189,7 +190,6 @@ impl Socket {
             let event = (*self.0.as_ptr()).read;
             let is_set = (*event).timer_set() != 0;
             match deadline {
-                None if is_set => ngx_del_timer(event),
                 None => {}
                 Some(deadline) if is_set && (*event).timer.key as Msec <= deadline => {}
                 Some(deadline) => {
