@@ -23,8 +23,7 @@
 
 use super::command::encode_lookup;
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
-use super::{Failure, Fault, Key, Malformed, Msec, Protocol, Token};
-use std::borrow::Cow;
+use super::{Buffer, Bytes, Failure, Fault, Key, Malformed, Memory, Msec, Protocol, Token};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -69,7 +68,7 @@ pub enum Value {
     /// In the read buffer, until the next call of [`Pipeline::input`].
     InPlace(Range<usize>),
     /// Received into memory of its own.
-    Owned(Vec<u8>),
+    Owned(Buffer),
 }
 
 /// A lookup that a connection took with it when it ended.
@@ -127,7 +126,7 @@ enum State {
     /// The value of the lookup at the front of the queue, of which `filled` bytes are here.
     Receiving {
         item: Item,
-        value: Vec<u8>,
+        value: Buffer,
         filled: usize,
         end: ValueEnd,
     },
@@ -261,7 +260,7 @@ impl Pipeline {
         self.end -= self.start;
         self.start = 0;
         let value = match &mut self.state {
-            State::Receiving { value, filled, .. } => value.get_mut(*filled..),
+            State::Receiving { value, filled, .. } => Some(value.rest(*filled)),
             State::Between | State::Skipping { .. } => None,
         };
         [value.unwrap_or_default(), self.input.get_mut(self.end..).unwrap_or_default()]
@@ -286,15 +285,19 @@ impl Pipeline {
         }
     }
 
-    /// Takes the next answer out of the input, for a lookup that is still wanted. A value of more
-    /// than `room` bytes fails with [`Failure::Overload`].
+    /// Takes the next answer out of the input, for a lookup that is still wanted. A value for which
+    /// there is no room in `memory`, beside `elsewhere` bytes, fails with [`Failure::Overload`].
     ///
     /// # Errors
     /// The input is not what was asked for: the connection must be closed, and what waits on it
     /// taken with [`Pipeline::abandon`].
-    pub fn next_answer(&mut self, room: usize) -> Result<Option<(Token, Answer)>, Fault> {
+    pub fn next_answer(
+        &mut self,
+        memory: &mut Memory,
+        elsewhere: usize,
+    ) -> Result<Option<(Token, Answer)>, Fault> {
         loop {
-            match self.step(room)? {
+            match self.step(memory, elsewhere)? {
                 Step::More => return Ok(None),
                 Step::Again => {}
                 Step::Done(token, answer) => return Ok(Some((token, answer))),
@@ -303,10 +306,10 @@ impl Pipeline {
     }
 
     /// The bytes of a value.
-    pub fn value(&self, value: Value) -> Cow<'_, [u8]> {
+    pub fn value(&self, value: Value) -> Bytes<'_> {
         match value {
-            Value::InPlace(range) => Cow::Borrowed(self.input.get(range).unwrap_or_default()),
-            Value::Owned(bytes) => Cow::Owned(bytes),
+            Value::InPlace(range) => Bytes::Borrowed(self.input.get(range).unwrap_or_default()),
+            Value::Owned(buffer) => Bytes::Owned(buffer),
         }
     }
 
@@ -367,9 +370,9 @@ impl Pipeline {
             })
     }
 
-    fn step(&mut self, room: usize) -> Result<Step, Fault> {
+    fn step(&mut self, memory: &mut Memory, elsewhere: usize) -> Result<Step, Fault> {
         match &mut self.state {
-            State::Between => self.begin(room),
+            State::Between => self.begin(memory, elsewhere),
             State::Skipping { left, end } => {
                 let (part, end) = ((*left).min(self.end - self.start), *end);
                 *left -= part;
@@ -394,7 +397,7 @@ impl Pipeline {
     }
 
     /// Reads the first line of a reply, and its value if that is all here.
-    fn begin(&mut self, room: usize) -> Result<Step, Fault> {
+    fn begin(&mut self, memory: &mut Memory, elsewhere: usize) -> Result<Step, Fault> {
         let here = self.input.get(self.start..self.end).unwrap_or_default();
         if here.is_empty() {
             return Ok(Step::More);
@@ -415,7 +418,8 @@ impl Pipeline {
         let answer = match head {
             Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
             Head::Value { len, item, .. } => {
-                return self.begin_value(len, item, line, room);
+                self.start += line;
+                return self.begin_value(len, item, memory, elsewhere);
             }
             Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
             Head::Miss(_) => return Err(Fault::Mismatch),
@@ -430,38 +434,36 @@ impl Pipeline {
         &mut self,
         len: usize,
         item: Item,
-        line: usize,
-        room: usize,
+        memory: &mut Memory,
+        elsewhere: usize,
     ) -> Result<Step, Fault> {
         let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
-        self.start += line;
         let at = self.start;
         let here = self.end - at;
-
-        if len > front.lookup.max_size || front.interest != Interest::Wanted {
-            self.state = State::Skipping { left: len, end };
-            return Ok(self.finish(Answer::Failed(Failure::TooLarge)));
-        }
-        let mut value = Vec::new();
-        let fits_in_place = here >= whole;
-        if len > room || (!fits_in_place && value.try_reserve_exact(len).is_err()) {
-            self.state = State::Skipping { left: len, end };
-            return Ok(self.finish(Answer::Failed(Failure::Overload)));
-        }
-        if fits_in_place {
+        let failure = if len > front.lookup.max_size || front.interest != Interest::Wanted {
+            Failure::TooLarge
+        } else if len > memory.room().saturating_sub(elsewhere) {
+            Failure::Overload
+        } else if here >= whole {
             self.start += len;
             self.take_value_end(end)?;
             return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
-        }
-        let filled = here.min(len);
-        value.extend_from_slice(self.input.get(at..at + filled).unwrap_or_default());
-        value.resize(len, 0);
-        self.start += filled;
-        self.state = State::Receiving { item, value, filled, end };
-        self.answered = true;
-        Ok(Step::Again)
+        } else if let Some(value) = memory.buffer(
+            len,
+            self.input.get(at..self.end.min(at.saturating_add(len))).unwrap_or_default(),
+        ) {
+            let filled = here.min(len);
+            self.start += filled;
+            self.state = State::Receiving { item, value, filled, end };
+            self.answered = true;
+            return Ok(Step::Again);
+        } else {
+            Failure::Overload
+        };
+        self.state = State::Skipping { left: len, end };
+        Ok(self.finish(Answer::Failed(failure)))
     }
 
     fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {

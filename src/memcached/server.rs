@@ -8,8 +8,7 @@
 use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup, Orphan, Pipeline};
 use super::response::Item;
-use super::{Failure, Fault, Msec, Token};
-use std::borrow::Cow;
+use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -42,7 +41,7 @@ impl Ticket {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The item and its value.
-    Hit(Token, Item, Cow<'a, [u8]>),
+    Hit(Token, Item, Bytes<'a>),
     /// There is no such item.
     Miss(Token),
     /// There is no answer.
@@ -276,18 +275,22 @@ impl Server {
     }
 
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
-    /// value that does not fit into `room` bytes, together with those that are being received, fails
-    /// with [`Failure::Overload`].
-    pub fn next_event(&mut self, index: usize, now: Msec, room: usize) -> Option<Event<'_>> {
+    /// value for which there is no room in `memory`, beside those that are being received, fails with
+    /// [`Failure::Overload`].
+    pub fn next_event(
+        &mut self,
+        index: usize,
+        now: Msec,
+        memory: &mut Memory,
+    ) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
         // this connection is done with one value when it begins another
         let others = self.connections.iter().enumerate().filter(|&(other, _)| other != index);
-        let receiving = others.map(|(_, other)| other.pipeline.receiving()).sum();
-        let room = room.saturating_sub(receiving);
+        let elsewhere = others.map(|(_, other)| other.pipeline.receiving()).sum();
         let connection = self.connections.get_mut(index)?;
-        let fault = match connection.pipeline.next_answer(room) {
+        let fault = match connection.pipeline.next_answer(memory, elsewhere) {
             Ok(None) => return None,
             Ok(Some((token, answer))) => {
                 // what an old connection goes on to answer does not say that a new one can be had

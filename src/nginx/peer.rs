@@ -12,11 +12,12 @@ use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
 use super::sys::process;
 use super::sys::request::Request;
-use crate::memcached::{Event, Failure, Fault, Item, Lookup, Server, Ticket, Token, Want};
+use crate::memcached::{
+    Buffer, Bytes, Event, Failure, Fault, Item, Lookup, Memory, Server, Ticket, Token, Want,
+};
 use crate::page::{Etag, Etags, Version};
 use nginx_sys::ngx_event_t;
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -26,7 +27,7 @@ const READS_PER_EVENT: usize = 16;
 /// An answer to a lookup.
 pub enum Answer<'a> {
     /// The item and its value.
-    Hit(Item, Cow<'a, [u8]>),
+    Hit(Item, Bytes<'a>),
     /// There is no such item.
     Miss,
     /// The lookup failed.
@@ -49,8 +50,8 @@ pub struct Peer {
     server: RefCell<Server>,
     waiting: RefCell<SlotMap<DefaultKey, Request>>,
     links: Box<[Link]>,
-    /// Bytes of bodies that requests hold.
-    held: Cell<usize>,
+    /// For bodies. Apart from the server, since a request that ends gives its body back at any time.
+    memory: RefCell<Memory>,
     etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
@@ -71,7 +72,7 @@ impl Peer {
         if let Some(peer) = known {
             return peer.downcast::<Peer>().ok();
         }
-        let limits = upstream.server()?.limits;
+        let (limits, buffers) = (upstream.server()?.limits, upstream.server()?.buffers);
         let link =
             |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
         let peer = Rc::new(Peer {
@@ -80,7 +81,7 @@ impl Peer {
             server: RefCell::new(Server::new(limits, process::seed())),
             waiting: RefCell::default(),
             links: (0..limits.connections).map(link).collect(),
-            held: Cell::new(0),
+            memory: RefCell::new(Memory::new(buffers)),
             etags: RefCell::default(),
             wake: Posted::new(on_wake),
         });
@@ -117,12 +118,16 @@ impl Peer {
 
     /// A request holds a body of so many bytes, until [`Peer::release`].
     pub fn hold(&self, bytes: usize) {
-        self.held.set(self.held.get() + bytes);
+        self.memory.borrow_mut().hold(bytes);
     }
 
-    /// A request has let go of a body of so many bytes.
-    pub fn release(&self, bytes: usize) {
-        self.held.set(self.held.get().saturating_sub(bytes));
+    /// A request has let go of a body of so many bytes, and of the buffer that it was in.
+    pub fn release(&self, bytes: usize, buffer: Option<Buffer>) {
+        let mut memory = self.memory.borrow_mut();
+        memory.release(bytes);
+        if let Some(buffer) = buffer {
+            memory.reuse(buffer);
+        }
     }
 
     /// The tag of `body`, the value of `item` or a part of it, of which there is one for each item.
@@ -299,9 +304,8 @@ impl Peer {
     /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
         let mut server = self.server.borrow_mut();
-        let buffers = self.upstream.server().map_or(0, |server| server.buffers);
-        let room = buffers.saturating_sub(self.held.get());
-        let (token, answer) = match server.next_event(index, process::now(), room)? {
+        let event = server.next_event(index, process::now(), &mut self.memory.borrow_mut());
+        let (token, answer) = match event? {
             Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
             Event::Miss(token) => (token, Answer::Miss),
             Event::Failed(token, failure) => (token, Answer::Failed(failure)),

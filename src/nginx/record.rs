@@ -9,8 +9,7 @@ use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
-use crate::memcached::{Item, Key, Msec, Ticket};
-use std::borrow::Cow;
+use crate::memcached::{Buffer, Bytes, Item, Key, Msec, Ticket};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
@@ -37,14 +36,14 @@ pub struct Stored {
 
 enum Value {
     Pool(PoolBytes),
-    Own(Vec<u8>),
+    Own(Buffer),
 }
 
 impl Stored {
     pub fn value(&self) -> &[u8] {
         match &self.value {
             Value::Pool(bytes) => bytes.as_bytes(),
-            Value::Own(bytes) => bytes,
+            Value::Own(buffer) => buffer,
         }
     }
 }
@@ -118,11 +117,11 @@ impl Record {
     }
 
     /// None without memory.
-    fn store(&self, item: Item, value: Cow<'_, [u8]>) -> Option<Stored> {
+    fn store(&self, item: Item, value: Bytes<'_>) -> Option<Stored> {
         let len = value.len();
         let value = match value {
-            Cow::Owned(bytes) => Value::Own(bytes),
-            Cow::Borrowed(bytes) => Value::Pool(self.request.pool()?.copy(bytes)?),
+            Bytes::Owned(buffer) => Value::Own(buffer),
+            Bytes::Borrowed(bytes) => Value::Pool(self.request.pool()?.copy(bytes)?),
         };
         self.peer.get()?.hold(len);
         Some(Stored { item, value })
@@ -165,8 +164,12 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.stop_waiting();
-        if let (Some(Ok(stored)), Some(peer)) = (self.answer.get(), self.peer.get()) {
-            peer.release(stored.value().len());
+        if let (Some(Ok(stored)), Some(peer)) = (self.answer.take(), self.peer.get()) {
+            let len = stored.value().len();
+            match stored.value {
+                Value::Pool(_) => peer.release(len, None),
+                Value::Own(buffer) => peer.release(len, Some(buffer)),
+            }
         }
     }
 }

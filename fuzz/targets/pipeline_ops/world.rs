@@ -6,7 +6,8 @@ use crate::memcached::{Command, name};
 use crate::ops::{Bounds, False, Op, Request, Within};
 use crate::twin::{Asked, Twin};
 use ngx_http_pagecache_module::memcached::{
-    Failure, Fault, Key, Limits, LongKeys, Lookup, Msec, Protocol, Server, Ticket, Token, Want,
+    Failure, Fault, Key, Limits, LongKeys, Lookup, Memory, Msec, Protocol, Server, Ticket, Token,
+    Want,
 };
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub struct World {
     server: Server,
     limits: Limits,
     now: Msec,
-    room: usize,
+    memory: Memory,
     sockets: Vec<Socket>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
@@ -78,7 +79,7 @@ impl World {
             server,
             limits: bounds.limits,
             now: 1_000,
-            room: 1 << 20,
+            memory: Memory::new(1 << 20),
             sockets,
             next: 0,
             waiting: BTreeMap::new(),
@@ -128,7 +129,7 @@ impl World {
             Op::Pass(msec) => self.pass(msec),
             Op::Lag(msec) => self.now += msec,
             Op::Run => self.indexes().for_each(|index| self.run(index)),
-            Op::Room(bytes) => self.room = bytes,
+            Op::Room(bytes) => self.memory = Memory::new(bytes),
         }
         self.check();
     }
@@ -141,7 +142,7 @@ impl World {
         let is_old = |index| self.server.wants(index) != Want::Closed;
         let old: Vec<Option<u32>> =
             self.indexes().map(|index| is_old(index).then(|| self.server.epoch(index))).collect();
-        self.room = 1 << 20;
+        self.memory = Memory::new(1 << 20);
         self.within = None;
         self.hits = 0;
         let (timeout, connect_timeout, max_size) = (250, 100, usize::MAX);

@@ -101,12 +101,22 @@ fn read(pipeline: &mut Pipeline, bytes: &[u8]) -> usize {
     one.len() + two.len()
 }
 
+/// With room for everything.
+fn next_answer(pipeline: &mut Pipeline) -> Result<Option<(Token, Answer)>, Fault> {
+    pipeline.next_answer(&mut Memory::new(usize::MAX), 0)
+}
+
+/// A value in memory of its own.
+fn owned(value: &[u8]) -> Value {
+    Value::Owned(Memory::new(usize::MAX).buffer(value.len(), value).unwrap())
+}
+
 /// Takes out what is complete.
 fn answers(pipeline: &mut Pipeline) -> Result<Vec<Seen>, Fault> {
     let mut seen = Vec::new();
-    while let Some((Token(token), answer)) = pipeline.next_answer(usize::MAX)? {
+    while let Some((Token(token), answer)) = next_answer(pipeline)? {
         seen.push(match answer {
-            Answer::Hit(_, value) => Seen::Hit(token, pipeline.value(value).into_owned()),
+            Answer::Hit(_, value) => Seen::Hit(token, pipeline.value(value).to_vec()),
             Answer::Miss => Seen::Miss(token),
             Answer::Failed(failure) => Seen::Failed(token, failure),
         });

@@ -86,8 +86,7 @@ struct Driver {
     now: Msec,
     wires: Vec<Wire>,
     seen: Vec<Seen>,
-    /// Bytes of values that may be taken, those included that are being received.
-    room: usize,
+    memory: Memory,
     /// Cancelled as soon as the next event has been taken, as a request does that ends another.
     cancel_next: Option<Ticket>,
 }
@@ -99,7 +98,7 @@ impl Driver {
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),
-            room: usize::MAX,
+            memory: Memory::new(usize::MAX),
             cancel_next: None,
         }
     }
@@ -232,11 +231,15 @@ impl Driver {
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(event) = self.server.next_event(index, self.now, self.room) {
+        while let Some(event) = self.server.next_event(index, self.now, &mut self.memory) {
             self.seen.push(match event {
                 Event::Hit(Token(token), Item { flags, .. }, value) => {
                     let item = item(&name_of(token)).expect("a hit of an item that is not there");
                     assert!(flags == 0 && *value == item, "{token} was given another item");
+                    // the next value may be received into it
+                    if let Bytes::Owned(buffer) = value {
+                        self.memory.reuse(buffer);
+                    }
                     Seen::Hit(token)
                 }
                 Event::Miss(Token(token)) => Seen::Miss(token),

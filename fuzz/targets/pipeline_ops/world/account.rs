@@ -3,7 +3,7 @@
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next};
-use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Protocol, Want};
+use ngx_http_pagecache_module::memcached::{Bytes, Event, Failure, Fault, Item, Protocol, Want};
 
 /// An event with its value.
 #[derive(Debug)]
@@ -72,16 +72,21 @@ impl World {
     pub(super) fn drain(&mut self, index: usize) {
         self.is_draining = true;
         loop {
-            let event =
-                self.server.next_event(index, self.now, self.room).map(|event| match event {
-                    Event::Hit(token, item, value) => {
-                        Seen::Answer(token.0, Answer::Hit(item, value.into_owned()))
+            let memory = &mut self.memory;
+            let event = self.server.next_event(index, self.now, memory).map(|event| match event {
+                Event::Hit(token, item, value) => {
+                    let seen = Seen::Answer(token.0, Answer::Hit(item, value.to_vec()));
+                    // the next value may be received into it
+                    if let Bytes::Owned(buffer) = value {
+                        memory.reuse(buffer);
                     }
-                    Event::Miss(token) => Seen::Answer(token.0, Answer::Miss),
-                    Event::Failed(token, failure) => Seen::Answer(token.0, Answer::Failed(failure)),
-                    Event::Down(fault) => Seen::Down(fault),
-                    Event::Up => Seen::Up,
-                });
+                    seen
+                }
+                Event::Miss(token) => Seen::Answer(token.0, Answer::Miss),
+                Event::Failed(token, failure) => Seen::Answer(token.0, Answer::Failed(failure)),
+                Event::Down(fault) => Seen::Down(fault),
+                Event::Up => Seen::Up,
+            });
             if self.is_traced && event.is_some() {
                 eprintln!("    {index}: {}", shortened(&event));
             }
@@ -162,7 +167,7 @@ impl World {
     fn twin_next(&mut self, index: usize) -> Next {
         let others = self.sockets.iter().enumerate().filter(|&(other, _)| other != index);
         let receiving: usize = others.map(|(_, socket)| socket.twin.receiving()).sum();
-        let room = self.room.saturating_sub(receiving);
+        let room = self.memory.room().saturating_sub(receiving);
         let mut twin = std::mem::take(&mut self.sockets[index].twin);
         let next = twin.next(room, |asked| self.is_wanted(asked));
         self.sockets[index].twin = twin;

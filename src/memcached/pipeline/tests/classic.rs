@@ -47,7 +47,7 @@ fn replies_may_be_cut_anywhere() {
 fn flags_and_a_cas_are_read() {
     let mut pipeline = asked(&["/a"]);
     read(&mut pipeline, b"VALUE /a 16 2 99\r\nhi\r\nEND\r\n");
-    let answer = pipeline.next_answer(usize::MAX).unwrap();
+    let answer = next_answer(&mut pipeline).unwrap();
     assert!(
         matches!(answer, Some((Token(0), Answer::Hit(Item { flags: 16, cas: None }, _)))),
         "{answer:?}"

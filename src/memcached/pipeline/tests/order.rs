@@ -53,14 +53,14 @@ fn a_hit_brings_its_flags() {
     let mut pipeline = waiting(2);
     read(&mut pipeline, b"VA 1 f16 k/0 O0\r\nx\r\nVA 1 f4294967295 k/1 O1\r\ny");
     assert_eq!(
-        pipeline.next_answer(usize::MAX).unwrap().unwrap(),
+        next_answer(&mut pipeline).unwrap().unwrap(),
         (Token(0), Answer::Hit(Item { flags: 16, ..PLAIN }, Value::InPlace(17..18)))
     );
-    assert_eq!(pipeline.next_answer(usize::MAX), Ok(None));
+    assert_eq!(next_answer(&mut pipeline), Ok(None));
     read(&mut pipeline, b"\r\n");
     assert_eq!(
-        pipeline.next_answer(usize::MAX).unwrap().unwrap(),
-        (Token(1), Answer::Hit(Item { flags: u32::MAX, ..PLAIN }, Value::Owned(b"y".to_vec())))
+        next_answer(&mut pipeline).unwrap().unwrap(),
+        (Token(1), Answer::Hit(Item { flags: u32::MAX, ..PLAIN }, owned(b"y")))
     );
 }
 

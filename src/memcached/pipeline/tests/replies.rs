@@ -91,9 +91,9 @@ fn answers_before_a_refused_reply_stand() {
     let mut pipeline = waiting(2);
     let replies = [hit("/0", 0, b"zero"), b"nonsense\r\n".to_vec()].concat();
     assert_eq!(read(&mut pipeline, &replies), replies.len());
-    let answer = pipeline.next_answer(usize::MAX).unwrap();
+    let answer = next_answer(&mut pipeline).unwrap();
     assert!(matches!(answer, Some((Token(0), Answer::Hit(PLAIN, _)))), "{answer:?}");
-    assert_eq!(pipeline.next_answer(usize::MAX), Err(Fault::Malformed(Malformed::UnknownReply)));
+    assert_eq!(next_answer(&mut pipeline), Err(Fault::Malformed(Malformed::UnknownReply)));
     assert_eq!(orphans(&mut pipeline), [(1, false)]);
 }
 

@@ -50,13 +50,12 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     assert_eq!(reply.len(), INPUT_SIZE);
     let mut pipeline = waiting(1);
     assert_eq!(read(&mut pipeline, &reply), INPUT_SIZE);
-    let Some((Token(0), Answer::Hit(PLAIN, place))) = pipeline.next_answer(usize::MAX).unwrap()
-    else {
+    let Some((Token(0), Answer::Hit(PLAIN, place))) = next_answer(&mut pipeline).unwrap() else {
         panic!()
     };
     assert_eq!(place, Value::InPlace(20..INPUT_SIZE - 2));
     assert_eq!(*pipeline.value(place), value);
-    assert_eq!(pipeline.next_answer(usize::MAX), Ok(None));
+    assert_eq!(next_answer(&mut pipeline), Ok(None));
     assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
 }
 
@@ -78,8 +77,8 @@ fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     // one read takes the last byte and the whole of the next reply
     let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
     assert_eq!(read(&mut pipeline, &last), last.len());
-    let answer = pipeline.next_answer(usize::MAX).unwrap();
-    assert_eq!(answer, Some((Token(0), Answer::Hit(PLAIN, Value::Owned(value)))));
+    let answer = next_answer(&mut pipeline).unwrap();
+    assert_eq!(answer, Some((Token(0), Answer::Hit(PLAIN, owned(&value)))));
     assert_eq!(answers(&mut pipeline), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
 }
 
@@ -89,11 +88,10 @@ fn a_value_served_from_the_buffer_stands_while_later_answers_are_taken() {
     let replies = [hit("/0", 0, b"zero"), hit("/1", 1, b"one"), hit("/2", 2, b"two")].concat();
     read(&mut pipeline, &replies[..replies.len() - 1]);
     let mut places = Vec::new();
-    while let Some((_, Answer::Hit(_, place))) = pipeline.next_answer(usize::MAX).unwrap() {
+    while let Some((_, Answer::Hit(_, place))) = next_answer(&mut pipeline).unwrap() {
         places.push(place);
     }
-    let values: Vec<_> =
-        places.into_iter().map(|place| pipeline.value(place).into_owned()).collect();
+    let values: Vec<_> = places.into_iter().map(|place| pipeline.value(place).to_vec()).collect();
     assert_eq!(values, [&b"zero"[..], b"one"]);
 }
 
@@ -289,13 +287,14 @@ proptest! {
 fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
     for size in [101, INPUT_SIZE * 2] {
         let mut pipeline = waiting(2);
+        let mut memory = Memory::new(100);
         let replies = [hit("/0", 0, &pattern(size)), hit("/1", 1, &pattern(100))].concat();
         let mut rest = &replies[..];
         let mut seen = Vec::new();
         while !rest.is_empty() {
             let taken = read(&mut pipeline, rest);
             rest = &rest[taken..];
-            while let Some((Token(token), answer)) = pipeline.next_answer(100).unwrap() {
+            while let Some((Token(token), answer)) = pipeline.next_answer(&mut memory, 0).unwrap() {
                 seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
             }
         }

@@ -11,7 +11,7 @@ const SIZE: usize = SIZES[LARGE as usize];
 fn a_value_that_does_not_fit_beside_those_on_other_connections_is_an_overload() {
     for (room, fits) in [(2 * SIZE, true), (2 * SIZE - 1, false)] {
         let mut driver = Driver::proven(2);
-        driver.room = room;
+        driver.memory = Memory::new(room);
         for (index, token) in [(0, LARGE), (1, LARGE_TOO)] {
             driver.submit(token).unwrap();
             driver.flush(index);
@@ -30,7 +30,7 @@ fn a_value_that_does_not_fit_beside_those_on_other_connections_is_an_overload() 
 #[test]
 fn a_cancelled_value_makes_room_for_the_one_behind_it() {
     let mut driver = Driver::proven(1);
-    driver.room = SIZE;
+    driver.memory = Memory::new(SIZE);
     let cancelled = driver.submit(LARGE).unwrap();
     driver.submit(LARGE_TOO).unwrap();
     driver.flush(0);
