@@ -9,7 +9,6 @@
 //! the opaque, so that each reply proves which lookup it answers (protocol.txt, "Meta Get").
 
 use super::Key;
-use std::io::Write;
 
 /// In which words a lookup is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +31,9 @@ pub fn encode_lookup(out: &mut Vec<u8>, protocol: Protocol, key: &Key, opaque: u
             out.extend_from_slice(b"mg ");
             out.extend_from_slice(key.as_bytes());
             // writing to a Vec cannot fail
-            let _ = write!(out, " c f k v O{opaque}\r\n");
+            out.extend_from_slice(b" c f k v O");
+            out.extend_from_slice(itoa::Buffer::new().format(opaque).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
         Protocol::Classic => {
             out.extend_from_slice(b"get ");

@@ -49,7 +49,7 @@ impl Key {
         if raw.is_empty() {
             return Err(KeyError::Empty);
         }
-        if let Some(key) = Key::fitting(escaped(raw)) {
+        if let Some(key) = Key::plain(raw).or_else(|| Key::fitting(escaped(raw))) {
             return Ok(key);
         }
         match long {
@@ -61,6 +61,15 @@ impl Key {
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Most keys have nothing to escape. Without a way out of the loop it looks at many bytes at once.
+    fn plain(raw: &[u8]) -> Option<Key> {
+        let mut bytes = [0; MAX_KEY];
+        bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+        let is_special = raw.iter().fold(false, |any, &byte| any | is_special(byte));
+        let len = u8::try_from(raw.len()).ok()?;
+        (!is_special).then_some(Key { bytes, len })
     }
 
     fn fitting(escaped: impl Iterator<Item = u8>) -> Option<Key> {
@@ -95,12 +104,16 @@ impl std::fmt::Debug for Key {
 /// written as `%XX`.
 fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
     raw.iter().flat_map(|&byte| {
-        let (text, len) = match byte {
-            0..=0x20 | b'%' => ([b'%', hex(byte >> 4, b'A'), hex(byte & 15, b'A')], 3),
-            _ => ([byte, 0, 0], 1),
+        let (text, len) = match is_special(byte) {
+            true => ([b'%', hex(byte >> 4, b'A'), hex(byte & 15, b'A')], 3),
+            false => ([byte, 0, 0], 1),
         };
         text.into_iter().take(len)
     })
+}
+
+fn is_special(byte: u8) -> bool {
+    byte <= 0x20 || byte == b'%'
 }
 
 fn hex(digit: u8, ten: u8) -> u8 {

@@ -134,7 +134,7 @@ pub fn value_end(protocol: Protocol) -> &'static [u8] {
 }
 
 fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
-    let mut words = line.split(|&byte| byte == b' ');
+    let mut words = words(line);
     let mut word = || words.next().ok_or(Malformed::MissingField);
     match (protocol, word()?) {
         (Protocol::Meta, b"VA") => {
@@ -153,6 +153,18 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
         (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected),
         _ => Err(Malformed::UnknownReply),
     }
+}
+
+/// The parts of a line between its spaces.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest.take()?;
+        let word = memchr::memchr(b' ', line).and_then(|end| line.split_at_checked(end));
+        let Some((word, behind)) = word else { return Some(line) };
+        rest = behind.get(1..);
+        Some(word)
+    })
 }
 
 fn length(digits: &[u8]) -> Result<usize, Malformed> {

@@ -1,0 +1,261 @@
+//! What the core costs, in instructions, which repeat exactly where seconds do not.
+//!
+//!     cargo bench --no-default-features --bench core              compares with benches/core.tsv
+//!     cargo bench --no-default-features --bench core -- --record  writes it
+//!
+//! Each case runs under valgrind's callgrind, which counts what [`measured`] executes and nothing
+//! else. Another compiler makes other code: the file names the one that it was recorded with.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use ngx_http_pagecache_module::memcached::command::encode_lookup;
+use ngx_http_pagecache_module::memcached::response::parse_head;
+use ngx_http_pagecache_module::memcached::{
+    Breaker, Bytes, Event, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
+};
+use ngx_http_pagecache_module::page::{Etag, Etags, Format, Policy, Version};
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// Of a page of some site, with the site's name in front.
+const KEY: &[u8] = b"/your-site-name-/articles/2024/an-article/";
+
+/// Runs of each case, among which the cost of the first, which allocates, is lost.
+const RUNS: u32 = 1_000;
+
+/// A difference from what was recorded that is worth a word, in percent.
+const WORTH_A_WORD: f64 = 1.0;
+
+/// One thing that the core does, prepared.
+type Run = Box<dyn FnMut()>;
+
+/// Its name, how it is prepared, and how many lookups one run is.
+type Case = (&'static str, fn() -> Run, u32);
+
+const CASES: [Case; 15] = [
+    ("key, 42 bytes", || key(KEY.to_vec()), 1),
+    (
+        "key, 42 bytes, 14 escaped",
+        || key(KEY.iter().map(|b| if b % 3 == 0 { b' ' } else { *b }).collect()),
+        1,
+    ),
+    ("key, 250 bytes", || key(vec![b'k'; 250]), 1),
+    ("key, 1,000 bytes, SHA-256", || key(vec![b'k'; 1_000]), 1),
+    ("command, meta", || command(Protocol::Meta), 1),
+    ("command, classic", || command(Protocol::Classic), 1),
+    (
+        "reply's head, hit",
+        || reply(b"VA 100 c4711 f0 k/your-site-name-/articles/2024/an-article/ O17\r\n"),
+        1,
+    ),
+    ("reply's head, miss", || reply(b"EN k/your-site-name-/articles/2024/an-article/ O17\r\n"), 1),
+    ("page, http head of 6 headers", http_head, 1),
+    ("ETag, 100 bytes, first", etag_of_new, 1),
+    ("ETag, 100 KB, known", etag_of_known, 1),
+    ("lookup to event, one by one", || lookups(1, Some(100)), 1),
+    ("lookup to event, 64 at once", || lookups(64, Some(100)), 64),
+    ("lookup to event, 64 at once, misses", || lookups(64, None), 64),
+    ("lookup to event, 100 KB", || lookups(1, Some(100_000)), 1),
+];
+
+fn main() {
+    let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => report(&counted()),
+        ["--record"] => record(&counted()),
+        ["--case", name] => {
+            let (_, prepare, _) = CASES.iter().find(|case| case.0 == name).expect("no such case");
+            measured(&mut prepare());
+        }
+        _ => panic!("usage: core [--record]"),
+    }
+}
+
+/// The part of a run that is counted.
+#[inline(never)]
+fn measured(run: &mut Run) {
+    for _ in 0..RUNS {
+        run();
+    }
+}
+
+fn key(raw: Vec<u8>) -> Run {
+    Box::new(move || {
+        let _ = black_box(Key::new(black_box(&raw), LongKeys::Sha256));
+    })
+}
+
+fn plain_key() -> Key {
+    Key::new(KEY, LongKeys::Sha256).unwrap()
+}
+
+fn command(protocol: Protocol) -> Run {
+    let (key, mut out) = (plain_key(), Vec::new());
+    Box::new(move || {
+        out.clear();
+        encode_lookup(&mut out, protocol, black_box(&key), 4_711);
+        black_box(&out);
+    })
+}
+
+fn reply(line: &'static [u8]) -> Run {
+    Box::new(move || {
+        let _ = black_box(parse_head(Protocol::Meta, black_box(line)));
+    })
+}
+
+fn http_head() -> Run {
+    let policy = Policy { format: Format::Http, ..Policy::default() };
+    let value = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
+        Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
+        Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nX-Request-Id: 17\r\n\r\nthe page";
+    Box::new(move || drop(black_box(policy.read(0, black_box(value)))))
+}
+
+fn etag_of_new() -> Run {
+    let body = [b'x'; 100];
+    Box::new(move || {
+        black_box(Etag::of(black_box(&body)).text());
+    })
+}
+
+fn etag_of_known() -> Run {
+    let (mut etags, body) = (Etags::default(), vec![b'x'; 100_000]);
+    Box::new(move || {
+        let version = Version::new(1, KEY, 4_711, body.len());
+        black_box(etags.tag(version, black_box(&body)).text());
+    })
+}
+
+/// A server's share of `count` requests that come at once, each of which finds a value of `size`
+/// bytes or nothing: what the shell calls, without its sockets.
+fn lookups(count: u64, size: Option<usize>) -> Run {
+    let breaker = Breaker { max_fails: 1, fail_timeout: 1_000 };
+    let mut server = Server::new(Limits { connections: 1, inflight: 1_024, breaker }, 1);
+    let mut memory = Memory::new(1 << 20);
+    let mut opaque = 0_u32;
+    let text = str::from_utf8(KEY).unwrap();
+    let value = size.map(|size| [&vec![b'x'; size][..], b"\r\n"].concat());
+    Box::new(move || {
+        let key = plain_key();
+        for token in 0..count {
+            let lookup = Lookup {
+                token: Token(token),
+                key,
+                protocol: Protocol::Meta,
+                deadline: 250,
+                connect_timeout: 100,
+                max_size: 1 << 20,
+            };
+            server.submit(0, lookup).unwrap();
+        }
+        if server.wants(0) == Want::Connect {
+            server.connected(0);
+        }
+        server.sent(0, server.output(0).len());
+        let mut replies = Vec::new();
+        for _ in 0..count {
+            match &value {
+                Some(value) => {
+                    let len = value.len() - 2;
+                    replies.extend(format!("VA {len} c4711 f0 k{text} O{opaque}\r\n").as_bytes());
+                    replies.extend(value);
+                }
+                None => replies.extend(format!("EN k{text} O{opaque}\r\n").as_bytes()),
+            }
+            opaque = opaque.wrapping_add(1);
+        }
+        let mut rest = &replies[..];
+        let mut answered = 0;
+        while !rest.is_empty() {
+            let [first, second] = server.input(0);
+            let (one, behind) = rest.split_at(first.len().min(rest.len()));
+            let (two, behind) = behind.split_at(second.len().min(behind.len()));
+            first[..one.len()].copy_from_slice(one);
+            second[..two.len()].copy_from_slice(two);
+            server.received(0, one.len() + two.len());
+            rest = behind;
+            while let Some(event) = server.next_event(0, 0, &mut memory) {
+                answered += 1;
+                if let Event::Hit(_, _, Bytes::Owned(buffer)) = event {
+                    memory.reuse(buffer);
+                }
+            }
+        }
+        assert_eq!(answered, count);
+    })
+}
+
+/// Instructions of each case, for each lookup.
+fn counted() -> BTreeMap<String, u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut counts = BTreeMap::new();
+    for (name, _, lookups) in CASES {
+        let output = folder.path().join("callgrind.out");
+        let ended = Command::new("valgrind")
+            .args(["--tool=callgrind", "--toggle-collect=*core::measured*"])
+            .arg(format!("--callgrind-out-file={}", output.display()))
+            .arg(env::current_exe().unwrap())
+            .args(["--case", name])
+            .output()
+            .expect("valgrind is not installed: run scripts/bench --core");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let total = instructions(&output);
+        assert!(total > 0, "callgrind has not seen the measured function");
+        counts.insert(name.to_owned(), total / u64::from(RUNS * lookups));
+    }
+    counts
+}
+
+fn instructions(output: &Path) -> u64 {
+    let text = fs::read_to_string(output).unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap();
+    total.trim().parse().unwrap()
+}
+
+fn recorded_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/core.tsv")
+}
+
+fn compiler() -> String {
+    let version = Command::new("rustc").arg("--version").output().unwrap().stdout;
+    String::from_utf8(version).unwrap().trim().to_owned()
+}
+
+fn record(counts: &BTreeMap<String, u64>) {
+    let mut text = format!("# instructions for each lookup, by {}\n", compiler());
+    for (name, ..) in CASES {
+        text.push_str(&format!("{name}\t{}\n", counts[name]));
+    }
+    fs::write(recorded_file(), text).unwrap();
+    report(counts);
+}
+
+fn report(counts: &BTreeMap<String, u64>) {
+    let recorded = fs::read_to_string(recorded_file()).unwrap_or_default();
+    let by = recorded.lines().next().unwrap_or_default().trim_start_matches("# ");
+    let before: BTreeMap<&str, u64> = recorded
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, count)| (name, count.parse().unwrap()))
+        .collect();
+    println!("recorded: {by}\nnow: by {}\n", compiler());
+    println!("{:<40}{:>12}{:>12}{:>10}", "", "recorded", "now", "change");
+    for (name, ..) in CASES {
+        let now = counts[name];
+        match before.get(name) {
+            Some(&before) => {
+                let change = (now as f64 / before as f64 - 1.0) * 100.0;
+                let word = match change {
+                    change if change > WORTH_A_WORD => "  slower",
+                    change if change < -WORTH_A_WORD => "  faster",
+                    _ => "",
+                };
+                println!("{name:<40}{before:>12}{now:>12}{change:>+9.1}%{word}");
+            }
+            None => println!("{name:<40}{:>12}{now:>12}", "none"),
+        }
+    }
+}
