@@ -31,6 +31,7 @@ mod lifecycle;
 mod load;
 mod multiplexing;
 mod nested;
+mod nonsense;
 mod outages;
 mod protocol_classic;
 mod recovery;

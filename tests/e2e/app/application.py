@@ -35,6 +35,8 @@ settings.configure(
     FORCE_SCRIPT_NAME="",
     INSTALLED_APPS=["pagecache"],
     MIDDLEWARE=[
+        # As in any new Django project; it adds the Content-Length, without which no connection stays.
+        "django.middleware.common.CommonMiddleware",
         *(["pagecache.middleware.PageCacheMiddleware"] if "E2E_STORES" in os.environ else []),
         __name__ + ".count_requests",
     ],

@@ -18,6 +18,7 @@ pub mod parts;
 mod ports;
 mod process;
 mod site;
+mod unreachable;
 mod visitors;
 pub mod wait;
 
@@ -31,4 +32,5 @@ pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
 pub use nginx::{Nginx, unescape};
 pub use ports::free as free_port;
 pub use site::{Plan, Site, plan, prefix};
-pub use visitors::{Visits, visitors};
+pub use unreachable::Unreachable;
+pub use visitors::{SLACK, Visitor, Visits, visitors};
