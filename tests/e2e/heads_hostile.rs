@@ -38,7 +38,7 @@ fn a_head_split_across_reads_at_any_byte() {
         let split = Arc::new(AtomicUsize::new(1));
         let at = Arc::clone(&split);
         let fake = Fake::start(move |lookup| {
-            let reply = lookup.hit_in_kind(stored);
+            let reply = lookup.hit(stored);
             let (head, tail) = reply.split_at(at.load(Ordering::SeqCst).min(reply.len()));
             let pause = Step::Pause(Duration::from_millis(1));
             vec![Step::Send(head.to_vec()), pause, Step::Send(tail.to_vec())]
@@ -51,7 +51,7 @@ fn a_head_split_across_reads_at_any_byte() {
             .start();
         let mut client = site.client();
         client.get("/page");
-        let length = fake.lookups()[0].hit_in_kind(stored).len();
+        let length = fake.lookups()[0].hit(stored).len();
         for position in 1..length {
             split.store(position, Ordering::SeqCst);
             let answer = client.get("/page");

@@ -32,6 +32,7 @@ mod lifecycle;
 mod load;
 mod multiplexing;
 mod nested;
+mod nonsense;
 mod outages;
 mod panics;
 mod protocol_classic;

@@ -1,7 +1,10 @@
 //! Broken replies in the middle of a stream of good ones, under load: whatever comes, and in however
 //! many pieces, each visitor gets his own page or the application's, and the good ones go on.
 
+use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::harness::*;
@@ -15,36 +18,43 @@ fn page(key: &str) -> Vec<u8> {
     [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
 }
 
-fn plan_on(fake: &Fake) -> Plan {
+/// The budget of these sites: above what a busy machine takes for a whole reply.
+const BUDGET: Duration = Duration::from_millis(300);
+const BUDGET_TEXT: &str = "pagecache_timeout 300ms;";
+
+/// A site on a fake that is asked again at once after a failure.
+fn site_on(fake: &Fake) -> Site {
     plan()
         .store_at(fake.address())
-        .without_application()
         .upstream("server @MEMCACHED@ max_fails=0;")
-        .location("pagecache_timeout 500ms;")
+        .location(BUDGET_TEXT)
+        .start_warm()
 }
 
-/// Visitors ask for pages of their own; each answer is that page or the application's. Returns how
-/// many were hits, and how many were not.
+/// Visitors ask for pages of their own below `folder`; each answer is that page or the application's.
+fn browse(site: &Site, folder: &str) -> Visits {
+    thread::scope(|scope| {
+        let browsing: Vec<_> = (0..VISITORS)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut visitor = Visitor::at(site);
+                    for turn in 0..TURNS {
+                        let size = if turn % 5 == 0 { "large" } else { "small" };
+                        let path = format!("/{folder}/{size}/{number}/{turn}");
+                        visitor.asks(&path, page(&path));
+                    }
+                    visitor
+                })
+            })
+            .collect();
+        Visits::of(browsing.into_iter().map(|thread| thread.join().unwrap()))
+    })
+}
+
+/// Of the same site, once its server is well: how long until it gives pages again.
 #[track_caller]
-fn browse(site: &Site) -> (usize, usize) {
-    let (hits, others) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for visitor in 0..VISITORS {
-            let (hits, others) = (&hits, &others);
-            scope.spawn(move || {
-                let mut client = site.client();
-                for turn in 0..TURNS {
-                    let size = if turn % 5 == 0 { "large" } else { "small" };
-                    let path = format!("/{size}/{visitor}/{turn}");
-                    match expect::hit_or_fallen_through(&client.get(&path), page(&path)) {
-                        true => hits.fetch_add(1, Ordering::SeqCst),
-                        false => others.fetch_add(1, Ordering::SeqCst),
-                    };
-                }
-            });
-        }
-    });
-    (hits.into_inner(), others.into_inner())
+fn time_to_hits(site: &Site) -> Duration {
+    Visitor::at(site).hits_again("/small", page("/small"))
 }
 
 /// A reply that is wrong in one way.
@@ -58,11 +68,13 @@ fn good(lookup: &Lookup) -> Vec<u8> {
     lookup.hit(page(&lookup.key_text()))
 }
 
-fn with_length(lookup: &Lookup, length: &str) -> Vec<Step> {
-    let value = page(&lookup.key_text());
-    let reply = String::from_utf8_lossy(&lookup.hit("")).replace("VA 0", &format!("VA {length}"));
-    let head = reply.split("\r\n").next().unwrap_or_default();
-    send([head.as_bytes(), b"\r\n", &value, b"\r\n"].concat())
+/// A page whose length is said to be another.
+fn with_length(lookup: &Lookup, length: impl Display) -> Vec<Step> {
+    send(lookup.hit_as(lookup.key(), length, 0, &page(&lookup.key_text())))
+}
+
+fn length_of(lookup: &Lookup) -> usize {
+    page(&lookup.key_text()).len()
 }
 
 const WRONG: [(&str, Wrong); 21] = [
@@ -73,12 +85,8 @@ const WRONG: [(&str, Wrong); 21] = [
         let other = Lookup { line: [&l.line[..], b"1"].concat(), ..l.clone() };
         send(other.hit("broken"))
     }),
-    ("a length that is short by one", |l| {
-        with_length(l, &(page(&l.key_text()).len() - 1).to_string())
-    }),
-    ("a length that is long by one", |l| {
-        with_length(l, &(page(&l.key_text()).len() + 1).to_string())
-    }),
+    ("a length that is short by one", |l| with_length(l, length_of(l) - 1)),
+    ("a length that is long by one", |l| with_length(l, length_of(l) + 1)),
     ("a length that is far too short", |l| with_length(l, "1")),
     ("a length that is far too long", |l| with_length(l, "7000000")),
     ("a length beyond pagecache_max_size", |l| with_length(l, "4000000000")),
@@ -105,57 +113,100 @@ const WRONG: [(&str, Wrong); 21] = [
     }),
 ];
 
+/// A fake in whose stream each lookup that `is_wrong` gets the reply of `kind`, an index of `WRONG`, and
+/// how many did.
+fn wrong_now_and_then(
+    is_wrong: impl Fn(&Lookup) -> bool + Send + Sync + 'static,
+    kind: impl Fn(&Lookup) -> usize + Send + Sync + 'static,
+) -> (Fake, Arc<AtomicUsize>) {
+    let wrong = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&wrong);
+    let fake = Fake::start(move |lookup| match is_wrong(lookup) {
+        true => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            WRONG[kind(lookup)].1(lookup)
+        }
+        false => send(good(lookup)),
+    });
+    (fake, wrong)
+}
+
 #[test]
 fn one_wrong_reply_in_a_stream_of_good_ones() {
-    for (name, wrong) in WRONG {
-        let fake = Fake::start(move |lookup| match lookup.nth % 40 {
-            39 => wrong(lookup),
-            _ => send(good(lookup)),
-        });
-        let site = plan_on(&fake).start();
-        let (hits, others) = browse(&site);
-        println!("{name}: {hits} hits, {others} others");
-        assert!(others > 0 && hits > VISITORS * TURNS / 4, "{name}: {hits} hits, {others} others");
-        // And the server is well: hits return.
-        wait::until("hits return", || {
-            expect::hit_or_fallen_through(&site.get("/small"), page("/small"))
-        });
-        let lines = site.nginx.logged_at("error").len();
-        assert!(lines <= 1 + fake.lookups().len() / 40, "{name}: {lines} lines");
+    let kind = Arc::new(AtomicUsize::new(0));
+    let of_now = Arc::clone(&kind);
+    let (fake, wrong) =
+        wrong_now_and_then(|lookup| lookup.nth % 40 == 39, move |_| of_now.load(Ordering::SeqCst));
+    let mut site = site_on(&fake);
+    let mut all = Visits::default();
+    for (nth, (name, _)) in WRONG.iter().enumerate() {
+        kind.store(nth, Ordering::SeqCst);
+        let mut visits = browse(&site, &nth.to_string());
+        visits.print(name);
+        let others = visits.0.len() - visits.hits();
+        assert!(others > 0 && visits.hits() > VISITORS * TURNS / 4, "{name}: {others} others");
+        visits.only_because(&["protocol", "reset", "timeout", "size", "absent"]);
+        visits.within(BUDGET);
+        all.0.append(&mut visits.0);
+        // And the server is well, but for what is left of the last wrong reply.
+        let returned = time_to_hits(&site);
+        assert!(returned <= BUDGET + SLACK, "{name}: hits returned after {returned:?}");
+        let (changes, wrong) = (site.nginx.state_changes(), wrong.load(Ordering::SeqCst));
+        assert!(changes <= wrong, "{name}: failed {changes} times after {wrong} wrong replies");
     }
+    all.answered_once(&mut site);
 }
 
 #[test]
 fn all_kinds_of_wrong_replies_at_once() {
-    let fake = Fake::start(|lookup| match lookup.nth % 11 {
-        5 => WRONG[lookup.nth / 11 % WRONG.len()].1(lookup),
-        _ => send(good(lookup)),
-    });
-    let site = plan_on(&fake).start();
-    let (hits, others) = browse(&site);
-    println!("{hits} hits, {others} others");
-    assert!(hits > 0 && others > 0);
+    let (fake, wrong) =
+        wrong_now_and_then(|lookup| lookup.nth % 11 == 5, |lookup| lookup.nth / 11 % WRONG.len());
+    let mut site = site_on(&fake);
+    let visits = browse(&site, "all");
+    visits.print("all kinds of wrong replies");
+    assert!(visits.hits() > 0 && visits.because("protocol") > 0);
+    visits.only_because(&["protocol", "reset", "timeout", "size", "absent"]);
+    visits.answered_once(&mut site);
+    visits.within(BUDGET);
+    let (changes, wrong) = (site.nginx.state_changes(), wrong.load(Ordering::SeqCst));
+    assert!(changes <= wrong, "failed {changes} times after {wrong} wrong replies");
+}
+
+/// `/wrong/3` asks for the third kind.
+fn kind_of(lookup: &Lookup) -> Option<usize> {
+    lookup.key_text().strip_prefix("/wrong/")?.parse().ok()
 }
 
 #[test]
-fn all_kinds_of_wrong_replies_reach_django_once_each() {
-    let fake = Fake::start(|lookup| match lookup.nth % 5 {
-        2 => WRONG[lookup.nth / 5 % WRONG.len()].1(lookup),
-        _ => send(good(lookup)),
+fn after_one_wrong_reply_hits_return_within_the_backoff_s_bound() {
+    const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
+    let fake = Fake::start(|lookup| match kind_of(lookup) {
+        Some(kind) => WRONG[kind].1(lookup),
+        None => send(good(lookup)),
     });
-    let site = plan()
+    // max_fails is 1: a wrong reply opens the breaker.
+    let mut site = plan()
         .store_at(fake.address())
-        .upstream("server @MEMCACHED@ max_fails=0;")
-        .location("pagecache_timeout 300ms;")
-        .start();
-    site.ask(&Request::new("POST", "/warm"));
-    let visits = visitors(site.nginx.address(), VISITORS, page("/page"), |count| {
-        wait::until("visits", || count() >= 1_000);
-    });
-    visits.print("all kinds of wrong replies");
-    visits.answered_once(&site);
-    visits.only_because(&["protocol", "reset", "timeout", "size", "absent"]);
-    assert!(visits.hits() > 0 && visits.because("protocol") > 0);
+        .upstream("server @MEMCACHED@ fail_timeout=1s;")
+        .location(BUDGET_TEXT)
+        .start_warm();
+    let mut visitor = Visitor::at(&site);
+    for (kind, (name, _)) in WRONG.iter().enumerate() {
+        visitor.hits_again("/small", page("/small"));
+        let path = format!("/wrong/{kind}");
+        // Those that are wrong behind a whole page are a hit; it is the next lookup that suffers.
+        visitor.asks(&path, page(&path));
+        visitor.asks("/small", page("/small"));
+        let returned = visitor.hits_again("/small", page("/small"));
+        println!("{name}: hits returned after {returned:?}");
+        assert!(returned <= FAIL_TIMEOUT + BUDGET + SLACK, "{name}: {returned:?}");
+    }
+    visitor.visits.print("one wrong reply of each kind");
+    visitor.visits.answered_once(&mut site);
+    visitor.visits.within(BUDGET);
+    // Each is a failure, and its aftermath may be another: a length that lies swallows what follows it.
+    let changes = site.nginx.state_changes();
+    assert!((1..=2 * WRONG.len()).contains(&changes), "{changes} failures");
 }
 
 #[test]
@@ -168,67 +219,88 @@ fn a_reply_in_two_hundred_pieces() {
             .flat_map(|piece| [Step::Send(piece), Step::Pause(Duration::from_micros(300))])
             .collect()
     });
-    let site = plan_on(&fake).location("pagecache_connect_timeout 5s;").start();
-    let mut client = site.client();
+    let mut site = plan().store_at(fake.address()).start();
+    let mut visitor = Visitor::at(&site);
     for nth in 0..10 {
         for size in ["small", "large"] {
             let path = format!("/{size}/{nth}");
-            expect::hit(&client.get(&path), page(&path));
+            visitor.hits(&path, page(&path));
         }
     }
-    assert_eq!(fake.connections(), 1);
+    assert_eq!((fake.lookups().len(), fake.connections()), (20, 1));
+    visitor.visits.answered_once(&mut site);
+    assert_eq!(site.nginx.state_changes(), 0);
 }
 
 #[test]
 fn a_reply_that_ends_at_any_byte_with_another_behind_it() {
-    // The crash of a memcached, at each point of a reply. One digit of an opaque is as long as another.
-    let line = b"mg /cut c f k v O1".to_vec();
-    let whole = Lookup { connection: 0, nth: 0, nth_on_connection: 0, line }.hit("hello").len();
-    for length in 0..=whole {
-        let fake = Fake::start(move |lookup| match lookup.key() {
-            b"/cut" => {
-                let mut reply = lookup.hit("hello");
-                reply.truncate(length);
-                vec![Step::Send(reply), Step::Close]
-            }
-            _ => send(lookup.hit(lookup.key())),
-        });
-        let site = plan()
-            .store_at(fake.address())
-            .without_application()
-            .upstream("server @MEMCACHED@ max_fails=0; pagecache_connections 1;")
-            .start();
-        expect::hit(&site.get("/warm"), "/warm");
-        let (mut cut, mut behind) = (site.client(), site.client());
-        cut.send(&Request::get("/cut").head());
-        behind.send(&Request::get("/behind").head());
-        let answer = cut.receive(false).unwrap();
-        match length == whole {
-            true => expect::hit(&answer, "hello"),
-            false => expect::fell_through(&answer, "ERROR", &["reset"]),
+    // The crash of a memcached, at each point of a reply.
+    let length = Arc::new(AtomicUsize::new(0));
+    let whole = Arc::new(AtomicUsize::new(usize::MAX));
+    let (cut, said) = (Arc::clone(&length), Arc::clone(&whole));
+    let fake = Fake::start(move |lookup| match lookup.key() {
+        b"/cut" => {
+            let mut reply = lookup.hit("hello");
+            said.store(reply.len(), Ordering::SeqCst);
+            reply.truncate(cut.load(Ordering::SeqCst));
+            vec![Step::Send(reply), Step::Close]
         }
-        expect::hit_or_fallen_through(&behind.receive(false).unwrap(), "/behind");
-        wait::until("hits return", || expect::hit_or_fallen_through(&site.get("/good"), "/good"));
+        _ => send(lookup.hit(lookup.key())),
+    });
+    let mut site = plan()
+        .store_at(fake.address())
+        .upstream("server @MEMCACHED@ max_fails=0; pagecache_connections 1;")
+        .location(BUDGET_TEXT)
+        .start_warm();
+    let (mut first, mut behind) = (Visitor::at(&site), Visitor::at(&site));
+    first.hits("/good", "/good");
+    for bytes in 0.. {
+        length.store(bytes, Ordering::SeqCst);
+        first.sends("/cut");
+        behind.sends("/behind");
+        let is_whole = first.receives("hello");
+        behind.receives("/behind");
+        behind.hits_again("/good", "/good");
+        assert_eq!(is_whole, bytes >= whole.load(Ordering::SeqCst), "after {bytes} bytes");
+        if is_whole {
+            break;
+        }
+        first.was_left_because(&["reset"]);
     }
+    let cuts = length.load(Ordering::SeqCst);
+    assert!(cuts > b"VA 5 ".len(), "{cuts} cuts");
+    let visits = Visits::of([first, behind]);
+    visits.answered_once(&mut site);
+    visits.within(BUDGET);
+    assert!(site.nginx.state_changes() <= cuts);
 }
 
 #[test]
 fn replies_to_tombstones_are_thrown_away_under_load() {
-    // Each fifth reply comes after its lookup has timed out, and those behind it wait with it.
-    let fake = Fake::start(|lookup| match lookup.nth % 50 {
-        25 => vec![Step::Pause(Duration::from_millis(250)), Step::Send(good(lookup))],
+    const BUDGET: Duration = Duration::from_millis(100);
+    // One reply in fifty comes after its lookup has timed out, and those behind it wait with it.
+    let late = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&late);
+    let fake = Fake::start(move |lookup| match lookup.nth % 50 {
+        25 => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            vec![Step::Pause(Duration::from_millis(250)), Step::Send(good(lookup))]
+        }
         _ => send(good(lookup)),
     });
-    let site = plan()
+    let mut site = plan()
         .store_at(fake.address())
-        .without_application()
         .upstream("server @MEMCACHED@ max_fails=0; pagecache_connections 1;")
         .location("pagecache_timeout 100ms;")
-        .start();
-    let (hits, others) = browse(&site);
-    println!("{hits} hits, {others} others");
-    assert!(hits > 0 && others > 0, "{hits} hits, {others} others");
-    wait::until("hits return", || {
-        expect::hit_or_fallen_through(&site.get("/small"), page("/small"))
-    });
+        .start_warm();
+    let visits = browse(&site, "late");
+    visits.print("late replies");
+    assert!(visits.hits() > 0 && visits.because("timeout") > 0);
+    // Nothing but their own lookups and those behind them suffers from them.
+    visits.only_because(&["timeout"]);
+    visits.within(BUDGET);
+    let returned = time_to_hits(&site);
+    assert!(returned <= Duration::from_millis(250) + SLACK, "{returned:?}");
+    visits.answered_once(&mut site);
+    assert!(site.nginx.state_changes() <= late.load(Ordering::SeqCst));
 }

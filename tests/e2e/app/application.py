@@ -35,6 +35,8 @@ settings.configure(
     FORCE_SCRIPT_NAME="",
     INSTALLED_APPS=["pagecache"],
     MIDDLEWARE=[
+        # As in any new Django project; it adds the Content-Length, without which no connection stays.
+        "django.middleware.common.CommonMiddleware",
         *(["pagecache.middleware.PageCacheMiddleware"] if "E2E_STORES" in os.environ else []),
         __name__ + ".count_requests",
     ],
@@ -139,12 +141,16 @@ def allow(request, verdict):
 
 
 class Answer(HttpResponse):
-    """Exactly these headers in this order; Django's own response holds none twice."""
+    """These headers in this order, of which Django's own response could hold none twice. What its
+    middleware adds stands behind them, unless they say it themselves."""
 
     said = ()
 
     def items(self):
-        return [*self.said, *super().items()]
+        said = {name.lower() for name, _ in self.said}
+        if "transfer-encoding" in said:
+            said.add("content-length")
+        return [*self.said, *(item for item in super().items() if item[0].lower() not in said)]
 
 
 def answer(request, **_):

@@ -11,6 +11,7 @@ use super::{parts, ports};
 #[derive(Clone, Copy, PartialEq)]
 pub enum Interface {
     Uwsgi,
+    /// Whose connections stay if the client asks for it.
     Http,
     FastCgi,
 }
@@ -65,7 +66,7 @@ impl Application {
             Interface::FastCgi => ("--fastcgi-socket", socket.clone(), format!("unix:{socket}")),
             Interface::Http => {
                 let address = format!("127.0.0.1:{}", ports::free());
-                ("--http-socket", address.clone(), address)
+                ("--http11-socket", address.clone(), address)
             }
         };
         let mut command = Command::new(parts::venv("uwsgi"));
@@ -83,6 +84,10 @@ impl Application {
             "--socket-timeout=60",
             "--module=application",
         ]);
+        if interface == Interface::Http {
+            // Head and body leave in two writes, of which the second would wait for the first's ACK.
+            command.arg("--tcp-nodelay");
+        }
         command.arg("--chdir").arg(parts::root().join("tests/e2e/app"));
         command.env("E2E_REQUESTS", &requests);
         command.env("E2E_MEMCACHED", &writes.memcached);

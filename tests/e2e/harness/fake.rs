@@ -1,7 +1,9 @@
 //! Owns the scripted memcached: it records every byte it receives and answers each lookup with the
 //! steps that the test's script returns for it. It knows the meta protocol only as far as a
-//! lookup: `mg <key> <flags>*\r\n`, and of the classic one `get <key>\r\n`.
+//! lookup: `mg <key> <flags>*\r\n`, and of the classic one `get <key>\r\n`. What a script asks of a
+//! lookup, such as a hit, comes in the protocol of that lookup.
 
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use super::{kernel, wait};
 
 /// What the fake does, one after the other, on the connection that a lookup came by.
+#[derive(Clone)]
 pub enum Step {
     Send(Vec<u8>),
     /// Gives what was sent the time to be read on its own. Nothing is asserted on it.
@@ -62,33 +65,28 @@ impl Lookup {
         self.hit_as(self.key(), value.len(), flags, value)
     }
 
-    /// A hit whose key, length or flags are the test's choice.
-    pub fn hit_as(&self, key: &[u8], length: usize, flags: u32, value: &[u8]) -> Vec<u8> {
-        let head = format!("VA {length}");
-        [head.as_bytes(), &self.echo(key, length, flags), b"\r\n", value, b"\r\n"].concat()
-    }
-
-    /// What any memcached answers to `get` when the item is there.
-    pub fn classic_hit(&self, value: impl AsRef<[u8]>) -> Vec<u8> {
-        self.classic_hit_as(self.key(), value.as_ref().len(), 0, value.as_ref())
-    }
-
-    /// A classic hit whose key, length or flags are the test's choice.
-    pub fn classic_hit_as(&self, key: &[u8], length: usize, flags: u32, value: &[u8]) -> Vec<u8> {
-        let numbers = format!(" {flags} {length}\r\n");
-        [b"VALUE ", key, numbers.as_bytes(), value, b"\r\nEND\r\n"].concat()
-    }
-
-    /// A hit in the protocol that the lookup came in.
-    pub fn hit_in_kind(&self, value: impl AsRef<[u8]>) -> Vec<u8> {
-        match self.line.starts_with(b"get ") {
-            true => self.classic_hit(value),
-            false => self.hit(value),
+    /// A hit whose key, length or flags are the test's choice, be they numbers or not.
+    pub fn hit_as(
+        &self,
+        key: &[u8],
+        length: impl Display,
+        flags: impl Display,
+        value: &[u8],
+    ) -> Vec<u8> {
+        if self.is_classic() {
+            let numbers = format!(" {flags} {length}\r\n");
+            return [b"VALUE ", key, numbers.as_bytes(), value, b"\r\nEND\r\n"].concat();
         }
+        let (length, flags) = (length.to_string(), flags.to_string());
+        let echo = self.echo(key, &length, &flags);
+        [b"VA ", length.as_bytes(), &echo, b"\r\n", value, b"\r\n"].concat()
     }
 
     /// What memcached 1.6.18 answers when it is not: `k` and `O` come back there, too.
     pub fn miss(&self) -> Vec<u8> {
+        if self.is_classic() {
+            return b"END\r\n".to_vec();
+        }
         let mut reply = b"EN".to_vec();
         for flag in self.flags() {
             match flag.as_bytes().first() {
@@ -101,8 +99,12 @@ impl Lookup {
         reply
     }
 
+    fn is_classic(&self) -> bool {
+        self.line.starts_with(b"get ")
+    }
+
     /// The return flags in the order they were asked for.
-    fn echo(&self, key: &[u8], length: usize, flags: u32) -> Vec<u8> {
+    fn echo(&self, key: &[u8], length: &str, flags: &str) -> Vec<u8> {
         let mut echo = Vec::new();
         for flag in self.flags() {
             match flag.as_bytes().first() {

@@ -20,6 +20,7 @@ mod ports;
 mod process;
 mod site;
 mod srcache;
+mod unreachable;
 mod visitors;
 pub mod wait;
 
@@ -35,4 +36,5 @@ pub use nginx::{Nginx, unescape};
 pub use ports::free as free_port;
 pub use site::{Plan, Site, plan, prefix};
 pub use srcache::Srcache;
-pub use visitors::{Visits, visitors};
+pub use unreachable::Unreachable;
+pub use visitors::{SLACK, Visitor, Visits, visitors};

@@ -1,6 +1,7 @@
 //! Owns the nginx under test: starts it on a configuration, signals it, reads its logs, and fails
 //! the test when it ends badly or has logged what must never be logged.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -131,6 +132,30 @@ impl Nginx {
     pub fn logged_at(&self, level: &str) -> Vec<String> {
         let mark = format!("[{level}]");
         self.error_log().lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect()
+    }
+
+    /// Checks that the log says of memcached's state each change, and once: in each worker "failed" and
+    /// "answers again" take turns, however many requests there were, and nothing else is wrong.
+    /// Returns how often it failed, all workers together. The log must be at `info` or `notice`.
+    #[track_caller]
+    pub fn state_changes(&self) -> usize {
+        let log = self.error_log();
+        let mut failed = HashSet::new();
+        let mut failures = 0;
+        for line in log.lines() {
+            // 2025/11/22 16:32:09 [error] 4711#4711: pagecache: memcached "127.0.0.1:11211" failed: ...
+            let worker = line.split(' ').nth(3);
+            if line.contains("pagecache: memcached \"") && line.contains("\" failed: ") {
+                assert!(failed.insert(worker), "said already, before: {line}\n{log}");
+                failures += 1;
+            } else if line.contains("\" answers again") {
+                assert!(failed.remove(&worker), "it had not failed, before: {line}\n{log}");
+            } else if !self.forgiven.iter().any(|words| line.contains(words)) {
+                let wrong = ["[warn]", "[error]", "[crit]"].iter().any(|mark| line.contains(mark));
+                assert!(!wrong, "not of memcached's state: {line}");
+            }
+        }
+        failures
     }
 
     /// The access log, once it has `count` lines: nginx writes a line after the client has its

@@ -47,7 +47,7 @@ enum Store {
 /// places.
 pub struct Plan {
     store: Store,
-    application: bool,
+    application: Option<Interface>,
     stores: bool,
     key: String,
     pass: String,
@@ -66,7 +66,7 @@ pub struct Plan {
 pub fn plan() -> Plan {
     Plan {
         store: Store::Memcached,
-        application: true,
+        application: Some(Interface::Uwsgi),
         stores: false,
         key: "$uri".to_owned(),
         pass: "@MEMCACHED@".to_owned(),
@@ -102,8 +102,14 @@ impl Plan {
 
     /// `@application` answers "application" from nginx itself: nothing is counted.
     pub fn without_application(mut self) -> Plan {
-        self.application = false;
+        self.application = None;
         self
+    }
+
+    /// nginx keeps its connections to the application, and asks it over those.
+    pub fn application_kept_alive(mut self) -> Plan {
+        self.application = Some(Interface::Http);
+        self.http("upstream application { server @APPLICATION@; keepalive 4; }")
     }
 
     /// Looks pages up at `server`, written as `pagecache_pass` takes it.
@@ -201,14 +207,14 @@ impl Plan {
             (_, Some(memcached)) => memcached.address(),
             (_, None) => unreachable!("a store without a place"),
         };
-        let application = self.application.then(|| {
+        let application = self.application.map(|interface| {
             let writes = Writes {
                 every_page: self.stores,
                 memcached: store.clone(),
                 key: self.key.clone(),
                 content_type: self.content_type.clone(),
             };
-            Application::start(prefix.path(), Interface::Uwsgi, &writes)
+            Application::start(prefix.path(), interface, &writes)
         });
         let port = ports::free();
         let http2_port = ports::free();
@@ -226,6 +232,15 @@ impl Plan {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let nginx = Nginx::start(prefix.path(), &configuration, address);
         Site { nginx, application, memcached, configuration, http2_address, prefix }
+    }
+
+    /// The same, and Django has been loaded before anybody's time is taken. It has seen a POST.
+    #[track_caller]
+    pub fn start_warm(self) -> Site {
+        let site = self.start();
+        let answer = site.ask(&Request::new("POST", "/warm"));
+        assert!(answer.header("X-Application").is_some(), "{answer:?}");
+        site
     }
 
     /// Runs `nginx -t` on it; nothing is started, and addresses are of nobody.
@@ -268,14 +283,20 @@ impl Plan {
                 }}"
             )
         });
-        let application = if self.application {
-            "include     uwsgi_params;
-             uwsgi_param SEEN_STATUS $pagecache_status;
-             uwsgi_param SEEN_REASON $pagecache_reason;
-             uwsgi_param SEEN_KEY    $pagecache_key;
-             uwsgi_pass  @APPLICATION@;"
-        } else {
-            "return 200 application;"
+        let application = match self.application {
+            None => "return 200 application;",
+            Some(Interface::Http) => {
+                "proxy_http_version 1.1;
+                 proxy_set_header Connection \"\";
+                 proxy_pass http://application;"
+            }
+            Some(_) => {
+                "include     uwsgi_params;
+                 uwsgi_param SEEN_STATUS $pagecache_status;
+                 uwsgi_param SEEN_REASON $pagecache_reason;
+                 uwsgi_param SEEN_KEY    $pagecache_key;
+                 uwsgi_pass  @APPLICATION@;"
+            }
         };
         // The lookup's budget is far above the default: on a busy machine a test of anything but
         // time must not meet it. The tests of time set their own.
