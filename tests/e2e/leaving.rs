@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::harness::measure::sockets;
 use crate::harness::*;
+use crate::million::does_not_grow;
 use crate::multiplexing::page;
 
 /// Distinct pages that are asked for.
@@ -220,4 +221,76 @@ fn a_client_that_leaves_is_not_passed_on_twice() {
         site.get("/good").header("X-Cache").as_deref() == Some("HIT")
     });
     assert!(site.application().count() <= 20);
+}
+
+/// A site on a memcached that takes its time with the first lookup of each round, behind which all
+/// others of the round wait: there is one connection. The last of a round is that of `settle`.
+fn hesitating() -> (Fake, Site) {
+    let fake = Fake::start(|lookup| {
+        let reply = Step::Send(lookup.hit("the page"));
+        match lookup.nth % (PAGES + 1) {
+            0 => vec![Step::Pause(Duration::from_millis(20)), reply],
+            _ => vec![reply],
+        }
+    });
+    let site = plan()
+        .store_at(fake.address())
+        .without_application()
+        .log_level("error")
+        .upstream("server @MEMCACHED@; pagecache_connections 1;")
+        .start();
+    (fake, site)
+}
+
+/// Requests that have ended without an answer, as nginx logs them.
+fn given_up(site: &Site) -> usize {
+    site.nginx.access_log(1).iter().filter(|line| line.http_status == "499").count()
+}
+
+/// Waits until nothing of a round is on its way, and its replies have harmed nobody.
+#[track_caller]
+fn settle(fake: &Fake, site: &Site) {
+    expect::hit(&site.get("/page"), "the page");
+    assert_eq!(fake.connections(), 1);
+}
+
+#[test]
+fn thousands_that_leave_in_mid_lookup_do_not_grow_the_worker() {
+    let (fake, site) = hesitating();
+    does_not_grow("clients in mid-lookup", &site, 20_000, 300_000, |count| {
+        for _ in 0..count / PAGES {
+            let before = fake.lookups_so_far();
+            let mut clients: Vec<Client> = (0..PAGES).map(|_| site.client()).collect();
+            for client in &mut clients {
+                client.send(&Request::get("/page").head());
+            }
+            fake.wait_for_lookups(before + PAGES);
+            clients.into_iter().enumerate().for_each(|(nth, client)| go(nth, client));
+            settle(&fake, &site);
+        }
+    });
+    // They were in mid-lookup indeed.
+    assert!(given_up(&site) >= 20_000, "{} requests were given up", given_up(&site));
+}
+
+#[test]
+fn thousands_of_streams_that_end_in_mid_lookup_do_not_grow_the_worker() {
+    let (fake, site) = hesitating();
+    does_not_grow("streams in mid-lookup", &site, 20_000, 300_000, |count| {
+        for turn in 0..count / PAGES {
+            let before = fake.lookups_so_far();
+            let mut client = site.http2_client();
+            let streams: Vec<u32> = (0..PAGES).map(|_| client.ask("/page")).collect();
+            fake.wait_for_lookups(before + PAGES);
+            match turn % 3 {
+                0 => client.vanish(),
+                1 => streams.into_iter().for_each(|stream| client.cancel(stream)),
+                // With a FIN.
+                _ => drop(client),
+            }
+            settle(&fake, &site);
+        }
+    });
+    // They were in mid-lookup indeed.
+    assert!(given_up(&site) >= 20_000, "{} requests were given up", given_up(&site));
 }

@@ -2,23 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::harness::*;
 use crate::multiplexing::page;
 
 /// Visitors that browse while nginx is told to change.
-const VISITORS: usize = 6;
+pub const VISITORS: usize = 6;
 
 /// Pages 0 to 9 are in memcached; others are the application's.
 pub fn site_with_pages(workers: usize) -> Site {
     with_pages(plan().workers(workers).start())
 }
 
-fn single_process_with_pages() -> Site {
-    with_pages(plan().single_process().start())
-}
-
-fn with_pages(site: Site) -> Site {
+/// Stores pages 0 to 9.
+pub fn with_pages(site: Site) -> Site {
     for nth in 0..10 {
         let path = format!("/page{nth}");
         site.memcached().set(&path, page(&path), BYTES);
@@ -36,18 +34,56 @@ pub enum Closed {
     Leave,
 }
 
+/// What visitors have seen so far.
+#[derive(Default)]
+pub struct Load {
+    answers: AtomicUsize,
+    asked_again: AtomicUsize,
+}
+
+impl Load {
+    pub fn answers(&self) -> usize {
+        self.answers.load(Ordering::SeqCst)
+    }
+
+    /// How often a connection that had served was closed instead of serving one more, as nginx does
+    /// with those that are idle when a worker quits.
+    pub fn asked_again(&self) -> usize {
+        self.asked_again.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the visitors have seen many more answers than now.
+    #[track_caller]
+    pub fn more_answers(&self) {
+        let enough = self.answers() + 20 * VISITORS;
+        wait::until("answers", || self.answers() >= enough);
+    }
+}
+
+/// Visitors and how they behave.
+#[derive(Clone, Copy)]
+pub struct Visitors {
+    pub closed: Closed,
+    /// Between an answer and the next request.
+    pub pause: Duration,
+}
+
 /// `None`: the visitor leaves.
 fn ask(
     client: &mut Client,
     site: SocketAddr,
     request: &Request,
     closed: Closed,
+    load: &Load,
 ) -> Option<Response> {
     loop {
         match client.try_ask(request) {
             Ok(answer) => return Some(answer),
             Err(Lost::BeforeFirstByte) if client.answers > 0 => match closed {
-                Closed::AskAgain => *client = Client::connect(site),
+                Closed::AskAgain => {
+                    load.asked_again.fetch_add(1, Ordering::SeqCst);
+                    *client = Client::connect(site);
+                }
                 Closed::Leave => return None,
             },
             Err(lost) => panic!("a request was lost after {} answers: {lost}", client.answers),
@@ -56,24 +92,25 @@ fn ask(
 }
 
 /// Browses until `stop`: hits, misses and forms, each answer checked.
-fn browse(
-    site: SocketAddr,
-    closed: Closed,
-    visitor: usize,
-    stop: &AtomicBool,
-    answers: &AtomicUsize,
-) {
+fn browse(site: SocketAddr, how: Visitors, visitor: usize, stop: &AtomicBool, load: &Load) {
     let mut client = Client::connect(site);
+    // nginx closes connections that have served when their worker quits, and none that has not. So
+    // with every other visitor each request is the first of its connection, and must be answered.
+    let keeps_connection = how.closed == Closed::Leave || visitor % 2 == 0;
     for turn in visitor.. {
         if stop.load(Ordering::SeqCst) {
             break;
+        }
+        if !keeps_connection && client.answers > 0 {
+            // With a RST: thousands of ports would wait for their end otherwise.
+            std::mem::replace(&mut client, Client::connect(site)).vanish();
         }
         let path = format!("/page{}", turn % 12);
         let request = match turn % 12 {
             11 => Request::new("POST", &path).body(bytes::pattern(50_000, turn as u64)),
             _ => Request::get(&path),
         };
-        let Some(answer) = ask(&mut client, site, &request, closed) else { break };
+        let Some(answer) = ask(&mut client, site, &request, how.closed, load) else { break };
         match turn % 12 {
             0..=9 => expect::hit(&answer, page(&path)),
             10 => expect::application(&answer, "MISS", "absent"),
@@ -83,7 +120,10 @@ fn browse(
                 assert_eq!(answer.echoed("body_sha256"), bytes::sha256(body));
             }
         }
-        answers.fetch_add(1, Ordering::SeqCst);
+        load.answers.fetch_add(1, Ordering::SeqCst);
+        if !how.pause.is_zero() {
+            std::thread::sleep(how.pause);
+        }
     }
 }
 
@@ -96,48 +136,39 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// Lets visitors browse while `change` happens, which may count their answers.
-pub fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&AtomicUsize)) {
-    let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for visitor in 0..VISITORS {
-            let (stop, answers) = (&stop, &answers);
-            scope.spawn(move || browse(site, closed, visitor, stop, answers));
-        }
-        let _stop = StopAtEnd(&stop);
-        more_answers(&answers);
-        change(&answers);
-    });
+/// Lets visitors browse, each as fast as it can, while `change` happens.
+#[track_caller]
+pub fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&Load)) {
+    under_load_of(Visitors { closed, pause: Duration::ZERO }, site, change);
 }
 
-/// Waits until the visitors have seen many more answers than now.
+/// The same with visitors of another kind.
 #[track_caller]
-pub fn more_answers(answers: &AtomicUsize) {
-    let enough = answers.load(Ordering::SeqCst) + 20 * VISITORS;
-    wait::until("answers", || answers.load(Ordering::SeqCst) >= enough);
+pub fn under_load_of(how: Visitors, site: SocketAddr, change: impl FnOnce(&Load)) {
+    let (stop, load) = (AtomicBool::new(false), Load::default());
+    std::thread::scope(|scope| {
+        for visitor in 0..VISITORS {
+            let (stop, load) = (&stop, &load);
+            scope.spawn(move || browse(site, how, visitor, stop, load));
+        }
+        let _stop = StopAtEnd(&stop);
+        load.more_answers();
+        change(&load);
+    });
 }
 
 #[test]
 fn reload_under_load_loses_no_request() {
     for workers in [1, 2] {
         let mut site = site_with_pages(workers);
-        under_load(site.nginx.address(), Closed::AskAgain, |answers| {
+        under_load(site.nginx.address(), Closed::AskAgain, |load| {
             for _ in 0..5 {
                 site.nginx.reload();
-                more_answers(answers);
+                load.more_answers();
             }
         });
         assert_eq!(site.nginx.workers().len(), workers);
     }
-}
-
-#[test]
-fn a_single_process_serves_and_quits() {
-    // nginx itself cannot reload without a master: its new cycle has no connections.
-    let mut site = single_process_with_pages();
-    under_load(site.nginx.address(), Closed::Leave, more_answers);
-    site.nginx.begin_to_quit();
-    wait::until("nginx is gone", || site.nginx.is_gone());
 }
 
 #[test]

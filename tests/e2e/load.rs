@@ -1,7 +1,7 @@
 //! Many clients, many requests, clients that leave at any point: nobody gets another's page, and a
 //! worker is as small afterwards as before.
 
-use crate::harness::measure::{descriptors, resident};
+use crate::harness::measure::{descriptors, is_sanitized, private, resident};
 use crate::harness::*;
 
 /// A page that no other key has.
@@ -21,6 +21,8 @@ fn ten_thousand_clients_on_one_worker() {
         .without_application()
         .log_level("error")
         .worker_connections(2 * count)
+        // Lookups of 10,000 at once wait for a CPU on a busy machine; a client does for 30 seconds.
+        .location("pagecache_timeout 60s;")
         .upstream("server @MEMCACHED@; pagecache_max_inflight 16384;")
         .start();
     for nth in 0..100 {
@@ -45,7 +47,10 @@ fn ten_thousand_clients_on_one_worker() {
             }
         }
     }
+    // Three kilobytes each were measured, and 14 with AddressSanitizer.
+    let most = (16 << 20) + count as u64 * if is_sanitized(worker) { 30_000 } else { 6_000 };
     println!("{count} clients: {} MB resident", resident(worker) >> 20);
+    assert!(resident(worker) <= most, "{} bytes resident", resident(worker));
     // Two of nginx, and the one that asks.
     let connections = site.memcached().link().stat("total_connections") - before;
     assert!(connections <= 3, "{connections} connections to memcached");
@@ -85,9 +90,42 @@ fn leave_somewhere(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     }
 }
 
-#[test]
-fn clients_that_vanish_at_any_point_leave_nothing_behind() {
+/// The same over HTTP/2, where several requests of a client are on their way.
+fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
+    let mut client = site.http2_client();
+    let streams = [path, "/page20000", "/none", path].map(|path| client.ask(path));
+    let at = usize::from(random[1]) * whole.len() / 255;
+    match random[0] % 6 {
+        0 => client.vanish(),
+        1 => {
+            client.cancel(streams[0]);
+            let rest = client.bodies(&streams[1..]);
+            assert!(rest == [&page("/page20000", 20_000), &b"application"[..], whole]);
+        }
+        // In the middle of some body.
+        2 | 3 => {
+            client.skip(at);
+            if random[0] % 2 == 0 { drop(client) } else { client.vanish() }
+        }
+        4 => {
+            client.skip(at);
+            streams.into_iter().for_each(|stream| client.cancel(stream));
+        }
+        _ => assert!(client.bodies(&streams[..1]) == [whole]),
+    }
+}
+
+/// What one client of many does: leaves somewhere, or stays.
+type Visit = fn(&Site, &[u8], &str, &[u8]);
+
+/// `visits` clients a round come and leave; the worker has then what it had before.
+#[track_caller]
+fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
     const SIZES: [usize; 4] = [100, 20_000, 300_000, 2_000_000];
+    const VISITORS: usize = 6;
+    /// Bytes: a few pages of the largest. That thousands who leave keep nothing at all is shown by
+    /// `leaving.rs`, with pages that do not move the end of the heap.
+    const MOST_GROWTH: u64 = 16 << 20;
     let site = plan()
         .without_application()
         .log_level("error")
@@ -102,29 +140,39 @@ fn clients_that_vanish_at_any_point_leave_nothing_behind() {
     let before = site.memcached().link().stat("total_connections");
     let round = |seed: u64| {
         std::thread::scope(|scope| {
-            for visitor in 0..6 {
+            for visitor in 0..VISITORS {
                 let site = &site;
                 scope.spawn(move || {
-                    let random = bytes::pattern(600, seed * 100 + visitor);
+                    let random = bytes::pattern(visits / VISITORS * 3, seed * 100 + visitor as u64);
                     for word in random.chunks_exact(3) {
                         let size = SIZES[usize::from(word[2]) % SIZES.len()];
                         let path = format!("/page{size}");
-                        leave_somewhere(site, word, &path, &page(&path, size));
+                        visit(site, word, &path, &page(&path, size));
                     }
                 });
             }
         });
         wait::until("the visitors have left", || descriptors(worker) <= idle + 2);
+        private(worker)
     };
-    round(1);
-    let memory = resident(worker);
-    (2..5).for_each(round);
-    let growth = resident(worker).saturating_sub(memory);
-    println!("{growth} bytes more after three more rounds");
-    assert!(growth <= 48 << 20, "{growth} bytes more");
+    let memory = (1..3).map(round).max().unwrap();
+    let growth = (3..6).map(round).min().unwrap().saturating_sub(memory);
+    println!("{what}: {growth} bytes more after three more rounds of {visits}");
+    assert!(growth <= MOST_GROWTH, "{growth} bytes more");
     let connections = site.memcached().link().stat("total_connections") - before;
+    // Two of nginx, and the one that asks.
     assert!(connections <= 3, "{connections} connections to memcached");
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
+}
+
+#[test]
+fn clients_that_vanish_at_any_point_leave_nothing_behind() {
+    nothing_stays_behind("HTTP/1.1", 1_200, leave_somewhere);
+}
+
+#[test]
+fn http2_clients_that_vanish_at_any_point_leave_nothing_behind() {
+    nothing_stays_behind("HTTP/2", 600, leave_somewhere_over_http2);
 }
 
 #[test]
@@ -154,81 +202,4 @@ fn what_vanished_clients_held_is_free_again() {
         }
     }
     wait::until("the page fits", || expect::hit_or_fallen_through(&site.get(path), &whole));
-}
-
-/// Requests that are sent in one write, by a client that reads all of their answers.
-const BATCH: usize = 100;
-
-/// Asks `count` times for pages in every form there is.
-fn ask_for_all_forms(site: &Site, count: usize) {
-    let packed = gzip::pack(page("/gzip", 3_000));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            let packed = &packed;
-            scope.spawn(move || {
-                let mut client = site.client();
-                for batch in 0..count / BATCH / 4 {
-                    let form = |nth: usize| (batch + nth) % 6;
-                    let gzip = |request: Request| request.header("Accept-Encoding", "gzip");
-                    let wire: Vec<u8> = (0..BATCH)
-                        .flat_map(|nth| {
-                            let request = match form(nth) {
-                                0 => Request::get("/body/small"),
-                                1 => Request::get("/body/medium"),
-                                2 => Request::get("/http/head"),
-                                3 => gzip(Request::get("/gzip")),
-                                4 => Request::get("/body/none"),
-                                _ => Request::get("/body/small").header("If-None-Match", "*"),
-                            };
-                            request.head()
-                        })
-                        .collect();
-                    client.send(&wire);
-                    for nth in 0..BATCH {
-                        let answer = client.receive(false).unwrap();
-                        match form(nth) {
-                            0 => expect::hit(&answer, "small"),
-                            1 => expect::hit(&answer, page("/body/medium", 20_000)),
-                            2 => expect::hit(&answer, "with a head"),
-                            3 => expect::hit(&answer, packed),
-                            4 => expect::fell_through(&answer, "MISS", &["absent"]),
-                            _ => assert_eq!(answer.status, 304),
-                        }
-                    }
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn two_hundred_thousand_requests_do_not_grow_the_worker() {
-    const WARM_UP: usize = 20_000;
-    const REQUESTS: usize = 200_000;
-    /// Bytes: ten a request, far less than the smallest thing that could be lost with each.
-    const MOST_GROWTH: u64 = 2 << 20;
-    let site = plan()
-        .without_application()
-        .log_level("error")
-        .http("upstream pages { server @MEMCACHED@; }")
-        .server("pagecache_key $uri; pagecache_fallback @application; access_log off;")
-        .locations(
-            "location /body { pagecache_pass pages; }
-             location /http { pagecache_pass pages; pagecache_format http; }
-             location /gzip { pagecache_pass pages; pagecache_gzip_flag 2; }",
-        )
-        .start();
-    let head = "HTTP/1.1 200 OK\r\nX-A: b\r\nCache-Control: max-age=60\r\n\r\nwith a head";
-    site.memcached().set("/body/small", "small", BYTES);
-    site.memcached().set("/body/medium", page("/body/medium", 20_000), BYTES);
-    site.memcached().set("/http/head", head, BYTES);
-    site.memcached().set("/gzip", gzip::pack(page("/gzip", 3_000)), 2);
-    let worker = site.nginx.workers()[0];
-    ask_for_all_forms(&site, WARM_UP);
-    let memory = resident(worker);
-    ask_for_all_forms(&site, REQUESTS);
-    let growth = resident(worker).saturating_sub(memory);
-    println!("{REQUESTS} requests: {growth} bytes more");
-    assert!(growth <= MOST_GROWTH, "{growth} bytes more");
-    assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::*;
-use crate::lifecycle::{Closed, more_answers, site_with_pages, under_load};
+use crate::lifecycle::{Closed, VISITORS, Visitors, site_with_pages, under_load, under_load_of};
 use crate::multiplexing::page;
 
 #[test]
@@ -13,23 +13,23 @@ fn an_upgrade_of_the_binary_loses_no_request() {
     let site = site_with_pages(2);
     let daemon = Daemon::beside(&site);
     let mut stats = site.memcached().link();
-    under_load(daemon.address(), Closed::AskAgain, |answers| {
+    under_load(daemon.address(), Closed::AskAgain, |load| {
         for _ in 0..2 {
             let old = daemon.pid().unwrap();
             kernel::signal(old, kernel::SIGUSR2);
             wait::until("a new master", || {
                 daemon.old_pid() == Some(old) && daemon.pid().is_some_and(|pid| pid != old)
             });
-            more_answers(answers);
+            load.more_answers();
             // Both serve. The old workers leave, the old master stays for a way back.
             kernel::signal(old, kernel::SIGWINCH);
             wait::until("the old workers have gone", || daemon.workers_of(old).is_empty());
-            more_answers(answers);
+            load.more_answers();
             assert!(is_alive(old));
             kernel::signal(old, kernel::SIGQUIT);
             wait::until("the old master has gone", || !is_alive(old));
             wait::until("its pid file has gone", || daemon.old_pid().is_none());
-            more_answers(answers);
+            load.more_answers();
         }
     });
     // Two workers, two connections each, and the one that asks. The application of the site, and the
@@ -41,7 +41,7 @@ fn an_upgrade_of_the_binary_loses_no_request() {
 fn an_upgrade_can_be_taken_back() {
     let site = site_with_pages(1);
     let daemon = Daemon::beside(&site);
-    under_load(daemon.address(), Closed::AskAgain, |answers| {
+    under_load(daemon.address(), Closed::AskAgain, |load| {
         let old = daemon.pid().unwrap();
         kernel::signal(old, kernel::SIGUSR2);
         wait::until("a new master", || {
@@ -50,56 +50,87 @@ fn an_upgrade_can_be_taken_back() {
         let new = daemon.pid().unwrap();
         kernel::signal(old, kernel::SIGWINCH);
         wait::until("the old workers have gone", || daemon.workers_of(old).is_empty());
-        more_answers(answers);
+        load.more_answers();
         // The old master starts workers again, and the new one goes.
         kernel::signal(old, kernel::SIGHUP);
         wait::until("the old master has workers", || !daemon.workers_of(old).is_empty());
         kernel::signal(new, kernel::SIGQUIT);
         wait::until("the new master has gone", || !is_alive(new));
-        more_answers(answers);
+        load.more_answers();
     });
 }
 
+/// As many as fit into some seconds, while the visitors ask as fast as they can.
 #[test]
 fn reloads_without_an_end_lose_no_request() {
-    // As many as fit into the time; each is complete before the next.
-    let mut site = site_with_pages(2);
+    let as_fast = Visitors { closed: Closed::AskAgain, pause: Duration::ZERO };
+    reloads(as_fast, Duration::ZERO, |_, elapsed| elapsed >= Duration::from_secs(8));
+}
+
+/// A minute, in which the visitors leave most of the CPU to other tests.
+#[test]
+fn a_reload_every_second_for_a_minute_loses_no_request() {
+    let at_ease = Visitors { closed: Closed::AskAgain, pause: Duration::from_millis(5) };
+    reloads(at_ease, Duration::from_secs(1), |reloads, _| reloads == 60);
+}
+
+/// Reloads under load, at a pace, until there are `enough` or the time is up. Each is complete before
+/// the next: new workers serve, the old ones have left. Nobody gets anything but what he asked for,
+/// and memcached has the connections of those workers that are there.
+#[track_caller]
+fn reloads(visitors: Visitors, pace: Duration, enough: fn(u32, Duration) -> bool) {
+    const WORKERS: usize = 2;
+    let mut site = site_with_pages(WORKERS);
     let mut stats = site.memcached().link();
-    let mut reloads = 0;
-    under_load(site.nginx.address(), Closed::AskAgain, |answers| {
+    let without_nginx = stats.stat("curr_connections");
+    under_load_of(visitors, site.nginx.address(), |load| {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(8) {
+        let mut reloads = 0;
+        while !enough(reloads, start.elapsed()) {
             site.nginx.reload();
-            more_answers(answers);
+            load.more_answers();
             reloads += 1;
+            // The pace of the test: nothing is asserted on it.
+            std::thread::sleep((pace * reloads).saturating_sub(start.elapsed()));
         }
+        println!(
+            "{reloads} reloads in {:?}, {} answers, {} asked for on another connection",
+            start.elapsed(),
+            load.answers(),
+            load.asked_again()
+        );
+        assert!(reloads >= 3);
+        // nginx closes a visitor's connection as its worker leaves; the next worker it meets may be an
+        // old one, too, that has not heard yet.
+        assert!(load.asked_again() <= reloads as usize * VISITORS * WORKERS);
     });
-    println!("{reloads} reloads");
-    assert!(reloads >= 3);
-    assert_eq!(site.nginx.workers().len(), 2);
-    wait::until("no connection of an old worker is left", || stats.stat("curr_connections") <= 8);
+    assert_eq!(site.nginx.workers().len(), WORKERS);
+    // Two of each worker.
+    let most = without_nginx + 2 * WORKERS as u64;
+    wait::until("old workers' connections have gone", || stats.stat("curr_connections") <= most);
 }
 
 #[test]
 fn reloads_that_overtake_each_other_lose_no_request() {
     let mut site = site_with_pages(2);
-    under_load(site.nginx.address(), Closed::AskAgain, |answers| {
+    under_load(site.nginx.address(), Closed::AskAgain, |load| {
         for _ in 0..20 {
             site.nginx.signal(kernel::SIGHUP);
-            let enough = answers.load(Ordering::SeqCst) + 20;
-            wait::until("answers", || answers.load(Ordering::SeqCst) >= enough);
+            let enough = load.answers() + 20;
+            wait::until("answers", || load.answers() >= enough);
         }
         wait::until("two workers are left", || site.nginx.workers().len() == 2);
-        more_answers(answers);
+        load.more_answers();
     });
 }
 
 #[test]
 fn a_killed_worker_is_replaced_and_serves() {
-    let site = site_with_pages(2);
+    let mut site = site_with_pages(2);
+    let mut stats = site.memcached().link();
+    let without_nginx = stats.stat("curr_connections");
     let mut nginx_lost = 0;
     let (stop, lost, answered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let mut site = site;
     site.nginx.forgive("exited on signal 9");
     let address = site.nginx.address();
     std::thread::scope(|scope| {
@@ -141,6 +172,10 @@ fn a_killed_worker_is_replaced_and_serves() {
     });
     println!("{} answers, {} lost", answered.load(Ordering::SeqCst), lost.load(Ordering::SeqCst));
     assert!(lost.load(Ordering::SeqCst) <= nginx_lost);
+    // Two of each worker that lives.
+    assert_eq!(site.nginx.workers().len(), 2);
+    let most = without_nginx + 4;
+    wait::until("dead workers' connections have gone", || stats.stat("curr_connections") <= most);
     for nth in 0..10 {
         let path = format!("/page{nth}");
         expect::hit(&site.get(&path), page(&path));

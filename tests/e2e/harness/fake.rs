@@ -206,6 +206,11 @@ impl Fake {
         self.state.lookups.lock().unwrap().clone()
     }
 
+    /// How many command lines have come.
+    pub fn lookups_so_far(&self) -> usize {
+        self.state.lookups.lock().unwrap().len()
+    }
+
     /// Every byte so far, one buffer a connection.
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.state.received.lock().unwrap().clone()
@@ -214,7 +219,7 @@ impl Fake {
     /// Waits until `count` lookups have come.
     #[track_caller]
     pub fn wait_for_lookups(&self, count: usize) {
-        wait::until(&format!("{count} lookups"), || self.lookups().len() >= count);
+        wait::until(&format!("{count} lookups"), || self.lookups_so_far() >= count);
     }
 }
 
@@ -239,6 +244,8 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         let connection = state.connections.fetch_add(1, Ordering::SeqCst);
         state.received.lock().unwrap().push(Vec::new());
         stream.set_nodelay(true).unwrap();
+        // Thousands may come, one after the other.
+        serving.retain(|(_, thread)| !thread.is_finished());
         let (shared, ours) = (Arc::clone(state), stream.try_clone().unwrap());
         serving.push((stream, thread::spawn(move || serve(ours, connection, &shared))));
     }

@@ -30,6 +30,11 @@ enum Body {
 }
 
 impl Request {
+    /// Whether its answer has no body, whatever the answer's Content-Length.
+    pub fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     pub fn new(method: &str, target: impl AsRef<[u8]>) -> Request {
         Request {
             method: method.to_owned(),
@@ -173,6 +178,8 @@ impl fmt::Display for Lost {
 pub struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
+    /// What has come since `takes` met something unknown.
+    record: Option<Vec<u8>>,
     /// Answers received on this connection.
     pub answers: usize,
 }
@@ -189,7 +196,7 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Some(Client { stream, unread: Vec::new(), answers: 0 })
+        Some(Client { stream, unread: Vec::new(), record: None, answers: 0 })
     }
 
     /// Sends a request and waits for its whole answer.
@@ -207,7 +214,7 @@ impl Client {
         // A server that has closed, or that answers before it has read the body, makes the write
         // fail; what it said is still there to be read.
         let _ = self.stream.write_all(&[request.head(), request.payload()].concat());
-        self.receive(request.method == "HEAD")
+        self.receive(request.is_head())
     }
 
     /// Sends bytes as they are.
@@ -312,6 +319,29 @@ impl Client {
         Ok(self.unread.drain(..length).collect())
     }
 
+    /// Whether the next bytes are the known ones, which are then taken. If not, they are still to be
+    /// received, and are recorded from here on.
+    pub fn takes(&mut self, known: &[u8]) -> Result<bool, Lost> {
+        while self.unread.len() < known.len() && known.starts_with(&self.unread) {
+            if self.fill()? == 0 {
+                return Err(Lost::Midway(format!("{} known bytes", self.unread.len())));
+            }
+        }
+        let are_known = !known.is_empty() && self.unread.starts_with(known);
+        match are_known {
+            true => drop(self.unread.drain(..known.len())),
+            false => self.record = Some(self.unread.clone()),
+        }
+        Ok(are_known)
+    }
+
+    /// What was received since it is recorded.
+    pub fn recorded(&mut self) -> Vec<u8> {
+        let mut record = self.record.take().unwrap_or_default();
+        record.truncate(record.len() - self.unread.len());
+        record
+    }
+
     fn take_chunks(&mut self) -> Result<Vec<u8>, Lost> {
         let mut body = Vec::new();
         loop {
@@ -340,6 +370,9 @@ impl Client {
         match self.stream.read(&mut buffer) {
             Ok(length) => {
                 self.unread.extend_from_slice(&buffer[..length]);
+                if let Some(record) = &mut self.record {
+                    record.extend_from_slice(&buffer[..length]);
+                }
                 Ok(length)
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(0),

@@ -7,6 +7,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::kernel;
+
 /// Frame types: RFC 9113, section 6.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -72,6 +74,17 @@ impl Http2 {
     /// Gives a request up.
     pub fn cancel(&mut self, stream: u32) {
         self.send(RST_STREAM, 0, stream, &CANCEL);
+    }
+
+    /// Leaves with a RST.
+    pub fn vanish(self) {
+        kernel::reset(&self.stream);
+    }
+
+    /// Reads so many bytes of whatever comes, and forgets them: of no use but to leave in the middle.
+    pub fn skip(&mut self, bytes: usize) {
+        let mut skipped = vec![0; bytes];
+        self.stream.read_exact(&mut skipped).unwrap();
     }
 
     /// Reads until each of `streams` has its whole answer, all of status 200; the bodies in their

@@ -3,6 +3,7 @@
 
 mod answer;
 mod application;
+mod batch;
 pub mod bytes;
 mod curl;
 mod daemon;
@@ -26,13 +27,14 @@ pub mod wait;
 
 pub use answer::Answer;
 pub use application::{Application, Interface, Seen, Writes};
+pub use batch::Batch;
 pub use curl::curl;
 pub use daemon::{Daemon, is_alive};
 pub use fake::{Fake, Gate, Lookup, Step};
 pub use http::{Client, Lost, Request, Response};
 pub use http2::Http2;
 pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
-pub use nginx::{Nginx, unescape};
+pub use nginx::{Nginx, SINGLE_PROCESS, unescape};
 pub use ports::free as free_port;
 pub use site::{Plan, Site, plan, prefix};
 pub use srcache::Srcache;

@@ -177,6 +177,8 @@ impl Nginx {
         let ended = self.process.end(kernel::SIGQUIT);
         let log = self.error_log();
         assert!(ended, "nginx did not quit gracefully:\n{log}");
+        let status = self.process.status().unwrap();
+        assert!(status.success(), "nginx ended badly: {status}\n{log}");
         assert!(self.process.group_is_empty(), "a worker outlived its master:\n{log}");
         let output = fs::read_to_string(self.prefix.join("nginx.out")).unwrap_or_default();
         never_logged(log.lines().chain(output.lines()), &self.forgiven);

@@ -1,0 +1,230 @@
+//! `master_process off; daemon off`: one process, as developers run nginx. A reload leaves it, in any
+//! nginx, with the connections it had and no other, because connections are made as a process starts:
+//! clients that were there are served, and a new one for each that leaves. nginx's own memcached
+//! module runs beside this one here: what it serves, this one serves.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+
+use crate::harness::*;
+use crate::lifecycle::{Closed, Load, under_load, with_pages};
+use crate::multiplexing::page;
+
+/// Clients that are there before the reload.
+const KEPT: usize = 6;
+
+const OURS: &str = "
+    pagecache_key      $uri;
+    pagecache_pass     pages;
+    pagecache_fallback @application;";
+
+/// The same by what nginx itself has.
+const STOCK: &str = "
+    set $memcached_key $uri;
+    memcached_pass     pages;
+    error_page         404 502 504 = @application;";
+
+/// An nginx without a master, and its own clients.
+struct Single {
+    nginx: Nginx,
+    kept: Vec<Client>,
+    prefix: TempDir,
+}
+
+/// What was served after a reload.
+#[derive(Debug)]
+struct Served {
+    /// Of the clients that were there, for a page and for none, one after the other.
+    kept: usize,
+    /// Of the same clients, at once.
+    at_once: usize,
+    /// Of those at once, hits.
+    hits_at_once: usize,
+    /// Of as many new clients, while the others stay.
+    new: usize,
+    /// Of the clients that were there, once memcached has been restarted.
+    kept_by_another_memcached: usize,
+    /// Of as many new clients, each after another has left.
+    instead: usize,
+}
+
+impl Single {
+    #[track_caller]
+    fn start(memcached: &Memcached, load_module: &str, location: &str, upstream: &str) -> Single {
+        let prefix = prefix();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let user = if kernel::is_root() { "user root;" } else { "" };
+        // nginx logs to its standard error: a reload closes the log file of the old cycle, and what
+        // old connections log goes to whichever socket gets the same descriptor. And it closes idle
+        // clients where less than a sixteenth of its connections is free: of 15 that is none.
+        let configuration = format!(
+            "{load_module}
+             daemon off;
+             {SINGLE_PROCESS}
+             {user}
+             pid       @PREFIX@/nginx.pid;
+             error_log stderr info;
+             events {{ worker_connections 15; }}
+             http {{
+                 access_log            off;
+                 client_body_temp_path @PREFIX@/temp/body;
+                 proxy_temp_path       @PREFIX@/temp/proxy;
+                 fastcgi_temp_path     @PREFIX@/temp/fastcgi;
+                 uwsgi_temp_path       @PREFIX@/temp/uwsgi;
+                 scgi_temp_path        @PREFIX@/temp/scgi;
+                 upstream pages {{ server {}; {upstream} }}
+                 server {{
+                     listen {address};
+                     location / {{ {location} }}
+                     location @application {{ return 200 application; }}
+                 }}
+             }}",
+            memcached.address(),
+        );
+        let configuration = configuration.replace("@PREFIX@", &prefix.path().display().to_string());
+        let mut nginx = Nginx::start(prefix.path(), &configuration, address);
+        // Of new clients, for which it has no connections after a reload.
+        nginx.forgive("worker_connections are not enough");
+        let kept = (0..KEPT).map(|_| Client::connect(address)).collect();
+        let mut single = Single { nginx, kept, prefix };
+        assert_eq!(single.ask_in_turn(), 2 * KEPT, "before the reload");
+        assert_eq!(single.ask_at_once().0, KEPT, "before the reload");
+        single
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.prefix.path().join("nginx.out")).unwrap()
+    }
+
+    #[track_caller]
+    fn reload(&mut self) {
+        self.nginx.signal(kernel::SIGHUP);
+        // Once at the start, and once for the new cycle.
+        wait::until("the reload", || self.log().matches("event method").count() == 2);
+    }
+
+    /// How many requests of kept clients are answered right, one after the other.
+    fn ask_in_turn(&mut self) -> usize {
+        let asked = self.kept.iter_mut().enumerate().map(|(nth, client)| {
+            let path = format!("/page{nth}");
+            let hit = is_answered(client, &path, &page(&path));
+            usize::from(hit) + usize::from(is_answered(client, "/none", b"application"))
+        });
+        asked.sum()
+    }
+
+    /// How many are answered at all, and how many have their page, when all are asked at once.
+    fn ask_at_once(&mut self) -> (usize, usize) {
+        for (nth, client) in self.kept.iter_mut().enumerate() {
+            client.send(&Request::get(format!("/page{nth}")).head());
+        }
+        let bodies: Vec<Option<Vec<u8>>> = self
+            .kept
+            .iter_mut()
+            .map(|client| client.receive(false).ok().map(|answer| answer.body))
+            .collect();
+        let hits = bodies.iter().enumerate().filter(|(nth, body)| {
+            let path = format!("/page{nth}");
+            body.as_deref() == Some(&page(&path)[..])
+        });
+        (bodies.iter().flatten().count(), hits.count())
+    }
+
+    /// How many new clients are served, of whom none leaves.
+    fn new_clients(&self) -> usize {
+        let mut clients: Vec<Client> =
+            (0..KEPT).map(|_| Client::connect(self.nginx.address())).collect();
+        clients.iter_mut().map(|client| usize::from(is_served(client))).sum()
+    }
+
+    /// How many new clients are served, each instead of a kept one.
+    fn clients_instead(&mut self) -> usize {
+        let mut there = Vec::new();
+        while let Some(client) = self.kept.pop() {
+            client.leave();
+            // nginx may hear of the new one first.
+            let served = wait::until_some("a client instead", wait::LIMIT, || {
+                let mut client = Client::connect(self.nginx.address());
+                is_served(&mut client).then_some(client)
+            });
+            there.push(served);
+        }
+        there.len()
+    }
+
+    /// Reloads, and sees who is served after it; then quits.
+    #[track_caller]
+    fn served_after_reload(mut self, memcached: &mut Memcached) -> Served {
+        self.reload();
+        let kept = self.ask_in_turn();
+        let (at_once, hits_at_once) = self.ask_at_once();
+        let new = self.new_clients();
+        // Its connections end, and others take their places.
+        memcached.restart();
+        set_pages(memcached);
+        let first = &mut self.kept[0];
+        wait::until("hits return", || is_answered(first, "/page1", &page("/page1")));
+        let kept_by_another_memcached = self.ask_in_turn();
+        let instead = self.clients_instead();
+        self.nginx.begin_to_quit();
+        wait::until("nginx is gone", || self.nginx.is_gone());
+        Served { kept, at_once, hits_at_once, new, kept_by_another_memcached, instead }
+    }
+}
+
+/// Whether the next answer is this one.
+fn is_answered(client: &mut Client, path: &str, body: &[u8]) -> bool {
+    client.try_ask(&Request::get(path)).is_ok_and(|answer| answer.body == body)
+}
+
+/// Whether a new client gets its page; if not, it is closed. nginx may have written a line of its log
+/// to it before.
+fn is_served(client: &mut Client) -> bool {
+    is_answered(client, "/page1", &page("/page1"))
+}
+
+fn set_pages(memcached: &Memcached) {
+    for nth in 0..KEPT {
+        let path = format!("/page{nth}");
+        memcached.set(&path, page(&path), BYTES);
+    }
+}
+
+#[test]
+fn a_single_process_serves_and_quits() {
+    let mut site = with_pages(plan().single_process().start());
+    under_load(site.nginx.address(), Closed::Leave, Load::more_answers);
+    site.nginx.begin_to_quit();
+    wait::until("nginx is gone", || site.nginx.is_gone());
+}
+
+#[test]
+fn a_single_process_serves_after_a_reload_whom_stock_nginx_serves() {
+    let prefix = prefix();
+    let mut memcached = Memcached::start(prefix.path());
+    set_pages(&memcached);
+    let mut served = |module: &str, location: &str, upstream: &str| {
+        let single = Single::start(&memcached, module, location, upstream);
+        let served = single.served_after_reload(&mut memcached);
+        println!("{upstream} {served:?}");
+        served
+    };
+    let stock = served("", STOCK, "keepalive 6;");
+    assert_eq!(stock.kept, 2 * KEPT, "nginx itself serves those who were there");
+    assert_eq!(stock.instead, KEPT, "nginx itself serves new clients instead of those who leave");
+    let module = format!("load_module {};", parts::module().display());
+    for connections in [1, 2] {
+        let ours = served(&module, OURS, &format!("pagecache_connections {connections};"));
+        assert_eq!(ours.kept, 2 * KEPT);
+        assert_eq!(ours.at_once, KEPT);
+        // A second connection to memcached cannot be had after the reload; where one is not opened
+        // before, the lookup that wants it is the application's.
+        assert!(ours.hits_at_once == KEPT || connections == 2, "{ours:?}");
+        assert_eq!(ours.kept_by_another_memcached, 2 * KEPT);
+        assert_eq!(ours.instead, KEPT);
+        // An nginx that has connections for new clients has them for ours.
+        assert!(stock.new < KEPT || ours.new == KEPT, "{ours:?}");
+    }
+}
