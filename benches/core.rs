@@ -136,7 +136,7 @@ fn lookups(count: u64, size: Option<usize>) -> Run {
     let mut server = Server::new(Limits { connections: 1, inflight: 1_024, breaker }, 1);
     let mut memory = Memory::new(1 << 20);
     let mut opaque = 0_u32;
-    let text = str::from_utf8(KEY).unwrap();
+    let text = std::str::from_utf8(KEY).unwrap();
     let value = size.map(|size| [&vec![b'x'; size][..], b"\r\n"].concat());
     Box::new(move || {
         let key = plain_key();

@@ -31,8 +31,7 @@ fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
 
 #[test]
 fn each_file_says_what_it_owns() {
-    let mut found = rust_files("src");
-    found.extend(rust_files("tests"));
+    let mut found = all_files();
     assert!(found.len() > 20, "{found:?}");
     found.retain(|file| !fs::read_to_string(root().join(file)).unwrap().starts_with("//! "));
     assert!(found.is_empty(), "without //!: {found:?}");
@@ -40,11 +39,14 @@ fn each_file_says_what_it_owns() {
 
 #[test]
 fn each_file_is_one_subject() {
-    let mut found = rust_files("src");
-    found.extend(rust_files("tests"));
+    let mut found = all_files();
     found
         .retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MOST_LINES);
     assert!(found.is_empty(), "more than {MOST_LINES} lines: {found:?}");
+}
+
+fn all_files() -> Vec<PathBuf> {
+    ["src", "tests", "benches", "fuzz/targets"].into_iter().flat_map(rust_files).collect()
 }
 
 #[test]
