@@ -33,6 +33,7 @@ fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
 fn each_file_says_what_it_owns() {
     let mut found = rust_files("src");
     found.extend(rust_files("tests"));
+    found.extend(rust_files("bench/openloop/src"));
     assert!(found.len() > 20, "{found:?}");
     found.retain(|file| !fs::read_to_string(root().join(file)).unwrap().starts_with("//! "));
     assert!(found.is_empty(), "without //!: {found:?}");
@@ -42,6 +43,7 @@ fn each_file_says_what_it_owns() {
 fn each_file_is_one_subject() {
     let mut found = rust_files("src");
     found.extend(rust_files("tests"));
+    found.extend(rust_files("bench/openloop/src"));
     found
         .retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MOST_LINES);
     assert!(found.is_empty(), "more than {MOST_LINES} lines: {found:?}");

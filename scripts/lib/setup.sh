@@ -16,6 +16,8 @@ VENV=$TARGET/venv
 PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
 # PyPI has uWSGI as source only, so that the compiler is needed to run a site, too.
 PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
+# What scripts/bench always needs; the peers that it measures name their own. linux-perf counts system calls.
+PACKAGES_BENCH="nginx memcached wrk linux-perf util-linux python3 python3-venv"
 
 RUST_MINOR=85 # 1.85: Debian 12's rustc-web, the first with edition 2024
 
