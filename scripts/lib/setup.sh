@@ -19,6 +19,8 @@ PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
 # What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules
 # loaded by the nginx that it starts itself, where they do nothing without directives of theirs.
 PACKAGES_TEST="curl libnginx-mod-http-srcache-filter libnginx-mod-http-memc"
+# What scripts/bench always needs; the peers that it measures name their own. linux-perf counts system calls.
+PACKAGES_BENCH="nginx memcached wrk linux-perf util-linux python3 python3-venv"
 
 RUST_MINOR=85 # 1.85: Debian 12's rustc-web, the first with edition 2024
 

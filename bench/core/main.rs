@@ -1,6 +1,6 @@
 //! What the core costs, in instructions, which repeat exactly where seconds do not.
 //!
-//!     cargo bench --no-default-features --bench core              compares with benches/core.tsv
+//!     cargo bench --no-default-features --bench core              compares with bench/core/instructions.tsv
 //!     cargo bench --no-default-features --bench core -- --record  writes it
 //!
 //! Each case runs under valgrind's callgrind, which counts what [`measured`] executes and nothing
@@ -216,7 +216,7 @@ fn instructions(output: &Path) -> u64 {
 }
 
 fn recorded_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/core.tsv")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/core/instructions.tsv")
 }
 
 fn compiler() -> String {

@@ -1,0 +1,96 @@
+"""What is to be reached, as a multiple of the tuned stock module in the same run, and whether it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from bench.cells import Cell
+from bench.figures import Figure
+from bench.results import Results
+
+OURS = "ours"
+STOCK = "stock"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`cells` match names. `least` or `most`: the ratio's bound, one of them."""
+
+    work: str
+    cells: tuple[str, ...]
+    quantity: str
+    least: float | None = None
+    most: float | None = None
+    base: str = STOCK
+
+    @property
+    def bound(self) -> str:
+        return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+
+    def holds(self, ratio: float) -> bool:
+        if self.least is not None:
+            return ratio >= self.least
+        return self.most is None or ratio <= self.most
+
+
+@dataclass(frozen=True)
+class Verdict:
+    bar: Bar
+    cell: str
+    ratio: Figure | None
+    word: str  # "reached", "missed", or one of those with what is to be said of it
+
+
+FEW = ("hit/*/c1", "hit/*/c4")
+LARGE = ("hit/100KB/c64", "hit/100KB/c512", "hit/500KB/c64", "hit/500KB/c512")
+MISSES = ("miss/c64", "miss/c512")
+
+BARS = [
+    Bar("100 B hit, 64 connections", ("hit/100B/c64",), "rps", least=1.8),
+    Bar("100 B hit, 64 connections", ("hit/100B/c64",), "nginx_us", most=0.60),
+    Bar("100 B hit, 64 connections", ("hit/100B/c64",), "nginx_us", most=1.25, base="return200"),
+    Bar("100 B hit, 64 connections", ("hit/100B/c64",), "memcached_us", most=0.30),
+    Bar("100 B hit, 512 connections", ("hit/100B/c512",), "rps", least=2.1),
+    Bar("100 B hit, 512 connections", ("hit/100B/c512",), "nginx_us", most=0.50),
+    Bar("10 KB hit", ("hit/10KB/c64", "hit/10KB/c512"), "rps", least=1.5),
+    Bar("10 KB hit", ("hit/10KB/c64", "hit/10KB/c512"), "nginx_us", most=0.68),
+    Bar("100 KB and 500 KB hit", LARGE, "rps", least=1.0),
+    Bar("100 KB and 500 KB hit", LARGE, "nginx_us", most=1.0),
+    Bar("1 and 4 connections", FEW, "rps", least=0.97),
+    Bar("1 and 4 connections", FEW, "nginx_us", most=1.03),
+    Bar("miss", MISSES, "rps", least=1.6),
+    Bar("miss", MISSES, "nginx_us", most=0.62),
+    Bar("latency at constant rate", ("open/*",), "p50", most=1.0),
+    Bar("latency at constant rate", ("open/*",), "p99", most=1.0),
+    Bar("latency at constant rate", ("open/*",), "p999", most=1.0),
+]
+
+
+def verdicts(results: Results, contender: str = OURS) -> list[Verdict]:
+    """Of each bar at each cell that was to be measured."""
+    found = []
+    for bar in BARS:
+        for cell in results.cells:
+            if not any(fnmatchcase(cell.name, pattern) for pattern in bar.cells):
+                continue
+            if results.failed(cell.name, contender):
+                found.append(Verdict(bar, cell.name, None, "missed: failed"))
+                continue
+            ratio = results.ratio(cell.name, contender, bar.base, bar.quantity)
+            if ratio is not None:
+                found.append(Verdict(bar, cell.name, ratio, word(results, bar, cell, contender, ratio)))
+    return found
+
+
+def word(results: Results, bar: Bar, cell: Cell, contender: str, ratio: Figure) -> str:
+    said = "reached" if bar.holds(ratio.median) else "missed"
+    # A load that had no more to give held this module back, not the stock module.
+    if said == "missed" and bar.quantity == "rps":
+        limit = results.limits(cell, contender)
+        if limit:
+            return f"missed: {limit}"
+    # The repeats do not agree on which side of the bound it is.
+    if bar.holds(ratio.least) != bar.holds(ratio.most):
+        return f"{said}, within the spread"
+    return said

@@ -1,0 +1,105 @@
+"""What is measured: the cells of the matrix, their names, and which of them a run takes."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+KB = 1000
+SIZES = {"100B": 100, "10KB": 10 * KB, "100KB": 100 * KB, "500KB": 500 * KB}
+MANY_KEYS = 100_000
+
+# Shares of the stock module's capacity.
+OPEN_LOADS = (30, 60, 90)
+OPEN_CONNECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the matrix. `size`: bytes of the value. `keys`: distinct pages, asked for in turn."""
+
+    name: str
+    kind: str  # "closed", "open" or "memory"
+    size: int = 100
+    connections: int = 64
+    keys: int = 1
+    hit: bool = True
+    workers: int = 1
+    unix: bool = False  # memcached listens on a unix socket
+    percent: int = 0  # open: of the stock module's capacity
+    waiting: bool = False  # memory: of waiting requests, not of idle connections
+
+    @property
+    def plain(self) -> bool:
+        """A hit on one page over TCP: what everybody can be measured at."""
+        return self.hit and self.keys == 1 and not self.unix
+
+
+def hits(sizes: list[str], connections: list[int]) -> list[Cell]:
+    return [
+        Cell(f"hit/{size}/c{count}", "closed", SIZES[size], count)
+        for size in sizes
+        for count in connections
+    ]
+
+
+def misses(connections: list[int]) -> list[Cell]:
+    return [Cell(f"miss/c{count}", "closed", connections=count, hit=False) for count in connections]
+
+
+def distinct(keys: list[int], connections: list[int]) -> list[Cell]:
+    return [
+        Cell(f"keys/{many}/c{count}", "closed", connections=count, keys=many)
+        for many in keys
+        for count in connections
+    ]
+
+
+def over_unix(sizes: list[str], connections: list[int]) -> list[Cell]:
+    return [
+        Cell(f"unix/{size}/c{count}", "closed", SIZES[size], count, unix=True)
+        for size in sizes
+        for count in connections
+    ]
+
+
+def two_workers(sizes: list[str], connections: list[int]) -> list[Cell]:
+    return [
+        Cell(f"workers2/{size}/c{count}", "closed", SIZES[size], count, workers=2)
+        for size in sizes
+        for count in connections
+    ]
+
+
+def open_loop(sizes: list[str]) -> list[Cell]:
+    return [
+        Cell(f"open/{size}/{percent}%", "open", SIZES[size], OPEN_CONNECTIONS, percent=percent)
+        for size in sizes
+        for percent in OPEN_LOADS
+    ]
+
+
+MEMORY = [Cell("memory/idle", "memory"), Cell("memory/waiting", "memory", waiting=True)]
+
+QUICK = hits(["100B", "10KB", "100KB"], [1, 64])
+DEFAULT = (
+    hits(list(SIZES), [1, 4, 64, 512])
+    + misses([1, 4, 64, 512])
+    + distinct([MANY_KEYS], [64, 512])
+)
+FULL = (
+    DEFAULT
+    + hits(["100B", "10KB"], [4096])
+    + distinct([10, 1000], [64])
+    + over_unix(["100B", "10KB", "100KB"], [1, 64, 512])
+    + two_workers(["100B", "10KB", "100KB"], [64, 512])
+    + open_loop(["100B", "10KB", "100KB"])
+    + MEMORY
+)
+
+
+def select(cells: list[Cell], patterns: list[str]) -> list[Cell]:
+    """Those whose names fit one of the patterns, such as "hit/*/c64"; without a pattern, all."""
+    if not patterns:
+        return cells
+    return [cell for cell in cells if any(fnmatch.fnmatchcase(cell.name, one) for one in patterns)]

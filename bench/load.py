@@ -1,0 +1,178 @@
+"""The load. Closed loop, wrk: each connection asks again as soon as it is answered, which finds the most
+that a server can do. Open loop, bench/openloop: requests are due at a constant rate whether or not the
+server keeps up, which finds what a visitor waits."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+GRACE_SECONDS = 15  # for a load generator to start, to load its script, and to end
+
+INTERRUPT_SECONDS = 1
+
+# A closed loop is not limited by the server if the generator itself has nothing left.
+GENERATOR_BUSY = 0.95
+
+
+# From this size on many an answer is on its way when the load ends: parts of answers count as parts.
+LARGE = 100_000
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a generator saw. Times in microseconds; `cpu`: seconds of the generator itself."""
+
+    requests: float
+    seconds: float
+    p50: float
+    p99: float
+    p999: float
+    cpu: float
+    late: float = 0.0  # open loop: how late the generator itself was, p99
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+class Failed(Exception):
+    """A run's answers were not what was asked for, so that its figures mean nothing."""
+
+
+class Nothing(Failed):
+    """No answer came in time; another program may have had the machine."""
+
+
+def closed(
+    port: int, path: str, connections: int, seconds: float, keys: int, size: int, core: int | None
+) -> Load:
+    whole = seconds == int(seconds)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds) if whole else 60}s"]
+    command += ["--timeout", "10s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}{path}"]
+    # wrk takes whole seconds, but says what it has when it is interrupted
+    output, cpu = generate(
+        pinned(command, core), seconds, {"BENCH_KEYS": str(keys)}, interrupt=not whole
+    )
+    return wrk_load(output, cpu, size)
+
+
+def wrk_load(output: str, cpu: float, size: int) -> Load:
+    """Of what wrk.lua wrote. `size`: of each body, bytes."""
+    line = next((line for line in output.splitlines() if line.startswith("BENCH ")), None)
+    if line is None:
+        raise Failed(f"wrk ended without figures: {output.strip()[-300:]}")
+    said = json.loads(line.removeprefix("BENCH "))
+    wrong = {kind: said[kind] for kind in ("connect", "read", "write", "status", "timeout")}
+    if any(wrong.values()):
+        counts = [f"{count} {kind} errors" for kind, count in wrong.items() if count]
+        raise Failed("wrk: " + ", ".join(counts))
+    if said["requests"] == 0:
+        raise Nothing("wrk: no request was answered")
+    if said["bytes"] < said["requests"] * size:
+        raise Failed(
+            f"wrk: {said['bytes']} bytes in {said['requests']} answers are too few: some are the fallback's"
+        )
+    requests = said["bytes"] / size if size >= LARGE else said["requests"]
+    return Load(requests, said["duration"] / 1e6, said["p50"], said["p99"], said["p999"], cpu)
+
+
+def open_loop(
+    program: str, port: int, path: str, connections: int, seconds: float, rate: float, size: int,
+    core: int | None,
+) -> Load:
+    command = [program, f"127.0.0.1:{port}", path, f"{rate:.0f}", f"{seconds:g}"]
+    command += [str(connections), str(size)]
+    output, cpu = generate(pinned(command, core), seconds, {})
+    return open_load(output, cpu)
+
+
+def open_load(output: str, cpu: float) -> Load:
+    """Of what bench/openloop wrote: one line of JSON."""
+    try:
+        said = json.loads(output)
+    except ValueError:
+        raise Failed(f"openloop ended without figures: {output.strip()[-300:]}") from None
+    if said["errors"]:
+        raise Failed(f"openloop: {said['errors']} errors, the first: {said['error']}")
+    if said["unanswered"]:
+        raise Failed(f"openloop: {said['unanswered']} requests were never answered")
+    return Load(
+        said["requests"], said["seconds"], said["p50"], said["p99"], said["p999"], cpu, said["late_p99"]
+    )
+
+
+def pinned(command: list[str], core: int | None) -> list[str]:
+    return command if core is None else ["taskset", "--cpu-list", str(core), *command]
+
+
+def generate(
+    command: list[str], seconds: float, environment: dict[str, str], interrupt: bool = False
+) -> tuple[str, float]:
+    """Runs a generator: what it wrote, and the processor time it took."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    try:
+        if interrupt:
+            if not taken(process, signal.SIGINT):
+                raise Failed(f"{Path(command[0]).name} did not start in {GRACE_SECONDS} s")
+            time.sleep(seconds)
+        output = read_all(process, seconds + GRACE_SECONDS, interrupt)
+        # wait4 also says what this one process took
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+    return output, usage.ru_utime + usage.ru_stime
+
+
+def taken(process: subprocess.Popen, number: signal.Signals) -> bool:
+    """Waits until a process has a handler for a signal, which would end it before."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        except OSError:
+            return False
+        caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+        if int(caught, 16) >> (number - 1) & 1:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def read_all(process: subprocess.Popen, seconds: float, interrupt: bool) -> str:
+    """What it writes until it ends; a generator writes a few lines at its end. wrk forgets an interrupt
+    that comes just before it goes to sleep, and is interrupted until it ends."""
+    deadline = time.monotonic() + seconds
+    next_interrupt = 0.0
+    os.set_blocking(process.stdout.fileno(), False)
+    pieces: list[bytes] = []
+    while (now := time.monotonic()) < deadline:
+        if interrupt and now >= next_interrupt:
+            process.send_signal(signal.SIGINT)
+            next_interrupt = now + INTERRUPT_SECONDS
+        piece = process.stdout.read()
+        if piece == b"":
+            return b"".join(pieces).decode(errors="replace")
+        if piece:
+            pieces.append(piece)
+        else:
+            time.sleep(0.005)
+    raise Failed(f"{Path(process.args[0]).name} did not end in {seconds:.0f} s")

@@ -1,0 +1,249 @@
+"""What a run says at its end: Markdown tables, fit for the documentation, and the JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench import bars, machine
+from bench.cells import Cell
+from bench.figures import Figure
+from bench.results import Results
+
+NONE = ""
+LIMITS = {
+    "generator": "the load generator took its whole core: more might be possible",
+    "waiting": "the servers' core was not busy with them all the time",
+    "late": "the load generator was late itself: the latencies are partly its own",
+}
+MARKS = {"": "", "generator": " (g)", "waiting": " (w)", "late": " (l)"}
+
+
+def write_json(results: Results, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(results.as_json(), indent=1, ensure_ascii=False)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(data + "\n")
+    fresh.replace(path)
+
+
+def read_json(path: Path) -> Results:
+    return Results.from_json(json.loads(path.read_text()))
+
+
+def markdown(results: Results) -> str:
+    parts = [machine.sentence(results.machine) + ".", settings(results)]
+    closed = [cell for cell in results.cells if cell.kind == "closed"]
+    opened = [cell for cell in results.cells if cell.kind == "open"]
+    remembered = [cell for cell in results.cells if cell.kind == "memory"]
+    if closed:
+        parts.append("### Throughput and processor time\n\n" + closed_table(results, closed))
+    if opened:
+        parts.append("### Latency at a constant rate\n\n" + open_table(results, opened))
+    if remembered:
+        parts.append("### Memory\n\n" + memory_table(results, remembered))
+    if bars.OURS in results.contenders and bars.STOCK in results.contenders:
+        parts.append("### Bars\n\n" + bars_table(results))
+    if "ours-b" in results.contenders:
+        parts.append("### Build B against build A\n\n" + builds_table(results))
+    parts += [notes for notes in [remarks(results)] if notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def settings(results: Results) -> str:
+    used = results.settings
+    cores = used["cores"]
+    where = ", ".join(f"{name} on core {core}" for name, core in cores.items()) or "not tied to cores"
+    return (
+        f"{used['repeats']} × {used['seconds']:g} s, interleaved; medians, and ± half the distance from "
+        f"the least to the most; {where}."
+    )
+
+
+def closed_table(results: Results, cells: list[Cell]) -> str:
+    head = ["cell", "", "requests/s", "×", "p50", "p99", "nginx µs", "×", "memcached µs", "calls"]
+    rows = []
+    marks: set[str] = set()
+    for cell in cells:
+        for nth, name in enumerate(results.measured(cell.name)):
+            first = [f"`{cell.name}`" if nth == 0 else NONE, results.contenders[name]]
+            if failed := results.failed(cell.name, name):
+                rows.append(first + [f"failed: {failed}"] + [NONE] * 7)
+                continue
+            limit = results.limits(cell, name)
+            marks.add(limit)
+
+            def figure(quantity: str) -> Figure | None:
+                return results.figure(cell.name, name, quantity)
+
+            def times(quantity: str) -> str:
+                return factor(results.ratio(cell.name, name, bars.STOCK, quantity))
+
+            calls = results.syscalls(cell.name, name)
+            rows.append(
+                first
+                + [
+                    count(figure("rps")) + MARKS[limit],
+                    times("rps"),
+                    duration(figure("p50")),
+                    duration(figure("p99")),
+                    micros(figure("nginx_us")),
+                    times("nginx_us"),
+                    micros(figure("memcached_us")),
+                    f"{calls.nginx:.2f}" if calls else NONE,
+                ]
+            )
+    about = [
+        "×: as a multiple of memcached_pass, the median of the repeats' ratios. nginx µs, memcached µs: "
+        "processor time for each request. calls: nginx's system calls for each request."
+    ]
+    about += [f"{MARKS[mark].strip()}: {text}." for mark, text in LIMITS.items() if mark in marks]
+    return table(head, rows) + "\n\n" + "\n".join(about)
+
+
+def open_table(results: Results, cells: list[Cell]) -> str:
+    head = ["cell", "", "requests/s", "p50", "p99", "p99.9", "× p50", "× p99", "× p99.9", "nginx µs"]
+    rows = []
+    marks: set[str] = set()
+    for cell in cells:
+        for nth, name in enumerate(results.measured(cell.name)):
+            first = [f"`{cell.name}`" if nth == 0 else NONE, results.contenders[name]]
+            if failed := results.failed(cell.name, name):
+                rows.append(first + [f"failed: {failed}"] + [NONE] * 7)
+                continue
+            limit = results.limits(cell, name)
+            marks.add(limit)
+            row = [plain_count(results.figure(cell.name, name, "rps")) + MARKS[limit]]
+            row += [duration(results.figure(cell.name, name, one)) for one in ("p50", "p99", "p999")]
+            row += [
+                factor(results.ratio(cell.name, name, bars.STOCK, one)) for one in ("p50", "p99", "p999")
+            ]
+            row.append(micros(results.figure(cell.name, name, "nginx_us")))
+            rows.append(first + row)
+    about = [
+        "Times count from when a request was due. The rate is a share of what memcached_pass does at most."
+    ]
+    about += [f"{MARKS[mark].strip()}: {text}." for mark, text in LIMITS.items() if mark in marks]
+    return table(head, rows) + "\n\n" + "\n".join(about)
+
+
+def memory_table(results: Results, cells: list[Cell]) -> str:
+    head = ["for each", "", "bytes", "×", "descriptors"]
+    rows = []
+    for cell in cells:
+        what = "waiting request" if cell.waiting else "idle connection"
+        for nth, name in enumerate(results.measured(cell.name)):
+            first = [what if nth == 0 else NONE, results.contenders[name]]
+            if failed := results.failed(cell.name, name):
+                rows.append(first + [f"failed: {failed}", NONE, NONE])
+                continue
+            grown = results.figure(cell.name, name, "bytes")
+            handles = results.figure(cell.name, name, "descriptors")
+            rows.append(
+                first
+                + [
+                    plain_count(grown),
+                    factor(results.ratio(cell.name, name, bars.STOCK, "bytes")),
+                    f"{handles.median:.2f}" if handles else NONE,
+                ]
+            )
+    return table(head, rows)
+
+
+def bars_table(results: Results) -> str:
+    rows = []
+    for verdict in bars.verdicts(results):
+        bar = verdict.bar
+        base = NONE if bar.base == bars.STOCK else f", of {results.contenders.get(bar.base, bar.base)}"
+        ratio = verdict.ratio
+        measured = f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.most:.2f})" if ratio else NONE
+        what = NAMES[bar.quantity] + base
+        rows.append([bar.work, f"`{verdict.cell}`", what, bar.bound, measured, verdict.word])
+    if not rows:
+        return "None of the measured cells has one."
+    return table(["work", "cell", "ratio of", "bar", "measured", ""], rows)
+
+
+NAMES = {
+    "rps": "requests/s",
+    "nginx_us": "CPU per request",
+    "memcached_us": "memcached's CPU per request",
+    "p50": "p50",
+    "p99": "p99",
+    "p999": "p99.9",
+    "bytes": "bytes",
+}
+
+
+def builds_table(results: Results) -> str:
+    """Build B as a multiple of build A, and in how many repeats it was the better one."""
+    better = {"rps": 1, "nginx_us": -1, "memcached_us": -1, "p99": -1}
+    head = ["cell", *(f"{NAMES[quantity]}, B/A" for quantity in better)]
+    rows = []
+    for cell in results.cells:
+        row = [f"`{cell.name}`"]
+        for quantity, sign in better.items():
+            if cell.kind == "memory":
+                row.append(NONE)
+                continue
+            ratio = results.ratio(cell.name, "ours-b", bars.OURS, quantity)
+            a = results.values(cell.name, bars.OURS, quantity)
+            b = results.values(cell.name, "ours-b", quantity)
+            both = [repeat for repeat in a if repeat in b]
+            wins = sum(sign * (b[repeat] - a[repeat]) > 0 for repeat in both)
+            spread = f"{ratio.median:.3f} ({ratio.least:.3f} to {ratio.most:.3f})" if ratio else NONE
+            row.append(f"{spread}, {wins}/{len(both)}" if ratio else NONE)
+        rows.append(row)
+    about = (
+        "In brackets the least and the most over the repeats; behind them in how many of the repeats B was "
+        "the better one. Run a build against itself to see how far apart the same code comes out."
+    )
+    return table(head, rows) + "\n\n" + about
+
+
+def remarks(results: Results) -> str:
+    lines = list(results.notes)
+    disturbed = results.disturbed()
+    if disturbed:
+        timed = sum(1 for one in results.samples if one.seconds)
+        lines.append(
+            f"During {len(disturbed)} of {timed} measurements other programs, or other guests of the host, "
+            "used the processors: expect spread."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+# Cells of tables.
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def count(figure: Figure | None) -> str:
+    if figure is None:
+        return NONE
+    return f"{figure.median:,.0f} ± {figure.spread * 50:.0f} %"
+
+
+def plain_count(figure: Figure | None) -> str:
+    return f"{figure.median:,.0f}" if figure else NONE
+
+
+def factor(figure: Figure | None) -> str:
+    return f"{figure.median:.2f}" if figure else NONE
+
+
+def micros(figure: Figure | None) -> str:
+    return f"{figure.median:.1f}" if figure else NONE
+
+
+def duration(figure: Figure | None) -> str:
+    """Of microseconds."""
+    if figure is None:
+        return NONE
+    if figure.median < 1000:
+        return f"{figure.median:.0f} µs"
+    return f"{figure.median / 1000:.2f} ms"

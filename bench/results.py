@@ -1,0 +1,169 @@
+"""What a run has found, as it goes into the JSON file and comes back: one sample for each time that a
+contender was measured at a cell; and the quantities that are read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+
+from bench import figures
+from bench.cells import Cell
+from bench.figures import Figure
+from bench.load import GENERATOR_BUSY
+
+# In a closed loop with many connections, servers that are not busy wait for somebody else.
+SERVERS_BUSY = 0.90
+MANY_CONNECTIONS = 64
+# What others did on the machine, as a share of it, from which a sample is doubtful.
+OTHERS_BUSY = 0.05
+STOLEN = 0.02
+# Beside the time a request took, by how much an open loop's generator may be late itself.
+LATE_SHARE = 0.5
+
+
+@dataclass
+class Sample:
+    """One measurement. Processor times and `seconds` in seconds, `p50` and the like in microseconds."""
+
+    cell: str
+    contender: str
+    repeat: int
+    failed: str = ""
+    requests: float = 0  # of large pages also parts of one
+    seconds: float = 0.0
+    p50: float = 0.0
+    p99: float = 0.0
+    p999: float = 0.0
+    late: float = 0.0
+    nginx_cpu: float = 0.0
+    memcached_cpu: float = 0.0
+    generator_cpu: float = 0.0
+    others_cpu: float = 0.0  # of the whole machine, by processes that are not of this run
+    stolen: float = 0.0  # by other guests of the host, seconds
+    bytes_each: float = 0.0  # memory cells: growth for each connection or request
+    descriptors_each: float = 0.0
+
+
+@dataclass
+class Calls:
+    """System calls for each request."""
+
+    cell: str
+    contender: str
+    nginx: float
+    memcached: float | None
+
+
+Quantity = Callable[[Sample], float]
+
+# What can be asked of a sample; the names stand in the JSON file and in bench.bars.
+QUANTITIES: dict[str, Quantity] = {
+    "rps": lambda one: one.requests / one.seconds,
+    "p50": lambda one: one.p50,
+    "p99": lambda one: one.p99,
+    "p999": lambda one: one.p999,
+    "nginx_us": lambda one: one.nginx_cpu / one.requests * 1e6,
+    "memcached_us": lambda one: one.memcached_cpu / one.requests * 1e6,
+    "generator": lambda one: one.generator_cpu / one.seconds,
+    "worker": lambda one: one.nginx_cpu / one.seconds,
+    "servers": lambda one: (one.nginx_cpu + one.memcached_cpu) / one.seconds,
+    "late": lambda one: one.late,
+    "bytes": lambda one: one.bytes_each,
+    "descriptors": lambda one: one.descriptors_each,
+}
+
+
+@dataclass
+class Results:
+    machine: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    contenders: dict[str, str] = field(default_factory=dict)  # name to title, in the tables' order
+    capacity: dict[int, float] = field(default_factory=dict)  # of stock by size, for open loops
+    samples: list[Sample] = field(default_factory=list)
+    calls: list[Calls] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def of(self, cell: str, contender: str) -> list[Sample]:
+        return [one for one in self.samples if (one.cell, one.contender) == (cell, contender)]
+
+    def failures(self) -> list[Sample]:
+        return [one for one in self.samples if one.failed]
+
+    def failed(self, cell: str, contender: str) -> str:
+        return next((one.failed for one in self.of(cell, contender) if one.failed), "")
+
+    def values(self, cell: str, contender: str, quantity: str) -> dict[int, float]:
+        """By repeat."""
+        value = QUANTITIES[quantity]
+        return {one.repeat: value(one) for one in self.of(cell, contender) if not one.failed}
+
+    def figure(self, cell: str, contender: str, quantity: str) -> Figure | None:
+        return figures.figure(list(self.values(cell, contender, quantity).values()))
+
+    def ratio(self, cell: str, contender: str, base: str, quantity: str) -> Figure | None:
+        return figures.ratio(
+            self.values(cell, contender, quantity), self.values(cell, base, quantity)
+        )
+
+    def syscalls(self, cell: str, contender: str) -> Calls | None:
+        for calls in self.calls:
+            if (calls.cell, calls.contender) == (cell, contender):
+                return calls
+        return None
+
+    def measured(self, cell: str) -> list[str]:
+        """Who was measured at a cell, in the order of the tables."""
+        there = {one.contender for one in self.samples if one.cell == cell}
+        return [name for name in self.contenders if name in there]
+
+    def limits(self, cell: Cell, contender: str) -> str:
+        """Why the requests/s of a contender at a cell are not its own most: "generator" if the load
+        generator had nothing left, "waiting" if the servers waited for somebody else, which may also
+        be another program that took their core. Of an open loop "late", if the generator was. Empty if
+        nothing of the kind was seen."""
+        if cell.kind == "open":
+            late = self.figure(cell.name, contender, "late")
+            p99 = self.figure(cell.name, contender, "p99")
+            return "late" if late and p99 and late.median > LATE_SHARE * p99.median else ""
+        generator = self.figure(cell.name, contender, "generator")
+        if generator and generator.median >= GENERATOR_BUSY:
+            return "generator"
+        cores = self.settings.get("cores", {})
+        shared = cell.workers == 1 and cores and cores["nginx"] == cores["memcached"]
+        busy = self.figure(cell.name, contender, "servers" if shared else "worker")
+        if busy and cell.connections >= MANY_CONNECTIONS and busy.median < SERVERS_BUSY * cell.workers:
+            return "waiting"
+        return ""
+
+    def disturbed(self) -> list[Sample]:
+        """Samples during which others used the machine."""
+        cores = self.machine.get("cores", 1)
+        return [
+            one
+            for one in self.samples
+            if one.seconds
+            and (
+                one.others_cpu > OTHERS_BUSY * cores * one.seconds
+                or one.stolen > STOLEN * cores * one.seconds
+            )
+        ]
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict) -> Results:
+        def each(kind: type, rows: Iterable[dict]) -> list:
+            return [kind(**row) for row in rows]
+
+        return Results(
+            machine=data["machine"],
+            settings=data["settings"],
+            cells=each(Cell, data["cells"]),
+            contenders=data["contenders"],
+            capacity={int(size): value for size, value in data["capacity"].items()},
+            samples=each(Sample, data["samples"]),
+            calls=each(Calls, data["calls"]),
+            notes=data["notes"],
+        )

@@ -1,0 +1,401 @@
+"""One run: for each repeat, at each cell, one contender after the other, so that what changes on the
+machine meanwhile meets all of them alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench import load, measure, memory, pages, servers
+from bench.cells import OPEN_CONNECTIONS, Cell
+from bench.contenders import CONTENDERS, Contender, nginx_conf
+from bench.progress import Progress
+from bench.results import Calls, Results, Sample
+from bench.servers import Server, StandIn, Trouble
+
+WARM_UP_SECONDS = 0.3
+ATTEMPTS = 3
+CALLS_SECONDS = 0.5
+ATTACH_SECONDS = 0.2  # for perf or strace
+AROUND_SECONDS = 0.15  # what starting and ending a load takes
+CAPACITY_REPEATS = 3
+DESCRIPTORS = 16384
+BUSY_BEFORE = 0.5  # load average
+
+
+# Who has a core to itself, if there are only two.
+PINS = ("load", "nginx", "none")
+
+
+@dataclass
+class Options:
+    nginx: str
+    modules_folder: str
+    module: str
+    module_b: str
+    openloop: str
+    repeats: int
+    seconds: float
+    open_seconds: float
+    pin: str  # PINS
+    syscalls: bool
+
+
+Measured = TypeVar("Measured")
+
+
+@dataclass
+class Host:
+    """A running nginx: where each contender listens, and the memcached behind it."""
+
+    server: Server
+    ports: dict[str, int]
+    memcached: Server
+    others: dict[str, Server]  # contenders that are servers of their own
+
+    def pids(self, contender: str) -> list[int]:
+        return self.others.get(contender, self.server).pids()
+
+
+class Run:
+    """`results` is whole after each step, so that an interrupted run can be reported, too."""
+
+    def __init__(
+        self, options: Options, cells: list[Cell], contenders: list[Contender], results: Results,
+        progress: Progress, root: Path, stack: ExitStack,
+    ) -> None:
+        self.options = options
+        self.cells = cells
+        self.contenders = contenders
+        self.results = results
+        self.progress = progress
+        self.root = root
+        self.stack = stack
+        self.cores = cores(options.pin)
+        self.counter = measure.SyscallCounter(root)
+        self.hosts: dict[tuple, Host] = {}
+        self.stores: dict[tuple, tuple[Server, str]] = {}
+        self.bad: set[tuple[str, str]] = set()
+
+    def go(self) -> None:
+        if self.results.machine["load_before"] > BUSY_BEFORE:
+            self.note(f"The machine was busy before the run (load {self.results.machine['load_before']}).")
+        pages.write_files(self.root / "files", self.cells)
+        self.drop_unusable()
+        timed = [cell for cell in self.cells if cell.kind != "memory"]
+        closed = [cell for cell in timed if cell.kind == "closed"]
+        counted = closed if self.options.syscalls and self.counter.tool else []
+        opened = {cell.size for cell in timed if cell.kind == "open"}
+        if self.options.syscalls and not self.counter.tool:
+            self.results.notes.append("system calls were not counted: neither perf nor strace works here")
+
+        each = self.options.seconds + AROUND_SECONDS
+        self.progress.expect(CAPACITY_REPEATS * each * len(opened))
+        for cell in timed:
+            self.progress.expect(len(self.at(cell)) * self.options.repeats * self.duration(cell))
+        calls_step = CALLS_SECONDS + ATTACH_SECONDS + AROUND_SECONDS
+        self.progress.expect(sum(len(self.at(cell)) for cell in counted) * calls_step)
+        remembered = [cell for cell in self.cells if cell.kind == "memory"]
+        for cell in remembered:
+            self.progress.expect(len(self.at(cell)) * self.options.repeats * memory.ABOUT_SECONDS)
+
+        self.start_and_check(timed)
+        for size in sorted(opened):
+            self.find_capacity(size)
+        for repeat in range(self.options.repeats):
+            for cell in timed:
+                for contender in self.turn(cell, repeat):
+                    self.progress.step(f"{cell.name}  {contender.name}  #{repeat + 1}", self.duration(cell))
+                    self.sample(cell, contender, repeat)
+        for cell in counted:
+            for contender in self.turn(cell, 0):
+                self.progress.step(f"{cell.name}  {contender.name}  system calls", calls_step)
+                self.count(cell, contender)
+        for repeat in range(self.options.repeats):
+            for cell in remembered:
+                for contender in self.turn(cell, repeat):
+                    self.progress.step(
+                        f"{cell.name}  {contender.name}  #{repeat + 1}", memory.ABOUT_SECONDS
+                    )
+                    self.remember(cell, contender, repeat)
+        self.progress.clear()
+        for line in servers.alarms(self.root):
+            self.results.notes.append(f"nginx logged: {line}")
+
+    # Who takes part.
+
+    def at(self, cell: Cell) -> list[Contender]:
+        return [
+            one
+            for one in self.contenders
+            if one.serves(cell) and (cell.name, one.name) not in self.bad
+        ]
+
+    def turn(self, cell: Cell, repeat: int) -> list[Contender]:
+        """Another begins in each repeat."""
+        there = self.at(cell)
+        first = repeat % len(there) if there else 0
+        return there[first:] + there[:first]
+
+    def duration(self, cell: Cell) -> float:
+        open_loop = cell.kind == "open"
+        return (self.options.open_seconds if open_loop else self.options.seconds) + AROUND_SECONDS
+
+    def drop_unusable(self) -> None:
+        """Another nginx than Debian's takes none of Debian's modules."""
+        usable = []
+        for one in self.contenders:
+            trouble = self.rejected(one) if one.modules else ""
+            if trouble:
+                self.note(f"{one.name} is left out: {trouble}")
+            else:
+                usable.append(one)
+        self.contenders[:] = usable
+
+    def rejected(self, contender: Contender) -> str:
+        folder = self.root / "trial" / contender.name
+        folder.mkdir(parents=True)
+        ports = servers.free_ports([contender.name, "origin"])
+        conf = self.conf([contender], ports, self.values("127.0.0.1:1", 1, 1), self.options.module, 1)
+        (folder / "nginx.conf").write_text(conf)
+        done = subprocess.run(
+            [self.options.nginx, "-t", "-q", "-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
+            capture_output=True,
+            text=True,
+        )
+        return done.stderr.strip().split("\n")[0] if done.returncode else ""
+
+    def note(self, text: str) -> None:
+        self.results.notes.append(text)
+        self.progress.say(text)
+
+    # The servers.
+
+    def host(self, cell: Cell, contender: Contender) -> Host:
+        key = (contender.build, cell.workers, cell.unix)
+        if key not in self.hosts:
+            self.hosts[key] = self.start_host(*key)
+        return self.hosts[key]
+
+    def start_host(self, build: str, workers: int, unix: bool) -> Host:
+        """All contenders in one nginx; build B in one that is the same but for the module."""
+        pinned = workers == 1
+        store, address = self.store(unix, pinned)
+        there = [one for one in self.contenders if one.server]
+        module = self.options.module if build == "a" else self.options.module_b
+        uwsgi = StandIn(pages.uwsgi_answer)
+        self.stack.callback(uwsgi.close)
+        ports = servers.free_ports([*(one.name for one in there), "origin"])
+        core = self.cores.get("nginx") if pinned else None
+        conf = self.conf(there, ports, self.values(address, ports["origin"], uwsgi.port), module, workers)
+        name = f"nginx-{build}-{workers}{'-unix' if unix else ''}"
+        nginx = servers.nginx(
+            self.options.nginx, name, self.root, conf, [*ports.values()], core
+        )
+        self.stack.callback(nginx.close)
+        others = {}
+        if any(one.name == "varnish" for one in self.contenders) and not unix and build == "a":
+            varnish, port = servers.varnish(self.root, name, ports["origin"], core)
+            self.stack.callback(varnish.close)
+            ports["varnish"], others["varnish"] = port, varnish
+        return Host(nginx, ports, store, others)
+
+    def store(self, unix: bool, pinned: bool) -> tuple[Server, str]:
+        """The one memcached of each kind, filled."""
+        if (unix, pinned) not in self.stores:
+            name = f"memcached{'-unix' if unix else ''}{'' if pinned else '-free'}"
+            path = self.root / f"{name}.sock" if unix else None
+            core = self.cores.get("memcached") if pinned else None
+            server, address = servers.memcached(self.root, name, core, path)
+            self.stack.callback(server.close)
+            host, _, port = address.partition(":")
+            there = [cell for cell in self.cells if cell.unix == unix and cell.hit]
+            pages.fill(str(path) if unix else (host, int(port)), there)
+            self.stores[unix, pinned] = server, address
+        return self.stores[unix, pinned]
+
+    def values(self, memcached: str, origin: int, uwsgi: int) -> dict[str, str]:
+        host, _, port = memcached.partition(":")
+        lua = f'"{memcached}"' if host == "unix" else f'"{host}", {port}'
+        return {
+            "memcached": memcached,
+            "lua_address": lua,
+            "root": str(self.root),
+            "origin": str(origin),
+            "uwsgi": str(uwsgi),
+        }
+
+    def conf(
+        self, there: list[Contender], ports: dict[str, int], values: dict[str, str], module: str,
+        workers: int,
+    ) -> str:
+        return nginx_conf(
+            there,
+            ports,
+            values,
+            module=module,
+            modules_folder=self.options.modules_folder,
+            workers=workers,
+            user="user root;" if os.getuid() == 0 else "",
+            descriptors=DESCRIPTORS,
+        )
+
+    def start_and_check(self, cells: list[Cell]) -> None:
+        for cell in cells:
+            for contender in self.at(cell):
+                port = self.host(cell, contender).ports[contender.name]
+                # twice: what caches files must then have it
+                wrong = pages.check(port, cell) or pages.check(port, cell)
+                if wrong:
+                    self.fail(cell, contender, f"before the run: {wrong}")
+
+    def fail(self, cell: Cell, contender: Contender, text: str, repeat: int = 0) -> None:
+        self.bad.add((cell.name, contender.name))
+        self.results.samples.append(Sample(cell.name, contender.name, repeat, failed=text))
+        self.progress.say(f"{cell.name}: {contender.name} failed: {text}")
+
+    # The measurements.
+
+    def load(self, cell: Cell, host: Host, contender: Contender, seconds: float) -> load.Load:
+        core = self.cores.get("load") if cell.workers == 1 else None
+        port, path = host.ports[contender.name], pages.target(cell)
+        size = cell.size if cell.hit else len(pages.FALLBACK)
+        if cell.kind == "open":
+            rate = self.results.capacity[cell.size] * cell.percent / 100
+            return load.open_loop(
+                self.options.openloop, port, path, cell.connections, seconds, rate, size, core
+            )
+        return load.closed(port, path, cell.connections, seconds, cell.keys, size, core)
+
+    def sample(self, cell: Cell, contender: Contender, repeat: int) -> None:
+        host = self.host(cell, contender)
+        seconds = self.options.open_seconds if cell.kind == "open" else self.options.seconds
+
+        def work() -> load.Load:
+            return self.load(cell, host, contender, seconds)
+
+        if repeat == 0:
+            with suppress(load.Failed):
+                self.load(cell, host, contender, WARM_UP_SECONDS)
+        try:
+            sample = again(lambda: self.watch(host, contender, work))
+        except (load.Failed, measure.Gone) as error:
+            self.fail(cell, contender, str(error), repeat)
+            return
+        sample.cell, sample.repeat = cell.name, repeat
+        self.results.samples.append(sample)
+
+    def watch(self, host: Host, contender: Contender, work: Callable[[], load.Load]) -> Sample:
+        """A load, and what the servers and the machine did meanwhile."""
+        workers, store = host.pids(contender.name), host.memcached.pids()
+        before = measure.Machine.now(), measure.cpu_seconds(workers), measure.cpu_seconds(store)
+        done = work()
+        after = measure.Machine.now(), measure.cpu_seconds(workers), measure.cpu_seconds(store)
+        nginx_cpu, memcached_cpu = after[1] - before[1], after[2] - before[2]
+        known = nginx_cpu + memcached_cpu + done.cpu
+        return Sample(
+            cell="",
+            contender=contender.name,
+            repeat=0,
+            requests=done.requests,
+            seconds=done.seconds,
+            p50=done.p50,
+            p99=done.p99,
+            p999=done.p999,
+            late=done.late,
+            nginx_cpu=nginx_cpu,
+            memcached_cpu=memcached_cpu,
+            generator_cpu=done.cpu,
+            others_cpu=max(0.0, after[0].busy - before[0].busy - known),
+            stolen=after[0].stolen - before[0].stolen,
+        )
+
+    def find_capacity(self, size: int) -> None:
+        """What the stock module does at most, which open loops take shares of."""
+        cell = Cell(f"capacity/{size}", "closed", size, OPEN_CONNECTIONS)
+        stock = CONTENDERS["stock"]
+        found = []
+        for repeat in range(CAPACITY_REPEATS):
+            self.progress.step(f"{cell.name}  #{repeat + 1}", self.options.seconds + AROUND_SECONDS)
+            try:
+                done = again(lambda: self.load(cell, self.host(cell, stock), stock, self.options.seconds))
+            except load.Failed as error:
+                raise Trouble(f"what the stock module does at most could not be found: {error}") from error
+            found.append(done.per_second)
+        self.results.capacity[size] = sorted(found)[len(found) // 2]
+
+    def count(self, cell: Cell, contender: Contender) -> None:
+        host = self.host(cell, contender)
+        counting = [
+            self.counter.start("nginx", host.pids(contender.name)),
+            self.counter.start("memcached", host.memcached.pids()),
+        ]
+        requests = 0
+        try:
+            time.sleep(ATTACH_SECONDS)
+            requests = self.load(cell, host, contender, CALLS_SECONDS).requests
+        except load.Nothing:
+            pass  # its figures stand; this one is missing
+        except load.Failed as error:
+            self.fail(cell, contender, f"while its system calls were counted: {error}")
+        finally:
+            calls = [one.stop() if one else None for one in counting]
+        if requests and calls[0]:
+            store = calls[1] / requests if calls[1] is not None else None
+            self.results.calls.append(Calls(cell.name, contender.name, calls[0] / requests, store))
+
+    def remember(self, cell: Cell, contender: Contender, repeat: int) -> None:
+        """Memory that is in use does not come back: each time a new nginx."""
+        with ExitStack() as stack:
+            ports = servers.free_ports([contender.name, "origin"])
+            if cell.waiting:
+                silent = StandIn()
+                stack.callback(silent.close)
+                address = f"127.0.0.1:{silent.port}"
+            else:
+                address = self.store(unix=False, pinned=True)[1]
+            module = self.options.module if contender.build == "a" else self.options.module_b
+            values = self.values(address, ports["origin"], 1)
+            conf = self.conf([contender], ports, values, module, 1)
+            name = f"memory-{contender.name}-{cell.name.replace('/', '-')}-{repeat}"
+            nginx = servers.nginx(self.options.nginx, name, self.root, conf, [*ports.values()], None)
+            stack.callback(nginx.close)
+            try:
+                grown = memory.grow(nginx, ports[contender.name], cell)
+            except memory.NotAnswered as error:
+                self.fail(cell, contender, str(error), repeat)
+                return
+        self.results.samples.append(
+            Sample(
+                cell.name,
+                contender.name,
+                repeat,
+                bytes_each=grown.bytes_each,
+                descriptors_each=grown.descriptors_each,
+            )
+        )
+
+
+def again(work: Callable[[], Measured]) -> Measured:
+    """Tries once more, and again, where no answer came at all."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(load.Nothing):
+            return work()
+    return work()
+
+
+def cores(pin: str) -> dict[str, int]:
+    """Who runs on which core. With three cores each has one; with two, two of them share one."""
+    usable = sorted(os.sched_getaffinity(0))
+    if pin == "none" or len(usable) < 2:
+        return {}
+    if len(usable) > 2:
+        return {"nginx": usable[0], "memcached": usable[1], "load": usable[2]}
+    shared = usable[0] if pin == "load" else usable[1]
+    return {"nginx": usable[0], "memcached": shared, "load": usable[1]}

@@ -1,0 +1,243 @@
+"""The servers of a run: nginx, memcached, Varnish, and two stand-ins. Each starts on free ports with its
+files in a folder of tmpfs, is waited for, and is ended by its pid, however the run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+READY_SECONDS = 20
+PORTS = range(10240, 32768)
+STOP_SECONDS = 5
+MEMCACHED_MEGABYTES = 1024
+MEMCACHED_CONNECTIONS = 16384
+MEMCACHED_THREADS = 4  # its default
+
+
+class Trouble(Exception):
+    """A run cannot go on, or one of its contenders cannot take part; says why."""
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """An empty folder in tmpfs: a run must not measure a disk."""
+    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = tempfile.mkdtemp(prefix="pagecache-bench-", dir=parent)
+    try:
+        yield Path(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def free_ports(names: list[str]) -> dict[str, int]:
+    """A port for each. Not one of those that the kernel gives to outgoing connections, of which a load
+    makes many."""
+    found: dict[str, int] = {}
+    with contextlib.ExitStack() as held:
+        for name in names:
+            while name not in found:
+                listener = held.enter_context(socket.socket())
+                port = random.choice(PORTS)
+                with contextlib.suppress(OSError):
+                    listener.bind(("127.0.0.1", port))
+                    found[name] = port
+    return found
+
+
+class Server:
+    """A program that runs until it is closed, and its child processes with it."""
+
+    def __init__(self, name: str, command: list[str], log: Path, core: int | None = None) -> None:
+        self.name = name
+        self.log = log
+        # util-linux's setpriv: it ends with this process even if that is killed.
+        wrapped = ["setpriv", "--pdeathsig", "TERM"]
+        if core is not None:
+            wrapped += ["taskset", "--cpu-list", str(core)]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                wrapped + command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the run, which then stops all in order
+            )
+
+    def wait_for(self, *ports: int, path: Path | None = None) -> None:
+        """Until it listens on the ports and the path is there."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            if self.process.poll() is not None:
+                raise Trouble(f"{self.name} ended: {self.last_words()}")
+            if all(listening(port) for port in ports) and (path is None or path.exists()):
+                return
+            if time.monotonic() > deadline:
+                raise Trouble(f"{self.name} is not ready after {READY_SECONDS} s: {self.last_words()}")
+            time.sleep(0.02)
+
+    def last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-600:].strip()
+
+    def pids(self) -> list[int]:
+        """Who works: of nginx its workers, not its cache's manager and loader; of others all of it."""
+        below = children(self.process.pid)
+        workers = [pid for pid in below if "nginx: worker" in command_line(pid)]
+        return workers or [self.process.pid, *below]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        if self.process.poll() is None:
+            for pid in [*children(self.process.pid), self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def memcached(root: Path, name: str, core: int | None, unix: Path | None) -> tuple[Server, str]:
+    """A memcached and its address as nginx writes it."""
+    port = 0 if unix else free_ports([name])[name]
+    where = ["-s", str(unix)] if unix else ["-l", "127.0.0.1", "-p", str(port), "-U", "0"]
+    command = ["memcached", *where, "-m", str(MEMCACHED_MEGABYTES), "-t", str(MEMCACHED_THREADS)]
+    command += ["-c", str(MEMCACHED_CONNECTIONS), "-u", account()]
+    server = Server(name, command, root / f"{name}.log", core)
+    try:
+        server.wait_for(*([] if unix else [port]), path=unix)
+    except BaseException:
+        server.close()
+        raise
+    return server, f"unix:{unix}" if unix else f"127.0.0.1:{port}"
+
+
+def account() -> str:
+    """Whom servers run as: nobody else could read the run's folder."""
+    return "root" if os.getuid() == 0 else str(os.getuid())
+
+
+def nginx(binary: str, name: str, root: Path, conf: str, ports: list[int], core: int | None) -> Server:
+    prefix = root / name
+    prefix.mkdir(parents=True)
+    (prefix / "nginx.conf").write_text(conf)
+    command = [binary, "-p", f"{prefix}/", "-e", "error.log", "-c", "nginx.conf"]
+    server = Server(name, command, prefix / "output.log", core)
+    try:
+        server.wait_for(*ports)
+    except BaseException as error:
+        server.close()
+        if isinstance(error, Trouble):
+            raise Trouble(f"{error}\n{tail(prefix / 'error.log')}") from None
+        raise
+    return server
+
+
+def tail(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")[-600:].strip()
+    return ""
+
+
+def alarms(root: Path) -> list[str]:
+    """What nginx has logged that no run may bring up."""
+    found = []
+    for log in root.glob("*/error.log"):
+        for line in log.read_text(errors="replace").splitlines():
+            if any(word in line for word in ("[alert]", "[emerg]", "[crit]", "panicked")):
+                found.append(line)
+    return found
+
+
+def varnish(root: Path, behind: str, origin: int, core: int | None) -> tuple[Server, int]:
+    port = free_ports(["varnish"])["varnish"]
+    # no jail: it would change its user, who could not read the folder
+    command = ["varnishd", "-F", "-j", "none", "-n", str(root / f"varnish-{behind}"), "-t", "3600"]
+    command += ["-a", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{origin}", "-s", "malloc,256m"]
+    server = Server("varnish", command, root / f"varnish-{behind}.log", core)
+    try:
+        server.wait_for(port)
+    except BaseException:
+        server.close()
+        raise
+    return server, port
+
+
+class StandIn:
+    """A listener on a thread of this process. `answer` gets what one read brought, and gives the whole
+    answer, after which the connection is closed; without one nobody is ever answered."""
+
+    def __init__(self, answer=None) -> None:
+        self.answer = answer
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=8192)
+        self.listener.setblocking(False)
+        self.port = self.listener.getsockname()[1]
+        self.accepted = 0
+        self.stop_read, self.stop_write = os.pipe()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as sockets:
+            selector.register(self.listener, selectors.EVENT_READ)
+            selector.register(self.stop_read, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self.listener:
+                        with contextlib.suppress(BlockingIOError):
+                            client = self.listener.accept()[0]
+                            self.accepted += 1
+                            sockets.enter_context(client)
+                            selector.register(client, selectors.EVENT_READ)
+                    elif key.fd == self.stop_read:
+                        return
+                    elif not self.heard(key.fileobj):
+                        selector.unregister(key.fileobj)
+                        key.fileobj.close()
+
+    def heard(self, client: socket.socket) -> bool:
+        """Whether the connection goes on."""
+        try:
+            received = client.recv(65536)
+            if received and self.answer:
+                client.sendall(self.answer(received))
+        except OSError:
+            return False
+        return bool(received) and not self.answer
+
+    def close(self) -> None:
+        os.write(self.stop_write, b".")
+        self.thread.join()
+        self.listener.close()
+        os.close(self.stop_read)
+        os.close(self.stop_write)
