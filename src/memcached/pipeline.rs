@@ -479,16 +479,20 @@ impl Pipeline {
     fn finish(&mut self, answer: Answer) -> Step {
         self.answered = true;
         self.timeouts = 0;
-        let answered = self.queue.pop_front();
+        let front = self.queue.front();
+        let wanted = front
+            .filter(|front| front.interest == Interest::Wanted)
+            .map(|front| front.lookup.token);
+        self.queue.pop_front();
         if self.queue.is_empty() {
             self.earliest = None;
         }
-        match answered {
-            Some(Waiting { interest: Interest::Wanted, lookup, .. }) => {
+        match wanted {
+            Some(token) => {
                 self.live -= 1;
-                Step::Done(lookup.token, answer)
+                Step::Done(token, answer)
             }
-            _ => Step::Again,
+            None => Step::Again,
         }
     }
 

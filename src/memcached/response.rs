@@ -134,19 +134,18 @@ pub fn value_end(protocol: Protocol) -> &'static [u8] {
 }
 
 fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
-    let mut words = words(line);
-    let mut word = || words.next().ok_or(Malformed::MissingField);
-    match (protocol, word()?) {
+    let mut words = Words(Some(line));
+    match (protocol, words.word()?) {
         (Protocol::Meta, b"VA") => {
-            let len = length(word()?)?;
+            let len = words.length()?;
             let (item, echo) = parse_flags(words)?;
             Ok(Head::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
         }
         (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
         (Protocol::Classic, b"VALUE") => {
-            let echo = Echo { key: Some(word()?), opaque: None };
-            let item = Item { flags: number32(word()?)?, cas: None };
-            Ok(Head::Value { len: length(word()?)?, item, echo })
+            let echo = Echo { key: Some(words.word()?), opaque: None };
+            let item = Item { flags: words.number32()?, cas: None };
+            Ok(Head::Value { len: words.length()?, item, echo })
         }
         (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
         (_, b"SERVER_ERROR") => Ok(Head::ServerError),
@@ -155,56 +154,73 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
     }
 }
 
-/// The parts of a line between its spaces.
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest.take()?;
-        let word = memchr::memchr(b' ', line).and_then(|end| line.split_at_checked(end));
-        let Some((word, behind)) = word else { return Some(line) };
-        rest = behind.get(1..);
-        Some(word)
-    })
-}
-
-fn length(digits: &[u8]) -> Result<usize, Malformed> {
-    usize::try_from(number(digits)?).map_err(|_| Malformed::BadNumber)
-}
-
-fn parse_flags<'a>(
-    words: impl Iterator<Item = &'a [u8]>,
-) -> Result<(Option<Item>, Echo<'a>), Malformed> {
+fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malformed> {
     let mut flags = None;
     let mut cas = None;
     let mut echo = Echo::default();
-    for word in words {
-        match word.split_first() {
-            Some((b'f', digits)) => flags = Some(number32(digits)?),
-            Some((b'c', digits)) => cas = Some(number(digits)?).filter(|&cas| cas > 0),
-            Some((b'k', key)) => echo.key = Some(key),
-            Some((b'O', digits)) => echo.opaque = Some(number32(digits)?),
-            Some(_) | None => {}
+    while let Some(letter) = words.letter() {
+        match letter {
+            b'f' => flags = Some(words.number32()?),
+            b'c' => cas = Some(words.number()?).filter(|&cas| cas > 0),
+            b'k' => echo.key = Some(words.word()?),
+            b'O' => echo.opaque = Some(words.number32()?),
+            _ => drop(words.word()?),
         }
     }
     Ok((flags.map(|flags| Item { flags, cas }), echo))
 }
 
-fn number32(digits: &[u8]) -> Result<u32, Malformed> {
-    u32::try_from(number(digits)?).map_err(|_| Malformed::BadNumber)
-}
+/// What is left of a line whose words stand between spaces; none behind the last.
+struct Words<'a>(Option<&'a [u8]>);
 
-/// Decimal digits and nothing else: no sign, no spaces, no overflow.
-fn number(digits: &[u8]) -> Result<u64, Malformed> {
-    if digits.is_empty() {
-        return Err(Malformed::BadNumber);
+impl<'a> Words<'a> {
+    fn word(&mut self) -> Result<&'a [u8], Malformed> {
+        let line = self.0.take().ok_or(Malformed::MissingField)?;
+        let Some((word, behind)) = memchr::memchr(b' ', line).map(|end| line.split_at(end)) else {
+            return Ok(line);
+        };
+        self.0 = behind.get(1..);
+        Ok(word)
     }
-    digits.iter().try_fold(0_u64, |number, byte| match byte {
-        b'0'..=b'9' => number
-            .checked_mul(10)
-            .and_then(|number| number.checked_add(u64::from(byte - b'0')))
-            .ok_or(Malformed::BadNumber),
-        _ => Err(Malformed::BadNumber),
-    })
+
+    /// The first byte of the next word that has one, which is taken off it.
+    fn letter(&mut self) -> Option<u8> {
+        while let Some((&letter, behind)) = self.0?.split_first() {
+            self.0 = Some(behind);
+            if letter != b' ' {
+                return Some(letter);
+            }
+        }
+        None
+    }
+
+    /// A word of decimal digits and nothing else: no sign, no overflow.
+    fn number(&mut self) -> Result<u64, Malformed> {
+        let line = self.0.take().ok_or(Malformed::MissingField)?;
+        let mut number = 0_u64;
+        for (at, &byte) in line.iter().enumerate() {
+            number = match byte {
+                b'0'..=b'9' => number
+                    .checked_mul(10)
+                    .and_then(|number| number.checked_add(u64::from(byte - b'0')))
+                    .ok_or(Malformed::BadNumber)?,
+                b' ' if at > 0 => {
+                    self.0 = line.get(at + 1..);
+                    return Ok(number);
+                }
+                _ => return Err(Malformed::BadNumber),
+            };
+        }
+        if line.is_empty() { Err(Malformed::BadNumber) } else { Ok(number) }
+    }
+
+    fn number32(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
+    }
+
+    fn length(&mut self) -> Result<usize, Malformed> {
+        usize::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
+    }
 }
 
 #[cfg(test)]

@@ -41,10 +41,11 @@ impl Etag {
     /// As it stands in the header. Without a formatter, which would take longer than the hash of a
     /// small body.
     pub fn text(self) -> [u8; 34] {
+        let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
         let mut text = [b'"'; 34];
-        let nibbles = (0..32).rev().map(|at| (self.0 >> (4 * at)) as u8 & 15);
-        for (place, nibble) in text.iter_mut().skip(1).zip(nibbles) {
-            *place = nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+        let digits = text.get_mut(1..33).unwrap_or_default();
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
         text
     }
