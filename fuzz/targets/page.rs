@@ -97,7 +97,7 @@ fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool) {
         assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
     }
 
-    // The last is the outer one, and the one that nginx unpacks.
+    // the last is the outer one, and the one that nginx unpacks.
     let coding = shown.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"content-encoding"));
     let says_gzip = coding.is_some_and(|(_, coding)| coding.eq_ignore_ascii_case(b"gzip"));
     assert_eq!(page.is_gzip, has_gzip_flag || says_gzip);

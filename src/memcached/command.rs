@@ -30,7 +30,6 @@ pub fn encode_lookup(out: &mut Vec<u8>, protocol: Protocol, key: &Key, opaque: u
         Protocol::Meta => {
             out.extend_from_slice(b"mg ");
             out.extend_from_slice(key.as_bytes());
-            // writing to a Vec cannot fail
             out.extend_from_slice(b" c f k v O");
             out.extend_from_slice(itoa::Buffer::new().format(opaque).as_bytes());
             out.extend_from_slice(b"\r\n");

@@ -1,11 +1,14 @@
-//! Memory of bodies: how much of it requests may hold, and buffers that are used again. A buffer that
-//! is used again need not be zeroed, which takes as long as receiving a value into it.
+//! Memory of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
+//! takes about as long as receiving a value into it, and one that is used again needs none.
+//!
+//! What is counted is the bytes of values. Their buffers take up to a quarter more, and those that wait
+//! to be used again come on top. A buffer whose lookup was given up is freed.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
 
-/// Most bytes of buffers that wait to be used again.
+/// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
 
 /// Memory of one worker for the bodies from one server.
@@ -80,26 +83,26 @@ impl Memory {
 
     /// Takes a buffer back that nobody reads any more.
     pub fn reuse(&mut self, buffer: Buffer) {
+        let most = self.limit.min(SPARE_SIZE);
         let capacity = buffer.memory.capacity();
-        if capacity > SPARE_SIZE {
+        if capacity == 0 || capacity > most {
             return;
         }
         self.spare_size += capacity;
         self.spare.push_back(buffer.memory);
-        while self.spare_size > SPARE_SIZE {
+        while self.spare_size > most {
             let Some(oldest) = self.spare.pop_front() else { break };
             self.spare_size -= oldest.capacity();
         }
     }
 }
 
-/// Sizes a quarter of a power of two apart, so that a few kinds of buffers serve all values and each
-/// wastes at most a fifth. None if there can be no such memory.
+/// Four sizes for each power of two, so that a few kinds of buffers serve all values. None if there can
+/// be no such memory.
 fn capacity_for(len: usize) -> Option<usize> {
     const LEAST: usize = 4096;
     let len = len.max(LEAST);
-    let step = (len.checked_next_power_of_two()? / 8).max(1);
-    len.checked_next_multiple_of(step)
+    len.checked_next_multiple_of(len.checked_next_power_of_two()? / 8)
 }
 
 impl Buffer {
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_as_it_is() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(usize::MAX);
         let mut buffer = memory.buffer(100_000, b"").unwrap();
         assert_eq!(*buffer, [0; 100_000]);
         buffer.rest(0).fill(7);
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_buffer_of_another_size_is_not_taken() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(usize::MAX);
         let large = memory.buffer(1 << 20, b"").unwrap();
         memory.reuse(large);
         let small = memory.buffer(10_000, b"").unwrap();
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn spare_buffers_are_bounded_and_the_oldest_goes_first() {
-        let mut memory = Memory::new(0);
+        let mut memory = Memory::new(usize::MAX);
         let buffers: Vec<Buffer> = (0..5).map(|_| memory.buffer(1 << 20, b"").unwrap()).collect();
         let places: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
         buffers.into_iter().for_each(|buffer| memory.reuse(buffer));
@@ -201,6 +204,20 @@ mod tests {
         let larger = memory.buffer(SPARE_SIZE + 1, b"").unwrap();
         memory.reuse(larger);
         assert_eq!(memory.spare.len(), 4);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be_held() {
+        let mut memory = Memory::new(10_000);
+        for _ in 0..3 {
+            let small = memory.buffer(4_096, b"").unwrap();
+            let other = memory.buffer(4_096, b"").unwrap();
+            let third = memory.buffer(4_096, b"").unwrap();
+            [small, other, third].into_iter().for_each(|buffer| memory.reuse(buffer));
+            assert_eq!(memory.spare_size, 8_192);
+        }
+        memory.reuse(Buffer::default());
+        assert_eq!(memory.spare.len(), 2);
     }
 
     #[test]

@@ -440,30 +440,34 @@ impl Pipeline {
         let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
+        if len > front.lookup.max_size || front.interest != Interest::Wanted {
+            return Ok(self.skip(len, end, Failure::TooLarge));
+        }
+        if len > memory.room().saturating_sub(elsewhere) {
+            return Ok(self.skip(len, end, Failure::Overload));
+        }
         let at = self.start;
-        let here = self.end - at;
-        let failure = if len > front.lookup.max_size || front.interest != Interest::Wanted {
-            Failure::TooLarge
-        } else if len > memory.room().saturating_sub(elsewhere) {
-            Failure::Overload
-        } else if here >= whole {
+        if self.end - at >= whole {
             self.start += len;
             self.take_value_end(end)?;
             return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
-        } else if let Some(value) = memory.buffer(
-            len,
-            self.input.get(at..self.end.min(at.saturating_add(len))).unwrap_or_default(),
-        ) {
-            let filled = here.min(len);
-            self.start += filled;
-            self.state = State::Receiving { item, value, filled, end };
-            self.answered = true;
-            return Ok(Step::Again);
-        } else {
-            Failure::Overload
+        }
+        let here = self.input.get(at..self.end).unwrap_or_default();
+        let first = here.get(..len).unwrap_or(here);
+        let Some(value) = memory.buffer(len, first) else {
+            return Ok(self.skip(len, end, Failure::Overload));
         };
+        let filled = first.len();
+        self.start += filled;
+        self.state = State::Receiving { item, value, filled, end };
+        self.answered = true;
+        Ok(Step::Again)
+    }
+
+    /// Passes over a value of `len` bytes, which nobody gets.
+    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure) -> Step {
         self.state = State::Skipping { left: len, end };
-        Ok(self.finish(Answer::Failed(failure)))
+        self.finish(Answer::Failed(failure))
     }
 
     fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {

@@ -170,21 +170,22 @@ impl Peer {
     /// Brings one socket in line with what the server wants of its connection.
     fn arrange(&self, link: &Link) {
         let index = link.index;
-        let mut server = self.server.borrow_mut();
-        if process::is_exiting() && server.live(index) == 0 {
-            server.close(index);
+        if process::is_exiting() && self.server.borrow().live(index) == 0 {
+            self.server.borrow_mut().close(index);
         }
         match link.socket.get() {
-            Some((socket, epoch)) if epoch != server.epoch(index) => {
+            Some((socket, epoch)) if epoch != self.server.borrow().epoch(index) => {
                 socket.close();
                 link.socket.set(None);
             }
             _ => {}
         }
-        if server.wants(index) == Want::Connect && link.socket.get().is_none() {
-            self.connect(link, &mut server);
+        let wants_socket = self.server.borrow().wants(index) == Want::Connect;
+        if wants_socket && link.socket.get().is_none() {
+            self.connect(link);
         }
         let Some((socket, _)) = link.socket.get() else { return };
+        let mut server = self.server.borrow_mut();
         if server.wants(index) == Want::Write {
             self.flush(index, socket, &mut server);
         }
@@ -192,22 +193,26 @@ impl Peer {
         socket.wake_by(server.deadline(index));
     }
 
-    fn connect(&self, link: &Link, server: &mut Server) {
+    /// A worker that is short of connections closes clients' ones to have one for the socket, and their
+    /// requests end here: nothing may be borrowed meanwhile.
+    fn connect(&self, link: &Link) {
         let index = link.index;
+        let failed = self.server.borrow().failed_connects();
         // a name may have several addresses, all of the same server
         let addresses = self.upstream.server().map_or(&[][..], |server| &server.addresses);
-        let at = server.failed_connects() % addresses.len().max(1);
-        let Some(address) = addresses.get(at) else {
-            return self.lose(index, Fault::Connect(libc::EADDRNOTAVAIL), server);
+        let opened = match addresses.get(failed % addresses.len().max(1)) {
+            Some(address) => Socket::connect(address, link, on_read, on_write),
+            None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
         };
-        match Socket::connect(address, link, on_read, on_write) {
+        let mut server = self.server.borrow_mut();
+        match opened {
             Ok(socket) => {
                 link.socket.set(Some((socket, server.epoch(index))));
                 if socket.may_write() {
                     server.connected(index);
                 }
             }
-            Err(fault) => self.lose(index, fault, server),
+            Err(fault) => self.lose(index, fault, &mut server),
         }
     }
 
@@ -310,10 +315,13 @@ impl Peer {
             Event::Miss(token) => (token, Answer::Miss),
             Event::Failed(token, failure) => (token, Answer::Failed(failure)),
             Event::Down(fault) => {
+                // a log may be a socket, which is opened as in connect
+                drop(server);
                 log::server_down(self.name(), fault);
                 return Some(None);
             }
             Event::Up => {
+                drop(server);
                 log::server_up(self.name());
                 return Some(None);
             }

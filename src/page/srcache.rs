@@ -117,7 +117,7 @@ fn no_page_without_the_end_of_its_head() {
             assert_eq!(read(&value[..end]), Err(NotAPage::Format), "{end}");
         }
         for end in body.clone() {
-            // An item is whole or is not there: memcached says its length.
+            // an item is whole or is not there: memcached says its length.
             assert_eq!(read(&value[..end]).unwrap().body, body.start..end);
         }
     }
