@@ -46,7 +46,10 @@ fn each_file_is_one_subject() {
 }
 
 fn all_files() -> Vec<PathBuf> {
-    ["src", "tests", "bench/core", "bench/openloop/src", "fuzz/targets"].into_iter().flat_map(rust_files).collect()
+    ["src", "tests", "bench/core", "bench/openloop/src", "fuzz/targets"]
+        .into_iter()
+        .flat_map(rust_files)
+        .collect()
 }
 
 #[test]
