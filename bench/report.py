@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import bars, machine
@@ -62,69 +63,69 @@ def settings(results: Results) -> str:
 
 def closed_table(results: Results, cells: list[Cell]) -> str:
     head = ["cell", "", "requests/s", "×", "p50", "p99", "nginx µs", "×", "memcached µs", "calls"]
-    rows = []
-    marks: set[str] = set()
-    for cell in cells:
-        for nth, name in enumerate(results.measured(cell.name)):
-            first = [f"`{cell.name}`" if nth == 0 else NONE, results.contenders[name]]
-            if failed := results.failed(cell.name, name):
-                rows.append(first + [f"failed: {failed}"] + [NONE] * 7)
-                continue
-            limit = results.limits(cell, name)
-            marks.add(limit)
-
-            def figure(quantity: str) -> Figure | None:
-                return results.figure(cell.name, name, quantity)
-
-            def times(quantity: str) -> str:
-                return factor(results.ratio(cell.name, name, bars.STOCK, quantity))
-
-            calls = results.syscalls(cell.name, name)
-            rows.append(
-                first
-                + [
-                    count(figure("rps")) + MARKS[limit],
-                    times("rps"),
-                    duration(figure("p50")),
-                    duration(figure("p99")),
-                    micros(figure("nginx_us")),
-                    times("nginx_us"),
-                    micros(figure("memcached_us")),
-                    f"{calls.nginx:.2f}" if calls else NONE,
-                ]
-            )
-    about = [
+    about = (
         "×: as a multiple of memcached_pass, the median of the repeats' ratios. nginx µs, memcached µs: "
         "processor time for each request. calls: nginx's system calls for each request."
-    ]
-    about += [f"{MARKS[mark].strip()}: {text}." for mark, text in LIMITS.items() if mark in marks]
-    return table(head, rows) + "\n\n" + "\n".join(about)
+    )
+
+    def row(cell: Cell, name: str, mark: str) -> list[str]:
+        def figure(quantity: str) -> Figure | None:
+            return results.figure(cell.name, name, quantity)
+
+        def times(quantity: str) -> str:
+            return factor(results.ratio(cell.name, name, bars.STOCK, quantity))
+
+        calls = results.syscalls(cell.name, name)
+        return [
+            count(figure("rps")) + mark,
+            times("rps"),
+            duration(figure("p50")),
+            duration(figure("p99")),
+            micros(figure("nginx_us")),
+            times("nginx_us"),
+            micros(figure("memcached_us")),
+            f"{calls.nginx:.2f}" if calls else NONE,
+        ]
+
+    return timed_table(results, cells, head, row, about)
 
 
 def open_table(results: Results, cells: list[Cell]) -> str:
     head = ["cell", "", "requests/s", "p50", "p99", "p99.9", "× p50", "× p99", "× p99.9", "nginx µs"]
+    about = "Times count from when a request was due. The rate is a share of what memcached_pass does at most."
+    quantiles = ("p50", "p99", "p999")
+
+    def row(cell: Cell, name: str, mark: str) -> list[str]:
+        return [
+            plain_count(results.figure(cell.name, name, "rps")) + mark,
+            *(duration(results.figure(cell.name, name, one)) for one in quantiles),
+            *(factor(results.ratio(cell.name, name, bars.STOCK, one)) for one in quantiles),
+            micros(results.figure(cell.name, name, "nginx_us")),
+        ]
+
+    return timed_table(results, cells, head, row, about)
+
+
+def timed_table(
+    results: Results, cells: list[Cell], head: list[str], row: Callable[[Cell, str, str], list[str]],
+    about: str,
+) -> str:
+    """A line for each contender at each cell; `row` has what stands behind their names, `about` what it
+    says."""
     rows = []
     marks: set[str] = set()
     for cell in cells:
         for nth, name in enumerate(results.measured(cell.name)):
             first = [f"`{cell.name}`" if nth == 0 else NONE, results.contenders[name]]
             if failed := results.failed(cell.name, name):
-                rows.append(first + [f"failed: {failed}"] + [NONE] * 7)
+                rows.append(first + [f"failed: {failed}"] + [NONE] * (len(head) - 3))
                 continue
             limit = results.limits(cell, name)
             marks.add(limit)
-            row = [plain_count(results.figure(cell.name, name, "rps")) + MARKS[limit]]
-            row += [duration(results.figure(cell.name, name, one)) for one in ("p50", "p99", "p999")]
-            row += [
-                factor(results.ratio(cell.name, name, bars.STOCK, one)) for one in ("p50", "p99", "p999")
-            ]
-            row.append(micros(results.figure(cell.name, name, "nginx_us")))
-            rows.append(first + row)
-    about = [
-        "Times count from when a request was due. The rate is a share of what memcached_pass does at most."
-    ]
-    about += [f"{MARKS[mark].strip()}: {text}." for mark, text in LIMITS.items() if mark in marks]
-    return table(head, rows) + "\n\n" + "\n".join(about)
+            rows.append(first + row(cell, name, MARKS[limit]))
+    below = [about]
+    below += [f"{MARKS[mark].strip()}: {text}." for mark, text in LIMITS.items() if mark in marks]
+    return table(head, rows) + "\n\n" + "\n".join(below)
 
 
 def memory_table(results: Results, cells: list[Cell]) -> str:

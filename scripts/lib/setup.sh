@@ -112,19 +112,26 @@ rust_new_enough() {
 
 # setup_venv: a Python environment at target/venv with demo/requirements.txt and the django package.
 setup_venv() {
-    local wanted stamp=$VENV/made-of.sha256
-    mkdir -p "$TARGET"
+    python_environment "$VENV" "$ROOT/demo/requirements.txt" \
+        "making the Python environment (uWSGI is compiled)" make_venv
+}
+
+# python_environment FOLDER REQUIREMENTS TEXT MAKE: runs MAKE behind TEXT, unless FOLDER is what it makes of
+# these requirements.
+python_environment() {
+    local folder=$1 requirements=$2 text=$3 make=$4 wanted stamp=$1/made-of.sha256 lock
+    mkdir -p "${folder%/*}"
     # An environment knows where it lies and which Python it is made with.
-    wanted=$({ echo "$VENV" && /usr/bin/python3 --version && cat "$ROOT/demo/requirements.txt"; } | sha256sum)
+    wanted=$({ echo "$folder" && /usr/bin/python3 --version && cat "$requirements"; } | sha256sum)
     # Two scripts started together must not both make it.
-    exec {venv_lock}>"$TARGET/venv.lock"
-    flock "$venv_lock"
+    exec {lock}>"$folder.lock"
+    flock "$lock"
     # The stamp is written last: an environment whose making was interrupted has none, and is remade.
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        step "making the Python environment (uWSGI is compiled)" make_venv
+        step "$text" "$make"
         printf '%s\n' "$wanted" >"$stamp"
     fi
-    exec {venv_lock}>&-
+    exec {lock}>&-
 }
 
 make_venv() {

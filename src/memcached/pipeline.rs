@@ -260,10 +260,10 @@ impl Pipeline {
         self.end -= self.start;
         self.start = 0;
         let value = match &mut self.state {
-            State::Receiving { value, filled, .. } => Some(value.rest(*filled)),
-            State::Between | State::Skipping { .. } => None,
+            State::Receiving { value, filled, .. } => value.rest(*filled),
+            State::Between | State::Skipping { .. } => &mut [],
         };
-        [value.unwrap_or_default(), self.input.get_mut(self.end..).unwrap_or_default()]
+        [value, self.input.get_mut(self.end..).unwrap_or_default()]
     }
 
     /// `n` bytes were read into [`Pipeline::input`].

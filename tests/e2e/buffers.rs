@@ -67,6 +67,21 @@ impl Slow {
     }
 }
 
+/// Those of the clients, which have all asked, that get a page. The others are answered by the
+/// application, for want of room.
+#[track_caller]
+fn readers_of(clients: Vec<Client>) -> Vec<Client> {
+    let mut readers = Vec::new();
+    for mut client in clients {
+        let head = client.receive_head().unwrap();
+        match head.header("X-Cache").as_deref() {
+            Some("HIT") => readers.push(client),
+            _ => expect::because(&head, "ERROR", &["overload"]),
+        }
+    }
+    readers
+}
+
 /// The rest of the page, for a client that has read the head.
 #[track_caller]
 fn read_page(mut client: Client) {
@@ -131,14 +146,7 @@ fn requests_at_once_keep_the_bound_together() {
     for client in &mut clients {
         client.send(&Request::get("/large").head());
     }
-    let mut readers = Vec::new();
-    for mut client in clients {
-        let head = client.receive_head().unwrap();
-        match head.header("X-Cache").as_deref() {
-            Some("HIT") => readers.push(client),
-            _ => expect::because(&head, "ERROR", &["overload"]),
-        }
-    }
+    let readers = readers_of(clients);
     assert!((1..=8 * MB / PAGE).contains(&readers.len()), "{} readers", readers.len());
     readers.into_iter().for_each(read_page);
     slow.wait_for_hits();
@@ -168,14 +176,7 @@ fn memory_is_bounded(bound: usize, page_size: usize, clients: usize) {
             client.send(&Request::get(path).head());
         }
         let count = clients.len();
-        let mut readers = Vec::new();
-        for mut client in clients {
-            let head = client.receive_head().unwrap();
-            match head.header("X-Cache").as_deref() {
-                Some("HIT") => readers.push(client),
-                _ => expect::because(&head, "ERROR", &["overload"]),
-            }
-        }
+        let readers = readers_of(clients);
         let waiting = resident(worker).saturating_sub(before);
         let most = peak(worker).saturating_sub(before);
         println!(
