@@ -10,7 +10,7 @@
 use ngx_http_pagecache_module::memcached::command::encode_lookup;
 use ngx_http_pagecache_module::memcached::response::parse_head;
 use ngx_http_pagecache_module::memcached::{
-    Breaker, Bytes, Event, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
+    Breaker, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };
 use ngx_http_pagecache_module::page::{Etag, Etags, Format, Policy, Version};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ type Run = Box<dyn FnMut()>;
 /// Its name, how it is prepared, and how many lookups one run is.
 type Case = (&'static str, fn() -> Run, u32);
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     ("key, 42 bytes", || key(KEY.to_vec()), 1),
     (
         "key, 42 bytes, 14 escaped",
@@ -54,10 +54,11 @@ const CASES: [Case; 15] = [
     ("page, http head of 6 headers", http_head, 1),
     ("ETag, 100 bytes, first", etag_of_new, 1),
     ("ETag, 100 KB, known", etag_of_known, 1),
-    ("lookup to event, one by one", || lookups(1, Some(100)), 1),
-    ("lookup to event, 64 at once", || lookups(64, Some(100)), 64),
-    ("lookup to event, 64 at once, misses", || lookups(64, None), 64),
-    ("lookup to event, 100 KB", || lookups(1, Some(100_000)), 1),
+    ("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
+    ("lookup to event, 64 at once", || lookups(64, 64, Some(100)), 64),
+    ("lookup to event, 64 at once, misses", || lookups(64, 64, None), 64),
+    ("lookup to event, 64 at once, of one page", || lookups(64, 1, Some(100)), 64),
+    ("lookup to event, 100 KB", || lookups(1, 1, Some(100_000)), 1),
 ];
 
 fn main() {
@@ -67,7 +68,8 @@ fn main() {
         ["--record"] => record(&counted()),
         ["--case", name] => {
             let (_, prepare, _) = CASES.iter().find(|case| case.0 == name).expect("no such case");
-            measured(&mut prepare());
+            let mut run = prepare();
+            (0..RUNS).for_each(|_| run());
         }
         _ => panic!("usage: core [--record]"),
     }
@@ -75,15 +77,13 @@ fn main() {
 
 /// The part of a run that is counted.
 #[inline(never)]
-fn measured(run: &mut Run) {
-    for _ in 0..RUNS {
-        run();
-    }
+fn measured<T>(part: impl FnOnce() -> T) -> T {
+    part()
 }
 
 fn key(raw: Vec<u8>) -> Run {
     Box::new(move || {
-        let _ = black_box(Key::new(black_box(&raw), LongKeys::Sha256));
+        let _ = black_box(measured(|| Key::new(black_box(&raw), LongKeys::Sha256)));
     })
 }
 
@@ -95,14 +95,14 @@ fn command(protocol: Protocol) -> Run {
     let (key, mut out) = (plain_key(), Vec::new());
     Box::new(move || {
         out.clear();
-        encode_lookup(&mut out, protocol, black_box(&key), 4_711);
+        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711));
         black_box(&out);
     })
 }
 
 fn reply(line: &'static [u8]) -> Run {
     Box::new(move || {
-        let _ = black_box(parse_head(Protocol::Meta, black_box(line)));
+        let _ = black_box(measured(|| parse_head(Protocol::Meta, black_box(line))));
     })
 }
 
@@ -111,52 +111,43 @@ fn http_head() -> Run {
     let value = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
         Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
         Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nX-Request-Id: 17\r\n\r\nthe page";
-    Box::new(move || drop(black_box(policy.read(0, black_box(value)))))
+    Box::new(move || drop(black_box(measured(|| policy.read(0, black_box(value))))))
 }
 
 fn etag_of_new() -> Run {
     let body = [b'x'; 100];
     Box::new(move || {
-        black_box(Etag::of(black_box(&body)).text());
+        black_box(measured(|| Etag::of(black_box(&body)).text()));
     })
 }
 
 fn etag_of_known() -> Run {
     let (mut etags, body) = (Etags::default(), vec![b'x'; 100_000]);
     Box::new(move || {
-        let version = Version::new(1, KEY, 4_711, body.len());
-        black_box(etags.tag(version, black_box(&body)).text());
+        black_box(measured(|| {
+            let version = Version::new(1, KEY, 4_711, body.len());
+            etags.tag(version, black_box(&body)).text()
+        }));
     })
 }
 
-/// A server's share of `count` requests that come at once, each of which finds a value of `size`
-/// bytes or nothing: what the shell calls, without its sockets.
-fn lookups(count: u64, size: Option<usize>) -> Run {
+/// A server's share of `count` requests that come at once, for `keys` pages in turn, each of which finds
+/// a value of `size` bytes or nothing: what the shell calls, and the bytes that its sockets copy.
+fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
     let breaker = Breaker { max_fails: 1, fail_timeout: 1_000 };
     let mut server = Server::new(Limits { connections: 1, inflight: 1_024, breaker }, 1);
-    let mut memory = Memory::new(1 << 20);
+    let memory = Memory::new(1 << 20);
     let mut opaque = 0_u32;
-    let text = std::str::from_utf8(KEY).unwrap();
+    // of the same length as any other page's
+    let texts: Vec<String> =
+        (0..keys).map(|number| format!("/your-site-name-/articles/2024/{number:010}/")).collect();
+    let keys: Vec<Key> =
+        texts.iter().map(|text| Key::new(text.as_bytes(), LongKeys::Sha256).unwrap()).collect();
     let value = size.map(|size| [&vec![b'x'; size][..], b"\r\n"].concat());
     Box::new(move || {
-        let key = plain_key();
-        for token in 0..count {
-            let lookup = Lookup {
-                token: Token(token),
-                key,
-                protocol: Protocol::Meta,
-                deadline: 250,
-                connect_timeout: 100,
-                max_size: 1 << 20,
-            };
-            server.submit(0, lookup).unwrap();
-        }
-        if server.wants(0) == Want::Connect {
-            server.connected(0);
-        }
-        server.sent(0, server.output(0).len());
+        measured(|| submit(&mut server, count, &keys));
         let mut replies = Vec::new();
-        for _ in 0..count {
+        for text in texts.iter().take(count as usize) {
             match &value {
                 Some(value) => {
                     let len = value.len() - 2;
@@ -167,25 +158,46 @@ fn lookups(count: u64, size: Option<usize>) -> Run {
             }
             opaque = opaque.wrapping_add(1);
         }
-        let mut rest = &replies[..];
-        let mut answered = 0;
-        while !rest.is_empty() {
-            let [first, second] = server.input(0);
-            let (one, behind) = rest.split_at(first.len().min(rest.len()));
-            let (two, behind) = behind.split_at(second.len().min(behind.len()));
-            first[..one.len()].copy_from_slice(one);
-            second[..two.len()].copy_from_slice(two);
-            server.received(0, one.len() + two.len());
-            rest = behind;
-            while let Some(event) = server.next_event(0, 0, &mut memory) {
-                answered += 1;
-                if let Event::Hit(_, _, Bytes::Owned(buffer)) = event {
-                    memory.reuse(buffer);
-                }
-            }
-        }
+        let answered = measured(|| receive(&mut server, &memory, &replies));
         assert_eq!(answered, count);
     })
+}
+
+fn submit(server: &mut Server, count: u64, keys: &[Key]) {
+    for (token, key) in (0..count).zip(keys.iter().cycle()) {
+        let lookup = Lookup {
+            token: Token(token),
+            key: *key,
+            protocol: Protocol::Meta,
+            deadline: 250,
+            connect_timeout: 100,
+            max_size: 1 << 20,
+        };
+        server.submit(0, lookup).unwrap();
+    }
+    if server.wants(0) == Want::Connect {
+        server.connected(0);
+    }
+    server.sent(0, server.output(0).len());
+}
+
+/// Returns how many were answered.
+fn receive(server: &mut Server, memory: &Memory, mut bytes: &[u8]) -> u64 {
+    let mut answered = 0;
+    while !bytes.is_empty() {
+        let [first, second] = server.input(0);
+        let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
+        let (two, rest) = rest.split_at(second.len().min(rest.len()));
+        first[..one.len()].copy_from_slice(one);
+        second[..two.len()].copy_from_slice(two);
+        server.received(0, one.len() + two.len());
+        bytes = rest;
+        while let Some(event) = server.next_event(0, 0, memory) {
+            answered += 1;
+            drop(black_box(event));
+        }
+    }
+    answered
 }
 
 /// Instructions of each case, for each lookup.

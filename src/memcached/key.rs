@@ -1,6 +1,8 @@
 //! Which bytes name an item: escaping, the length limit, and names for keys that are too long.
 
+use rustc_hash::FxHasher;
 use sha2::{Digest, Sha256};
+use std::hash::Hasher;
 
 /// Longest key memcached takes, in bytes (protocol.txt, "Keys").
 pub const MAX_KEY: usize = 250;
@@ -28,6 +30,7 @@ pub enum KeyError {
 /// so that it can never end a command or begin another one.
 #[derive(Clone, Copy)]
 pub struct Key {
+    hash: u32,
     bytes: [u8; MAX_KEY],
     len: u8,
 }
@@ -63,13 +66,26 @@ impl Key {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
+    /// A hash of the bytes, to find the same key again.
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    fn of(bytes: [u8; MAX_KEY], len: u8) -> Key {
+        let mut key = Key { hash: 0, bytes, len };
+        let mut hasher = FxHasher::default();
+        hasher.write(key.as_bytes());
+        key.hash = hasher.finish() as u32;
+        key
+    }
+
     /// Most keys have nothing to escape. Without a way out of the loop it looks at many bytes at once.
     fn plain(raw: &[u8]) -> Option<Key> {
         let mut bytes = [0; MAX_KEY];
         bytes.get_mut(..raw.len())?.copy_from_slice(raw);
         let is_special = raw.iter().fold(false, |any, &byte| any | is_special(byte));
         let len = u8::try_from(raw.len()).ok()?;
-        (!is_special).then_some(Key { bytes, len })
+        (!is_special).then(|| Key::of(bytes, len))
     }
 
     fn fitting(escaped: impl Iterator<Item = u8>) -> Option<Key> {
@@ -79,7 +95,7 @@ impl Key {
             *bytes.get_mut(usize::from(len))? = byte;
             len += 1;
         }
-        Some(Key { bytes, len })
+        Some(Key::of(bytes, len))
     }
 
     fn digest(raw: &[u8]) -> Key {
@@ -90,9 +106,17 @@ impl Key {
             pair.copy_from_slice(&[hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
             len += 2;
         }
-        Key { bytes, len }
+        Key::of(bytes, len)
     }
 }
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.hash == other.hash && self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

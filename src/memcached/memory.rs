@@ -1,73 +1,79 @@
 //! Memory of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
 //! takes about as long as receiving a value into it, and one that is used again needs none.
 //!
-//! What is counted is the bytes of values. Their buffers take up to a quarter more, and those that wait
-//! to be used again come on top. A buffer whose lookup was given up is freed.
+//! What is counted is the bytes of values, from the first that is received to when the last request
+//! lets go of them. Their buffers take up to a quarter more, and those that wait to be used again come
+//! on top.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
+use std::rc::Rc;
 
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
 
 /// Memory of one worker for the bodies from one server.
 #[derive(Debug)]
-pub struct Memory {
+pub struct Memory(Rc<Account>);
+
+struct Account {
     limit: usize,
-    held: usize,
-    /// The latest last.
-    spare: VecDeque<Vec<u8>>,
-    spare_size: usize,
+    held: Cell<usize>,
+    spare: Cell<Spare>,
+}
+
+/// Buffers that wait to be used again, the latest last.
+#[derive(Default)]
+struct Spare {
+    buffers: VecDeque<Vec<u8>>,
+    size: usize,
+}
+
+/// Counts as held as long as it is there.
+#[derive(Debug)]
+pub struct Held {
+    bytes: usize,
+    account: Rc<Account>,
 }
 
 /// The bytes of a value.
+#[derive(Clone)]
 pub enum Bytes<'a> {
     /// In a connection's read buffer.
     Borrowed(&'a [u8]),
-    /// In memory of their own.
-    Owned(Buffer),
+    /// In memory of their own, which those share who asked for the same at once.
+    Owned(Rc<Buffer>),
 }
 
-/// Memory for a value. What is initialised of it may be more than the value takes.
-#[derive(Default)]
+/// Memory for a value, whose length counts as held. What is initialised of it may be more.
 pub struct Buffer {
     memory: Vec<u8>,
-    len: usize,
+    held: Held,
 }
 
 impl Memory {
     /// Of which `limit` bytes may be held.
     pub fn new(limit: usize) -> Memory {
-        Memory { limit, held: 0, spare: VecDeque::new(), spare_size: 0 }
+        Memory(Rc::new(Account { limit, held: Cell::default(), spare: Cell::default() }))
     }
 
     /// Bytes that may be held in addition.
     pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.held)
+        self.0.limit.saturating_sub(self.0.held.get())
     }
 
-    /// Somebody holds a body of so many bytes, until [`Memory::release`].
-    pub fn hold(&mut self, bytes: usize) {
-        self.held = self.held.saturating_add(bytes);
-    }
-
-    /// Somebody has let go of a body of so many bytes.
-    pub fn release(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(bytes);
+    /// Counts a body of so many bytes.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.0.held.set(self.0.held.get().saturating_add(bytes));
+        Held { bytes, account: self.0.clone() }
     }
 
     /// A buffer for `len` bytes, of which `first` are here. None without memory.
-    pub fn buffer(&mut self, len: usize, first: &[u8]) -> Option<Buffer> {
+    pub fn buffer(&self, len: usize, first: &[u8]) -> Option<Buffer> {
         let capacity = capacity_for(len)?;
-        let fits = self.spare.iter().rposition(|spare| spare.capacity() == capacity);
-        let mut memory = match fits.and_then(|at| self.spare.remove(at)) {
-            Some(memory) => {
-                self.spare_size -= capacity;
-                memory
-            }
-            None => Vec::new(),
-        };
+        let mut memory = self.0.take(capacity).unwrap_or_default();
         memory.try_reserve_exact(capacity - memory.len()).ok()?;
         if let Some(beginning) = memory.get_mut(..first.len()) {
             beginning.copy_from_slice(first);
@@ -78,22 +84,35 @@ impl Memory {
         if memory.len() < len {
             memory.resize(len, 0);
         }
-        Some(Buffer { memory, len })
+        Some(Buffer { memory, held: self.hold(len) })
+    }
+}
+
+impl Account {
+    /// A spare buffer of this capacity.
+    fn take(&self, capacity: usize) -> Option<Vec<u8>> {
+        let mut spare = self.spare.take();
+        let fits = spare.buffers.iter().rposition(|buffer| buffer.capacity() == capacity);
+        let buffer = fits.and_then(|at| spare.buffers.remove(at));
+        spare.size -= buffer.as_ref().map_or(0, Vec::capacity);
+        self.spare.set(spare);
+        buffer
     }
 
     /// Takes a buffer back that nobody reads any more.
-    pub fn reuse(&mut self, buffer: Buffer) {
+    fn keep(&self, buffer: Vec<u8>) {
         let most = self.limit.min(SPARE_SIZE);
-        let capacity = buffer.memory.capacity();
-        if capacity == 0 || capacity > most {
+        if buffer.capacity() > most {
             return;
         }
-        self.spare_size += capacity;
-        self.spare.push_back(buffer.memory);
-        while self.spare_size > most {
-            let Some(oldest) = self.spare.pop_front() else { break };
-            self.spare_size -= oldest.capacity();
+        let mut spare = self.spare.take();
+        spare.size += buffer.capacity();
+        spare.buffers.push_back(buffer);
+        while spare.size > most {
+            let Some(oldest) = spare.buffers.pop_front() else { break };
+            spare.size -= oldest.capacity();
         }
+        self.spare.set(spare);
     }
 }
 
@@ -105,10 +124,23 @@ fn capacity_for(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(len.checked_next_power_of_two()? / 8)
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = &self.account.held;
+        held.set(held.get().saturating_sub(self.bytes));
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.held.account.keep(std::mem::take(&mut self.memory));
+    }
+}
+
 impl Buffer {
     /// What is behind the first `filled` bytes.
     pub fn rest(&mut self, filled: usize) -> &mut [u8] {
-        self.memory.get_mut(filled..self.len).unwrap_or_default()
+        self.memory.get_mut(filled..self.held.bytes).unwrap_or_default()
     }
 }
 
@@ -116,7 +148,7 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.memory.get(..self.len).unwrap_or_default()
+        self.memory.get(..self.held.bytes).unwrap_or_default()
     }
 }
 
@@ -147,10 +179,16 @@ impl PartialEq for Bytes<'_> {
 
 impl Eq for Bytes<'_> {}
 
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes held", self.held.get(), self.limit)
+    }
+}
+
 /// Values are never logged.
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.len)
+        write!(f, "{} bytes", self.len())
     }
 }
 
@@ -165,18 +203,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    impl Memory {
+        /// What waits to be used again: how many buffers, and their size together.
+        fn spare(&self) -> (usize, usize) {
+            let spare = self.0.spare.take();
+            let counted = (spare.buffers.len(), spare.buffers.iter().map(Vec::capacity).sum());
+            assert_eq!(spare.size, counted.1);
+            self.0.spare.set(spare);
+            counted
+        }
+    }
+
     #[test]
     fn a_buffer_is_used_again_as_it_is() {
-        let mut memory = Memory::new(usize::MAX);
+        let memory = Memory::new(usize::MAX);
         let mut buffer = memory.buffer(100_000, b"").unwrap();
         assert_eq!(*buffer, [0; 100_000]);
         buffer.rest(0).fill(7);
         let place = buffer.as_ptr();
-        memory.reuse(buffer);
+        drop(buffer);
         let shorter = memory.buffer(99_000, b"").unwrap();
         assert_eq!((shorter.as_ptr(), &*shorter), (place, &[7; 99_000][..]));
         // of what was never used, the rest is zero
-        memory.reuse(shorter);
+        drop(shorter);
         let longer = memory.buffer(100_001, b"").unwrap();
         assert_eq!(longer.as_ptr(), place);
         assert_eq!(longer[99_999..], [7, 0]);
@@ -184,59 +233,59 @@ mod tests {
 
     #[test]
     fn a_buffer_of_another_size_is_not_taken() {
-        let mut memory = Memory::new(usize::MAX);
-        let large = memory.buffer(1 << 20, b"").unwrap();
-        memory.reuse(large);
+        let memory = Memory::new(usize::MAX);
+        drop(memory.buffer(1 << 20, b""));
         let small = memory.buffer(10_000, b"").unwrap();
         assert!(small.memory.capacity() < 20_000);
-        assert_eq!(memory.spare.len(), 1);
+        assert_eq!(memory.spare(), (1, 1 << 20));
     }
 
     #[test]
     fn spare_buffers_are_bounded_and_the_oldest_goes_first() {
-        let mut memory = Memory::new(usize::MAX);
+        let memory = Memory::new(usize::MAX);
         let buffers: Vec<Buffer> = (0..5).map(|_| memory.buffer(1 << 20, b"").unwrap()).collect();
         let places: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
-        buffers.into_iter().for_each(|buffer| memory.reuse(buffer));
-        assert_eq!(memory.spare_size, SPARE_SIZE);
-        let kept: Vec<_> = memory.spare.iter().map(|spare| spare.as_ptr()).collect();
-        assert_eq!(kept, places[1..]);
-        let larger = memory.buffer(SPARE_SIZE + 1, b"").unwrap();
-        memory.reuse(larger);
-        assert_eq!(memory.spare.len(), 4);
+        drop(buffers);
+        assert_eq!(memory.spare(), (4, SPARE_SIZE));
+        drop(memory.buffer(SPARE_SIZE + 1, b""));
+        assert_eq!(memory.spare(), (4, SPARE_SIZE));
+        // the latest is taken first
+        let again: Vec<Buffer> = (0..4).map(|_| memory.buffer(1 << 20, b"").unwrap()).collect();
+        assert!(again.iter().map(|buffer| buffer.as_ptr()).eq(places[1..].iter().rev().copied()));
     }
 
     #[test]
     fn no_more_is_kept_than_may_be_held() {
-        let mut memory = Memory::new(10_000);
+        let memory = Memory::new(10_000);
         for _ in 0..3 {
-            let small = memory.buffer(4_096, b"").unwrap();
-            let other = memory.buffer(4_096, b"").unwrap();
-            let third = memory.buffer(4_096, b"").unwrap();
-            [small, other, third].into_iter().for_each(|buffer| memory.reuse(buffer));
-            assert_eq!(memory.spare_size, 8_192);
+            drop([4_096; 3].map(|len| memory.buffer(len, b"").unwrap()));
+            assert_eq!(memory.spare(), (2, 8_192));
         }
-        memory.reuse(Buffer::default());
-        assert_eq!(memory.spare.len(), 2);
     }
 
     #[test]
     fn what_is_held_leaves_less_room() {
-        let mut memory = Memory::new(10);
-        memory.hold(4);
-        assert_eq!(memory.room(), 6);
-        memory.hold(7);
+        let memory = Memory::new(10);
+        let (four, seven) = (memory.hold(4), memory.hold(7));
         assert_eq!(memory.room(), 0);
-        memory.release(11);
+        drop(four);
+        assert_eq!(memory.room(), 3);
+        drop(seven);
+        let buffer = Rc::new(memory.buffer(8, b"").unwrap());
+        let other = Bytes::Owned(buffer.clone());
+        drop(buffer);
+        assert_eq!(memory.room(), 2);
+        drop(other);
         assert_eq!(memory.room(), 10);
     }
 
     #[test]
     fn more_than_there_is_is_none() {
-        let mut memory = Memory::new(usize::MAX);
+        let memory = Memory::new(usize::MAX);
         for len in [usize::MAX, usize::MAX - 2, usize::MAX / 2 + 1, isize::MAX as usize] {
             assert!(memory.buffer(len, b"").is_none(), "{len}");
         }
+        assert_eq!(memory.room(), usize::MAX);
     }
 
     proptest! {

@@ -18,14 +18,16 @@ mod error;
 mod key;
 mod memory;
 pub mod pipeline;
+mod queue;
 pub mod response;
 mod server;
+mod sharing;
 
 pub use backoff::Breaker;
 pub use command::Protocol;
 pub use error::{Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use memory::{Buffer, Bytes, Memory};
+pub use memory::{Buffer, Bytes, Held, Memory};
 pub use pipeline::Lookup;
 pub use response::Item;
 pub use server::{Event, Limits, Server, Ticket, Want};

@@ -20,12 +20,17 @@
 //! A value nobody wants (its lookup timed out or was cancelled, or it is too large) is skipped. A
 //! lookup that ended before its reply came leaves a tombstone in the queue, so that the reply is
 //! recognised and thrown away.
+//!
+//! Who asks for what another asks for already, before anything was written of that lookup, shares its
+//! reply: memcached answers after both have asked, so that nobody is given what was there before.
 
 use super::command::encode_lookup;
+use super::queue::{Orphan, Queue, Waiting};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
+use super::sharing::Shared;
 use super::{Buffer, Bytes, Failure, Fault, Key, Malformed, Memory, Msec, Protocol, Token};
-use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
 /// gained nothing beyond 64 KB.
@@ -52,7 +57,7 @@ pub struct Lookup {
 }
 
 /// An answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The item and its value.
     Hit(Item, Value),
@@ -63,33 +68,20 @@ pub enum Answer {
 }
 
 /// Where a value is. [`Pipeline::value`] gives its bytes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// In the read buffer, until the next call of [`Pipeline::input`].
     InPlace(Range<usize>),
     /// Received into memory of its own.
-    Owned(Buffer),
-}
-
-/// A lookup that a connection took with it when it ended.
-#[derive(Debug)]
-pub struct Orphan {
-    /// What was asked.
-    pub lookup: Lookup,
-    /// It was sent over a connection that had worked before, no byte of its reply came, and it had
-    /// not been sent twice already.
-    pub may_retry: bool,
+    Owned(Rc<Buffer>),
 }
 
 /// One connection's lookups.
 #[derive(Debug)]
 pub struct Pipeline {
-    queue: VecDeque<Waiting>,
-    /// Lookups in `queue` that are wanted.
-    live: usize,
-    opaque: u32,
-    /// No deadline that is still to come is earlier than this.
-    earliest: Option<Msec>,
+    queue: Queue,
+    /// An answer that others get too.
+    shared: Shared<Answer>,
     /// Timeouts since the last reply.
     timeouts: u32,
     answered: bool,
@@ -99,25 +91,6 @@ pub struct Pipeline {
     start: usize,
     end: usize,
     state: State,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    lookup: Lookup,
-    opaque: u32,
-    interest: Interest,
-    /// The connection had answered before.
-    reused: bool,
-    retried: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interest {
-    Wanted,
-    /// Nobody waits any more, but a reply is still due in time.
-    Cancelled,
-    /// Its time is over; a tombstone.
-    TimedOut,
 }
 
 #[derive(Debug)]
@@ -151,10 +124,8 @@ enum Step {
 impl Default for Pipeline {
     fn default() -> Self {
         Pipeline {
-            queue: VecDeque::new(),
-            live: 0,
-            opaque: 0,
-            earliest: None,
+            queue: Queue::default(),
+            shared: Shared::default(),
             timeouts: 0,
             answered: false,
             output: Vec::new(),
@@ -168,14 +139,14 @@ impl Default for Pipeline {
 }
 
 impl Pipeline {
-    /// Replies still to come, wanted or not.
+    /// Replies still to come, wanted or not. One that several wait for is one.
     pub fn in_flight(&self) -> usize {
         self.queue.len()
     }
 
-    /// Lookups that somebody still waits for.
+    /// How many still wait for an answer.
     pub fn live(&self) -> usize {
-        self.live
+        self.queue.live() + self.shared.len()
     }
 
     /// Whether a lookup was ever answered over this connection.
@@ -185,53 +156,38 @@ impl Pipeline {
 
     /// A time before which no lookup times out; none if none can.
     pub fn deadline(&self) -> Option<Msec> {
-        self.earliest
+        self.queue.deadline()
     }
 
     /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
     /// there is no memory for it.
-    pub fn submit(&mut self, lookup: Lookup, retried: bool) -> Option<u32> {
-        self.queue.try_reserve(1).ok()?;
+    pub fn submit(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
-        let opaque = self.opaque;
-        self.opaque = self.opaque.wrapping_add(1);
+        let opaque = self.queue.push(lookup, retried, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
-        self.queue.push_back(Waiting {
-            lookup,
-            opaque,
-            interest: Interest::Wanted,
-            reused: self.answered,
-            retried,
-        });
-        self.live += 1;
-        self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
         Some(opaque)
     }
 
-    /// Nobody waits for `token`'s lookup any more: its reply will be thrown away. Returns whether it
-    /// was waiting here.
-    pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
-        let Some(front) = self.queue.front() else { return false };
-        // opaques in the queue are consecutive
-        let index = opaque.wrapping_sub(front.opaque) as usize;
-        let Some(waiting) = self.queue.get_mut(index) else { return false };
-        let found = waiting.interest == Interest::Wanted && waiting.lookup.token == token;
-        if found {
-            waiting.interest = Interest::Cancelled;
-            self.live -= 1;
-        }
-        found
+    /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
+    /// yet. Returns that one's opaque, or none if there is none.
+    pub fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
+        self.queue.share(lookup, retried)
     }
 
-    /// The opaque of `token`'s lookup, if it was sent again over this connection.
-    pub fn opaque_of_retried(&self, token: Token) -> Option<u32> {
-        let is_it = |waiting: &&Waiting| waiting.retried && waiting.lookup.token == token;
-        self.queue.iter().find(is_it).map(|waiting| waiting.opaque)
+    /// Nobody waits for `token`'s lookup any more: a reply that is for nobody else will be thrown
+    /// away. Returns whether it was waiting here.
+    pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
+        self.shared.cancel(token) || self.queue.cancel(opaque, token)
+    }
+
+    /// As [`Pipeline::cancel`], for a lookup that may have been sent again over this connection.
+    pub fn cancel_retried(&mut self, token: Token) -> bool {
+        self.shared.cancel(token) || self.queue.cancel_retried(token)
     }
 
     /// Whether replies are due, and each of them too late.
     pub fn is_overdue(&self) -> bool {
-        !self.queue.is_empty() && self.earliest.is_none()
+        self.queue.len() > 0 && self.queue.deadline().is_none()
     }
 
     /// Bytes to write.
@@ -241,6 +197,9 @@ impl Pipeline {
 
     /// The first `n` bytes of [`Pipeline::output`] were written.
     pub fn sent(&mut self, n: usize) {
+        if n > 0 {
+            self.queue.written();
+        }
         self.sent += n;
         if self.sent >= self.output.len() {
             self.output.clear();
@@ -277,27 +236,18 @@ impl Pipeline {
         self.end = self.input.len().min(self.end + n);
     }
 
-    /// Bytes of memory that a value takes while it is being received.
-    pub fn receiving(&self) -> usize {
-        match &self.state {
-            State::Receiving { value, .. } => value.len(),
-            State::Between | State::Skipping { .. } => 0,
-        }
-    }
-
     /// Takes the next answer out of the input, for a lookup that is still wanted. A value for which
-    /// there is no room in `memory`, beside `elsewhere` bytes, fails with [`Failure::Overload`].
+    /// there is no room in `memory` fails with [`Failure::Overload`].
     ///
     /// # Errors
     /// The input is not what was asked for: the connection must be closed, and what waits on it
     /// taken with [`Pipeline::abandon`].
-    pub fn next_answer(
-        &mut self,
-        memory: &mut Memory,
-        elsewhere: usize,
-    ) -> Result<Option<(Token, Answer)>, Fault> {
+    pub fn next_answer(&mut self, memory: &Memory) -> Result<Option<(Token, Answer)>, Fault> {
+        if let Some(next) = self.shared.next() {
+            return Ok(Some(next));
+        }
         loop {
-            match self.step(memory, elsewhere)? {
+            match self.step(memory)? {
                 Step::More => return Ok(None),
                 Step::Again => {}
                 Step::Done(token, answer) => return Ok(Some((token, answer))),
@@ -318,26 +268,7 @@ impl Pipeline {
     /// # Errors
     /// [`Fault::Silent`]: the connection should be given up.
     pub fn expire(&mut self, now: Msec, mut ended: impl FnMut(Token)) -> Result<(), Fault> {
-        if self.earliest.is_none_or(|at| now < at) {
-            return Ok(());
-        }
-        self.earliest = None;
-        for waiting in &mut self.queue {
-            let deadline = waiting.lookup.deadline;
-            if waiting.interest == Interest::TimedOut {
-                continue;
-            }
-            if now < deadline {
-                self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
-                continue;
-            }
-            if waiting.interest == Interest::Wanted {
-                self.live -= 1;
-                ended(waiting.lookup.token);
-            }
-            waiting.interest = Interest::TimedOut;
-            self.timeouts += 1;
-        }
+        self.timeouts += self.queue.expire(now, &mut ended);
         self.skip_front_if_late();
         if self.timeouts >= SILENT_AFTER { Err(Fault::Silent) } else { Ok(()) }
     }
@@ -350,9 +281,6 @@ impl Pipeline {
             // what is being skipped belongs to a lookup that has left the queue
             State::Skipping { .. } => false,
         };
-        let queue = std::mem::take(&mut self.queue);
-        self.live = 0;
-        self.earliest = None;
         self.timeouts = 0;
         self.answered = false;
         self.output.clear();
@@ -360,19 +288,13 @@ impl Pipeline {
         self.start = 0;
         self.end = 0;
         self.state = State::Between;
-        queue
-            .into_iter()
-            .enumerate()
-            .filter(|(_, waiting)| waiting.interest == Interest::Wanted)
-            .map(move |(index, waiting)| Orphan {
-                may_retry: waiting.reused && !waiting.retried && !(begun && index == 0),
-                lookup: waiting.lookup,
-            })
+        let told = self.shared.take().into_iter().map(|token| Orphan { token, again: None });
+        told.chain(self.queue.abandon(begun))
     }
 
-    fn step(&mut self, memory: &mut Memory, elsewhere: usize) -> Result<Step, Fault> {
+    fn step(&mut self, memory: &Memory) -> Result<Step, Fault> {
         match &mut self.state {
-            State::Between => self.begin(memory, elsewhere),
+            State::Between => self.begin(memory),
             State::Skipping { left, end } => {
                 let (part, end) = ((*left).min(self.end - self.start), *end);
                 *left -= part;
@@ -388,16 +310,17 @@ impl Pipeline {
                 if *filled < value.len() || self.end - self.start < end.len() {
                     return Ok(Step::More);
                 }
-                let (item, value, end) = (*item, std::mem::take(value), *end);
-                self.state = State::Between;
+                let (item, end) = (*item, *end);
+                let received = std::mem::replace(&mut self.state, State::Between);
                 self.take_value_end(end)?;
-                Ok(self.finish(Answer::Hit(item, Value::Owned(value))))
+                let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
+                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value)))))
             }
         }
     }
 
     /// Reads the first line of a reply, and its value if that is all here.
-    fn begin(&mut self, memory: &mut Memory, elsewhere: usize) -> Result<Step, Fault> {
+    fn begin(&mut self, memory: &Memory) -> Result<Step, Fault> {
         let here = self.input.get(self.start..self.end).unwrap_or_default();
         if here.is_empty() {
             return Ok(Step::More);
@@ -419,7 +342,7 @@ impl Pipeline {
             Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
             Head::Value { len, item, .. } => {
                 self.start += line;
-                return self.begin_value(len, item, memory, elsewhere);
+                return self.begin_value(len, item, memory);
             }
             Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
             Head::Miss(_) => return Err(Fault::Mismatch),
@@ -430,20 +353,14 @@ impl Pipeline {
         Ok(self.finish(answer))
     }
 
-    fn begin_value(
-        &mut self,
-        len: usize,
-        item: Item,
-        memory: &mut Memory,
-        elsewhere: usize,
-    ) -> Result<Step, Fault> {
+    fn begin_value(&mut self, len: usize, item: Item, memory: &Memory) -> Result<Step, Fault> {
         let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
-        if len > front.lookup.max_size || front.interest != Interest::Wanted {
+        if len > front.lookup.max_size || !front.is_wanted() {
             return Ok(self.skip(len, end, Failure::TooLarge));
         }
-        if len > memory.room().saturating_sub(elsewhere) {
+        if len > memory.room() {
             return Ok(self.skip(len, end, Failure::Overload));
         }
         let at = self.start;
@@ -483,17 +400,11 @@ impl Pipeline {
     fn finish(&mut self, answer: Answer) -> Step {
         self.answered = true;
         self.timeouts = 0;
-        let front = self.queue.front();
-        let wanted = front
-            .filter(|front| front.interest == Interest::Wanted)
-            .map(|front| front.lookup.token);
-        self.queue.pop_front();
-        if self.queue.is_empty() {
-            self.earliest = None;
-        }
-        match wanted {
-            Some(token) => {
-                self.live -= 1;
+        match self.queue.pop() {
+            Some((token, sharers)) => {
+                if !sharers.is_empty() {
+                    self.shared = Shared::new(sharers, answer.clone());
+                }
                 Step::Done(token, answer)
             }
             None => Step::Again,
@@ -502,10 +413,10 @@ impl Pipeline {
 
     /// A value that is being received for a lookup whose time is over is skipped instead.
     fn skip_front_if_late(&mut self) {
-        let late = self.queue.front().is_some_and(|front| front.interest == Interest::TimedOut);
+        let late = self.queue.front().is_some_and(Waiting::is_late);
         if let (true, State::Receiving { value, filled, end, .. }) = (late, &self.state) {
             self.state = State::Skipping { left: value.len() - filled, end };
-            self.queue.pop_front();
+            self.queue.pop();
         }
     }
 }

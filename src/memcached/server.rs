@@ -6,7 +6,8 @@
 //! and that one carries a single lookup, its trial: everything else falls through at once.
 
 use super::backoff::{Backoff, Breaker};
-use super::pipeline::{Answer, Lookup, Orphan, Pipeline};
+use super::pipeline::{Answer, Lookup, Pipeline};
+use super::queue::Orphan;
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use std::collections::VecDeque;
@@ -138,19 +139,15 @@ impl Server {
     /// [`Failure::Down`] or [`Failure::Overload`]: nothing was sent, and no event will name the
     /// lookup's token.
     pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, Failure> {
-        self.place(now, lookup, false)
+        self.place(now, &lookup, false)
     }
 
     /// Nobody waits for this lookup any more.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(first) = self.connections.get_mut(ticket.connection) else { return };
-        if first.pipeline.cancel(ticket.opaque, ticket.token) {
-            return;
-        }
-        for Connection { pipeline, .. } in &mut self.connections {
-            if let Some(opaque) = pipeline.opaque_of_retried(ticket.token) {
-                pipeline.cancel(opaque, ticket.token);
-            }
+        if !first.pipeline.cancel(ticket.opaque, ticket.token) {
+            let mut pipelines = self.connections.iter_mut().map(|it| &mut it.pipeline);
+            pipelines.any(|pipeline| pipeline.cancel_retried(ticket.token));
         }
     }
 
@@ -216,14 +213,10 @@ impl Server {
         if (!was_proven || fault.discredits_server()) && self.backoff.failed(now) {
             self.events.push_back(Event::Down(fault));
         }
-        for orphan in orphans {
-            let lookup = orphan.lookup;
-            let again = orphan.may_retry
-                && fault.retryable()
-                && now < lookup.deadline
-                && self.place(now, lookup, true).is_ok();
-            if !again {
-                self.events.push_back(Event::Failed(lookup.token, fault.failure()));
+        for Orphan { token, again } in orphans {
+            let again = again.filter(|lookup| fault.retryable() && now < lookup.deadline);
+            if again.is_none_or(|lookup| self.place(now, &lookup, true).is_err()) {
+                self.events.push_back(Event::Failed(token, fault.failure()));
             }
         }
     }
@@ -234,7 +227,7 @@ impl Server {
         if connection.link != Link::Closed {
             self.losses += 1;
             let orphans = connection.end();
-            let failed = orphans.map(|orphan| Event::Failed(orphan.lookup.token, Failure::Reset));
+            let failed = orphans.map(|orphan| Event::Failed(orphan.token, Failure::Reset));
             self.events.extend(failed);
         }
     }
@@ -275,22 +268,13 @@ impl Server {
     }
 
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
-    /// value for which there is no room in `memory`, beside those that are being received, fails with
-    /// [`Failure::Overload`].
-    pub fn next_event(
-        &mut self,
-        index: usize,
-        now: Msec,
-        memory: &mut Memory,
-    ) -> Option<Event<'_>> {
+    /// value for which there is no room in `memory` fails with [`Failure::Overload`].
+    pub fn next_event(&mut self, index: usize, now: Msec, memory: &Memory) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        // this connection is done with one value when it begins another
-        let others = self.connections.iter().enumerate().filter(|&(other, _)| other != index);
-        let elsewhere = others.map(|(_, other)| other.pipeline.receiving()).sum();
         let connection = self.connections.get_mut(index)?;
-        let fault = match connection.pipeline.next_answer(memory, elsewhere) {
+        let fault = match connection.pipeline.next_answer(memory) {
             Ok(None) => return None,
             Ok(Some((token, answer))) => {
                 // what an old connection goes on to answer does not say that a new one can be had
@@ -343,7 +327,13 @@ impl Server {
         }
     }
 
-    fn place(&mut self, now: Msec, lookup: Lookup, retried: bool) -> Result<Ticket, Failure> {
+    fn place(&mut self, now: Msec, lookup: &Lookup, retried: bool) -> Result<Ticket, Failure> {
+        // a trial of a server that fails is nobody else's risk
+        if !self.backoff.is_open() {
+            if let Some(ticket) = self.share(lookup, retried) {
+                return Ok(ticket);
+            }
+        }
         let index = self.choose(now)?;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
         let opaque = connection.pipeline.submit(lookup, retried).ok_or(Failure::Overload)?;
@@ -353,6 +343,15 @@ impl Server {
             connection.link = Link::Connecting { deadline };
         }
         Ok(Ticket { connection: index, opaque, token: lookup.token })
+    }
+
+    /// Has a lookup wait for the reply to another one that is the same.
+    fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<Ticket> {
+        let mut connections = self.connections.iter_mut().enumerate();
+        connections.find_map(|(connection, it)| {
+            let opaque = it.pipeline.share(lookup, retried)?;
+            Some(Ticket { connection, opaque, token: lookup.token })
+        })
     }
 
     /// Which connection a new lookup takes.

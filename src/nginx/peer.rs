@@ -13,7 +13,7 @@ use super::sys::event::{Posted, owner};
 use super::sys::process;
 use super::sys::request::Request;
 use crate::memcached::{
-    Buffer, Bytes, Event, Failure, Fault, Item, Lookup, Memory, Server, Ticket, Token, Want,
+    Bytes, Event, Failure, Fault, Held, Item, Lookup, Memory, Server, Ticket, Token, Want,
 };
 use crate::page::{Etag, Etags, Version};
 use nginx_sys::ngx_event_t;
@@ -50,8 +50,8 @@ pub struct Peer {
     server: RefCell<Server>,
     waiting: RefCell<SlotMap<DefaultKey, Request>>,
     links: Box<[Link]>,
-    /// For bodies. Apart from the server, since a request that ends gives its body back at any time.
-    memory: RefCell<Memory>,
+    /// For bodies.
+    memory: Memory,
     etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
@@ -81,7 +81,7 @@ impl Peer {
             server: RefCell::new(Server::new(limits, process::seed())),
             waiting: RefCell::default(),
             links: (0..limits.connections).map(link).collect(),
-            memory: RefCell::new(Memory::new(buffers)),
+            memory: Memory::new(buffers),
             etags: RefCell::default(),
             wake: Posted::new(on_wake),
         });
@@ -116,18 +116,9 @@ impl Peer {
         self.server.borrow_mut().cancel(ticket);
     }
 
-    /// A request holds a body of so many bytes, until [`Peer::release`].
-    pub fn hold(&self, bytes: usize) {
-        self.memory.borrow_mut().hold(bytes);
-    }
-
-    /// A request has let go of a body of so many bytes, and of the buffer that it was in.
-    pub fn release(&self, bytes: usize, buffer: Option<Buffer>) {
-        let mut memory = self.memory.borrow_mut();
-        memory.release(bytes);
-        if let Some(buffer) = buffer {
-            memory.reuse(buffer);
-        }
+    /// Counts a body of so many bytes that a request holds.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.memory.hold(bytes)
     }
 
     /// The tag of `body`, the value of `item` or a part of it, of which there is one for each item.
@@ -309,7 +300,7 @@ impl Peer {
     /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
         let mut server = self.server.borrow_mut();
-        let event = server.next_event(index, process::now(), &mut self.memory.borrow_mut());
+        let event = server.next_event(index, process::now(), &self.memory);
         let (token, answer) = match event? {
             Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
             Event::Miss(token) => (token, Answer::Miss),

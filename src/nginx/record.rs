@@ -9,7 +9,7 @@ use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
-use crate::memcached::{Buffer, Bytes, Item, Key, Msec, Ticket};
+use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
@@ -35,14 +35,14 @@ pub struct Stored {
 }
 
 enum Value {
-    Pool(PoolBytes),
-    Own(Buffer),
+    Pool(PoolBytes, #[expect(dead_code, reason = "counts until it is dropped")] Held),
+    Own(Rc<Buffer>),
 }
 
 impl Stored {
     pub fn value(&self) -> &[u8] {
         match &self.value {
-            Value::Pool(bytes) => bytes.as_bytes(),
+            Value::Pool(bytes, _) => bytes.as_bytes(),
             Value::Own(buffer) => buffer,
         }
     }
@@ -118,12 +118,13 @@ impl Record {
 
     /// None without memory.
     fn store(&self, item: Item, value: Bytes<'_>) -> Option<Stored> {
-        let len = value.len();
         let value = match value {
             Bytes::Owned(buffer) => Value::Own(buffer),
-            Bytes::Borrowed(bytes) => Value::Pool(self.request.pool()?.copy(bytes)?),
+            Bytes::Borrowed(bytes) => {
+                let copy = self.request.pool()?.copy(bytes)?;
+                Value::Pool(copy, self.peer.get()?.hold(bytes.len()))
+            }
         };
-        self.peer.get()?.hold(len);
         Some(Stored { item, value })
     }
 
@@ -164,12 +165,5 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.stop_waiting();
-        if let (Some(Ok(stored)), Some(peer)) = (self.answer.take(), self.peer.get()) {
-            let len = stored.value().len();
-            match stored.value {
-                Value::Pool(_) => peer.release(len, None),
-                Value::Own(buffer) => peer.release(len, Some(buffer)),
-            }
-        }
     }
 }

@@ -42,6 +42,20 @@ impl Slow {
         (client, head)
     }
 
+    /// Clients that ask at once, each for a page of its own with the same text.
+    fn ask_at_once(&self, count: usize, text: &[u8]) -> Vec<Client> {
+        let paths: Vec<String> = (0..count).map(|nth| format!("/many/{nth}")).collect();
+        for path in &paths {
+            self.site.memcached().set(path, text, BYTES);
+        }
+        let mut clients: Vec<Client> =
+            paths.iter().map(|_| Client::connect(self.address)).collect();
+        for (client, path) in clients.iter_mut().zip(&paths) {
+            client.send(&Request::get(path).head());
+        }
+        clients
+    }
+
     /// Those of `count` clients, one after the other, that got a page. The others were answered by
     /// the application, for the documented reason.
     fn readers(&self, count: usize) -> Vec<Client> {
@@ -142,10 +156,7 @@ fn a_page_that_fits_exactly_is_served_and_a_larger_one_never() {
 #[test]
 fn requests_at_once_keep_the_bound_together() {
     let slow = start("pagecache_buffers 8m; pagecache_connections 8;");
-    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(slow.address)).collect();
-    for client in &mut clients {
-        client.send(&Request::get("/large").head());
-    }
+    let clients = slow.ask_at_once(40, &page());
     let readers = readers_of(clients);
     assert!((1..=8 * MB / PAGE).contains(&readers.len()), "{} readers", readers.len());
     readers.into_iter().for_each(read_page);
@@ -155,27 +166,20 @@ fn requests_at_once_keep_the_bound_together() {
 /// Many times as many clients as fit ask at once, and read nothing: the most that the worker ever
 /// has is what the directive says, and what else clients take. Three times, on one worker.
 #[track_caller]
-fn memory_is_bounded(bound: usize, page_size: usize, clients: usize) {
+fn memory_is_bounded(bound: usize, page_size: usize, count: usize) {
     /// Bytes that a worker takes for a client that has got nothing yet: connection, request, and
     /// buffers of both. Measured: 12,000.
     const CLIENT: usize = 20_000;
     /// And with red zones around each of its blocks.
     const SANITIZED_CLIENT: usize = 60_000;
-    assert!(clients * page_size >= 5 * bound, "the bound would not be needed");
+    assert!(count * page_size >= 5 * bound, "the bound would not be needed");
     let slow = start(&format!("pagecache_buffers {}m;", bound / MB));
-    let path = "/many";
-    slow.site.memcached().set(path, bytes::pattern(page_size, 2), BYTES);
     let worker = slow.site.nginx.workers()[0];
     slow.wait_for_hits();
     let before = resident(worker);
     for _ in 0..3 {
         forget_peak(worker);
-        let mut clients: Vec<Client> =
-            (0..clients).map(|_| Client::connect(slow.address)).collect();
-        for client in &mut clients {
-            client.send(&Request::get(path).head());
-        }
-        let count = clients.len();
+        let clients = slow.ask_at_once(count, &bytes::pattern(page_size, 2));
         let readers = readers_of(clients);
         let waiting = resident(worker).saturating_sub(before);
         let most = peak(worker).saturating_sub(before);

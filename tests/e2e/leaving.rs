@@ -261,8 +261,8 @@ fn thousands_that_leave_in_mid_lookup_do_not_grow_the_worker() {
         for _ in 0..count / PAGES {
             let before = fake.lookups_so_far();
             let mut clients: Vec<Client> = (0..PAGES).map(|_| site.client()).collect();
-            for client in &mut clients {
-                client.send(&Request::get("/page").head());
+            for (nth, client) in clients.iter_mut().enumerate() {
+                client.send(&Request::get(format!("/page/{nth}")).head());
             }
             fake.wait_for_lookups(before + PAGES);
             clients.into_iter().enumerate().for_each(|(nth, client)| go(nth, client));
@@ -280,7 +280,8 @@ fn thousands_of_streams_that_end_in_mid_lookup_do_not_grow_the_worker() {
         for turn in 0..count / PAGES {
             let before = fake.lookups_so_far();
             let mut client = site.http2_client();
-            let streams: Vec<u32> = (0..PAGES).map(|_| client.ask("/page")).collect();
+            let streams: Vec<u32> =
+                (0..PAGES).map(|nth| client.ask(&format!("/page/{nth}"))).collect();
             fake.wait_for_lookups(before + PAGES);
             match turn % 3 {
                 0 => client.vanish(),

@@ -42,6 +42,7 @@ mod recovery;
 mod requests_within;
 mod resources;
 mod servers;
+mod sharing;
 mod silence;
 mod single_process;
 mod srcache;

@@ -270,7 +270,9 @@ fn connections_that_are_closed_do_not_grow_the_worker() {
             _ => vec![reply],
         }
     });
-    let site = one_page(Some(&closing), NEVER_LEFT_ALONE, "");
+    // visitors share no lookup
+    let own_page = r#"pagecache_key "$uri $connection";"#;
+    let site = one_page(Some(&closing), NEVER_LEFT_ALONE, own_page);
     let forms: [Form; 1] = [(Request::get("/page"), |answer| {
         if answer.header("X-Cache").as_deref() == Some("HIT") {
             expect::hit(answer, "the page");

@@ -5,6 +5,7 @@ mod classic;
 mod ends;
 mod order;
 mod replies;
+mod sharing;
 mod time;
 mod values;
 
@@ -62,7 +63,7 @@ fn waiting(lookups: u64) -> Pipeline {
 }
 
 fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
-    pipeline.submit(lookup, false).unwrap()
+    pipeline.submit(&lookup, false).unwrap()
 }
 
 /// A pipeline that has answered before, so that what is submitted to it may be retried.
@@ -103,12 +104,12 @@ fn read(pipeline: &mut Pipeline, bytes: &[u8]) -> usize {
 
 /// With room for everything.
 fn next_answer(pipeline: &mut Pipeline) -> Result<Option<(Token, Answer)>, Fault> {
-    pipeline.next_answer(&mut Memory::new(usize::MAX), 0)
+    pipeline.next_answer(&Memory::new(usize::MAX))
 }
 
 /// A value in memory of its own.
 fn owned(value: &[u8]) -> Value {
-    Value::Owned(Memory::new(usize::MAX).buffer(value.len(), value).unwrap())
+    Value::Owned(Rc::new(Memory::new(usize::MAX).buffer(value.len(), value).unwrap()))
 }
 
 /// Takes out what is complete.
@@ -153,5 +154,5 @@ fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, Result<(), Fault>) {
 }
 
 fn orphans(pipeline: &mut Pipeline) -> Vec<(u64, bool)> {
-    pipeline.abandon().map(|orphan| (orphan.lookup.token.0, orphan.may_retry)).collect()
+    pipeline.abandon().map(|orphan| (orphan.token.0, orphan.again.is_some())).collect()
 }

@@ -89,7 +89,7 @@ impl Memcached {
             }
         };
         // Values above the default 1 MB, so that it is the module that refuses them.
-        command.args(["-U", "0", "-m", "128", "-t", "2", "-I", "16m"]);
+        command.args(["-U", "0", "-m", "512", "-t", "2", "-I", "16m"]);
         if kernel::is_root() {
             command.args(["-u", "root"]);
         }

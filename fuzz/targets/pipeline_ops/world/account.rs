@@ -3,7 +3,7 @@
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next};
-use ngx_http_pagecache_module::memcached::{Bytes, Event, Failure, Fault, Item, Protocol, Want};
+use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Protocol, Want};
 
 /// An event with its value.
 #[derive(Debug)]
@@ -72,15 +72,10 @@ impl World {
     pub(super) fn drain(&mut self, index: usize) {
         self.is_draining = true;
         loop {
-            let memory = &mut self.memory;
+            let memory = &self.memory;
             let event = self.server.next_event(index, self.now, memory).map(|event| match event {
                 Event::Hit(token, item, value) => {
-                    let seen = Seen::Answer(token.0, Answer::Hit(item, value.to_vec()));
-                    // the next value may be received into it
-                    if let Bytes::Owned(buffer) = value {
-                        memory.reuse(buffer);
-                    }
-                    seen
+                    Seen::Answer(token.0, Answer::Hit(item, value.to_vec()))
                 }
                 Event::Miss(token) => Seen::Answer(token.0, Answer::Miss),
                 Event::Failed(token, failure) => Seen::Answer(token.0, Answer::Failed(failure)),

@@ -21,7 +21,7 @@ fn lookups_that_were_submitted_before_the_first_answer_are_not_retried() {
 #[test]
 fn a_lookup_is_not_retried_twice() {
     let mut pipeline = proven();
-    pipeline.submit(lookup(0, "/0"), true).unwrap();
+    pipeline.submit(&lookup(0, "/0"), true).unwrap();
     submit(&mut pipeline, lookup(1, "/1"));
     assert_eq!(orphans(&mut pipeline), [(0, false), (1, true)]);
 }
@@ -79,10 +79,10 @@ fn whoever_was_given_up_is_not_handed_out() {
 
 #[test]
 fn orphans_are_what_was_asked() {
-    let mut pipeline = waiting(0);
+    let mut pipeline = proven();
     submit(&mut pipeline, at_most(7, until(10, lookup(3, "/page"))));
     let orphan = pipeline.abandon().next().unwrap();
-    let Lookup { token, key, deadline, max_size, .. } = orphan.lookup;
+    let Lookup { token, key, deadline, max_size, .. } = orphan.again.unwrap();
     assert_eq!((token, key.as_bytes(), deadline, max_size), (Token(3), &b"/page"[..], 10, 7));
 }
 

@@ -123,7 +123,7 @@ fn short_replies_may_be_cut_in_every_pair_of_places() {
     for first in 0..=bytes.len() {
         for second in first..=bytes.len() {
             orphans(&mut pipeline);
-            pipeline.opaque = 0;
+            pipeline.queue = Queue::starting_at(0);
             submit(&mut pipeline, lookup(0, "/0"));
             submit(&mut pipeline, lookup(1, "/1"));
             assert_eq!(
@@ -137,7 +137,8 @@ fn short_replies_may_be_cut_in_every_pair_of_places() {
 
 #[test]
 fn opaques_wrap_around() {
-    let mut pipeline = Pipeline { opaque: u32::MAX - 1, ..Pipeline::default() };
+    let queue = Queue::starting_at(u32::MAX - 1);
+    let mut pipeline = Pipeline { queue, ..Pipeline::default() };
     let opaques: Vec<u32> =
         (0..4).map(|token| submit(&mut pipeline, lookup(token, "/a"))).collect();
     assert_eq!(opaques, [u32::MAX - 1, u32::MAX, 0, 1]);

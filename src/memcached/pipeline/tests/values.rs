@@ -287,14 +287,14 @@ proptest! {
 fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
     for size in [101, INPUT_SIZE * 2] {
         let mut pipeline = waiting(2);
-        let mut memory = Memory::new(100);
+        let memory = Memory::new(100);
         let replies = [hit("/0", 0, &pattern(size)), hit("/1", 1, &pattern(100))].concat();
         let mut rest = &replies[..];
         let mut seen = Vec::new();
         while !rest.is_empty() {
             let taken = read(&mut pipeline, rest);
             rest = &rest[taken..];
-            while let Some((Token(token), answer)) = pipeline.next_answer(&mut memory, 0).unwrap() {
+            while let Some((Token(token), answer)) = pipeline.next_answer(&memory).unwrap() {
                 seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
             }
         }
@@ -304,10 +304,24 @@ fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
 
 #[test]
 fn memory_of_a_value_on_its_way_is_counted() {
-    let mut pipeline = waiting(1);
+    let (mut pipeline, memory) = (waiting(2), Memory::new(200_000));
     let reply = hit("/0", 0, &pattern(200_000));
-    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
-    assert_eq!(pipeline.receiving(), 200_000);
-    assert_eq!(deliver(&mut pipeline, &reply[1_000..]).unwrap().len(), 1);
-    assert_eq!(pipeline.receiving(), 0);
+    read(&mut pipeline, &reply[..1_000]);
+    assert_eq!(pipeline.next_answer(&memory), Ok(None));
+    assert_eq!(memory.room(), 0);
+    let mut rest = &reply[1_000..];
+    while !rest.is_empty() {
+        assert_eq!(pipeline.next_answer(&memory), Ok(None));
+        rest = &rest[read(&mut pipeline, rest)..];
+    }
+    let (_, answer) = pipeline.next_answer(&memory).unwrap().unwrap();
+    assert_eq!((memory.room(), &answer), (0, &Answer::Hit(PLAIN, owned(&pattern(200_000)))));
+    drop(answer);
+    assert_eq!(memory.room(), 200_000);
+    // so is one whose connection ends
+    read(&mut pipeline, &hit("/1", 1, &pattern(200_000))[..1_000]);
+    assert_eq!(pipeline.next_answer(&memory), Ok(None));
+    assert_eq!(memory.room(), 0);
+    drop(pipeline.abandon());
+    assert_eq!(memory.room(), 200_000);
 }

@@ -180,3 +180,70 @@ fn a_cancelled_lookup_counts_against_the_bound_until_its_reply_came() {
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(2)]);
 }
+
+/// A token of another request for the same item as 0's.
+const SAME: u64 = KEYS;
+
+#[test]
+fn the_same_lookup_is_sent_once_whichever_connection_it_is_on() {
+    let mut driver = Driver::proven(2);
+    driver.submit(0).unwrap();
+    let second = driver.submit(SAME).unwrap();
+    driver.submit(2 * SAME).unwrap();
+    assert_eq!(driver.live(), [3, 0]);
+    driver.server.cancel(second);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(2 * SAME)]);
+    // what is on its way already may be older than what is asked for now
+    driver.submit(0).unwrap();
+    driver.flush(0);
+    driver.submit(SAME).unwrap();
+    assert_eq!(driver.live(), [1, 1]);
+}
+
+#[test]
+fn the_same_lookup_needs_no_room() {
+    let mut driver = Driver::new(1, 1);
+    driver.submit(0).unwrap();
+    driver.submit(SAME).unwrap();
+    assert_eq!(driver.submit(1), Err(Failure::Overload));
+}
+
+#[test]
+fn nobody_waits_for_the_trial_of_a_server_that_fails() {
+    let mut driver = Driver::new(1, 64);
+    driver.submit(0).unwrap();
+    driver.lose(0, Fault::Connect(111));
+    driver.pass(BREAKER.fail_timeout);
+    driver.submit(0).unwrap();
+    assert_eq!(driver.submit(SAME), Err(Failure::Down));
+}
+
+#[test]
+fn all_who_share_a_lookup_are_sent_again_with_it() {
+    let mut driver = Driver::proven(1);
+    driver.submit(0).unwrap();
+    driver.submit(SAME).unwrap();
+    driver.flush(0);
+    driver.lose(0, Fault::Closed);
+    assert_eq!(driver.seen(), []);
+    assert_eq!(driver.live(), [2]);
+    driver.open(0);
+    assert_eq!(driver.server.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(SAME)]);
+}
+
+#[test]
+fn who_leaves_between_the_answers_gets_none_on_whichever_connection() {
+    let mut driver = Driver::proven(2);
+    driver.submit(0).unwrap();
+    let second = driver.submit(SAME).unwrap();
+    driver.flush(0);
+    driver.lose(0, Fault::Closed);
+    assert_eq!(driver.live(), [0, 2]);
+    driver.cancel_next = Some(second);
+    driver.answer(1);
+    assert_eq!(driver.seen(), [Seen::Hit(0)]);
+    assert_eq!(driver.live(), [0, 0]);
+}

@@ -12,6 +12,8 @@ enum Op {
         connect_timeout: Msec,
         max_size: usize,
     },
+    /// Just as the last one.
+    SubmitSame,
     /// Of those that wait, by position.
     Cancel(usize),
     /// With a ticket of a lookup that has ended.
@@ -73,6 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (1..400_u64, 1..200_u64, max_size).prop_map(|(timeout, connect_timeout, max_size)| {
             Op::Submit { timeout, connect_timeout, max_size }
         }),
+        4 => Just(Op::SubmitSame),
         2 => any::<usize>().prop_map(Op::Cancel),
         1 => any::<usize>().prop_map(Op::CancelEnded),
         1 => any::<usize>().prop_map(Op::CancelWithin),
@@ -97,6 +100,9 @@ fn limits() -> impl Strategy<Value = (usize, usize)> {
     (1..4_usize, prop_oneof![1..5_usize, Just(64)])
 }
 
+/// What the budgets and the bound of a lookup are.
+type Bounds = (Msec, Msec, usize);
+
 struct Waiting {
     deadline: Msec,
     max_size: usize,
@@ -110,6 +116,7 @@ const LONGEST_LIE: usize = 2;
 struct World {
     driver: Driver,
     next: u64,
+    last: Option<Bounds>,
     waiting: BTreeMap<u64, Waiting>,
     ended: Vec<Ticket>,
     /// Whose lookup is cancelled when the next event comes.
@@ -125,6 +132,7 @@ impl World {
         World {
             driver: Driver::new(connections, inflight),
             next: 0,
+            last: None,
             waiting: BTreeMap::new(),
             ended: Vec::new(),
             parting: None,
@@ -145,7 +153,14 @@ impl World {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Submit { timeout, connect_timeout, max_size } => {
-                self.submit(timeout, connect_timeout, max_size);
+                self.submit((timeout, connect_timeout, max_size));
+            }
+            Op::SubmitSame => {
+                if let Some(bounds) = self.last {
+                    // whose item is the same
+                    self.next += KEYS - 1;
+                    self.submit(bounds);
+                }
             }
             Op::Cancel(at) if !self.waiting.is_empty() => {
                 let token = *self.waiting.keys().nth(at % self.waiting.len()).unwrap();
@@ -184,9 +199,11 @@ impl World {
         self.check();
     }
 
-    fn submit(&mut self, timeout: Msec, connect_timeout: Msec, max_size: usize) {
+    fn submit(&mut self, bounds: Bounds) {
         let token = self.next;
         self.next += 1;
+        self.last = Some(bounds);
+        let (timeout, connect_timeout, max_size) = bounds;
         let deadline = self.driver.now + timeout;
         let lookup = Lookup { deadline, connect_timeout, max_size, ..self.driver.lookup(token) };
         match self.driver.server.submit(self.driver.now, lookup) {
@@ -346,7 +363,7 @@ proptest! {
             if world.hits > 0 {
                 break;
             }
-            world.submit(250, 100, usize::MAX);
+            world.submit((250, 100, usize::MAX));
             for (index, &(epoch, wants)) in old.iter().enumerate() {
                 let is_old = wants != Want::Closed && world.driver.server.epoch(index) == epoch;
                 match is_old {

@@ -1,0 +1,189 @@
+//! One reply for all who asked for the same before it was asked for.
+
+use super::*;
+
+const LINE: usize = "mg /page c f k v O0\r\n".len();
+
+fn share(pipeline: &mut Pipeline, lookup: Lookup) -> Option<u32> {
+    pipeline.share(&lookup, false)
+}
+
+/// A pipeline whose one lookup tokens 0, 1 and 2 wait for.
+fn three() -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    submit(&mut pipeline, lookup(0, "/page"));
+    for token in [1, 2] {
+        assert_eq!(share(&mut pipeline, lookup(token, "/page")), Some(0));
+    }
+    assert_eq!((pipeline.output().len(), pipeline.in_flight(), pipeline.live()), (LINE, 1, 3));
+    pipeline.sent(LINE);
+    pipeline
+}
+
+#[test]
+fn all_get_the_one_reply() {
+    for size in [4, 200_000] {
+        let mut pipeline = three();
+        let other = submit(&mut pipeline, lookup(3, "/other"));
+        let value = pattern(size);
+        let replies = [hit("/page", 0, &value), miss("/other", other)].concat();
+        let mut expected: Vec<Seen> = (0..3).map(|token| Seen::Hit(token, value.clone())).collect();
+        expected.push(Seen::Miss(3));
+        assert_eq!(deliver(&mut pipeline, &replies), Ok(expected));
+        assert_eq!((pipeline.in_flight(), pipeline.live()), (0, 0));
+    }
+}
+
+#[test]
+fn a_large_value_is_held_once() {
+    let (mut pipeline, memory) = (three(), Memory::new(200_000));
+    let reply = hit("/page", 0, &pattern(200_000));
+    let (mut rest, mut answers) = (&reply[..], Vec::new());
+    while !rest.is_empty() {
+        rest = &rest[read(&mut pipeline, rest)..];
+        while let Some((_, answer)) = pipeline.next_answer(&memory).unwrap() {
+            answers.push(answer);
+        }
+    }
+    assert_eq!((answers.len(), memory.room()), (3, 0));
+    answers.truncate(1);
+    assert_eq!(memory.room(), 0);
+    drop(answers);
+    assert_eq!(memory.room(), 200_000);
+}
+
+#[test]
+fn misses_and_failures_are_shared_too() {
+    let mut pipeline = three();
+    let all = |seen: fn(u64) -> Seen| Ok((0..3).map(seen).collect::<Vec<_>>());
+    assert_eq!(deliver(&mut pipeline, &miss("/page", 0)), all(Seen::Miss));
+    let mut pipeline = three();
+    let failed = all(|token| Seen::Failed(token, Failure::Protocol));
+    assert_eq!(deliver(&mut pipeline, b"SERVER_ERROR busy\r\n"), failed);
+}
+
+#[test]
+fn nobody_joins_a_lookup_that_may_have_been_answered() {
+    let mut pipeline = Pipeline::default();
+    submit(&mut pipeline, lookup(0, "/page"));
+    pipeline.sent(1);
+    assert_eq!(share(&mut pipeline, lookup(1, "/page")), None);
+    // a write that took nothing changes nothing
+    let second = submit(&mut pipeline, lookup(1, "/page"));
+    pipeline.sent(0);
+    assert_eq!(share(&mut pipeline, lookup(2, "/page")), Some(second));
+    pipeline.sent(pipeline.output().len());
+    assert_eq!(share(&mut pipeline, lookup(3, "/page")), None);
+}
+
+#[test]
+fn nobody_joins_a_lookup_that_is_not_the_same() {
+    let mut pipeline = Pipeline::default();
+    let first = lookup(0, "/page");
+    submit(&mut pipeline, first);
+    for other in
+        [lookup(1, "/pag"), until(DEADLINE + 1, first), classic(first), at_most(1 << 19, first)]
+    {
+        assert_eq!(share(&mut pipeline, other), None, "{other:?}");
+    }
+    assert_eq!(pipeline.share(&first, true), None);
+    assert_eq!(pipeline.live(), 1);
+}
+
+#[test]
+fn nobody_joins_a_lookup_that_nobody_wants() {
+    let mut pipeline = Pipeline::default();
+    submit(&mut pipeline, lookup(0, "/page"));
+    assert!(pipeline.cancel(0, Token(0)));
+    assert_eq!(share(&mut pipeline, lookup(1, "/page")), None);
+    submit(&mut pipeline, until(10, lookup(2, "/late")));
+    assert_eq!(expire(&mut pipeline, 10).0, [2]);
+    assert_eq!(share(&mut pipeline, until(10, lookup(3, "/late"))), None);
+    assert_eq!(pipeline.live(), 0);
+}
+
+#[test]
+fn nobody_joins_a_lookup_of_an_earlier_connection() {
+    let mut pipeline = Pipeline::default();
+    submit(&mut pipeline, lookup(0, "/page"));
+    drop(pipeline.abandon());
+    assert_eq!(share(&mut pipeline, lookup(1, "/page")), None);
+    let again = submit(&mut pipeline, lookup(1, "/page"));
+    assert_eq!(share(&mut pipeline, lookup(2, "/page")), Some(again));
+}
+
+#[test]
+fn who_leaves_leaves_the_others() {
+    for leaver in 0..3 {
+        let mut pipeline = three();
+        assert!(pipeline.cancel(0, Token(leaver)));
+        assert!(!pipeline.cancel(0, Token(leaver)));
+        assert_eq!((pipeline.in_flight(), pipeline.live()), (1, 2));
+        let others = (0..3).filter(|&token| token != leaver);
+        let expected: Vec<Seen> = others.map(Seen::Miss).collect();
+        assert_eq!(deliver(&mut pipeline, &miss("/page", 0)), Ok(expected));
+    }
+    let mut pipeline = three();
+    for leaver in [1, 0, 2] {
+        assert!(pipeline.cancel(0, Token(leaver)));
+    }
+    assert_eq!(pipeline.live(), 0);
+    assert_eq!(deliver(&mut pipeline, &miss("/page", 0)), Ok(vec![]));
+}
+
+#[test]
+fn who_leaves_between_the_answers_gets_none() {
+    let mut pipeline = three();
+    read(&mut pipeline, &hit("/page", 0, b"text"));
+    let (first, _) = next_answer(&mut pipeline).unwrap().unwrap();
+    assert_eq!((first, pipeline.live()), (Token(0), 2));
+    assert!(!pipeline.cancel(0, Token(0)));
+    assert!(pipeline.cancel(0, Token(1)));
+    assert_eq!(answers(&mut pipeline), Ok(vec![Seen::Hit(2, b"text".to_vec())]));
+    assert_eq!(pipeline.live(), 0);
+}
+
+#[test]
+fn all_time_out_together() {
+    let mut pipeline = three();
+    assert_eq!(expire(&mut pipeline, DEADLINE), (vec![0, 1, 2], Ok(())));
+    assert_eq!(pipeline.live(), 0);
+    assert_eq!(deliver(&mut pipeline, &miss("/page", 0)), Ok(vec![]));
+}
+
+#[test]
+fn all_are_orphans_together() {
+    assert_eq!(orphans(&mut three()), [(0, false), (1, false), (2, false)]);
+    let mut pipeline = proven();
+    let opaque = submit(&mut pipeline, lookup(0, "/page"));
+    assert_eq!(share(&mut pipeline, lookup(1, "/page")), Some(opaque));
+    let again: Vec<_> = pipeline.abandon().filter_map(|orphan| orphan.again).collect();
+    let named: Vec<_> = again.iter().map(|it| (it.token.0, it.key.as_bytes())).collect();
+    assert_eq!(named, [(0, &b"/page"[..]), (1, b"/page")]);
+}
+
+#[test]
+fn who_has_not_been_told_when_the_connection_ends_is_an_orphan() {
+    let mut pipeline = three();
+    read(&mut pipeline, &hit("/page", 0, b"text"));
+    next_answer(&mut pipeline).unwrap().unwrap();
+    assert_eq!(orphans(&mut pipeline), [(1, false), (2, false)]);
+    assert_eq!((pipeline.live(), answers(&mut pipeline)), (0, Ok(vec![])));
+}
+
+#[test]
+fn keys_that_fall_into_one_place_are_told_apart() {
+    let mut pipeline = Pipeline::default();
+    let names: Vec<String> = (0..1_000).map(|number| format!("/{number}")).collect();
+    let mut found = 0;
+    for (token, name) in (0..).zip(&names) {
+        submit(&mut pipeline, lookup(token, name));
+        for (other, name) in (1_000..).zip(&names[..=token as usize]) {
+            if let Some(opaque) = share(&mut pipeline, lookup(other, name)) {
+                assert_eq!(opaque, other as u32 - 1_000);
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 1_000);
+}

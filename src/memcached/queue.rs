@@ -1,0 +1,238 @@
+//! The lookups that wait for their replies on one connection, in the order in which those will come: who
+//! waits for each, how long, and who may still join.
+
+use super::pipeline::Lookup;
+use super::sharing::Unsent;
+use super::{Msec, Token};
+use std::collections::VecDeque;
+
+/// Lookups that were sent, or are about to be.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// How many wait for what is in `waiting`.
+    live: usize,
+    /// Of the next lookup.
+    opaque: u32,
+    unsent: Unsent,
+    /// No deadline that is still to come is earlier than this.
+    earliest: Option<Msec>,
+}
+
+/// A lookup whose reply is due.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What was asked, and who asked first.
+    pub lookup: Lookup,
+    /// What a reply to it repeats.
+    pub opaque: u32,
+    /// Who waits for the same reply.
+    sharers: VecDeque<Token>,
+    interest: Interest,
+    /// The connection had answered before.
+    reused: bool,
+    retried: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    Wanted,
+    /// Nobody waits any more, but a reply is still due in time.
+    Cancelled,
+    /// Its time is over; a tombstone.
+    TimedOut,
+}
+
+/// Somebody whose lookup a connection took with it when it ended.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Who waited.
+    pub token: Token,
+    /// What to ask again: it was sent over a connection that had worked before, no byte of its reply
+    /// came, and it had not been sent twice already.
+    pub again: Option<Lookup>,
+}
+
+impl Queue {
+    #[cfg(test)]
+    pub fn starting_at(opaque: u32) -> Queue {
+        let mut queue = Queue { opaque, ..Queue::default() };
+        queue.written();
+        queue
+    }
+
+    /// Replies still to come, wanted or not.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many wait.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// A time before which no lookup times out; none if none can.
+    pub fn deadline(&self) -> Option<Msec> {
+        self.earliest
+    }
+
+    /// The lookup whose reply comes next.
+    pub fn front(&self) -> Option<&Waiting> {
+        self.waiting.front()
+    }
+
+    /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
+    /// its opaque, or none if there is no memory for it.
+    pub fn push(&mut self, lookup: &Lookup, retried: bool, reused: bool) -> Option<u32> {
+        self.waiting.try_reserve(1).ok()?;
+        let opaque = self.opaque;
+        self.opaque = self.opaque.wrapping_add(1);
+        self.unsent.add(&lookup.key, opaque);
+        self.waiting.push_back(Waiting {
+            lookup: *lookup,
+            opaque,
+            sharers: VecDeque::new(),
+            interest: Interest::Wanted,
+            reused,
+            retried,
+        });
+        self.live += 1;
+        self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
+        Some(opaque)
+    }
+
+    /// Something was written: what is here may be answered before anybody else asks.
+    pub fn written(&mut self) {
+        self.unsent.clear(self.opaque);
+    }
+
+    /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
+    /// yet. Returns that one's opaque, or none if there is none.
+    pub fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
+        let opaque = self.unsent.find(&lookup.key)?;
+        let waiting = waiting_of(&mut self.waiting, opaque)?;
+        let first = &waiting.lookup;
+        let is_same = waiting.is_wanted()
+            && waiting.retried == retried
+            && (first.protocol, first.deadline, first.max_size)
+                == (lookup.protocol, lookup.deadline, lookup.max_size)
+            && first.key == lookup.key;
+        if !is_same || waiting.sharers.try_reserve(1).is_err() {
+            return None;
+        }
+        waiting.sharers.push_back(lookup.token);
+        self.live += 1;
+        Some(opaque)
+    }
+
+    /// `token` does not wait any more for the lookup with this opaque. Returns whether it did.
+    pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
+        let waiting = waiting_of(&mut self.waiting, opaque);
+        let is_waiting = waiting.is_some_and(|waiting| waiting.cancel(token));
+        self.live -= usize::from(is_waiting);
+        is_waiting
+    }
+
+    /// `token` does not wait any more, for a lookup that was sent again. Returns whether it did.
+    pub fn cancel_retried(&mut self, token: Token) -> bool {
+        let mut retried = self.waiting.iter_mut().filter(|waiting| waiting.retried);
+        let is_waiting = retried.any(|waiting| waiting.cancel(token));
+        self.live -= usize::from(is_waiting);
+        is_waiting
+    }
+
+    /// The reply to the lookup at the front is here. Returns who waits for it.
+    pub fn pop(&mut self) -> Option<(Token, VecDeque<Token>)> {
+        let wanted = self
+            .waiting
+            .front_mut()
+            .filter(|front| front.is_wanted())
+            .map(|front| (front.lookup.token, std::mem::take(&mut front.sharers)));
+        self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            self.earliest = None;
+        }
+        self.live -= wanted.as_ref().map_or(0, |(_, sharers)| 1 + sharers.len());
+        wanted
+    }
+
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Returns how
+    /// many lookups there were.
+    pub fn expire(&mut self, now: Msec, mut ended: impl FnMut(Token)) -> u32 {
+        if self.earliest.is_none_or(|at| now < at) {
+            return 0;
+        }
+        let mut count = 0;
+        self.earliest = None;
+        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.is_late()) {
+            let deadline = waiting.lookup.deadline;
+            if now < deadline {
+                self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
+                continue;
+            }
+            if waiting.is_wanted() {
+                self.live -= 1 + waiting.sharers.len();
+                ended(waiting.lookup.token);
+                waiting.sharers.drain(..).for_each(&mut ended);
+            }
+            waiting.interest = Interest::TimedOut;
+            count += 1;
+        }
+        count
+    }
+
+    /// The connection ended, after the reply to the lookup at the front had `begun` to come: empties
+    /// the queue.
+    pub fn abandon(&mut self, begun: bool) -> impl Iterator<Item = Orphan> + use<> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.live = 0;
+        self.earliest = None;
+        self.unsent.clear(self.opaque);
+        waiting.into_iter().enumerate().filter(|(_, waiting)| waiting.is_wanted()).flat_map(
+            move |(index, waiting)| {
+                let may_retry = waiting.reused && !waiting.retried && !(begun && index == 0);
+                std::iter::once(waiting.lookup.token).chain(waiting.sharers).map(move |token| {
+                    let again = may_retry.then_some(Lookup { token, ..waiting.lookup });
+                    Orphan { token, again }
+                })
+            },
+        )
+    }
+}
+
+impl Waiting {
+    /// Whether somebody waits for it.
+    pub fn is_wanted(&self) -> bool {
+        self.interest == Interest::Wanted
+    }
+
+    /// Whether its time was over before its reply came.
+    pub fn is_late(&self) -> bool {
+        self.interest == Interest::TimedOut
+    }
+
+    /// Returns whether `token` waited for this.
+    fn cancel(&mut self, token: Token) -> bool {
+        if !self.is_wanted() {
+            return false;
+        }
+        if let Some(at) = self.sharers.iter().position(|&sharer| sharer == token) {
+            self.sharers.remove(at);
+            return true;
+        }
+        if self.lookup.token != token {
+            return false;
+        }
+        match self.sharers.pop_front() {
+            Some(next) => self.lookup.token = next,
+            None => self.interest = Interest::Cancelled,
+        }
+        true
+    }
+}
+
+/// The lookup with this opaque: those in the queue are consecutive.
+fn waiting_of(queue: &mut VecDeque<Waiting>, opaque: u32) -> Option<&mut Waiting> {
+    let index = opaque.wrapping_sub(queue.front()?.opaque);
+    queue.get_mut(index as usize)
+}
