@@ -76,6 +76,8 @@ def parse() -> argparse.Namespace:
         help="default: Debian's. Another takes none of Debian's modules: who needs them is left out")
     add("--pin", choices=("load", "nginx", "none"), default="load",
         help="who has a core to itself where there are two; default: %(default)s")
+    add("--let-cores-sleep", action="store_true",
+        help="do not keep idle cores awake, which needs root and takes much of the noise away")
     add("--no-syscalls", action="store_true",
         help="do not count system calls, which takes measurements of its own")
     add("--json", type=Path, metavar="FILE", help="default: target/bench/DATE.json")
@@ -191,6 +193,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
     progress = Progress()
     try:
         with folder() as root, contextlib.ExitStack() as stack:
+            awake = stack.enter_context(machine.awake(not arguments.let_cores_sleep))
             run = Run(options, arguments.cells, arguments.there, results, progress, root, stack)
             results.settings = {
                 "repeats": options.repeats,
@@ -198,6 +201,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
                 "open_seconds": options.open_seconds,
                 "pin": options.pin,
                 "cores": run.cores,
+                "awake": awake,
                 "syscalls": run.counter.tool if options.syscalls else None,
             }
             run.go()

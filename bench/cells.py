@@ -47,9 +47,10 @@ def misses(connections: list[int]) -> list[Cell]:
     return [Cell(f"miss/c{count}", "closed", connections=count, hit=False) for count in connections]
 
 
-def distinct(keys: list[int], connections: list[int]) -> list[Cell]:
+def distinct(keys: list[int], connections: list[int], size: str = "100B") -> list[Cell]:
+    kind = "" if size == "100B" else f"{size}/"
     return [
-        Cell(f"keys/{many}/c{count}", "closed", connections=count, keys=many)
+        Cell(f"keys/{many}/{kind}c{count}", "closed", SIZES[size], count, keys=many)
         for many in keys
         for count in connections
     ]
@@ -86,6 +87,8 @@ DEFAULT = (
     hits(list(SIZES), [1, 4, 64, 512])
     + misses([1, 4, 64, 512])
     + distinct([MANY_KEYS], [64, 512])
+    + distinct([1000], [64, 512], "100KB")
+    + distinct([200], [64, 512], "500KB")
 )
 FULL = (
     DEFAULT

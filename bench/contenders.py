@@ -15,6 +15,7 @@ from bench.pages import CONTENT_TYPE, FALLBACK, HEAD_PREFIX, body
 
 KEEPALIVE = 512
 MANY_KEEPALIVE = 4096
+LARGE = 100_000  # bytes
 BUFFER = "64k"
 
 QUICK = ["return200", "stock", "ours"]
@@ -57,20 +58,28 @@ def lookups(cell: Cell) -> bool:
     return cell.kind == "closed"
 
 
-def ours(name: str, title: str, settings: str = "", key: str = "$$uri", **more) -> Contender:
+def ours(
+    name: str,
+    title: str,
+    settings: str = "",
+    key: str = "$$uri",
+    upstream: str = "pages",
+    connections: str = "",
+    **more,
+) -> Contender:
     return Contender(
         name,
         title,
         server=f"""
             location / {{
                 pagecache_key      "{key}";
-                pagecache_pass     pages;
+                pagecache_pass     {upstream};
                 pagecache_fallback @fallback;
                 {PATIENCE}
                 {settings}
             }}
             {NAMED_FALLBACK}""",
-        http="upstream pages { server $memcached; }",
+        http=f"upstream {upstream} {{ server $memcached; {connections} }}",
         ours=True,
         **more,
     )
@@ -213,6 +222,13 @@ CONTENDERS = {
         Contender("varnish", "Varnish", packages=("varnish", "gcc", "libc6-dev"), serves=files),
         ours("ours", "this module"),
         ours("ours-noetag", "this module, no ETag", "pagecache_etag off;", serves=lookups),
+        ours(
+            "ours-16",
+            "this module, 16 connections",
+            upstream="pages16",
+            connections="pagecache_connections 16;",
+            serves=lambda cell: lookups(cell) and cell.size >= LARGE,
+        ),
         ours(
             "ours-http",
             "this module, format http",

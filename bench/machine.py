@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
 import re
+import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +54,21 @@ def commit() -> str:
         return "unknown"
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout
     return name + ("+" if changed.strip() else "")
+
+
+@contextlib.contextmanager
+def awake(wanted: bool) -> Iterator[bool]:
+    """As long as this lasts, cores with nothing to do wait in a loop, as with tuned's profiles for low
+    latency: to sleep and to be woken can take longer than a request, above all on virtual machines, and it
+    would count as the server's time. Gives whether it is so; only root may."""
+    try:
+        latency = open("/dev/cpu_dma_latency", "wb", buffering=0) if wanted else None
+    except OSError:
+        latency = None
+    with latency or contextlib.nullcontext():
+        if latency:
+            latency.write(struct.pack("i", 0))  # microseconds; withdrawn when the file is closed
+        yield latency is not None
 
 
 def sentence(machine: dict) -> str:

@@ -55,9 +55,10 @@ def settings(results: Results) -> str:
     used = results.settings
     cores = used["cores"]
     where = ", ".join(f"{name} on core {core}" for name, core in cores.items()) or "not tied to cores"
+    idle = "kept awake" if used["awake"] else "free to sleep"
     return (
         f"{used['repeats']} × {used['seconds']:g} s, interleaved; medians, and ± half the distance from "
-        f"the least to the most; {where}."
+        f"the least to the most; {where}; idle cores {idle}."
     )
 
 

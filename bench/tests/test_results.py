@@ -16,7 +16,7 @@ MACHINE = {
     "date": "2026-01-02T03:04:05+00:00", "cpu": "CPU", "cores": 2, "kernel": "6.1", "nginx": "1.22.1",
     "memcached": "1.6.18", "wrk": "4.1.0", "commit": "abc", "load_before": 0.1,
 }
-SETTINGS = {"repeats": 3, "seconds": 1.0, "open_seconds": 5.0, "pin": "none", "cores": {}, "syscalls": None}
+SETTINGS = {"repeats": 3, "seconds": 1.0, "open_seconds": 5.0, "pin": "none", "cores": {}, "awake": True, "syscalls": None}
 
 
 def sample(contender: str, repeat: int, rps: int, nginx_us: float, **more) -> Sample:
