@@ -36,6 +36,10 @@ use std::rc::Rc;
 /// gained nothing beyond 64 KB.
 pub const INPUT_SIZE: usize = 64 * 1024;
 
+/// How much of the read buffer a read fills after a value that is larger than the buffer, in bytes: what
+/// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
+const SHORT_READ: usize = 4 * 1024;
+
 /// Timeouts in a row, without a reply between them, after which a connection is given up.
 const SILENT_AFTER: u32 = 3;
 
@@ -91,6 +95,8 @@ pub struct Pipeline {
     start: usize,
     end: usize,
     state: State,
+    /// The value that is being received, or was received last, is larger than the read buffer.
+    large: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +140,7 @@ impl Default for Pipeline {
             start: 0,
             end: 0,
             state: State::Between,
+            large: false,
         }
     }
 }
@@ -222,7 +229,8 @@ impl Pipeline {
             State::Receiving { value, filled, .. } => value.rest(*filled),
             State::Between | State::Skipping { .. } => &mut [],
         };
-        [value, self.input.get_mut(self.end..).unwrap_or_default()]
+        let most = if self.large { self.end + SHORT_READ } else { INPUT_SIZE };
+        [value, self.input.get_mut(self.end..most.min(INPUT_SIZE)).unwrap_or_default()]
     }
 
     /// `n` bytes were read into [`Pipeline::input`].
@@ -288,6 +296,7 @@ impl Pipeline {
         self.start = 0;
         self.end = 0;
         self.state = State::Between;
+        self.large = false;
         let told = self.shared.take().into_iter().map(|token| Orphan { token, again: None });
         told.chain(self.queue.abandon(begun))
     }
@@ -325,6 +334,7 @@ impl Pipeline {
         if here.is_empty() {
             return Ok(Step::More);
         }
+        self.large = false;
         let front = self.queue.front();
         let protocol = front.map(|front| front.lookup.protocol).unwrap_or_default();
         let (head, line) = match parse_head(protocol, here).map_err(Fault::Malformed)? {
@@ -376,6 +386,7 @@ impl Pipeline {
         };
         let filled = first.len();
         self.start += filled;
+        self.large = len > INPUT_SIZE;
         self.state = State::Receiving { item, value, filled, end };
         self.answered = true;
         Ok(Step::Again)
@@ -416,6 +427,7 @@ impl Pipeline {
         let late = self.queue.front().is_some_and(Waiting::is_late);
         if let (true, State::Receiving { value, filled, end, .. }) = (late, &self.state) {
             self.state = State::Skipping { left: value.len() - filled, end };
+            self.large = false;
             self.queue.pop();
         }
     }

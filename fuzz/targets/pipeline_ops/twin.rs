@@ -50,7 +50,7 @@ struct Value {
     protocol: Protocol,
     /// For the lookup at the front; else it is thrown away.
     kept: Option<Item>,
-    /// It takes memory of its own.
+    /// It takes memory of its own, which counts.
     is_partial: bool,
 }
 
@@ -81,6 +81,13 @@ impl Twin {
     pub fn receiving(&self) -> usize {
         let value = self.value.as_ref();
         value.filter(|it| it.kept.is_some() && it.is_partial).map_or(0, |it| it.len)
+    }
+
+    /// What a value takes counts elsewhere.
+    pub fn forget_memory(&mut self) {
+        if let Some(value) = &mut self.value {
+            value.is_partial = false;
+        }
     }
 
     /// The timers ran: a value that comes too late is not kept.

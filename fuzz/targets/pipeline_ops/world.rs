@@ -11,12 +11,17 @@ use ngx_http_pagecache_module::memcached::{
 };
 use std::collections::BTreeMap;
 
+/// Bytes for values, unless an operation says otherwise.
+const ROOM: usize = 1 << 20;
+
 pub struct World {
     is_traced: bool,
     server: Server,
     limits: Limits,
     now: Msec,
     memory: Memory,
+    /// What may be held of it.
+    room: usize,
     sockets: Vec<Socket>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
@@ -79,7 +84,8 @@ impl World {
             server,
             limits: bounds.limits,
             now: 1_000,
-            memory: Memory::new(1 << 20),
+            memory: Memory::new(ROOM),
+            room: ROOM,
             sockets,
             next: 0,
             waiting: BTreeMap::new(),
@@ -129,7 +135,7 @@ impl World {
             Op::Pass(msec) => self.pass(msec),
             Op::Lag(msec) => self.now += msec,
             Op::Run => self.indexes().for_each(|index| self.run(index)),
-            Op::Room(bytes) => self.memory = Memory::new(bytes),
+            Op::Room(bytes) => self.renew_memory(bytes),
         }
         self.check();
     }
@@ -142,7 +148,7 @@ impl World {
         let is_old = |index| self.server.wants(index) != Want::Closed;
         let old: Vec<Option<u32>> =
             self.indexes().map(|index| is_old(index).then(|| self.server.epoch(index))).collect();
-        self.memory = Memory::new(1 << 20);
+        self.renew_memory(ROOM);
         self.within = None;
         self.hits = 0;
         let (timeout, connect_timeout, max_size) = (250, 100, usize::MAX);
@@ -172,6 +178,12 @@ impl World {
         self.pass(1_000);
         self.check();
         assert!(self.waiting.is_empty(), "{:?} never ended", self.waiting.keys());
+    }
+
+    /// What is being received does not count in the new one.
+    fn renew_memory(&mut self, room: usize) {
+        (self.memory, self.room) = (Memory::new(room), room);
+        self.sockets.iter_mut().for_each(|socket| socket.twin.forget_memory());
     }
 
     fn indexes(&self) -> std::ops::Range<usize> {

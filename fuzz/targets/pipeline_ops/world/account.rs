@@ -162,7 +162,7 @@ impl World {
     fn twin_next(&mut self, index: usize) -> Next {
         let others = self.sockets.iter().enumerate().filter(|&(other, _)| other != index);
         let receiving: usize = others.map(|(_, socket)| socket.twin.receiving()).sum();
-        let room = self.memory.room().saturating_sub(receiving);
+        let room = self.room.saturating_sub(receiving);
         let mut twin = std::mem::take(&mut self.sockets[index].twin);
         let next = twin.next(room, |asked| self.is_wanted(asked));
         self.sockets[index].twin = twin;

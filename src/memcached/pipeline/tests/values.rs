@@ -67,13 +67,13 @@ fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
     assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
     let rest = reply.len() - 1_000 - 2;
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, INPUT_SIZE]);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, SHORT_READ]);
     // asking again changes nothing
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, INPUT_SIZE]);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, SHORT_READ]);
     assert_eq!(deliver(&mut pipeline, &reply[1_000..2_000]), Ok(vec![]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest - 1_000, INPUT_SIZE]);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest - 1_000, SHORT_READ]);
     assert_eq!(deliver(&mut pipeline, &reply[2_000..reply.len() - 1]), Ok(vec![]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE - 1]);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, SHORT_READ]);
     // one read takes the last byte and the whole of the next reply
     let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
     assert_eq!(read(&mut pipeline, &last), last.len());
@@ -117,6 +117,23 @@ fn the_largest_value_that_is_accepted_is_as_large_as_the_lookup_says() {
             );
         }
     }
+}
+
+#[test]
+fn little_is_read_with_the_head_of_what_may_be_another_large_value() {
+    let large = pattern(INPUT_SIZE + 1);
+    let mut pipeline = waiting(4);
+    let replies = [hit("/0", 0, &large), hit("/1", 1, &large)].concat();
+    assert_eq!(deliver(&mut pipeline, &replies).unwrap().len(), 2);
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, SHORT_READ]);
+    // what is no large value, however it is cut, is followed by whole reads again
+    assert_eq!(deliver(&mut pipeline, b"EN k/2"), Ok(vec![]));
+    assert_eq!(deliver(&mut pipeline, b" O2\r\n"), Ok(vec![Seen::Miss(2)]));
+    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    // nor is a value of which only the end does not fit
+    let split = hit("/3", 3, &pattern(INPUT_SIZE - 10));
+    assert_eq!(deliver(&mut pipeline, &split[..INPUT_SIZE]), Ok(vec![]));
+    assert_eq!(pipeline.input()[1].len(), INPUT_SIZE);
 }
 
 #[test]
