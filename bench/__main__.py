@@ -38,7 +38,9 @@ def main() -> int:
         print_needs(arguments)
         return 0
     if arguments.read:
-        return finish(report.read_json(arguments.read), arguments, None)
+        results = report.read_json(arguments.read)
+        results.keep(cells.select(results.cells, arguments.only), arguments.contenders)
+        return finish(results, arguments, None)
     results = Results()
     status = 0
     try:
@@ -84,7 +86,8 @@ def parse() -> argparse.Namespace:
     add("--chart", type=Path, nargs="?", const=OUTPUT / "chart.svg", metavar="FILE",
         help="draws the chart; default: target/bench/chart.svg")
     add("--read", type=Path, metavar="FILE",
-        help="measures nothing: tables and chart of an earlier run's JSON file")
+        help="measures nothing: tables and chart of an earlier run's JSON file, or of some of its cells "
+        "and contenders")
     add("--list", action="store_true", help="shows which cells and contenders there would be")
     add("--needs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -197,6 +197,7 @@ CONTENDERS = {
             "proxy_cache on tmpfs",
             server="""
                 location / {
+                    tcp_nopush        off;  # or the end of 100 KB waits for an acknowledgement
                     proxy_cache       proxied;
                     proxy_cache_key   $$uri;
                     proxy_cache_valid 200 1h;
@@ -210,6 +211,7 @@ CONTENDERS = {
             "uwsgi_cache on tmpfs",
             server="""
                 location / {
+                    tcp_nopush        off;
                     uwsgi_param       PATH_INFO $$uri;
                     uwsgi_cache       applied;
                     uwsgi_cache_key   $$uri;

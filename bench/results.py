@@ -84,6 +84,13 @@ class Results:
     calls: list[Calls] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def keep(self, cells: list[Cell], contenders: list[str] | None) -> None:
+        """Shows no others any more."""
+        self.cells = cells
+        self.contenders = {
+            name: title for name, title in self.contenders.items() if not contenders or name in contenders
+        }
+
     def of(self, cell: str, contender: str) -> list[Sample]:
         return [one for one in self.samples if (one.cell, one.contender) == (cell, contender)]
 

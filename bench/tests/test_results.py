@@ -16,7 +16,10 @@ MACHINE = {
     "date": "2026-01-02T03:04:05+00:00", "cpu": "CPU", "cores": 2, "kernel": "6.1", "nginx": "1.22.1",
     "memcached": "1.6.18", "wrk": "4.1.0", "commit": "abc", "load_before": 0.1,
 }
-SETTINGS = {"repeats": 3, "seconds": 1.0, "open_seconds": 5.0, "pin": "none", "cores": {}, "awake": True, "syscalls": None}
+SETTINGS = {
+    "repeats": 3, "seconds": 1.0, "open_seconds": 5.0, "pin": "none", "cores": {}, "awake": True,
+    "syscalls": None,
+}
 
 
 def sample(contender: str, repeat: int, rps: int, nginx_us: float, **more) -> Sample:
@@ -80,6 +83,20 @@ class Configuration(unittest.TestCase):
         self.assertIn("pagecache_key      \"$uri\";", conf)
         self.assertEqual(conf.count("{"), conf.count("}"))
         self.assertLess(conf.index("ndk_http_module"), conf.index("ngx_http_lua_module"))
+
+
+class Keep(unittest.TestCase):
+    def test_tables_show_what_is_kept(self) -> None:
+        found = results(*(sample(name, 0, 1, 1) for name in ("return200", "stock", "ours")))
+        found.cells.append(Cell("miss/c64", "closed", hit=False))
+        found.keep([CELL], ["ours", "stock"])
+        self.assertEqual(found.measured(CELL.name), ["stock", "ours"])
+        self.assertNotIn("miss/c64", report.markdown(found))
+
+    def test_all_contenders_unless_some_are_named(self) -> None:
+        found = results(sample("stock", 0, 1, 1), sample("ours", 0, 1, 1))
+        found.keep([CELL], None)
+        self.assertEqual(found.measured(CELL.name), ["stock", "ours"])
 
 
 class Limits(unittest.TestCase):

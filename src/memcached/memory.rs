@@ -1,9 +1,9 @@
 //! Memory of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
 //! takes about as long as receiving a value into it, and one that is used again needs none.
 //!
-//! What is counted is the bytes of values, from the first that is received to when the last request
-//! lets go of them. Their buffers take up to a quarter more, and those that wait to be used again come
-//! on top.
+//! What is counted is the bytes of values outside of read buffers, until the last request lets go of
+//! them. Buffers of 4 KB and more take up to a quarter more than their values, and those that wait to be
+//! used again come on top.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -39,7 +39,6 @@ pub struct Held {
 }
 
 /// The bytes of a value.
-#[derive(Clone)]
 pub enum Bytes<'a> {
     /// In a connection's read buffer.
     Borrowed(&'a [u8]),

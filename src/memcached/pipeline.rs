@@ -22,7 +22,8 @@
 //! recognised and thrown away.
 //!
 //! Who asks for what another asks for already, before anything was written of that lookup, shares its
-//! reply: memcached answers after both have asked, so that nobody is given what was there before.
+//! reply: memcached answers after both have asked, so that nobody is given what was there before. Their
+//! value is in memory of its own, which takes room once.
 
 use super::command::encode_lookup;
 use super::queue::{Orphan, Queue, Waiting};
@@ -85,7 +86,7 @@ pub enum Value {
 pub struct Pipeline {
     queue: Queue,
     /// An answer that others get too.
-    shared: Shared<Answer>,
+    shared: Shared,
     /// Timeouts since the last reply.
     timeouts: u32,
     answered: bool,
@@ -95,7 +96,8 @@ pub struct Pipeline {
     start: usize,
     end: usize,
     state: State,
-    /// The value that is being received, or was received last, is larger than the read buffer.
+    /// The value that is being received is larger than the read buffer, or the last one was and nothing
+    /// has come after it yet.
     large: bool,
 }
 
@@ -323,7 +325,7 @@ impl Pipeline {
                 let received = std::mem::replace(&mut self.state, State::Between);
                 self.take_value_end(end)?;
                 let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
-                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value)))))
+                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value))), memory))
             }
         }
     }
@@ -360,7 +362,7 @@ impl Pipeline {
             Head::Rejected => return Err(Fault::Rejected),
         };
         self.start += line;
-        Ok(self.finish(answer))
+        Ok(self.finish(answer, memory))
     }
 
     fn begin_value(&mut self, len: usize, item: Item, memory: &Memory) -> Result<Step, Fault> {
@@ -368,21 +370,21 @@ impl Pipeline {
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
         if len > front.lookup.max_size || !front.is_wanted() {
-            return Ok(self.skip(len, end, Failure::TooLarge));
+            return Ok(self.skip(len, end, Failure::TooLarge, memory));
         }
         if len > memory.room() {
-            return Ok(self.skip(len, end, Failure::Overload));
+            return Ok(self.skip(len, end, Failure::Overload, memory));
         }
         let at = self.start;
         if self.end - at >= whole {
             self.start += len;
             self.take_value_end(end)?;
-            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
+            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len)), memory));
         }
         let here = self.input.get(at..self.end).unwrap_or_default();
         let first = here.get(..len).unwrap_or(here);
         let Some(value) = memory.buffer(len, first) else {
-            return Ok(self.skip(len, end, Failure::Overload));
+            return Ok(self.skip(len, end, Failure::Overload, memory));
         };
         let filled = first.len();
         self.start += filled;
@@ -393,9 +395,9 @@ impl Pipeline {
     }
 
     /// Passes over a value of `len` bytes, which nobody gets.
-    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure) -> Step {
+    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure, memory: &Memory) -> Step {
         self.state = State::Skipping { left: len, end };
-        self.finish(Answer::Failed(failure))
+        self.finish(Answer::Failed(failure), memory)
     }
 
     fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {
@@ -408,17 +410,27 @@ impl Pipeline {
     }
 
     /// The lookup at the front has its reply.
-    fn finish(&mut self, answer: Answer) -> Step {
+    fn finish(&mut self, answer: Answer, memory: &Memory) -> Step {
         self.answered = true;
         self.timeouts = 0;
         match self.queue.pop() {
+            Some((token, sharers)) if sharers.is_empty() => Step::Done(token, answer),
             Some((token, sharers)) => {
-                if !sharers.is_empty() {
-                    self.shared = Shared::new(sharers, answer.clone());
-                }
+                let answer = self.in_memory(answer, memory);
+                self.shared = Shared::new(sharers, answer.clone());
                 Step::Done(token, answer)
             }
             None => Step::Again,
+        }
+    }
+
+    /// An answer whose value is not in the read buffer.
+    fn in_memory(&self, answer: Answer, memory: &Memory) -> Answer {
+        let Answer::Hit(item, Value::InPlace(range)) = answer else { return answer };
+        let bytes = self.input.get(range).unwrap_or_default();
+        match memory.buffer(bytes.len(), bytes) {
+            Some(buffer) => Answer::Hit(item, Value::Owned(Rc::new(buffer))),
+            None => Answer::Failed(Failure::Overload),
         }
     }
 

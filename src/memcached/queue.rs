@@ -22,11 +22,11 @@ pub struct Queue {
 /// A lookup whose reply is due.
 #[derive(Debug)]
 pub struct Waiting {
-    /// What was asked, and who asked first.
+    /// What was asked, and who was the first of those who still wait.
     pub lookup: Lookup,
     /// What a reply to it repeats.
     pub opaque: u32,
-    /// Who waits for the same reply.
+    /// Who else waits for the same reply.
     sharers: VecDeque<Token>,
     interest: Interest,
     /// The connection had answered before.
@@ -109,7 +109,7 @@ impl Queue {
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
     /// yet. Returns that one's opaque, or none if there is none.
     pub fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
-        let opaque = self.unsent.find(&lookup.key)?;
+        let opaque = self.unsent.find(&lookup.key, self.opaque)?;
         let waiting = waiting_of(&mut self.waiting, opaque)?;
         let first = &waiting.lookup;
         let is_same = waiting.is_wanted()
@@ -216,12 +216,10 @@ impl Waiting {
         if !self.is_wanted() {
             return false;
         }
-        if let Some(at) = self.sharers.iter().position(|&sharer| sharer == token) {
-            self.sharers.remove(at);
-            return true;
-        }
         if self.lookup.token != token {
-            return false;
+            // many leave in the order in which they came, and some as soon as they have come
+            let at = self.sharers.iter().rposition(|&sharer| sharer == token);
+            return at.and_then(|at| self.sharers.remove(at)).is_some();
         }
         match self.sharers.pop_front() {
             Some(next) => self.lookup.token = next,

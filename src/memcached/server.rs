@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 pub struct Limits {
     /// Connections held at most, `1..`.
     pub connections: usize,
-    /// Lookups waiting on one connection at most, `1..`.
+    /// Lookups, and requests that share them, waiting on one connection at most, `1..`.
     pub inflight: usize,
     /// When a server that fails is left alone.
     pub breaker: Breaker,
@@ -328,11 +328,8 @@ impl Server {
     }
 
     fn place(&mut self, now: Msec, lookup: &Lookup, retried: bool) -> Result<Ticket, Failure> {
-        // a trial of a server that fails is nobody else's risk
-        if !self.backoff.is_open() {
-            if let Some(ticket) = self.share(lookup, retried) {
-                return Ok(ticket);
-            }
+        if let Some(ticket) = self.share(lookup, retried) {
+            return Ok(ticket);
         }
         let index = self.choose(now)?;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
@@ -345,10 +342,13 @@ impl Server {
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
 
-    /// Has a lookup wait for the reply to another one that is the same.
+    /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
+    /// is nobody else's risk.
     fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<Ticket> {
-        let mut connections = self.connections.iter_mut().enumerate();
-        connections.find_map(|(connection, it)| {
+        let (is_failing, inflight) = (self.backoff.is_open(), self.inflight);
+        let may_share = |it: &Pipeline| it.live() < inflight && (it.answered() || !is_failing);
+        let connections = self.connections.iter_mut().enumerate();
+        connections.filter(|(_, it)| may_share(&it.pipeline)).find_map(|(connection, it)| {
             let opaque = it.pipeline.share(lookup, retried)?;
             Some(Ticket { connection, opaque, token: lookup.token })
         })
@@ -377,7 +377,8 @@ impl Server {
     /// robin would halve the batches. None is opened while another one is being opened.
     fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
         let has_room = |connection: &Connection| {
-            connection.pipeline.in_flight() < self.inflight && fits(connection)
+            let pipeline = &connection.pipeline;
+            pipeline.in_flight().max(pipeline.live()) < self.inflight && fits(connection)
         };
         let is_opening = self
             .connections

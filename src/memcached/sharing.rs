@@ -1,59 +1,56 @@
 //! Replies that several wait for: which lookups can still be joined, and who gets an answer after the
 //! first has had it.
 
+use super::pipeline::Answer;
 use super::{Key, Token};
 use std::collections::VecDeque;
 
-/// Places for lookups that can be found again: as many as a busy worker sends at once. A later one
-/// takes the place of an earlier one with the same hash.
+/// Places for lookups that can be found again: as many as a busy worker sends at once. A later lookup
+/// takes the place of an earlier one that fell into the same.
 const PLACES: usize = 64;
 
 /// The lookups of which nothing was written yet, by key.
 #[derive(Debug)]
 pub struct Unsent {
-    /// Opaques.
+    /// Opaques. What stands in a place may be old.
     places: Box<[u32; PLACES]>,
-    /// The first of them, and the one behind the last.
+    /// Opaque of the first.
     from: u32,
-    to: u32,
 }
 
-/// An answer, and who else is to have it.
-#[derive(Debug)]
-pub struct Shared<Answer> {
+/// An answer that others are still to have.
+#[derive(Debug, Default)]
+pub struct Shared {
     tokens: VecDeque<Token>,
     answer: Option<Answer>,
 }
 
 impl Default for Unsent {
     fn default() -> Unsent {
-        Unsent { places: Box::new([0; PLACES]), from: 0, to: 0 }
+        Unsent { places: Box::new([0; PLACES]), from: 0 }
     }
 }
 
 impl Unsent {
-    /// A lookup was submitted. Its opaque is the next after the last one's.
+    /// A lookup was submitted.
     pub fn add(&mut self, key: &Key, opaque: u32) {
         if let Some(place) = self.places.get_mut(place_of(key)) {
             *place = opaque;
         }
-        self.to = opaque.wrapping_add(1);
     }
 
-    /// Something was written. The next lookup has this opaque.
+    /// Something was written, before a lookup with the opaque `next` came.
     pub fn clear(&mut self, next: u32) {
         self.from = next;
-        self.to = next;
     }
 
-    /// The opaque of a lookup whose key has the same hash.
-    pub fn find(&self, key: &Key) -> Option<u32> {
-        if self.from == self.to {
+    /// The opaque of a lookup whose key may be the same, where the next lookup's opaque is `next`.
+    pub fn find(&self, key: &Key, next: u32) -> Option<u32> {
+        if self.from == next {
             return None;
         }
         let opaque = *self.places.get(place_of(key))?;
-        // what stands there may be old
-        (opaque.wrapping_sub(self.from) < self.to.wrapping_sub(self.from)).then_some(opaque)
+        (opaque.wrapping_sub(self.from) < next.wrapping_sub(self.from)).then_some(opaque)
     }
 }
 
@@ -61,15 +58,9 @@ fn place_of(key: &Key) -> usize {
     key.hash() as usize % PLACES
 }
 
-impl<Answer> Default for Shared<Answer> {
-    fn default() -> Shared<Answer> {
-        Shared { tokens: VecDeque::new(), answer: None }
-    }
-}
-
-impl<Answer: Clone> Shared<Answer> {
+impl Shared {
     /// `tokens` are to have `answer`.
-    pub fn new(tokens: VecDeque<Token>, answer: Answer) -> Shared<Answer> {
+    pub fn new(tokens: VecDeque<Token>, answer: Answer) -> Shared {
         Shared { tokens, answer: Some(answer) }
     }
 
@@ -91,7 +82,12 @@ impl<Answer: Clone> Shared<Answer> {
     /// `token` does not wait any more. Returns whether it did.
     pub fn cancel(&mut self, token: Token) -> bool {
         let at = self.tokens.iter().position(|&sharer| sharer == token);
-        at.and_then(|at| self.tokens.remove(at)).is_some()
+        let is_waiting = at.and_then(|at| self.tokens.remove(at)).is_some();
+        if self.tokens.is_empty() {
+            // it may have the memory of a large value
+            self.answer = None;
+        }
+        is_waiting
     }
 
     /// Those who have not had it, and now will not.

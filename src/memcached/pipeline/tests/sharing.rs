@@ -34,22 +34,46 @@ fn all_get_the_one_reply() {
     }
 }
 
-#[test]
-fn a_large_value_is_held_once() {
-    let (mut pipeline, memory) = (three(), Memory::new(200_000));
-    let reply = hit("/page", 0, &pattern(200_000));
-    let (mut rest, mut answers) = (&reply[..], Vec::new());
-    while !rest.is_empty() {
+/// Receives a page of `size` bytes, up to when the first of three has its answer.
+fn first_of_three(size: usize, memory: &Memory) -> (Pipeline, Answer) {
+    let mut pipeline = three();
+    let reply = hit("/page", 0, &pattern(size));
+    let mut rest = &reply[..];
+    loop {
         rest = &rest[read(&mut pipeline, rest)..];
-        while let Some((_, answer)) = pipeline.next_answer(&memory).unwrap() {
-            answers.push(answer);
+        if let Some((Token(0), answer)) = pipeline.next_answer(memory).unwrap() {
+            assert!(rest.is_empty());
+            return (pipeline, answer);
         }
     }
-    assert_eq!((answers.len(), memory.room()), (3, 0));
-    answers.truncate(1);
-    assert_eq!(memory.room(), 0);
-    drop(answers);
-    assert_eq!(memory.room(), 200_000);
+}
+
+#[test]
+fn a_value_is_held_once_whether_it_fits_into_the_read_buffer_or_not() {
+    for size in [100, 200_000] {
+        let memory = Memory::new(size);
+        let (mut pipeline, first) = first_of_three(size, &memory);
+        let (_, second) = pipeline.next_answer(&memory).unwrap().unwrap();
+        let (_, third) = pipeline.next_answer(&memory).unwrap().unwrap();
+        assert_eq!((&first, &second), (&second, &third));
+        assert_eq!((first, memory.room()), (Answer::Hit(PLAIN, owned(&pattern(size))), 0));
+        drop(third);
+        assert_eq!(memory.room(), 0);
+        drop(second);
+        assert_eq!(memory.room(), size);
+    }
+}
+
+#[test]
+fn what_nobody_is_left_to_take_is_held_no_more() {
+    for leavers in [[1, 2], [2, 1]] {
+        let memory = Memory::new(200_000);
+        let (mut pipeline, first) = first_of_three(200_000, &memory);
+        drop(first);
+        assert_eq!(memory.room(), 0);
+        assert!(leavers.into_iter().all(|leaver| pipeline.cancel(0, Token(leaver))));
+        assert_eq!((memory.room(), pipeline.live()), (200_000, 0));
+    }
 }
 
 #[test]

@@ -202,11 +202,14 @@ fn the_same_lookup_is_sent_once_whichever_connection_it_is_on() {
 }
 
 #[test]
-fn the_same_lookup_needs_no_room() {
-    let mut driver = Driver::new(1, 1);
+fn who_shares_a_lookup_counts_as_waiting() {
+    let mut driver = Driver::new(1, 2);
     driver.submit(0).unwrap();
-    driver.submit(SAME).unwrap();
+    let shared = driver.submit(SAME).unwrap();
+    assert_eq!(driver.submit(2 * SAME), Err(Failure::Overload));
     assert_eq!(driver.submit(1), Err(Failure::Overload));
+    driver.server.cancel(shared);
+    driver.submit(1).unwrap();
 }
 
 #[test]
@@ -217,6 +220,22 @@ fn nobody_waits_for_the_trial_of_a_server_that_fails() {
     driver.pass(BREAKER.fail_timeout);
     driver.submit(0).unwrap();
     assert_eq!(driver.submit(SAME), Err(Failure::Down));
+}
+
+#[test]
+fn a_connection_that_works_is_shared_though_the_server_takes_no_other() {
+    let mut driver = Driver::proven(2);
+    driver.submit(0).unwrap();
+    driver.submit(SAME).unwrap();
+    driver.flush(0);
+    driver.lose(1, Fault::Silent);
+    assert_eq!(driver.seen(), [Seen::Down(Fault::Silent)]);
+    driver.submit(1).unwrap();
+    driver.submit(1 + SAME).unwrap();
+    assert_eq!(driver.server.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    driver.answer(0);
+    let all = [Seen::Hit(0), Seen::Hit(SAME), Seen::Hit(1), Seen::Hit(1 + SAME)];
+    assert_eq!(driver.seen(), all);
 }
 
 #[test]

@@ -112,6 +112,9 @@ struct Waiting {
 /// A length that is off by more could reach up to the end of the next reply, and look right.
 const LONGEST_LIE: usize = 2;
 
+/// Room for one of the largest items, and for many of the others.
+const ROOM: usize = 100_000;
+
 /// A driver, and what it may expect.
 struct World {
     driver: Driver,
@@ -129,8 +132,10 @@ struct World {
 
 impl World {
     fn new((connections, inflight): (usize, usize)) -> World {
+        let mut driver = Driver::new(connections, inflight);
+        driver.memory = Memory::new(ROOM);
         World {
-            driver: Driver::new(connections, inflight),
+            driver,
             next: 0,
             last: None,
             waiting: BTreeMap::new(),
@@ -214,8 +219,9 @@ impl World {
             Err(failure) => {
                 assert_eq!(failure, Failure::Overload);
                 let server = &self.driver.server;
-                let full =
-                    |connection: &Connection| connection.pipeline.in_flight() == server.inflight;
+                let full = |Connection { pipeline, .. }: &Connection| {
+                    pipeline.in_flight().max(pipeline.live()) >= server.inflight
+                };
                 assert!(self.down || server.connections.iter().all(full), "there was room");
             }
         }
@@ -322,9 +328,10 @@ impl World {
             Seen::Failed(_, Failure::TooLarge) => {
                 assert!(item.is_some_and(|size| size + LONGEST_LIE > waiting.max_size));
             }
-            Seen::Failed(_, failure) => {
-                assert!(!matches!(failure, Failure::Down | Failure::Overload), "{failure:?}");
+            Seen::Failed(_, Failure::Overload) => {
+                assert!(item.is_some_and(|size| 2 * (size + LONGEST_LIE) > ROOM));
             }
+            Seen::Failed(_, failure) => assert_ne!(failure, Failure::Down),
             Seen::Down(_) | Seen::Up => {}
         }
         self.hits += usize::from(seen == Seen::Hit(token));
@@ -340,6 +347,7 @@ proptest! {
         }
         world.apply(Op::Pass(1_000));
         prop_assert!(world.waiting.is_empty());
+        prop_assert_eq!(world.driver.memory.room(), ROOM);
     }
 
     /// The sockets of before never answer and never end: their host is gone, another has its address.
