@@ -103,6 +103,14 @@ def stock(name: str, title: str, keepalive: int, **more) -> Contender:
     )
 
 
+def cached(settings: str) -> str:
+    """Locations of a cache of nginx's own. It is faster with tcp_nopush, but at 100 KB the end of a page
+    would wait for an acknowledgement."""
+    return f"""
+        location / {{ {settings} }}
+        location ~ "^/p/[0-9]{{6}}" {{ tcp_nopush off; {settings} }}"""
+
+
 CONTENDERS = {
     contender.name: contender
     for contender in [
@@ -195,29 +203,25 @@ CONTENDERS = {
         Contender(
             "proxy-cache",
             "proxy_cache on tmpfs",
-            server="""
-                location / {
-                    tcp_nopush        off;  # or the end of 100 KB waits for an acknowledgement
-                    proxy_cache       proxied;
-                    proxy_cache_key   $$uri;
-                    proxy_cache_valid 200 1h;
-                    proxy_pass        http://127.0.0.1:$origin;
-                }""",
+            server=cached(
+                """proxy_cache       proxied;
+                   proxy_cache_key   $$uri;
+                   proxy_cache_valid 200 1h;
+                   proxy_pass        http://127.0.0.1:$origin;"""
+            ),
             http="proxy_cache_path $root/proxied keys_zone=proxied:10m inactive=1h;",
             serves=files,
         ),
         Contender(
             "uwsgi-cache",
             "uwsgi_cache on tmpfs",
-            server="""
-                location / {
-                    tcp_nopush        off;
-                    uwsgi_param       PATH_INFO $$uri;
-                    uwsgi_cache       applied;
-                    uwsgi_cache_key   $$uri;
-                    uwsgi_cache_valid 200 1h;
-                    uwsgi_pass        127.0.0.1:$uwsgi;
-                }""",
+            server=cached(
+                """uwsgi_param       PATH_INFO $$uri;
+                   uwsgi_cache       applied;
+                   uwsgi_cache_key   $$uri;
+                   uwsgi_cache_valid 200 1h;
+                   uwsgi_pass        127.0.0.1:$uwsgi;"""
+            ),
             http="uwsgi_cache_path $root/applied keys_zone=applied:10m inactive=1h;",
             serves=files,
         ),
