@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 KB = 1000
 SIZES = {"100B": 100, "10KB": 10 * KB, "100KB": 100 * KB, "500KB": 500 * KB}
+LARGE = SIZES["100KB"]  # from here on copying takes most of the time
 MANY_KEYS = 100_000
 
 # Shares of the stock module's capacity.

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from string import Template
 
-from bench.cells import Cell
+from bench.cells import LARGE, Cell
 from bench.pages import CONTENT_TYPE, FALLBACK, HEAD_PREFIX, body
 
 KEEPALIVE = 512
 MANY_KEEPALIVE = 4096
-LARGE = 100_000  # bytes
 BUFFER = "64k"
 
 QUICK = ["return200", "stock", "ours"]

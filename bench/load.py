@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cells import LARGE
+
 SCRIPT = Path(__file__).with_name("wrk.lua")
 GRACE_SECONDS = 15  # for a load generator to start, to load its script, and to end
 
@@ -20,10 +22,6 @@ INTERRUPT_SECONDS = 1
 
 # A closed loop is not limited by the server if the generator itself has nothing left.
 GENERATOR_BUSY = 0.95
-
-
-# From this size on many an answer is on its way when the load ends: parts of answers count as parts.
-LARGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ def wrk_load(output: str, cpu: float, size: int) -> Load:
         raise Failed(
             f"wrk: {said['bytes']} bytes in {said['requests']} answers are too few: some are the fallback's"
         )
+    # many a large answer is on its way when the load ends: parts of answers count as parts
     requests = said["bytes"] / size if size >= LARGE else said["requests"]
     return Load(requests, said["duration"] / 1e6, said["p50"], said["p99"], said["p999"], cpu)
 

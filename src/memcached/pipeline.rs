@@ -325,7 +325,7 @@ impl Pipeline {
                 let received = std::mem::replace(&mut self.state, State::Between);
                 self.take_value_end(end)?;
                 let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
-                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value))), memory))
+                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value)))))
             }
         }
     }
@@ -362,7 +362,7 @@ impl Pipeline {
             Head::Rejected => return Err(Fault::Rejected),
         };
         self.start += line;
-        Ok(self.finish(answer, memory))
+        Ok(self.finish(answer))
     }
 
     fn begin_value(&mut self, len: usize, item: Item, memory: &Memory) -> Result<Step, Fault> {
@@ -370,21 +370,21 @@ impl Pipeline {
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
         if len > front.lookup.max_size || !front.is_wanted() {
-            return Ok(self.skip(len, end, Failure::TooLarge, memory));
+            return Ok(self.skip(len, end, Failure::TooLarge));
         }
         if len > memory.room() {
-            return Ok(self.skip(len, end, Failure::Overload, memory));
+            return Ok(self.skip(len, end, Failure::Overload));
         }
         let at = self.start;
-        if self.end - at >= whole {
+        if self.end - at >= whole && !front.is_shared() {
             self.start += len;
             self.take_value_end(end)?;
-            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len)), memory));
+            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
         }
         let here = self.input.get(at..self.end).unwrap_or_default();
         let first = here.get(..len).unwrap_or(here);
         let Some(value) = memory.buffer(len, first) else {
-            return Ok(self.skip(len, end, Failure::Overload, memory));
+            return Ok(self.skip(len, end, Failure::Overload));
         };
         let filled = first.len();
         self.start += filled;
@@ -395,9 +395,9 @@ impl Pipeline {
     }
 
     /// Passes over a value of `len` bytes, which nobody gets.
-    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure, memory: &Memory) -> Step {
+    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure) -> Step {
         self.state = State::Skipping { left: len, end };
-        self.finish(Answer::Failed(failure), memory)
+        self.finish(Answer::Failed(failure))
     }
 
     fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {
@@ -410,27 +410,16 @@ impl Pipeline {
     }
 
     /// The lookup at the front has its reply.
-    fn finish(&mut self, answer: Answer, memory: &Memory) -> Step {
+    fn finish(&mut self, answer: Answer) -> Step {
         self.answered = true;
         self.timeouts = 0;
         match self.queue.pop() {
             Some((token, sharers)) if sharers.is_empty() => Step::Done(token, answer),
             Some((token, sharers)) => {
-                let answer = self.in_memory(answer, memory);
                 self.shared = Shared::new(sharers, answer.clone());
                 Step::Done(token, answer)
             }
             None => Step::Again,
-        }
-    }
-
-    /// An answer whose value is not in the read buffer.
-    fn in_memory(&self, answer: Answer, memory: &Memory) -> Answer {
-        let Answer::Hit(item, Value::InPlace(range)) = answer else { return answer };
-        let bytes = self.input.get(range).unwrap_or_default();
-        match memory.buffer(bytes.len(), bytes) {
-            Some(buffer) => Answer::Hit(item, Value::Owned(Rc::new(buffer))),
-            None => Answer::Failed(Failure::Overload),
         }
     }
 

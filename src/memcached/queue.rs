@@ -206,6 +206,11 @@ impl Waiting {
         self.interest == Interest::Wanted
     }
 
+    /// Whether several wait for it.
+    pub fn is_shared(&self) -> bool {
+        !self.sharers.is_empty()
+    }
+
     /// Whether its time was over before its reply came.
     pub fn is_late(&self) -> bool {
         self.interest == Interest::TimedOut

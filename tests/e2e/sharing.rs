@@ -28,6 +28,15 @@ fn at_once(site: &Site, ask: impl FnOnce()) {
     assert!(kernel::signal(worker, kernel::SIGCONT));
 }
 
+/// All of them for one page.
+fn ask_at_once(site: &Site, clients: &mut [Client], path: &str) {
+    at_once(site, || {
+        for client in clients {
+            client.send(&Request::get(path).head());
+        }
+    });
+}
+
 fn started(upstream: &str) -> Site {
     let site = plan().without_application().upstream(upstream).start();
     site.memcached().set("/known", "known", BYTES);
@@ -43,11 +52,7 @@ fn memcached_is_asked_once_for_all() {
         site.memcached().set("/page", &page, BYTES);
         let mut clients = known_clients(&site, CLIENTS);
         let before = stats.stat("cmd_get");
-        at_once(&site, || {
-            for client in &mut clients {
-                client.send(&Request::get("/page").head());
-            }
-        });
+        ask_at_once(&site, &mut clients, "/page");
         for client in &mut clients {
             expect::hit(&client.receive(false).unwrap(), &page);
         }
@@ -99,11 +104,7 @@ fn misses_and_failures_reach_all_of_them() {
     ] {
         let mut clients = known_clients(&site, CLIENTS);
         let before = fake.lookups_so_far();
-        at_once(&site, || {
-            for client in &mut clients {
-                client.send(&Request::get(path).head());
-            }
-        });
+        ask_at_once(&site, &mut clients, path);
         for client in &mut clients {
             expect::application(&client.receive(false).unwrap(), status, reason);
         }
@@ -124,11 +125,7 @@ fn who_leaves_takes_nothing_from_the_others() {
     let site = plan().store_at(fake.address()).without_application().start();
     let mut clients = known_clients(&site, CLIENTS);
     let before = fake.lookups_so_far();
-    at_once(&site, || {
-        for client in &mut clients {
-            client.send(&Request::get("/page").head());
-        }
-    });
+    ask_at_once(&site, &mut clients, "/page");
     fake.wait_for_lookups(before + 1);
     let mut stayed = Vec::new();
     for (nth, client) in clients.into_iter().enumerate() {
@@ -156,11 +153,7 @@ fn a_page_for_many_takes_room_once() {
     let page = bytes::pattern(PAGE, 1);
     site.memcached().set("/page", &page, BYTES);
     let mut clients = known_clients(&site, 16);
-    at_once(&site, || {
-        for client in &mut clients {
-            client.send(&Request::get("/page").head());
-        }
-    });
+    ask_at_once(&site, &mut clients, "/page");
     // none of them reads before all have been answered
     for client in &mut clients {
         let head = client.receive_head().unwrap();
