@@ -16,13 +16,15 @@ from http.cookies import SimpleCookie
 from urllib.parse import quote, urlencode, urlsplit
 
 TIMEOUT_SECONDS = 20
+SERVERS = 2
+PAGES_MOST = 40  # of which none is on one of two servers: once in a million million runs
 ARTICLE = "/artikel/größe-und-maß/"
 
 
 def main() -> int:
     origin = sys.argv[1].rstrip("/")
     report = Report()
-    for visit in (pages, comment, login, upload, big):
+    for visit in (pages, servers, comment, login, upload, big):
         visit(Browser(origin, report))
     return 1 if report.end() else 0
 
@@ -42,6 +44,18 @@ def pages(visitor: Browser) -> None:
     head.expect(head.header("Content-Length") == str(len(lower.body)), "not the page's Content-Length")
     for _ in range(2):
         visitor.get("/nowhere/", "MISS", status=404)
+
+
+def servers(visitor: Browser) -> None:
+    """Each memcached has pages, and nginx asks the one to which Django has written."""
+    seen = set()
+    for number in range(PAGES_MOST):
+        visitor.get(f"/?page=1&n={number}", "MISS")
+        again = visitor.get(f"/?page=1&n={number}", "HIT")
+        seen.add(again.header("X-Cache-Server"))
+        if len(seen) == SERVERS:
+            return
+    again.expect(False, f"all pages are on {', '.join(seen)}")
 
 
 def comment(visitor: Browser) -> None:
@@ -196,11 +210,12 @@ class Answer:
         return self.header("X-Cache")
 
     def __str__(self) -> str:
-        by = "memcached" if self.cache == "HIT" else "Django" if self.status else "nobody"
+        memcached = f"memcached {self.header('X-Cache-Server')}"
+        by = memcached if self.cache == "HIT" else "Django" if self.status else "nobody"
         reason = f"{self.cache} {self.header('X-Cache-Reason')}".strip()
         verdict = "ok" if not self.wrong else "WRONG: " + "; ".join(self.wrong)
         request = f"{self.method} {self.path}"
-        return f"{request:42} {by:9}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
+        return f"{request:42} {by:25}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
 
 
 class Report:

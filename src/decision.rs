@@ -23,7 +23,7 @@ pub enum Reason {
     Method,
     /// A `pagecache_bypass` condition held.
     Bypass,
-    /// `pagecache_key` came out empty.
+    /// `pagecache_key` came out empty, or a question mark in the path would pass for the query's.
     NoKey,
     /// The key is too long and `pagecache_long_keys bypass` is set.
     LongKey,

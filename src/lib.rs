@@ -6,7 +6,9 @@
 //! | module | owns | must not know |
 //! |---|---|---|
 //! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks, nginx |
+//! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets, nginx |
 //! | [`page`] | which stored items are pages | memcached's wire, nginx |
+//! | [`pattern`] | the text of `pagecache_key` | values, nginx |
 //! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
 //! | `nginx` | sockets, timers, requests, directives; the only folder with `unsafe` | |
 //!
@@ -17,9 +19,13 @@
 #[forbid(unsafe_code)]
 pub mod decision;
 #[forbid(unsafe_code)]
+pub mod distribution;
+#[forbid(unsafe_code)]
 pub mod memcached;
 #[forbid(unsafe_code)]
 pub mod page;
+#[forbid(unsafe_code)]
+pub mod pattern;
 
 #[cfg(feature = "module")]
 mod nginx;

@@ -18,7 +18,12 @@ PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
 PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
 # What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules
 # loaded by the nginx that it starts itself, where they do nothing without directives of theirs.
-PACKAGES_TEST="curl libnginx-mod-http-srcache-filter libnginx-mod-http-memc"
+# The last four lines are clients of memcached in other languages; what npm has of them, setup_npm installs.
+PACKAGES_TEST="curl libnginx-mod-http-srcache-filter libnginx-mod-http-memc
+    python3-pylibmc python3-memcache
+    libcache-memcached-perl libcache-memcached-fast-perl
+    php-cli php-memcached php-memcache
+    ruby ruby-dalli"
 # What scripts/bench always needs; the peers that it measures name their own. linux-perf counts system calls.
 PACKAGES_BENCH="nginx memcached wrk linux-perf util-linux python3 python3-venv"
 
@@ -110,6 +115,23 @@ rust_new_enough() {
     done
 }
 
+# setup_npm: what tests/clients/package.json names, at target/clients/node_modules.
+setup_npm() {
+    local wanted
+    wanted=$(cat "$ROOT/tests/clients/"package*.json | sha256sum)
+    environment "$TARGET/clients" "$wanted" "installing packages from npm" make_npm
+}
+
+# npm_packages: what setup_npm needs. Some Node packages bring their own npm, and clash with Debian's.
+npm_packages() { command -v npm >/dev/null || echo nodejs npm; }
+
+make_npm() {
+    rm -rf "$TARGET/clients"
+    mkdir "$TARGET/clients"
+    cp "$ROOT/tests/clients/"package*.json "$TARGET/clients"
+    npm ci --prefix "$TARGET/clients" --ignore-scripts --no-audit --no-fund
+}
+
 # setup_venv: a Python environment at target/venv with demo/requirements.txt and the django package.
 setup_venv() {
     python_environment "$VENV" "$ROOT/demo/requirements.txt" \
@@ -119,10 +141,17 @@ setup_venv() {
 # python_environment FOLDER REQUIREMENTS TEXT MAKE: runs MAKE behind TEXT, unless FOLDER is what it makes of
 # these requirements.
 python_environment() {
-    local folder=$1 requirements=$2 text=$3 make=$4 wanted stamp=$1/made-of.sha256 lock
-    mkdir -p "${folder%/*}"
+    local folder=$1 requirements=$2 text=$3 make=$4 wanted
     # An environment knows where it lies and which Python it is made with.
     wanted=$({ echo "$folder" && /usr/bin/python3 --version && cat "$requirements"; } | sha256sum)
+    environment "$folder" "$wanted" "$text" "$make"
+}
+
+# environment FOLDER WANTED TEXT MAKE: runs MAKE behind TEXT, unless FOLDER was made of what WANTED is the
+# digest of.
+environment() {
+    local folder=$1 wanted=$2 text=$3 make=$4 stamp=$1/made-of.sha256 lock
+    mkdir -p "${folder%/*}"
     # Two scripts started together must not both make it.
     exec {lock}>"$folder.lock"
     flock "$lock"

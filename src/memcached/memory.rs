@@ -14,8 +14,8 @@ use std::rc::Rc;
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
 
-/// Memory of one worker for the bodies from one server.
-#[derive(Debug)]
+/// Memory of one worker for the bodies from one upstream. Clones are the same memory.
+#[derive(Debug, Clone)]
 pub struct Memory(Rc<Account>);
 
 struct Account {

@@ -2,31 +2,25 @@
 //! What requests see is an immutable [`Settings`].
 
 use super::sys::conf::{ComplexValue, HttpServer, Location, Place, Reading, Refusal};
-use super::sys::upstream::{Address, UpstreamBlock};
-use crate::memcached::{Limits, LongKeys, Msec, Protocol};
+use super::sys::upstream::UpstreamBlock;
+use super::upstream::Upstream;
+use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags, Policy};
 use nginx_sys::ngx_str_t;
-use std::any::Any;
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
-/// memcached's port (IANA).
-pub const DEFAULT_PORT: u16 = 11211;
 /// Msec.
 const DEFAULT_CONNECT_TIMEOUT: Msec = 100;
 /// Msec.
 const DEFAULT_TIMEOUT: Msec = 250;
 /// Bytes.
 const DEFAULT_MAX_SIZE: usize = 8 << 20;
-const DEFAULT_CONNECTIONS: usize = 2;
-const DEFAULT_INFLIGHT: usize = 4096;
-/// Bytes.
-const DEFAULT_BUFFERS: usize = 64 << 20;
 
 /// What one location does with a request.
 pub struct Settings {
     pub upstream: Rc<Upstream>,
-    pub key: ComplexValue,
+    pub key: KeyPattern,
     pub long_keys: LongKeys,
     /// Whether HEAD is looked up, as GET is.
     pub head: bool,
@@ -45,28 +39,12 @@ pub struct Settings {
     pub fallback: Option<ngx_str_t>,
 }
 
-/// The memcached server that `pagecache_pass` names.
-pub struct Upstream {
-    block: UpstreamBlock,
-    text: ngx_str_t,
-    place: Place,
-    server: OnceCell<UpstreamServer>,
-    /// What a worker keeps for this upstream; its type is the worker's concern.
-    pub worker: RefCell<Option<Rc<dyn Any>>>,
-}
-
-/// One server.
-pub struct UpstreamServer {
-    /// As written in the configuration.
-    pub name: String,
-    /// In the order to try them.
-    pub addresses: Vec<Address>,
-    pub is_down: bool,
-    pub limits: Limits,
-    /// Bytes of bodies not yet sent, per worker.
-    pub buffers: usize,
-    /// For locations that do not say.
-    pub protocol: Protocol,
+/// The text of `pagecache_key`.
+#[derive(Clone, Copy)]
+pub struct KeyPattern {
+    pub value: ComplexValue,
+    /// A question mark within the path might pass for the one that begins the query.
+    pub confuses_question_marks: bool,
 }
 
 /// The module's configuration of a cycle.
@@ -76,20 +54,11 @@ pub struct MainConf {
     fallbacks: RefCell<Vec<Fallback>>,
 }
 
-/// The directives of one `upstream {}` block.
-#[derive(Default)]
-pub struct UpstreamConf {
-    pub connections: Option<usize>,
-    pub inflight: Option<usize>,
-    pub buffers: Option<usize>,
-    pub protocol: Option<Protocol>,
-}
-
 /// The directives of one level of http, server and location, as far as they are given.
 #[derive(Default)]
 pub struct LocationConf {
     pub pass: Option<Rc<Upstream>>,
-    pub key: Option<ComplexValue>,
+    pub key: Option<KeyPattern>,
     pub long_keys: Option<LongKeys>,
     pub head: Option<bool>,
     pub bypass: Option<Rc<[ComplexValue]>>,
@@ -116,53 +85,6 @@ pub struct Fallback {
     pub server: Option<HttpServer>,
 }
 
-impl Upstream {
-    /// The server. None before the configuration is checked.
-    pub fn server(&self) -> Option<&UpstreamServer> {
-        self.server.get()
-    }
-
-    /// Finds the one server and checks that it can be honoured.
-    fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
-        let text = &self.text;
-        let mut lines = self.block.servers(reading, text, DEFAULT_PORT)?;
-        if lines.iter().any(|line| line.is_backup) {
-            return Err(Refusal(format!(
-                "cannot use \"{text}\": \"backup\" is not supported, because another server never \
-                 has this server's pages; remove it"
-            )));
-        }
-        let (Some(line), true) = (lines.pop(), lines.is_empty()) else {
-            return Err(Refusal(format!(
-                "cannot use \"{text}\": one server is supported, and it has several; leave one \
-                 \"server\" line"
-            )));
-        };
-        if line.addresses.is_empty() {
-            return Err(Refusal(format!(
-                "cannot use \"{text}\": its server has no address; \"resolve\" is not supported"
-            )));
-        }
-        let given = self.block.conf::<UpstreamConf>();
-        let limits = Limits {
-            connections: given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS),
-            inflight: given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT),
-            breaker: line.breaker,
-        };
-        let server = UpstreamServer {
-            name: if line.name.is_empty() { text.to_string() } else { line.name },
-            addresses: line.addresses,
-            is_down: line.is_down,
-            limits,
-            buffers: given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS),
-            protocol: given.and_then(|conf| conf.protocol).unwrap_or_default(),
-        };
-        // a block is resolved once, after everything is read
-        let _ = self.server.set(server);
-        Ok(())
-    }
-}
-
 impl MainConf {
     fn upstreams(&self) -> Vec<Rc<Upstream>> {
         self.upstreams.borrow().clone()
@@ -170,9 +92,11 @@ impl MainConf {
 
     /// Gives up what the worker kept: it is exiting, or the configuration is going.
     pub fn leave_worker(&self) {
-        for upstream in self.upstreams.borrow().iter() {
-            let kept = upstream.worker.borrow_mut().take();
-            drop(kept);
+        for upstream in self.upstreams() {
+            for server in upstream.servers() {
+                let kept = server.worker.borrow_mut().take();
+                drop(kept);
+            }
         }
     }
 
@@ -184,7 +108,7 @@ impl MainConf {
             upstream
                 .resolve(reading)
                 .err()
-                .map(|refusal| ("pagecache_pass", &upstream.place, refusal))
+                .map(|refusal| ("pagecache_pass", upstream.place(), refusal))
         });
         let fallbacks = self.fallbacks.borrow();
         let unknown = fallbacks.iter().find_map(|fallback| {
@@ -207,16 +131,10 @@ impl MainConf {
     /// The upstream of `pagecache_pass text;`, the same for all that name the same servers.
     pub fn upstream(&self, block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        if let Some(known) = upstreams.iter().find(|upstream| upstream.block == block) {
+        if let Some(known) = upstreams.iter().find(|upstream| upstream.is_of(block)) {
             return known.clone();
         }
-        let upstream = Rc::new(Upstream {
-            block,
-            text: *text,
-            place,
-            server: OnceCell::new(),
-            worker: RefCell::new(None),
-        });
+        let upstream = Rc::new(Upstream::new(block, text, place));
         upstreams.push(upstream.clone());
         upstream
     }
@@ -255,7 +173,7 @@ impl LocationConf {
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
         let Some(key) = self.key else {
-            let place = upstream.place.clone();
+            let place = upstream.place().clone();
             let refusal = Refusal(
                 "\"pagecache_pass\" needs a key: add \"pagecache_key\" to this location, its \
                  server or http, for example: pagecache_key \"/your-site-name-$uri\";"

@@ -1,10 +1,13 @@
 //! Directives: the table, and what each does to the configuration being read.
 
-use super::conf::{DEFAULT_PORT, Fallback, LocationConf, MainConf, UpstreamConf};
+use super::conf::{Fallback, KeyPattern, LocationConf, MainConf};
 use super::sys::conf::{Reading, Refusal, parse_size, parse_time};
 use super::sys::upstream::UpstreamBlock;
+use super::upstream::{DEFAULT_PORT, UpstreamConf};
+use crate::distribution::Rule;
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
+use crate::pattern::confuses_question_marks;
 use core::ffi::CStr;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
@@ -50,7 +53,8 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
 
 /// Directives of `upstream {}` blocks.
 #[rustfmt::skip]
-pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 4] = [
+pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 5] = [
+    Directive { name: c"pagecache_distribution",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE12, apply: set_distribution },
     Directive { name: c"pagecache_connections",     usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_connections },
     Directive { name: c"pagecache_max_inflight",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_max_inflight },
     Directive { name: c"pagecache_buffers",         usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_buffers },
@@ -76,7 +80,11 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
     if text.is_empty() {
         return Err(invalid(text, "a string that differs between pages, such as \"$uri\","));
     }
-    set_once(&mut conf.key, reading.compile(text)?)
+    let pattern = KeyPattern {
+        value: reading.compile(text)?,
+        confuses_question_marks: confuses_question_marks(&text.to_string()),
+    };
+    set_once(&mut conf.key, pattern)
 }
 
 fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -192,6 +200,28 @@ fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<
         _ => return Err(invalid(text, "\"on\" or \"off\"")),
     };
     set_once(&mut conf.etag, etag)
+}
+
+fn set_distribution(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    let name = word(words)?.to_string();
+    let hash = match words.get(1).map(ngx_str_t::to_string) {
+        None => None,
+        Some(option) => match option.strip_prefix("hash=") {
+            Some(hash) => Some(hash.to_owned()),
+            None => {
+                return Err(Refusal(format!(
+                    "has the invalid parameter \"{option}\": \"hash=\" is expected"
+                )));
+            }
+        },
+    };
+    let rule =
+        Rule::parse(&name, hash.as_deref()).map_err(|error| Refusal(format!("has the {error}")))?;
+    set_once(&mut conf.distribution, rule)
 }
 
 fn set_connections(

@@ -58,15 +58,17 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
         return Err(Reason::Bypass);
     }
-    let raw = request.evaluate(&settings.key).ok_or(Reason::Overload)?;
+    if settings.key.confuses_question_marks && request.path_contains(b'?') {
+        return Err(Reason::NoKey);
+    }
+    let raw = request.evaluate(&settings.key.value).ok_or(Reason::Overload)?;
     let key = Key::new(raw.as_bytes(), settings.long_keys)?;
-    record.set_lookup(&key, &settings.upstream);
-
-    let server = settings.upstream.server().ok_or(Reason::Down)?;
+    let server = settings.upstream.server(&key).ok_or(Reason::Down)?;
+    record.set_lookup(&key, server);
     if server.is_down {
         return Err(Reason::Down);
     }
-    let peer = Peer::of(&settings.upstream, DELIVERY).ok_or(Failure::Overload)?;
+    let peer = Peer::of(server, DELIVERY).ok_or(Failure::Overload)?;
     let ticket = peer.submit(request, |token| Lookup {
         token,
         key,

@@ -1,12 +1,13 @@
 //! What nginx loads: the module's struct, its command table, and the trampolines through which
 //! nginx reads the configuration.
 
-use super::conf::{LocationConf, MainConf, UpstreamConf};
+use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
 use super::sys::conf::{
     LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
 };
+use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
 use core::ptr;

@@ -1,19 +1,19 @@
 //! Sockets and timers for [`memcached::Server`](crate::memcached::Server): one [`Peer`] for each
-//! upstream and worker.
+//! server and worker.
 //!
 //! Resuming a request re-enters this file: the request may end, and another one may begin a lookup.
 //! So events are taken out of the server one at a time, and nothing is borrowed across a resume.
 //! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
 //! iteration, when [`Peer::settle`] does it for all of them at once.
 
-use super::conf::Upstream;
 use super::log;
 use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
 use super::sys::process;
 use super::sys::request::Request;
+use super::upstream::UpstreamServer;
 use crate::memcached::{
-    Bytes, Event, Failure, Fault, Held, Item, Lookup, Memory, Server, Ticket, Token, Want,
+    Bytes, Event, Failure, Fault, Held, Item, Lookup, Server, Ticket, Token, Want,
 };
 use crate::page::{Etag, Etags, Version};
 use nginx_sys::ngx_event_t;
@@ -45,13 +45,11 @@ pub struct Delivery {
 
 /// A worker's connections to one memcached server.
 pub struct Peer {
-    upstream: Rc<Upstream>,
+    configured: Rc<UpstreamServer>,
     delivery: Delivery,
     server: RefCell<Server>,
     waiting: RefCell<SlotMap<DefaultKey, Request>>,
     links: Box<[Link]>,
-    /// For bodies.
-    memory: Memory,
     etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
@@ -66,22 +64,21 @@ struct Link {
 }
 
 impl Peer {
-    /// This worker's peer for `upstream`. None if the upstream was never checked.
-    pub fn of(upstream: &Rc<Upstream>, delivery: Delivery) -> Option<Rc<Peer>> {
-        let known = upstream.worker.borrow().clone();
+    /// This worker's peer for a server.
+    pub fn of(configured: &Rc<UpstreamServer>, delivery: Delivery) -> Option<Rc<Peer>> {
+        let known = configured.worker.borrow().clone();
         if let Some(peer) = known {
             return peer.downcast::<Peer>().ok();
         }
-        let (limits, buffers) = (upstream.server()?.limits, upstream.server()?.buffers);
+        let limits = configured.limits;
         let link =
             |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
         let peer = Rc::new(Peer {
-            upstream: upstream.clone(),
+            configured: configured.clone(),
             delivery,
             server: RefCell::new(Server::new(limits, process::seed())),
             waiting: RefCell::default(),
             links: (0..limits.connections).map(link).collect(),
-            memory: Memory::new(buffers),
             etags: RefCell::default(),
             wake: Posted::new(on_wake),
         });
@@ -89,7 +86,7 @@ impl Peer {
         for link in &peer.links {
             link.peer.set(Rc::as_ptr(&peer));
         }
-        upstream.worker.replace(Some(peer.clone()));
+        configured.worker.replace(Some(peer.clone()));
         Some(peer)
     }
 
@@ -118,7 +115,7 @@ impl Peer {
 
     /// Counts a body of so many bytes that a request holds.
     pub fn hold(&self, bytes: usize) -> Held {
-        self.memory.hold(bytes)
+        self.configured.memory.hold(bytes)
     }
 
     /// The tag of `body`, the value of `item` or a part of it, of which there is one for each item.
@@ -189,8 +186,7 @@ impl Peer {
     fn connect(&self, link: &Link) {
         let index = link.index;
         let failed = self.server.borrow().failed_connects();
-        // a name may have several addresses, all of the same server
-        let addresses = self.upstream.server().map_or(&[][..], |server| &server.addresses);
+        let addresses = &self.configured.addresses;
         let opened = match addresses.get(failed % addresses.len().max(1)) {
             Some(address) => Socket::connect(address, link, on_read, on_write),
             None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
@@ -300,7 +296,7 @@ impl Peer {
     /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
         let mut server = self.server.borrow_mut();
-        let event = server.next_event(index, process::now(), &self.memory);
+        let event = server.next_event(index, process::now(), &self.configured.memory);
         let (token, answer) = match event? {
             Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
             Event::Miss(token) => (token, Answer::Miss),
@@ -329,7 +325,7 @@ impl Peer {
     }
 
     fn name(&self) -> &str {
-        self.upstream.server().map_or("", |server| &server.name)
+        &self.configured.name
     }
 }
 
@@ -341,7 +337,7 @@ impl Drop for Peer {
 
 unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
     // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
-    // peer outlives the call: Upstream::worker keeps it, and gives it up between events only.
+    // peer outlives the call: UpstreamServer::worker keeps it, and gives it up between events only.
     unsafe { with_peer(event, Peer::readable) }
 }
 

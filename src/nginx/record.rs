@@ -3,11 +3,11 @@
 //! A redirect to a named location clears nginx's own per-module pointers, so the record lives in
 //! the request's pool and is found again there; its drop is what ends a lookup whose request goes.
 
-use super::conf::Upstream;
 use super::peer::{Answer, Peer};
 use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
+use super::upstream::UpstreamServer;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
 use std::cell::{Cell, OnceCell};
@@ -19,7 +19,7 @@ pub struct Record {
     outcome: Cell<Option<Outcome>>,
     /// The key as sent.
     key: OnceCell<PoolBytes>,
-    upstream: OnceCell<Rc<Upstream>>,
+    server: OnceCell<Rc<UpstreamServer>>,
     started: Cell<Msec>,
     /// Msec, known once the lookup has ended.
     took: Cell<Option<Msec>>,
@@ -56,7 +56,7 @@ impl Record {
             request,
             outcome: Cell::new(None),
             key: OnceCell::new(),
-            upstream: OnceCell::new(),
+            server: OnceCell::new(),
             started: Cell::new(process::now()),
             took: Cell::new(None),
             peer: OnceCell::new(),
@@ -82,9 +82,9 @@ impl Record {
     }
 
     /// What is asked for, and where.
-    pub fn set_lookup(&self, key: &Key, upstream: &Rc<Upstream>) {
+    pub fn set_lookup(&self, key: &Key, server: &Rc<UpstreamServer>) {
         // once a record: a second visit of the request has its own
-        let _ = self.upstream.set(upstream.clone());
+        let _ = self.server.set(server.clone());
         if let Some(copy) = self.request.pool().and_then(|pool| pool.copy(key.as_bytes())) {
             let _ = self.key.set(copy);
         }
@@ -141,9 +141,9 @@ impl Record {
         self.key.get().map(PoolBytes::as_bytes)
     }
 
-    /// The server that was asked, as written in the configuration.
-    pub fn server(&self) -> Option<&Upstream> {
-        self.upstream.get().map(Rc::as_ref)
+    /// The server that was asked.
+    pub fn server(&self) -> Option<&UpstreamServer> {
+        self.server.get().map(Rc::as_ref)
     }
 
     /// Msec the lookup took.

@@ -39,7 +39,7 @@ fn key(record: &Record, pool: Pool) -> Option<PoolBytes> {
 }
 
 fn server(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    pool.copy(record.server()?.server()?.name.as_bytes())
+    pool.copy(record.server()?.name.as_bytes())
 }
 
 fn time(record: &Record, pool: Pool) -> Option<PoolBytes> {

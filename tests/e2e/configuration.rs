@@ -183,14 +183,76 @@ fn wrong_parameters_of_a_server() {
 }
 
 #[test]
-fn one_server_and_what_it_cannot_be() {
-    let two = "server 127.0.0.1:11211; server 127.0.0.1:11212;";
-    refused_in_upstream(two, &["pages", "server"]);
+fn what_a_server_cannot_be() {
     refused_in_upstream("server 127.0.0.1:11211; server 127.0.0.1:11212 backup;", &["backup"]);
     // An nginx that knows the parameter wants these two lines with it; to an address it says nothing.
     let resolving = "zone pages 64k; resolver 127.0.0.1; server memcached.test resolve;";
     refused_in_upstream(resolving, &["resolve"]);
     refused_in_upstream("", &["no servers"]);
+}
+
+#[test]
+fn several_servers_need_a_rule() {
+    let two = "server 127.0.0.1:11211; server 127.0.0.1:11212;";
+    refused_in_upstream(
+        two,
+        &[
+            "pagecache_pass",
+            "\"pages\"",
+            "2 servers",
+            "pagecache_distribution",
+            "rendezvous, modula",
+        ],
+    );
+    for (rule, words) in [
+        ("ketma", &["pagecache_distribution", "\"ketma\"", "ketama_weighted"][..]),
+        ("\"\"", &["pagecache_distribution", "invalid value", "rendezvous"]),
+        ("modula crc32", &["pagecache_distribution", "\"crc32\"", "hash="]),
+        ("modula hash=sha3", &["pagecache_distribution", "sha3", "md5"]),
+        ("memjs hash=md5", &["pagecache_distribution", "memjs", "hash"]),
+        ("modula hash=md5 more", &["pagecache_distribution", "invalid number of arguments"]),
+    ] {
+        refused_in_upstream(&format!("{two} pagecache_distribution {rule};"), words);
+    }
+}
+
+#[test]
+fn what_a_rule_cannot_honour() {
+    let servers = |first: &str, rule: &str| {
+        format!("server {first}; server 127.0.0.1:11212; pagecache_distribution {rule};")
+    };
+    for rule in ["rendezvous", "modula", "memjs"] {
+        let content = servers("127.0.0.1:11211 weight=2", rule);
+        refused_in_upstream(&content, &["\"pages\"", rule, "weight", "127.0.0.1:11211"]);
+    }
+    for rule in
+        ["ketama", "ketama_weighted", "crc32", "nginx_consistent", "dalli", "pecl_consistent"]
+    {
+        passes(
+            &format!("upstream pages {{ {} }}", servers("127.0.0.1:11211 weight=2", rule)),
+            "location / { pagecache_key $uri; pagecache_pass pages; }",
+        );
+    }
+    for rule in ["nginx_consistent", "pecl_consistent"] {
+        let absurd = servers("127.0.0.1:11211 weight=2000000000", rule);
+        refused_in_upstream(&absurd, &["\"pages\"", rule, "weights", "divide"]);
+    }
+    // Which of two of the same name a point belongs to would be chance.
+    for rule in ["rendezvous", "ketama", "nginx_consistent"] {
+        refused_in_upstream(&servers("127.0.0.1:11212", rule), &["127.0.0.1:11212", "twice"]);
+    }
+}
+
+#[test]
+fn a_single_server_needs_no_rule() {
+    for content in [
+        "server 127.0.0.1:11211 weight=5;",
+        "server 127.0.0.1:11211; pagecache_distribution rendezvous;",
+        "server 127.0.0.1:11211 weight=5; pagecache_distribution rendezvous;",
+    ] {
+        let server = "location / { pagecache_key $uri; pagecache_pass pages; }";
+        passes(&format!("upstream pages {{ {content} }}"), server);
+    }
 }
 
 #[test]
@@ -245,6 +307,7 @@ fn each_directive_stands_once() {
         "pagecache_max_inflight 2",
         "pagecache_buffers 2m",
         "pagecache_protocol meta",
+        "pagecache_distribution modula",
     ] {
         let name = directive.split(' ').next().unwrap();
         let content = format!("server 127.0.0.1:11211; {directive}; {directive};");
@@ -256,8 +319,12 @@ fn each_directive_stands_once() {
 fn directives_stand_where_the_reference_says() {
     refused(&("", "pagecache_pass 127.0.0.1:11211;", &["pagecache_pass", "not allowed here"]));
     refused(&("pagecache_pass 127.0.0.1:11211;", "", &["pagecache_pass", "not allowed here"]));
-    for directive in ["pagecache_connections 2", "pagecache_max_inflight 2", "pagecache_buffers 2m"]
-    {
+    for directive in [
+        "pagecache_distribution modula",
+        "pagecache_connections 2",
+        "pagecache_max_inflight 2",
+        "pagecache_buffers 2m",
+    ] {
         refused_in_location(directive, &["not allowed here"]);
     }
     for directive in [

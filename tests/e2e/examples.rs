@@ -12,11 +12,13 @@ use crate::harness::*;
 /// The key in the examples, which is the application's PAGECACHE_KEY.
 const KEY: &str = "/your-site-name-$uri$is_args$args";
 
+const ONE_SERVER: [&str; 1] = ["127.0.0.1:11211"];
+
 /// What runs behind one example.
 struct Example {
     nginx: Nginx,
     application: Application,
-    memcached: Memcached,
+    memcached: Vec<Memcached>,
     _prefix: TempDir,
 }
 
@@ -35,12 +37,15 @@ fn replace(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-fn start(name: &str, interface: Interface) -> Example {
+/// `servers` are the addresses of memcached in the example.
+fn start(name: &str, interface: Interface, servers: &[&str]) -> Example {
     let prefix = prefix();
-    let memcached = Memcached::start(prefix.path());
+    let memcached: Vec<Memcached> =
+        servers.iter().map(|_| Memcached::start(prefix.path())).collect();
+    let addresses: Vec<String> = memcached.iter().map(Memcached::address).collect();
     let writes = Writes {
         every_page: true,
-        memcached: memcached.address(),
+        memcached: addresses.join(","),
         key: KEY.to_owned(),
         ..Writes::default()
     };
@@ -49,7 +54,10 @@ fn start(name: &str, interface: Interface) -> Example {
     let written = fs::read_to_string(parts::root().join("nginx-config").join(name)).unwrap();
     let placed = placed(&written, prefix.path().to_str().unwrap());
     let placed = replace(&placed, "listen 8080", &format!("listen {address}"));
-    let placed = replace(&placed, "127.0.0.1:11211", &memcached.address());
+    let placed = servers
+        .iter()
+        .zip(&addresses)
+        .fold(placed, |text, (server, address)| replace(&text, server, address));
     let socket = match interface {
         Interface::Uwsgi => "unix:/run/site/uwsgi.sock",
         Interface::Http => "127.0.0.1:8000",
@@ -92,8 +100,8 @@ fn each_example_passes_nginx_t() {
 }
 
 /// Miss, hit, form, visitor with a session, query, memcached away: what each example is for.
-fn drives(name: &str, interface: Interface) {
-    let mut site = start(name, interface);
+fn drives(name: &str, interface: Interface, servers: &[&str]) {
+    let mut site = start(name, interface, servers);
     let ask =
         |site: &Example, request: &Request| Client::connect(site.nginx.address()).ask(request);
 
@@ -119,7 +127,7 @@ fn drives(name: &str, interface: Interface) {
     assert_eq!(logged_in.header("X-Cache").as_deref(), Some("BYPASS"), "{logged_in:?}");
     expect::hit(&ask(&site, &Request::get(target)), &rendered.body);
 
-    site.memcached.stop();
+    site.memcached.iter_mut().for_each(Memcached::stop);
     let away = ask(&site, &Request::get(target));
     assert_eq!(away.header("X-Cache").as_deref(), Some("ERROR"), "{away:?}");
     assert_eq!(away.echoed("path_info"), "/gr\u{f6}\u{df}e/");
@@ -127,20 +135,37 @@ fn drives(name: &str, interface: Interface) {
 
 #[test]
 fn uwsgi_conf() {
-    drives("uwsgi.conf", Interface::Uwsgi);
+    drives("uwsgi.conf", Interface::Uwsgi, &ONE_SERVER);
 }
 
 #[test]
 fn error_page_conf() {
-    drives("error-page.conf", Interface::Uwsgi);
+    drives("error-page.conf", Interface::Uwsgi, &ONE_SERVER);
 }
 
 #[test]
 fn proxy_conf() {
-    drives("proxy.conf", Interface::Http);
+    drives("proxy.conf", Interface::Http, &ONE_SERVER);
 }
 
 #[test]
 fn fastcgi_conf() {
-    drives("fastcgi.conf", Interface::FastCgi);
+    drives("fastcgi.conf", Interface::FastCgi, &ONE_SERVER);
+}
+
+#[test]
+fn several_servers_conf() {
+    let servers = ["10.0.0.11:11211", "10.0.0.12:11211", "10.0.0.13:11211"];
+    drives("several-servers.conf", Interface::Uwsgi, &servers);
+    let site = start("several-servers.conf", Interface::Uwsgi, &servers);
+    let mut client = Client::connect(site.nginx.address());
+    for nth in 0..60 {
+        let target = format!("/page/{nth}");
+        let rendered = client.get(&target);
+        expect::hit(&client.get(&target), &rendered.body);
+    }
+    for memcached in &site.memcached {
+        let items = memcached.link().stat("curr_items");
+        assert!((1..60).contains(&items), "{items} of 60 pages on one of three servers");
+    }
 }

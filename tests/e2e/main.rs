@@ -13,6 +13,8 @@ mod harness;
 
 mod breaker;
 mod buffers;
+mod clients;
+mod clients_docs;
 mod configuration;
 mod etag;
 mod examples;
@@ -42,6 +44,7 @@ mod recovery;
 mod requests_within;
 mod resources;
 mod servers;
+mod several_servers;
 mod sharing;
 mod silence;
 mod single_process;

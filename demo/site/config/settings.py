@@ -21,7 +21,8 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "pages": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
-        "LOCATION": os.environ["DEMO_MEMCACHED"],
+        # The servers of the upstream block in demo/nginx.conf.in.
+        "LOCATION": os.environ["DEMO_MEMCACHED"].split(),
         "KEY_FUNCTION": "pagecache.key.raw_key",
         # pymemcache waits for ever by default, and gives a dead server a minute before it tries again.
         "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "retry_attempts": 0, "dead_timeout": 1},

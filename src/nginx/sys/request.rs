@@ -42,6 +42,11 @@ impl Request {
         self.read(|r| r.method) == NGX_HTTP_HEAD as usize
     }
 
+    /// Whether `byte` stands in the decoded path, `$uri`.
+    pub fn path_contains(self, byte: u8) -> bool {
+        self.read(|r| r.uri).as_bytes().contains(&byte)
+    }
+
     /// Whether this is the client's request and no subrequest.
     pub fn is_main(self) -> bool {
         self.read(|r| r.main) == self.0.as_ptr()

@@ -7,7 +7,8 @@ use core::mem::zeroed;
 use core::ptr::NonNull;
 use nginx_sys::{
     ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
-    ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_storage, socklen_t,
+    ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    socklen_t,
 };
 
 /// nginx's defaults of `max_fails` and `fail_timeout`.
@@ -21,6 +22,8 @@ pub struct UpstreamBlock(NonNull<ngx_http_upstream_srv_conf_t>);
 pub struct ServerLine {
     /// As written; empty for a plain address.
     pub name: String,
+    /// 1 or more.
+    pub weight: u32,
     /// In the order to try them.
     pub addresses: Vec<Address>,
     /// Marked as `down`.
@@ -46,6 +49,19 @@ impl Address {
     /// Length in bytes.
     pub fn len(&self) -> socklen_t {
         self.len
+    }
+
+    /// Does nothing to a unix socket.
+    fn set_port(&mut self, port: u16) {
+        let storage = &raw mut self.storage;
+        // SAFETY: a storage has room for the struct that its family says, and is aligned for each.
+        unsafe {
+            match i32::from((*storage).ss_family) {
+                libc::AF_INET => (*storage.cast::<sockaddr_in>()).sin_port = port.to_be(),
+                libc::AF_INET6 => (*storage.cast::<sockaddr_in6>()).sin6_port = port.to_be(),
+                _ => {}
+            }
+        }
     }
 
     /// # Safety
@@ -81,7 +97,7 @@ impl UpstreamBlock {
     }
 
     /// The block's `server` lines. For a plain address that is one, and a host name is resolved
-    /// now.
+    /// now. Where no port is written it is `port`.
     pub fn servers(
         self,
         reading: Reading,
@@ -97,9 +113,10 @@ impl UpstreamBlock {
                 .map(|servers| servers.as_slice::<ngx_http_upstream_server_t>())
         };
         match lines {
-            Some(lines) => Ok(lines.iter().map(server_line).collect()),
+            Some(lines) => Ok(lines.iter().map(|line| server_line(line, port)).collect()),
             None => Ok(vec![ServerLine {
                 name: String::new(),
+                weight: 1,
                 addresses: resolve(reading, text, port)?,
                 is_down: false,
                 is_backup: false,
@@ -119,21 +136,33 @@ impl UpstreamBlock {
     }
 }
 
-fn server_line(line: &ngx_http_upstream_server_t) -> ServerLine {
+fn server_line(line: &ngx_http_upstream_server_t, port: u16) -> ServerLine {
     // the one that nginx makes up for a plain address is all zero
     let is_written = !line.name.is_empty();
+    // SAFETY: a server line has naddrs addresses.
+    let mut addresses = unsafe { copy_addresses(line.addrs, line.naddrs) };
+    // nginx has filled in that of HTTP
+    if is_written && !has_port(line.name.as_bytes()) {
+        addresses.iter_mut().for_each(|address| address.set_port(port));
+    }
     let written = Breaker {
         max_fails: u32::try_from(line.max_fails).unwrap_or(u32::MAX),
         fail_timeout: u64::try_from(line.fail_timeout).unwrap_or(0).saturating_mul(1000),
     };
     ServerLine {
         name: line.name.to_string(),
-        // SAFETY: a server line has naddrs addresses.
-        addresses: unsafe { copy_addresses(line.addrs, line.naddrs) },
+        weight: u32::try_from(line.weight).unwrap_or(u32::MAX).max(1),
+        addresses,
         is_down: line.down != 0,
         is_backup: line.backup() != 0,
         breaker: if is_written { written } else { DEFAULT_BREAKER },
     }
+}
+
+/// Whether a port is written: `host:port`, `[::1]:port`.
+fn has_port(address: &[u8]) -> bool {
+    let behind_host = address.rsplit(|byte| *byte == b']').next();
+    behind_host.is_some_and(|text| text.contains(&b':'))
 }
 
 fn resolve(reading: Reading, text: &ngx_str_t, port: u16) -> Result<Vec<Address>, Refusal> {

@@ -225,6 +225,16 @@ impl Link {
         cas.parse().unwrap()
     }
 
+    /// Seconds until the item expires; `None` if it never does.
+    #[track_caller]
+    pub fn ttl(&mut self, key: &[u8]) -> Option<u64> {
+        self.writer.write_all(&[b"mg ", key, b" t\r\n"].concat()).unwrap();
+        let line = self.line();
+        let ttl = line.strip_prefix("HD t").unwrap_or_else(|| panic!("no item: {line}"));
+        // -1: never
+        ttl.parse().ok()
+    }
+
     /// Forgets all items.
     pub fn flush(&mut self) {
         self.writer.write_all(b"flush_all\r\n").unwrap();

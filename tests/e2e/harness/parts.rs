@@ -34,6 +34,11 @@ pub fn venv(program: &str) -> PathBuf {
     existing(from_environment("PAGECACHE_VENV", "target/venv").join("bin").join(program))
 }
 
+/// The packages from npm that `tests/clients/package.json` names: `PAGECACHE_NODE_MODULES`.
+pub fn node_modules() -> PathBuf {
+    from_environment("PAGECACHE_NODE_MODULES", "target/clients/node_modules")
+}
+
 /// An installed program; the system folders count even where PATH lacks them.
 pub fn installed(program: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();

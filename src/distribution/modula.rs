@@ -1,0 +1,40 @@
+//! `modula` and `memjs`: a hash of the key, divided by the number of servers; the rest is the server.
+//! Names do not matter, the order does.
+//!
+//! - `modula`: libmemcached, `hash.cc`, `dispatch_host`; pylibmc 1.6.3 and php-memcached 3.2.0 by
+//!   default. Weights are ignored. With `hash=native` spymemcached 2.12.3's default,
+//!   `ArrayModNodeLocator.java`.
+//! - `memjs`: memjs 1.3.2, `utils.js`, `hashCode`: the same hash as `native`, but as a number with a
+//!   sign whose sign is dropped. No weights.
+
+use super::hash::KeyHash;
+use std::num::NonZeroU32;
+
+/// Servers in their order.
+#[derive(Debug)]
+pub struct Modula {
+    hash: KeyHash,
+    has_sign: bool,
+    servers: NonZeroU32,
+}
+
+impl Modula {
+    pub fn new(hash: KeyHash, servers: usize) -> Modula {
+        Modula { hash, has_sign: false, servers: divisor(servers) }
+    }
+
+    pub fn memjs(servers: usize) -> Modula {
+        Modula { hash: KeyHash::Java, has_sign: true, servers: divisor(servers) }
+    }
+
+    pub fn index(&self, key: &[u8]) -> usize {
+        let hash = self.hash.of(key);
+        let hash = if self.has_sign { (hash as i32).unsigned_abs() } else { hash };
+        (hash % self.servers) as usize
+    }
+}
+
+/// Without a server every key has the first.
+fn divisor(servers: usize) -> NonZeroU32 {
+    u32::try_from(servers).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+}

@@ -1,0 +1,234 @@
+//! The names of the rules, which hashes of the key each may have, and which servers each can honour.
+
+use super::hash::KeyHash;
+use super::node::Node;
+use super::{dalli, ketama, nginx_consistent, pecl, rendezvous};
+use std::collections::HashSet;
+use std::fmt;
+
+/// Points that a ring may have: 8 MB, made in a tenth of a second. nginx's own ring has no bound.
+const MAX_POINTS: u64 = 1_000_000;
+
+/// How keys are placed, and by which hash of the key.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    row: &'static Row,
+    hash: KeyHash,
+}
+
+/// Each has its file; see the table of the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    Rendezvous,
+    Modula,
+    Ketama,
+    KetamaWeighted,
+    KetamaSpy,
+    Buckets,
+    NginxConsistent,
+    Dalli,
+    Memjs,
+    Pecl,
+}
+
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    placement: Placement,
+    /// Of the key; some placements have one of their own.
+    hash: KeyHash,
+    /// Others that `hash=` may say, by their clients' names.
+    hashes: &'static [(&'static str, KeyHash)],
+    weights: Weights,
+    /// What a server's points or scores are made of; none where servers count by their order.
+    node_name: Option<fn(&Node<'_>) -> String>,
+}
+
+/// What the clients make of weights.
+#[derive(Debug)]
+enum Weights {
+    Honoured,
+    /// So many points for each unit of weight.
+    Points(u32),
+    /// The clients take no weights, or take none into account, which the text says.
+    None(&'static str),
+}
+
+const MODULA_HASHES: [(&str, KeyHash); 5] = [
+    ("crc", KeyHash::Crc15),
+    ("fnv1_32", KeyHash::Fnv1),
+    ("fnv1a_32", KeyHash::Fnv1a),
+    ("md5", KeyHash::Md5),
+    ("native", KeyHash::Java),
+];
+const KETAMA_HASHES: [(&str, KeyHash); 2] = [("crc", KeyHash::Crc15), ("md5", KeyHash::Md5)];
+const PECL_HASHES: [(&str, KeyHash); 1] = [("fnv", KeyHash::Fnv1a)];
+
+const NO_WEIGHTS: &str = "its clients have no weights";
+const IGNORED: &str = "libmemcached ignores weights there";
+
+#[rustfmt::skip]
+static ROWS: [Row; 10] = [
+    row("rendezvous",       Placement::Rendezvous,      KeyHash::Crc32,      &[],            Weights::None(NO_WEIGHTS),                 Some(rendezvous::node_name)),
+    row("modula",           Placement::Modula,          KeyHash::OneAtATime, &MODULA_HASHES, Weights::None(IGNORED),                    None),
+    row("ketama",           Placement::Ketama,          KeyHash::OneAtATime, &KETAMA_HASHES, Weights::Honoured,                         Some(ketama::node_name)),
+    row("ketama_weighted",  Placement::KetamaWeighted,  KeyHash::Md5,        &[],            Weights::Honoured,                         Some(ketama::node_name)),
+    row("crc32",            Placement::Buckets,         KeyHash::Crc32,      &PECL_HASHES,   Weights::Honoured,                         None),
+    row("nginx_consistent", Placement::NginxConsistent, KeyHash::Crc32,      &[],            Weights::Points(nginx_consistent::POINTS), Some(nginx_consistent::node_name)),
+    row("dalli",            Placement::Dalli,           KeyHash::Crc32,      &[],            Weights::Honoured,                         Some(dalli::node_name)),
+    row("memjs",            Placement::Memjs,           KeyHash::Java,       &[],            Weights::None(NO_WEIGHTS),                 None),
+    row("pecl_consistent",  Placement::Pecl,            KeyHash::Crc32,      &PECL_HASHES,   Weights::Points(pecl::POINTS),             Some(pecl::node_name)),
+    row("ketama_spy",       Placement::KetamaSpy,       KeyHash::Md5,        &[],            Weights::Honoured,                         Some(ketama::spy_node_name)),
+];
+
+const fn row(
+    name: &'static str,
+    placement: Placement,
+    hash: KeyHash,
+    hashes: &'static [(&'static str, KeyHash)],
+    weights: Weights,
+    node_name: Option<fn(&Node<'_>) -> String>,
+) -> Row {
+    Row { name, placement, hash, hashes, weights, node_name }
+}
+
+/// A name that no rule has, or a hash that the rule does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidRule {
+    /// No such rule.
+    Name(String),
+    /// (the rule, the hash)
+    Hash(&'static str, String),
+}
+
+/// Servers that a rule cannot honour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsuitable {
+    /// A server has a weight, and the rule none.
+    Weight {
+        /// The server, as written.
+        server: String,
+        /// The rule's name.
+        rule: &'static str,
+        /// What its clients make of weights.
+        because: &'static str,
+    },
+    /// The weights make too many points, for the rule of this name.
+    Points(&'static str),
+    /// Two servers have this name.
+    Twice(String),
+}
+
+impl Rule {
+    /// Every name, in the documentation's order.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ROWS.iter().map(|row| row.name)
+    }
+
+    /// The rule of this name; with another hash of the key than its clients have by default, if one
+    /// is given.
+    ///
+    /// # Errors
+    /// [`InvalidRule`] says what is known instead.
+    pub fn parse(name: &str, hash: Option<&str>) -> Result<Rule, InvalidRule> {
+        let row = ROWS.iter().find(|row| row.name == name);
+        let row = row.ok_or_else(|| InvalidRule::Name(name.to_owned()))?;
+        let hash = match hash {
+            None => row.hash,
+            Some(text) => {
+                let known = row.hashes.iter().find(|(name, _)| *name == text);
+                known.ok_or_else(|| InvalidRule::Hash(row.name, text.to_owned()))?.1
+            }
+        };
+        Ok(Rule { row, hash })
+    }
+
+    /// Whether the rule's clients place keys among `nodes` in one way.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] says what to change.
+    pub fn check(&self, nodes: &[Node<'_>]) -> Result<(), Unsuitable> {
+        let rule = self.row.name;
+        match self.row.weights {
+            Weights::Honoured => {}
+            Weights::Points(each) => {
+                let total: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();
+                if total * u64::from(each) > MAX_POINTS {
+                    return Err(Unsuitable::Points(rule));
+                }
+            }
+            Weights::None(because) => {
+                if let Some(node) = nodes.iter().find(|node| node.weight != 1) {
+                    let server = node.name.to_owned();
+                    return Err(Unsuitable::Weight { server, rule, because });
+                }
+            }
+        }
+        let Some(node_name) = self.row.node_name else { return Ok(()) };
+        let mut seen = HashSet::new();
+        match nodes.iter().find(|node| !seen.insert(node_name(node))) {
+            Some(node) => Err(Unsuitable::Twice(node.name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn placement(self) -> Placement {
+        self.row.placement
+    }
+
+    pub(super) fn hash(self) -> KeyHash {
+        self.hash
+    }
+}
+
+impl fmt::Display for InvalidRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidRule::Name(name) => {
+                let names: Vec<_> = Rule::names().collect();
+                write!(f, "invalid value \"{name}\": one of {} is expected", names.join(", "))
+            }
+            InvalidRule::Hash(rule, hash) => {
+                let hashes = ROWS.iter().find(|row| row.name == *rule).map(|row| row.hashes);
+                let hashes: Vec<_> =
+                    hashes.unwrap_or_default().iter().map(|(name, _)| *name).collect();
+                match hashes.as_slice() {
+                    [] => write!(
+                        f,
+                        "invalid value \"hash={hash}\": {rule} has one hash only, remove it"
+                    ),
+                    hashes => write!(
+                        f,
+                        "invalid value \"hash={hash}\": for {rule} none, or one of {} is expected",
+                        hashes.join(", ")
+                    ),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unsuitable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsuitable::Weight { server, rule, because } => write!(
+                f,
+                "server \"{server}\" has a weight, which {rule} cannot honour, because {because}; remove \
+                 \"weight=\""
+            ),
+            Unsuitable::Points(rule) => write!(
+                f,
+                "the weights are too large for {rule}, which has points for each unit of weight, \
+                 {MAX_POINTS} at most; divide them all by the same number, here and in the client"
+            ),
+            Unsuitable::Twice(server) => write!(
+                f,
+                "server \"{server}\" stands there twice, and either might have a key; leave one of them"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidRule {}
+
+impl std::error::Error for Unsuitable {}

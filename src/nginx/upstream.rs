@@ -1,0 +1,163 @@
+//! Where pages are looked up: the servers of one upstream, and which of them has a key.
+//!
+//! What `pagecache_pass` names may stand further down in the configuration, so it is only known, and
+//! checked, after everything is read.
+
+use super::sys::conf::{Place, Reading, Refusal};
+use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
+use crate::distribution::{Distribution, Node, Rule};
+use crate::memcached::{Key, Limits, Memory, Protocol};
+use nginx_sys::ngx_str_t;
+use std::any::Any;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+/// memcached's port (IANA).
+pub const DEFAULT_PORT: u16 = 11211;
+const DEFAULT_CONNECTIONS: usize = 2;
+const DEFAULT_INFLIGHT: usize = 4096;
+/// Bytes.
+const DEFAULT_BUFFERS: usize = 64 << 20;
+
+/// What `pagecache_pass` names.
+pub struct Upstream {
+    block: UpstreamBlock,
+    text: ngx_str_t,
+    place: Place,
+    /// Set once all is read.
+    servers: OnceCell<Servers>,
+}
+
+struct Servers {
+    list: Vec<Rc<UpstreamServer>>,
+    /// None for a single server.
+    distribution: Option<Distribution>,
+}
+
+/// The directives of one `upstream {}` block.
+#[derive(Default)]
+pub struct UpstreamConf {
+    pub distribution: Option<Rule>,
+    pub connections: Option<usize>,
+    pub inflight: Option<usize>,
+    pub buffers: Option<usize>,
+    pub protocol: Option<Protocol>,
+}
+
+/// One memcached.
+pub struct UpstreamServer {
+    /// As written in the configuration.
+    pub name: String,
+    /// In the order to try them: a host name may have several, and is still one server.
+    pub addresses: Vec<Address>,
+    pub is_down: bool,
+    pub limits: Limits,
+    /// For locations that do not say.
+    pub protocol: Protocol,
+    /// For bodies; the upstream's servers share it.
+    pub memory: Memory,
+    /// What a worker keeps for this server; its type is the worker's concern.
+    pub worker: RefCell<Option<Rc<dyn Any>>>,
+}
+
+impl Upstream {
+    pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Upstream {
+        Upstream { block, text: *text, place, servers: OnceCell::new() }
+    }
+
+    /// Whether it is made from this block.
+    pub fn is_of(&self, block: UpstreamBlock) -> bool {
+        self.block == block
+    }
+
+    /// Where it is first used.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The one server that may have an item of this key. None before the configuration is checked.
+    pub fn server(&self, key: &Key) -> Option<&Rc<UpstreamServer>> {
+        let servers = self.servers.get()?;
+        let distribution = servers.distribution.as_ref();
+        servers.list.get(distribution.map_or(0, |rule| rule.index(key.as_bytes())))
+    }
+
+    /// All of them.
+    pub fn servers(&self) -> &[Rc<UpstreamServer>] {
+        self.servers.get().map_or(&[], |servers| &servers.list)
+    }
+
+    /// Finds the servers and checks that they can be honoured.
+    pub fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
+        let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
+        if let [line] = lines.as_mut_slice() {
+            // nginx makes a line up for a plain address
+            if line.name.is_empty() {
+                line.name = self.text.to_string();
+            }
+        }
+        let given = self.block.conf::<UpstreamConf>();
+        let found = check(&lines)
+            .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
+        let distribution =
+            found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
+        let list = servers(lines, given);
+        // an upstream is resolved once, after everything is read
+        let _ = self.servers.set(Servers { list, distribution });
+        Ok(())
+    }
+}
+
+fn check(lines: &[ServerLine]) -> Result<(), String> {
+    if lines.iter().any(|line| line.is_backup) {
+        return Err("\"backup\" is not supported, because another server never has this server's \
+                    pages; remove it"
+            .to_owned());
+    }
+    if let Some(line) = lines.iter().find(|line| line.addresses.is_empty()) {
+        let name = &line.name;
+        return Err(format!("its server \"{name}\" has no address; \"resolve\" is not supported"));
+    }
+    if lines.is_empty() {
+        return Err("it has no server; add a \"server\" line".to_owned());
+    }
+    Ok(())
+}
+
+/// Which of several servers has a key.
+fn distribute(lines: &[ServerLine], rule: Option<Rule>) -> Result<Option<Distribution>, String> {
+    if lines.len() < 2 {
+        return Ok(None);
+    }
+    let Some(rule) = rule else {
+        return Err(format!(
+            "it has {} servers, and which of them has a page is up to the client that stores it; add \
+             \"pagecache_distribution\" with that client's rule to the upstream block: {}",
+            lines.len(),
+            Rule::names().collect::<Vec<_>>().join(", "),
+        ));
+    };
+    let nodes: Vec<Node<'_>> =
+        lines.iter().map(|line| Node { name: &line.name, weight: line.weight }).collect();
+    rule.check(&nodes).map_err(|unsuitable| unsuitable.to_string())?;
+    Ok(Some(Distribution::new(rule, &nodes)))
+}
+
+fn servers(lines: Vec<ServerLine>, given: Option<&UpstreamConf>) -> Vec<Rc<UpstreamServer>> {
+    let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
+    let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
+    let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
+    let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
+    let server = |line: ServerLine| {
+        Rc::new(UpstreamServer {
+            name: line.name,
+            addresses: line.addresses,
+            is_down: line.is_down,
+            limits: Limits { connections, inflight, breaker: line.breaker },
+            protocol,
+            memory: memory.clone(),
+            worker: RefCell::new(None),
+        })
+    };
+    lines.into_iter().map(server).collect()
+}

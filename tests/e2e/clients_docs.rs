@@ -1,0 +1,201 @@
+//! The programs and configurations of `docs/clients.md`, run as they stand there: nginx finds what
+//! the client stored, whatever the URI and however large the page, and no more once it is dropped.
+
+use std::fs;
+
+use crate::harness::*;
+
+/// Enough that each of two servers holds some, but for one run in 2^39.
+const PAGES: usize = 40;
+
+/// What the documentation says of a page's life.
+const EXPIRY_SECONDS: u64 = 300;
+
+/// An application's calls of the functions in the documentation. Each line of the input is a URI, a
+/// tab and a page.
+const PYTHON_CALLS: &str = r#"
+import sys
+
+for line in sys.stdin.buffer:
+    uri, html = line.decode().rstrip("\n").split("\t")
+    store(uri, html) if sys.argv[1] == "store" else drop(uri)
+"#;
+const PHP_CALLS: &str = r#"
+while (($line = fgets(STDIN)) !== false) {
+    [$uri, $html] = explode("\t", rtrim($line, "\n"));
+    $argv[1] === 'store' ? store($uri, $html) : drop($uri);
+}
+"#;
+const RUBY_CALLS: &str = r#"
+$stdin.set_encoding('UTF-8')
+$stdin.each_line(chomp: true) do |line|
+  uri, html = line.split("\t")
+  ARGV[0] == 'store' ? store(uri, html) : drop(uri)
+end
+"#;
+const NODE_CALLS: &str = r#"
+async function main() {
+    const lines = require('node:readline').createInterface({ input: process.stdin });
+    for await (const line of lines) {
+        const [uri, html] = line.split('\t');
+        await (process.argv[2] === 'store' ? store(uri, html) : drop(uri));
+    }
+    pages.close();
+}
+main();
+"#;
+
+#[test]
+fn python_with_pymemcache() {
+    stores_and_drops("Python: pymemcache", Language::Django, PYTHON_CALLS);
+}
+
+#[test]
+fn python_with_pylibmc() {
+    stores_and_drops("Python: pylibmc", Language::Python, PYTHON_CALLS);
+}
+
+#[test]
+fn php_with_memcached() {
+    stores_and_drops("PHP: memcached", Language::Php, PHP_CALLS);
+}
+
+#[test]
+fn ruby_with_dalli() {
+    stores_and_drops("Ruby: dalli", Language::Ruby, RUBY_CALLS);
+}
+
+#[test]
+fn node_with_memjs() {
+    stores_and_drops("Node: memjs", Language::Node, NODE_CALLS);
+}
+
+#[test]
+fn each_program_of_the_documentation_is_run() {
+    let of_this_file = include_str!("clients_docs.rs");
+    let text = documentation();
+    let sections: Vec<_> = text.split("\n## ").skip(1).collect();
+    let programs = sections.iter().filter(|section| {
+        let fences = section.lines().filter(|line| line.starts_with("```") && line.len() > 3);
+        fences.into_iter().any(|fence| fence != "```nginx")
+    });
+    let headings: Vec<_> = programs.map(|section| section.lines().next().unwrap()).collect();
+    assert_eq!(headings.len(), 5, "{headings:?}");
+    for heading in headings {
+        let call = format!("stores_and_drops({heading:?}, ");
+        assert!(of_this_file.contains(&call), "{heading} has no test");
+    }
+}
+
+/// Runs a section's program beside its configuration; only ports are replaced in either.
+#[track_caller]
+fn stores_and_drops(heading: &str, language: Language, calls: &str) {
+    let fleet = Fleet::start(2);
+    let text = documentation();
+    let section = section(&text, heading);
+    let [program, upstream] = blocks(section).try_into().unwrap();
+    let [location] = blocks(self::section(&text, "The contract")).try_into().unwrap();
+    let site = plan()
+        .store_at(fleet.servers()[0].address())
+        .without_application()
+        .http(&at(&fleet, &upstream))
+        .locations(&location)
+        .start();
+    let file = site.prefix().join("program");
+    fs::write(&file, at(&fleet, &program) + calls).unwrap();
+
+    let pages: Vec<Page> = (0..PAGES).map(page).collect();
+    let lines: String = pages.iter().flat_map(|page| [&page.uri, "\t", &page.html, "\n"]).collect();
+    language.run(&file, &["store".to_owned()], lines.as_bytes());
+    let items = fleet.items();
+    assert!(items.iter().all(|&count| count > 0), "not spread: {items:?}");
+    let mut client = site.client();
+    for page in &pages {
+        let hit = client.get(target(&page.uri));
+        expect::hit(&hit, &page.html);
+        let kind = hit.header("Content-Type");
+        assert_eq!(kind.as_deref(), Some("text/html; charset=utf-8"));
+    }
+    expires(&fleet, &client.get(target(&pages[0].uri)));
+
+    language.run(&file, &["drop".to_owned()], lines.as_bytes());
+    for page in &pages {
+        let miss = client.get(target(&page.uri));
+        expect::fell_through(&miss, "MISS", &["absent"]);
+    }
+}
+
+/// The item of this hit goes when the documentation says.
+#[track_caller]
+fn expires(fleet: &Fleet, hit: &Response) {
+    let asked = hit.header("X-Server").unwrap();
+    let server = fleet.servers().iter().find(|server| server.address() == asked).unwrap();
+    let seconds = server.link().ttl(hit.header_bytes("X-Key").unwrap());
+    let seconds = seconds.unwrap_or_else(|| panic!("never expires: {hit:?}"));
+    assert!((EXPIRY_SECONDS - 60..=EXPIRY_SECONDS).contains(&seconds), "{seconds} s: {hit:?}");
+}
+
+/// A page, and where it is: the path decoded, the query as it is sent.
+struct Page {
+    uri: String,
+    html: String,
+}
+
+fn page(nth: usize) -> Page {
+    let uri = match nth % 8 {
+        0 => format!("/page/{nth}"),
+        1 => format!("/page/{nth}/ with a space"),
+        2 => format!("/gr\u{f6}\u{df}e/{nth}?seite=1%202&%C3%B6"),
+        3 => format!("/100%/{nth}"),
+        4 => format!("/\u{20ac}/\u{1f600}/{nth}"),
+        5 => format!("/a\u{1}b\u{7f}\"'<>\\^`{{|}}~+&$/{nth}"),
+        // 250 bytes with the site's name and what is escaped, then 251.
+        6 => format!("/{nth:02} {}", "a".repeat(250 - "/your-site-name-/00%20".len())),
+        _ => format!("/{nth:02} {}", "a".repeat(251 - "/your-site-name-/00%20".len())),
+    };
+    // Compression would begin at 2,000 bytes with one client, at 20,000 with another.
+    let rest = "<p>a large page with an \u{f6}</p>".repeat([0, 100, 1_000][nth % 3]);
+    let html = format!("<h1>the page at {uri}</h1>{rest}");
+    Page { uri, html }
+}
+
+/// As a browser sends it; the query stays as it is.
+fn target(uri: &str) -> String {
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let path = path.bytes().map(|byte| match byte {
+        b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{}{mark}{query}", path.collect::<String>())
+}
+
+fn documentation() -> String {
+    fs::read_to_string(parts::root().join("docs/clients.md")).unwrap()
+}
+
+/// What stands under a heading.
+#[track_caller]
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let begin = format!("\n## {heading}\n");
+    let (_, section) = text.split_once(&begin).unwrap_or_else(|| panic!("no section {heading}"));
+    section.split("\n## ").next().unwrap_or_default()
+}
+
+/// The fenced blocks of a section.
+fn blocks(section: &str) -> Vec<String> {
+    let parts = section.split("\n```").skip(1).step_by(2);
+    // Up to the line's end stands the language.
+    parts.map(|part| part.split_once('\n').unwrap().1.to_owned() + "\n").collect()
+}
+
+/// A block of the documentation with its ports replaced by those of the fleet.
+#[track_caller]
+fn at(fleet: &Fleet, block: &str) -> String {
+    let mut text = block.to_owned();
+    for (documented, server) in ["11211", "11212"].into_iter().zip(fleet.servers()) {
+        assert!(text.contains(documented), "no port {documented}: {block}");
+        text = text.replace(documented, &server.port().to_string());
+    }
+    text
+}

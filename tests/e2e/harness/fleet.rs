@@ -1,0 +1,60 @@
+//! Owns several real memcached servers side by side, and how nginx's configuration and a client
+//! library name them.
+
+use tempfile::TempDir;
+
+use super::memcached::Memcached;
+use super::site::prefix;
+
+/// The servers end before their folder goes.
+pub struct Fleet {
+    servers: Vec<Memcached>,
+    weights: Vec<u32>,
+    _prefix: TempDir,
+}
+
+impl Fleet {
+    /// So many servers, of which nobody says a weight.
+    pub fn start(count: usize) -> Fleet {
+        let prefix = prefix();
+        let servers = (0..count).map(|_| Memcached::start(prefix.path())).collect();
+        Fleet { servers, weights: Vec::new(), _prefix: prefix }
+    }
+
+    /// One server for each weight; none for an empty list.
+    pub fn weighted(weights: &[u32]) -> Fleet {
+        Fleet { weights: weights.to_vec(), ..Fleet::start(weights.len()) }
+    }
+
+    pub fn servers(&self) -> &[Memcached] {
+        &self.servers
+    }
+
+    pub fn servers_mut(&mut self) -> &mut [Memcached] {
+        &mut self.servers
+    }
+
+    /// What stands in `upstream {}`, but for the distribution: a `server` line for each.
+    pub fn server_lines(&self) -> String {
+        let lines = self.servers.iter().enumerate().map(|(nth, server)| {
+            let weight = self.weights.get(nth).map(|weight| format!(" weight={weight}"));
+            format!("server {}{}; ", server.address(), weight.unwrap_or_default())
+        });
+        lines.collect()
+    }
+
+    /// As clients name servers: `HOST:PORT`, with a weight `HOST:PORT:WEIGHT`.
+    pub fn arguments(&self) -> Vec<String> {
+        let arguments = self.servers.iter().enumerate().map(|(nth, server)| {
+            let weight = self.weights.get(nth).map(|weight| format!(":{weight}"));
+            format!("{}{}", server.address(), weight.unwrap_or_default())
+        });
+        arguments.collect()
+    }
+
+    /// How many items each server holds.
+    pub fn items(&self) -> Vec<usize> {
+        let items = self.servers.iter().map(|server| server.link().stat("curr_items"));
+        items.map(|count| usize::try_from(count).unwrap()).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! Owns running a program of another language: its interpreter, where its client libraries are, and
+//! that it ends well.
+
+use std::fs::{self, File};
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{kernel, parts, wait};
+
+/// Whose packages a program may use.
+#[derive(Clone, Copy, Debug)]
+pub enum Language {
+    /// Python with Django and pymemcache, of the tests' own environment.
+    Django,
+    /// Python with Debian's packages.
+    Python,
+    Perl,
+    Php,
+    Ruby,
+    /// With what `tests/clients/package.json` names.
+    Node,
+}
+
+impl Language {
+    /// Runs a program to its end on this input, and fails the test if the program fails.
+    #[track_caller]
+    pub fn run(self, program: &Path, arguments: &[String], input: &[u8]) {
+        // Files instead of pipes: neither side ever waits for the other.
+        let mut given = tempfile::tempfile().unwrap();
+        given.write_all(input).unwrap();
+        given.rewind().unwrap();
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let mut command = self.interpreter();
+        kernel::die_with_the_tests(&mut command);
+        command.arg(program).args(arguments);
+        command.stdin(given).stdout(output(said.path())).stderr(output(said.path()));
+        let name = format!("{} {arguments:?}", program.display());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let ended = wait::until_some(&name, wait::LIMIT, || child.try_wait().unwrap());
+        let said = fs::read_to_string(said.path()).unwrap();
+        assert!(ended.success(), "{name}: {ended}\n{said}");
+    }
+
+    fn interpreter(self) -> Command {
+        match self {
+            Language::Django => Command::new(parts::venv("python")),
+            // PATH's may be another one, which does not see Debian's packages.
+            Language::Python => Command::new("/usr/bin/python3"),
+            Language::Perl => Command::new("/usr/bin/perl"),
+            Language::Php => Command::new("/usr/bin/php"),
+            Language::Ruby => Command::new("/usr/bin/ruby"),
+            Language::Node => {
+                let mut node = Command::new(parts::installed("node"));
+                node.env("NODE_PATH", parts::node_modules());
+                node
+            }
+        }
+    }
+}
+
+fn output(file: &Path) -> Stdio {
+    File::options().append(true).open(file).unwrap().into()
+}
