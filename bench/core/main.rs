@@ -7,6 +7,8 @@
 //! else. Another compiler makes other code: the file names the one that it was recorded with.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod placement;
+
 use ngx_http_pagecache_module::memcached::command::encode_lookup;
 use ngx_http_pagecache_module::memcached::response::parse_head;
 use ngx_http_pagecache_module::memcached::{
@@ -32,34 +34,45 @@ const WORTH_A_WORD: f64 = 1.0;
 type Run = Box<dyn FnMut()>;
 
 /// Its name, how it is prepared, and how many lookups one run is.
-type Case = (&'static str, fn() -> Run, u32);
+type Case = (String, Box<dyn Fn() -> Run>, u32);
 
-const CASES: [Case; 16] = [
-    ("key, 42 bytes", || key(KEY.to_vec()), 1),
-    (
-        "key, 42 bytes, 14 escaped",
-        || key(KEY.iter().map(|b| if b % 3 == 0 { b' ' } else { *b }).collect()),
-        1,
-    ),
-    ("key, 250 bytes", || key(vec![b'k'; 250]), 1),
-    ("key, 1,000 bytes, SHA-256", || key(vec![b'k'; 1_000]), 1),
-    ("command, meta", || command(Protocol::Meta), 1),
-    ("command, classic", || command(Protocol::Classic), 1),
-    (
-        "reply's head, hit",
-        || reply(b"VA 100 c4711 f0 k/your-site-name-/articles/2024/an-article/ O17\r\n"),
-        1,
-    ),
-    ("reply's head, miss", || reply(b"EN k/your-site-name-/articles/2024/an-article/ O17\r\n"), 1),
-    ("page, http head of 6 headers", http_head, 1),
-    ("ETag, 100 bytes, first", etag_of_new, 1),
-    ("ETag, 100 KB, known", etag_of_known, 1),
-    ("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
-    ("lookup to event, 64 at once", || lookups(64, 64, Some(100)), 64),
-    ("lookup to event, 64 at once, misses", || lookups(64, 64, None), 64),
-    ("lookup to event, 64 at once, of one page", || lookups(64, 1, Some(100)), 64),
-    ("lookup to event, 100 KB", || lookups(1, 1, Some(100_000)), 1),
-];
+fn cases() -> Vec<Case> {
+    fn case(name: &str, prepare: fn() -> Run, lookups: u32) -> Case {
+        (name.to_owned(), Box::new(prepare), lookups)
+    }
+    let mut cases = vec![
+        case("key, 42 bytes", || key(KEY.to_vec()), 1),
+        case(
+            "key, 42 bytes, 14 escaped",
+            || key(KEY.iter().map(|b| if b % 3 == 0 { b' ' } else { *b }).collect()),
+            1,
+        ),
+        case("key, 250 bytes", || key(vec![b'k'; 250]), 1),
+        case("key, 1,000 bytes, SHA-256", || key(vec![b'k'; 1_000]), 1),
+        case("command, meta", || command(Protocol::Meta), 1),
+        case("command, classic", || command(Protocol::Classic), 1),
+        case(
+            "reply's head, hit",
+            || reply(b"VA 100 c4711 f0 k/your-site-name-/articles/2024/an-article/ O17\r\n"),
+            1,
+        ),
+        case(
+            "reply's head, miss",
+            || reply(b"EN k/your-site-name-/articles/2024/an-article/ O17\r\n"),
+            1,
+        ),
+        case("page, http head of 6 headers", http_head, 1),
+        case("ETag, 100 bytes, first", etag_of_new, 1),
+        case("ETag, 100 KB, known", etag_of_known, 1),
+        case("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
+        case("lookup to event, 64 at once", || lookups(64, 64, Some(100)), 64),
+        case("lookup to event, 64 at once, misses", || lookups(64, 64, None), 64),
+        case("lookup to event, 64 at once, of one page", || lookups(64, 1, Some(100)), 64),
+        case("lookup to event, 100 KB", || lookups(1, 1, Some(100_000)), 1),
+    ];
+    cases.extend(placement::cases());
+    cases
+}
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -67,7 +80,8 @@ fn main() {
         [] => report(&counted()),
         ["--record"] => record(&counted()),
         ["--case", name] => {
-            let (_, prepare, _) = CASES.iter().find(|case| case.0 == name).expect("no such case");
+            let (_, prepare, _) =
+                cases().into_iter().find(|case| case.0 == name).expect("no such case");
             let mut run = prepare();
             (0..RUNS).for_each(|_| run());
         }
@@ -204,19 +218,19 @@ fn receive(server: &mut Server, memory: &Memory, mut bytes: &[u8]) -> u64 {
 fn counted() -> BTreeMap<String, u64> {
     let folder = tempfile::tempdir().unwrap();
     let mut counts = BTreeMap::new();
-    for (name, _, lookups) in CASES {
+    for (name, _, lookups) in cases() {
         let output = folder.path().join("callgrind.out");
         let ended = Command::new("valgrind")
             .args(["--tool=callgrind", "--toggle-collect=*core::measured*"])
             .arg(format!("--callgrind-out-file={}", output.display()))
             .arg(env::current_exe().unwrap())
-            .args(["--case", name])
+            .args(["--case", &name])
             .output()
             .expect("valgrind is not installed: run scripts/bench --core");
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         let total = instructions(&output);
         assert!(total > 0, "callgrind has not seen the measured function");
-        counts.insert(name.to_owned(), total / u64::from(RUNS * lookups));
+        counts.insert(name, total / u64::from(RUNS * lookups));
     }
     counts
 }
@@ -238,8 +252,8 @@ fn compiler() -> String {
 
 fn record(counts: &BTreeMap<String, u64>) {
     let mut text = format!("# instructions for each lookup, by {}\n", compiler());
-    for (name, ..) in CASES {
-        text.push_str(&format!("{name}\t{}\n", counts[name]));
+    for (name, ..) in cases() {
+        text.push_str(&format!("{name}\t{}\n", counts[&name]));
     }
     fs::write(recorded_file(), text).unwrap();
     report(counts);
@@ -254,10 +268,10 @@ fn report(counts: &BTreeMap<String, u64>) {
         .map(|(name, count)| (name, count.parse().unwrap()))
         .collect();
     println!("recorded: {by}\nnow: by {}\n", compiler());
-    println!("{:<40}{:>12}{:>12}{:>10}", "", "recorded", "now", "change");
-    for (name, ..) in CASES {
-        let now = counts[name];
-        match before.get(name) {
+    println!("{:<44}{:>12}{:>12}{:>10}", "", "recorded", "now", "change");
+    for (name, ..) in cases() {
+        let now = counts[&name];
+        match before.get(name.as_str()) {
             Some(&before) => {
                 let change = (now as f64 / before as f64 - 1.0) * 100.0;
                 let word = match change {
@@ -265,9 +279,9 @@ fn report(counts: &BTreeMap<String, u64>) {
                     change if change < -WORTH_A_WORD => "  faster",
                     _ => "",
                 };
-                println!("{name:<40}{before:>12}{now:>12}{change:>+9.1}%{word}");
+                println!("{name:<44}{before:>12}{now:>12}{change:>+9.1}%{word}");
             }
-            None => println!("{name:<40}{:>12}{now:>12}", "none"),
+            None => println!("{name:<44}{:>12}{now:>12}", "none"),
         }
     }
 }

@@ -8,7 +8,8 @@
 use super::hash::characters;
 use super::node::Node;
 use crate::memcached::MAX_KEY;
-use std::io::Read;
+use mur3::Hasher32;
+use std::hash::Hasher;
 
 /// The servers' names, ready for a key.
 #[derive(Debug)]
@@ -49,8 +50,10 @@ impl Rendezvous {
 }
 
 fn score(name: &[u8], key: &[u8]) -> u32 {
-    // reading from memory does not fail
-    murmur3::murmur3_32(&mut name.chain(key), 0).unwrap_or_default()
+    let mut hasher = Hasher32::with_seed(0);
+    hasher.write(name);
+    hasher.write(key);
+    hasher.finish32()
 }
 
 /// A key has no more characters than bytes, and memcached has no longer key than the buffer.
