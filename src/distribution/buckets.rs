@@ -5,9 +5,9 @@
 //! `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_get_hash_peer`; libmemcached with
 //! `hash=crc`; pecl/memcache 4.0.5.2 with the standard strategy, `memcache_standard_hash.c`.
 //!
-//! They agree but for one key in 32,768, whose 15 bits are all 0: python-memcached and pecl/memcache
-//! take 1 instead. `crc32` leaves 0, as nginx, Perl and libmemcached do; `hash=fnv`, which only
-//! pecl/memcache has, takes 1.
+//! They agree but for one key in 32,768, whose 15 bits are all 0: pecl/memcache, and
+//! python-memcached in older releases, take 1 instead. `crc32` leaves 0, as all others do;
+//! `hash=fnv`, which only pecl/memcache has, takes 1.
 
 use super::hash::{KeyHash, high_bits};
 use super::node::Node;

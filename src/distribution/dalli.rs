@@ -1,8 +1,8 @@
 //! `dalli`: Dalli's ring. A key goes to the last point at or before its CRC-32.
 //!
-//! Dalli 3.0.6, `ring.rb`. About 160 points a server of average weight, each the first four bytes of
-//! SHA-1 of `name:i`, big-endian. Their number is computed in `double`. Dalli leaves to chance which of
-//! two equal points comes last; here the earlier server has both.
+//! Dalli 3.0.6, `ring.rb`. About 160 points a server of average weight, each the first four bytes
+//! of SHA-1 of `name:i`, big-endian. Their number is computed in `double`. Dalli leaves to chance
+//! which of two equal points comes last; here the earlier server has both.
 
 use super::node::Node;
 use super::ring::Ring;

@@ -1,8 +1,8 @@
 //! The hashes of a key that clients choose a server by, each with the slips of its origin.
 //!
-//! A hash of bytes takes the key as it goes over the wire. A hash of characters takes a key that is not
-//! UTF-8 byte by byte, each byte as the character of that number: no such client can write that key,
-//! but it has its server like any other.
+//! A hash of bytes takes the key as it goes over the wire. A hash of characters takes a key that is
+//! not UTF-8 byte by byte, each byte as the character of that number: no such client can write that
+//! key, but it has its server like any other.
 
 use md5::{Digest, Md5};
 
@@ -21,7 +21,8 @@ pub enum KeyHash {
     Fnv1,
     /// FNV-1a, 32 bits (libhashkit `fnv_32.cc`; pecl/memcache `memcache_pool.c`).
     Fnv1a,
-    /// Java's `String.hashCode` (spymemcached `DefaultHashAlgorithm.NATIVE_HASH`), which memjs has too.
+    /// Java's `String.hashCode` (spymemcached `DefaultHashAlgorithm.NATIVE_HASH`), which memjs has
+    /// too.
     Java,
 }
 
@@ -84,12 +85,13 @@ fn sign_extended(byte: u8) -> u32 {
 
 /// Over UTF-16 code units.
 fn java(key: &[u8]) -> u32 {
+    let step = |hash: u32, unit: u16| hash.wrapping_mul(31).wrapping_add(u32::from(unit));
+    if key.is_ascii() {
+        return key.iter().fold(0, |hash, byte| step(hash, u16::from(*byte)));
+    }
     let mut units = [0; 2];
-    characters(key).fold(0, |hash: u32, character| {
-        character
-            .encode_utf16(&mut units)
-            .iter()
-            .fold(hash, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(*unit)))
+    characters(key).fold(0, |hash, character| {
+        character.encode_utf16(&mut units).iter().fold(hash, |hash, unit| step(hash, *unit))
     })
 }
 
@@ -108,6 +110,6 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf_8_are_characters_of_their_number() {
         let text: String = characters(b"a\xe4\xc3\xa4\xc3").collect();
-        assert_eq!(text, "aäÃ".replace('ä', "ää"));
+        assert_eq!(text, "aääÃ");
     }
 }

@@ -1,20 +1,21 @@
-//! `ketama`, `ketama_weighted`, `ketama_spy`: libmemcached's rings, by `hosts.cc`, `update_continuum`
-//! (1.1.4) for the points and `hash.cc`, `dispatch_host`, for the search. A key goes to the first
-//! point at or after its hash.
+//! `ketama`, `ketama_weighted`, `ketama_spy`: libmemcached's rings, by `hosts.cc`,
+//! `update_continuum` (1.1.4) for the points and `hash.cc`, `dispatch_host`, for the search. A key
+//! goes to the first point at or after its hash.
 //!
-//! - `ketama`: MEMCACHED_DISTRIBUTION_CONSISTENT and MEMCACHED_BEHAVIOR_KETAMA (pylibmc's `ketama`). 100
-//!   points a server, each the hash of `name-i` with the same hash as the key's. One weight over 1
-//!   turns on the points of the next, the key's hash stays (`server_add`).
+//! - `ketama`: MEMCACHED_DISTRIBUTION_CONSISTENT and MEMCACHED_BEHAVIOR_KETAMA (pylibmc's
+//!   `ketama`). 100 points a server, each the hash of `name-i` with the same hash as the key's. One
+//!   weight over 1 turns on the points of the next, the key's hash stays (`server_add`).
 //! - `ketama_weighted`: MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (pylibmc's `ketama_weighted`,
-//!   OPT_LIBKETAMA_COMPATIBLE of php-memcached 3.2.0); node-memcached 2.2.2 (hashring); spymemcached 2.12.3's
-//!   KetamaConnectionFactory, unless the port is 11211, which it writes. About 160 points a server of
-//!   average weight: MD5s of `name-i`, four numbers each.
-//! - `ketama_spy`: MEMCACHED_DISTRIBUTION_CONSISTENT_KETAMA_SPY with MD5, which is the ring of
-//!   spymemcached before 2.8: as the last, but the names are `/host:port`, with every port.
+//!   OPT_LIBKETAMA_COMPATIBLE of php-memcached 3.2.0); node-memcached 2.2.2 (hashring);
+//!   spymemcached 2.12.3's KetamaConnectionFactory, unless the port is 11211, which it writes.
+//!   About 160 points a server of average weight: MD5s of `name-i`, four numbers each.
+//! - `ketama_spy`: MEMCACHED_DISTRIBUTION_CONSISTENT_KETAMA_SPY, with which libmemcached meant to
+//!   follow spymemcached: as the last, but the names are `/host:port`, with every port.
 //!
-//! The number of points is computed in `float`, from left to right, as here: other orders round to
-//! other numbers for some weights. node-memcached takes `double`, which can make a difference of one MD5 in
-//! forty. A server of little weight among heavy ones may have no point at all.
+//! The number of points is computed in `float`, from left to right, as here: another order, or
+//! node-memcached's `double`, rounds to another number for some weights and counts of servers (7,
+//! 14, 25 equal ones), which moves one key in forty. A server of little weight among heavy ones may
+//! have no point at all.
 
 use super::hash::{KeyHash, md5_words};
 use super::node::{Address, DEFAULT_PORT, Node};

@@ -1,10 +1,10 @@
-//! `nginx_consistent`: the ring of nginx's `hash $key consistent` and of Cache::Memcached::Fast with
-//! `ketama_points => 160`.
+//! `nginx_consistent`: the ring of nginx's `hash $key consistent` and of Cache::Memcached::Fast
+//! with `ketama_points => 160`.
 //!
 //! nginx 1.22.1, `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_init_chash` and
-//! `ngx_http_upstream_find_chash_point`. 160 points for each unit of weight, each the CRC-32 of `host
-//! \0 port previous`, `previous` being the last point's value in four little-endian bytes, 0 at
-//! first. A key goes to the first point at or after its CRC-32.
+//! `ngx_http_upstream_find_chash_point`. 160 points for each unit of weight, each the CRC-32 of
+//! `host \0 port previous`, `previous` being the last point's value in four little-endian bytes, 0
+//! at first. A key goes to the first point at or after its CRC-32.
 //!
 //! The name is taken apart as nginx does, not as an address: a server without a port has an empty
 //! one, IPv6 addresses keep their brackets.

@@ -1,9 +1,10 @@
 //! `pecl_consistent`: pecl/memcache's default, a ring of which 1,024 places are used.
 //!
-//! pecl/memcache 4.0.5.2, `memcache_consistent_hash.c`. 160 points for each unit of weight, each the hash of
-//! `host:port-i`. The ring is asked in advance at 1,024 places, which are `0xffffffff / 1024` apart, for
-//! the first point at or after each; a key goes to place number hash % 1,024. The hash is CRC-32
-//! or, with `hash=fnv` (`memcache.hash_function`), FNV-1a, for points and keys alike.
+//! pecl/memcache 4.0.5.2, `memcache_consistent_hash.c`. 160 points for each unit of weight, each
+//! the hash of `host:port-i`. The ring is asked in advance at 1,024 places, which are `0xffffffff /
+//! 1024` apart, for the first point at or after each; a key goes to place number hash % 1,024. The
+//! hash is CRC-32 or, with `hash=fnv` (`memcache.hash_function`), FNV-1a, for points and keys
+//! alike.
 
 use super::hash::KeyHash;
 use super::node::{Address, Node};
@@ -22,8 +23,8 @@ pub struct Pecl {
     places: Box<[u32]>,
 }
 
-/// `host:port` as PHP's streams take it: an IPv6 address in its brackets, a socket as `unix://` with
-/// the port 0.
+/// `host:port` as PHP's streams take it: an IPv6 address in its brackets, a socket as `unix://`
+/// with the port 0.
 pub fn node_name(node: &Node<'_>) -> String {
     match node.address() {
         Address::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),

@@ -4,6 +4,9 @@
 //! several locations. The score is murmur3_32 of `node-key` with seed 0, over the low byte of each
 //! character: `ж` (U+0436) counts as 0x36, and the length is that of the characters. On a tie the
 //! greater name wins. Each lookup hashes the key with every name.
+//!
+//! The key is a `str`, as Django gives it. One given as `bytes` is hashed as Python shows it,
+//! `b'...'`, and has another server.
 
 use super::hash::characters;
 use super::node::Node;
@@ -68,4 +71,19 @@ fn low_bytes<'a>(key: &[u8], buffer: &'a mut [u8; MAX_KEY]) -> &'a [u8] {
 
 fn low_byte(character: char) -> u8 {
     u32::from(character) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_scores_the_greater_name_wins() {
+        // U+0161 and a share their low byte
+        for names in [["a", "\u{161}"], ["\u{161}", "a"]] {
+            let nodes = names.map(|name| Node { name, weight: 1 });
+            let winner = names.get(Rendezvous::new(&nodes).index(b"key"));
+            assert_eq!(winner, Some(&"\u{161}"));
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Points on a ring, each of them a server's, in a sorted array: a search takes about as many steps as
-//! the number of points has binary digits.
+//! Points on a ring, each of them a server's, in a sorted array: a search takes about as many steps
+//! as the number of points has binary digits.
 
 /// The ring.
 #[derive(Debug)]

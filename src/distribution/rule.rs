@@ -65,6 +65,7 @@ const KETAMA_HASHES: [(&str, KeyHash); 2] = [("crc", KeyHash::Crc15), ("md5", Ke
 const PECL_HASHES: [(&str, KeyHash); 1] = [("fnv", KeyHash::Fnv1a)];
 
 const NO_WEIGHTS: &str = "its clients have no weights";
+const UNKNOWN: &str = "what its clients make of weights is not recorded";
 const IGNORED: &str = "libmemcached ignores weights there";
 
 #[rustfmt::skip]
@@ -78,7 +79,7 @@ static ROWS: [Row; 10] = [
     row("dalli",            Placement::Dalli,           KeyHash::Crc32,      &[],            Weights::Honoured,                         Some(dalli::node_name)),
     row("memjs",            Placement::Memjs,           KeyHash::Java,       &[],            Weights::None(NO_WEIGHTS),                 None),
     row("pecl_consistent",  Placement::Pecl,            KeyHash::Crc32,      &PECL_HASHES,   Weights::Points(pecl::POINTS),             Some(pecl::node_name)),
-    row("ketama_spy",       Placement::KetamaSpy,       KeyHash::Md5,        &[],            Weights::Honoured,                         Some(ketama::spy_node_name)),
+    row("ketama_spy",       Placement::KetamaSpy,       KeyHash::Md5,        &[],            Weights::None(UNKNOWN),                    Some(ketama::spy_node_name)),
 ];
 
 const fn row(

@@ -38,3 +38,34 @@ impl Default for PageFlags {
         PageFlags::OneOf(DEFAULT_FLAGS.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_encode_is_no_page_by_default() {
+        let table = include_str!("../../tests/data/interop/memcached_flags_by_client.tsv");
+        let mut pages = Vec::new();
+        for line in table.lines().skip(1) {
+            let [client, value, flags, wire] = line.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{line}");
+            };
+            for flags in flags.split('/') {
+                // the bit of a compressed value stands beside those of any value; PHP's own flags
+                // (n<<16) are the application's
+                let marks = match flags.strip_prefix('+').map(str::parse::<u32>) {
+                    None => vec![flags.parse().unwrap()],
+                    Some(Ok(bit)) => DEFAULT_FLAGS.map(|flags| flags | bit).to_vec(),
+                    Some(Err(_)) => continue,
+                };
+                for flags in marks.into_iter().filter(|flags| PageFlags::default().allow(*flags)) {
+                    assert!(wire == "raw" || wire == "utf-8", "{client}: {flags} for {value}");
+                    pages.push(client);
+                }
+            }
+        }
+        // of each client the bytes, of the Python ones text too
+        assert_eq!(pages.len(), 10, "{pages:?}");
+    }
+}

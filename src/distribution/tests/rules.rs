@@ -37,7 +37,7 @@ fn a_hash_belongs_to_its_rule() {
 #[test]
 fn weights_are_refused_where_clients_have_none() {
     let weighted = nodes(&[("10.0.0.1", 1), ("10.0.0.2", 3)]);
-    for name in ["rendezvous", "modula", "memjs"] {
+    for name in ["rendezvous", "modula", "memjs", "ketama_spy"] {
         let refused = rule(name).check(&weighted).unwrap_err();
         let message = refused.to_string();
         assert!(matches!(refused, Unsuitable::Weight { .. }), "{message}");
