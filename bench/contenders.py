@@ -40,6 +40,7 @@ class Contender:
     packages: tuple[str, ...] = ()  # Debian's
     ours: bool = False  # needs this project's module
     build: str = "a"  # which build of it
+    apart: bool = False  # in an nginx of its own, for it sets what concerns all of nginx
     serves: Callable[[Cell], bool] = field(default=lambda cell: True)
 
 
@@ -240,6 +241,13 @@ CONTENDERS = {
             "pagecache_format http;",
             key=f"{HEAD_PREFIX}$$uri",
             serves=lambda cell: lookups(cell) and cell.keys == 1,
+        ),
+        ours(
+            "ours-stats",
+            "this module, counting",
+            "} location = /pagecache-stats { pagecache_stats;",
+            apart=True,
+            serves=lambda cell: lookups(cell) and cell.size == 100 and cell.plain,
         ),
         ours("ours-b", "this module, build B", build="b"),
     ]

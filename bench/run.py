@@ -178,23 +178,24 @@ class Run:
     # The servers.
 
     def host(self, cell: Cell, contender: Contender) -> Host:
-        key = (contender.build, cell.workers, cell.unix)
+        key = (contender.build, contender.apart, cell.workers, cell.unix)
         if key not in self.hosts:
             self.hosts[key] = self.start_host(*key)
         return self.hosts[key]
 
-    def start_host(self, build: str, workers: int, unix: bool) -> Host:
-        """All contenders in one nginx; build B in one that is the same but for the module."""
+    def start_host(self, build: str, apart: bool, workers: int, unix: bool) -> Host:
+        """All contenders in one nginx, but those that are to be apart; build B in one that is the same
+        but for the module."""
         pinned = workers == 1
         store, address = self.store(unix, pinned)
-        there = [one for one in self.contenders if one.server]
+        there = [one for one in self.contenders if one.server and one.apart == apart]
         module = self.options.module if build == "a" else self.options.module_b
         uwsgi = StandIn(pages.uwsgi_answer)
         self.stack.callback(uwsgi.close)
         ports = servers.free_ports([*(one.name for one in there), "origin"])
         core = self.cores.get("nginx") if pinned else None
         conf = self.conf(there, ports, self.values(address, ports["origin"], uwsgi.port), module, workers)
-        name = f"nginx-{build}-{workers}{'-unix' if unix else ''}"
+        name = f"nginx-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}"
         nginx = servers.nginx(
             self.options.nginx, name, self.root, conf, [*ports.values()], core
         )

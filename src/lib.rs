@@ -10,6 +10,7 @@
 //! | [`page`] | which stored items are pages | memcached's wire, nginx |
 //! | [`pattern`] | the text of `pagecache_key` | values, nginx |
 //! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | [`stats`] | what is counted, and its reports | where the numbers are kept, nginx |
 //! | `nginx` | sockets, timers, requests, directives; the only folder with `unsafe` | |
 //!
 //! Dependencies point from the shell to the core and never back. The `module` feature brings the
@@ -26,6 +27,8 @@ pub mod memcached;
 pub mod page;
 #[forbid(unsafe_code)]
 pub mod pattern;
+#[forbid(unsafe_code)]
+pub mod stats;
 
 #[cfg(feature = "module")]
 mod nginx;

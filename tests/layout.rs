@@ -61,7 +61,7 @@ fn the_readme_has_each_directive_in_its_order() {
     assert!(rows.len() > 10, "{rows:?}");
     let documented: Vec<_> = names("README.md", "| `pagecache_", ' ')
         .into_iter()
-        .map(|rest| format!("pagecache_{rest}"))
+        .map(|rest| format!("pagecache_{}", rest.trim_end_matches('`')))
         .collect();
     assert_eq!(documented, rows);
 }

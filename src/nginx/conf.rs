@@ -2,12 +2,13 @@
 //! What requests see is an immutable [`Settings`].
 
 use super::sys::conf::{ComplexValue, HttpServer, Location, Place, Reading, Refusal};
+use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags, Policy};
 use nginx_sys::ngx_str_t;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Msec.
@@ -51,7 +52,18 @@ pub struct KeyPattern {
 #[derive(Default)]
 pub struct MainConf {
     upstreams: RefCell<Vec<Rc<Upstream>>>,
+    /// Where workers count, if `pagecache_stats` stands somewhere.
+    pub zone: Cell<Option<Zone>>,
     fallbacks: RefCell<Vec<Fallback>>,
+}
+
+/// By what `pagecache_stats` chooses the form of its report.
+#[derive(Clone, Copy)]
+pub struct StatsChoice {
+    /// `$arg_format`.
+    pub format: ComplexValue,
+    /// `$http_accept`.
+    pub accept: ComplexValue,
 }
 
 /// The directives of one level of http, server and location, as far as they are given.
@@ -73,6 +85,8 @@ pub struct LocationConf {
     pub fallback: Option<Option<Fallback>>,
     /// `pagecache_pass` stands in this very block.
     pub passes_here: bool,
+    /// `pagecache_stats` does.
+    pub stats: Option<StatsChoice>,
     settings: Option<Settings>,
 }
 
@@ -86,7 +100,8 @@ pub struct Fallback {
 }
 
 impl MainConf {
-    fn upstreams(&self) -> Vec<Rc<Upstream>> {
+    /// All that `pagecache_pass` names, in the configuration's order.
+    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
         self.upstreams.borrow().clone()
     }
 
@@ -100,13 +115,19 @@ impl MainConf {
         }
     }
 
+    /// Counts no more: the zone may go.
+    pub fn leave_zone(&self) {
+        self.zone.set(None);
+        self.upstreams.borrow().iter().for_each(|upstream| upstream.leave());
+    }
+
     /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must
     /// not start.
     pub fn check(&self, reading: Reading) -> bool {
         let upstreams = self.upstreams();
         let unusable = upstreams.iter().find_map(|upstream| {
             upstream
-                .resolve(reading)
+                .resolve(reading, self.zone.get())
                 .err()
                 .map(|refusal| ("pagecache_pass", upstream.place(), refusal))
         });

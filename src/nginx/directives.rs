@@ -1,7 +1,9 @@
 //! Directives: the table, and what each does to the configuration being read.
 
-use super::conf::{Fallback, KeyPattern, LocationConf, MainConf};
-use super::sys::conf::{Reading, Refusal, parse_size, parse_time};
+use super::conf::{Fallback, KeyPattern, LocationConf, MainConf, StatsChoice};
+use super::stats::stats_handler;
+use super::sys::conf::{Reading, Refusal, name, parse_size, parse_time};
+use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::{DEFAULT_PORT, UpstreamConf};
 use crate::distribution::Rule;
@@ -10,8 +12,9 @@ use crate::page::{Format, PageFlags};
 use crate::pattern::confuses_question_marks;
 use core::ffi::CStr;
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF, ngx_str_t,
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
+    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
+    ngx_str_t,
 };
 
 /// More connections never helped, and each holds a read buffer of 64 KB.
@@ -34,7 +37,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the README's order.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 15] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
     Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
     Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
@@ -49,6 +52,7 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 14] = [
     Directive { name: c"pagecache_gzip_flag",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_gzip_flag },
     Directive { name: c"pagecache_format",          usage: H_S_L | NGX_CONF_TAKE1,       apply: set_format },
     Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
+    Directive { name: c"pagecache_stats",           usage: NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, apply: set_stats },
 ];
 
 /// Directives of `upstream {}` blocks.
@@ -68,6 +72,9 @@ fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> R
             text,
             "an address or the name of an upstream block, without variables,",
         ));
+    }
+    if conf.stats.is_some() {
+        return Err(Refusal("needs a location without \"pagecache_stats\"".to_owned()));
     }
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
     let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
@@ -200,6 +207,23 @@ fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<
         _ => return Err(invalid(text, "\"on\" or \"off\"")),
     };
     set_once(&mut conf.etag, etag)
+}
+
+fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+    if conf.passes_here {
+        return Err(Refusal("needs a location without \"pagecache_pass\"".to_owned()));
+    }
+    let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
+    main.zone.set(Some(Zone::add(reading).ok_or_else(out_of_memory)?));
+    let choice = StatsChoice {
+        format: reading.compile(&name(c"$arg_format"))?,
+        accept: reading.compile(&name(c"$http_accept"))?,
+    };
+    set_once(&mut conf.stats, choice)?;
+    if let Some(location) = reading.location() {
+        location.set_handler(Some(stats_handler));
+    }
+    Ok(())
 }
 
 fn set_distribution(

@@ -123,6 +123,9 @@ fn conclude(request: Request) -> ngx_int_t {
     match read(request, settings, record) {
         Ok((page, value)) => {
             record.set_outcome(Outcome::Hit);
+            if let Some(tally) = record.server().and_then(|server| server.counted.tally()) {
+                tally.count(Outcome::Hit, page.page.body.len());
+            }
             send_page(request, &page, value)
         }
         Err(reason) => fall_through(request, settings, reason),
@@ -155,7 +158,15 @@ fn read<'a>(
 /// Leaves the request to the fallback, after which it may be gone, or to `error_page`.
 fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_int_t {
     if let Some(record) = Record::of(request) {
-        record.set_outcome(Outcome::Fallthrough(reason));
+        let outcome = Outcome::Fallthrough(reason);
+        record.set_outcome(outcome);
+        let tally = match record.server() {
+            Some(server) => server.counted.tally(),
+            None => settings.upstream.tally(),
+        };
+        if let Some(tally) = tally {
+            tally.count(outcome, 0);
+        }
         log::fell_through(request, reason, record.key());
     }
     match &settings.fallback {

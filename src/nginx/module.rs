@@ -7,6 +7,7 @@ use super::handler::content_handler;
 use super::sys::conf::{
     LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
 };
+use super::sys::process;
 use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
@@ -42,6 +43,7 @@ pub static mut ngx_http_pagecache_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMAND_TABLE).cast(),
     type_: NGX_HTTP_MODULE as usize,
+    init_module: Some(init_module),
     exit_process: Some(exit_process),
     ..ngx_module_t::default()
 };
@@ -191,6 +193,15 @@ fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *m
         location.set_handler(Some(content_handler));
     }
     NGX_CONF_OK
+}
+
+/// nginx calls this before it frees the zones that the new configuration does not have. Where workers
+/// read it, they have their own view of them; a single process has not.
+unsafe extern "C" fn init_module(_: *mut ngx_cycle_t) -> ngx_int_t {
+    if let Some(main) = process::replaced_cycle().and_then(Pagecache::main_conf) {
+        main.leave_zone();
+    }
+    Status::NGX_OK.into()
 }
 
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {

@@ -48,7 +48,9 @@ pub struct Peer {
     configured: Rc<UpstreamServer>,
     delivery: Delivery,
     server: RefCell<Server>,
-    waiting: RefCell<SlotMap<DefaultKey, Request>>,
+    /// Who waits, and since when: [`Peer::moment`].
+    waiting: RefCell<SlotMap<DefaultKey, (Request, u64)>>,
+    moment: Cell<Option<u64>>,
     links: Box<[Link]>,
     etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
@@ -78,6 +80,7 @@ impl Peer {
             delivery,
             server: RefCell::new(Server::new(limits, process::seed())),
             waiting: RefCell::default(),
+            moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
             etags: RefCell::default(),
             wake: Posted::new(on_wake),
@@ -97,7 +100,7 @@ impl Peer {
         request: Request,
         lookup: impl FnOnce(Token) -> Lookup,
     ) -> Result<Ticket, Failure> {
-        let slot = self.waiting.borrow_mut().insert(request);
+        let slot = self.waiting.borrow_mut().insert((request, self.moment()));
         let lookup = lookup(Token(slot.data().as_ffi()));
         let submitted = self.server.borrow_mut().submit(process::now(), lookup);
         match submitted {
@@ -147,6 +150,22 @@ impl Peer {
             // an answer may have made connections wanted again
             self.arrange_all();
         }
+        if let Some(tally) = self.configured.counted.tally() {
+            let connections = self.links.iter().filter(|link| link.socket.get().is_some());
+            tally.set_level(self.waiting.borrow().len(), connections.count());
+        }
+        self.moment.set(None);
+    }
+
+    /// Microseconds, read once for all lookups that begin in one iteration, and for all answers that
+    /// are handed out together; 0 where nobody counts.
+    fn moment(&self) -> u64 {
+        if self.configured.counted.tally().is_none() {
+            return 0;
+        }
+        let moment = self.moment.get().unwrap_or_else(process::micros);
+        self.moment.set(Some(moment));
+        moment
     }
 
     fn arrange_all(&self) {
@@ -187,6 +206,9 @@ impl Peer {
         let index = link.index;
         let failed = self.server.borrow().failed_connects();
         let addresses = &self.configured.addresses;
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.count_connect();
+        }
         let opened = match addresses.get(failed % addresses.len().max(1)) {
             Some(address) => Socket::connect(address, link, on_read, on_write),
             None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
@@ -206,7 +228,10 @@ impl Peer {
     fn flush(&self, index: usize, socket: Socket, server: &mut Server) {
         while socket.may_write() && server.wants(index) == Want::Write {
             match socket.write(server.output(index)) {
-                Transfer::Bytes(n) | Transfer::Last(n) => server.sent(index, n),
+                Transfer::Bytes(n) | Transfer::Last(n) => {
+                    self.count_batch(server.output(index).get(..n));
+                    server.sent(index, n);
+                }
                 Transfer::Later => break,
                 Transfer::End => return self.lose(index, Fault::Closed, server),
                 Transfer::Failed(errno) => return self.lose(index, Fault::Io(errno), server),
@@ -214,6 +239,13 @@ impl Peer {
         }
         // what is left waits for the socket: it is no batch of this iteration any more
         server.sent(index, 0);
+    }
+
+    fn count_batch(&self, written: Option<&[u8]>) {
+        if let (Some(tally), Some(written)) = (self.configured.counted.tally(), written) {
+            // a lookup is a line
+            tally.count_batch(memchr::memchr_iter(b'\n', written).count());
+        }
     }
 
     fn lose(&self, index: usize, fault: Fault, server: &mut Server) {
@@ -286,6 +318,7 @@ impl Peer {
 
     /// Hands out the events that are there now.
     fn deliver(&self, index: usize) {
+        self.moment.set(None);
         while let Some(resumed) = self.keep_next(index) {
             if let Some(request) = resumed {
                 (self.delivery.resume)(request);
@@ -304,23 +337,35 @@ impl Peer {
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
                 drop(server);
+                self.set_failing(true);
                 log::server_down(self.name(), fault);
                 return Some(None);
             }
             Event::Up => {
                 drop(server);
+                self.set_failing(false);
                 log::server_up(self.name());
                 return Some(None);
             }
         };
-        let request = self.take(token);
-        if let Some(request) = request {
-            (self.delivery.keep)(request, answer);
+        let (request, since) = match self.take(token) {
+            Some(waiting) => waiting,
+            None => return Some(None),
+        };
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.observe(self.moment().saturating_sub(since));
         }
-        Some(request)
+        (self.delivery.keep)(request, answer);
+        Some(Some(request))
     }
 
-    fn take(&self, token: Token) -> Option<Request> {
+    fn set_failing(&self, failing: bool) {
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.set_failing(failing, process::seconds());
+        }
+    }
+
+    fn take(&self, token: Token) -> Option<(Request, u64)> {
         self.waiting.borrow_mut().remove(KeyData::from_ffi(token.0).into())
     }
 

@@ -4,12 +4,14 @@
 //! checked, after everything is read.
 
 use super::sys::conf::{Place, Reading, Refusal};
+use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use crate::distribution::{Distribution, Node, Rule};
 use crate::memcached::{Key, Limits, Memory, Protocol};
+use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use nginx_sys::ngx_str_t;
 use std::any::Any;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 /// memcached's port (IANA).
@@ -26,6 +28,8 @@ pub struct Upstream {
     place: Place,
     /// Set once all is read.
     servers: OnceCell<Servers>,
+    /// What is decided before a server is chosen.
+    counted: OnceCell<Counted>,
 }
 
 struct Servers {
@@ -56,13 +60,51 @@ pub struct UpstreamServer {
     pub protocol: Protocol,
     /// For bodies; the upstream's servers share it.
     pub memory: Memory,
+    pub counted: Counted,
     /// What a worker keeps for this server; its type is the worker's concern.
     pub worker: RefCell<Option<Rc<dyn Any>>>,
 }
 
+/// Where a worker counts, if `pagecache_stats` stands somewhere.
+pub struct Counted {
+    zone: Cell<Option<Zone>>,
+    name: Vec<u8>,
+    claim: OnceCell<Option<Claim>>,
+}
+
+impl Counted {
+    fn new(zone: Option<Zone>, upstream: &str, server: &str) -> Counted {
+        // no name has a zero byte
+        let name = [upstream.as_bytes(), b"\0", server.as_bytes()].concat();
+        Counted { zone: Cell::new(zone), name, claim: OnceCell::new() }
+    }
+
+    /// This worker's tally.
+    pub fn tally(&self) -> Option<&Tally> {
+        let zone = self.zone.get()?;
+        self.claim.get_or_init(|| zone.claim(&self.name)).as_ref()?.tally()
+    }
+
+    /// Counts no more: the zone may go.
+    pub fn leave(&self) {
+        self.zone.set(None);
+        if let Some(Some(claim)) = self.claim.get() {
+            claim.release();
+        }
+    }
+
+    /// What all workers have counted.
+    pub fn total(&self) -> Numbers<u64> {
+        let mut total = Numbers::default();
+        let tallies = self.zone.get().into_iter().flat_map(Zone::tallies);
+        tallies.filter(|(name, _)| *name == self.name).for_each(|(_, tally)| total.add(tally));
+        total
+    }
+}
+
 impl Upstream {
     pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Upstream {
-        Upstream { block, text: *text, place, servers: OnceCell::new() }
+        Upstream { block, text: *text, place, servers: OnceCell::new(), counted: OnceCell::new() }
     }
 
     /// Whether it is made from this block.
@@ -87,8 +129,32 @@ impl Upstream {
         self.servers.get().map_or(&[], |servers| &servers.list)
     }
 
-    /// Finds the servers and checks that they can be honoured.
-    pub fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
+    /// Where a worker counts what is decided before a server is chosen.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.counted.get()?.tally()
+    }
+
+    /// Counts no more.
+    pub fn leave(&self) {
+        let servers = self.servers().iter().map(|server| &server.counted);
+        self.counted.get().into_iter().chain(servers).for_each(Counted::leave);
+    }
+
+    /// What all workers have counted.
+    pub fn report(&self) -> UpstreamReport {
+        let server = |server: &Rc<UpstreamServer>| ServerReport {
+            name: server.name.clone(),
+            numbers: server.counted.total(),
+        };
+        UpstreamReport {
+            name: self.text.to_string(),
+            before: self.counted.get().map(Counted::total).unwrap_or_default(),
+            servers: self.servers().iter().map(server).collect(),
+        }
+    }
+
+    /// Finds the servers and checks that they can be honoured. They count in `zone`.
+    pub fn resolve(&self, reading: Reading, zone: Option<Zone>) -> Result<(), Refusal> {
         let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
         if let [line] = lines.as_mut_slice() {
             // nginx makes a line up for a plain address
@@ -101,8 +167,10 @@ impl Upstream {
             .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
         let distribution =
             found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
-        let list = servers(lines, given);
+        let counted = |server: &str| Counted::new(zone, &self.text.to_string(), server);
+        let list = servers(lines, given, counted);
         // an upstream is resolved once, after everything is read
+        let _ = self.counted.set(counted(""));
         let _ = self.servers.set(Servers { list, distribution });
         Ok(())
     }
@@ -143,13 +211,18 @@ fn distribute(lines: &[ServerLine], rule: Option<Rule>) -> Result<Option<Distrib
     Ok(Some(Distribution::new(rule, &nodes)))
 }
 
-fn servers(lines: Vec<ServerLine>, given: Option<&UpstreamConf>) -> Vec<Rc<UpstreamServer>> {
+fn servers(
+    lines: Vec<ServerLine>,
+    given: Option<&UpstreamConf>,
+    counted: impl Fn(&str) -> Counted,
+) -> Vec<Rc<UpstreamServer>> {
     let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
     let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
     let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
     let server = |line: ServerLine| {
         Rc::new(UpstreamServer {
+            counted: counted(&line.name),
             name: line.name,
             addresses: line.addresses,
             is_down: line.is_down,

@@ -49,6 +49,7 @@ mod sharing;
 mod silence;
 mod single_process;
 mod srcache;
+mod stats;
 mod streams;
 mod timeouts;
 mod upgrade;

@@ -225,3 +225,33 @@ fn a_single_process_serves_after_a_reload_whom_stock_nginx_serves() {
         assert_eq!(ours.instead, KEPT);
     }
 }
+
+/// One process has one view of the zone, which goes with the configuration that had it; clients that
+/// were there still go by that configuration.
+#[test]
+fn a_reload_may_end_the_counting() {
+    const STATS: &str = "location = /stats { pagecache_stats; }";
+    let prefix = prefix();
+    let memcached = Memcached::start(prefix.path());
+    set_pages(&memcached);
+    let module = format!("load_module {};", parts::module().display());
+    let mut single =
+        Single::start(&memcached, &module, &format!("{OURS} }} {STATS} location /x {{"), "");
+    let counted = single.kept[0].get("/stats").text();
+    let hits = format!("server=\"{}\"}} {}\n", memcached.address(), 2 * KEPT);
+    assert!(
+        counted.contains(&format!("pagecache_hits_total{{upstream=\"pages\",{hits}")),
+        "{counted}"
+    );
+
+    let file = single.prefix.path().join("nginx.conf");
+    let without = fs::read_to_string(&file).unwrap().replace(STATS, "");
+    single.nginx.configure(&without);
+    single.reload();
+    assert_eq!(single.ask_in_turn(), 2 * KEPT);
+    let gone = single.kept[0].get("/stats").text();
+    assert!(!gone.contains(&hits) && gone.contains("pagecache_hits_total"), "{gone}");
+    assert_eq!(single.ask_at_once(), (KEPT, KEPT));
+    single.nginx.begin_to_quit();
+    wait::until("nginx is gone", || single.nginx.is_gone());
+}

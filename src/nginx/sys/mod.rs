@@ -10,4 +10,5 @@ pub mod event;
 pub mod pool;
 pub mod process;
 pub mod request;
+pub mod shared;
 pub mod upstream;

@@ -1,7 +1,7 @@
 //! One request.
 
 use super::chain::whole_body;
-use super::conf::{self, ComplexValue, LocationLevel};
+use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
 use super::pool::{Pool, PoolBytes};
 use core::ptr::NonNull;
 use nginx_sys::{
@@ -75,6 +75,12 @@ impl Request {
         // conf::allocate::<T>, is not written to after the configuration was read, and lives as
         // long as the configuration cycle, which outlives its requests.
         unsafe { (*self.read(|r| r.loc_conf).add(conf::module_index())).cast::<T>().as_ref() }
+    }
+
+    /// This module's configuration of all of http {}.
+    pub fn main_conf<'conf, T: MainLevel>(self) -> Option<&'conf T> {
+        // SAFETY: as in location_conf.
+        unsafe { (*self.read(|r| r.main_conf).add(conf::module_index())).cast::<T>().as_ref() }
     }
 
     /// This module's own pointer in the request. A redirect makes it null.

@@ -1,0 +1,146 @@
+//! A report in the text format of Prometheus, version 0.0.4: base units, a HELP and a TYPE for each
+//! metric, and labels that only the configuration can make more of.
+//!
+//! ```text
+//! # HELP pagecache_hits_total Requests served from the cache.
+//! # TYPE pagecache_hits_total counter
+//! pagecache_hits_total{upstream="pages",server="127.0.0.1:11211"} 17
+//! ```
+
+use super::{BOUNDS, Numbers, Report, ServerReport, UpstreamReport};
+use crate::decision::{Reason, Status};
+use std::fmt::{self, Display, Write};
+
+/// A metric with one sample for each server.
+type PerServer = (&'static str, &'static str, &'static str, fn(&Numbers<u64>) -> u64);
+
+#[rustfmt::skip]
+const PER_SERVER: [PerServer; 9] = [
+    ("pagecache_hits_total",              "counter", "Requests served from the cache.",                                        |numbers| numbers.hits),
+    ("pagecache_hit_bytes_total",         "counter", "Bytes of bodies served from the cache.",                                 |numbers| numbers.bytes),
+    ("pagecache_lookups_total",           "counter", "Lookups sent; requests that share a reply are one.",                     |numbers| numbers.lookups),
+    ("pagecache_batches_total",           "counter", "Writes in which lookups were sent.",                                     |numbers| numbers.batches),
+    ("pagecache_connects_total",          "counter", "Connections opened or tried.",                                           |numbers| numbers.connects),
+    ("pagecache_lookups_in_flight",       "gauge",   "Requests that wait for a reply.",                                        |numbers| numbers.in_flight),
+    ("pagecache_connections",             "gauge",   "Open connections.",                                                      |numbers| numbers.connections),
+    ("pagecache_failing_workers",         "gauge",   "Workers that leave the server alone because it failed.",                 |numbers| numbers.failing),
+    ("pagecache_state_change_timestamp_seconds", "gauge", "When a worker last began or ceased to leave the server alone; 0: never.", |numbers| numbers.changed),
+];
+
+/// Those of requests that were left to the fallback, by the kind of their reason.
+const LEFT: [(&str, &str, Status); 2] = [
+    ("pagecache_misses_total", "Lookups without a page, by reason.", Status::Miss),
+    (
+        "pagecache_errors_total",
+        "Lookups that failed or could not be made, by reason.",
+        Status::Error,
+    ),
+];
+
+/// The report. Its Content-Type is `text/plain; version=0.0.4; charset=utf-8`.
+pub fn prometheus(report: &Report) -> String {
+    let mut out = String::new();
+    // writing to a String does not fail
+    let _ = write(&mut out, report);
+    out
+}
+
+fn write(out: &mut String, report: &Report) -> fmt::Result {
+    head(out, "pagecache_info", "gauge", "The module's version.")?;
+    writeln!(out, "pagecache_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
+    head(out, "pagecache_start_timestamp_seconds", "gauge", "When counting began.")?;
+    writeln!(out, "pagecache_start_timestamp_seconds {}", report.started)?;
+
+    head(out, "pagecache_bypasses_total", "counter", "Requests not looked up, by reason.")?;
+    for upstream in &report.upstreams {
+        for reason in of(Status::Bypass) {
+            let count = upstream.before.left_for(reason);
+            let upstream = Label(&upstream.name);
+            let reason = reason.name();
+            writeln!(
+                out,
+                "pagecache_bypasses_total{{upstream=\"{upstream}\",reason=\"{reason}\"}} {count}"
+            )?;
+        }
+    }
+    for (name, help, status) in LEFT {
+        head(out, name, "counter", help)?;
+        for (upstream, server) in servers(report) {
+            for reason in of(status) {
+                let count = server.numbers.left_for(reason);
+                let labels = Labels(upstream, server);
+                writeln!(out, "{name}{{{labels},reason=\"{}\"}} {count}", reason.name())?;
+            }
+        }
+    }
+    for (name, kind, help, value) in PER_SERVER {
+        head(out, name, kind, help)?;
+        for (upstream, server) in servers(report) {
+            writeln!(out, "{name}{{{}}} {}", Labels(upstream, server), value(&server.numbers))?;
+        }
+    }
+    times(out, report)
+}
+
+fn times(out: &mut String, report: &Report) -> fmt::Result {
+    const NAME: &str = "pagecache_lookup_duration_seconds";
+    head(out, NAME, "histogram", "How long lookups took, from the request to its answer.")?;
+    for (upstream, server) in servers(report) {
+        let (labels, times) = (Labels(upstream, server), &server.numbers.times);
+        let mut so_far = 0;
+        for (count, bound) in times.buckets.iter().zip(BOUNDS) {
+            so_far += count;
+            writeln!(out, "{NAME}_bucket{{{labels},le=\"{}\"}} {so_far}", seconds(bound))?;
+        }
+        let count = times.count();
+        writeln!(out, "{NAME}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
+        writeln!(out, "{NAME}_sum{{{labels}}} {}", seconds(times.sum))?;
+        writeln!(out, "{NAME}_count{{{labels}}} {count}")?;
+    }
+    Ok(())
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+fn servers(report: &Report) -> impl Iterator<Item = (&UpstreamReport, &ServerReport)> {
+    report
+        .upstreams
+        .iter()
+        .flat_map(|upstream| upstream.servers.iter().map(move |server| (upstream, server)))
+}
+
+fn of(status: Status) -> impl Iterator<Item = Reason> {
+    Reason::ALL.into_iter().filter(move |reason| reason.status() == status)
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+struct Labels<'a>(&'a UpstreamReport, &'a ServerReport);
+
+impl Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Labels(upstream, server) = self;
+        write!(f, "upstream=\"{}\",server=\"{}\"", Label(&upstream.name), Label(&server.name))
+    }
+}
+
+/// A label's value, in which three characters are escaped.
+struct Label<'a>(&'a str);
+
+impl Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}

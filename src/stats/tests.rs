@@ -1,0 +1,105 @@
+//! Counting, adding up, and what the reports say of it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use serde_json::Value;
+
+fn tally(hits: u64) -> Tally {
+    let tally = Tally::default();
+    for _ in 0..hits {
+        tally.count(Outcome::Hit, 100);
+        tally.observe(80);
+    }
+    tally
+}
+
+fn report(tallies: &[&Tally]) -> Report {
+    let mut numbers = Numbers::<u64>::default();
+    tallies.iter().for_each(|tally| numbers.add(tally));
+    let before = numbers.clone();
+    let server = ServerReport { name: "127.0.0.1:11211".to_owned(), numbers };
+    let upstream = UpstreamReport { name: "a\"b\\c".to_owned(), before, servers: vec![server] };
+    Report { started: 1_790_000_000, upstreams: vec![upstream] }
+}
+
+#[test]
+fn a_reason_counts_in_its_place() {
+    for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        assert_eq!(reason as usize, at, "{reason}");
+        let tally = Tally::default();
+        tally.count(Outcome::Fallthrough(reason), 0);
+        let mut numbers = Numbers::<u64>::default();
+        numbers.add(&tally);
+        assert_eq!(numbers.left_for(reason), 1);
+        assert_eq!(numbers.reasons.iter().sum::<u64>(), 1);
+    }
+}
+
+#[test]
+fn workers_are_added_up() {
+    let (one, two) = (tally(3), tally(4));
+    one.set_failing(true, 100);
+    two.set_failing(false, 90);
+    one.set_level(5, 2);
+    two.set_level(6, 1);
+    one.count_batch(7);
+    let report = report(&[&one, &two]);
+    let numbers = &report.upstreams[0].servers[0].numbers;
+    assert_eq!((numbers.hits, numbers.bytes), (7, 700));
+    assert_eq!((numbers.in_flight, numbers.connections), (11, 3));
+    assert_eq!((numbers.lookups, numbers.batches), (7, 1));
+    assert_eq!((numbers.failing, numbers.changed), (1, 100));
+    assert_eq!(numbers.times.count(), 7);
+}
+
+#[test]
+fn a_worker_that_leaves_takes_its_levels_along_and_leaves_its_counts() {
+    let tally = tally(3);
+    tally.set_level(5, 2);
+    tally.set_failing(true, 100);
+    tally.leave();
+    let report = report(&[&tally]);
+    let numbers = &report.upstreams[0].servers[0].numbers;
+    assert_eq!((numbers.in_flight, numbers.connections, numbers.failing), (0, 0, 0));
+    assert_eq!((numbers.hits, numbers.changed), (3, 100));
+}
+
+#[test]
+fn prometheus_has_a_head_for_each_metric_and_escapes_labels() {
+    let text = prometheus(&report(&[&tally(3)]));
+    let server = "upstream=\"a\\\"b\\\\c\",server=\"127.0.0.1:11211\"";
+    assert!(text.contains(&format!("pagecache_hits_total{{{server}}} 3\n")), "{text}");
+    let bucket = format!("pagecache_lookup_duration_seconds_bucket{{{server},le=\"0.0001\"}} 3\n");
+    assert!(text.contains(&bucket), "{text}");
+    let mut known = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            known = rest.split(' ').next().unwrap();
+        } else if !line.starts_with('#') {
+            assert!(line.starts_with(known), "{line} stands under {known}");
+        }
+    }
+}
+
+#[test]
+fn json_says_the_same() {
+    let report = report(&[&tally(3)]);
+    let value: Value = serde_json::from_str(&json(&report)).unwrap();
+    let server = &value["upstreams"][0]["servers"][0];
+    assert_eq!(value["upstreams"][0]["name"], "a\"b\\c");
+    assert_eq!(server["hits"], 3);
+    assert_eq!(server["misses"]["absent"], 0);
+    assert_eq!(server["lookups_per_batch"], Value::Null);
+    assert_eq!(server["lookup_seconds"]["count"], 3);
+    assert_eq!(server["state_changed"], Value::Null);
+    let p50 = server["lookup_seconds"]["p50"].as_f64().unwrap();
+    assert!((50e-6..=100e-6).contains(&p50), "{p50}");
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    for word in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!PAGE.contains(word), "{word}");
+    }
+    assert!(PAGE.contains("?format=json"));
+}
