@@ -1,26 +1,46 @@
 """The settings of the page cache: their names, their defaults, and what is wrong with them.
 
-Two of them repeat a line of nginx's configuration, and must be changed together with it:
+Some of them repeat a line of nginx's configuration, and must be changed together with it:
 
-    PAGECACHE_KEY           pagecache_key  "/your-site-name-$uri";
-    PAGECACHE_CONTENT_TYPE  default_type   "text/html; charset=utf-8";
+    PAGECACHE_KEY           pagecache_key        "/your-site-name-$uri$is_args$args";
+    PAGECACHE_CONTENT_TYPE  default_type         "text/html; charset=utf-8";
+    PAGECACHE_FORMAT        pagecache_format     body;
+    PAGECACHE_GZIP_FLAG     pagecache_gzip_flag  2;
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
+from pagecache import client
 from pagecache.key import KeyPattern, raw_key
 
+STATUSES = (200, 203, 300, 301, 308, 404, 410)
+"""What PAGECACHE_STATUSES may hold: what a cache may keep by itself (RFC 9110, section 15.1), as far as it
+answers a GET with a body."""
 
-def key_pattern() -> KeyPattern:
-    """PAGECACHE_KEY, required: the value of nginx's `pagecache_key`."""
-    text = getattr(settings, "PAGECACHE_KEY", "")
+DEFAULTS: dict[str, Any] = {
+    "PAGECACHE_KEY": "",
+    "PAGECACHE_CACHE": "pages",
+    "PAGECACHE_TIMEOUT": 300,
+    "PAGECACHE_CONTENT_TYPE": "text/html; charset=utf-8",
+    "PAGECACHE_IGNORE_VARY": (),
+    "PAGECACHE_FORMAT": "body",
+    "PAGECACHE_STATUSES": (200,),
+    "PAGECACHE_GZIP": None,
+    "PAGECACHE_GZIP_FLAG": None,
+}
+
+
+def key_pattern(text: str | None = None) -> KeyPattern:
+    """PAGECACHE_KEY, required: the value of nginx's `pagecache_key`; or `text`, another location's."""
+    text = text or _setting("PAGECACHE_KEY")
     if not text:
         raise ImproperlyConfigured(
             'PAGECACHE_KEY is not set: give it the value of nginx\'s pagecache_key, such as "/your-site-name-$uri"'
@@ -34,36 +54,118 @@ def cache() -> BaseCache:
 
 
 def cache_alias() -> str:
-    return getattr(settings, "PAGECACHE_CACHE", "pages")
+    return str(_setting("PAGECACHE_CACHE"))
 
 
 def timeout() -> int:
     """PAGECACHE_TIMEOUT, seconds: how long a page that says nothing else may be served."""
-    return getattr(settings, "PAGECACHE_TIMEOUT", 300)
+    return int(_setting("PAGECACHE_TIMEOUT"))
 
 
 def content_type() -> str:
-    """PAGECACHE_CONTENT_TYPE: what nginx says every page is, for memcached holds the bare body."""
-    return getattr(settings, "PAGECACHE_CONTENT_TYPE", "text/html; charset=utf-8")
+    """PAGECACHE_CONTENT_TYPE: what nginx says every page is whose bare body memcached holds."""
+    return str(_setting("PAGECACHE_CONTENT_TYPE"))
 
 
 def ignored_vary() -> Collection[str]:
-    """PAGECACHE_IGNORE_VARY: request headers that may stand in a stored page's Vary.
+    """PAGECACHE_IGNORE_VARY: request headers that may stand in a stored page's Vary, in lower case.
 
     `["Cookie"]` is right for a site whose pages differ for logged-in visitors alone, and whose nginx
     has `pagecache_bypass $cookie_sessionid`.
     """
-    return getattr(settings, "PAGECACHE_IGNORE_VARY", ())
+    return {name.lower() for name in _setting("PAGECACHE_IGNORE_VARY")}
+
+
+def stores_heads() -> bool:
+    """PAGECACHE_FORMAT: "http" stores status and headers with the body, "body" the bare body."""
+    return bool(_setting("PAGECACHE_FORMAT") == "http")
+
+
+def statuses() -> Collection[int]:
+    """PAGECACHE_STATUSES: which answers are stored. A bare body is served with the status 200."""
+    return tuple(_setting("PAGECACHE_STATUSES"))
+
+
+def compresses() -> bool:
+    """PAGECACHE_GZIP, or whether there is a PAGECACHE_GZIP_FLAG: pages are stored compressed."""
+    gzip = _setting("PAGECACHE_GZIP")
+    return gzip_flag() != 0 if gzip is None else bool(gzip)
+
+
+def gzip_flag() -> int:
+    """PAGECACHE_GZIP_FLAG: the bit of an item's flags that marks a compressed body; 0 for none."""
+    return _setting("PAGECACHE_GZIP_FLAG") or 0
 
 
 def check() -> None:
-    """Raises ImproperlyConfigured when nginx could never find what these settings store."""
+    """Raises ImproperlyConfigured when nginx could never find, or would misread, what these settings store."""
+    for problem in _problems():
+        raise ImproperlyConfigured(problem)
+
+
+def _setting(name: str) -> Any:
+    return getattr(settings, name, DEFAULTS[name])
+
+
+def _problems() -> Iterator[str]:
+    yield from _of_names()
     key_pattern()
+    yield from _of_values()
+    yield from _of_gzip()
+    yield from _of_cache()
+
+
+def _of_names() -> Iterator[str]:
+    for name in dir(settings):
+        if name.startswith("PAGECACHE_") and name not in DEFAULTS:
+            yield f"{name} is no setting of pagecache; it has {' '.join(DEFAULTS)}"
+
+
+def _of_values() -> Iterator[str]:
+    seconds = _setting("PAGECACHE_TIMEOUT")
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 1:
+        yield f"PAGECACHE_TIMEOUT is {seconds!r}; it is a number of seconds, from 1"
+    kind = _setting("PAGECACHE_CONTENT_TYPE")
+    if not isinstance(kind, str) or not kind:
+        yield f'PAGECACHE_CONTENT_TYPE is {kind!r}; it is a Content-Type, such as "text/html; charset=utf-8"'
+    if isinstance(_setting("PAGECACHE_IGNORE_VARY"), str):
+        yield 'PAGECACHE_IGNORE_VARY is a text; it is a list of header names, such as ["Cookie"]'
+    if _setting("PAGECACHE_FORMAT") not in ("body", "http"):
+        yield f'PAGECACHE_FORMAT is {_setting("PAGECACHE_FORMAT")!r}; it is "body" or "http"'
+    wrong = set(statuses()) - set(STATUSES)
+    if wrong:
+        yield f"PAGECACHE_STATUSES has {sorted(wrong)}; it may have {' '.join(map(str, STATUSES))}"
+    if set(statuses()) != {200} and not stores_heads():
+        yield 'PAGECACHE_STATUSES needs PAGECACHE_FORMAT = "http": of a bare body nginx knows no status but 200'
+
+
+def _of_gzip() -> Iterator[str]:
+    flag = gzip_flag()
+    if not isinstance(flag, int) or isinstance(flag, bool) or flag & (flag - 1) or not 0 <= flag < 2**32:
+        yield f"PAGECACHE_GZIP_FLAG is {flag!r}; it is one bit, a power of two up to 2147483648"
+    elif compresses() and not stores_heads() and not flag:
+        yield (
+            "PAGECACHE_GZIP needs PAGECACHE_GZIP_FLAG, the number of nginx's pagecache_gzip_flag, "
+            'or PAGECACHE_FORMAT = "http"'
+        )
+
+
+def _of_cache() -> Iterator[str]:
     alias = cache_alias()
     if alias not in settings.CACHES:
-        raise ImproperlyConfigured(f'PAGECACHE_CACHE names "{alias}", which CACHES does not have')
-    if cache().key_func is not raw_key:
-        raise ImproperlyConfigured(
+        yield f'PAGECACHE_CACHE names "{alias}", which CACHES does not have'
+        return
+    backend = cache()
+    if backend.key_func is not raw_key:
+        yield (
             f'CACHES["{alias}"] needs KEY_FUNCTION = "pagecache.key.raw_key": '
             "Django's own puts a prefix and a version before the key, which nginx does not know"
+        )
+    problem = client.problem_of(backend, settings.CACHES[alias].get("OPTIONS") or {})
+    if problem:
+        yield f'CACHES["{alias}"]: {problem}'
+    if compresses() and not stores_heads() and not client.takes_flags(backend):
+        yield (
+            f'CACHES["{alias}"]: PAGECACHE_GZIP_FLAG needs a client that can set flags, that of '
+            'PyMemcacheCache or of PyLibMCCache; with any other, use PAGECACHE_FORMAT = "http" and PAGECACHE_GZIP'
         )

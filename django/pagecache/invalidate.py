@@ -6,37 +6,81 @@ visitor could bring it back as it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save, pre_save
 
 from pagecache import conf, store
-from pagecache.key import PageAddress
+from pagecache.address import PageAddress
 
 
 class Addressed(Protocol):
     def get_absolute_url(self) -> str: ...
 
 
-def invalidate(*paths: str, host: str | None = None, scheme: str | None = None, using: str = DEFAULT_DB_ALIAS) -> None:
+def invalidate(
+    *paths: str,
+    key: str | None = None,
+    host: str | None = None,
+    scheme: str | None = None,
+    cookies: Mapping[str, str] | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
     """Drops the pages of paths such as "/artikel/größe/" or "/artikel/gr%C3%B6%C3%9Fe/?page=2".
 
-    Percent-encoded or not is the same; a literal percent sign is "%25". A key with $host or $scheme
-    needs that argument. A key with $request_uri has a page for each spelling of the same URL: the
-    usual one, that of `reverse` and of browsers, is dropped.
+    Percent-encoded or not is the same; a literal percent sign is "%25". A whole URL says its `$host` and
+    `$scheme` itself; for a path, a key with these variables needs the arguments, and one with a
+    `$cookie_name` the cookie. A key with $request_uri has a page for each spelling of the same URL: the
+    usual one, that of `reverse` and of browsers, is dropped. `key` is the one of `@page_cache(key=...)`.
 
     Raises NoKey, a ValueError, if the path has no key.
     """
-    for path in paths:
-        key = conf.key_pattern().key(PageAddress.of_path(path, host, scheme))
-        connection = connections[using]
+    pattern = conf.key_pattern(key)
+    names = [pattern.key(PageAddress.of_url(path, host, scheme, cookies)) for path in paths]
+    connection = connections[using]
+    for name in names:
         if connection.in_atomic_block:
-            connection.on_commit(partial(store.drop, key))
+            connection.on_commit(partial(store.drop, name))
         else:
-            store.drop(key)
+            store.drop(name)
 
 
 def invalidate_object(obj: Addressed, **where: Any) -> None:
     """Drops the page of an object that has `get_absolute_url`; `where` as for `invalidate`."""
     invalidate(obj.get_absolute_url(), **where)
+
+
+def invalidate_on_change(
+    model: type[Model] | str, paths: Callable[[Any], Iterable[str]] | None = None, **where: Any
+) -> None:
+    """Drops pages whenever an object of a model is saved or deleted: that of its `get_absolute_url`, or all
+    that `paths` returns for it. Of an object that is saved, those of its old state go as well: it may have
+    had another URL. `where` as for `invalidate`. It belongs into `AppConfig.ready`.
+
+    Django sends no signals for `QuerySet.update`, `bulk_create` and many-to-many changes.
+    """
+    paths_of: Callable[[Any], Iterable[str]] = paths or _own_path
+
+    def remember(sender: type[Model], instance: Model, raw: bool, using: str, **_: Any) -> None:
+        if raw or instance._state.adding:
+            return
+        old = sender._base_manager.using(using).filter(pk=instance.pk).first()
+        instance._pagecache_old_paths = list(paths_of(old)) if old else []  # type: ignore[attr-defined]
+
+    def drop(instance: Model, using: str, raw: bool = False, **_: Any) -> None:
+        if raw:  # a fixture, whose other objects may not be there yet
+            return
+        old = instance.__dict__.pop("_pagecache_old_paths", [])
+        invalidate(*dict.fromkeys([*old, *paths_of(instance)]), using=using, **where)
+
+    pre_save.connect(remember, sender=model, weak=False)
+    post_save.connect(drop, sender=model, weak=False)
+    post_delete.connect(drop, sender=model, weak=False)
+
+
+def _own_path(obj: Addressed) -> list[str]:
+    return [obj.get_absolute_url()]

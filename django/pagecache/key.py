@@ -1,21 +1,21 @@
 """The key of a page: nginx's `pagecache_key` worked out a second time, byte for byte.
 
-This file knows nginx's variables and memcached's limits; what may be stored under a key is decided
-in `policy.py`.
+This file knows which variables a key may have, and memcached's limits; what may be stored under a key is
+decided in `policy.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
-from django.utils.encoding import iri_to_uri
+
+from pagecache.address import PageAddress
 
 KEY_MAX = 250
 """Bytes of memcached's longest key (protocol.txt, "Keys")."""
@@ -30,61 +30,7 @@ def raw_key(key: str, key_prefix: str, version: Any) -> str:
     return key
 
 
-@dataclass(frozen=True)
-class PageAddress:
-    """Where a page is found, as nginx's variables say it. None: not known here."""
-
-    uri: bytes | None
-    args: bytes
-    request_uri: bytes | None
-    host: bytes | None
-    scheme: bytes | None
-
-    @classmethod
-    def of_request(cls, request: HttpRequest) -> PageAddress:
-        meta = request.META
-        request_uri = meta.get("REQUEST_URI")
-        wire = "latin-1" if hasattr(request, "environ") else "utf-8"  # WSGI (PEP 3333), ASGI
-        return cls(
-            uri=_request_path(request),
-            args=meta.get("QUERY_STRING", "").encode(wire),
-            request_uri=None if request_uri is None else request_uri.encode(wire),
-            host=_bare_host(meta.get("HTTP_HOST", "")),
-            scheme=(meta.get("REQUEST_SCHEME") or request.scheme or "").encode() or None,
-        )
-
-    @classmethod
-    def of_path(cls, path: str, host: str | None, scheme: str | None) -> PageAddress:
-        """The address of a path as `reverse` gives it or as a reader sees it: `%C3%B6` and `ö` are
-        the same, a literal percent sign is `%25`; `?` begins the query, a `#fragment` is ignored."""
-        path = path.partition("#")[0]
-        before_query, _, query = path.partition("?")
-        return cls(
-            uri=unquote_to_bytes(before_query),
-            args=iri_to_uri(query).encode(),
-            request_uri=iri_to_uri(path).encode(),
-            host=_bare_host(host or ""),
-            scheme=scheme.encode() if scheme else None,
-        )
-
-
-# Django shows a path that is not UTF-8 with its odd bytes percent-encoded again: /%E4 and /%25E4 are
-# both "/%E4" to it, and two different keys to nginx.
-_PERCENT_ENCODED_AGAIN = re.compile("%[89A-F][0-9A-F]")
-
-
-def _request_path(request: HttpRequest) -> bytes | None:
-    if _PERCENT_ENCODED_AGAIN.search(request.path):
-        return None
-    return request.path.encode()
-
-
-def _bare_host(host: str) -> bytes | None:
-    """nginx's $host of a Host header: lower case, no port, no final dot."""
-    return re.sub(r":\d*$", "", host.lower()).rstrip(".").encode("latin-1") or None
-
-
-VARIABLES = {
+VARIABLES: dict[str, Callable[[PageAddress], bytes | None]] = {
     "uri": lambda page: page.uri,
     "document_uri": lambda page: page.uri,
     "args": lambda page: page.args,
@@ -94,9 +40,12 @@ VARIABLES = {
     "host": lambda page: page.host,
     "scheme": lambda page: page.scheme,
 }
-"""nginx's variables that Django can know, each with its value for a page."""
+"""nginx's variables that Django can know, each with its value for a page. `$arg_NAME` and `$cookie_NAME`
+come on top."""
 
-_WITH_QUERY = {"args", "query_string", "request_uri"}
+_PATH = {"uri", "document_uri"}
+_WHOLE_QUERY = {"args", "query_string", "request_uri"}
+_PART_OF_QUERY = {"args", "query_string", "is_args"}
 
 
 @dataclass(frozen=True)
@@ -106,40 +55,56 @@ class KeyPattern:
     parts: tuple[str, ...]
 
     @classmethod
-    @lru_cache(maxsize=8)  # the setting is one string; tests use a few
+    @lru_cache(maxsize=64)  # those of the settings and of decorated views
     def parse(cls, text: str) -> KeyPattern:
         """`$name` and `${name}` are variables, as in nginx's configuration."""
         parts = re.split(r"\$(\{\w+\}|\w*)", text, flags=re.ASCII)
         parts[1::2] = [name.strip("{}") for name in parts[1::2]]
         for name in parts[1::2]:
-            if name not in VARIABLES:
-                known = " ".join(f"${name}" for name in VARIABLES)
+            if name.lower() not in VARIABLES and not re.match("(arg|cookie)_.", name, re.IGNORECASE):
+                known = " ".join(f"${name}" for name in (*VARIABLES, "arg_NAME", "cookie_NAME"))
                 raise ImproperlyConfigured(
-                    f'PAGECACHE_KEY "{text}": "${name}" is not a variable that Django can know; it has {known}'
+                    f'the key "{text}": "${name}" is not a variable that Django can know; it has {known}'
                 )
         return cls(tuple(parts))
 
     @property
     def has_query(self) -> bool:
-        """Do pages that differ in their query alone have different keys?"""
-        return not _WITH_QUERY.isdisjoint(self.parts[1::2])
+        """Do pages that differ in any part of their query have different keys?"""
+        return not _WHOLE_QUERY.isdisjoint(self._names)
 
     @property
     def joins_query(self) -> bool:
-        """Is the key made of the decoded path and the query, so that a `?` in one may pass for the other?"""
-        return not {"uri", "document_uri"}.isdisjoint(self.parts[1::2]) and self.has_query
+        """Is the key made of the decoded path and of the query, so that a `?` in one may pass for the other?"""
+        has_part = not _PART_OF_QUERY.isdisjoint(self._names) or bool(self.arguments)
+        return not _PATH.isdisjoint(self._names) and has_part
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the query's arguments that are in the key by themselves, as PAGECACHE_KEY spells them."""
+        return self._prefixed("arg_")
+
+    @property
+    def cookies(self) -> tuple[str, ...]:
+        """Names of cookies that are in the key, as PAGECACHE_KEY spells them."""
+        return self._prefixed("cookie_")
+
+    @property
+    def _names(self) -> set[str]:
+        return {name.lower() for name in self.parts[1::2]}
+
+    def _prefixed(self, prefix: str) -> tuple[str, ...]:
+        return tuple(name[len(prefix) :] for name in self.parts[1::2] if name.lower().startswith(prefix))
 
     def key(self, page: PageAddress) -> str:
         """The key under which nginx looks a page up.
 
         Raises NoKey when there is none, or none that Django's clients can send.
         """
-        value = b""
-        for literal, name in zip(self.parts[::2], self.parts[1::2] + ("",)):
-            value += literal.encode()
-            if name:
-                value += self._variable(name, page)
-        key = shortened(escaped(value))
+        if self.joins_query and page.uri is not None and b"?" in page.uri:
+            # nginx does not look such a page up, either: /a%3Fb=c would have the key of /a?b=c.
+            raise NoKey("a question mark inside the path")
+        key = shortened(escaped(self.value(page)))
         if not key:
             raise NoKey("the key is empty")
         if b"\x7f" in key:
@@ -149,12 +114,29 @@ class KeyPattern:
         except UnicodeDecodeError:
             raise NoKey("the key is not UTF-8") from None
 
-    @staticmethod
-    def _variable(name: str, page: PageAddress) -> bytes:
-        value = VARIABLES[name](page)
-        if value is None:
-            raise NoKey(f"${name} is not known")
+    def value(self, page: PageAddress) -> bytes:
+        """What nginx makes of the text, before it is escaped."""
+        value = b""
+        for literal, name in zip(self.parts[::2], (*self.parts[1::2], "")):
+            value += literal.encode()
+            if name:
+                value += _variable(name, page)
         return value
+
+
+def _variable(name: str, page: PageAddress) -> bytes:
+    kind, _, rest = name.partition("_")
+    if name.lower() in VARIABLES:
+        value = VARIABLES[name.lower()](page)
+    elif kind.lower() == "arg":
+        value = page.argument(rest)
+    else:
+        value = page.cookie_value(rest)
+    if value is None and name.lower() in _PATH:
+        raise NoKey("a path that is not UTF-8, or none that nginx takes")
+    if value is None:
+        raise NoKey(f"${name} is not known")
+    return value
 
 
 def escaped(key: bytes) -> bytes:

@@ -4,13 +4,17 @@ decorator). A single view is kept out of the middleware's hands by Django's own 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import decorator_from_middleware_with_args
 from django.utils.deprecation import MiddlewareMixin
 
+from pagecache.key import KeyPattern
 from pagecache.store import store
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 class PageCacheMiddleware(MiddlewareMixin):
@@ -18,26 +22,41 @@ class PageCacheMiddleware(MiddlewareMixin):
     GZipMiddleware, so that it sees pages as the other middlewares leave them."""
 
     def process_request(self, request: HttpRequest) -> None:
-        request.pagecache_middleware = True
+        request.pagecache_middleware = True  # type: ignore[attr-defined]
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        store(request, response, getattr(response, "pagecache_timeout", None))
+        store(request, response, **getattr(response, "pagecache_wishes", {}))
         return response
 
 
-class _OfOneView(MiddlewareMixin):
-    def __init__(self, get_response: Callable[..., Any], timeout: int | None = None) -> None:
-        super().__init__(get_response)
-        self.timeout = timeout
+def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[View], View]:
+    """`@page_cache(timeout=60)`: stores one view's pages, with or without the middleware.
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    `timeout` is in seconds. `key` is the `pagecache_key` of the nginx location that the view's pages are
+    looked up in, if it is not that of PAGECACHE_KEY. None: as the settings say.
+    """
+    if key is not None:
+        KeyPattern.parse(key)  # a wrong one is an error at start, not a page that is never found
+
+    def keep(request: HttpRequest, response: Any) -> Any:
         if hasattr(request, "pagecache_middleware"):
-            # It comes later and sees more; all that this view has to say is for how long.
-            response.pagecache_timeout = self.timeout
+            # It comes later and sees more: all that this view has to say is how.
+            response.pagecache_wishes = {"timeout": timeout, "key": key}
+        elif hasattr(response, "add_post_render_callback"):
+            response.add_post_render_callback(lambda rendered: store(request, rendered, timeout, key))
         else:
-            store(request, response, self.timeout)
+            store(request, response, timeout, key)
         return response
 
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def sync_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return keep(request, view(request, *args, **kwargs))
 
-page_cache = decorator_from_middleware_with_args(_OfOneView)
-"""`@page_cache()` or `@page_cache(timeout=60)`: stores one view's pages, with or without the middleware."""
+        @wraps(view)
+        async def async_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return await sync_to_async(keep)(request, await view(request, *args, **kwargs))
+
+        return cast(View, async_view if iscoroutinefunction(view) else sync_view)
+
+    return decorate

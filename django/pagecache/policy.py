@@ -1,63 +1,115 @@
 """Which pages may be stored: what a shared cache may keep (RFC 9111, section 3), and a little less.
 
-A hit is the bare body with the status 200 and the Content-Type of nginx's configuration, for every
-visitor without a session. Whatever that would not be true of, is refused here.
+A hit is the same for every visitor without a session; without PAGECACHE_FORMAT = "http" it is the bare
+body with the status 200 and the Content-Type of nginx's configuration. Whatever that would not be true
+of, is refused here. So is a page that its key does not describe: anybody could ask for it to be stored,
+and it would be served to those who ask for another.
 """
 
 from __future__ import annotations
 
+import time
+from urllib.parse import parse_qsl
+
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.http import parse_http_date_safe
 
 from pagecache import conf
+from pagecache.address import PageAddress
+from pagecache.key import KeyPattern
 
-LOST_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Disposition")
-"""Headers that a hit would lack, and without which its body means something else."""
+REFUSED_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Range", "X-Accel-Redirect", "X-Sendfile")
+"""Headers of answers that are one visitor's, or whose body is not the page, in any format. X-Accel-Redirect
+has nginx answer something else; PAGECACHE_GZIP compresses by itself."""
+
+LOST_HEADERS = ("Content-Disposition",)
+"""Headers that a bare body would lack, and without which it means something else."""
 
 
-def refusal(request: HttpRequest, response: HttpResponseBase) -> str | None:
-    """Why this answer must not be stored, in a few words; None if it may be."""
-    return _of_request(request) or _of_response(response) or _of_visitor(request)
+def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPattern) -> str | None:
+    """Why this answer must not be stored under a key of this pattern, in a few words; None if it may be."""
+    return (
+        _of_request(request)
+        or _of_key(request, pattern)
+        or _of_response(response)
+        or _of_freshness(response)
+        or _of_visitor(request)
+    )
 
 
 def _of_request(request: HttpRequest) -> str | None:
-    meta, pattern = request.META, conf.key_pattern()
+    meta = request.META
     if request.method != "GET":
         return "not a GET"
-    if meta.get("CONTENT_LENGTH") not in (None, "", "0"):
+    if meta.get("CONTENT_LENGTH") not in (None, "", "0") or meta.get("HTTP_TRANSFER_ENCODING"):
         return "a request with a body"
     if settings.SESSION_COOKIE_NAME in request.COOKIES:
         return "a visitor with a session"
     if "HTTP_AUTHORIZATION" in meta:
         return "a request with an Authorization header"
-    # The next two would put one page under another's key, where anybody could ask for it to be put.
-    if meta.get("QUERY_STRING") and not pattern.has_query:
-        return "a query that is not in the key"
-    if "?" in request.path and pattern.joins_query:
-        return "a question mark inside the path"
+    if "no-store" in _directives(meta.get("HTTP_CACHE_CONTROL", "")):
+        return "a request that asks for nothing to be stored"
     return None
 
 
+def _of_key(request: HttpRequest, pattern: KeyPattern) -> str | None:
+    query = request.META.get("QUERY_STRING", "")
+    if query and not pattern.has_query and not _is_of(query, pattern.arguments):
+        return "a query that is not in the key"
+    page = PageAddress.of_request(request)
+    for name in pattern.cookies:
+        # nginx takes the first of several and minds no case; Django takes the last and does.
+        value = page.cookie_value(name).decode(errors="replace")
+        if request.COOKIES.get(name) != (value or None):
+            return f"a cookie {name} that Django and nginx read differently"
+    return None
+
+
+def _is_of(query: str, arguments: tuple[str, ...]) -> bool:
+    """Does a query say nothing but what `$arg_` variables say of it? Django and nginx read `?a=1&a=2`, `?A=1`
+    and `?%61=1` differently, and nginx tells neither `?a` nor `?a=` from no query at all."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, value in pairs if value]
+    as_written = [argument.partition("=")[0] for argument in query.split("&")]
+    return names == as_written and len(set(names)) == len(names) and set(names) <= set(arguments)
+
+
 def _of_response(response: HttpResponseBase) -> str | None:
-    if response.status_code != 200:
-        return "a status other than 200"
+    if response.status_code not in conf.statuses():
+        return "its status"
     if response.streaming:
         return "a streaming answer"
     if response.cookies:
         return "a cookie"
+    for header in REFUSED_HEADERS:
+        if response.has_header(header):
+            return f"a {header} header"
+    if response.status_code in (301, 308) and not _is_path(response.get("Location", "")):
+        # One to the same path under https, which need not be in the key, would be an endless loop.
+        return "a redirect to more than a path"
+    # A page without Content-Encoding is the same whatever encodings a browser takes.
+    if set(_listed(response.get("Vary", ""))) - {"accept-encoding", *conf.ignored_vary()}:
+        return "its Vary"
+    return None if conf.stores_heads() else _of_bare_body(response)
+
+
+def _of_bare_body(response: HttpResponseBase) -> str | None:
     for header in LOST_HEADERS:
         if response.has_header(header):
             return f"a {header} header"
     if _normal(response.get("Content-Type", "")) != _normal(conf.content_type()):
         return "a Content-Type other than PAGECACHE_CONTENT_TYPE"
-    if not cache_control(response).keys().isdisjoint({"private", "no-store", "no-cache"}):
+    return None
+
+
+def _of_freshness(response: HttpResponseBase) -> str | None:
+    directives = _directives(response.get("Cache-Control", ""))
+    if not directives.keys().isdisjoint({"private", "no-store", "no-cache"}):
         return "its Cache-Control"
     if lifetime(response, 1) <= 0:
         return "a lifetime of 0"
-    # A page without Content-Encoding is the same whatever encodings a browser takes.
-    if set(_listed(response, "Vary")) - {"accept-encoding"} - _ignored_vary():
-        return "its Vary"
     return None
 
 
@@ -71,7 +123,7 @@ def _of_visitor(request: HttpRequest) -> str | None:
         return None
     if session.modified:
         return "a changed session"
-    if "cookie" not in _ignored_vary():
+    if "cookie" not in conf.ignored_vary():
         return "a look at the session"
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
@@ -79,30 +131,35 @@ def _of_visitor(request: HttpRequest) -> str | None:
     return None
 
 
-def cache_control(response: HttpResponseBase) -> dict[str, str]:
-    """The directives of Cache-Control in lower case, with their values, "" for none."""
+def lifetime(response: HttpResponseBase, timeout: int) -> int:
+    """Seconds a page may be served: `timeout`, or less if its Cache-Control or Expires say less (RFC 9111,
+    section 4.2.1). What they say wrongly is no time at all."""
+    directives = _directives(response.get("Cache-Control", ""))
+    said = directives.get("s-maxage", directives.get("max-age"))
+    if said is not None:
+        return min(timeout, int(said)) if said.isdecimal() else 0
+    if response.has_header("Expires"):
+        expires = parse_http_date_safe(response["Expires"])
+        return 0 if expires is None else min(timeout, expires - int(time.time()))
+    return timeout
+
+
+def _directives(cache_control: str) -> dict[str, str]:
+    """The directives of a Cache-Control in lower case, with their values, "" for none."""
     directives = {}
-    for directive in _listed(response, "Cache-Control"):
+    for directive in _listed(cache_control):
         name, _, value = directive.partition("=")
         directives[name.strip()] = value.strip(' "')
     return directives
 
 
-def lifetime(response: HttpResponseBase, timeout: int) -> int:
-    """Seconds a page may be served: `timeout`, or less if its Cache-Control says less."""
-    directives = cache_control(response)
-    said = directives.get("s-maxage") or directives.get("max-age") or ""
-    return min(timeout, int(said)) if said.isdecimal() else timeout
-
-
-def _listed(response: HttpResponseBase, header: str) -> list[str]:
+def _listed(header: str) -> list[str]:
     """The elements of a header that is a list, in lower case."""
-    elements = response.get(header, "").lower().split(",")
-    return [element.strip() for element in elements if element.strip()]
+    return [element.strip() for element in header.lower().split(",") if element.strip()]
 
 
-def _ignored_vary() -> set[str]:
-    return {name.lower() for name in conf.ignored_vary()}
+def _is_path(location: str) -> bool:
+    return location.startswith("/") and not location.startswith(("//", "/\\"))
 
 
 def _normal(content_type: str) -> str:

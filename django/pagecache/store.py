@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import conf, policy
-from pagecache.key import NoKey, PageAddress
+from pagecache import client, conf, policy
+from pagecache.address import PageAddress
+from pagecache.item import item_of
+from pagecache.key import NoKey
 
 logger = logging.getLogger("pagecache")
 
@@ -19,21 +21,22 @@ WARNING_INTERVAL = 60.0
 _last_warning = float("-inf")
 
 
-def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None) -> None:
-    """Stores the answer to a request if it may be; `timeout` in seconds, None for the setting's."""
-    reason = policy.refusal(request, response)
+def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> None:
+    """Stores the answer to a request if it may be; `timeout` in seconds and the pattern `key`, None for
+    those of the settings."""
+    pattern = conf.key_pattern(key)
+    reason = policy.refusal(request, response, pattern)
     if reason is None:
         try:
-            key = conf.key_pattern().key(PageAddress.of_request(request))
+            name = pattern.key(PageAddress.of_request(request))
         except NoKey as error:
             reason = str(error)
     if reason is not None:
         logger.debug('"%s" is not stored: %s', request.path, reason)
         return
     seconds = policy.lifetime(response, conf.timeout() if timeout is None else timeout)
-    # bytes(): a template's SafeString would be pickled, and nginx rightly takes no pickle for a page.
-    body = bytes(response.content)
-    _quietly("stored", key, lambda: conf.cache().set(key, body, seconds))
+    item = item_of(response)
+    _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
 
 
 def drop(key: str) -> None:

@@ -1,4 +1,5 @@
-"""Tests of the package, against a real memcached that they start themselves:
+"""Tests of the package, against real memcached, and real nginx with the built module, which they start
+themselves:
 
-    cd django && python -m unittest
+    scripts/build && cd django && python -m unittest
 """

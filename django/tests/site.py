@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import socket
-import subprocess
-import time
-
 import django
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
@@ -18,44 +12,28 @@ from django.urls import path, re_path
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
-READY_SECONDS = 10
+from tests.processes import Memcached
+
+MEMCACHED = Memcached().address
 
 
-def start_memcached() -> str:
-    """Starts memcached on a free port, to be ended with the tests, and returns its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64"]
-    if os.geteuid() == 0:
-        command += ["-u", "nobody"]
-    process = subprocess.Popen(command)
-    atexit.register(process.wait)
-    atexit.register(process.terminate)
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return f"127.0.0.1:{port}"
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def cache_of(*servers, backend="PyMemcacheCache", **options):
+    """One of CACHES, for pages."""
+    return {
+        "BACKEND": f"django.core.cache.backends.memcached.{backend}",
+        "LOCATION": list(servers),
+        "KEY_FUNCTION": "pagecache.key.raw_key",
+        "OPTIONS": options,
+    }
 
 
-MEMCACHED = start_memcached()
+DUMMY = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
-    CACHES={
-        "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
-        "pages": {
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
-            "LOCATION": MEMCACHED,
-            "KEY_FUNCTION": "pagecache.key.raw_key",
-        },
-    },
+    CACHES={"default": DUMMY, "pages": cache_of(MEMCACHED)},
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     INSTALLED_APPS=["pagecache"],
     MIDDLEWARE=[
         "pagecache.middleware.PageCacheMiddleware",
@@ -85,6 +63,14 @@ def with_header(request, name, value):
     return HttpResponse("a page", headers={name: value})
 
 
+def with_status(request, status):
+    return HttpResponse(f"status {status}", status=status)
+
+
+def redirect(request, status):
+    return HttpResponse(status=status, headers={"Location": request.GET["to"]})
+
+
 def with_cookie(request):
     response = HttpResponse("a page")
     response.set_cookie("a", "b")
@@ -96,21 +82,29 @@ def with_session(request):
     return HttpResponse("a page")
 
 
+async def asynchronous(request):
+    return HttpResponse("an asynchronous page")
+
+
 urlpatterns = [
     path("safe-string/", lambda request: HttpResponse(mark_safe("größe"))),
     path("template/", template),
     path("large/", lambda request: HttpResponse("x" * 2_000_000)),
+    path("lines/", lambda request: HttpResponse("a line of the page\n" * 500)),
     path("empty/", lambda request: HttpResponse()),
     path("header/<name>/<path:value>", with_header),
+    path("status/<int:status>/", with_status),
+    path("redirect/<int:status>/", redirect),
     path("cookie/", with_cookie),
     path("csrf/", lambda request: HttpResponse(get_token(request))),
     path("session/", with_session),
     path("look-at-session/", lambda request: HttpResponse(request.session.get("seen", "no"))),
-    path("missing/", lambda request: HttpResponse("gone", status=404)),
     path("stream/", lambda request: StreamingHttpResponse([b"a page"])),
     path("never/", never_cache(page)),
     path("minute/", page_cache(timeout=60)(page)),
+    path("other-key/", page_cache(key="/other-$request_uri")(page)),
     path("decorated-template/", page_cache()(template)),
+    path("decorated-async/", page_cache()(asynchronous)),
     path("decorated-csrf/", page_cache()(lambda request: HttpResponse(get_token(request)))),
     path("decorated-session/", page_cache()(with_session)),
     re_path("^(.*)$", page),

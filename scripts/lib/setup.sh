@@ -134,16 +134,32 @@ make_npm() {
 
 # setup_venv: a Python environment at target/venv with demo/requirements.txt and the django package.
 setup_venv() {
-    python_environment "$VENV" "$ROOT/demo/requirements.txt" \
-        "making the Python environment (uWSGI is compiled)" make_venv
+    python_environment "$VENV" "making the Python environment (uWSGI is compiled)" make_venv \
+        "$ROOT/demo/requirements.txt"
 }
 
-# python_environment FOLDER REQUIREMENTS TEXT MAKE: runs MAKE behind TEXT, unless FOLDER is what it makes of
-# these requirements.
+# setup_python_packages NAME REQUIREMENTS...: Python packages at target/NAME, for PYTHONPATH beside the
+# environment's own.
+setup_python_packages() {
+    PYTHON_PACKAGES=$TARGET/$1
+    PYTHON_REQUIREMENTS=("${@:2}")
+    python_environment "$PYTHON_PACKAGES" "installing ${1/-/ } for Python" make_python_packages \
+        "${PYTHON_REQUIREMENTS[@]}"
+}
+
+make_python_packages() {
+    rm -rf "$PYTHON_PACKAGES"
+    "$VENV/bin/pip" install --disable-pip-version-check --only-binary :all: --target "$PYTHON_PACKAGES" \
+        "${PYTHON_REQUIREMENTS[@]/#/--requirement=}"
+}
+
+# python_environment FOLDER TEXT MAKE REQUIREMENTS...: runs MAKE behind TEXT, unless FOLDER is what it makes
+# of these requirements.
 python_environment() {
-    local folder=$1 requirements=$2 text=$3 make=$4 wanted
+    local folder=$1 text=$2 make=$3 wanted
+    shift 3
     # An environment knows where it lies and which Python it is made with.
-    wanted=$({ echo "$folder" && /usr/bin/python3 --version && cat "$requirements"; } | sha256sum)
+    wanted=$({ echo "$folder" && /usr/bin/python3 --version && cat "$@"; } | sha256sum)
     environment "$folder" "$wanted" "$text" "$make"
 }
 

@@ -186,6 +186,49 @@ mod tests {
         assert_eq!(key(&raw), digest.as_bytes());
     }
 
+    /// The rows that writers of pages are tested with, too.
+    const CONTRACT: [&str; 6] = [
+        include_str!("../../tests/data/contract/cookies.tsv"),
+        include_str!("../../tests/data/contract/hosts.tsv"),
+        include_str!("../../tests/data/contract/long_keys.tsv"),
+        include_str!("../../tests/data/contract/paths.tsv"),
+        include_str!("../../tests/data/contract/queries.tsv"),
+        include_str!("../../tests/data/contract/question_marks.tsv"),
+    ];
+
+    #[test]
+    fn keys_are_those_of_the_contract() {
+        let rows = CONTRACT.iter().flat_map(|table| table.lines().skip(1));
+        let mut compared = 0;
+        for line in rows {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let &[_, _, _, _, raw, wire, _] = fields.as_slice() else { panic!("no row: {line}") };
+            if wire != "-" {
+                assert_eq!(key(&unescaped(raw)), unescaped(wire), "{line}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 200, "only {compared} rows");
+    }
+
+    /// Undoes the tables' `\xNN` and `\\`.
+    fn unescaped(text: &str) -> Vec<u8> {
+        let mut parts = text.split('\\');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        while let Some(part) = parts.next() {
+            if let Some(hex) = part.strip_prefix('x') {
+                let (digits, rest) = hex.split_at(2);
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                bytes.extend_from_slice(rest.as_bytes());
+            } else {
+                // `\\`: what follows the second one stands for itself
+                bytes.push(b'\\');
+                bytes.extend_from_slice(parts.next().unwrap().as_bytes());
+            }
+        }
+        bytes
+    }
+
     proptest! {
         #[test]
         fn key_is_always_one_word_of_the_protocol(raw in proptest::collection::vec(any::<u8>(), 1..600)) {

@@ -16,6 +16,7 @@ mod buffers;
 mod clients;
 mod clients_docs;
 mod configuration;
+mod contract;
 mod etag;
 mod examples;
 mod exhaustion;

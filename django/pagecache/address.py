@@ -1,0 +1,161 @@
+"""Where a page is, in nginx's words: the values that nginx's variables have for a request.
+
+Each rule here is nginx's own (ngx_http_parse.c, ngx_http_request.c of 1.22 to 1.28) a second time. A
+value is bytes, as nginx has it; None is what cannot be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from django.http import HttpRequest
+from django.utils.encoding import iri_to_uri
+
+
+@dataclass(frozen=True)
+class PageAddress:
+    """The address of one page."""
+
+    uri: bytes | None
+    """The path, decoded: `$uri`."""
+    args: bytes
+    """What follows the `?`, as it came: `$args`."""
+    request_uri: bytes | None
+    """Both, as they came: `$request_uri`."""
+    host: bytes | None
+    scheme: bytes | None
+    cookie: bytes = b""
+    """The Cookie header."""
+
+    @classmethod
+    def of_request(cls, request: HttpRequest) -> PageAddress:
+        """The address under which nginx looked for the page, before it asked Django for it."""
+        meta = request.META
+        # WSGI has bytes as latin-1 (PEP 3333); ASGI's query is decoded, its headers are latin-1, too.
+        wire = "latin-1" if hasattr(request, "environ") else "utf-8"
+        return cls(
+            uri=_uri_of(request),
+            args=str(meta.get("QUERY_STRING", "")).encode(wire),
+            request_uri=_request_uri_of(request),
+            host=bare_host(meta.get("HTTP_HOST", "")),
+            scheme=(meta.get("REQUEST_SCHEME") or request.scheme or "").encode() or None,
+            cookie=meta.get("HTTP_COOKIE", "").encode("latin-1"),
+        )
+
+    @classmethod
+    def of_url(
+        cls,
+        url: str,
+        host: str | None = None,
+        scheme: str | None = None,
+        cookies: Mapping[str, str] | None = None,
+    ) -> PageAddress:
+        """The address of a path or of a whole URL, as `reverse` gives it or as a reader sees it: `%C3%B6`
+        and `ö` are the same, a literal percent sign is `%25`; a `#fragment` is ignored.
+
+        `host` and `scheme` go before those of the URL.
+        """
+        target = url
+        if re.match("https?://", url, re.ASCII | re.IGNORECASE):
+            parts = urlsplit(url)
+            host, scheme = host or parts.netloc.rpartition("@")[2], scheme or parts.scheme
+            target = url[url.index("//") + 2 :]
+            target = target[len(parts.netloc) :]
+            target = target if target.startswith("/") else "/" + target
+        before_fragment = target.partition("#")[0]
+        path, _, query = before_fragment.partition("?")
+        return cls(
+            uri=normal_path(path),
+            args=iri_to_uri(query).encode(),
+            request_uri=iri_to_uri(before_fragment).encode(),
+            host=bare_host(host or ""),
+            scheme=scheme.lower().encode() if scheme else None,
+            cookie="; ".join(f"{name}={value}" for name, value in (cookies or {}).items()).encode(),
+        )
+
+    def argument(self, name: str) -> bytes:
+        """`$arg_name`: the first of that name, in any case; not decoded (ngx_http_arg)."""
+        wanted = name.lower().encode() + b"="
+        for argument in self.args.split(b"&"):
+            if argument.lower().startswith(wanted):
+                return argument[len(wanted) :]
+        return b""
+
+    def cookie_value(self, name: str) -> bytes:
+        """`$cookie_name`: the first of that name, in any case (ngx_http_parse_multi_header_lines). A comma
+        begins another cookie, but does not end a value."""
+        wanted, header, at = name.lower().encode(), self.cookie, 0
+        while at < len(header):
+            if header[at : at + len(wanted)].lower() == wanted:
+                at = _behind_spaces(header, at + len(wanted))
+                if header[at : at + 1] == b"=":
+                    return header[_behind_spaces(header, at + 1) :].partition(b";")[0]
+                at += 1  # whatever stands where the = should: nginx does not look at it again
+            end = re.compile(b"[;,]").search(header, at)
+            at = _behind_spaces(header, end.end()) if end else len(header)
+        return b""
+
+
+def _behind_spaces(text: bytes, at: int) -> int:
+    while text[at : at + 1] == b" ":
+        at += 1
+    return at
+
+
+# Django shows a path that is not UTF-8 with its odd bytes percent-encoded again: /%E4 and /%25E4 are
+# both "/%E4" to it, and two different paths to nginx.
+_PERCENT_ENCODED_AGAIN = re.compile("%[89A-F][0-9A-F]")
+
+
+def _uri_of(request: HttpRequest) -> bytes | None:
+    """None for a path that is not UTF-8, or that Django shows as it would show such a one."""
+    raw = getattr(request, "scope", {}).get("raw_path")
+    if raw is not None:  # ASGI, whose servers put U+FFFD in place of odd bytes
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            return None
+    elif _PERCENT_ENCODED_AGAIN.search(request.path):
+        return None
+    return request.path.encode()
+
+
+def _request_uri_of(request: HttpRequest) -> bytes | None:
+    for name in ("REQUEST_URI", "RAW_URI"):  # uWSGI and mod_wsgi, gunicorn
+        if name in request.META:
+            return str(request.META[name]).encode("latin-1")
+    scope = getattr(request, "scope", {})
+    if scope.get("raw_path") is None:
+        return None
+    path, query = bytes(scope["raw_path"]).partition(b"?")[0], bytes(scope.get("query_string", b""))
+    return path + b"?" + query if query else path
+
+
+def bare_host(host: str) -> bytes | None:
+    """`$host` of a Host header: lower case, no port, no final dot (ngx_http_validate_host)."""
+    name = re.sub(r"^(\[[^]]*\]|[^:]*).*", r"\1", host, flags=re.DOTALL)
+    return name.removesuffix(".").encode("latin-1", "replace").lower() or None
+
+
+def normal_path(path: str) -> bytes | None:
+    """`$uri` of a path: percent-encoding decoded, slashes merged, dot segments resolved
+    (ngx_http_parse_complex_uri). None for what nginx answers with 400."""
+    decoded = unquote_to_bytes(path)
+    if re.search("%(?![0-9A-Fa-f]{2})", path) or b"\0" in decoded or not decoded.startswith(b"/"):
+        return None
+    folders: list[bytes] = []
+    *parents, name = decoded.split(b"/")
+    if name in (b".", b".."):
+        parents.append(name)
+        name = b""
+    for folder in parents:
+        if folder == b"..":
+            if not folders:
+                return None
+            folders.pop()
+        elif folder not in (b"", b"."):
+            folders.append(folder)
+    return b"".join(b"/" + folder for folder in folders) + b"/" + name

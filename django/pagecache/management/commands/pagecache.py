@@ -1,0 +1,162 @@
+"""`manage.py pagecache`: looks at stored pages, drops them, has them made, and checks that nginx finds them.
+
+Exit status: 0 if all was well, 1 if not, 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from pagecache import conf
+from pagecache.address import PageAddress
+from pagecache.check import Check
+from pagecache.key import KeyPattern, NoKey
+from pagecache.servers import NotMemcached, find, servers_of
+from pagecache.visit import visit
+
+ACTIONS = {
+    "key": "says the key of each page",
+    "get": "says of each page whether it is stored, and as what",
+    "purge": "drops pages",
+    "warm": "asks the site for pages, one after another, so that it stores them",
+    "check": "says whether nginx and Django have the same keys on the same memcached, and if not, why",
+}
+
+FAILURES = {
+    "key": "no key",
+    "get": "not stored",
+    "purge": "not dropped",
+    "warm": "no page",
+    "check": "not served as it is stored",
+}
+"""What is said of URLs where it went wrong."""
+
+
+class Command(BaseCommand):
+    help = "Looks at the pages that nginx serves from memcached."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        for action, text in ACTIONS.items():
+            of_action = actions.add_parser(action, help=text, description=text)
+            of_action.add_argument(
+                "urls", nargs="+", metavar="URL", help='a path or a whole URL; "-" reads them from stdin, one a line'
+            )
+            of_action.add_argument("--host", help="the Host of the request, if it is not the URL's")
+            of_action.add_argument(
+                "--cookie", action="append", default=[], metavar="NAME=VALUE", help="of a key with $cookie_NAME"
+            )
+            if action != "warm":
+                of_action.add_argument(
+                    "--key", metavar="PATTERN", help="the pagecache_key of another location than PAGECACHE_KEY's"
+                )
+            if action == "get":
+                of_action.add_argument("--body", action="store_true", help="write the stored value, and nothing else")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self.pattern: KeyPattern = conf.key_pattern(options.get("key"))
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=2) from None
+        self.host: str | None = options["host"]
+        self.cookies = dict(cookie.partition("=")[::2] for cookie in options["cookie"])
+        self.body: bool = options.get("body", False)
+        action = options["action"]
+        results = [getattr(self, "_" + action)(url) for url in _urls(options["urls"])]
+        if not all(results):
+            raise CommandError(f"{results.count(False)} of {len(results)}: {FAILURES[action]}", returncode=1)
+
+    # Each action takes a URL, and returns whether all was well.
+
+    def _key(self, url: str) -> bool:
+        key = self._key_of(url)
+        if key is not None:
+            self.stdout.write(key)
+        return key is not None
+
+    def _get(self, url: str) -> bool:
+        key = self._key_of(url)
+        if key is None:
+            return False
+        try:
+            items = find(servers_of(conf.cache_alias()), key)
+        except (OSError, NotMemcached) as error:
+            return self._failed(url, error)
+        if self.body:
+            self.stdout.flush()
+            for item in items[:1]:
+                sys.stdout.buffer.write(item.value)
+            sys.stdout.flush()
+            return bool(items)
+        for item in items:
+            left = "" if item.seconds_left is None else f", {item.seconds_left} s left"
+            self.stdout.write(f'"{key}" on {item.server}: {len(item.value)} bytes, flags {item.flags}{left}')
+        if not items:
+            self.stdout.write(f'"{key}" is not stored')
+        return bool(items)
+
+    def _purge(self, url: str) -> bool:
+        key = self._key_of(url)
+        if key is None:
+            return False
+        try:
+            was_there = conf.cache().delete(key)
+        except Exception as error:  # every client library has its own
+            return self._failed(url, error)
+        self.stdout.write(f'"{key}" is dropped' if was_there else f'"{key}" was not stored')
+        return True
+
+    def _warm(self, url: str) -> bool:
+        self._needs_site(url)
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        try:
+            answer = visit(url, self.host, cookies)
+        except (OSError, http.client.HTTPException) as error:
+            return self._failed(url, error)
+        line = f"{answer.cache or '-':6} {answer.status} {answer.milliseconds:7.1f} ms  {url}"
+        self.stdout.write(line)
+        self.stdout.flush()
+        return answer.status < 400
+
+    def _check(self, url: str) -> bool:
+        self._needs_site(url)
+        if not servers_of(conf.cache_alias()):
+            raise CommandError(f'CACHES["{conf.cache_alias()}"] has no LOCATION', returncode=1)
+        is_right = True
+        for finding in Check(url, self.pattern, self.host, self.cookies).findings():
+            self.stdout.write(f"{'ok' if finding.is_right else 'WRONG':5}  {finding.word}: {finding.text}")
+            is_right = is_right and finding.is_right
+        return is_right
+
+    def _key_of(self, url: str) -> str | None:
+        try:
+            return self.pattern.key(PageAddress.of_url(url, self.host, None, self.cookies))
+        except NoKey as error:
+            self._failed(url, error)
+            return None
+
+    def _failed(self, url: str, error: Exception) -> bool:
+        text = str(error) if isinstance(error, NoKey) else f"{type(error).__name__}: {error}"
+        self.stderr.write(f"{url}: {text}")
+        return False
+
+    @staticmethod
+    def _needs_site(url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise CommandError(f"{url} is no URL of a site, such as http://127.0.0.1:8080/", returncode=2)
+
+
+def _urls(arguments: list[str]) -> Iterator[str]:
+    for argument in arguments:
+        if argument == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        else:
+            yield argument

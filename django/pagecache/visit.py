@@ -1,0 +1,66 @@
+"""Asks the site for a page, as a visitor without cookies would, and reads what nginx says of the cache.
+
+nginx says it in headers, where its configuration has these lines, in both locations:
+
+    add_header X-Cache        $pagecache_status always;
+    add_header X-Cache-Reason $pagecache_reason always;
+    add_header X-Cache-Key    $pagecache_key    always;
+    add_header X-Cache-Server $pagecache_server always;
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.utils.encoding import iri_to_uri
+
+TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    milliseconds: float
+    cache: str
+    """X-Cache: HIT, MISS, BYPASS, ERROR, or "" where nginx does not say."""
+    reason: str
+    key: str
+    server: str
+
+
+def visit(url: str, host: str | None = None, cookies: str = "") -> Answer:
+    """Fetches a URL, following no redirect. `host` is the Host header, if not that of the URL.
+
+    Raises OSError or http.client.HTTPException.
+    """
+    parts = urlsplit(iri_to_uri(url))
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    secure = parts.scheme == "https"
+    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
+        parts.netloc.rpartition("@")[2], timeout=TIMEOUT_SECONDS
+    )
+    headers = {"Host": host or parts.netloc.rpartition("@")[2], "User-Agent": "django-nginx-pagecache"}
+    if cookies:
+        headers["Cookie"] = cookies
+    started = time.perf_counter()
+    try:
+        connection.request("GET", target, headers=headers)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    said = response.headers
+    return Answer(
+        response.status,
+        body,
+        (time.perf_counter() - started) * 1000,
+        said.get("X-Cache", ""),
+        said.get("X-Cache-Reason", ""),
+        # http.client reads headers as latin-1; a key is UTF-8.
+        said.get("X-Cache-Key", "").encode("latin-1").decode(errors="replace"),
+        said.get("X-Cache-Server", ""),
+    )

@@ -1,0 +1,126 @@
+"""The real servers of the tests: memcached, and nginx with the module. They end with the tests."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+READY_SECONDS = 10
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NEVER_LOGGED = ("[alert]", "[emerg]", "panicked")
+
+
+class Server:
+    """A process that listens on a port of 127.0.0.1."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._process = subprocess.Popen(command)
+        atexit.register(self.stop)
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.wait()
+
+
+class Memcached(Server):
+    def __init__(self) -> None:
+        port = free_port()
+        command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64"]
+        if os.geteuid() == 0:
+            command += ["-u", "nobody"]
+        super().__init__(command, port)
+
+
+class Nginx(Server):
+    """nginx with a `location /` of these lines. `http` stands outside the server, `fallback` in the location
+    that answers 404 where there is no page."""
+
+    def __init__(self, location: str, http: str = "", fallback: str = "") -> None:
+        port = free_port()
+        self._prefix = tempfile.TemporaryDirectory(prefix="pagecache-nginx-")
+        folder = Path(self._prefix.name)
+        (folder / "temp").mkdir()
+        (folder / "nginx.conf").write_text(_configuration(folder, port, location, http, fallback), encoding="utf-8")
+        self._log = folder / "error.log"
+        super().__init__([_nginx(), "-p", str(folder), "-e", str(self._log), "-c", str(folder / "nginx.conf")], port)
+        self.url = f"http://{self.address}"
+
+    def stop(self) -> None:
+        super().stop()
+        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        self._prefix.cleanup()
+        assert not any(word in log for word in NEVER_LOGGED), log
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _configuration(folder: Path, port: int, location: str, http: str, fallback: str) -> str:
+    # As root, nginx would give its workers to an account that cannot reach the folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    paths = "".join(
+        f"{kind}_temp_path {folder}/temp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+        load_module {_module()};
+        daemon off;
+        {user}
+        pid {folder}/nginx.pid;
+        error_log {folder}/error.log info;
+        events {{ }}
+        http {{
+            access_log off;
+            {paths}
+            types {{ }}
+            default_type "text/html; charset=utf-8";
+            pagecache_connect_timeout 5s;
+            pagecache_timeout 5s;
+            {http}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{
+                    {location}
+                    pagecache_fallback @none;
+                }}
+                location @none {{
+                    {fallback}
+                    return 404 "of no cache";
+                }}
+            }}
+        }}
+    """
+
+
+def _nginx() -> str:
+    """The nginx under test, as the end-to-end tests find it."""
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin"
+    return os.environ.get("PAGECACHE_NGINX") or shutil.which("nginx", path=path) or "nginx"
+
+
+def _module() -> Path:
+    module = Path(os.environ.get("PAGECACHE_MODULE") or ROOT / "target/ngx_http_pagecache_module.so")
+    if not module.exists():
+        raise FileNotFoundError(f"{module} is missing: run scripts/build")
+    return module

@@ -1,0 +1,103 @@
+"""`manage.py pagecache get|purge|key|warm`, as a shell sees it: what it prints, and its exit status."""
+
+import io
+import sys
+import unittest
+from unittest import mock
+
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from tests import site
+from tests.cases import PageCase
+from tests.processes import Nginx
+
+
+class CommandCase(PageCase):
+    def run_command(self, *arguments, stdin=""):
+        """The lines that it prints, its complaints, and its exit status."""
+        out, errors, status = io.StringIO(), io.StringIO(), 0
+        with mock.patch.object(sys, "stdin", io.StringIO(stdin)):
+            try:
+                call_command("pagecache", *arguments, stdout=out, stderr=errors, no_color=True)
+            except CommandError as error:
+                errors.write(str(error))
+                status = error.returncode
+        return out.getvalue().splitlines(), errors.getvalue(), status
+
+
+class Keys(CommandCase):
+    def test_of_paths_and_urls(self):
+        keys = ["/test-/größe/?a=b", "/test-/a"]
+        self.assertEqual(self.run_command("key", "/größe/?a=b", "http://a.test//x/../a"), (keys, "", 0))
+        self.assertEqual(self.run_command("key", "-", stdin="/größe/?a=b\n\n/a\n"), (keys, "", 0))
+
+    def test_of_another_location(self):
+        arguments = ("--key", "$host-$uri-$cookie_lang", "--host", "B.test", "--cookie", "lang=de")
+        self.assertEqual(self.run_command("key", "http://a.test/a", *arguments)[0], ["b.test-/a-de"])
+
+    def test_what_has_none(self):
+        lines, errors, status = self.run_command("key", "/%FF", "/a")
+        self.assertEqual((lines, status), (["/test-/a"], 1))
+        self.assertIn("/%FF: the key is not UTF-8", errors)
+        self.assertIn("1 of 2: no key", errors)
+
+    def test_wrong_command_lines(self):
+        self.assertEqual(self.run_command("key", "/", "--key", "$nonsense")[2], 2)
+        self.assertEqual(self.run_command("warm", "/a")[2], 2)
+        self.assertEqual(self.run_command("check", "/a")[2], 2)
+        for wrong in ((), ("key",), ("nonsense", "/")):
+            with self.assertRaises(CommandError):
+                call_command("pagecache", *wrong)
+
+
+class Items(CommandCase):
+    def test_get(self):
+        self.client.get("/a")
+        lines, _, status = self.run_command("get", "/a")
+        self.assertRegex(lines[0], rf'^"/test-/a" on {site.MEMCACHED}: 7 bytes, flags 0, (300|29\d) s left$')
+        self.assertEqual(status, 0)
+        lines, errors, status = self.run_command("get", "/a", "/b")
+        self.assertEqual((lines[1], errors, status), ('"/test-/b" is not stored', "1 of 2: not stored", 1))
+
+    def test_get_the_value(self):
+        self.client.get("/a")
+        with mock.patch.object(sys, "stdout", io.TextIOWrapper(io.BytesIO())) as out:
+            self.assertEqual(self.run_command("get", "--body", "/a")[1:], ("", 0))
+        self.assertEqual(out.buffer.getvalue(), b"page /a")
+
+    def test_purge(self):
+        self.client.get("/a")
+        self.assertEqual(self.run_command("purge", "/a"), (['"/test-/a" is dropped'], "", 0))
+        self.assertIsNone(self.item("/a"))
+        self.assertEqual(self.run_command("purge", "/a"), (['"/test-/a" was not stored'], "", 0))
+
+    def test_memcached_is_down(self):
+        with override_settings(CACHES={"default": site.DUMMY, "pages": site.cache_of("127.0.0.1:1")}):
+            for action in ("get", "purge"):
+                lines, errors, status = self.run_command(action, "/a")
+                self.assertEqual((lines, status), ([], 1))
+                self.assertIn("ConnectionRefusedError", errors)
+
+
+class Warm(CommandCase):
+    def test_each_page_is_fetched_and_said_whence(self):
+        lines = f'pagecache_pass {site.MEMCACHED}; pagecache_key "/test-$uri"; add_header X-Cache $pagecache_status;'
+        nginx = Nginx(lines)
+        self.addCleanup(nginx.stop)
+        self.client.get("/größe/")
+        lines, errors, status = self.run_command("warm", nginx.url + "/größe/")
+        self.assertRegex(lines[0], rf"^HIT    200 +[\d.]+ ms  {nginx.url}/größe/$")
+        self.assertEqual((errors, status), ("", 0))
+        lines, errors, status = self.run_command("warm", "-", stdin=f"{nginx.url}/a\n{nginx.url}/größe/\n")
+        self.assertRegex(lines[0], r"^-      404 ")
+        self.assertEqual((len(lines), errors, status), (2, "1 of 2: no page", 1))
+
+    def test_nobody_answers(self):
+        lines, errors, status = self.run_command("warm", "http://127.0.0.1:1/")
+        self.assertEqual((lines, status), ([], 1))
+        self.assertIn("ConnectionRefusedError", errors)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,178 @@
+"""What is stored in each format and by each client, as nginx serves it: status, headers, body."""
+
+import gzip
+import http.client
+import unittest
+
+from django.core.cache import caches
+from django.http import HttpResponse
+from django.test import override_settings
+
+from pagecache import item
+from tests import site
+from tests.cases import PageCase, item_of, memcached_at
+from tests.processes import Memcached, Nginx
+
+FORMATS = """
+    pagecache_pass {memcached};
+    pagecache_key "/test-$uri$is_args$args";
+"""
+
+HEADS = {"PAGECACHE_FORMAT": "http", "PAGECACHE_STATUSES": [200, 301, 308, 404]}
+
+BACKENDS = ("PyMemcacheCache", "PyLibMCCache")
+
+
+class Served(PageCase):
+    """Stored by Django, then asked of nginx."""
+
+    def served_by(self, *lines):
+        nginx = Nginx(FORMATS.format(memcached=site.MEMCACHED) + "\n".join(lines))
+        self.addCleanup(nginx.stop)
+        return nginx
+
+    def get(self, nginx, target, **headers):
+        connection = http.client.HTTPConnection(nginx.address, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request("GET", target, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+    def test_a_bare_body(self):
+        nginx = self.served_by()
+        for url in ("/safe-string/", "/empty/", "/gr%C3%B6%C3%9Fe/?a=%20b"):
+            stored = self.client.get(url)
+            status, headers, body = self.get(nginx, url)
+            self.assertEqual((status, body), (200, stored.content))
+            self.assertEqual(headers["Content-Type"], stored["Content-Type"])
+        self.assertEqual(self.get(nginx, "/nothing/")[0], 404)
+
+    @override_settings(**HEADS)
+    def test_status_and_headers(self):
+        nginx = self.served_by("pagecache_format http;")
+        for url, status, name, value in (
+            ("/header/Content-Type/application/json", 200, "Content-Type", "application/json"),
+            ("/header/Content-Disposition/attachment", 200, "Content-Disposition", "attachment"),
+            ("/header/Content-Security-Policy/default-src%20x", 200, "Content-Security-Policy", "default-src x"),
+            ("/header/Cache-Control/max-age=20", 200, "Cache-Control", "max-age=20"),
+            ("/header/ETag/%22a%22", 200, "ETag", '"a"'),
+            ("/status/404/", 404, "Content-Type", "text/html; charset=utf-8"),
+            ("/redirect/301/?to=/a/", 301, "Location", "/a/"),
+        ):
+            with self.subTest(url):
+                stored = self.client.get(url)
+                self.assertEqual(stored.status_code, status)
+                got, headers, body = self.get(nginx, url)
+                self.assertEqual((got, headers[name], body), (status, value, stored.content))
+                self.assertEqual(headers["Content-Length"], str(len(body)))
+                self.assertEqual(headers.get_all("Date"), [headers["Date"]])
+
+    @override_settings(**HEADS)
+    def test_what_no_format_makes_storable(self):
+        for url in (
+            "/status/500/",
+            "/status/203/",
+            "/redirect/301/?to=http://a.test/",
+            "/redirect/308/?to=//a.test/",
+            "/header/Content-Encoding/br",
+            "/header/Set-Cookie/a=b",
+            "/header/X-Accel-Redirect/secret",
+            "/cookie/",
+            "/header/Vary/Cookie",
+        ):
+            self.assertNotStored(url)
+
+    def test_compressed_bodies(self):
+        nginx = self.served_by("pagecache_gzip_flag 2;")
+        for backend in BACKENDS:
+            pages = {"default": site.DUMMY, "pages": site.cache_of(site.MEMCACHED, backend=backend)}
+            with self.subTest(backend), override_settings(PAGECACHE_GZIP_FLAG=2, CACHES=pages):
+                self.memcached.flush_all()
+                self.is_compressed(nginx, flags=2)
+                # No larger than it was, and the client writes others as ever.
+                small = self.client.get("/a")
+                self.assertEqual(self.item("/a"), (0, small.content))
+
+    @override_settings(PAGECACHE_GZIP=True, **HEADS)
+    def test_compressed_pages_with_heads(self):
+        nginx = self.served_by("pagecache_format http;")
+        for backend in BACKENDS:
+            pages = {"default": site.DUMMY, "pages": site.cache_of(site.MEMCACHED, backend=backend)}
+            with self.subTest(backend), override_settings(CACHES=pages):
+                self.memcached.flush_all()
+                self.is_compressed(nginx, flags=0)
+
+    def is_compressed(self, nginx, flags):
+        page = self.client.get("/lines/").content
+        stored, value = self.item("/lines/")
+        self.assertEqual(stored, flags)
+        self.assertLess(len(value), len(page) // 2)
+        _, headers, body = self.get(nginx, "/lines/", **{"Accept-Encoding": "gzip"})
+        self.assertEqual((headers["Content-Encoding"], headers["Vary"]), ("gzip", "Accept-Encoding"))
+        self.assertEqual(gzip.decompress(body), page)
+        _, headers, body = self.get(nginx, "/lines/")
+        self.assertEqual((headers["Content-Encoding"], body), (None, page))
+
+    @override_settings(PAGECACHE_GZIP=True, **HEADS)
+    def test_a_strong_etag_names_one_body(self):
+        page = HttpResponse("a line of the page\n" * 500, headers={"etag": '"a"', "Connection": "close"})
+        head = item.item_of(page).value.partition(b"\r\n\r\n")[0].decode()
+        self.assertIn('\r\netag: W/"a"\r\n', head)
+        self.assertNotIn("Connection", head)
+
+
+class Placed(PageCase):
+    """Each page lies where the client library puts it, on one of several servers."""
+
+    PAGES = 40
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.servers = [Memcached() for _ in range(3)]
+
+    @classmethod
+    def tearDownClass(cls):
+        for server in cls.servers:
+            server.stop()
+        super().tearDownClass()
+
+    def setUp(self):
+        super().setUp()
+        self.links = [memcached_at(address) for address in self.addresses()]
+        for link in self.links:
+            self.addCleanup(link.close)
+
+    def test_as_the_client_places_it(self):
+        ketama = {"ketama": True}
+        for backend, options in (
+            ("PyMemcacheCache", {}),
+            ("PyLibMCCache", {}),
+            ("PyLibMCCache", {"binary": True}),
+            ("PyLibMCCache", {"behaviors": ketama}),
+            ("PyLibMCCache", {"binary": True, "behaviors": {**ketama, "tcp_nodelay": True}}),
+        ):
+            for flag in (None, 2):
+                pages = site.cache_of(*self.addresses(), backend=backend, **options)
+                changed = override_settings(CACHES={"default": site.DUMMY, "pages": pages}, PAGECACHE_GZIP_FLAG=flag)
+                with self.subTest(backend=backend, **options, flag=flag), changed:
+                    self.is_placed(flag or 0)
+
+    def is_placed(self, flags):
+        used = set()
+        for number in range(self.PAGES):
+            url = f"/lines/?größe={number}"
+            self.client.get(url)
+            found = [(link, stored[0]) for link in self.links for stored in [item_of(link, "/test-" + url)] if stored]
+            self.assertEqual([stored_flags for _, stored_flags in found], [flags])
+            used.add(found[0][0])
+            # The library looks for it there, too.
+            self.assertTrue(caches["pages"].delete("/test-" + url))
+        self.assertEqual(used, set(self.links))
+
+    def addresses(self):
+        return [server.address for server in self.servers]
+
+
+if __name__ == "__main__":
+    unittest.main()

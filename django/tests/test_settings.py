@@ -1,0 +1,72 @@
+"""Wrong settings stop Django's start, with a message that names them."""
+
+import re
+import unittest
+
+import pymemcache.serde
+from django.core.exceptions import ImproperlyConfigured
+from django.test import SimpleTestCase, override_settings
+
+from pagecache import conf
+from tests import site
+from tests.processes import ROOT
+
+
+def caches(**pages):
+    return {"CACHES": {"default": site.DUMMY, "pages": {**site.cache_of(site.MEMCACHED), **pages}}}
+
+
+PYMEMCACHE, PYLIBMC = ("django.core.cache.backends.memcached." + name for name in ("PyMemcacheCache", "PyLibMCCache"))
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+
+
+class Settings(SimpleTestCase):
+    def test_right_ones(self):
+        for right in (
+            {},
+            {"PAGECACHE_TIMEOUT": 1, "PAGECACHE_IGNORE_VARY": ["Cookie"]},
+            {"PAGECACHE_FORMAT": "http", "PAGECACHE_STATUSES": [200, 301, 404], "PAGECACHE_GZIP": True},
+            {"PAGECACHE_GZIP_FLAG": 2},
+            {"PAGECACHE_GZIP_FLAG": 2**31},
+            {"PAGECACHE_GZIP_FLAG": 2, **caches(BACKEND=PYLIBMC)},
+            {"PAGECACHE_GZIP_FLAG": None, **caches(BACKEND=LOCMEM, LOCATION="")},
+            caches(OPTIONS={"serde": pymemcache.serde.pickle_serde}),
+        ):
+            with self.subTest(right), override_settings(**right):
+                conf.check()
+
+    def test_wrong_ones(self):
+        for names, wrong in (
+            ("PAGECACHE_KEY", {"PAGECACHE_KEY": ""}),
+            ("$nonsense", {"PAGECACHE_KEY": "$nonsense"}),
+            ("PAGECACHE_CACHE", {"PAGECACHE_CACHE": "absent"}),
+            ("PAGECACHE_TIMEOUTS", {"PAGECACHE_TIMEOUTS": 3}),
+            ("PAGECACHE_TIMEOUT", {"PAGECACHE_TIMEOUT": 0}),
+            ("PAGECACHE_TIMEOUT", {"PAGECACHE_TIMEOUT": "60"}),
+            ("PAGECACHE_TIMEOUT", {"PAGECACHE_TIMEOUT": None}),
+            ("PAGECACHE_CONTENT_TYPE", {"PAGECACHE_CONTENT_TYPE": ""}),
+            ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": "Cookie"}),
+            ("PAGECACHE_FORMAT", {"PAGECACHE_FORMAT": "xml"}),
+            ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": [200, 404]}),
+            ("[302]", {"PAGECACHE_STATUSES": [200, 302], "PAGECACHE_FORMAT": "http"}),
+            ("PAGECACHE_GZIP_FLAG", {"PAGECACHE_GZIP_FLAG": 3}),
+            ("PAGECACHE_GZIP_FLAG", {"PAGECACHE_GZIP_FLAG": 2**32}),
+            ("PAGECACHE_GZIP_FLAG", {"PAGECACHE_GZIP": True}),
+            ("PAGECACHE_GZIP_FLAG", {"PAGECACHE_GZIP_FLAG": 2, **caches(BACKEND=LOCMEM, LOCATION="")}),
+            ("KEY_FUNCTION", caches(KEY_FUNCTION=None)),
+            ("key_prefix", caches(OPTIONS={"key_prefix": b"x"})),
+            ("serde", caches(OPTIONS={"serde": pymemcache.serde.compressed_serde})),
+        ):
+            with self.subTest(wrong), override_settings(**wrong):
+                with self.assertRaises(ImproperlyConfigured) as caught:
+                    conf.check()
+                self.assertIn(names, str(caught.exception))
+
+    def test_the_readme_has_each_in_its_order(self):
+        readme = (ROOT / "django/README.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `(PAGECACHE_\w+)`", readme, re.MULTILINE)
+        self.assertEqual(rows, list(conf.DEFAULTS))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,116 @@
+//! The contract with who writes pages: for each recorded request nginx looks up the recorded key, and
+//! Django has stored its page under just that key, or, where the record says so, has stored none.
+
+use crate::harness::*;
+
+/// One row of `tests/data/contract`.
+struct Row {
+    pattern: String,
+    target: Vec<u8>,
+    host: Vec<u8>,
+    cookie: Option<Vec<u8>>,
+    /// `None`: none is looked up.
+    key: Option<Vec<u8>>,
+    is_stored: bool,
+}
+
+impl Row {
+    fn of(line: &str) -> Row {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[pattern, target, host, cookie, _raw, key, stored] = fields.as_slice() else {
+            panic!("not a row: {line:?}");
+        };
+        let said = |field: &str| (field != "-").then(|| unescape(field));
+        Row {
+            pattern: pattern.to_owned(),
+            target: unescape(target),
+            host: said(host).unwrap_or(b"site.test".to_vec()),
+            cookie: said(cookie),
+            key: said(key),
+            is_stored: stored == "yes",
+        }
+    }
+
+    fn request(&self) -> Request {
+        let request = Request::get(&self.target).header("Host", &self.host);
+        match &self.cookie {
+            Some(cookie) => request.header("Cookie", cookie),
+            None => request,
+        }
+    }
+}
+
+/// Asks for each row of a table twice, at a site with the row's key, of whose pages Django stores all
+/// that may be.
+fn is_kept(table: &str) {
+    let mut rows: Vec<Row> = table.lines().skip(1).map(Row::of).collect();
+    assert!(rows.len() > 5, "only {} rows", rows.len());
+    rows.sort_by(|one, other| one.pattern.cmp(&other.pattern));
+    for of_pattern in rows.chunk_by(|one, other| one.pattern == other.pattern) {
+        let pattern = &of_pattern[0].pattern;
+        let site = plan().storing().key(pattern).start();
+        for row in of_pattern {
+            println!("{pattern}: {}", row.target.escape_ascii());
+            row_is_kept(&site, row);
+        }
+    }
+}
+
+fn row_is_kept(site: &Site, row: &Row) {
+    let mut memcached = site.memcached().link();
+    memcached.flush();
+    let before = memcached.stat("cmd_set");
+    let first = site.ask(&row.request());
+    let Some(key) = &row.key else {
+        expect::application(&first, "BYPASS", "nokey");
+        expect::application(&site.ask(&row.request()), "BYPASS", "nokey");
+        return;
+    };
+    expect::application(&first, "MISS", "absent");
+    // A header cannot hold 0x7f.
+    if !key.contains(&0x7f) {
+        let shown = first.header_bytes("X-Key").unwrap_or_default().escape_ascii().to_string();
+        assert_eq!(shown, key.escape_ascii().to_string());
+    }
+    let second = site.ask(&row.request());
+    if row.is_stored {
+        assert_eq!(memcached.get(key), Some((BYTES, first.body.clone())));
+        expect::hit(&second, &first.body);
+    } else {
+        assert_eq!(memcached.get(key), None);
+        expect::application(&second, "MISS", "absent");
+    }
+    // Not under another key, either.
+    let stored = memcached.stat("cmd_set") - before;
+    assert_eq!(stored, u64::from(row.is_stored));
+}
+
+#[test]
+fn paths() {
+    is_kept(include_str!("../data/contract/paths.tsv"));
+}
+
+#[test]
+fn queries() {
+    is_kept(include_str!("../data/contract/queries.tsv"));
+}
+
+#[test]
+fn question_marks_that_are_of_the_path() {
+    is_kept(include_str!("../data/contract/question_marks.tsv"));
+}
+
+#[test]
+fn hosts_and_schemes() {
+    is_kept(include_str!("../data/contract/hosts.tsv"));
+}
+
+#[test]
+fn cookies() {
+    is_kept(include_str!("../data/contract/cookies.tsv"));
+}
+
+#[test]
+fn long_keys() {
+    is_kept(include_str!("../data/contract/long_keys.tsv"));
+}
