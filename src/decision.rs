@@ -71,6 +71,32 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What `Cache-Status` says of it (RFC 9211): `ttl` is for how many seconds a hit is still there.
+    ///
+    /// ```
+    /// use ngx_http_pagecache_module::decision::{Outcome, Reason};
+    ///
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60)), "nginx; hit; ttl=60");
+    /// assert_eq!(Outcome::Fallthrough(Reason::Absent).cache_status(None), "nginx; fwd=uri-miss");
+    /// ```
+    pub fn cache_status(self, ttl: Option<u32>) -> String {
+        match (self, ttl) {
+            (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
+            (Outcome::Hit, None) => "nginx; hit".to_owned(),
+            (Outcome::Fallthrough(Reason::Absent), _) => "nginx; fwd=uri-miss".to_owned(),
+            (Outcome::Fallthrough(Reason::Method), _) => "nginx; fwd=method".to_owned(),
+            (Outcome::Fallthrough(reason), _) => {
+                let forwarded = match reason.status() {
+                    Status::Bypass => "bypass",
+                    _ => "miss",
+                };
+                format!("nginx; fwd={forwarded}; detail={reason}")
+            }
+        }
+    }
+}
+
 impl Reason {
     /// Every reason, in the order of the documentation.
     pub const ALL: [Reason; 14] = [
@@ -208,5 +234,19 @@ mod tests {
             };
             assert_eq!(reason.http_status(), expected, "{reason}");
         }
+    }
+
+    #[test]
+    fn cache_status_has_a_member_of_rfc_9211_for_each_reason() {
+        for reason in Reason::ALL {
+            let text = Outcome::Fallthrough(reason).cache_status(Some(1));
+            let words: Vec<&str> = text.split("; ").collect();
+            assert_eq!(words[0], "nginx");
+            // section 2.2
+            let forwarded = ["fwd=bypass", "fwd=method", "fwd=uri-miss", "fwd=miss"];
+            assert!(forwarded.contains(&words[1]), "{text}");
+            assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
+        }
+        assert_eq!(Outcome::Hit.cache_status(None), "nginx; hit");
     }
 }

@@ -109,7 +109,7 @@ fn command(protocol: Protocol) -> Run {
     let (key, mut out) = (plain_key(), Vec::new());
     Box::new(move || {
         out.clear();
-        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711));
+        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711, false));
         black_box(&out);
     })
 }
@@ -186,6 +186,7 @@ fn submit(server: &mut Server, count: u64, keys: &[Key]) {
             deadline: 250,
             connect_timeout: 100,
             max_size: 1 << 20,
+            wants_ttl: false,
         };
         server.submit(0, lookup).unwrap();
     }

@@ -5,7 +5,7 @@
 //! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
 //! miss   = "EN" *(SP flag) CRLF
 //! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
-//! flag   = "f" item-flags / "c" cas / "k" key / "O" opaque / <any other letter> [text]
+//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "O" opaque / <any other letter> [text]
 //!
 //! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
 //! EN k/index.html O18\r\n
@@ -67,6 +67,8 @@ pub struct Item {
     /// The number of the item's version: a server gives each number once in its life. None in the
     /// classic protocol, and from a server that was told not to count.
     pub cas: Option<u64>,
+    /// For how many seconds it is still there. None if that was not asked, or it does not expire.
+    pub ttl: Option<u32>,
 }
 
 /// The fields of a reply that repeat what the lookup said.
@@ -144,7 +146,7 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
         (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
         (Protocol::Classic, b"VALUE") => {
             let echo = Echo { key: Some(words.word()?), opaque: None };
-            let item = Item { flags: words.number32()?, cas: None };
+            let item = Item { flags: words.number32()?, cas: None, ttl: None };
             Ok(Head::Value { len: words.length()?, item, echo })
         }
         (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
@@ -157,17 +159,19 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
 fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malformed> {
     let mut flags = None;
     let mut cas = None;
+    let mut ttl = None;
     let mut echo = Echo::default();
     while let Some(letter) = words.letter() {
         match letter {
             b'f' => flags = Some(words.number32()?),
             b'c' => cas = Some(words.number()?).filter(|&cas| cas > 0),
+            b't' => ttl = words.ttl()?,
             b'k' => echo.key = Some(words.word()?),
             b'O' => echo.opaque = Some(words.number32()?),
             _ => drop(words.word()?),
         }
     }
-    Ok((flags.map(|flags| Item { flags, cas }), echo))
+    Ok((flags.map(|flags| Item { flags, cas, ttl }), echo))
 }
 
 /// What is left of a line whose words stand between spaces; none behind the last.
@@ -218,6 +222,17 @@ impl<'a> Words<'a> {
         u32::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
     }
 
+    /// Seconds; -1 for an item that does not expire.
+    fn ttl(&mut self) -> Result<Option<u32>, Malformed> {
+        match self.0 {
+            Some(line) if line.starts_with(b"-1") => {
+                let is_it = self.word()? == b"-1";
+                if is_it { Ok(None) } else { Err(Malformed::BadNumber) }
+            }
+            _ => Ok(Some(self.number32()?)),
+        }
+    }
+
     fn length(&mut self) -> Result<usize, Malformed> {
         usize::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
     }
@@ -249,7 +264,7 @@ mod tests {
 
     #[test]
     fn replies_of_the_protocol() {
-        let item = Item { flags: 16, cas: None };
+        let item = Item { flags: 16, cas: None, ttl: None };
         let value = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
         assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
@@ -271,7 +286,7 @@ mod tests {
     #[test]
     fn replies_of_the_classic_protocol() {
         let echo = Echo { key: Some(b"/a"), opaque: None };
-        let value = Head::Value { len: 5, item: Item { flags: 16, cas: None }, echo };
+        let value = Head::Value { len: 5, item: Item { flags: 16, cas: None, ttl: None }, echo };
         let classic = |line| head_of(Protocol::Classic, line);
         assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
@@ -293,7 +308,11 @@ mod tests {
         let echo = echo(b"", u32::MAX);
         assert_eq!(
             head(max.as_bytes()),
-            Ok(Head::Value { len: usize::MAX, item: Item { flags: u32::MAX, cas: None }, echo })
+            Ok(Head::Value {
+                len: usize::MAX,
+                item: Item { flags: u32::MAX, cas: None, ttl: None },
+                echo
+            })
         );
         for line in [
             "VA 18446744073709551616 f0 k O1\r\n",

@@ -36,6 +36,8 @@ pub struct Settings {
     /// Whether nginx unpacks gzip for clients that do not take it.
     pub unpacks_gzip: bool,
     pub etag: bool,
+    /// Whether responses say what became of the lookup.
+    pub cache_status: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
 }
@@ -54,6 +56,8 @@ pub struct MainConf {
     upstreams: RefCell<Vec<Rc<Upstream>>>,
     /// Where workers count, if `pagecache_stats` stands somewhere.
     pub zone: Cell<Option<Zone>>,
+    /// `pagecache_cache_status on` stands somewhere.
+    pub cache_status: Cell<bool>,
     fallbacks: RefCell<Vec<Fallback>>,
 }
 
@@ -82,6 +86,7 @@ pub struct LocationConf {
     pub gzip_flag: Option<Option<u32>>,
     pub format: Option<Format>,
     pub etag: Option<bool>,
+    pub cache_status: Option<bool>,
     pub fallback: Option<Option<Fallback>>,
     /// `pagecache_pass` stands in this very block.
     pub passes_here: bool,
@@ -190,6 +195,7 @@ impl LocationConf {
         inherit(&mut self.gzip_flag, &outer.gzip_flag);
         inherit(&mut self.format, &outer.format);
         inherit(&mut self.etag, &outer.etag);
+        inherit(&mut self.cache_status, &outer.cache_status);
         inherit(&mut self.fallback, &outer.fallback);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -227,6 +233,7 @@ impl LocationConf {
             unpacks_gzip: (gzip_flag.is_some() || self.format == Some(Format::Http))
                 && reading.enable_gunzip(),
             etag: self.etag.unwrap_or(true),
+            cache_status: self.cache_status.unwrap_or(false),
             fallback: fallback.map(|fallback| fallback.name),
         });
         Ok(())

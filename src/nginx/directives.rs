@@ -37,7 +37,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the README's order.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 15] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 16] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
     Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
     Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
@@ -52,6 +52,7 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 15] = [
     Directive { name: c"pagecache_gzip_flag",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_gzip_flag },
     Directive { name: c"pagecache_format",          usage: H_S_L | NGX_CONF_TAKE1,       apply: set_format },
     Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
+    Directive { name: c"pagecache_cache_status",    usage: H_S_L | NGX_CONF_TAKE1,       apply: set_cache_status },
     Directive { name: c"pagecache_stats",           usage: NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, apply: set_stats },
 ];
 
@@ -200,13 +201,20 @@ fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resul
 }
 
 fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    let text = word(words)?;
-    let etag = match text.as_bytes() {
-        b"on" => true,
-        b"off" => false,
-        _ => return Err(invalid(text, "\"on\" or \"off\"")),
-    };
-    set_once(&mut conf.etag, etag)
+    set_once(&mut conf.etag, switch(words)?)
+}
+
+fn set_cache_status(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading,
+) -> Result<(), Refusal> {
+    let on = switch(words)?;
+    if on {
+        let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
+        main.cache_status.set(true);
+    }
+    set_once(&mut conf.cache_status, on)
 }
 
 fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
@@ -293,6 +301,15 @@ fn size(words: &[ngx_str_t]) -> Result<usize, Refusal> {
     match parse_size(text) {
         Some(size) if size > 0 => Ok(size),
         _ => Err(invalid(text, "a size from 1 such as 64k or 8m")),
+    }
+}
+
+fn switch(words: &[ngx_str_t]) -> Result<bool, Refusal> {
+    let text = word(words)?;
+    match text.as_bytes() {
+        b"on" => Ok(true),
+        b"off" => Ok(false),
+        _ => Err(invalid(text, "\"on\" or \"off\"")),
     }
 }
 

@@ -37,7 +37,7 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
 
 fn begin(request: Request) -> ngx_int_t {
     let Some(settings) = settings_of(request) else { return NGX_DECLINED as ngx_int_t };
-    let Some(record) = Record::begin(request) else {
+    let Some(record) = Record::begin(request, settings.cache_status) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
     match look_up(request, settings, record) {
@@ -76,6 +76,7 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
         protocol: settings.protocol.unwrap_or(server.protocol),
         connect_timeout: settings.connect_timeout,
         max_size: settings.max_size,
+        wants_ttl: settings.cache_status,
     })?;
     record.set_waiting(peer, ticket);
     Ok(())
@@ -123,6 +124,7 @@ fn conclude(request: Request) -> ngx_int_t {
     match read(request, settings, record) {
         Ok((page, value)) => {
             record.set_outcome(Outcome::Hit);
+            log::served(request, record.key());
             if let Some(tally) = record.server().and_then(|server| server.counted.tally()) {
                 tally.count(Outcome::Hit, page.page.body.len());
             }
@@ -152,7 +154,7 @@ fn read<'a>(
         }
         _ => None,
     };
-    Ok((TaggedPage { page, etag }, value))
+    Ok((TaggedPage { page, etag, says_age: settings.cache_status }, value))
 }
 
 /// Leaves the request to the fallback, after which it may be gone, or to `error_page`.

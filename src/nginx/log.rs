@@ -6,7 +6,7 @@ use super::sys::request::Request;
 use crate::decision::Reason;
 use crate::memcached::Fault;
 use nginx_sys::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
-use ngx::ngx_log_error;
+use ngx::{ngx_log_debug_mask, ngx_log_error};
 
 /// A server was well and failed.
 pub fn server_down(server: &str, fault: Fault) {
@@ -22,6 +22,12 @@ pub fn server_down(server: &str, fault: Fault) {
 pub fn server_up(server: &str) {
     let log = process::cycle_log();
     ngx_log_error!(NGX_LOG_NOTICE, log, "pagecache: memcached \"{server}\" answers again");
+}
+
+/// A request is served from the cache.
+pub fn served(request: Request, key: Option<&[u8]>) {
+    let key = key.unwrap_or_default().escape_ascii();
+    ngx_log_debug_mask!(DebugMask::Http, request.log(), "pagecache: a page, key \"{key}\"");
 }
 
 /// A request goes to the fallback.

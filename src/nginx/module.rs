@@ -1,13 +1,14 @@
 //! What nginx loads: the module's struct, its command table, and the trampolines through which
 //! nginx reads the configuration.
 
+use super::cache_status;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
 use super::sys::conf::{
     LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
 };
-use super::sys::process;
+use super::sys::{filter, process};
 use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
@@ -107,7 +108,12 @@ impl HttpModule for Pagecache {
         // SAFETY: nginx passes its state, which is not used after this returns.
         let reading = unsafe { Reading::from_raw(cf) };
         status(reading.is_some_and(|reading| {
-            reading.main_conf::<MainConf>().is_some_and(|main| main.check(reading))
+            reading.main_conf::<MainConf>().is_some_and(|main| {
+                if main.cache_status.get() {
+                    filter::install(cache_status::say);
+                }
+                main.check(reading)
+            })
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! A page as nginx's response.
 
-use super::sys::request::{Header, Request};
+use super::sys::process;
+use super::sys::request::{Header, Request, parse_http_time};
 use crate::page::{Etag, Page};
 use nginx_sys::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 
@@ -8,6 +9,8 @@ use nginx_sys::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 pub struct TaggedPage<'a> {
     pub page: Page<'a>,
     pub etag: Option<Etag>,
+    /// Whether the response is to say how old the page is, where that is known.
+    pub says_age: bool,
 }
 
 /// Sends a page, whose body is in `value`, which lives as long as the request. Ranges, HEAD,
@@ -33,7 +36,7 @@ pub fn send_page(request: Request, tagged: &TaggedPage<'_>, value: &[u8]) -> ngx
 /// None without memory.
 fn set_head(
     request: Request,
-    TaggedPage { page, etag }: &TaggedPage<'_>,
+    TaggedPage { page, etag, says_age }: &TaggedPage<'_>,
     len: usize,
 ) -> Option<()> {
     request.set_status(page.status, len);
@@ -48,6 +51,9 @@ fn set_head(
     if page.header("content-type").is_none() {
         request.set_default_content_type()?;
     }
+    if let (true, Some(age)) = (*says_age, age(page)) {
+        request.set_header(Header::Other, "Age", itoa::Buffer::new().format(age).as_bytes())?;
+    }
     if let Some(etag) = etag {
         request.set_header(Header::Etag, "ETag", &etag.text())?;
     }
@@ -58,4 +64,13 @@ fn set_head(
         request.set_vary_accept_encoding()?;
     }
     Some(())
+}
+
+/// Seconds since the page was made, by its own `Date`. None where it says its age itself.
+fn age(page: &Page<'_>) -> Option<u64> {
+    if page.header("age").is_some() {
+        return None;
+    }
+    let made = parse_http_time(page.header("date")?)?;
+    Some(process::seconds().saturating_sub(made))
 }

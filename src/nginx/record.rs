@@ -17,6 +17,8 @@ use std::rc::Rc;
 pub struct Record {
     request: Request,
     outcome: Cell<Option<Outcome>>,
+    /// Whether the response is to say so.
+    says_outcome: bool,
     /// The key as sent.
     key: OnceCell<PoolBytes>,
     server: OnceCell<Rc<UpstreamServer>>,
@@ -51,10 +53,11 @@ impl Stored {
 impl Record {
     /// A record for a request that begins here; one that came through a cached location before
     /// starts over. None without memory.
-    pub fn begin<'request>(request: Request) -> Option<&'request Record> {
+    pub fn begin<'request>(request: Request, says_outcome: bool) -> Option<&'request Record> {
         let new = Record {
             request,
             outcome: Cell::new(None),
+            says_outcome,
             key: OnceCell::new(),
             server: OnceCell::new(),
             started: Cell::new(process::now()),
@@ -135,6 +138,15 @@ impl Record {
 
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome.get()
+    }
+
+    /// The value of `Cache-Status`, if there is to be one.
+    pub fn cache_status(&self) -> Option<String> {
+        let ttl = self
+            .answer()
+            .and_then(|answer| answer.as_ref().ok())
+            .and_then(|stored| stored.item.ttl);
+        self.says_outcome.then_some(self.outcome()?).map(|outcome| outcome.cache_status(ttl))
     }
 
     pub fn key(&self) -> Option<&[u8]> {

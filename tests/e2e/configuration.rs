@@ -294,6 +294,7 @@ fn each_directive_stands_once() {
         "pagecache_gzip_flag off",
         "pagecache_format body",
         "pagecache_etag on",
+        "pagecache_cache_status on",
     ] {
         let name = directive.split(' ').next().unwrap();
         let server = format!("{directive}; {directive};");

@@ -169,3 +169,34 @@ fn several_servers_conf() {
         assert!((1..60).contains(&items), "{items} of 60 pages on one of three servers");
     }
 }
+
+#[test]
+fn log_formats() {
+    let formats = parts::root().join("nginx-config/log-format.inc");
+    let site = plan()
+        .http(&format!("include {};", formats.display()))
+        .server(
+            "access_log @PREFIX@/text.log pagecache_text;
+             access_log @PREFIX@/json.log pagecache_json;",
+        )
+        .start();
+    let target = "/\"gr%C3%B6%C3%9Fe\"?x=\"";
+    site.memcached().set("/\"größe\"", "the page", BYTES);
+    expect::hit(&site.get(target), "the page");
+    expect::application(&site.get("/absent"), "MISS", "absent");
+    let lines = |name: &str| {
+        let file = site.prefix().join(name);
+        wait::until("two lines", || fs::read_to_string(&file).unwrap().lines().count() == 2);
+        fs::read_to_string(&file).unwrap()
+    };
+    let text = lines("text.log");
+    assert!(text.contains(" cache=HIT reason=- server=127.0.0.1:"), "{text}");
+    assert!(text.contains(" cache=MISS reason=absent server=127.0.0.1:"), "{text}");
+    let json = lines("json.log");
+    let parsed: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(parsed[0]["key"], "/\"größe\"");
+    assert_eq!(parsed[0]["cache"], "HIT");
+    assert_eq!((&parsed[1]["reason"], &parsed[1]["status"]), (&"absent".into(), &200.into()));
+    assert!(parsed[1]["application_seconds"].as_str().unwrap().parse::<f64>().is_ok());
+}

@@ -13,6 +13,7 @@ mod harness;
 
 mod breaker;
 mod buffers;
+mod cache_status;
 mod clients;
 mod clients_docs;
 mod configuration;

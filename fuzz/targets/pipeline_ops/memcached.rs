@@ -29,7 +29,7 @@ pub fn item(name: &str) -> Option<(Item, Vec<u8>)> {
         _ => name.to_owned(),
     };
     let value = pattern.bytes().cycle().take(size).collect();
-    Some((Item { flags, cas: Some(token_of(name)).filter(|&cas| cas > 0) }, value))
+    Some((Item { flags, cas: Some(token_of(name)).filter(|&cas| cas > 0), ttl: None }, value))
 }
 
 /// A lookup as memcached reads it.

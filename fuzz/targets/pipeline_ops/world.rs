@@ -211,6 +211,7 @@ impl World {
             deadline,
             connect_timeout,
             max_size,
+            wants_ttl: false,
         };
         match self.server.submit(self.now, lookup) {
             Ok(ticket) => {

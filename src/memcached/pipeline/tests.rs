@@ -24,7 +24,7 @@ enum Seen {
 }
 
 /// What the replies of [`hit`] say of their items.
-const PLAIN: Item = Item { flags: 0, cas: None };
+const PLAIN: Item = Item { flags: 0, cas: None, ttl: None };
 
 fn key(name: &str) -> Key {
     Key::new(name.as_bytes(), LongKeys::Bypass).unwrap()
@@ -38,6 +38,7 @@ fn lookup(token: u64, name: &str) -> Lookup {
         deadline: DEADLINE,
         connect_timeout: 100,
         max_size: 1 << 20,
+        wants_ttl: false,
     }
 }
 

@@ -134,6 +134,7 @@ impl Driver {
             deadline: self.now + TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             max_size: usize::MAX,
+            wants_ttl: false,
         }
     }
 

@@ -7,6 +7,7 @@ mod chain;
 pub mod conf;
 pub mod connection;
 pub mod event;
+pub mod filter;
 pub mod pool;
 pub mod process;
 pub mod request;

@@ -337,3 +337,10 @@ impl ClientConnection {
         unsafe { ngx_http_run_posted_requests(self.0) }
     }
 }
+
+/// Seconds since the epoch, of a date as HTTP writes it (RFC 9110, section 5.6.7).
+pub fn parse_http_time(text: &[u8]) -> Option<u64> {
+    // SAFETY: nginx only reads the text.
+    let time = unsafe { ngx_parse_http_time(text.as_ptr().cast_mut(), text.len()) };
+    u64::try_from(time).ok()
+}

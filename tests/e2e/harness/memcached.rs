@@ -191,7 +191,13 @@ impl Link {
     /// `set` with any bytes as key that memcached takes.
     #[track_caller]
     pub fn set(&mut self, key: &[u8], value: &[u8], flags: u32) {
-        let numbers = format!(" {flags} 0 {}\r\n", value.len());
+        self.set_for(key, value, flags, 0);
+    }
+
+    /// The same, for so many seconds; 0: for ever.
+    #[track_caller]
+    pub fn set_for(&mut self, key: &[u8], value: &[u8], flags: u32, seconds: u32) {
+        let numbers = format!(" {flags} {seconds} {}\r\n", value.len());
         let command = [b"set ", key, numbers.as_bytes(), value, b"\r\n"].concat();
         self.writer.write_all(&command).unwrap();
         assert_eq!(self.line(), "STORED", "key {}", key.escape_ascii());

@@ -49,7 +49,10 @@ fn flags_and_a_cas_are_read() {
     read(&mut pipeline, b"VALUE /a 16 2 99\r\nhi\r\nEND\r\n");
     let answer = next_answer(&mut pipeline).unwrap();
     assert!(
-        matches!(answer, Some((Token(0), Answer::Hit(Item { flags: 16, cas: None }, _)))),
+        matches!(
+            answer,
+            Some((Token(0), Answer::Hit(Item { flags: 16, cas: None, ttl: None }, _)))
+        ),
         "{answer:?}"
     );
 }
