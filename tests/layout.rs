@@ -46,7 +46,7 @@ fn each_file_is_one_subject() {
 }
 
 fn all_files() -> Vec<PathBuf> {
-    ["src", "tests", "bench/core", "bench/openloop/src", "fuzz/targets"]
+    ["src", "tests", "bench/core", "bench/openloop/src", "ctl/src", "ctl/tests", "fuzz/targets"]
         .into_iter()
         .flat_map(rust_files)
         .collect()

@@ -1,0 +1,32 @@
+//! `key`: the key and the server of each URL. Nobody is asked.
+
+use super::wanted::wanted;
+use crate::choice::Choice;
+use crate::exit::{Exit, Stop};
+use crate::options::Given;
+use crate::output::{json_line, say};
+use std::io::Write;
+
+/// A line for each URL: key, tab, server. Keys have no spaces.
+pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(given)?;
+    let mut exit = Exit::Done;
+    for wanted in wanted(given, &choice)? {
+        if given.has("json") {
+            json_line(out, &wanted.json(&choice.fleet).into())?;
+        }
+        match &wanted.key {
+            Err(no_key) => {
+                exit = exit.max(Exit::Absent);
+                say(&format!("\"{}\" {}", wanted.name, no_key.sentence()));
+            }
+            Ok(key) if !given.has("json") => {
+                let server = choice.fleet.servers().get(key.server);
+                out.write_all(&key.bytes)?;
+                writeln!(out, "\t{}", server.map_or("", |server| server.name.as_str()))?;
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,141 @@
+//! `purge`: pages deleted, each on the server that has it.
+
+use super::MEMCACHED_TIMEOUT;
+use super::wanted::{Wanted, wanted};
+use crate::choice::Choice;
+use crate::exit::{Exit, Stop};
+use crate::fleet::{Fleet, Server};
+use crate::memcached::{Batch, Items, ask};
+use crate::options::Given;
+use crate::output::{json_line, say};
+use serde_json::json;
+use std::collections::HashSet;
+use std::io::Write;
+
+/// What became of one page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Purged,
+    Absent,
+    /// nginx never looks it up, or its key cannot be sent. The text completes a sentence that begins
+    /// with the URL.
+    NoKey(String),
+    /// Its server failed.
+    Failed(String),
+}
+
+/// A line for each URL: outcome, tab, URL.
+pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(given)?;
+    let timeout = given.timeout(MEMCACHED_TIMEOUT)?;
+    let wanted = wanted(given, &choice)?;
+    let (batches, numbers) = batches(&wanted, &choice.fleet);
+    let said = ask(batches, timeout, Items::open, |items, key: &String| items.delete(key));
+
+    let mut outcomes: Vec<Outcome> = wanted.iter().map(without_answer).collect();
+    for (answer, nth) in said.into_iter().flatten().zip(numbers.into_iter().flatten()) {
+        if let Some(outcome) = outcomes.get_mut(nth) {
+            *outcome = match answer {
+                Ok(true) => Outcome::Purged,
+                Ok(false) => Outcome::Absent,
+                Err(reason) => Outcome::Failed(reason),
+            };
+        }
+    }
+    report(given, out, &choice.fleet, &wanted, &outcomes)
+}
+
+/// Keys by server, and the number of each in what is wanted.
+fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<String>>, Vec<Vec<usize>>) {
+    let batch = |server: &Server| Batch { server: server.clone(), questions: Vec::new() };
+    let mut batches: Vec<Batch<String>> = fleet.servers().iter().map(batch).collect();
+    let mut numbers = vec![Vec::new(); batches.len()];
+    for (nth, wanted) in wanted.iter().enumerate() {
+        let Ok(key) = &wanted.key else { continue };
+        let Ok(text) = key.text() else { continue };
+        if let (Some(batch), Some(numbers)) =
+            (batches.get_mut(key.server), numbers.get_mut(key.server))
+        {
+            batch.questions.push(text.to_owned());
+            numbers.push(nth);
+        }
+    }
+    // a server without keys is not asked: it may be away
+    let asked = |batch: &Batch<String>| !batch.questions.is_empty();
+    numbers.retain(|numbers| !numbers.is_empty());
+    batches.retain(asked);
+    (batches, numbers)
+}
+
+fn without_answer(wanted: &Wanted) -> Outcome {
+    match &wanted.key {
+        Err(no_key) => Outcome::NoKey(no_key.sentence()),
+        Ok(key) => match key.text() {
+            Err(reason) => Outcome::NoKey(format!("cannot be purged: {reason}")),
+            Ok(_) => Outcome::Failed("no answer".to_owned()),
+        },
+    }
+}
+
+fn report(
+    given: &Given,
+    out: &mut dyn Write,
+    fleet: &Fleet,
+    wanted: &[Wanted],
+    outcomes: &[Outcome],
+) -> Result<Exit, Stop> {
+    let mut exit = Exit::Done;
+    let mut told = HashSet::new();
+    for (wanted, outcome) in wanted.iter().zip(outcomes) {
+        exit = exit.max(outcome.exit());
+        let mut object = wanted.json(fleet);
+        match outcome {
+            Outcome::Failed(reason) => {
+                object.insert("error".to_owned(), json!(reason));
+                let server =
+                    wanted.key.as_ref().ok().and_then(|key| fleet.servers().get(key.server));
+                let name = server.map_or("", |server| server.name.as_str());
+                // once a server, however many of its pages
+                if told.insert(name) {
+                    say(&format!(
+                        "memcached \"{name}\" failed, so its pages are not purged: {reason}"
+                    ));
+                }
+            }
+            Outcome::NoKey(reason) => {
+                object.insert("error".to_owned(), json!(reason));
+                say(&format!("\"{}\" {reason}", wanted.name));
+            }
+            Outcome::Purged | Outcome::Absent => {}
+        }
+        if given.has("quiet") && matches!(outcome, Outcome::Purged | Outcome::Absent) {
+            continue;
+        }
+        if given.has("json") {
+            object.insert("outcome".to_owned(), json!(outcome.name()));
+            json_line(out, &object.into())?;
+        } else {
+            writeln!(out, "{}\t{}", outcome.name(), wanted.name)?;
+        }
+    }
+    Ok(exit)
+}
+
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Outcome::Purged => "purged",
+            Outcome::Absent => "absent",
+            Outcome::NoKey(_) => "nokey",
+            Outcome::Failed(_) => "failed",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Outcome::Purged => Exit::Done,
+            Outcome::Absent | Outcome::NoKey(_) => Exit::Absent,
+            Outcome::Failed(_) => Exit::Failed,
+        }
+    }
+}

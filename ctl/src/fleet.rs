@@ -1,0 +1,96 @@
+//! The memcached servers of one upstream, and which of them has a key: the same code as in nginx.
+
+use crate::exit::Stop;
+use pagecache::distribution::{Distribution, Node, Rule};
+
+/// One memcached server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// As the configuration writes it, which is what distributions compute with.
+    pub name: String,
+    /// 1 or more.
+    pub weight: u32,
+    /// Marked as `down`: nginx does not ask it.
+    pub is_down: bool,
+}
+
+/// All servers of an upstream.
+#[derive(Debug)]
+pub struct Fleet {
+    servers: Vec<Server>,
+    /// None for a single server.
+    distribution: Option<Distribution>,
+}
+
+impl Fleet {
+    /// # Errors
+    /// The module would refuse these servers, too; the text says what to change.
+    pub fn new(servers: Vec<Server>, rule: Option<Rule>) -> Result<Fleet, Stop> {
+        let distribution = match (servers.as_slice(), rule) {
+            ([], _) => return Err(Stop::Refused("it has no server".to_owned())),
+            ([_], _) => None,
+            (several, None) => {
+                return Err(Stop::Refused(format!(
+                    "it has {} servers, and which of them has a page is up to the client that stores it: \
+                     say that client's rule with --distribution, or as pagecache_distribution in the \
+                     upstream block: {}",
+                    several.len(),
+                    Rule::names().collect::<Vec<_>>().join(", ")
+                )));
+            }
+            (several, Some(rule)) => {
+                let nodes: Vec<Node<'_>> = several
+                    .iter()
+                    .map(|server| Node { name: &server.name, weight: server.weight })
+                    .collect();
+                rule.check(&nodes).map_err(|unsuitable| Stop::Refused(unsuitable.to_string()))?;
+                Some(Distribution::new(rule, &nodes))
+            }
+        };
+        Ok(Fleet { servers, distribution })
+    }
+
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// The number of the server that has `key`, given as it goes over the wire.
+    pub fn index(&self, key: &[u8]) -> usize {
+        self.distribution.as_ref().map_or(0, |distribution| distribution.index(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(count: u32) -> Vec<Server> {
+        let server = |nth| Server { name: format!("10.0.0.{nth}"), weight: 1, is_down: false };
+        (1..=count).map(server).collect()
+    }
+
+    #[test]
+    fn one_server_needs_no_rule_and_several_do() {
+        assert_eq!(Fleet::new(servers(1), None).unwrap().index(b"/"), 0);
+        let refused = Fleet::new(servers(3), None).unwrap_err().to_string();
+        assert!(refused.contains("3 servers") && refused.contains("rendezvous"), "{refused}");
+        assert!(Fleet::new(servers(0), None).is_err());
+    }
+
+    #[test]
+    fn keys_are_where_the_distribution_says() {
+        let rule = Rule::parse("modula", None).unwrap();
+        let fleet = Fleet::new(servers(3), Some(rule)).unwrap();
+        let own: Vec<usize> =
+            (0..20).map(|nth| fleet.index(format!("/{nth}").as_bytes())).collect();
+        assert!((0..3).all(|server| own.contains(&server)), "{own:?}");
+    }
+
+    #[test]
+    fn weights_must_be_honoured() {
+        let mut weighted = servers(2);
+        weighted[1].weight = 3;
+        let rule = Rule::parse("rendezvous", None).unwrap();
+        assert!(Fleet::new(weighted, Some(rule)).unwrap_err().to_string().contains("weight"));
+    }
+}

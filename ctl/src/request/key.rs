@@ -1,0 +1,224 @@
+//! The key of a URL: the text of `pagecache_key` with the values of its variables, as the module has
+//! nginx work it out.
+//!
+//! ```text
+//! "/site-$uri$is_args${args}"  and  https://h.test/a%20b?c     "/site-/a b?c", as a key "/site-/a%20b?c"
+//! ```
+
+use super::target::Target;
+use super::url::{Origin, Url};
+use super::variables::{Header, Request, Value};
+use pagecache::decision::Reason;
+use pagecache::memcached::{Key, LongKeys};
+use pagecache::pattern::{confuses_question_marks, variables};
+
+/// How URLs become keys.
+#[derive(Debug)]
+pub struct KeyPattern {
+    /// The text of `pagecache_key`.
+    pub text: String,
+    pub long_keys: LongKeys,
+    pub merge_slashes: bool,
+    /// Of every request.
+    pub headers: Vec<Header>,
+    /// Values of variables that a request does not decide, by lower-case name.
+    pub given: Vec<(String, String)>,
+    /// What mere paths belong to.
+    pub base: Option<Origin>,
+}
+
+/// Why a URL has no key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// nginx answers 400. The text completes a sentence that begins with the URL.
+    Invalid(&'static str),
+    /// nginx asks the application, for this reason.
+    NotLookedUp(Reason),
+    /// What to add to the command line.
+    Unknown(String),
+}
+
+impl KeyPattern {
+    /// # Errors
+    /// [`NoKey`] says whether nginx has none either.
+    pub fn key(&self, url: &str) -> Result<Key, NoKey> {
+        let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
+        let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
+            .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
+        if confuses_question_marks(&self.text) && target.path.contains(&b'?') {
+            return Err(NoKey::NotLookedUp(Reason::NoKey));
+        }
+        let raw = self.evaluate(&Request { url: &url, target: &target, headers: &self.headers })?;
+        Key::new(&raw, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
+    }
+
+    /// The text, with values in the place of variables.
+    fn evaluate(&self, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
+        let mut raw = Vec::new();
+        let mut rest = self.text.as_str();
+        for name in variables(&self.text) {
+            let (before, behind) = rest.split_once('$').unwrap_or((rest, ""));
+            let behind_name = match behind.strip_prefix('{') {
+                Some(braced) => braced.strip_prefix(name).and_then(|rest| rest.strip_prefix('}')),
+                None => behind.strip_prefix(name),
+            };
+            let (Some(behind_name), false) = (behind_name, name.is_empty()) else {
+                return Err(NoKey::Unknown(format!(
+                    "the key \"{}\" has a \"$\" without a name",
+                    self.text
+                )));
+            };
+            raw.extend_from_slice(before.as_bytes());
+            raw.extend(self.value(name, request)?);
+            rest = behind_name;
+        }
+        raw.extend_from_slice(rest.as_bytes());
+        Ok(raw)
+    }
+
+    fn value(&self, name: &str, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
+        let given = self.given.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        if let Some((_, value)) = given {
+            return Ok(value.clone().into_bytes());
+        }
+        match request.variable(name) {
+            Value::Known(bytes) => Ok(bytes),
+            Value::NeedsHost => Err(NoKey::Unknown(format!(
+                "the key has ${name}, and a path alone does not say it: give whole URLs, or \
+                 --base https://HOST"
+            ))),
+            Value::Unknown => Err(NoKey::Unknown(format!(
+                "the key has ${name}, which is not decided by the URL: say its value with \
+                 --set {name}=VALUE"
+            ))),
+        }
+    }
+}
+
+impl NoKey {
+    /// One word, as `$pagecache_reason` has it where nginx falls through.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NoKey::Invalid(_) => "invalid",
+            NoKey::NotLookedUp(reason) => reason.name(),
+            NoKey::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Completes a sentence that begins with the URL.
+    pub fn sentence(&self) -> String {
+        match self {
+            NoKey::Invalid(text) => (*text).to_owned(),
+            NoKey::NotLookedUp(Reason::LongKey) => {
+                "is not looked up: its key is longer than 250 bytes (longkey)".to_owned()
+            }
+            NoKey::NotLookedUp(reason) => format!(
+                "is not looked up: its key is empty, or its path has a question mark that might pass \
+                 for the query's ({reason})"
+            ),
+            NoKey::Unknown(text) => text.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> KeyPattern {
+        KeyPattern {
+            text: text.to_owned(),
+            long_keys: LongKeys::Sha256,
+            merge_slashes: true,
+            headers: Vec::new(),
+            given: Vec::new(),
+            base: None,
+        }
+    }
+
+    fn key(text: &str, url: &str) -> Result<Vec<u8>, NoKey> {
+        pattern(text).key(url).map(|key| key.as_bytes().to_vec())
+    }
+
+    /// Undoes `\xNN` and `\\` of the recorded table.
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((&first, tail)) = rest.split_first() {
+            rest = tail;
+            match (first, tail) {
+                (b'\\', [b'x', high, low, after @ ..]) => {
+                    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+                    bytes.push(digit(*high) << 4 | digit(*low));
+                    rest = after;
+                }
+                (b'\\', [escaped, after @ ..]) => {
+                    bytes.push(*escaped);
+                    rest = after;
+                }
+                _ => bytes.push(first),
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn keys_are_those_that_nginx_was_recorded_with() {
+        let table =
+            include_str!("../../../tests/e2e/data/nginx_escaped_keys_vs_django_request.tsv");
+        let mut lines = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        let head = lines.next().unwrap();
+        let mut compared = 0;
+        for line in lines {
+            let target = String::from_utf8(unescape(line[0])).unwrap();
+            for column in ["$uri", "$request_uri", "$uri$is_args$args"] {
+                let name = format!("key_nginx_{column}");
+                let nth = head.iter().position(|known| *known == name).unwrap();
+                let expected = match (line[1], target.as_str(), column) {
+                    ("400", ..) => None,
+                    // the module does not look it up, since it is the key of /a?b
+                    (_, "/a%3Fb", "$uri$is_args$args") => None,
+                    _ => Some(unescape(line[nth])),
+                };
+                assert_eq!(key(column, &target).ok(), expected, "{column} of {target}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 29 * 3);
+    }
+
+    #[test]
+    fn variables_stand_in_both_spellings_among_text() {
+        assert_eq!(key("a-${uri}b$args-", "/c?d").unwrap(), b"a-/cbd-");
+        assert_eq!(key("$host$uri", "https://H.test:1/x").unwrap(), b"h.test/x");
+        assert_eq!(key("none", "/").unwrap(), b"none");
+    }
+
+    #[test]
+    fn what_only_nginx_knows_must_be_given() {
+        let unknown = |text: &str, url: &str| match key(text, url) {
+            Err(NoKey::Unknown(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(unknown("$device$uri", "/").contains("--set device=VALUE"));
+        assert!(unknown("$host$uri", "/").contains("--base"));
+        assert!(unknown("$uri$", "/").contains("without a name"));
+        assert!(unknown("${uri", "/").contains("without a name"));
+        let mut pattern = pattern("$Device$uri");
+        pattern.given = vec![("device".to_owned(), "m".to_owned())];
+        assert_eq!(pattern.key("/").unwrap().as_bytes(), b"m/");
+    }
+
+    #[test]
+    fn what_is_not_looked_up() {
+        let reason = |text: &str, url: &str| key(text, url).unwrap_err().name();
+        assert_eq!(reason("$uri$is_args$args", "/a%3Fb"), "nokey");
+        assert_eq!(reason("$args", "/a"), "nokey");
+        assert_eq!(reason("$uri", "/a b"), "invalid");
+        let mut long = pattern("$uri");
+        long.long_keys = LongKeys::Bypass;
+        let url = format!("/{}", "a".repeat(250));
+        assert_eq!(long.key(&url).unwrap_err().name(), "longkey");
+        assert_eq!(key("$uri", &url).unwrap().len(), 64);
+    }
+}

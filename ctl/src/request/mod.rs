@@ -1,0 +1,17 @@
+//! A request for a URL as nginx sees it, and the key that it makes of it. Nothing is sent here.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `url.rs` | what a client sends for a URL |
+//! | `target.rs` | the request target taken apart: decoded path, query |
+//! | `variables.rs` | nginx's variables of a request |
+//! | `key.rs` | the text of `pagecache_key` with the variables' values |
+
+mod key;
+mod target;
+mod url;
+mod variables;
+
+pub use key::{KeyPattern, NoKey};
+pub use url::{Origin, Url};
+pub use variables::Header;

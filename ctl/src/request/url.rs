@@ -1,0 +1,115 @@
+//! A URL taken apart into what a client sends for it. Nothing in it is decoded or normalised: that is
+//! nginx's part.
+
+/// A URL, or a path of which no host is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// None for a mere path.
+    pub origin: Option<Origin>,
+    /// What stands on the request line: path and query.
+    pub target: String,
+}
+
+/// What comes before the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub is_https: bool,
+    /// Host and port, as the `Host` header has them.
+    pub authority: String,
+}
+
+impl Url {
+    /// `http://HOST/PATH` and `https://HOST/PATH`; anything else is a path, of `base` if there is one.
+    ///
+    /// # Errors
+    /// The text completes a sentence that begins with the URL.
+    pub fn parse(text: &str, base: Option<&Origin>) -> Result<Url, &'static str> {
+        let Some((is_https, rest)) = scheme(text) else {
+            return Ok(Url { origin: base.cloned(), target: text.to_owned() });
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        if authority.is_empty() {
+            return Err("has no host");
+        }
+        if authority.contains('@') {
+            return Err("has a user name, which clients send as a header: use --header");
+        }
+        // a fragment stays in the client
+        let sent = behind.split('#').next().unwrap_or_default();
+        let slash = if sent.starts_with('/') { "" } else { "/" };
+        let origin = Origin { is_https, authority: authority.to_owned() };
+        Ok(Url { origin: Some(origin), target: format!("{slash}{sent}") })
+    }
+}
+
+impl Origin {
+    /// As `$host`: lower case, without port and final dot.
+    pub fn host(&self) -> String {
+        let host = match self.authority.split_once(']') {
+            Some((literal, _)) => format!("{literal}]"),
+            None => self.authority.split(':').next().unwrap_or_default().to_owned(),
+        };
+        host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase()
+    }
+
+    /// As `$scheme`.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+}
+
+/// Whether it is HTTPS, and what follows `://`.
+fn scheme(text: &str) -> Option<(bool, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "https" => Some((true, rest)),
+        "http" => Some((false, rest)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String) {
+        let url = Url::parse(text, None).unwrap();
+        let origin = url.origin.unwrap();
+        (format!("{}://{}", origin.scheme(), origin.authority), url.target)
+    }
+
+    fn pair(origin: &str, target: &str) -> (String, String) {
+        (origin.to_owned(), target.to_owned())
+    }
+
+    #[test]
+    fn urls_as_clients_send_them() {
+        assert_eq!(parts("https://h.test/a/../b?c#d"), pair("https://h.test", "/a/../b?c"));
+        assert_eq!(parts("HTTP://h.test:80"), pair("http://h.test:80", "/"));
+        assert_eq!(parts("http://h.test?a"), pair("http://h.test", "/?a"));
+        assert_eq!(parts("http://h.test#a"), pair("http://h.test", "/"));
+    }
+
+    #[test]
+    fn paths_may_have_a_base() {
+        assert_eq!(Url::parse("/a#b", None).unwrap().origin, None);
+        let base = Url::parse("https://h.test/", None).unwrap().origin;
+        let url = Url::parse("/a?b", base.as_ref()).unwrap();
+        assert_eq!((url.origin, url.target.as_str()), (base, "/a?b"));
+    }
+
+    #[test]
+    fn hosts_as_nginx_has_them() {
+        let host = |text: &str| Url::parse(text, None).unwrap().origin.unwrap().host();
+        assert_eq!(host("http://WWW.H.test:8080/"), "www.h.test");
+        assert_eq!(host("http://h.test./"), "h.test");
+        assert_eq!(host("http://[::1]:80/"), "[::1]");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert!(Url::parse("http:///a", None).is_err());
+        assert!(Url::parse("http://user@h.test/", None).is_err());
+    }
+}

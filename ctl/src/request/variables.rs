@@ -1,0 +1,182 @@
+//! nginx's variables of a request, as far as the request alone decides them.
+
+use super::target::Target;
+use super::url::{Origin, Url};
+
+/// A header of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
+}
+
+/// A request, as nginx has read it.
+pub struct Request<'a> {
+    pub url: &'a Url,
+    pub target: &'a Target,
+    pub headers: &'a [Header],
+}
+
+/// What a variable is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Value {
+    Known(Vec<u8>),
+    /// It is of the host, and the URL is a mere path.
+    NeedsHost,
+    /// The request does not say: a variable of the server's, or of its configuration.
+    Unknown,
+}
+
+impl Request<'_> {
+    /// The value of `$name`; nginx takes names in any case.
+    pub fn variable(&self, name: &str) -> Value {
+        let name = name.to_ascii_lowercase();
+        let known = match name.as_str() {
+            "uri" | "document_uri" => self.target.path.clone(),
+            "args" | "query_string" => self.target.query.clone(),
+            "is_args" if self.target.query.is_empty() => Vec::new(),
+            "is_args" => b"?".to_vec(),
+            "request_uri" => self.url.target.clone().into_bytes(),
+            "request_method" => b"GET".to_vec(),
+            "host" => return self.of_host(Origin::host),
+            "http_host" => return self.of_host(|origin| origin.authority.clone()),
+            "scheme" => return self.of_origin(|origin| origin.scheme().to_owned()),
+            "https" => {
+                return self.of_origin(|origin| if origin.is_https { "on" } else { "" }.to_owned());
+            }
+            _ => match name.split_once('_') {
+                Some(("arg", argument)) => self.argument(argument),
+                Some(("cookie", cookie)) => self.cookie(cookie),
+                Some(("http", header)) => self.header(header),
+                _ => return Value::Unknown,
+            },
+        };
+        Value::Known(known)
+    }
+
+    /// As `of_origin`; a header says it in the place of the URL.
+    fn of_host(&self, part: impl Fn(&Origin) -> String) -> Value {
+        match self.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host")) {
+            None => self.of_origin(part),
+            Some(header) => {
+                let origin = Origin { is_https: false, authority: header.value.clone() };
+                Value::Known(part(&origin).into_bytes())
+            }
+        }
+    }
+
+    fn of_origin(&self, part: impl Fn(&Origin) -> String) -> Value {
+        let origin = self.url.origin.as_ref();
+        origin.map_or(Value::NeedsHost, |origin| Value::Known(part(origin).into_bytes()))
+    }
+
+    /// The first of this name, not decoded.
+    fn argument(&self, name: &str) -> Vec<u8> {
+        let pairs = self.target.query.split(|&byte| byte == b'&');
+        let mut values = pairs.filter_map(|pair| {
+            let (own, rest) = pair.split_at_checked(name.len())?;
+            let value = rest.strip_prefix(b"=")?;
+            own.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec())
+        });
+        if name.is_empty() { Vec::new() } else { values.next().unwrap_or_default() }
+    }
+
+    fn cookie(&self, name: &str) -> Vec<u8> {
+        let cookies =
+            self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie"));
+        let mut pairs = cookies.flat_map(|header| header.value.split(';'));
+        let value = pairs.find_map(|pair| {
+            let (own, value) = pair.split_once('=')?;
+            own.trim_matches(' ').eq_ignore_ascii_case(name).then(|| value.trim_start_matches(' '))
+        });
+        value.unwrap_or_default().as_bytes().to_vec()
+    }
+
+    /// `user_agent` for `User-Agent`; several of one name are a list.
+    fn header(&self, name: &str) -> Vec<u8> {
+        let is_it = |header: &&Header| header.name.to_ascii_lowercase().replace('-', "_") == name;
+        let values: Vec<&str> =
+            self.headers.iter().filter(is_it).map(|header| header.value.as_str()).collect();
+        let separator = if name == "cookie" { "; " } else { ", " };
+        values.join(separator).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(url: &str, headers: &[(&str, &str)], name: &str) -> Value {
+        let headers: Vec<Header> = headers
+            .iter()
+            .map(|(name, value)| Header { name: (*name).to_owned(), value: (*value).to_owned() })
+            .collect();
+        let url = Url::parse(url, None).unwrap();
+        let target = Target::parse(url.target.as_bytes(), true).unwrap();
+        Request { url: &url, target: &target, headers: &headers }.variable(name)
+    }
+
+    fn text(url: &str, name: &str) -> String {
+        match value(url, &[("Cookie", "a=b; lang=de"), ("X-Device", "m"), ("x-device", "n")], name)
+        {
+            Value::Known(bytes) => String::from_utf8(bytes).unwrap(),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn variables_of_the_url() {
+        let url = "https://WWW.h.test:8443/a%20b?c=%20d&E=f&e=g&h";
+        for (name, expected) in [
+            ("uri", "/a b"),
+            ("document_uri", "/a b"),
+            ("URI", "/a b"),
+            ("args", "c=%20d&E=f&e=g&h"),
+            ("query_string", "c=%20d&E=f&e=g&h"),
+            ("is_args", "?"),
+            ("request_uri", "/a%20b?c=%20d&E=f&e=g&h"),
+            ("host", "www.h.test"),
+            ("http_host", "WWW.h.test:8443"),
+            ("scheme", "https"),
+            ("https", "on"),
+            ("request_method", "GET"),
+            ("arg_c", "%20d"),
+            ("arg_e", "f"),
+            ("arg_h", ""),
+            ("arg_", ""),
+            ("arg_none", ""),
+        ] {
+            assert_eq!(text(url, name), expected, "{name}");
+        }
+        assert_eq!(text("http://h.test/a?", "is_args"), "");
+        assert_eq!(text("http://h.test/", "https"), "");
+    }
+
+    #[test]
+    fn variables_of_headers() {
+        for (name, expected) in [
+            ("cookie_lang", "de"),
+            ("cookie_A", "b"),
+            ("cookie_none", ""),
+            ("http_x_device", "m, n"),
+            ("http_user_agent", ""),
+        ] {
+            assert_eq!(text("http://h.test/", name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_header_is_the_host() {
+        let of = |name| value("/a", &[("Host", "H.test:80")], name);
+        assert_eq!(of("host"), Value::Known(b"h.test".to_vec()));
+        assert_eq!(of("http_host"), Value::Known(b"H.test:80".to_vec()));
+        assert_eq!(of("scheme"), Value::NeedsHost);
+    }
+
+    #[test]
+    fn what_the_request_does_not_say() {
+        assert_eq!(value("/a", &[], "host"), Value::NeedsHost);
+        assert_eq!(value("/a", &[], "server_name"), Value::Unknown);
+        assert_eq!(value("/a", &[], "device"), Value::Unknown);
+    }
+}

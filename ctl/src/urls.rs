@@ -1,0 +1,54 @@
+//! Lists of URLs: of the command line, of standard input, of files.
+
+use crate::exit::Stop;
+use std::fs;
+use std::io::{self, Read};
+
+/// Those of the command line; `-` stands for the lines of standard input.
+///
+/// # Errors
+/// There are none, or standard input cannot be read.
+pub fn operands(operands: &[String]) -> Result<Vec<String>, Stop> {
+    let mut urls = Vec::new();
+    for operand in operands {
+        if operand == "-" {
+            let mut text = Vec::new();
+            io::stdin()
+                .read_to_end(&mut text)
+                .map_err(|error| Stop::Failed(format!("cannot read standard input: {error}")))?;
+            urls.extend(lines(&text));
+        } else {
+            urls.push(operand.clone());
+        }
+    }
+    Ok(urls)
+}
+
+/// Those of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn file(name: &str) -> Result<Vec<String>, Stop> {
+    match fs::read(name) {
+        Ok(text) => Ok(lines(&text).collect()),
+        Err(error) => Err(Stop::Failed(format!("cannot read \"{name}\": {error}"))),
+    }
+}
+
+/// One on each line; blank lines and those with `#` at their beginning are skipped.
+fn lines(text: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let lines = text.split(|&byte| byte == b'\n');
+    let lines = lines.map(|line| String::from_utf8_lossy(line).trim().to_owned());
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_stand_on_lines() {
+        let found: Vec<_> = lines(b"/a\r\n\n# no\n  https://h.test/b#c \n/d").collect();
+        assert_eq!(found, ["/a", "https://h.test/b#c", "/d"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! Requesting the pages of a site, so that the application stores them.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `pace.rs` | when the next request may begin |
+//! | `site.rs` | one request, over HTTP |
+//! | `sitemap.rs` | the text of a sitemap |
+//! | `sources.rs` | which pages: URLs, lists, sitemaps and what those name |
+//! | `crew.rs` | several requests at once |
+//! | `tally.rs` | what became of them |
+//! | `progress.rs` | what is shown meanwhile |
+
+mod crew;
+mod pace;
+mod progress;
+mod site;
+mod sitemap;
+mod sources;
+mod tally;
+
+pub use crew::{Plan, warm};
+pub use progress::Progress;
+pub use site::Site;
+pub use sources::{Limits, pages};

@@ -1,0 +1,87 @@
+//! Requests to the site, over HTTP. Each ends within the time that it is given.
+
+use crate::request::Header;
+use std::io::{self, Read};
+use std::time::Duration;
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// Of a page, which is read to its end and not kept. Bytes.
+const MAX_PAGE: u64 = 256 << 20;
+/// For sitemaps, which move.
+const MAX_REDIRECTS: u32 = 5;
+
+/// The site, as a visitor who sends these headers sees it.
+#[derive(Clone)]
+pub struct Site {
+    agent: Agent,
+    headers: Vec<Header>,
+    /// Says what the cache did.
+    cache_header: String,
+}
+
+/// An answer to a request for a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    pub status: u16,
+    /// What the cache header says.
+    pub cache: Option<String>,
+    /// Of the body.
+    pub bytes: u64,
+}
+
+impl Site {
+    pub fn new(headers: Vec<Header>, cache_header: &str, timeout: Duration) -> Site {
+        // what the machine trusts: a site may have a certificate of its owner's
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let config = Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("pagecachectl/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
+            .build();
+        Site { agent: config.into(), headers, cache_header: cache_header.to_owned() }
+    }
+
+    /// Requests a page, to its end: what is only begun might not be stored.
+    ///
+    /// # Errors
+    /// There was no answer, or only a part of one.
+    pub fn visit(&self, url: &str) -> Result<Visit, String> {
+        let mut answer = self.request(url, 0)?;
+        let cache = answer.headers().get(&self.cache_header);
+        let cache = cache.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let status = answer.status().as_u16();
+        let mut body = answer.body_mut().with_config().limit(MAX_PAGE).reader();
+        let bytes = io::copy(&mut body, &mut io::sink()).map_err(|error| error.to_string())?;
+        Ok(Visit { status, cache, bytes })
+    }
+
+    /// The body of something else than a page, which may have moved.
+    ///
+    /// # Errors
+    /// There was no answer, none with status 200, or one of more than `limit` bytes.
+    pub fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>, String> {
+        let mut answer = self.request(url, MAX_REDIRECTS)?;
+        if answer.status().as_u16() != 200 {
+            return Err(format!("status {}", answer.status().as_u16()));
+        }
+        let mut bytes = Vec::new();
+        let body = answer.body_mut().with_config().limit(limit).reader();
+        body.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        redirects: u32,
+    ) -> Result<ureq::http::Response<ureq::Body>, String> {
+        let mut request = self.agent.get(url).config().max_redirects(redirects).build();
+        for header in &self.headers {
+            request = request.header(&header.name, &header.value);
+        }
+        request.call().map_err(|error| error.to_string())
+    }
+}

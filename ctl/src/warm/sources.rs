@@ -1,0 +1,174 @@
+//! Which pages to request: URLs, lists, and sitemaps with the sitemaps that those name, in this order,
+//! each page once, up to a limit.
+
+use super::site::Site;
+use super::sitemap::{MAX_SITEMAP, Sitemap};
+use crate::exit::Stop;
+use crate::options::Given;
+use crate::request::{Origin, Url};
+use crate::urls;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+
+/// An index within an index is none, by the protocol; some sites have one all the same.
+const MAX_DEPTH: usize = 3;
+
+/// Where reading on ends.
+pub struct Limits {
+    pub pages: usize,
+    pub sitemaps: usize,
+}
+
+/// What is to be requested.
+#[derive(Debug, Default)]
+pub struct Pages {
+    pub urls: Vec<String>,
+    /// What could not be read, and what is no URL.
+    pub troubles: Vec<String>,
+    /// Whether there were more than the limits allow.
+    pub is_cut: bool,
+    seen: HashSet<String>,
+    sitemaps: usize,
+}
+
+/// Everything that the command line names.
+///
+/// # Errors
+/// Nothing is named, or a list cannot be read.
+pub fn pages(
+    given: &Given,
+    site: &Site,
+    base: Option<&Origin>,
+    limits: &Limits,
+) -> Result<Pages, Stop> {
+    let mut pages = Pages::default();
+    let (lists, sitemaps) = (given.all("list"), given.all("sitemap"));
+    if given.operands.is_empty() && lists.is_empty() && sitemaps.is_empty() {
+        return Err(Stop::Refused("no URL, --list or --sitemap is given".to_owned()));
+    }
+    pages.add(urls::operands(&given.operands)?, base, limits);
+    for list in lists {
+        pages.add(urls::file(list)?, base, limits);
+    }
+    for sitemap in sitemaps {
+        pages.read(sitemap, site, base, limits, 0);
+    }
+    Ok(pages)
+}
+
+impl Pages {
+    fn add(&mut self, texts: Vec<String>, base: Option<&Origin>, limits: &Limits) {
+        for text in texts {
+            match whole(&text, base) {
+                Err(reason) => self.troubles.push(format!("\"{text}\" {reason}")),
+                Ok(url) if self.seen.contains(&url) => {}
+                Ok(_) if self.urls.len() >= limits.pages => self.is_cut = true,
+                Ok(url) => {
+                    self.seen.insert(url.clone());
+                    self.urls.push(url);
+                }
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        name: &str,
+        site: &Site,
+        base: Option<&Origin>,
+        limits: &Limits,
+        depth: usize,
+    ) {
+        if depth > MAX_DEPTH || self.sitemaps >= limits.sitemaps || self.urls.len() >= limits.pages
+        {
+            self.is_cut = true;
+            return;
+        }
+        self.sitemaps += 1;
+        let read = load(name, site).and_then(|bytes| {
+            Sitemap::parse(&bytes).map_err(|reason| format!("sitemap \"{name}\" {reason}"))
+        });
+        match read {
+            Err(reason) => self.troubles.push(reason),
+            Ok(Sitemap::Pages(locations)) => self.add(locations, base, limits),
+            Ok(Sitemap::Sitemaps(locations)) => {
+                for location in locations {
+                    // only the command line may name files
+                    if is_url(&location) {
+                        self.read(&location, site, base, limits, depth + 1);
+                    } else {
+                        self.troubles.push(format!("sitemap \"{location}\" is no URL"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn load(name: &str, site: &Site) -> Result<Vec<u8>, String> {
+    let failed =
+        |reason: &dyn std::fmt::Display| format!("cannot read sitemap \"{name}\": {reason}");
+    if is_url(name) {
+        return site.fetch(name, MAX_SITEMAP).map_err(|reason| failed(&reason));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(name).map_err(|error| failed(&error))?;
+    file.take(MAX_SITEMAP + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    Ok(bytes)
+}
+
+fn is_url(text: &str) -> bool {
+    Url::parse(text, None).is_ok_and(|url| url.origin.is_some())
+}
+
+/// The URL to request, with its host.
+fn whole(text: &str, base: Option<&Origin>) -> Result<String, &'static str> {
+    let url = Url::parse(text, base)?;
+    if !url.target.starts_with('/') {
+        return Err("is no URL: https://HOST/PATH is expected");
+    }
+    let origin = url.origin.ok_or("is a path: say the site with --base https://HOST")?;
+    Ok(format!("{}://{}{}", origin.scheme(), origin.authority, url.target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    fn found(options: &str, limits: &Limits) -> Pages {
+        let site = Site::new(Vec::new(), "X-Cache", Duration::from_secs(1));
+        let words = format!("warm {options}");
+        let given = Given::parse(words.split_whitespace().map(OsString::from)).unwrap();
+        let base = Url::parse("http://h.test", None).unwrap().origin;
+        pages(&given, &site, base.as_ref(), limits).unwrap()
+    }
+
+    const LIMITS: Limits = Limits { pages: 100, sitemaps: 10 };
+
+    #[test]
+    fn each_page_once() {
+        let pages = found("/a http://h.test/a#x https://h.test/b ftp://x", &LIMITS);
+        assert_eq!(pages.urls, ["http://h.test/a", "https://h.test/b"]);
+        assert_eq!(pages.troubles.len(), 1);
+        assert!(!pages.is_cut);
+    }
+
+    #[test]
+    fn limits_hold() {
+        let pages = found("/a /b /c", &Limits { pages: 2, sitemaps: 1 });
+        assert_eq!((pages.urls.len(), pages.is_cut), (2, true));
+    }
+
+    #[test]
+    fn an_index_names_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("index.xml");
+        let text = "<sitemapindex><sitemap><loc>/etc/passwd</loc></sitemap></sitemapindex>";
+        std::fs::write(&index, text).unwrap();
+        let pages = found(&format!("--sitemap {}", index.display()), &LIMITS);
+        assert_eq!(pages.troubles, ["sitemap \"/etc/passwd\" is no URL"]);
+    }
+}

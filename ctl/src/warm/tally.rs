@@ -1,0 +1,118 @@
+//! What became of the requests: how many pages came, from where, and how many did not.
+
+use super::site::Visit;
+use crate::exit::Exit;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The counts of a run.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pages: u64,
+    bytes: u64,
+    /// What the cache header said.
+    cache: BTreeMap<String, u64>,
+    statuses: BTreeMap<u16, u64>,
+    /// Requests without an answer.
+    unanswered: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, visit: &Result<Visit, String>) {
+        self.pages += 1;
+        match visit {
+            Err(_) => self.unanswered += 1,
+            Ok(visit) => {
+                self.bytes += visit.bytes;
+                *self.statuses.entry(visit.status).or_default() += 1;
+                if let Some(cache) = &visit.cache {
+                    *self.cache.entry(cache.to_ascii_uppercase()).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Those that were requested.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    fn cached(&self, name: &str) -> u64 {
+        self.cache.get(name).copied().unwrap_or_default()
+    }
+
+    /// Answers that are no pages: status 400 and above.
+    fn refused(&self) -> u64 {
+        self.statuses.range(400..).map(|(_, count)| count).sum()
+    }
+
+    /// What the run ends with.
+    pub fn exit(&self) -> Exit {
+        match (self.unanswered, self.refused()) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::Absent,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// On one line, for people.
+    pub fn line(&self) -> String {
+        format!(
+            "{} hit, {} miss, {} other, {} refused, {} unanswered",
+            self.cached("HIT"),
+            self.cached("MISS"),
+            self.others(),
+            self.refused(),
+            self.unanswered
+        )
+    }
+
+    /// Good answers of which the header says neither hit nor miss.
+    fn others(&self) -> u64 {
+        let told = self.cached("HIT") + self.cached("MISS");
+        self.pages.saturating_sub(self.unanswered + self.refused()).saturating_sub(told)
+    }
+
+    pub fn json(&self, took: Duration) -> Value {
+        let statuses: BTreeMap<String, u64> =
+            self.statuses.iter().map(|(status, count)| (status.to_string(), *count)).collect();
+        json!({
+            "pages": self.pages,
+            "hits": self.cached("HIT"),
+            "misses": self.cached("MISS"),
+            "refused": self.refused(),
+            "unanswered": self.unanswered,
+            "statuses": statuses,
+            "cache": self.cache,
+            "bytes": self.bytes,
+            "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(status: u16, cache: Option<&str>) -> Result<Visit, String> {
+        Ok(Visit { status, cache: cache.map(str::to_owned), bytes: 10 })
+    }
+
+    #[test]
+    fn counts_and_exit_codes() {
+        let mut tally = Tally::default();
+        for answer in [visit(200, Some("HIT")), visit(200, Some("miss")), visit(301, None)] {
+            tally.add(&answer);
+        }
+        assert_eq!(tally.exit(), Exit::Done);
+        assert!(tally.line().starts_with("1 hit, 1 miss, 1 other, 0 "), "{}", tally.line());
+        tally.add(&visit(404, None));
+        assert_eq!(tally.exit(), Exit::Absent);
+        tally.add(&Err("refused".to_owned()));
+        assert_eq!(tally.exit(), Exit::Failed);
+        let json = tally.json(Duration::from_millis(1500));
+        assert_eq!((&json["pages"], &json["refused"]), (&json!(5), &json!(1)));
+        assert_eq!((&json["statuses"]["200"], &json["seconds"]), (&json!(2), &json!(1.5)));
+    }
+}

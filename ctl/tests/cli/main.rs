@@ -1,0 +1,12 @@
+//! `pagecachectl` as people and scripts run it: on real memcached servers, and beside a real nginx with
+//! the module.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(missing_docs)]
+
+mod items;
+mod key;
+mod parts;
+mod stats;
+mod usage;
+mod warm;

@@ -1,0 +1,97 @@
+//! The command line's own: help and manual page say the same, mistakes are named, exit codes hold.
+
+use crate::parts::ctl;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const COMMANDS: [&str; 5] = ["key", "get", "purge", "warm", "stats"];
+
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
+}
+
+/// Every `--option` in a text.
+fn options(text: &str) -> BTreeSet<String> {
+    let part_of_name = |character: char| character.is_ascii_lowercase() || character == '-';
+    text.split(|character: char| !part_of_name(character))
+        .filter(|word| word.starts_with("--"))
+        .map(|word| word.trim_end_matches('-').to_owned())
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// What a command's help lists: one option at the beginning of each line.
+fn listed(command: &str) -> BTreeSet<String> {
+    let help = ctl(&[command, "--help"]);
+    assert_eq!(help.code, 0);
+    let lines = help.lines();
+    let rows = lines.iter().filter(|line| line.starts_with("  --"));
+    rows.map(|row| row.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn help_and_manual_page_have_the_same_commands_and_options() {
+    // roff writes a dash that is one as \-
+    let page = document("man/pagecachectl.1").replace("\\-", "-");
+    let synopsis = page.split(".SH COMMANDS").next().unwrap();
+    let mut all = BTreeSet::new();
+    for command in COMMANDS {
+        assert!(page.contains(&format!(".SS {command}")), "{command} has no section");
+        assert!(synopsis.contains(&format!("pagecachectl {command}")), "{command} has no synopsis");
+        all.append(&mut listed(command));
+    }
+    let described: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".BR ").or_else(|| line.strip_prefix(".B ")))
+        .filter(|line| line.starts_with("--"))
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(described, all, "options with an entry of their own");
+    assert_eq!(options(&page), all, "options that are named anywhere");
+    for code in 0..=3 {
+        assert!(page.contains(&format!(".B {code}\n")), "exit code {code}");
+    }
+}
+
+#[test]
+fn the_guide_names_options_that_are_there() {
+    let all: BTreeSet<String> = COMMANDS.into_iter().flat_map(listed).collect();
+    let mut named = options(&document("pagecachectl.md"));
+    // of cargo and git
+    named.retain(|name| !["--release", "--name-only"].contains(&name.as_str()));
+    assert!(named.len() > 5 && named.is_subset(&all), "{:?}", named.difference(&all));
+}
+
+#[test]
+fn mistakes_end_with_2_and_say_what_to_do() {
+    for (words, said) in [
+        (&[][..], "see pagecachectl --help"),
+        (&["flush"], "one of key, get"),
+        (&["key", "--server", "h", "--key", "$uri"], "no URL"),
+        (&["warm"], "--sitemap"),
+        (&["get", "--frob"], "--frob"),
+        (&["get", "/a", "/b", "--server", "h", "--key", "$uri"], "one URL"),
+        (&["key", "/a", "--config", "none.conf"], "none.conf"),
+        (&["stats", "--server", "h", "--timeout", "soon"], "--timeout soon"),
+        (&["warm", "http://h.test/", "--jobs", "1000"], "--jobs 1000"),
+        (&["warm", "http://h.test/", "--header", "x"], "NAME:VALUE"),
+    ] {
+        // a relative path in a test of its own folder
+        let words =
+            if words == ["key"] { &["key", "--server", "h", "--key", "x"][..] } else { words };
+        let ran = ctl(words);
+        assert_eq!((ran.code, ran.text()), (2, ""), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(said), "{words:?}: {}", ran.err);
+        assert!(ran.err.starts_with("pagecachectl: "), "{}", ran.err);
+    }
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    let help = ctl(&["--help"]);
+    assert_eq!(help.code, 0);
+    assert!(COMMANDS.iter().all(|command| help.text().contains(&format!("\n  {command} "))));
+    let version = ctl(&["--version"]);
+    assert_eq!(version.text(), format!("pagecachectl {}\n", env!("CARGO_PKG_VERSION")));
+}
