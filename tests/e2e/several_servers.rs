@@ -179,7 +179,7 @@ fn names_and_weights_reach_every_rule() {
     let names: Vec<String> = (1..=5).map(|nth| format!("127.0.0.1:{nth}")).collect();
     for rule in Rule::names() {
         let weights = match rule {
-            "rendezvous" | "modula" | "memjs" => [1; 5],
+            "rendezvous" | "modula" | "memjs" | "ketama_spy" => [1; 5],
             _ => [1, 2, 3, 1, 7],
         };
         let lines: String = names
