@@ -1,6 +1,6 @@
 //! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
 //! stand only under `src/nginx/`, and each file says in its first line what it owns. And the README's
-//! tables are those of the code.
+//! tables and the manual page are those of the code, and all versions that of `Cargo.toml`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,6 +13,8 @@ const SHELL_ONLY: [&str; 3] = ["unsafe", "nginx_sys", "ngx::"];
 
 /// About 500 is what one subject takes.
 const MOST_LINES: usize = 550;
+
+const MANUAL_PAGE: &str = "docs/man/nginx-pagecache.5";
 
 #[test]
 fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
@@ -53,24 +55,62 @@ fn all_files() -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_readme_has_each_directive_in_its_order() {
+fn the_docs_have_each_directive_in_its_order() {
     let mut rows = names("src/nginx/directives.rs", "Directive { name: c\"", '"');
     // one that stands in upstream {} and in locations has one row
     let mut seen = BTreeSet::new();
     rows.retain(|row| seen.insert(row.clone()));
     assert!(rows.len() > 10, "{rows:?}");
-    let documented: Vec<_> = names("README.md", "| `pagecache_", ' ')
-        .into_iter()
-        .map(|rest| format!("pagecache_{}", rest.trim_end_matches('`')))
-        .collect();
-    assert_eq!(documented, rows);
+    let documented = |file: &str, before: &str| -> Vec<_> {
+        let before = format!("{before}pagecache_");
+        let names = names(file, &before, ' ');
+        names.iter().map(|rest| format!("pagecache_{}", rest.trim_end_matches('`'))).collect()
+    };
+    assert_eq!(documented("README.md", "| `"), rows);
+    assert_eq!(documented(MANUAL_PAGE, ".It Ic "), rows);
 }
 
 #[test]
-fn the_readme_has_each_variable_in_its_order() {
+fn the_docs_have_each_variable_in_its_order() {
     let variables: Vec<_> = names("src/nginx/variables.rs", "    (c\"", '"');
     assert!(variables.len() > 3, "{variables:?}");
     assert_eq!(names("README.md", "| `$", '`'), variables);
+    assert_eq!(names(MANUAL_PAGE, ".It Va $", ' '), variables);
+}
+
+#[test]
+fn the_manual_page_has_the_readme_s_defaults() {
+    let manual = fs::read_to_string(root().join(MANUAL_PAGE)).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for row in readme.lines().filter(|line| line.starts_with("| `pagecache_")) {
+        // a bar within code is escaped
+        let row = row.replace("\\|", "");
+        let mut cells = row.trim_matches('|').split(" | ");
+        let name =
+            cells.next().unwrap().trim_start_matches([' ', '`']).split([' ', '`']).next().unwrap();
+        let default = cells.next().unwrap();
+        let item = manual
+            .split(".It Ic ")
+            .find(|item| item.split_whitespace().next() == Some(name))
+            .unwrap();
+        // the item's first line is the syntax, the next ones begin with the default
+        let said: Vec<_> = item.lines().skip(1).flat_map(|line| line.split([' ', ';'])).collect();
+        for word in default.trim_matches('`').split(' ').filter(|_| !default.starts_with("none")) {
+            assert!(said.contains(&word), "{name}'s default {word} is not in {said:?}");
+        }
+    }
+}
+
+#[test]
+fn all_versions_are_the_crate_s() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(names("Cargo.toml", "version = \"", '"').first().unwrap(), version);
+    // the Django package is released with the module, under the same number
+    assert_eq!(names("django/pyproject.toml", "version = \"", '"'), [version]);
+    // the Debian package's comes from these two files
+    let newest_release =
+        names("CHANGELOG.md", "## ", ' ').into_iter().find(|it| it != "Unreleased");
+    assert!(newest_release.is_none_or(|newest| newest == version));
 }
 
 /// What stands behind `before`, up to `after`, in the lines of a file that begin so.
@@ -78,7 +118,7 @@ fn names(file: &str, before: &str, after: char) -> Vec<String> {
     let text = fs::read_to_string(root().join(file)).unwrap();
     text.lines()
         .filter_map(|line| line.trim_start().strip_prefix(before.trim_start()))
-        .filter_map(|rest| Some(rest.split_once(after)?.0.to_owned()))
+        .filter_map(|rest| Some(rest.split(after).next()?.to_owned()))
         .collect()
 }
 

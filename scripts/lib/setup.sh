@@ -27,7 +27,7 @@ PACKAGES_TEST="curl python3-prometheus-client libnginx-mod-http-srcache-filter l
 # What scripts/bench always needs; the peers that it measures name their own. linux-perf counts system calls.
 PACKAGES_BENCH="nginx memcached wrk linux-perf util-linux python3 python3-venv"
 
-RUST_MINOR=85 # 1.85: Debian 12's rustc-web, the first with edition 2024
+RUST_MINOR=85 # 1.85: what Debian 12 began with as rustc-web, the first with edition 2024
 
 # Debian puts nginx where an ordinary user's PATH does not look.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -41,7 +41,7 @@ die() {
 
 # setup_packages PKG...: installs what Debian's packages are missing.
 setup_packages() {
-    local missing=() package as_root=()
+    local missing=() package
     for package in "$@"; do
         # The lists overlap: name each package once.
         [[ " ${missing[*]} " == *" $package "* ]] || package_installed "$package" || missing+=("$package")
@@ -52,11 +52,14 @@ setup_packages() {
         command -v sudo >/dev/null || packages_by_hand "${missing[@]}"
         # The password is asked for here, where no progress line can write over the question.
         sudo -v || packages_by_hand "${missing[@]}"
-        as_root=(sudo)
     fi
     say "installing: ${missing[*]}"
-    step "reading Debian's package lists" "${as_root[@]}" apt-get update
+    step "reading Debian's package lists" as_root apt-get update
     step "installing Debian packages" install_packages "${missing[@]}"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 package_installed() {
@@ -73,12 +76,12 @@ packages_by_hand() {
 install_packages() {
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
-        trap '"${as_root[@]}" rm -f '$policy EXIT
+        trap "as_root rm -f $policy" EXIT
         # 101 is that interface's "forbidden by policy".
-        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy
-        "${as_root[@]}" chmod 755 $policy
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy
+        as_root chmod 755 $policy
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install --yes --no-install-recommends "$@"
 }
 
@@ -113,6 +116,43 @@ rust_new_enough() {
         [[ $version =~ ^$tool\ 1\.([0-9]+)\. ]] || return 1
         [ "${BASH_REMATCH[1]}" -ge $RUST_MINOR ] || return 1
     done
+}
+
+# setup_oldest_rust: Debian's Rust 1.RUST_MINOR at target/rust-1.RUST_MINOR, beside any newer one that is
+# installed.
+setup_oldest_rust() {
+    OLDEST_RUST=$TARGET/rust-1.$RUST_MINOR
+    # libraries of its cargo
+    setup_packages libcurl4 libhttp-parser2.9 libssh2-1
+    environment "$OLDEST_RUST" "$(dpkg --print-architecture)" "unpacking Debian's Rust 1.$RUST_MINOR" \
+        make_oldest_rust
+}
+
+make_oldest_rust() {
+    local version llvm package
+    version=$(oldest_rust_version)
+    if [ -z "$version" ]; then
+        as_root apt-get update
+        version=$(oldest_rust_version)
+    fi
+    [ -n "$version" ] || die "Debian's packages have no rustc-web 1.$RUST_MINOR any more: raise rust-version"
+    llvm=$(apt-cache show "libstd-rust-web-1.$RUST_MINOR=$version" | grep -o -m1 'libllvm[0-9]*')
+    rm -rf "$OLDEST_RUST"
+    mkdir -p "$OLDEST_RUST/packages"
+    (cd "$OLDEST_RUST/packages" && apt-get download "$llvm" \
+        {rustc-web,cargo-web,libstd-rust-web-dev,"libstd-rust-web-1.$RUST_MINOR"}"=$version") || return
+    for package in "$OLDEST_RUST/packages/"*.deb; do
+        dpkg-deb --extract "$package" "$OLDEST_RUST" || return
+    done
+    rm -r "$OLDEST_RUST/packages"
+}
+
+oldest_rust_version() { apt-cache madison rustc-web | grep -o -m1 "\b1\.$RUST_MINOR\.[^ ]*"; }
+
+# oldest_rust COMMAND...: runs it with that Rust.
+oldest_rust() {
+    PATH=$OLDEST_RUST/usr/bin:$PATH \
+        LD_LIBRARY_PATH=$(echo "$OLDEST_RUST"/usr/lib/*-linux-gnu):$(echo "$OLDEST_RUST"/usr/lib/llvm-*/lib) "$@"
 }
 
 # setup_npm: what tests/clients/package.json names, at target/clients/node_modules.

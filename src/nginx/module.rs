@@ -50,16 +50,19 @@ pub static mut ngx_http_pagecache_module: ngx_module_t = ngx_module_t {
 };
 
 /// What nginx looks for in the file that `load_module` names.
+#[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
 pub static mut ngx_modules: [*const ngx_module_t; 2] =
     [&raw const ngx_http_pagecache_module, ptr::null()];
 
 /// The names of [`ngx_modules`].
+#[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
 pub static mut ngx_module_names: [*const c_char; 2] =
     [c"ngx_http_pagecache_module".as_ptr(), ptr::null()];
 
 /// Their order; a content handler's does not matter.
+#[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
 pub static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];
 
