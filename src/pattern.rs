@@ -12,6 +12,12 @@ const PATH: [&str; 2] = ["uri", "document_uri"];
 /// The target as it was sent, in which a `?` begins the query and nothing else.
 const TARGET: &str = "request_uri";
 
+/// The query as it was sent.
+const QUERY: [&str; 2] = ["args", "query_string"];
+
+/// A `?` where there is a query.
+const IS_ARGS: &str = "is_args";
+
 /// Variables that are never made of the path or of the query, as far as nginx itself defines them.
 const ELSEWHERE: [&str; 10] = [
     "host",
@@ -29,14 +35,18 @@ const ELSEWHERE: [&str; 10] = [
 /// Beginnings of names of such variables.
 const ELSEWHERE_BEGIN: [&str; 2] = ["cookie_", "http_"];
 
-/// The names of the variables in `text`: `$name` and `${name}`.
-pub fn variables(text: &str) -> impl Iterator<Item = &str> {
-    text.split('$').skip(1).map(|part| match part.strip_prefix('{') {
-        Some(braced) => braced.split('}').next().unwrap_or_default(),
-        None => {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            part.split(|c| !is_name(c)).next().unwrap_or_default()
-        }
+/// The variables in `text`, `$name` and `${name}`, each with the text behind it, up to the next. nginx
+/// does not tell upper from lower case in a name. What is none has no name.
+pub fn variables(text: &str) -> impl Iterator<Item = (String, &str)> {
+    text.split('$').skip(1).map(|part| {
+        let (name, behind) = match part.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').unwrap_or(("", braced)),
+            None => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                part.split_at(part.find(|c| !is_name(c)).unwrap_or(part.len()))
+            }
+        };
+        (name.to_ascii_lowercase(), behind)
     })
 }
 
@@ -52,18 +62,70 @@ pub fn variables(text: &str) -> impl Iterator<Item = &str> {
 /// assert!(!confuses_question_marks("/site-$request_uri"));
 /// ```
 pub fn confuses_question_marks(text: &str) -> bool {
-    let is_path = |name: &str| PATH.contains(&name);
     let is_elsewhere = |name: &str| {
         ELSEWHERE.contains(&name) || ELSEWHERE_BEGIN.iter().any(|begin| name.starts_with(begin))
     };
-    let is_query = |name: &str| {
-        name == TARGET
-            || matches!(name, "args" | "query_string" | "is_args")
-            || name.starts_with("arg_")
-    };
-    let is_unknown = |name: &str| !(is_path(name) || is_elsewhere(name) || is_query(name));
-    variables(text).any(is_unknown)
-        || (variables(text).any(is_path) && variables(text).any(is_query))
+    let is_known = |name: &str| is_path(name) || is_query(name) || is_elsewhere(name);
+    let any = |is: &dyn Fn(&str) -> bool| variables(text).any(|(name, _)| is(&name));
+    any(&|name| !is_known(name)) || (any(&is_path) && any(&is_query))
+}
+
+fn is_path(name: &str) -> bool {
+    PATH.contains(&name)
+}
+
+fn is_query(name: &str) -> bool {
+    name == TARGET || name == IS_ARGS || QUERY.contains(&name) || name.starts_with("arg_")
+}
+
+/// A variable whose value may go on in what stands behind it: with `$uri-$arg_page` the requests
+/// `/a?page=1-` and `/a-1` have one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seam {
+    /// The variable's name.
+    pub variable: String,
+    /// What may stand behind it.
+    pub expected: &'static str,
+}
+
+/// The first such variable in `text`. Nothing is said of variables that are not listed here: what
+/// their values hold is not known.
+///
+/// ```
+/// use ngx_http_pagecache_module::pattern::unclear_seam;
+///
+/// assert_eq!(unclear_seam("/site-$uri-$arg_page").unwrap().variable, "uri");
+/// assert_eq!(unclear_seam("/site-$uri?$arg_page"), None);
+/// ```
+pub fn unclear_seam(text: &str) -> Option<Seam> {
+    let parts: Vec<(String, &str)> = variables(text).collect();
+    let next = parts.iter().skip(1).map(|(name, _)| name.as_str()).chain([""]);
+    parts.iter().zip(next).find_map(|((name, behind), next)| {
+        let next = if behind.is_empty() { next } else { "" };
+        let is_end = behind.is_empty() && next.is_empty();
+        let (expected, is_clear) = match name.as_str() {
+            name if is_path(name) => {
+                ("\"?\", \"$is_args\" or nothing", behind.starts_with('?') || next == IS_ARGS)
+            }
+            IS_ARGS => (
+                "\"$args\", an \"$arg_...\" or nothing",
+                QUERY.contains(&next) || next.starts_with("arg_"),
+            ),
+            name if name == TARGET || QUERY.contains(&name) => ("nothing", false),
+            name if name.starts_with("arg_") => ("\"&\" or nothing", behind.starts_with('&')),
+            name if name.starts_with("cookie_") => ("\";\" or nothing", behind.starts_with(';')),
+            "host" => (
+                "\"/\", \"$uri\", \"$request_uri\" or nothing",
+                behind.starts_with('/') || is_path(next) || next == TARGET,
+            ),
+            "scheme" => (
+                "a character that is no letter and no digit",
+                behind.starts_with(|c: char| !c.is_ascii_alphanumeric()),
+            ),
+            _ => return None,
+        };
+        (!is_end && !is_clear).then(|| Seam { variable: name.clone(), expected })
+    })
 }
 
 #[cfg(test)]
@@ -72,17 +134,25 @@ mod tests {
 
     #[test]
     fn variables_in_both_spellings() {
-        let names = |text| variables(text).collect::<Vec<_>>();
+        let names = |text| variables(text).map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names("/a-$uri$is_args$args"), ["uri", "is_args", "args"]);
         assert_eq!(names("${scheme}://$host:1"), ["scheme", "host"]);
         assert_eq!(names("none"), [""; 0]);
-        assert_eq!(names("$1-${unended"), ["1", "unended"]);
+        assert_eq!(names("$1-${unended"), ["1", ""]);
+        assert_eq!(names("$URI${Host}"), ["uri", "host"]);
+        let behind = |text| variables(text).map(|(_, behind)| behind).collect::<Vec<_>>();
+        assert_eq!(behind("/a-$uri?x${host}/b"), ["?x", "/b"]);
     }
 
     #[test]
     fn what_holds_path_and_query() {
-        for text in ["$uri?$args", "$document_uri$query_string", "$uri-$arg_page", "${uri}$is_args"]
-        {
+        for text in [
+            "$URI?$ARGS",
+            "$uri?$args",
+            "$document_uri$query_string",
+            "$uri-$arg_page",
+            "${uri}$is_args",
+        ] {
             assert!(confuses_question_marks(text), "{text}");
         }
         for text in ["$uri", "$request_uri", "$args", "$host$request_uri", "$uri-$cookie_lang", "x"]
@@ -95,6 +165,44 @@ mod tests {
     fn what_cannot_be_seen_through() {
         for text in ["$memcached_key", "$1", "/a-$1$is_args$args", "$host$my_map"] {
             assert!(confuses_question_marks(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_go_on_behind_a_variable_is_clear() {
+        for text in [
+            "/site-$uri",
+            "/site-$uri$is_args$args",
+            "/site-$uri?$args",
+            "/site-$uri?$arg_page&$arg_q",
+            "$scheme://$host$request_uri",
+            "$host$uri",
+            "$host/$arg_q",
+            "$cookie_lang;$uri",
+            "x$my_map-$uri",
+            "$http_accept_language-$uri",
+            "none",
+        ] {
+            assert_eq!(unclear_seam(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_go_on_behind_a_variable_is_not() {
+        for (text, variable) in [
+            ("/site-$uri-$arg_page", "uri"),
+            ("$URI-x", "uri"),
+            ("$document_uri$query_string", "document_uri"),
+            ("$uri$arg_q", "uri"),
+            ("$uri?$arg_a-$arg_b", "arg_a"),
+            ("$args-$uri", "args"),
+            ("$request_uri-$host", "request_uri"),
+            ("$cookie_lang-$uri", "cookie_lang"),
+            ("$host-$uri", "host"),
+            ("$scheme$host", "scheme"),
+            ("$is_args$uri", "is_args"),
+        ] {
+            assert_eq!(unclear_seam(text).unwrap().variable, variable, "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::upstream::{DEFAULT_PORT, UpstreamConf};
 use crate::distribution::Rule;
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
-use crate::pattern::confuses_question_marks;
+use crate::pattern::{Seam, confuses_question_marks, unclear_seam};
 use core::ffi::CStr;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
@@ -87,6 +87,12 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
     let text = word(words)?;
     if text.is_empty() {
         return Err(invalid(text, "a string that differs between pages, such as \"$uri\","));
+    }
+    if let Some(Seam { variable, expected }) = unclear_seam(&text.to_string()) {
+        reading.warn_here(&format!(
+            "\"pagecache_key\" has \"{text}\", in which different requests may have one key, because \
+             the value of \"${variable}\" may go on in what follows: put {expected} behind it"
+        ));
     }
     let pattern = KeyPattern {
         value: reading.compile(text)?,

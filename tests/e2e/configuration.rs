@@ -426,3 +426,25 @@ fn a_server_that_looks_nothing_up_needs_no_fallback() {
         "location / { pagecache_pass 127.0.0.1:11211; }",
     );
 }
+
+/// With the first key, `/a?page=1-` and `/a-1` would be one page.
+#[test]
+fn a_key_in_which_requests_may_be_mistaken_is_warned_of() {
+    let check = |key: &str| {
+        let server = format!("location / {{ pagecache_key \"{key}\"; pagecache_pass 127.0.0.1; }}");
+        let checked = plan().without_application().locations(&server).check();
+        assert!(checked.passed, "{key}: {}", checked.output);
+        checked.output
+    };
+    for (key, variable) in [("/site-$uri-$arg_page", "$uri"), ("$cookie_lang-$uri", "$cookie_lang")]
+    {
+        let output = check(key);
+        for word in ["[warn]", "pagecache_key", key, variable, "behind it"] {
+            assert!(output.contains(word), "no \"{word}\" for {key}: {output}");
+        }
+    }
+    for key in ["/site-$uri?$arg_page", "/site-$uri$is_args$args", "$scheme://$host$request_uri"] {
+        let output = check(key);
+        assert!(!output.contains("[warn]"), "{key}: {output}");
+    }
+}

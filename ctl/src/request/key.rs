@@ -55,24 +55,17 @@ impl KeyPattern {
     /// The text, with values in the place of variables.
     fn evaluate(&self, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
         let mut raw = Vec::new();
-        let mut rest = self.text.as_str();
-        for name in variables(&self.text) {
-            let (before, behind) = rest.split_once('$').unwrap_or((rest, ""));
-            let behind_name = match behind.strip_prefix('{') {
-                Some(braced) => braced.strip_prefix(name).and_then(|rest| rest.strip_prefix('}')),
-                None => behind.strip_prefix(name),
-            };
-            let (Some(behind_name), false) = (behind_name, name.is_empty()) else {
+        raw.extend_from_slice(self.text.split('$').next().unwrap_or_default().as_bytes());
+        for (name, behind) in variables(&self.text) {
+            if name.is_empty() {
                 return Err(NoKey::Unknown(format!(
                     "the key \"{}\" has a \"$\" without a name",
                     self.text
                 )));
-            };
-            raw.extend_from_slice(before.as_bytes());
-            raw.extend(self.value(name, request)?);
-            rest = behind_name;
+            }
+            raw.extend(self.value(&name, request)?);
+            raw.extend_from_slice(behind.as_bytes());
         }
-        raw.extend_from_slice(rest.as_bytes());
         Ok(raw)
     }
 

@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, ngx_conf_t, ngx_flag_t, ngx_http_compile_complex_value,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_conf_t, ngx_flag_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
     ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
@@ -120,6 +120,12 @@ impl Reading {
     pub fn log_here(self, Refusal(message): &Refusal) {
         let cf = self.0.as_ptr();
         ngx::ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{message}");
+    }
+
+    /// Writes a warning that ends in the place of the current directive.
+    pub fn warn_here(self, message: &str) {
+        let cf = self.0.as_ptr();
+        ngx::ngx_conf_log_error!(NGX_LOG_WARN, cf, "{message}");
     }
 
     /// Writes a message about something that stands at `place`.
