@@ -100,13 +100,16 @@ pub struct Seam {
 pub fn unclear_seam(text: &str) -> Option<Seam> {
     let parts: Vec<(String, &str)> = variables(text).collect();
     let next = parts.iter().skip(1).map(|(name, _)| name.as_str()).chain([""]);
-    parts.iter().zip(next).find_map(|((name, behind), next)| {
+    (1..).zip(parts.iter().zip(next)).find_map(|(at, ((name, behind), next))| {
         let next = if behind.is_empty() { next } else { "" };
+        let mut later = parts.iter().skip(at).map(|(name, _)| name.as_str());
         let is_end = behind.is_empty() && next.is_empty();
         let (expected, is_clear) = match name.as_str() {
-            name if is_path(name) => {
-                ("\"?\", \"$is_args\" or nothing", behind.starts_with('?') || next == IS_ARGS)
-            }
+            name if is_path(name) => (
+                "\"?\" or \"$is_args\" and variables of the query alone, or nothing,",
+                (behind.starts_with('?') || next == IS_ARGS)
+                    && later.all(|name| is_query(name) && name != TARGET),
+            ),
             IS_ARGS => (
                 "\"$args\", an \"$arg_...\" or nothing",
                 QUERY.contains(&next) || next.starts_with("arg_"),
@@ -200,6 +203,8 @@ mod tests {
             ("$cookie_lang-$uri", "cookie_lang"),
             ("$host-$uri", "host"),
             ("$scheme$host", "scheme"),
+            // `/a` with the cookie `b?c` and `/a%3Fb` with the cookie `c`
+            ("$uri?$cookie_lang", "uri"),
             ("$is_args$uri", "is_args"),
         ] {
             assert_eq!(unclear_seam(text).unwrap().variable, variable, "{text}");

@@ -7,6 +7,7 @@ value is bytes, as nginx has it; None is what cannot be known here.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -71,7 +72,7 @@ class PageAddress:
             uri=normal_path(path),
             args=iri_to_uri(query).encode(),
             request_uri=iri_to_uri(before_fragment).encode(),
-            host=bare_host(host or ""),
+            host=bare_host(ascii_host(host or "")),
             scheme=scheme.lower().encode() if scheme else None,
             cookie="; ".join(f"{name}={value}" for name, value in (cookies or {}).items()).encode(),
         )
@@ -132,6 +133,16 @@ def _request_uri_of(request: HttpRequest) -> bytes | None:
         return None
     path, query = bytes(scope["raw_path"]).partition(b"?")[0], bytes(scope.get("query_string", b""))
     return path + b"?" + query if query else path
+
+
+def ascii_host(host: str) -> str:
+    """A host as browsers send it: größe.example is xn--gre-6ka8i.example. Python's own codec does not do: it
+    makes "ss" of an ß (RFC 3490), as browsers no longer do (RFC 5892)."""
+    if host.isascii():
+        return host
+    name, colon, port = unicodedata.normalize("NFC", host.lower()).partition(":")
+    labels = (label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in name.split("."))
+    return ".".join(labels) + colon + port
 
 
 def bare_host(host: str) -> bytes | None:

@@ -35,6 +35,9 @@ PROBES_OF_SEVERAL_SERVERS = 8
 SERVABLE_FLAGS = (0, 16)
 """nginx's default of pagecache_flags: bytes and text."""
 
+OF_AN_ITEM = ("flags", "format", "size")
+"""nginx's reasons for not serving what it has found."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -133,7 +136,9 @@ class Check:
 
     def _visit(self, probe: Probe) -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        return visit(probe.url, self.host, cookies)
+        # A page that Django stores in the meantime would replace the probe, and look like a lookup of nginx's:
+        # memcached logs both as item_get.
+        return visit(probe.url, self.host, cookies, stores=False)
 
     def _why_not(self, probe: Probe, server: str) -> Finding:
         """Asks for the probe again, and looks at what nginx says and does."""
@@ -147,8 +152,10 @@ class Check:
             # Where nginx says that it asked nobody, there is nothing to wait for.
             if watched is not None and answer.cache not in ("BYPASS", "ERROR"):
                 lookup = watched.lookup_of(probe.token, probe.key)
+        if answer.cache == "ERROR" and answer.reason not in OF_AN_ITEM:
+            return _of_no_lookup(answer, self.servers, watched is not None)
         if lookup is None and answer.key and answer.server in self.servers:
-            lookup = Lookup(answer.server, answer.key, answer.reason in ("flags", "format", "size"))
+            lookup = Lookup(answer.server, answer.key, answer.reason in OF_AN_ITEM)
         if lookup is None and answer.key and answer.key != probe.key:
             return self._of_keys(probe, answer.key)
         if lookup is None:

@@ -25,11 +25,17 @@ STATUSES = (200, 203, 300, 301, 308, 404, 410)
 """What PAGECACHE_STATUSES may hold: what a cache may keep by itself (RFC 9110, section 15.1), as far as it
 answers a GET with a body."""
 
+MIDDLEWARE = "pagecache.middleware.PageCacheMiddleware"
+
+MAY_STAND_BEFORE = "django.middleware.gzip.GZipMiddleware"
+"""What it makes of a page is for one browser, and is not stored."""
+
 DEFAULTS: dict[str, Any] = {
     "PAGECACHE_KEY": "",
     "PAGECACHE_CACHE": "pages",
     "PAGECACHE_TIMEOUT": 300,
     "PAGECACHE_CONTENT_TYPE": "text/html; charset=utf-8",
+    "PAGECACHE_ONLY_MARKED": False,
     "PAGECACHE_IGNORE_VARY": (),
     "PAGECACHE_FORMAT": "body",
     "PAGECACHE_STATUSES": (200,),
@@ -65,6 +71,11 @@ def timeout() -> int:
 def content_type() -> str:
     """PAGECACHE_CONTENT_TYPE: what nginx says every page is whose bare body memcached holds."""
     return str(_setting("PAGECACHE_CONTENT_TYPE"))
+
+
+def only_marked() -> bool:
+    """PAGECACHE_ONLY_MARKED: nothing is stored but pages of views with `@page_cache`."""
+    return bool(_setting("PAGECACHE_ONLY_MARKED"))
 
 
 def ignored_vary() -> Collection[str]:
@@ -103,6 +114,21 @@ def check() -> None:
         raise ImproperlyConfigured(problem)
 
 
+def has_middleware() -> bool:
+    return MIDDLEWARE in settings.MIDDLEWARE
+
+
+def problems_of_place() -> Iterator[str]:
+    """What stands before the middleware gives an answer its headers after it: a cookie, a Vary."""
+    if has_middleware():
+        before = list(settings.MIDDLEWARE)[: list(settings.MIDDLEWARE).index(MIDDLEWARE)]
+        if before not in ([], [MAY_STAND_BEFORE]):
+            yield (
+                f'MIDDLEWARE has "{before[-1]}" before "{MIDDLEWARE}", which would not see what that one adds to '
+                f'a page, such as a cookie: put it first, or right after "{MAY_STAND_BEFORE}" as the first'
+            )
+
+
 def _setting(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
 
@@ -110,6 +136,7 @@ def _setting(name: str) -> Any:
 def _problems() -> Iterator[str]:
     yield from _of_names()
     key_pattern()
+    yield from problems_of_place()
     yield from _of_values()
     yield from _of_gzip()
     yield from _of_cache()
@@ -128,15 +155,24 @@ def _of_values() -> Iterator[str]:
     kind = _setting("PAGECACHE_CONTENT_TYPE")
     if not isinstance(kind, str) or not kind:
         yield f'PAGECACHE_CONTENT_TYPE is {kind!r}; it is a Content-Type, such as "text/html; charset=utf-8"'
-    if isinstance(_setting("PAGECACHE_IGNORE_VARY"), str):
-        yield 'PAGECACHE_IGNORE_VARY is a text; it is a list of header names, such as ["Cookie"]'
+    names = _setting("PAGECACHE_IGNORE_VARY")
+    if not _is_list(names) or not all(isinstance(name, str) for name in names):
+        yield f'PAGECACHE_IGNORE_VARY is {names!r}; it is a list of header names, such as ["Cookie"]'
     if _setting("PAGECACHE_FORMAT") not in ("body", "http"):
         yield f'PAGECACHE_FORMAT is {_setting("PAGECACHE_FORMAT")!r}; it is "body" or "http"'
-    wrong = set(statuses()) - set(STATUSES)
+    kept = _setting("PAGECACHE_STATUSES")
+    if not _is_list(kept):
+        yield f"PAGECACHE_STATUSES is {kept!r}; it is a list, such as [200, 404]"
+        return
+    wrong = [status for status in kept if status not in STATUSES]
     if wrong:
-        yield f"PAGECACHE_STATUSES has {sorted(wrong)}; it may have {' '.join(map(str, STATUSES))}"
-    if set(statuses()) != {200} and not stores_heads():
+        yield f"PAGECACHE_STATUSES has {wrong}; it may have {' '.join(map(str, STATUSES))}"
+    if set(kept) != {200} and not stores_heads():
         yield 'PAGECACHE_STATUSES needs PAGECACHE_FORMAT = "http": of a bare body nginx knows no status but 200'
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset))
 
 
 def _of_gzip() -> Iterator[str]:

@@ -6,16 +6,20 @@ visitor could bring it back as it was.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save, pre_save
 
 from pagecache import conf, store
 from pagecache.address import PageAddress
+
+logger = logging.getLogger("pagecache")
 
 
 class Addressed(Protocol):
@@ -61,25 +65,47 @@ def invalidate_on_change(
     that `paths` returns for it. Of an object that is saved, those of its old state go as well: it may have
     had another URL. `where` as for `invalidate`. It belongs into `AppConfig.ready`.
 
+    It holds for the models below this one, too: proxies and children. A path that cannot be known, or that has
+    no key, is logged; the change itself goes on.
+
     Django sends no signals for `QuerySet.update`, `bulk_create` and many-to-many changes.
     """
-    paths_of: Callable[[Any], Iterable[str]] = paths or _own_path
+    if isinstance(model, str):
+        model = apps.get_model(model)
+    said: Callable[[Any], Iterable[str]] = paths or _own_path
+
+    def paths_of(instance: Model) -> list[str]:
+        try:
+            return list(said(instance))
+        except Exception as error:  # the site's own code
+            logger.warning("The pages of %r are not dropped: %s: %s", type(instance), type(error).__name__, error)
+            return []
 
     def remember(sender: type[Model], instance: Model, raw: bool, using: str, **_: Any) -> None:
         if raw or instance._state.adding:
             return
         old = sender._base_manager.using(using).filter(pk=instance.pk).first()
-        instance._pagecache_old_paths = list(paths_of(old)) if old else []  # type: ignore[attr-defined]
+        instance._pagecache_old_paths = paths_of(old) if old else []  # type: ignore[attr-defined]
 
     def drop(instance: Model, using: str, raw: bool = False, **_: Any) -> None:
         if raw:  # a fixture, whose other objects may not be there yet
             return
         old = instance.__dict__.pop("_pagecache_old_paths", [])
-        invalidate(*dict.fromkeys([*old, *paths_of(instance)]), using=using, **where)
+        for path in dict.fromkeys([*old, *paths_of(instance)]):
+            try:
+                invalidate(path, using=using, **where)
+            except Exception as error:  # a NoKey, or what a path is not
+                logger.warning('"%s" is not dropped: %s: %s', path, type(error).__name__, error)
 
-    pre_save.connect(remember, sender=model, weak=False)
-    post_save.connect(drop, sender=model, weak=False)
-    post_delete.connect(drop, sender=model, weak=False)
+    for sender in _with_those_below(model):
+        pre_save.connect(remember, sender=sender, weak=False)
+        post_save.connect(drop, sender=sender, weak=False)
+        post_delete.connect(drop, sender=sender, weak=False)
+
+
+def _with_those_below(model: type[Model]) -> set[type[Model]]:
+    """Signals name the very class of an object, and no class above it."""
+    return {model}.union(*(_with_those_below(child) for child in model.__subclasses__()))
 
 
 def _own_path(obj: Addressed) -> list[str]:

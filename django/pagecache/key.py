@@ -15,6 +15,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from pagecache import seams
 from pagecache.address import PageAddress
 
 KEY_MAX = 250
@@ -66,6 +67,13 @@ class KeyPattern:
                 raise ImproperlyConfigured(
                     f'the key "{text}": "${name}" is not a variable that Django can know; it has {known}'
                 )
+        unclear = seams.unclear(parts)
+        if unclear:
+            name, advice = unclear
+            raise ImproperlyConfigured(
+                f'the key "{text}": pages of different URLs could have the same key, for the value of "${name}" '
+                f"may go on with what follows it; {advice}"
+            )
         return cls(tuple(parts))
 
     @property

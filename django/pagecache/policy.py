@@ -9,15 +9,19 @@ and it would be served to those who ask for another.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, empty
 from django.utils.http import parse_http_date_safe
 
 from pagecache import conf
-from pagecache.address import PageAddress
+from pagecache.address import PageAddress, bare_host
 from pagecache.key import KeyPattern
 
 REFUSED_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Range", "X-Accel-Redirect", "X-Sendfile")
@@ -32,6 +36,7 @@ def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPatter
     """Why this answer must not be stored under a key of this pattern, in a few words; None if it may be."""
     return (
         _of_request(request)
+        or _of_host(request)
         or _of_key(request, pattern)
         or _of_response(response)
         or _of_freshness(response)
@@ -51,6 +56,22 @@ def _of_request(request: HttpRequest) -> str | None:
         return "a request with an Authorization header"
     if "no-store" in _directives(meta.get("HTTP_CACHE_CONTROL", "")):
         return "a request that asks for nothing to be stored"
+    return None
+
+
+def _of_host(request: HttpRequest) -> str | None:
+    """Django may write the name that it takes for the site's into the page: with another one than the key
+    speaks of, a visitor could have links to anywhere stored."""
+    try:
+        host = request.get_host()
+    except DisallowedHost:
+        return "a Host that is not allowed"
+    of_nginx = request.META.get("HTTP_HOST")
+    if of_nginx is not None and bare_host(host) != bare_host(of_nginx):
+        return "a host that Django does not have from the Host header"
+    _, _, port = host.rpartition("]")[2].partition(":")
+    if port not in ("", "443" if request.is_secure() else "80", str(request.META.get("SERVER_PORT", ""))):
+        return "a port of its Host header's own"
     return None
 
 
@@ -108,16 +129,18 @@ def _of_freshness(response: HttpResponseBase) -> str | None:
     directives = _directives(response.get("Cache-Control", ""))
     if not directives.keys().isdisjoint({"private", "no-store", "no-cache"}):
         return "its Cache-Control"
-    if lifetime(response, 1) <= 0:
+    # What nginx's own caches mind as well: 0 keeps a page out.
+    if lifetime(response, 1) <= 0 or response.get("X-Accel-Expires", "").strip() in ("0", "@0"):
         return "a lifetime of 0"
     return None
 
 
 def _of_visitor(request: HttpRequest) -> str | None:
-    """What the middlewares of Django are about to make of the answer: a decorated view is asked
-    before they have added their cookies and their Vary to it."""
+    """What was looked at while the page was made: who asks, and what the site remembers of that visitor."""
     if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
         return "a CSRF token"
+    if request.META.get("REMOTE_USER") or any(user.is_authenticated for user in _known_users(request)):
+        return "a visitor who is logged in"
     session = getattr(request, "session", None)
     if session is None or not session.accessed:
         return None
@@ -125,10 +148,17 @@ def _of_visitor(request: HttpRequest) -> str | None:
         return "a changed session"
     if "cookie" not in conf.ignored_vary():
         return "a look at the session"
-    user = getattr(request, "user", None)
-    if user is not None and user.is_authenticated:
-        return "a visitor who is logged in"
     return None
+
+
+def _known_users(request: HttpRequest) -> Iterator[Any]:
+    """The users that somebody has set or asked for. One that nobody has is not looked up now: this would be
+    a query to the database for each page."""
+    for name in ("user", "_cached_user", "_acached_user"):  # those of AuthenticationMiddleware are lazy
+        user = request.__dict__.get(name)
+        is_unknown = isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
+        if user is not None and not is_unknown and hasattr(user, "is_authenticated"):
+            yield user
 
 
 def lifetime(response: HttpResponseBase, timeout: int) -> int:

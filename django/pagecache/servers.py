@@ -46,7 +46,8 @@ class Lookup:
 def servers_of(alias: str) -> list[str]:
     """The servers of one of CACHES, as LOCATION names them."""
     location = settings.CACHES[alias].get("LOCATION", "")
-    return re.split("[;,]", location) if isinstance(location, str) else list(location)
+    servers = re.split("[;,]", location) if isinstance(location, str) else location
+    return [server for server in servers if server]
 
 
 def find(servers: list[str], key: str) -> list[Found]:

@@ -24,6 +24,10 @@ _last_warning = float("-inf")
 def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> None:
     """Stores the answer to a request if it may be; `timeout` in seconds and the pattern `key`, None for
     those of the settings."""
+    _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
+
+
+def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
     pattern = conf.key_pattern(key)
     reason = policy.refusal(request, response, pattern)
     if reason is None:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from django.utils.encoding import iri_to_uri
 
+from pagecache.address import ascii_host
+
 TIMEOUT_SECONDS = 60.0
 
 
@@ -32,20 +34,24 @@ class Answer:
     server: str
 
 
-def visit(url: str, host: str | None = None, cookies: str = "") -> Answer:
-    """Fetches a URL, following no redirect. `host` is the Host header, if not that of the URL.
+def visit(url: str, host: str | None = None, cookies: str = "", stores: bool = True) -> Answer:
+    """Fetches a URL, following no redirect. `host` is the Host header, if not that of the URL; unless it
+    `stores`, Django is asked not to store the page.
 
-    Raises OSError or http.client.HTTPException.
+    Raises OSError, http.client.HTTPException, or ValueError for what is no URL.
     """
-    parts = urlsplit(iri_to_uri(url))
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    parts = urlsplit(url)
+    target = iri_to_uri((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    server = ascii_host(parts.netloc.rpartition("@")[2])
     secure = parts.scheme == "https"
     connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
-        parts.netloc.rpartition("@")[2], timeout=TIMEOUT_SECONDS
+        server, timeout=TIMEOUT_SECONDS
     )
-    headers = {"Host": host or parts.netloc.rpartition("@")[2], "User-Agent": "django-nginx-pagecache"}
+    headers = {"Host": ascii_host(host) if host else server, "User-Agent": "django-nginx-pagecache"}
     if cookies:
         headers["Cookie"] = cookies
+    if not stores:
+        headers["Cache-Control"] = "no-store"
     started = time.perf_counter()
     try:
         connection.request("GET", target, headers=headers)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from django.test import SimpleTestCase, override_settings
 from pymemcache.client.base import Client
 
+from pagecache import conf
 from tests import site
-
-DECORATED_ALONE = override_settings(
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-    ]
-)
-
 
 class PageCase(SimpleTestCase):
     databases = {"default"}
@@ -23,6 +18,14 @@ class PageCase(SimpleTestCase):
         self.addCleanup(self.memcached.close)
         self.memcached.flush_all()
 
+    @contextmanager
+    def behind(self, *middlewares, **changed):
+        """PageCacheMiddleware, and these behind it. A client keeps the ones of its first request."""
+        with override_settings(MIDDLEWARE=[conf.MIDDLEWARE, *middlewares], **changed):
+            self.client = self.client_class()
+            yield
+        self.client = self.client_class()
+
     def item(self, url, prefix="/test-"):
         """What memcached holds for a URL: (flags, bytes), or None."""
         return item_of(self.memcached, prefix + url)
@@ -31,8 +34,8 @@ class PageCase(SimpleTestCase):
         reply = self.memcached.raw_command(b"mg " + ("/test-" + url).encode() + b" t")
         return int(reply.split()[1][1:])
 
-    def assertStored(self, url, **headers):
-        response = self.client.get(url, headers=headers)
+    def assertStored(self, url, **extra):
+        response = self.client.get(url, **extra)
         self.assertEqual(self.item(url), (0, response.content))
 
     def assertNotStored(self, url, method="get", **extra):

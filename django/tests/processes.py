@@ -23,12 +23,17 @@ class Server:
 
     def __init__(self, command: list[str], port: int) -> None:
         self.address = f"127.0.0.1:{port}"
-        self._process = subprocess.Popen(command)
+        self._command, self._port = command, port
+        self.start()
         atexit.register(self.stop)
+
+    def start(self) -> None:
+        """Also once more, at the same address, after it was stopped."""
+        self._process = subprocess.Popen(self._command)
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
                 return
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:

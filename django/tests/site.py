@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import django
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path, re_path
+from django.utils.cache import patch_vary_headers
+from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
@@ -86,6 +91,63 @@ async def asynchronous(request):
     return HttpResponse("an asynchronous page")
 
 
+def with_message(request):
+    messages.info(request, "you are ada")
+    return HttpResponse("a page")
+
+
+OF_MESSAGES = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+
+def middleware(change_request=None, change_response=None):
+    """A middleware of one change."""
+
+    def with_next(get_response):
+        def answer(request):
+            if change_request:
+                change_request(request)
+            response = get_response(request)
+            if change_response:
+                change_response(response)
+            return response
+
+        return answer
+
+    return with_next
+
+
+def known_user(request):
+    request.user = AUTHENTICATED
+
+
+def broken_user(request):
+    request.user = type("User", (), {"is_authenticated": property(lambda _: 1 / 0)})()
+
+
+def lazy_user(request):
+    request.user = SimpleLazyObject(lambda: AUTHENTICATED)
+
+
+def looked_up_user(request):
+    lazy_user(request)
+    bool(request.user.is_authenticated)
+
+
+AUTHENTICATED = SimpleNamespace(is_authenticated=True)
+
+a_cookie = middleware(change_response=lambda response: response.set_cookie("a", "b"))
+a_vary = middleware(change_response=lambda response: patch_vary_headers(response, ["Accept-Language"]))
+a_broken_header = middleware(change_response=lambda response: response.headers._store.update(a=("a", "日")))
+of_a_token = middleware(known_user)
+of_a_broken_token = middleware(broken_user)
+not_looked_up = middleware(lazy_user)
+by_a_lazy_look = middleware(looked_up_user)
+by_an_asynchronous_look = middleware(lambda request: setattr(request, "_acached_user", AUTHENTICATED))
+
+
 urlpatterns = [
     path("safe-string/", lambda request: HttpResponse(mark_safe("größe"))),
     path("template/", template),
@@ -106,6 +168,7 @@ urlpatterns = [
     path("decorated-template/", page_cache()(template)),
     path("decorated-async/", page_cache()(asynchronous)),
     path("decorated-csrf/", page_cache()(lambda request: HttpResponse(get_token(request)))),
+    path("decorated-message/", page_cache()(with_message)),
     path("decorated-session/", page_cache()(with_session)),
     re_path("^(.*)$", page),
 ]

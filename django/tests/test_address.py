@@ -54,6 +54,15 @@ class Urls(SimpleTestCase):
         self.assertEqual(PageAddress.of_url("http://a.b").uri, b"/")
         self.assertEqual(PageAddress.of_url("http://a.b?c").args, b"c")
 
+    def test_a_host_beyond_ascii(self):
+        for url, host in (
+            ("https://Größe.example/", b"xn--gre-6ka8i.example"),
+            ("https://www.größe.example:8443/", b"www.xn--gre-6ka8i.example"),
+            ("https://größe:8443/", b"xn--gre-6ka8i"),
+        ):
+            self.assertEqual(PageAddress.of_url(url).host, host)
+            self.assertEqual(PageAddress.of_url("/", host=url.split("/")[2]).host, host)
+
     def test_what_is_said_goes_before_the_url(self):
         page = PageAddress.of_url("http://127.0.0.1/", host="example.org", scheme="https", cookies={"a": "b", "c": "d"})
         self.assertEqual((page.scheme, page.host, page.cookie), (b"https", b"example.org", b"a=b; c=d"))

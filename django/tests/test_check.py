@@ -1,8 +1,11 @@
 """`manage.py pagecache check`, on a real nginx and real memcached: what it finds to be wrong."""
 
+import threading
 import unittest
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from django.core.cache import caches
+from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
 from django.utils.safestring import mark_safe
 
@@ -81,7 +84,7 @@ class Right(CheckCase):
             self.assertEqual(self.check(KEY, PASS, "pagecache_gzip_flag 2;")[3], 0)
 
     def test_another_location_with_host_and_cookie(self):
-        pattern = "$scheme-$host-$uri-$cookie_lang-$arg_page"
+        pattern = "$cookie_lang;$scheme-$host$uri?$arg_page"
         arguments = ("--key", pattern, "--host", "A.test:80", "--cookie", "lang=de")
         result = self.check(f'pagecache_key "{pattern}";', PASS, arguments=arguments)
         self.assertEqual((result[0], result[3]), (["server", "escaping", "long key"], 0))
@@ -156,6 +159,35 @@ class Wrong(CheckCase):
 
     def test_nginx_is_down(self):
         self.assertWrong("nginx", self.check_at("http://127.0.0.1:1/"), "ConnectionRefusedError")
+
+
+    def test_what_nginx_says_of_a_server_that_does_not_answer(self):
+        for reason in ("down", "timeout", "connect", "reset", "protocol", "overload"):
+            headers = f"""
+                add_header X-Cache ERROR always; add_header X-Cache-Server {site.MEMCACHED} always;
+                add_header X-Cache-Reason {reason} always; add_header X-Cache-Key "/test-$uri" always;
+            """
+            nginx = Nginx(headers + "return 404;")
+            try:
+                self.assertWrong("server", self.check_at(nginx.url + "/"), f"{site.MEMCACHED}: {reason}")
+            finally:
+                nginx.stop()
+
+    def test_what_django_stores_meanwhile_is_no_lookup_of_nginx(self):
+        django = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Silent)
+        serving = threading.Thread(target=django.serve_forever)
+        serving.start()
+        self.addCleanup(serving.join)
+        self.addCleanup(django.server_close)
+        self.addCleanup(django.shutdown)
+        nginx = Nginx(f"proxy_pass http://127.0.0.1:{django.server_port};")
+        self.addCleanup(nginx.stop)
+        self.assertWrong("server", self.check_at(nginx.url + "/"), "nginx asked none of")
+
+
+class Silent(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 class Distributed(CheckCase):

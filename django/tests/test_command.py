@@ -33,8 +33,8 @@ class Keys(CommandCase):
         self.assertEqual(self.run_command("key", "-", stdin="/größe/?a=b\n\n/a\n"), (keys, "", 0))
 
     def test_of_another_location(self):
-        arguments = ("--key", "$host-$uri-$cookie_lang", "--host", "B.test", "--cookie", "lang=de")
-        self.assertEqual(self.run_command("key", "http://a.test/a", *arguments)[0], ["b.test-/a-de"])
+        arguments = ("--key", "$cookie_lang;$host$uri", "--host", "B.test", "--cookie", "lang=de")
+        self.assertEqual(self.run_command("key", "http://a.test/a", *arguments)[0], ["de;b.test/a"])
 
     def test_what_has_none(self):
         lines, errors, status = self.run_command("key", "/%FF", "/a")
@@ -42,10 +42,20 @@ class Keys(CommandCase):
         self.assertIn("/%FF: the key is not UTF-8", errors)
         self.assertIn("1 of 2: no key", errors)
 
+    def test_a_line_that_is_no_url(self):
+        lines, errors, status = self.run_command("key", "-", stdin="http://[\n/a\n")
+        self.assertEqual((lines, status), (["/test-/a"], 1))
+        self.assertIn("http://[: ValueError", errors)
+        for action in ("get", "purge", "warm", "check"):
+            for wrong in ("http://[", *(["http://a:b/", "/a"] if action == "warm" else [])):
+                with self.subTest(action, wrong=wrong):
+                    _, errors, status = self.run_command(action, wrong, "http://[::1")
+                    self.assertIn(wrong, errors)
+                    self.assertIn("http://[::1: ValueError", errors)
+                    self.assertEqual(status, 1)
+
     def test_wrong_command_lines(self):
         self.assertEqual(self.run_command("key", "/", "--key", "$nonsense")[2], 2)
-        self.assertEqual(self.run_command("warm", "/a")[2], 2)
-        self.assertEqual(self.run_command("check", "/a")[2], 2)
         for wrong in ((), ("key",), ("nonsense", "/")):
             with self.assertRaises(CommandError):
                 call_command("pagecache", *wrong)
@@ -75,9 +85,17 @@ class Items(CommandCase):
     def test_memcached_is_down(self):
         with override_settings(CACHES={"default": site.DUMMY, "pages": site.cache_of("127.0.0.1:1")}):
             for action in ("get", "purge"):
-                lines, errors, status = self.run_command(action, "/a")
+                # After the first time, pymemcache leaves the server alone for a second, and says nothing of it.
+                lines, errors, status = self.run_command(action, "/a", "/b")
                 self.assertEqual((lines, status), ([], 1))
-                self.assertIn("ConnectionRefusedError", errors)
+                self.assertEqual(errors.count("ConnectionRefusedError"), 2)
+
+    def test_purge_where_the_client_looks_elsewhere(self):
+        self.client.get("/a")
+        with mock.patch("pymemcache.client.hash.HashClient.delete", return_value=False):
+            lines, errors, status = self.run_command("purge", "/a")
+        self.assertEqual((lines, status), ([], 1))
+        self.assertIn(f'"/test-/a" is still on {site.MEMCACHED}', errors)
 
 
 class Warm(CommandCase):

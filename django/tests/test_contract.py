@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import SimpleTestCase
 
 from pagecache import policy
-from pagecache.address import PageAddress, normal_path
+from pagecache.address import PageAddress, bare_host, normal_path
 from pagecache.key import KeyPattern, NoKey, escaped, shortened
 from tests import site  # noqa: F401  (configures Django)
 from tests.processes import ROOT
@@ -30,7 +30,7 @@ def host_of(row):
 
 
 def request(row):
-    """A row's request as nginx and uWSGI hand it over: bytes as latin-1 text (PEP 3333)."""
+    """A row's request as nginx and uWSGI hand it over, with $host as HTTP_HOST: bytes as latin-1 text (PEP 3333)."""
     target, host = row["target"], host_of(row)
     uri = target
     if target.startswith("http://"):
@@ -43,7 +43,8 @@ def request(row):
         "PATH_INFO": decoded.decode("latin-1"),
         "QUERY_STRING": query,
         "REQUEST_URI": uri,
-        "HTTP_HOST": host,
+        "HTTP_HOST": bare_host(host).decode("latin-1"),
+        "SERVER_PORT": "80",
         "wsgi.input": BytesIO(),
         "wsgi.url_scheme": "http",
     }

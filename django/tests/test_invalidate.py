@@ -23,6 +23,17 @@ class Article(models.Model):
         return f"/artikel/{self.slug}/"
 
 
+class Proxy(Article):
+    class Meta:
+        app_label = "pagecache"
+        proxy = True
+
+
+class Child(Article):
+    class Meta:
+        app_label = "pagecache"
+
+
 class Invalidation(PageCase):
     def test_paths(self):
         for url in ("/größe/", "/?page=2"):
@@ -43,14 +54,14 @@ class Invalidation(PageCase):
         invalidate("/other-key/", key="/other-$request_uri")
         self.assertIsNone(self.item("/other-key/", "/other-"))
 
-    @override_settings(PAGECACHE_KEY="/test-$scheme-$host-$uri-$cookie_lang")
+    @override_settings(PAGECACHE_KEY="/test-$cookie_lang;$scheme-$host$uri")
     def test_a_key_of_more_than_the_path(self):
         self.client.cookies["lang"] = "de"
         for where in ({"host": "A.test", "scheme": "http"}, {}):
             self.client.get("/a", headers={"host": "a.test"})
-            self.assertIsNotNone(self.item("http-a.test-/a-de"))
+            self.assertIsNotNone(self.item("de;http-a.test/a"))
             invalidate("/a" if where else "http://a.test/a", cookies={"lang": "de"}, **where)
-            self.assertIsNone(self.item("http-a.test-/a-de"))
+            self.assertIsNone(self.item("de;http-a.test/a"))
 
     def test_a_path_without_a_key(self):
         self.assertStored("/")
@@ -85,12 +96,14 @@ class OnChange(PageCase):
     def setUpClass(cls):
         super().setUpClass()
         with connection.schema_editor() as editor:
-            editor.create_model(Article)
+            for model in (Article, Child):
+                editor.create_model(model)
 
     @classmethod
     def tearDownClass(cls):
         with connection.schema_editor() as editor:
-            editor.delete_model(Article)
+            for model in (Child, Article):
+                editor.delete_model(model)
         super().tearDownClass()
 
     def setUp(self):
@@ -119,6 +132,39 @@ class OnChange(PageCase):
             self.assertIsNotNone(self.item("/artikel/old/"))
         self.assertIsNone(self.item("/artikel/old/"))
         self.assertIsNone(self.item("/artikel/new/"))
+
+    def test_models_below_it(self):
+        invalidate_on_change(Article)
+        for model in (Proxy, Child):
+            article = model.objects.create(slug="old")
+            article.slug = "new"
+            for change in (article.save, article.delete):
+                for url in ("/artikel/old/", "/artikel/new/"):
+                    self.assertStored(url)
+                change()
+                self.assertIsNone(self.item("/artikel/new/"))
+            self.assertIsNotNone(self.item("/artikel/old/"))
+
+    def test_no_trouble_of_pages_is_the_change_s(self):
+        invalidate_on_change(Article, lambda article: ["/%3F?a", "/\x7f", "http://[", 7, f"/artikel/{article.slug}/"])
+        self.assertStored("/artikel/a/")
+        with self.assertLogs("pagecache", "WARNING") as log, transaction.atomic():
+            Article.objects.create(slug="a")
+        self.assertIsNone(self.item("/artikel/a/"))
+        self.assertEqual(len(log.output), 4)
+        self.assertIn('"/%3F?a" is not dropped: NoKey', log.output[0])
+
+    def test_an_object_without_a_url(self):
+        invalidate_on_change(Article, lambda article: (1 / 0 for _ in "a"))
+        with self.assertLogs("pagecache", "WARNING") as log:
+            article = Article.objects.create(slug="a")
+            article.save()
+            article.delete()
+        self.assertIn("ZeroDivisionError", log.output[0])
+        self.assertEqual(Article.objects.count(), 0)
+
+    def test_a_model_that_is_not_there(self):
+        self.assertRaises(LookupError, invalidate_on_change, "pagecache.Artikel")
 
     def test_other_pages_of_a_model_that_is_named(self):
         invalidate_on_change("pagecache.Article", lambda article: ["/", f"/{article.slug}"], key="/test-$uri")

@@ -3,13 +3,14 @@
 import hashlib
 import unittest
 
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.utils.http import http_date
 
-from pagecache import store
+from pagecache import conf, store
 from pagecache.middleware import page_cache
 from tests import site
-from tests.cases import DECORATED_ALONE, PageCase
+from tests.cases import PageCase
 
 
 class Stored(PageCase):
@@ -74,6 +75,8 @@ class NotStored(PageCase):
             "/cookie/",
             "/csrf/",
             "/session/",
+            "/decorated-csrf/",
+            "/decorated-session/",
             "/look-at-session/",
             "/header/Vary/Cookie",
             "/header/Vary/*",
@@ -84,6 +87,8 @@ class NotStored(PageCase):
             "/header/Cache-Control/max-age=0",
             "/header/Cache-Control/max-age=soon",
             "/header/Expires/0",
+            "/header/X-Accel-Expires/0",
+            "/header/X-Accel-Expires/@0",
             "/header/Expires/" + http_date(1_000_000_000).replace(" ", "%20"),
             "/header/Content-Encoding/gzip",
             "/header/Content-Range/bytes%200-1%2F2",
@@ -92,6 +97,7 @@ class NotStored(PageCase):
             "/header/Content-Type/application/json",
         ):
             with self.subTest(url):
+                self.client.cookies.clear()  # with a session of an earlier answer nothing is stored
                 self.client.get(url)
                 self.assertEqual(self.memcached.stats()[b"cmd_set"], self.sets)
 
@@ -104,6 +110,39 @@ class NotStored(PageCase):
         self.assertNotStored("/", headers={"Cache-Control": "no-cache, No-Store"})
         self.client.get("/session/")
         self.assertNotStored("/")
+
+    def test_a_visitor_who_is_logged_in_without_a_session(self):
+        for who in ("of_a_token", "by_a_lazy_look", "by_an_asynchronous_look"):
+            with self.subTest(who), self.behind(f"tests.site.{who}"):
+                self.assertNotStored("/")
+        self.assertNotStored("/", REMOTE_USER="ada")
+
+    def test_a_visitor_whom_nobody_has_looked_up(self):
+        with self.behind("tests.site.not_looked_up"):
+            self.assertStored("/", REMOTE_USER="")
+
+    def test_a_host_other_than_the_key_s(self):
+        with override_settings(USE_X_FORWARDED_HOST=True):
+            self.assertNotStored("/", headers={"host": "a.test", "X-Forwarded-Host": "evil.test"})
+            self.assertStored("/", headers={"host": "a.test", "X-Forwarded-Host": "A.test"})
+        with override_settings(ALLOWED_HOSTS=["a.test"]):
+            self.assertNotStored("/b", headers={"host": "evil.test"})
+
+    def test_a_port_of_the_visitor_s_own(self):
+        for host, port, secure, is_stored in (
+            ("a.test:81", "80", False, False),
+            ("a.test:443", "80", False, False),
+            ("[::1]:81", "80", False, False),
+            ("a.test:80", "8000", False, True),
+            ("a.test:443", "8000", True, True),
+            ("a.test:8000", "8000", False, True),
+            ("[::1]", "80", False, True),
+            ("[::1]:8000", "8000", False, True),
+        ):
+            with self.subTest(host=host, port=port, secure=secure):
+                self.memcached.flush_all()
+                self.client.get("/", headers={"host": host}, SERVER_PORT=port, secure=secure)
+                self.assertEqual(self.item("/") is not None, is_stored)
 
     def test_a_page_that_would_have_the_key_of_another(self):
         self.client.get("/a%3Fb=c")
@@ -133,9 +172,8 @@ class Decorated(PageCase):
             page_cache(key="/$nonsense")
 
 
-@DECORATED_ALONE
-class DecoratedAlone(PageCase):
-    def test_only_decorated_views_are_stored(self):
+    @override_settings(PAGECACHE_ONLY_MARKED=True)
+    def test_decorated_views_alone(self):
         self.assertNotStored("/")
         self.assertStored("/minute/")
         self.assertStored("/decorated-template/")
@@ -143,15 +181,46 @@ class DecoratedAlone(PageCase):
         response = self.client.get("/other-key/", REQUEST_URI="/other-key/")
         self.assertEqual(self.item("/other-key/", "/other-"), (0, response.content))
 
-    def test_what_the_middlewares_will_add_is_foreseen(self):
-        self.assertNotStored("/decorated-csrf/")
-        self.assertNotStored("/decorated-session/")
+    def test_what_other_middlewares_add_is_seen(self):
+        for adds in ("a_cookie", "a_vary"):
+            for only_marked in (False, True):
+                with self.behind(f"tests.site.{adds}", PAGECACHE_ONLY_MARKED=only_marked):
+                    for url in ("/minute/", "/decorated-template/", "/decorated-async/", "/"):
+                        with self.subTest(adds, only_marked=only_marked, url=url):
+                            self.assertNotStored(url)
+
+    def test_a_message_is_for_one_visitor(self):
+        with self.behind(*site.OF_MESSAGES):
+            self.assertNotStored("/decorated-message/")
+
+    def test_what_sets_cookies_stands_behind_the_middleware(self):
+        for before in (["tests.site.a_cookie"], [conf.MAY_STAND_BEFORE, "tests.site.a_cookie"]):
+            with override_settings(MIDDLEWARE=[*before, conf.MIDDLEWARE]):
+                with self.assertRaisesMessage(ImproperlyConfigured, 'has "tests.site.a_cookie" before'):
+                    self.client_class().get("/minute/")
+
+    def test_compressed_for_the_browser_alone(self):
+        with override_settings(MIDDLEWARE=[conf.MAY_STAND_BEFORE, conf.MIDDLEWARE]):
+            response = self.client.get("/lines/", headers={"Accept-Encoding": "gzip"})
+            self.assertEqual(response["Content-Encoding"], "gzip")
+            self.assertEqual(self.item("/lines/"), (0, b"a line of the page\n" * 500))
+
+    def test_without_the_middleware_nothing_would_be_stored(self):
+        with override_settings(MIDDLEWARE=[]), self.assertRaisesMessage(ImproperlyConfigured, conf.MIDDLEWARE):
+            page_cache(timeout=60)
 
 
 class Trouble(PageCase):
     def setUp(self):
         super().setUp()
         store._last_warning = float("-inf")
+
+    def test_nothing_of_it_reaches_the_visitor(self):
+        for broken in ("tests.site.of_a_broken_token", "tests.site.a_broken_header"):
+            store._last_warning = float("-inf")
+            with self.subTest(broken), self.behind(broken, PAGECACHE_FORMAT="http"):
+                with self.assertLogs("pagecache", "WARNING"):
+                    self.assertEqual(self.client.get("/").status_code, 200)
 
     def test_a_page_larger_than_memcached_takes(self):
         for backend in ("PyMemcacheCache", "PyLibMCCache"):

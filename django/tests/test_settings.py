@@ -17,6 +17,7 @@ def caches(**pages):
 
 
 PYMEMCACHE, PYLIBMC = ("django.core.cache.backends.memcached." + name for name in ("PyMemcacheCache", "PyLibMCCache"))
+SECURITY = "django.middleware.security.SecurityMiddleware"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 
@@ -27,6 +28,8 @@ class Settings(SimpleTestCase):
             {"PAGECACHE_TIMEOUT": 1, "PAGECACHE_IGNORE_VARY": ["Cookie"]},
             {"PAGECACHE_FORMAT": "http", "PAGECACHE_STATUSES": [200, 301, 404], "PAGECACHE_GZIP": True},
             {"PAGECACHE_GZIP_FLAG": 2},
+            {"MIDDLEWARE": (conf.MAY_STAND_BEFORE, conf.MIDDLEWARE, SECURITY)},
+            {"MIDDLEWARE": []},
             {"PAGECACHE_GZIP_FLAG": 2**31},
             {"PAGECACHE_GZIP_FLAG": 2, **caches(BACKEND=PYLIBMC)},
             {"PAGECACHE_GZIP_FLAG": None, **caches(BACKEND=LOCMEM, LOCATION="")},
@@ -46,6 +49,13 @@ class Settings(SimpleTestCase):
             ("PAGECACHE_TIMEOUT", {"PAGECACHE_TIMEOUT": None}),
             ("PAGECACHE_CONTENT_TYPE", {"PAGECACHE_CONTENT_TYPE": ""}),
             ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": "Cookie"}),
+            ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": None}),
+            ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": [None]}),
+            ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": 200}),
+            ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": None}),
+            ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": ["200", 404], "PAGECACHE_FORMAT": "http"}),
+            ("GZipMiddleware", {"MIDDLEWARE": ["django.middleware.common.CommonMiddleware", conf.MIDDLEWARE]}),
+            ("GZipMiddleware", {"MIDDLEWARE": [SECURITY, conf.MAY_STAND_BEFORE, conf.MIDDLEWARE]}),
             ("PAGECACHE_FORMAT", {"PAGECACHE_FORMAT": "xml"}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": [200, 404]}),
             ("[302]", {"PAGECACHE_STATUSES": [200, 302], "PAGECACHE_FORMAT": "http"}),

@@ -343,7 +343,7 @@ fn directives_stand_where_the_reference_says() {
 fn each_documented_form_passes() {
     for directive in [
         "pagecache_key $uri$is_args$args",
-        "pagecache_key /prefix:$host:$uri",
+        "pagecache_key /prefix:$host$uri",
         "pagecache_long_keys sha256",
         "pagecache_long_keys bypass",
         "pagecache_methods GET",

@@ -35,13 +35,14 @@ settings.configure(
     FORCE_SCRIPT_NAME="",
     INSTALLED_APPS=["pagecache"],
     MIDDLEWARE=[
+        "pagecache.middleware.PageCacheMiddleware",
         # As in any new Django project; it adds the Content-Length, without which no connection stays.
         "django.middleware.common.CommonMiddleware",
-        *(["pagecache.middleware.PageCacheMiddleware"] if "E2E_STORES" in os.environ else []),
         __name__ + ".count_requests",
     ],
     PAGECACHE_CONTENT_TYPE=CONTENT_TYPE,
     PAGECACHE_KEY=os.environ["PAGECACHE_KEY"],
+    PAGECACHE_ONLY_MARKED="E2E_STORES" not in os.environ,
     ROOT_URLCONF=__name__,
     SECRET_KEY="end-to-end tests only",
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],

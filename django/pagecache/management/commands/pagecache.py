@@ -70,9 +70,15 @@ class Command(BaseCommand):
         self.cookies = dict(cookie.partition("=")[::2] for cookie in options["cookie"])
         self.body: bool = options.get("body", False)
         action = options["action"]
-        results = [getattr(self, "_" + action)(url) for url in _urls(options["urls"])]
+        results = [self._result(action, url) for url in _urls(options["urls"])]
         if not all(results):
             raise CommandError(f"{results.count(False)} of {len(results)}: {FAILURES[action]}", returncode=1)
+
+    def _result(self, action: str, url: str) -> bool:
+        try:
+            return bool(getattr(self, "_" + action)(url))
+        except ValueError as error:  # no URL, such as http://[
+            return self._failed(url, error)
 
     # Each action takes a URL, and returns whether all was well.
 
@@ -109,13 +115,19 @@ class Command(BaseCommand):
             return False
         try:
             was_there = conf.cache().delete(key)
+            # Clients say so as well of a server that they leave alone for a while, without having asked it.
+            left = [] if was_there else find(servers_of(conf.cache_alias()), key)
         except Exception as error:  # every client library has its own
             return self._failed(url, error)
+        if left:
+            self.stderr.write(f'"{key}" is still on {left[0].server}: the client has not dropped it')
+            return False
         self.stdout.write(f'"{key}" is dropped' if was_there else f'"{key}" was not stored')
         return True
 
     def _warm(self, url: str) -> bool:
-        self._needs_site(url)
+        if not self._is_of_site(url):
+            return False
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:
             answer = visit(url, self.host, cookies)
@@ -127,7 +139,8 @@ class Command(BaseCommand):
         return answer.status < 400
 
     def _check(self, url: str) -> bool:
-        self._needs_site(url)
+        if not self._is_of_site(url):
+            return False
         if not servers_of(conf.cache_alias()):
             raise CommandError(f'CACHES["{conf.cache_alias()}"] has no LOCATION', returncode=1)
         is_right = True
@@ -148,10 +161,11 @@ class Command(BaseCommand):
         self.stderr.write(f"{url}: {text}")
         return False
 
-    @staticmethod
-    def _needs_site(url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise CommandError(f"{url} is no URL of a site, such as http://127.0.0.1:8080/", returncode=2)
+    def _is_of_site(self, url: str) -> bool:
+        is_url = url.startswith(("http://", "https://"))
+        if not is_url:
+            self.stderr.write(f"{url} is no URL of a site, such as http://127.0.0.1:8080/")
+        return is_url
 
 
 def _urls(arguments: list[str]) -> Iterator[str]:

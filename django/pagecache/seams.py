@@ -1,0 +1,71 @@
+"""Where a key's variables may meet what follows them: only where it is seen in a key at which byte each value
+ends. Else pages of different URLs have one key, and anybody can have the one stored for the other: with
+`$uri-$arg_page`, /a-?page=1 and /a?page=-1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+OF_A_QUERY = ("is_args", "args", "query_string", "arg_")
+
+
+@dataclass(frozen=True)
+class _Seam:
+    """What a variable's value cannot go on with, beside the end of the key."""
+
+    text: str
+    """Text that begins as this regular expression says; "" for none."""
+    names: tuple[str, ...]
+    """Other variables."""
+    advice: str
+
+
+_OF_PATHS = _Seam(
+    r"\?",
+    ("is_args",),
+    'end with it, or go on with "$is_args$args" or "?", as in "$uri?$arg_page"; what is not of the query goes '
+    'before it, as in "$cookie_lang;$uri"',
+)
+_OF_QUERIES = _Seam("", (), "put it at the end")
+
+_SEAMS = {
+    "uri": _OF_PATHS,
+    "document_uri": _OF_PATHS,
+    "is_args": _Seam("", ("args", "query_string", "arg_"), 'write "$is_args$args"'),
+    "args": _OF_QUERIES,
+    "query_string": _OF_QUERIES,
+    "request_uri": _OF_QUERIES,
+    "arg_": _Seam("&", (), 'put it at the end, or "&" after it, as in "$uri?$arg_page&$arg_sort"'),
+    "cookie_": _Seam(";", (), 'put ";" after it, as in "$cookie_lang;$uri"'),
+    "host": _Seam(
+        "/", ("uri", "document_uri", "request_uri"), 'put "$uri", "$request_uri" or "/" after it, as in "$host$uri"'
+    ),
+    "scheme": _Seam("[^0-9A-Za-z]", (), 'put "://" after it, as in "$scheme://$host$uri"'),
+}
+
+
+def unclear(parts: Sequence[str]) -> tuple[str, str] | None:
+    """Of a key's text and names of variables, by turns: the first variable whose value has no clear end, and
+    what to write instead; None if each has one."""
+    for at in range(1, len(parts), 2):
+        seam = _SEAMS[_kind(parts[at])]
+        text, names = parts[at + 1], [_kind(name) for name in parts[at + 2 :: 2]]
+        if text:
+            is_clear = bool(seam.text and re.match(seam.text, text))
+        else:
+            is_clear = not names or names[0] in seam.names
+        # A path may have a "?" of its own. Pages of such a path have no key if the query is in it.
+        if seam is _OF_PATHS and not set(names).issubset(OF_A_QUERY):
+            is_clear = False
+        if not is_clear:
+            return parts[at], seam.advice
+    return None
+
+
+def _kind(name: str) -> str:
+    """A variable's name as the table has it; nginx minds no case."""
+    name = name.lower()
+    return next((prefix for prefix in ("arg_", "cookie_") if name.startswith(prefix)), name)
