@@ -182,6 +182,7 @@ impl LocationConf {
         // as every *_pass: a location within a location makes its own responses
         if reading.location().is_some_and(Location::is_nameless) {
             inherit(&mut self.pass, &outer.pass);
+            inherit(&mut self.stats, &outer.stats);
         }
         inherit(&mut self.key, &outer.key);
         inherit(&mut self.long_keys, &outer.long_keys);

@@ -61,7 +61,7 @@ pub static mut ngx_modules: [*const ngx_module_t; 2] =
 pub static mut ngx_module_names: [*const c_char; 2] =
     [c"ngx_http_pagecache_module".as_ptr(), ptr::null()];
 
-/// Their order; a content handler's does not matter.
+/// Their order: none is said, so that it stands last and its header filter is the first to be called.
 #[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
 pub static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];

@@ -100,11 +100,18 @@ impl Peer {
         request: Request,
         lookup: impl FnOnce(Token) -> Lookup,
     ) -> Result<Ticket, Failure> {
-        let slot = self.waiting.borrow_mut().insert((request, self.moment()));
+        let slot = self.waiting.borrow_mut().insert((request, 0));
         let lookup = lookup(Token(slot.data().as_ffi()));
         let submitted = self.server.borrow_mut().submit(process::now(), lookup);
         match submitted {
-            Ok(_) => self.wake.post(),
+            Ok(_) => {
+                // what is refused begins no iteration's work, and leaves no moment behind
+                let moment = self.moment();
+                if let Some((_, since)) = self.waiting.borrow_mut().get_mut(slot) {
+                    *since = moment;
+                }
+                self.wake.post();
+            }
             Err(_) => drop(self.waiting.borrow_mut().remove(slot)),
         }
         submitted

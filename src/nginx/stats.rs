@@ -3,6 +3,7 @@
 
 use super::conf::{LocationConf, MainConf};
 use super::sys::request::{Header, Request};
+use super::sys::shared::Zone;
 use crate::stats::{PAGE, Report, json, prometheus};
 use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -87,6 +88,8 @@ fn answer(request: Request) -> Result<ngx_int_t, ngx_int_t> {
 }
 
 fn report(main: &MainConf) -> Report {
-    let upstreams = main.upstreams().iter().map(|upstream| upstream.report()).collect();
-    Report { started: main.zone.get().map_or(0, |zone| zone.started()), upstreams }
+    let zone = main.zone.get();
+    let totals = zone.map(Zone::totals).unwrap_or_default();
+    let upstreams = main.upstreams().iter().map(|upstream| upstream.report(&totals)).collect();
+    Report { started: zone.map_or(0, Zone::started), upstreams }
 }

@@ -12,6 +12,7 @@ use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use nginx_sys::ngx_str_t;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// memcached's port (IANA).
@@ -65,6 +66,9 @@ pub struct UpstreamServer {
     pub worker: RefCell<Option<Rc<dyn Any>>>,
 }
 
+/// What all workers have counted, by the names under which they do.
+pub type Totals<'zone> = HashMap<&'zone [u8], Numbers<u64>>;
+
 /// Where a worker counts, if `pagecache_stats` stands somewhere.
 pub struct Counted {
     zone: Cell<Option<Zone>>,
@@ -93,12 +97,9 @@ impl Counted {
         }
     }
 
-    /// What all workers have counted.
-    pub fn total(&self) -> Numbers<u64> {
-        let mut total = Numbers::default();
-        let tallies = self.zone.get().into_iter().flat_map(Zone::tallies);
-        tallies.filter(|(name, _)| *name == self.name).for_each(|(_, tally)| total.add(tally));
-        total
+    /// What all workers have counted, of `totals`.
+    fn total(&self, totals: &Totals<'_>) -> Numbers<u64> {
+        totals.get(self.name.as_slice()).cloned().unwrap_or_default()
     }
 }
 
@@ -140,16 +141,18 @@ impl Upstream {
         self.counted.get().into_iter().chain(servers).for_each(Counted::leave);
     }
 
-    /// What all workers have counted.
-    pub fn report(&self) -> UpstreamReport {
+    /// What all workers have counted, of `totals`. A server that stands there twice is one.
+    pub fn report(&self, totals: &Totals<'_>) -> UpstreamReport {
+        let mut seen = HashSet::new();
+        let servers = self.servers().iter().filter(|server| seen.insert(&server.name));
         let server = |server: &Rc<UpstreamServer>| ServerReport {
             name: server.name.clone(),
-            numbers: server.counted.total(),
+            numbers: server.counted.total(totals),
         };
         UpstreamReport {
             name: self.text.to_string(),
-            before: self.counted.get().map(Counted::total).unwrap_or_default(),
-            servers: self.servers().iter().map(server).collect(),
+            before: self.counted.get().map(|before| before.total(totals)).unwrap_or_default(),
+            servers: servers.map(server).collect(),
         }
     }
 

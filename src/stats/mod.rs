@@ -25,7 +25,7 @@ pub const PAGE: &str = include_str!("page.html");
 pub struct Numbers<T> {
     /// Requests served from the cache.
     pub hits: T,
-    /// Bytes of bodies of hits.
+    /// Bytes of the pages that were hits, whether or not their bodies were sent.
     pub bytes: T,
     /// Requests that were left to the fallback, in the order of [`Reason::ALL`].
     pub reasons: [T; Reason::ALL.len()],
@@ -110,8 +110,8 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl Numbers<u64> {
-    /// Adds those of one worker.
-    pub fn add(&mut self, tally: &Tally) {
+    /// Adds those of one worker, and how things are with it if it is still there.
+    pub fn add(&mut self, tally: &Tally, is_there: bool) {
         let sum = |to: &mut u64, from: &AtomicU64| *to = to.wrapping_add(from.load(Relaxed));
         sum(&mut self.hits, &tally.hits);
         sum(&mut self.bytes, &tally.bytes);
@@ -122,9 +122,11 @@ impl Numbers<u64> {
         let buckets = self.times.buckets.iter_mut().zip(&tally.times.buckets);
         buckets.for_each(|(to, from)| sum(to, from));
         sum(&mut self.times.sum, &tally.times.sum);
-        sum(&mut self.in_flight, &tally.in_flight);
-        sum(&mut self.connections, &tally.connections);
-        sum(&mut self.failing, &tally.failing);
+        if is_there {
+            sum(&mut self.in_flight, &tally.in_flight);
+            sum(&mut self.connections, &tally.connections);
+            sum(&mut self.failing, &tally.failing);
+        }
         self.changed = self.changed.max(tally.changed.load(Relaxed));
     }
 

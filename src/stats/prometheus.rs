@@ -17,7 +17,7 @@ type PerServer = (&'static str, &'static str, &'static str, fn(&Numbers<u64>) ->
 #[rustfmt::skip]
 const PER_SERVER: [PerServer; 9] = [
     ("pagecache_hits_total",              "counter", "Requests served from the cache.",                                        |numbers| numbers.hits),
-    ("pagecache_hit_bytes_total",         "counter", "Bytes of bodies served from the cache.",                                 |numbers| numbers.bytes),
+    ("pagecache_hit_bytes_total",         "counter", "Bytes of the pages that were hits.",                                 |numbers| numbers.bytes),
     ("pagecache_lookups_total",           "counter", "Lookups sent; requests that share a reply are one.",                     |numbers| numbers.lookups),
     ("pagecache_batches_total",           "counter", "Writes in which lookups were sent.",                                     |numbers| numbers.batches),
     ("pagecache_connects_total",          "counter", "Connections opened or tried.",                                           |numbers| numbers.connects),

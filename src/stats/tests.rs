@@ -15,7 +15,7 @@ fn tally(hits: u64) -> Tally {
 
 fn report(tallies: &[&Tally]) -> Report {
     let mut numbers = Numbers::<u64>::default();
-    tallies.iter().for_each(|tally| numbers.add(tally));
+    tallies.iter().for_each(|tally| numbers.add(tally, true));
     let before = numbers.clone();
     let server = ServerReport { name: "127.0.0.1:11211".to_owned(), numbers };
     let upstream = UpstreamReport { name: "a\"b\\c".to_owned(), before, servers: vec![server] };
@@ -29,7 +29,7 @@ fn a_reason_counts_in_its_place() {
         let tally = Tally::default();
         tally.count(Outcome::Fallthrough(reason), 0);
         let mut numbers = Numbers::<u64>::default();
-        numbers.add(&tally);
+        numbers.add(&tally, true);
         assert_eq!(numbers.left_for(reason), 1);
         assert_eq!(numbers.reasons.iter().sum::<u64>(), 1);
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
@@ -132,6 +133,70 @@ fn waiting_requests_and_a_failing_server_are_seen_while_they_last() {
     wait::until("hits return", || site.get("/page").text() == "the page");
     assert_eq!(of_server(&site, "pagecache_failing_workers"), 0.0);
     assert!(of_server(&site, "pagecache_connects_total") >= 2.0);
+}
+
+/// What was refused at once while a server was away is no lookup's beginning.
+#[test]
+fn an_outage_is_no_lookup_time() {
+    let mut site = counting().without_application().start();
+    site.memcached_mut().crash();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1_500) {
+        expect::fell_through(&site.get("/page"), "ERROR", &["connect", "down"]);
+    }
+    site.memcached_mut().restart();
+    site.memcached().set("/page", "the page", BYTES);
+    wait::until("hits return", || site.get("/page").text() == "the page");
+    let sum = of_server(&site, "pagecache_lookup_duration_seconds_sum");
+    assert!(sum < 1.0, "{sum} s of lookups");
+}
+
+/// What the next worker takes over of one that crashed is its counts alone.
+#[test]
+fn a_crashed_worker_s_trouble_ends_with_it() {
+    let mut site = counting().without_application().start();
+    site.memcached_mut().crash();
+    wait::until("trouble", || {
+        of_server(&site, "pagecache_failing_workers") == {
+            site.get("/page");
+            1.0
+        }
+    });
+    site.memcached_mut().restart();
+    site.nginx.forgive("exited on signal 9");
+    let workers = site.nginx.workers();
+    assert!(kernel::signal(workers[0], kernel::SIGKILL));
+    wait::until("another worker", || site.nginx.workers() != workers);
+    // A lookup before the first report.
+    wait::until("a miss", || {
+        site.client()
+            .try_ask(&Request::get("/page"))
+            .is_ok_and(|answer| answer.header("X-Reason").as_deref() == Some("absent"))
+    });
+    assert_eq!(of_server(&site, "pagecache_failing_workers"), 0.0);
+}
+
+#[test]
+fn a_server_that_stands_twice_is_shown_once() {
+    let site = plan()
+        .upstream("server @MEMCACHED@; server @MEMCACHED@; pagecache_distribution modula;")
+        .server(STATS)
+        .start();
+    for nth in 0..8 {
+        expect::application(&site.get(format!("/page/{nth}")), "MISS", "absent");
+    }
+    assert_eq!(because(&site, "pagecache_misses_total", "absent"), 8.0);
+    let text = site.get("/stats").text();
+    assert_eq!(text.matches("\npagecache_hits_total{").count(), 1, "{text}");
+}
+
+#[test]
+fn conditions_within_the_location() {
+    let site = plan()
+        .server("location = /stats { pagecache_stats; if ($arg_a) { add_header X-A yes; } }")
+        .start();
+    let answer = site.get("/stats?a=1");
+    assert_eq!((answer.status, answer.header("X-A").as_deref()), (200, Some("yes")));
 }
 
 #[test]

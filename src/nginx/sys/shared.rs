@@ -7,7 +7,7 @@
 
 use super::conf::Reading;
 use super::process;
-use crate::stats::Tally;
+use crate::stats::{Numbers, Tally};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
@@ -16,6 +16,7 @@ use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
     ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t, ngx_str_t,
 };
+use std::collections::HashMap;
 
 /// A layout of its own for each version, as the name says.
 const NAME: &str = concat!("pagecache_stats_", env!("CARGO_PKG_VERSION"));
@@ -73,7 +74,11 @@ impl Zone {
         let lock = Lock::of(unsafe { (*self.0.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>() });
         let mut known = self.entries().filter(|entry| entry.name() == name);
         let entry = match known.find(|entry| !entry.is_owned()) {
-            Some(entry) => NonNull::from(entry),
+            Some(entry) => {
+                // its last worker may have crashed
+                entry.tally.leave();
+                NonNull::from(entry)
+            }
             None => {
                 let text = lock.allocate::<u8>(name.len())?;
                 let entry = lock.allocate::<Entry>(size_of::<Entry>())?;
@@ -94,15 +99,17 @@ impl Zone {
         Some(Claim(Cell::new(Some(entry))))
     }
 
-    /// All tallies, with their names.
-    pub fn tallies<'zone>(self) -> impl Iterator<Item = (&'zone [u8], &'zone Tally)> {
-        self.entries().map(|entry| {
-            if !entry.is_owned() {
-                // a worker that crashed has not said that it leaves
-                entry.tally.leave();
-            }
-            (entry.name(), &entry.tally)
-        })
+    /// What all workers have counted, by name.
+    pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Numbers<u64>> {
+        let mut totals: HashMap<&[u8], Numbers<u64>> = HashMap::new();
+        let mut known = HashMap::new();
+        for entry in self.entries() {
+            let owner = entry.owner.load(Ordering::Acquire);
+            // a worker that crashed has not said that it leaves
+            let is_there = *known.entry(owner).or_insert_with(|| process::lives(owner));
+            totals.entry(entry.name()).or_default().add(&entry.tally, is_there);
+        }
+        totals
     }
 
     fn entries<'zone>(self) -> impl Iterator<Item = &'zone Entry> {
