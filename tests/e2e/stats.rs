@@ -101,17 +101,28 @@ fn requests_at_once_are_few_batches() {
 }
 
 #[test]
-fn waiting_requests_and_a_failing_server_are_seen_while_they_last() {
-    let mut site = counting().without_application().start();
-    site.memcached().set("/page", "the page", BYTES);
-    expect::hit(&site.get("/page"), "the page");
-    site.memcached_mut().pause();
+fn requests_that_wait_are_seen_while_they_do() {
+    let held = Gate::default();
+    let fake = {
+        let held = held.clone();
+        Fake::start(move |lookup| {
+            vec![Step::Wait(held.clone()), Step::Send(lookup.hit("the page"))]
+        })
+    };
+    let site = counting().store_at(fake.address()).without_application().start();
     let mut waiting = site.client();
     waiting.send(&Request::get("/page").head());
     wait::until("a lookup in flight", || of_server(&site, "pagecache_lookups_in_flight") == 1.0);
-    site.memcached_mut().resume();
+    held.open();
     expect::hit(&waiting.receive(false).unwrap(), "the page");
     assert_eq!(of_server(&site, "pagecache_lookups_in_flight"), 0.0);
+}
+
+#[test]
+fn a_failing_server_is_seen_while_it_is() {
+    let mut site = counting().without_application().start();
+    site.memcached().set("/page", "the page", BYTES);
+    expect::hit(&site.get("/page"), "the page");
     assert_eq!(of_server(&site, "pagecache_failing_workers"), 0.0);
     assert_eq!(of_server(&site, "pagecache_state_change_timestamp_seconds"), 0.0);
 
