@@ -39,7 +39,7 @@ mod rendezvous;
 mod ring;
 mod rule;
 
-pub use node::{Address, Node};
+pub use node::{Address, DEFAULT_PORT, Node};
 pub use rule::{InvalidRule, Rule, Unsuitable};
 
 use buckets::Buckets;

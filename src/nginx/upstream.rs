@@ -6,7 +6,7 @@
 use super::sys::conf::{Place, Reading, Refusal};
 use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
-use crate::distribution::{Distribution, Node, Rule};
+use crate::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
 use crate::memcached::{Key, Limits, Memory, Protocol};
 use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use nginx_sys::ngx_str_t;
@@ -15,8 +15,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// memcached's port (IANA).
-pub const DEFAULT_PORT: u16 = 11211;
 const DEFAULT_CONNECTIONS: usize = 2;
 const DEFAULT_INFLIGHT: usize = 4096;
 /// Bytes.
