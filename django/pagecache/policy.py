@@ -8,25 +8,23 @@ and it would be served to those who ask for another.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.functional import LazyObject, empty
-from django.utils.http import parse_http_date_safe
 
-from pagecache import conf
+from pagecache import conf, visitor
 from pagecache.address import PageAddress, bare_host
+from pagecache.freshness import directives, listed
 from pagecache.key import KeyPattern
 
 REFUSED_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Range", "X-Accel-Redirect", "X-Sendfile")
 """Headers of answers that are one visitor's, or whose body is not the page, in any format. X-Accel-Redirect
 has nginx answer something else; PAGECACHE_GZIP compresses by itself."""
+
+OF_A_POLICY = ("Content-Security-Policy", "Content-Security-Policy-Report-Only")
 
 LOST_HEADERS = ("Content-Disposition",)
 """Headers that a bare body would lack, and without which it means something else."""
@@ -39,8 +37,8 @@ def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPatter
         or _of_host(request)
         or _of_key(request, pattern)
         or _of_response(response)
-        or _of_freshness(response)
-        or _of_visitor(request)
+        or _of_cache_control(response)
+        or visitor.refusal(request)
     )
 
 
@@ -54,7 +52,7 @@ def _of_request(request: HttpRequest) -> str | None:
         return "a visitor with a session"
     if "HTTP_AUTHORIZATION" in meta:
         return "a request with an Authorization header"
-    if "no-store" in _directives(meta.get("HTTP_CACHE_CONTROL", "")):
+    if "no-store" in directives(meta.get("HTTP_CACHE_CONTROL", "")):
         return "a request that asks for nothing to be stored"
     return None
 
@@ -107,11 +105,13 @@ def _of_response(response: HttpResponseBase) -> str | None:
     for header in REFUSED_HEADERS:
         if response.has_header(header):
             return f"a {header} header"
+    if any("'nonce-" in response.get(header, "").lower() for header in OF_A_POLICY):
+        return "a nonce"  # it is good for one answer
     if response.status_code in (301, 308) and not _is_path(response.get("Location", "")):
         # One to the same path under https, which need not be in the key, would be an endless loop.
         return "a redirect to more than a path"
     # A page without Content-Encoding is the same whatever encodings a browser takes.
-    if set(_listed(response.get("Vary", ""))) - {"accept-encoding", *conf.ignored_vary()}:
+    if set(listed(response.get("Vary", ""))) - {"accept-encoding", *conf.ignored_vary()}:
         return "its Vary"
     return None if conf.stores_heads() else _of_bare_body(response)
 
@@ -125,67 +125,13 @@ def _of_bare_body(response: HttpResponseBase) -> str | None:
     return None
 
 
-def _of_freshness(response: HttpResponseBase) -> str | None:
-    directives = _directives(response.get("Cache-Control", ""))
-    if not directives.keys().isdisjoint({"private", "no-store", "no-cache"}):
+def _of_cache_control(response: HttpResponseBase) -> str | None:
+    if not directives(response.get("Cache-Control", "")).keys().isdisjoint({"private", "no-store", "no-cache"}):
         return "its Cache-Control"
     # What nginx's own caches mind as well: 0 keeps a page out.
-    if lifetime(response, 1) <= 0 or response.get("X-Accel-Expires", "").strip() in ("0", "@0"):
+    if response.get("X-Accel-Expires", "").strip() in ("0", "@0"):
         return "a lifetime of 0"
     return None
-
-
-def _of_visitor(request: HttpRequest) -> str | None:
-    """What was looked at while the page was made: who asks, and what the site remembers of that visitor."""
-    if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
-        return "a CSRF token"
-    if request.META.get("REMOTE_USER") or any(user.is_authenticated for user in _known_users(request)):
-        return "a visitor who is logged in"
-    session = getattr(request, "session", None)
-    if session is None or not session.accessed:
-        return None
-    if session.modified:
-        return "a changed session"
-    if "cookie" not in conf.ignored_vary():
-        return "a look at the session"
-    return None
-
-
-def _known_users(request: HttpRequest) -> Iterator[Any]:
-    """The users that somebody has set or asked for. One that nobody has is not looked up now: this would be
-    a query to the database for each page."""
-    for name in ("user", "_cached_user", "_acached_user"):  # those of AuthenticationMiddleware are lazy
-        user = request.__dict__.get(name)
-        is_unknown = isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
-        if user is not None and not is_unknown and hasattr(user, "is_authenticated"):
-            yield user
-
-
-def lifetime(response: HttpResponseBase, timeout: int) -> int:
-    """Seconds a page may be served: `timeout`, or less if its Cache-Control or Expires say less (RFC 9111,
-    section 4.2.1). What they say wrongly is no time at all."""
-    directives = _directives(response.get("Cache-Control", ""))
-    said = directives.get("s-maxage", directives.get("max-age"))
-    if said is not None:
-        return min(timeout, int(said)) if said.isdecimal() else 0
-    if response.has_header("Expires"):
-        expires = parse_http_date_safe(response["Expires"])
-        return 0 if expires is None else min(timeout, expires - int(time.time()))
-    return timeout
-
-
-def _directives(cache_control: str) -> dict[str, str]:
-    """The directives of a Cache-Control in lower case, with their values, "" for none."""
-    directives = {}
-    for directive in _listed(cache_control):
-        name, _, value = directive.partition("=")
-        directives[name.strip()] = value.strip(' "')
-    return directives
-
-
-def _listed(header: str) -> list[str]:
-    """The elements of a header that is a list, in lower case."""
-    return [element.strip() for element in header.lower().split(",") if element.strip()]
 
 
 def _is_path(location: str) -> bool:

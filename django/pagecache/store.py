@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 from pagecache import client, conf, policy
 from pagecache.address import PageAddress
+from pagecache.freshness import lifetime
 from pagecache.item import item_of
 from pagecache.key import NoKey
 
@@ -29,7 +30,8 @@ def store(request: HttpRequest, response: HttpResponse, timeout: int | None = No
 
 def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
     pattern = conf.key_pattern(key)
-    reason = policy.refusal(request, response, pattern)
+    seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
+    reason = policy.refusal(request, response, pattern) or ("a lifetime of 0" if seconds <= 0 else None)
     if reason is None:
         try:
             name = pattern.key(PageAddress.of_request(request))
@@ -38,7 +40,6 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
     if reason is not None:
         logger.debug('"%s" is not stored: %s', request.path, reason)
         return
-    seconds = policy.lifetime(response, conf.timeout() if timeout is None else timeout)
     item = item_of(response)
     _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
 

@@ -15,7 +15,7 @@ from django.urls import path, re_path
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_page, never_cache
 
 from tests.processes import Memcached
 
@@ -68,6 +68,10 @@ def with_header(request, name, value):
     return HttpResponse("a page", headers={name: value})
 
 
+def with_headers(request, one, value, other, other_value):
+    return HttpResponse("a page", headers={one: value, other: other_value})
+
+
 def with_status(request, status):
     return HttpResponse(f"status {status}", status=status)
 
@@ -96,10 +100,37 @@ def with_message(request):
     return HttpResponse("a page")
 
 
+def messages_of(request):
+    """The messages that wait, in a template's usual words."""
+    template = "{% if messages %}{% for message in messages %}{{ message }};{% endfor %}{% endif %}"
+    return template_of(template, messages=messages.get_messages(request))
+
+
+def with_shown_message(request):
+    messages.error(request, "coupon ADA-1 is not valid")
+    return messages_of(request)
+
+
+def looped_messages(request):
+    return template_of("{% for message in messages %}{{ message }}{% endfor %}", messages=messages.get_messages(request))
+
+
+def counted_messages(request):
+    return template_of("{{ messages|length }} wait", messages=messages.get_messages(request))
+
+
+def template_of(text, **context):
+    return HttpResponse(engines["django"].from_string(text).render(context))
+
+
 OF_MESSAGES = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+
+
+def with_nonce(request):
+    return HttpResponse(f"<script nonce={request.csp_nonce}>")
 
 
 def middleware(change_request=None, change_response=None):
@@ -144,6 +175,8 @@ a_broken_header = middleware(change_response=lambda response: response.headers._
 of_a_token = middleware(known_user)
 of_a_broken_token = middleware(broken_user)
 not_looked_up = middleware(lazy_user)
+a_nonce = middleware(lambda request: setattr(request, "_csp_nonce", SimpleLazyObject(lambda: "abc")))
+a_used_nonce = middleware(lambda request: setattr(request, "_csp_nonce", "abc"))
 by_a_lazy_look = middleware(looked_up_user)
 by_an_asynchronous_look = middleware(lambda request: setattr(request, "_acached_user", AUTHENTICATED))
 
@@ -155,6 +188,8 @@ urlpatterns = [
     path("lines/", lambda request: HttpResponse("a line of the page\n" * 500)),
     path("empty/", lambda request: HttpResponse()),
     path("header/<name>/<path:value>", with_header),
+    path("headers/<one>/<value>/<other>/<path:other_value>", with_headers),
+    path("cached/", cache_page(100)(page)),
     path("status/<int:status>/", with_status),
     path("redirect/<int:status>/", redirect),
     path("cookie/", with_cookie),
@@ -169,6 +204,12 @@ urlpatterns = [
     path("decorated-async/", page_cache()(asynchronous)),
     path("decorated-csrf/", page_cache()(lambda request: HttpResponse(get_token(request)))),
     path("decorated-message/", page_cache()(with_message)),
+    path("message/", with_message),
+    path("messages/", messages_of),
+    path("shown-message/", with_shown_message),
+    path("looped-messages/", looped_messages),
+    path("counted-messages/", counted_messages),
+    path("nonce/", with_nonce),
     path("decorated-session/", page_cache()(with_session)),
     re_path("^(.*)$", page),
 ]

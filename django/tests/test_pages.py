@@ -1,7 +1,9 @@
 """Which pages are stored, as what, and for how long."""
 
 import hashlib
+import time
 import unittest
+from unittest.mock import patch
 
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -43,6 +45,30 @@ class Stored(PageCase):
                 self.client.get(url)
                 left = self.seconds_left(url.replace("%20", " ").replace(" ", "%20"))
                 self.assertIn(left, range(least, most + 1))
+
+    def test_what_it_says_of_its_age(self):
+        soon, just = (http_date(time.time() + seconds).replace(" ", "%20") for seconds in (50, -100))
+        for url, least, most in (
+            ("/headers/Cache-Control/max-age=100/Age/40", 50, 60),
+            ("/headers/Cache-Control/max-age=999/Age/40", 290, 300),
+            ("/headers/Age/100/X-A/b", 190, 200),
+            (f"/headers/Cache-Control/max-age=150/Date/{just}", 40, 50),
+            # Out of Django's own cache, which sends an Age since 5.0 alone.
+            (f"/headers/Cache-Control/max-age=100/Expires/{soon}", 40, 50),
+        ):
+            with self.subTest(url):
+                self.client.get(url)
+                self.assertIn(self.seconds_left(url), range(least, most + 1))
+
+    def test_out_of_django_s_own_cache(self):
+        local = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": self.id()}
+        with override_settings(CACHES={**site.settings.CACHES, "default": local}):
+            self.assertStored("/cached/")
+            self.assertGreater(self.seconds_left("/cached/"), 90)
+            self.memcached.flush_all()
+            with patch("time.time", lambda now=time.time() + 80: now):
+                self.assertStored("/cached/")
+            self.assertLess(self.seconds_left("/cached/"), 21)
 
     def test_longer_than_memcached_counts_from_now(self):
         # Above 30 days, memcached takes a number of seconds for a date (protocol.txt, "Expiration times").
@@ -90,6 +116,9 @@ class NotStored(PageCase):
             "/header/X-Accel-Expires/0",
             "/header/X-Accel-Expires/@0",
             "/header/Expires/" + http_date(1_000_000_000).replace(" ", "%20"),
+            "/headers/Cache-Control/max-age=60/Age/60",
+            "/headers/Cache-Control/max-age=60/Age/soon",
+            "/header/Age/300",
             "/header/Content-Encoding/gzip",
             "/header/Content-Range/bytes%200-1%2F2",
             "/header/X-Accel-Redirect/secret",

@@ -1,0 +1,69 @@
+"""How long a page may be served: its freshness lifetime (RFC 9111, section 4.2) less the age that it has
+already. The settings say how long at most.
+"""
+
+from __future__ import annotations
+
+import time
+
+from django.http.response import HttpResponseBase
+from django.utils.http import parse_http_date_safe
+
+
+def lifetime(response: HttpResponseBase, timeout: int) -> int:
+    """Seconds from now that a page may be served, at most `timeout`; 0 or less: not at all. A field that
+    cannot be read counts as 0 seconds."""
+    said = _said_lifetime(response)
+    age = age_of(response)
+    if age is None or said == 0:
+        return 0
+    return min(timeout, (timeout if said is None else said) - age)
+
+
+def age_of(response: HttpResponseBase) -> int | None:
+    """Seconds since the page was made, or None where its Age cannot be read (RFC 9111, section 4.2.3)."""
+    now = int(time.time())
+    made = parse_http_date_safe(response.get("Date", ""))
+    apparent = 0 if made is None else max(0, now - made)
+    said = response.get("Age")
+    if said is not None:
+        return max(apparent, int(said)) if said.strip().isdecimal() else None
+    return max(apparent, _age_in_django_s_cache(response, now))
+
+
+def _age_in_django_s_cache(response: HttpResponseBase, now: int) -> int:
+    """Before Django 5.0, a page out of `cache_page` has no Age: what is left is in its Expires alone."""
+    max_age = directives(response.get("Cache-Control", "")).get("max-age", "")
+    expires = parse_http_date_safe(response.get("Expires", ""))
+    if expires is None or expires <= now or not max_age.isdecimal():
+        return 0
+    return max(0, int(max_age) - (expires - now))
+
+
+def _said_lifetime(response: HttpResponseBase) -> int | None:
+    """The freshness lifetime that the page's own headers give it (RFC 9111, section 4.2.1)."""
+    of_cache_control = directives(response.get("Cache-Control", ""))
+    said = of_cache_control.get("s-maxage", of_cache_control.get("max-age"))
+    if said is not None:
+        return int(said) if said.isdecimal() else 0
+    if not response.has_header("Expires"):
+        return None
+    expires = parse_http_date_safe(response["Expires"])
+    if expires is None:
+        return 0
+    made = parse_http_date_safe(response.get("Date", ""))
+    return max(0, expires - (int(time.time()) if made is None else made))
+
+
+def directives(cache_control: str) -> dict[str, str]:
+    """The directives of a Cache-Control in lower case, with their values, "" for none."""
+    named = {}
+    for directive in listed(cache_control):
+        name, _, value = directive.partition("=")
+        named[name.strip()] = value.strip(' "')
+    return named
+
+
+def listed(header: str) -> list[str]:
+    """The elements of a header that is a list, in lower case."""
+    return [element.strip() for element in header.lower().split(",") if element.strip()]
