@@ -17,8 +17,10 @@ pub enum Outcome {
 /// Why a request was left to the fallback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// memcached has no such item.
+    /// memcached has no such item, or one of 0 bytes.
     Absent,
+    /// The item was invalidated and waits to be replaced.
+    Stale,
     /// The method is not one of `pagecache_methods`.
     Method,
     /// A `pagecache_bypass` condition held.
@@ -85,6 +87,7 @@ impl Outcome {
             (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
             (Outcome::Hit, None) => "nginx; hit".to_owned(),
             (Outcome::Fallthrough(Reason::Absent), _) => "nginx; fwd=uri-miss".to_owned(),
+            (Outcome::Fallthrough(Reason::Stale), _) => "nginx; fwd=stale".to_owned(),
             (Outcome::Fallthrough(Reason::Method), _) => "nginx; fwd=method".to_owned(),
             (Outcome::Fallthrough(reason), _) => {
                 let forwarded = match reason.status() {
@@ -99,8 +102,9 @@ impl Outcome {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Absent,
+        Reason::Stale,
         Reason::Method,
         Reason::Bypass,
         Reason::NoKey,
@@ -120,6 +124,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Reason::Absent => "absent",
+            Reason::Stale => "stale",
             Reason::Method => "method",
             Reason::Bypass => "bypass",
             Reason::NoKey => "nokey",
@@ -139,7 +144,9 @@ impl Reason {
     /// The kind of outcome.
     pub fn status(self) -> Status {
         match self {
-            Reason::Absent | Reason::Flags | Reason::Size | Reason::Format => Status::Miss,
+            Reason::Absent | Reason::Stale | Reason::Flags | Reason::Size | Reason::Format => {
+                Status::Miss
+            }
             Reason::Method | Reason::Bypass | Reason::NoKey | Reason::LongKey => Status::Bypass,
             Reason::Timeout
             | Reason::Connect
@@ -186,6 +193,8 @@ impl From<KeyError> for Reason {
 impl From<NotAPage> for Reason {
     fn from(why: NotAPage) -> Reason {
         match why {
+            NotAPage::Empty => Reason::Absent,
+            NotAPage::Stale => Reason::Stale,
             NotAPage::Flags => Reason::Flags,
             NotAPage::Format => Reason::Format,
         }
@@ -226,7 +235,8 @@ mod tests {
     fn statuses_without_a_fallback() {
         for reason in Reason::ALL {
             let expected = match reason {
-                Reason::Absent | Reason::Flags | Reason::Size | Reason::Format => 404,
+                Reason::Absent | Reason::Stale => 404,
+                Reason::Flags | Reason::Size | Reason::Format => 404,
                 Reason::Bypass | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,
                 Reason::Timeout => 504,
@@ -243,7 +253,7 @@ mod tests {
             let words: Vec<&str> = text.split("; ").collect();
             assert_eq!(words[0], "nginx");
             // section 2.2
-            let forwarded = ["fwd=bypass", "fwd=method", "fwd=uri-miss", "fwd=miss"];
+            let forwarded = ["fwd=bypass", "fwd=method", "fwd=uri-miss", "fwd=miss", "fwd=stale"];
             assert!(forwarded.contains(&words[1]), "{text}");
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }

@@ -79,6 +79,24 @@ fn the_docs_have_each_variable_in_its_order() {
 }
 
 #[test]
+fn the_docs_have_each_reason_in_its_order() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let code = read("src/decision.rs");
+    let named = code.lines().filter_map(|line| line.trim().strip_prefix("Reason::"));
+    let reasons: Vec<&str> =
+        named.filter_map(|rest| rest.split_once(" => \"")?.1.strip_suffix("\",")).collect();
+    assert!(reasons.len() > 10, "{reasons:?}");
+    let documented = |file: &str, before: &str, after: char| -> Vec<String> {
+        let text = read(file);
+        let list = text.split_once(before).unwrap().1.split(after).next().unwrap();
+        let words = list.split([' ', ',', '`', '\n']).filter(|word| !matches!(*word, "" | "or"));
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(documented("README.md", "| why not a hit: ", '|'), reasons);
+    assert_eq!(documented(MANUAL_PAGE, "Why not a hit: ", '.'), reasons);
+}
+
+#[test]
 fn the_manual_page_has_the_readme_s_defaults() {
     let manual = fs::read_to_string(root().join(MANUAL_PAGE)).unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

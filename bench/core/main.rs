@@ -12,7 +12,7 @@ mod placement;
 use ngx_http_pagecache_module::memcached::command::encode_lookup;
 use ngx_http_pagecache_module::memcached::response::parse_head;
 use ngx_http_pagecache_module::memcached::{
-    Breaker, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
+    Breaker, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };
 use ngx_http_pagecache_module::page::{Etag, Etags, Format, Policy, Version};
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ fn http_head() -> Run {
     let value = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
         Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
         Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nX-Request-Id: 17\r\n\r\nthe page";
-    Box::new(move || drop(black_box(measured(|| policy.read(0, black_box(value))))))
+    Box::new(move || drop(black_box(measured(|| policy.read(&Item::default(), black_box(value))))))
 }
 
 fn etag_of_new() -> Run {

@@ -1,10 +1,12 @@
 //! Any item under any policy: what comes out of it can be sent to a browser. The input is a letter
-//! for the policy, a byte for the item's flags (a digit counts as such), then the value.
+//! for the policy, a byte for the item's flags (a digit counts as such, an exclamation mark as 0 of an
+//! item that was invalidated), then the value.
 
 #![no_main]
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
+use ngx_http_pagecache_module::memcached::Item;
 use ngx_http_pagecache_module::page::{Format, NotAPage, Page, PageFlags, Policy};
 
 /// Letter, format, gzip bit, whether any flags mark a page.
@@ -47,7 +49,9 @@ fuzz_target!(|input: &[u8]| {
     let value = input.take_rest();
     let known = POLICIES.iter().find(|policy| policy.0 == letter);
     let (_, format, gzip_flag, any) = *known.unwrap_or(&POLICIES[usize::from(letter) % 8]);
+    let is_stale = flags == b'!';
     let flags = match flags {
+        b'!' => 0,
         b'0'..=b'9' => u32::from(flags - b'0'),
         0..=127 => u32::from(flags),
         128.. => u32::MAX << (flags % 32),
@@ -58,8 +62,11 @@ fuzz_target!(|input: &[u8]| {
     let gzip_flag = gzip_flag.unwrap_or(0);
     let is_page = any || matches!(flags & !gzip_flag, 0 | 16);
     let has_gzip_flag = flags & gzip_flag != 0;
-    let read = policy.read(flags, value);
+    let item = Item { flags, is_stale, ..Item::default() };
+    let read = policy.read(&item, value);
     match (read, format) {
+        (read, _) if value.is_empty() => assert_eq!(read, Err(NotAPage::Empty)),
+        (read, _) if is_stale => assert_eq!(read, Err(NotAPage::Stale)),
         (read, _) if !is_page => assert_eq!(read, Err(NotAPage::Flags)),
         (read, Format::Body) if has_gzip_flag && !begins_as_gzip(value) => {
             assert_eq!(read, Err(NotAPage::Format));

@@ -62,6 +62,7 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>)
                 (Some(digits), cas) => assert!(is_number(digits, cas.unwrap_or(0))),
                 (None, cas) => assert_eq!(cas, None),
             }
+            assert_eq!(fields.contains(&&b"X"[..]), item.is_stale);
             echo_is_of(fields, echo);
         }
         (Protocol::Meta, Head::Miss(echo)) => {
@@ -108,10 +109,11 @@ fn is_number(digits: &[u8], number: u64) -> bool {
 fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
     let mut line = Vec::new();
     match head {
-        Head::Value { len, item: Item { flags, cas, ttl }, echo } if protocol == Protocol::Meta => {
+        Head::Value { len, item: Item { flags, cas, ttl, is_stale }, echo } if protocol == Protocol::Meta => {
             line.extend(format!("VA {len} f{flags}").bytes());
             line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes()));
             line.extend(ttl.iter().flat_map(|ttl| format!(" t{ttl}").into_bytes()));
+            line.extend(is_stale.then_some(b" X").into_iter().flatten());
             write_echo(&mut line, echo);
         }
         Head::Value { len, item, echo } => {

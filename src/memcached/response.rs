@@ -5,7 +5,7 @@
 //! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
 //! miss   = "EN" *(SP flag) CRLF
 //! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
-//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "O" opaque / <any other letter> [text]
+//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "O" opaque / "X" / <any other letter> [text]
 //!
 //! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
 //! EN k/index.html O18\r\n
@@ -19,9 +19,9 @@
 //! miss   = "END" CRLF
 //! ```
 //!
-//! The bytes of a value are the pipeline's concern. memcached reports an item that was invalidated
-//! with flags of its own (`W`, `X`, `Z`), so unknown letters are passed over. Before 1.6.10 a miss
-//! is a bare `EN`.
+//! The bytes of a value are the pipeline's concern. `X` marks an item that was invalidated (`md KEY I`).
+//! Other letters, such as `W` and `Z`, which say which client is to store the item again, are passed
+//! over. Before 1.6.10 a miss is a bare `EN`.
 
 use super::Malformed;
 use super::command::Protocol;
@@ -60,7 +60,7 @@ pub enum Head<'a> {
 }
 
 /// What memcached says of an item besides its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Item {
     /// As its writer set them.
     pub flags: u32,
@@ -69,6 +69,8 @@ pub struct Item {
     pub cas: Option<u64>,
     /// For how many seconds it is still there. None if that was not asked, or it does not expire.
     pub ttl: Option<u32>,
+    /// It was invalidated and waits to be replaced. Never so in the classic protocol, which cannot say it.
+    pub is_stale: bool,
 }
 
 /// The fields of a reply that repeat what the lookup said.
@@ -146,7 +148,7 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
         (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
         (Protocol::Classic, b"VALUE") => {
             let echo = Echo { key: Some(words.word()?), opaque: None };
-            let item = Item { flags: words.number32()?, cas: None, ttl: None };
+            let item = Item { flags: words.number32()?, ..Item::default() };
             Ok(Head::Value { len: words.length()?, item, echo })
         }
         (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
@@ -157,21 +159,21 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
 }
 
 fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malformed> {
-    let mut flags = None;
-    let mut cas = None;
-    let mut ttl = None;
+    let mut item = Item::default();
+    let mut has_flags = false;
     let mut echo = Echo::default();
     while let Some(letter) = words.letter() {
         match letter {
-            b'f' => flags = Some(words.number32()?),
-            b'c' => cas = Some(words.number()?).filter(|&cas| cas > 0),
-            b't' => ttl = words.ttl()?,
+            b'f' => (item.flags, has_flags) = (words.number32()?, true),
+            b'c' => item.cas = Some(words.number()?).filter(|&cas| cas > 0),
+            b't' => item.ttl = words.ttl()?,
             b'k' => echo.key = Some(words.word()?),
             b'O' => echo.opaque = Some(words.number32()?),
+            b'X' => item.is_stale |= words.word()?.is_empty(),
             _ => drop(words.word()?),
         }
     }
-    Ok((flags.map(|flags| Item { flags, cas, ttl }), echo))
+    Ok((has_flags.then_some(item), echo))
 }
 
 /// What is left of a line whose words stand between spaces; none behind the last.
@@ -264,17 +266,18 @@ mod tests {
 
     #[test]
     fn replies_of_the_protocol() {
-        let item = Item { flags: 16, cas: None, ttl: None };
+        let item = Item { flags: 16, ..Item::default() };
         let value = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
         assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
         // memcached -C
         assert_eq!(head(b"VA 5 c0 f16 k/a O17\r\n"), Ok(value));
+        let ttl = |ttl| Head::Value { len: 5, item: Item { ttl, ..item }, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 f16 k/a t60 O17\r\n"), Ok(ttl(Some(60))));
+        assert_eq!(head(b"VA 5 f16 k/a t-1 O17\r\n"), Ok(ttl(None)));
         let item = Item { cas: Some(u64::MAX), ..item };
         let versioned = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 c18446744073709551615 f16 k/a O17\r\n"), Ok(versioned));
-        // an item that `md ... I` made stale: memcached adds W and X by itself
-        assert_eq!(head(b"VA 5 f16 k/a O17 W X\r\n"), Ok(value));
         assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
         assert_eq!(head(b"EN\r\n"), Ok(Head::Miss(Echo::default())));
         assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Head::ServerError));
@@ -284,9 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn an_item_that_was_invalidated_is_marked() {
+        let is_stale = |line: &str| match head(line.as_bytes()) {
+            Ok(Head::Value { item, .. }) => item.is_stale,
+            other => panic!("{line}: {other:?}"),
+        };
+        // the first client that asks is told to store it again, the others that this was said
+        assert!(is_stale("VA 5 c2 f0 k/a O17 W X\r\n"));
+        assert!(is_stale("VA 5 c2 f0 k/a O17 X Z\r\n"));
+        assert!(is_stale("VA 5 X f0 k/a O17\r\n"));
+        // a placeholder that a client asked for with N, and its Z
+        assert!(!is_stale("VA 0 c2 f0 k/a O17 W\r\n"));
+        assert!(!is_stale("VA 0 c2 f0 k/a O17 Z\r\n"));
+        assert!(!is_stale("VA 5 c2 f0 kX O17\r\n"));
+    }
+
+    #[test]
     fn replies_of_the_classic_protocol() {
         let echo = Echo { key: Some(b"/a"), opaque: None };
-        let value = Head::Value { len: 5, item: Item { flags: 16, cas: None, ttl: None }, echo };
+        let item = Item { flags: 16, ..Item::default() };
+        let value = Head::Value { len: 5, item, echo };
         let classic = |line| head_of(Protocol::Classic, line);
         assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
@@ -310,7 +330,7 @@ mod tests {
             head(max.as_bytes()),
             Ok(Head::Value {
                 len: usize::MAX,
-                item: Item { flags: u32::MAX, cas: None, ttl: None },
+                item: Item { flags: u32::MAX, ..Item::default() },
                 echo
             })
         );

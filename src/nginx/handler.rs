@@ -142,7 +142,7 @@ fn read<'a>(
 ) -> Result<(TaggedPage<'a>, &'a [u8]), Reason> {
     let stored = record.answer().ok_or(Reason::Overload)?.as_ref().map_err(|&reason| reason)?;
     let value = stored.value();
-    let page = settings.policy.read(stored.item.flags, value)?;
+    let page = settings.policy.read(&stored.item, value)?;
     if page.is_gzip && !settings.unpacks_gzip && !request.takes_gzip() {
         return Err(Reason::Format);
     }

@@ -10,6 +10,7 @@ mod srcache;
 pub use etag::{Etag, Etags, Version};
 pub use flags::{DEFAULT_FLAGS, PageFlags};
 
+use crate::memcached::Item;
 use std::ops::Range;
 
 /// How a location reads items.
@@ -59,6 +60,10 @@ impl Page<'_> {
 /// Why an item is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAPage {
+    /// It has 0 bytes: a placeholder that a client stored while it renders the page.
+    Empty,
+    /// It was invalidated.
+    Stale,
     /// Its flags say so.
     Flags,
     /// The value does not begin with a response head that could be served, or is no gzip where it
@@ -70,23 +75,31 @@ impl Policy {
     /// Reads an item.
     ///
     /// ```
+    /// use ngx_http_pagecache_module::memcached::Item;
     /// use ngx_http_pagecache_module::page::{Format, NotAPage, Policy};
     ///
     /// let policy = Policy { format: Format::Http, ..Policy::default() };
-    /// let page = policy.read(0, b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
+    /// let page = policy.read(&Item::default(), b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
     /// assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
     /// assert_eq!(page.body, 34..38);
-    /// assert_eq!(policy.read(1, b"a pickle"), Err(NotAPage::Flags));
+    /// let pickle = Item { flags: 1, ..Item::default() };
+    /// assert_eq!(policy.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
     /// ```
     ///
     /// # Errors
     /// The item must not be served.
-    pub fn read<'a>(&self, flags: u32, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+    pub fn read<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+        if value.is_empty() {
+            return Err(NotAPage::Empty);
+        }
+        if item.is_stale {
+            return Err(NotAPage::Stale);
+        }
         let gzip_flag = self.gzip_flag.unwrap_or(0);
-        if !self.flags.allow(flags & !gzip_flag) {
+        if !self.flags.allow(item.flags & !gzip_flag) {
             return Err(NotAPage::Flags);
         }
-        let is_gzip = flags & gzip_flag != 0;
+        let is_gzip = item.flags & gzip_flag != 0;
         let page = match self.format {
             Format::Body => {
                 Page { status: 200, headers: Vec::new(), body: 0..value.len(), is_gzip }
@@ -116,22 +129,49 @@ fn looks_like_gzip(body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn flags(flags: u32) -> Item {
+        Item { flags, ..Item::default() }
+    }
+
     /// As much of gzip as is looked at.
     const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[test]
+    fn a_placeholder_is_never_a_page() {
+        for format in [Format::Body, Format::Http] {
+            let any = Policy { flags: PageFlags::Any, format, ..Policy::default() };
+            let stale = Item { is_stale: true, ..Item::default() };
+            for item in [flags(0), flags(16), flags(1), stale] {
+                assert_eq!(any.read(&item, b""), Err(NotAPage::Empty));
+                assert_eq!(
+                    Policy { format, ..Policy::default() }.read(&item, b""),
+                    Err(NotAPage::Empty)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_that_was_invalidated_is_no_page_whatever_it_holds() {
+        let stale = Item { is_stale: true, ..Item::default() };
+        assert_eq!(Policy::default().read(&stale, b"the old page"), Err(NotAPage::Stale));
+        let http = Policy { format: Format::Http, ..Policy::default() };
+        assert_eq!(http.read(&stale, b"HTTP/1.1 200 OK\r\n\r\nold"), Err(NotAPage::Stale));
+    }
+
+    #[test]
     fn what_is_marked_as_gzip_must_look_like_it() {
         let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
-        assert!(policy.read(2, &GZIP).is_ok());
-        assert_eq!(policy.read(2, &GZIP[..17]), Err(NotAPage::Format));
-        assert_eq!(policy.read(2, b"a page of plain text"), Err(NotAPage::Format));
-        assert!(policy.read(0, b"a page of plain text").is_ok());
+        assert!(policy.read(&flags(2), &GZIP).is_ok());
+        assert_eq!(policy.read(&flags(2), &GZIP[..17]), Err(NotAPage::Format));
+        assert_eq!(policy.read(&flags(2), b"a page of plain text"), Err(NotAPage::Format));
+        assert!(policy.read(&flags(0), b"a page of plain text").is_ok());
     }
 
     #[test]
     fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
         let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
-        let is_gzip = |flags| policy.read(flags, &GZIP).map(|page| page.is_gzip);
+        let is_gzip = |bits| policy.read(&flags(bits), &GZIP).map(|page| page.is_gzip);
         assert_eq!(is_gzip(0), Ok(false));
         assert_eq!(is_gzip(2), Ok(true));
         assert_eq!(is_gzip(16), Ok(false));
@@ -144,9 +184,9 @@ mod tests {
     fn a_stored_head_may_say_gzip_too() {
         let policy = Policy { format: Format::Http, ..Policy::default() };
         let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n";
-        assert!(policy.read(0, &[&head[..], &GZIP].concat()).unwrap().is_gzip);
+        assert!(policy.read(&flags(0), &[&head[..], &GZIP].concat()).unwrap().is_gzip);
         let brotli = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n";
-        assert!(!policy.read(0, brotli).unwrap().is_gzip);
+        assert!(!policy.read(&flags(0), brotli).unwrap().is_gzip);
     }
 
     #[test]
@@ -158,21 +198,21 @@ mod tests {
             )
         };
         let outside = head("br", "gzip");
-        assert_eq!(policy.read(0, outside.as_bytes()), Err(NotAPage::Format));
-        assert!(policy.read(0, &[outside.as_bytes(), &GZIP].concat()).unwrap().is_gzip);
+        assert_eq!(policy.read(&flags(0), outside.as_bytes()), Err(NotAPage::Format));
+        assert!(policy.read(&flags(0), &[outside.as_bytes(), &GZIP].concat()).unwrap().is_gzip);
         let inside = head("gzip", "br");
-        assert!(!policy.read(0, inside.as_bytes()).unwrap().is_gzip);
+        assert!(!policy.read(&flags(0), inside.as_bytes()).unwrap().is_gzip);
     }
 
     #[test]
     fn without_a_gzip_flag_no_bit_is_taken_off() {
-        assert_eq!(Policy::default().read(2, b""), Err(NotAPage::Flags));
+        assert_eq!(Policy::default().read(&flags(2), b"page"), Err(NotAPage::Flags));
     }
 
     #[test]
     fn a_bare_body_sets_no_header_whatever_it_looks_like() {
         let value = b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n";
-        let page = Policy::default().read(0, value).unwrap();
+        let page = Policy::default().read(&flags(0), value).unwrap();
         assert_eq!((page.status, page.headers.len(), page.body), (200, 0, 0..value.len()));
     }
 }

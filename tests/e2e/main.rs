@@ -31,6 +31,7 @@ mod heads_refused;
 mod hit;
 mod http2;
 mod http_features;
+mod invalidation;
 mod keys;
 mod leaving;
 mod lifecycle;

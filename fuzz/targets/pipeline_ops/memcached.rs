@@ -29,7 +29,8 @@ pub fn item(name: &str) -> Option<(Item, Vec<u8>)> {
         _ => name.to_owned(),
     };
     let value = pattern.bytes().cycle().take(size).collect();
-    Some((Item { flags, cas: Some(token_of(name)).filter(|&cas| cas > 0), ttl: None }, value))
+    let cas = Some(token_of(name)).filter(|&cas| cas > 0);
+    Some((Item { flags, cas, ..Item::default() }, value))
 }
 
 /// A lookup as memcached reads it.

@@ -24,7 +24,7 @@ enum Seen {
 }
 
 /// What the replies of [`hit`] say of their items.
-const PLAIN: Item = Item { flags: 0, cas: None, ttl: None };
+const PLAIN: Item = Item { flags: 0, cas: None, ttl: None, is_stale: false };
 
 fn key(name: &str) -> Key {
     Key::new(name.as_bytes(), LongKeys::Bypass).unwrap()

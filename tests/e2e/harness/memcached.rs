@@ -234,11 +234,17 @@ impl Link {
     /// Seconds until the item expires; `None` if it never does.
     #[track_caller]
     pub fn ttl(&mut self, key: &[u8]) -> Option<u64> {
-        self.writer.write_all(&[b"mg ", key, b" t\r\n"].concat()).unwrap();
-        let line = self.line();
+        let line = self.meta([b"mg ", key, b" t"].concat());
         let ttl = line.strip_prefix("HD t").unwrap_or_else(|| panic!("no item: {line}"));
         // -1: never
         ttl.parse().ok()
+    }
+
+    /// A meta command, and its reply's line.
+    #[track_caller]
+    pub fn meta(&mut self, command: impl AsRef<[u8]>) -> String {
+        self.writer.write_all(&[command.as_ref(), b"\r\n"].concat()).unwrap();
+        self.line()
     }
 
     /// Forgets all items.

@@ -51,7 +51,10 @@ fn flags_and_a_cas_are_read() {
     assert!(
         matches!(
             answer,
-            Some((Token(0), Answer::Hit(Item { flags: 16, cas: None, ttl: None }, _)))
+            Some((
+                Token(0),
+                Answer::Hit(Item { flags: 16, cas: None, ttl: None, is_stale: false }, _)
+            ))
         ),
         "{answer:?}"
     );
