@@ -10,6 +10,7 @@
 //! | [`page`] | which stored items are pages | memcached's wire, nginx |
 //! | [`pattern`] | the text of `pagecache_key` | values, nginx |
 //! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers, nginx |
 //! | [`stats`] | what is counted, and its reports | where the numbers are kept, nginx |
 //! | `nginx` | sockets, timers, requests, directives; the only folder with `unsafe` | |
 //!
@@ -27,6 +28,8 @@ pub mod memcached;
 pub mod page;
 #[forbid(unsafe_code)]
 pub mod pattern;
+#[forbid(unsafe_code)]
+pub mod request_headers;
 #[forbid(unsafe_code)]
 pub mod stats;
 

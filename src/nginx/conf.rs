@@ -38,6 +38,8 @@ pub struct Settings {
     pub etag: bool,
     /// Whether responses say what became of the lookup.
     pub cache_status: bool,
+    /// Whether requests that fall through tell the application the outcome.
+    pub request_headers: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
 }
@@ -87,6 +89,7 @@ pub struct LocationConf {
     pub format: Option<Format>,
     pub etag: Option<bool>,
     pub cache_status: Option<bool>,
+    pub request_headers: Option<bool>,
     pub fallback: Option<Option<Fallback>>,
     /// `pagecache_pass` stands in this very block.
     pub passes_here: bool,
@@ -197,6 +200,7 @@ impl LocationConf {
         inherit(&mut self.format, &outer.format);
         inherit(&mut self.etag, &outer.etag);
         inherit(&mut self.cache_status, &outer.cache_status);
+        inherit(&mut self.request_headers, &outer.request_headers);
         inherit(&mut self.fallback, &outer.fallback);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -235,6 +239,7 @@ impl LocationConf {
                 && reading.enable_gunzip(),
             etag: self.etag.unwrap_or(true),
             cache_status: self.cache_status.unwrap_or(false),
+            request_headers: self.request_headers.unwrap_or(true),
             fallback: fallback.map(|fallback| fallback.name),
         });
         Ok(())

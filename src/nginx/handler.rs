@@ -14,6 +14,7 @@ use super::log;
 use super::output::{TaggedPage, send_page};
 use super::peer::{Answer, Delivery, Peer};
 use super::record::Record;
+use super::request_headers;
 use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::Request;
@@ -170,6 +171,9 @@ fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_in
             tally.count(outcome, 0);
         }
         log::fell_through(request, reason, record.key());
+        if request_headers::tell(request, settings, record).is_none() {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+        }
     }
     match &settings.fallback {
         Some(name) => request.named_location(name),

@@ -5,6 +5,7 @@ use super::cache_status;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
+use super::request_headers;
 use super::sys::conf::{
     LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
 };
@@ -115,7 +116,8 @@ impl HttpModule for Pagecache {
                 if main.cache_status.get() {
                     filter::install(cache_status::say);
                 }
-                main.check(reading)
+                let looks_up = !main.upstreams().is_empty();
+                (!looks_up || request_headers::install(reading)) && main.check(reading)
             })
         }))
     }

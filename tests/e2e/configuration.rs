@@ -295,6 +295,7 @@ fn each_directive_stands_once() {
         "pagecache_format body",
         "pagecache_etag on",
         "pagecache_cache_status on",
+        "pagecache_request_headers on",
     ] {
         let name = directive.split(' ').next().unwrap();
         let server = format!("{directive}; {directive};");
@@ -333,6 +334,7 @@ fn directives_stand_where_the_reference_says() {
         "pagecache_gzip_flag 2",
         "pagecache_format http",
         "pagecache_etag off",
+        "pagecache_request_headers off",
     ] {
         let content = format!("server 127.0.0.1:11211; {directive};");
         refused_in_upstream(&content, &["not allowed here"]);
@@ -371,6 +373,8 @@ fn each_documented_form_passes() {
         "pagecache_format http",
         "pagecache_etag on",
         "pagecache_etag off",
+        "pagecache_request_headers on",
+        "pagecache_request_headers off",
     ] {
         // In each place where it may stand, `http {}` save for the budgets, which the harness sets.
         let pass = "pagecache_pass 127.0.0.1:11211;";

@@ -6,10 +6,12 @@ use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_conf_t, ngx_flag_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_flag_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
+    ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_POST_READ_PHASE,
+    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_module_t, ngx_parse_offset, ngx_parse_time,
+    ngx_str_t,
 };
 use std::fmt;
 
@@ -147,6 +149,22 @@ impl Reading {
         unsafe { NonNull::new(self.core_conf(|context| context.srv_conf)).map(HttpServer) }
     }
 
+    /// Has `handler` called in a phase of each request. False without memory.
+    pub fn add_phase_handler(self, phase: Phase, handler: ngx_http_handler_pt) -> bool {
+        // SAFETY: core_conf; each phase has an array of handlers while the configuration is read.
+        unsafe {
+            let main: *mut ngx_http_core_main_conf_t = self.core_conf(|context| context.main_conf);
+            let place = main
+                .as_mut()
+                .and_then(|main| main.phases.get_mut(phase as usize))
+                .and_then(|phase| {
+                    let place = ngx_array_push(&raw mut phase.handlers);
+                    place.cast::<ngx_http_handler_pt>().as_mut()
+                });
+            place.map(|place| *place = handler).is_some()
+        }
+    }
+
     /// Has nginx's gunzip filter unpack responses of this location for clients that do not take
     /// gzip, as `gunzip on` does. False if nginx was built without it.
     pub fn enable_gunzip(self) -> bool {
@@ -203,6 +221,13 @@ impl Reading {
             }
         }
     }
+}
+
+/// Steps of nginx's way through a request, in this order.
+#[derive(Clone, Copy)]
+pub enum Phase {
+    PostRead = ngx_http_phases_NGX_HTTP_POST_READ_PHASE as isize,
+    Rewrite = ngx_http_phases_NGX_HTTP_REWRITE_PHASE as isize,
 }
 
 /// A location while its configuration is merged.

@@ -59,6 +59,18 @@ impl Pool {
         NonNull::new(unsafe { ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast())
     }
 
+    /// A copy of `values`, which the pool does not drop. None without memory.
+    pub fn copy_slice<'pool, T: Copy>(self, values: &[T]) -> Option<&'pool [T]> {
+        const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
+        // SAFETY: the pool is live; what it gives is new, aligned and of the size asked for.
+        unsafe {
+            let place = ngx_palloc(self.0.as_ptr(), size_of_val(values)).cast::<T>();
+            let place = NonNull::new(place)?.as_ptr();
+            place.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            Some(core::slice::from_raw_parts(place, values.len()))
+        }
+    }
+
     /// A copy of `bytes`. None without memory.
     pub fn copy(self, bytes: &[u8]) -> Option<PoolBytes> {
         // SAFETY: the pool is live; what it gives is new and of the size asked for.

@@ -1,5 +1,7 @@
 //! One request.
 
+mod headers;
+
 use super::chain::whole_body;
 use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
 use super::pool::{Pool, PoolBytes};

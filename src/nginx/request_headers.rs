@@ -1,0 +1,51 @@
+//! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names is
+//! removed, and a request that falls through gets them.
+
+use super::conf::Settings;
+use super::record::Record;
+use super::sys::conf::{Phase, Reading};
+use super::sys::request::Request;
+use crate::request_headers::{KEY, STATUS, can_be_value, is_reserved};
+use nginx_sys::{NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t};
+
+/// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
+/// location: `error_page` can redirect a request that nginx refused before any phase.
+const PHASES: [Phase; 2] = [Phase::PostRead, Phase::Rewrite];
+
+/// Has the headers of all servers' requests removed. False without memory.
+pub fn install(reading: Reading) -> bool {
+    PHASES.into_iter().all(|phase| reading.add_phase_handler(phase, Some(remove)))
+}
+
+unsafe extern "C" fn remove(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a live request, which is not used after this returns.
+    match unsafe { Request::from_raw(r) } {
+        Some(request) => remove_foreign(request),
+        None => NGX_DECLINED as ngx_int_t,
+    }
+}
+
+/// Removes what is not of this request's own lookup: a client sent it, or the parent of a subrequest
+/// has it.
+fn remove_foreign(request: Request) -> ngx_int_t {
+    if request.has_header(is_reserved)
+        && Record::of(request).is_none()
+        && request.replace_headers(is_reserved, &[]).is_none()
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    }
+    NGX_DECLINED as ngx_int_t
+}
+
+/// Tells the application what became of the lookup, in place of what an earlier one has told. None
+/// without memory.
+pub fn tell(request: Request, settings: &Settings, record: &Record) -> Option<()> {
+    let mut headers = Vec::new();
+    if let (true, Some(outcome)) = (settings.request_headers, record.outcome()) {
+        headers.push((STATUS, outcome.status().name().as_bytes()));
+        headers.extend(record.key().filter(|key| can_be_value(key)).map(|key| (KEY, key)));
+    } else if !request.has_header(is_reserved) {
+        return Some(());
+    }
+    request.replace_headers(is_reserved, &headers)
+}
