@@ -44,6 +44,7 @@ mod outages;
 mod panics;
 mod protocol_classic;
 mod recovery;
+mod request_headers;
 mod requests_within;
 mod resources;
 mod servers;
