@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from pagecache import conf
+from pagecache import conf, system_checks
 
 
 class PagecacheConfig(AppConfig):
@@ -13,3 +13,4 @@ class PagecacheConfig(AppConfig):
 
     def ready(self) -> None:
         conf.check()
+        system_checks.register_all()

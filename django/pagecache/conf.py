@@ -44,6 +44,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+keys_of_views: set[str] = set()
+"""The keys of views with `@page_cache(key=...)` that are loaded."""
+
+
 def key_pattern(text: str | None = None) -> KeyPattern:
     """PAGECACHE_KEY, required: the value of nginx's `pagecache_key`; or `text`, another location's."""
     text = text or _setting("PAGECACHE_KEY")

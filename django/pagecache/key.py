@@ -53,6 +53,7 @@ _PART_OF_QUERY = {"args", "query_string", "is_args"}
 class KeyPattern:
     """A parsed PAGECACHE_KEY: text and names of variables by turns, text first."""
 
+    text: str
     parts: tuple[str, ...]
 
     @classmethod
@@ -74,7 +75,7 @@ class KeyPattern:
                 f'the key "{text}": pages of different URLs could have the same key, for the value of "${name}" '
                 f"may go on with what follows it; {advice}"
             )
-        return cls(tuple(parts))
+        return cls(text, tuple(parts))
 
     @property
     def has_query(self) -> bool:
@@ -86,6 +87,14 @@ class KeyPattern:
         """Is the key made of the decoded path and of the query, so that a `?` in one may pass for the other?"""
         has_part = not _PART_OF_QUERY.isdisjoint(self._names) or bool(self.arguments)
         return not _PATH.isdisjoint(self._names) and has_part
+
+    @property
+    def has_host(self) -> bool:
+        return "host" in self._names
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return self.text
 
     @property
     def arguments(self) -> tuple[str, ...]:

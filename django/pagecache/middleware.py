@@ -51,6 +51,7 @@ def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[
         )
     if key is not None:
         KeyPattern.parse(key)  # a wrong one is an error at start, not a page that is never found
+        conf.keys_of_views.add(key)
 
     def mark(response: Any) -> Any:
         if isinstance(response, HttpResponseBase):  # what else a view may return, Django complains of itself

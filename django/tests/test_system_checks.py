@@ -1,0 +1,104 @@
+"""What `manage.py check` finds: headers that are lost, and names that share pages."""
+
+import unittest
+
+from django.core.checks import Tags
+from django.core.checks.registry import registry
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.http import HttpRequest, HttpResponse
+from django.test import SimpleTestCase, override_settings
+from django.utils.module_loading import import_string
+
+from pagecache import conf
+from tests import site  # noqa: F401  (configures Django)
+from pagecache.system_checks import HEADERS
+
+ONE_KEY = {"PAGECACHE_KEY": "/test-$uri$is_args$args"}
+WITH_HOST = {"PAGECACHE_KEY": "$scheme://$host$uri$is_args$args"}
+
+
+def found(**changed):
+    with override_settings(**changed):
+        return {message.id: message for message in registry.run_checks(include_deployment_checks=True)}
+
+
+class Names(SimpleTestCase):
+    def setUp(self):
+        # Of the tests' own views, which have keys without a host.
+        keys, conf.keys_of_views = conf.keys_of_views, set()
+        self.addCleanup(setattr, conf, "keys_of_views", keys)
+
+    def test_keys_without_host(self):
+        for names in (["a.test", "www.a.test"], ["*"], [".a.test"], ["a.test", "localhost"], ["*", "A.test"]):
+            with self.subTest(names):
+                message = found(ALLOWED_HOSTS=names, **ONE_KEY)["pagecache.E001"]
+                self.assertIn('"/test-$uri$is_args$args" has no $host', message.msg)
+                self.assertNotIn("pagecache.E001", found(ALLOWED_HOSTS=names, **WITH_HOST))
+
+    def test_one_name(self):
+        for names in (["a.test"], ["a.test", "A.test."], []):
+            with self.subTest(names):
+                self.assertNotIn("pagecache.E001", found(ALLOWED_HOSTS=names, **ONE_KEY))
+
+    def test_keys_of_views(self):
+        conf.keys_of_views = {"/other-$uri", "$host/other$uri"}
+        message = found(ALLOWED_HOSTS=["*"], **WITH_HOST)["pagecache.E001"]
+        self.assertIn('"/other-$uri"', message.msg)
+
+    def test_the_deploy_check_fails(self):
+        with override_settings(ALLOWED_HOSTS=["*"], **ONE_KEY):
+            with self.assertRaisesMessage(SystemCheckError, "pagecache.E001"):
+                call_command("check", "--deploy", "--tag", Tags.security)
+            call_command("check", "--tag", Tags.security)  # of a developer's own machine
+
+
+class Headers(SimpleTestCase):
+    def test_those_that_a_bare_body_loses(self):
+        middlewares = [
+            conf.MIDDLEWARE,
+            "django.middleware.security.SecurityMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.clickjacking.XFrameOptionsMiddleware",
+            "csp.middleware.CSPMiddleware",
+        ]
+        policy = {"DIRECTIVES": {"script-src": ["'self'"]}}
+        message = found(PAGECACHE_FORMAT="body", MIDDLEWARE=middlewares, CONTENT_SECURITY_POLICY=policy)[
+            "pagecache.W001"
+        ].msg
+        for name in (
+            "X-Frame-Options",
+            "X-Content-Type-Options",
+            "Referrer-Policy",
+            "Cross-Origin-Opener-Policy",
+            "Vary",
+            "Content-Security-Policy",
+        ):
+            self.assertIn(f" {name},", message)
+        self.assertNotIn("Strict-Transport-Security", message)
+        self.assertNotIn("Report-Only", message)
+
+    def test_the_middlewares_add_just_these(self):
+        """Asked of the middlewares themselves."""
+        settings = {
+            "SECURE_HSTS_SECONDS": 60,
+            "CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"script-src": ["'self'"]}},
+            "CONTENT_SECURITY_POLICY_REPORT_ONLY": {"DIRECTIVES": {"script-src": ["'self'"]}},
+        }
+        for path in (
+            "django.middleware.security.SecurityMiddleware",
+            "django.middleware.clickjacking.XFrameOptionsMiddleware",
+            "csp.middleware.CSPMiddleware",
+        ):
+            with self.subTest(path), override_settings(**settings):
+                request = HttpRequest()
+                request.method, request.is_secure = "GET", lambda: True
+                response = import_string(path)(lambda _: HttpResponse("a page"))(request)
+                self.assertEqual(set(response.headers) - {"Content-Type"}, set(HEADERS[path]))
+
+    def test_a_head_loses_none(self):
+        self.assertNotIn("pagecache.W001", found(PAGECACHE_FORMAT="http"))
+
+
+if __name__ == "__main__":
+    unittest.main()
