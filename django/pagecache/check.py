@@ -21,7 +21,7 @@ from django.http import HttpResponse
 
 from pagecache import client, conf
 from pagecache.address import PageAddress
-from pagecache.item import Item, item_of
+from pagecache.item import TYPE_OF_PAGES, Item, item_of
 from pagecache.key import KEY_MAX, KeyPattern, NoKey
 from pagecache.servers import Found, Lookup, NotMemcached, find, servers_of, watch
 from pagecache.visit import Answer, visit
@@ -113,7 +113,7 @@ class Check:
         url = f"{self.url}/pagecache-check-{token}{name}"
         # Long enough to be worth compressing, where pages are compressed.
         body = f"a probe of pagecache, {token}\n".encode() * 20
-        item = item_of(HttpResponse(body, content_type=conf.content_type()))
+        item = item_of(HttpResponse(body, content_type=conf.content_type()), PROBE_SECONDS)
         return Probe(url, token, self._key(url), item, body)
 
     def _key(self, url: str) -> str:
@@ -187,8 +187,7 @@ class Check:
         """Looks at what is stored for the URL itself: it may have been written by other means."""
         key = self._key(self.page)
         for found in find(self.servers, key):
-            flags = found.flags & ~conf.gzip_flag()
-            if flags in SERVABLE_FLAGS:
+            if found.flags >> 24 == TYPE_OF_PAGES or found.flags & ~conf.gzip_flag() in SERVABLE_FLAGS:
                 yield Finding("page", f'"{key}" is stored, with the flags {found.flags}', is_right=True)
             else:
                 yield Finding("flags", f'"{key}" has the flags {found.flags}: {_meaning(found)}')
@@ -237,7 +236,7 @@ def _of_no_lookup(answer: Answer, servers: list[str], was_watched: bool) -> Find
 def _of_refused_item(answer: Answer, probe: Probe) -> Finding:
     text = f'nginx found "{probe.key}" and took it for no page'
     flags = f"its flags are {probe.item.flags}, see pagecache_flags and pagecache_gzip_flag"
-    form = "pagecache_format and PAGECACHE_FORMAT must be the same"
+    form = 'pagecache_format must be "auto" for the PAGECACHE_FORMATs "head" and "body", and "http" for "http"'
     if answer.reason == "flags":
         return Finding("flags", f"{text}: {flags}")
     if answer.reason == "format":

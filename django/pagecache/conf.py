@@ -4,7 +4,7 @@ Some of them repeat a line of nginx's configuration, and must be changed togethe
 
     PAGECACHE_KEY           pagecache_key        "/your-site-name-$uri$is_args$args";
     PAGECACHE_CONTENT_TYPE  default_type         "text/html; charset=utf-8";
-    PAGECACHE_FORMAT        pagecache_format     body;
+    PAGECACHE_FORMAT        pagecache_format     auto;
     PAGECACHE_GZIP_FLAG     pagecache_gzip_flag  2;
 """
 
@@ -24,6 +24,8 @@ from pagecache.key import KeyPattern, raw_key
 STATUSES = (200, 203, 300, 301, 308, 404, 410)
 """What PAGECACHE_STATUSES may hold: what a cache may keep by itself (RFC 9110, section 15.1), as far as it
 answers a GET with a body."""
+
+FORMATS = ("head", "http", "body")
 
 MIDDLEWARE = "pagecache.middleware.PageCacheMiddleware"
 
@@ -92,8 +94,13 @@ def ignored_vary() -> Collection[str]:
 
 
 def stores_heads() -> bool:
-    """PAGECACHE_FORMAT: "http" stores status and headers with the body, "body" the bare body."""
-    return bool(_setting("PAGECACHE_FORMAT") == "http")
+    """PAGECACHE_FORMAT: "head" and "http" store status and headers with the body, "body" the bare body."""
+    return bool(_setting("PAGECACHE_FORMAT") != "body")
+
+
+def marks_pages() -> bool:
+    """PAGECACHE_FORMAT is "head": flags and a header say that an item is a page, and for how long."""
+    return bool(_setting("PAGECACHE_FORMAT") == "head")
 
 
 def statuses() -> Collection[int]:
@@ -162,8 +169,8 @@ def _of_values() -> Iterator[str]:
     names = _setting("PAGECACHE_IGNORE_VARY")
     if not _is_list(names) or not all(isinstance(name, str) for name in names):
         yield f'PAGECACHE_IGNORE_VARY is {names!r}; it is a list of header names, such as ["Cookie"]'
-    if _setting("PAGECACHE_FORMAT") not in ("body", "http"):
-        yield f'PAGECACHE_FORMAT is {_setting("PAGECACHE_FORMAT")!r}; it is "body" or "http"'
+    if _setting("PAGECACHE_FORMAT") not in FORMATS:
+        yield f'PAGECACHE_FORMAT is {_setting("PAGECACHE_FORMAT")!r}; it is one of {" ".join(FORMATS)}'
     kept = _setting("PAGECACHE_STATUSES")
     if not _is_list(kept):
         yield f"PAGECACHE_STATUSES is {kept!r}; it is a list, such as [200, 404]"
@@ -172,7 +179,7 @@ def _of_values() -> Iterator[str]:
     if wrong:
         yield f"PAGECACHE_STATUSES has {wrong}; it may have {' '.join(map(str, STATUSES))}"
     if set(kept) != {200} and not stores_heads():
-        yield 'PAGECACHE_STATUSES needs PAGECACHE_FORMAT = "http": of a bare body nginx knows no status but 200'
+        yield 'PAGECACHE_STATUSES needs PAGECACHE_FORMAT = "head": of a bare body nginx knows no status but 200'
 
 
 def _is_list(value: Any) -> bool:
@@ -186,7 +193,7 @@ def _of_gzip() -> Iterator[str]:
     elif compresses() and not stores_heads() and not flag:
         yield (
             "PAGECACHE_GZIP needs PAGECACHE_GZIP_FLAG, the number of nginx's pagecache_gzip_flag, "
-            'or PAGECACHE_FORMAT = "http"'
+            'or PAGECACHE_FORMAT = "head"'
         )
 
 
@@ -204,7 +211,14 @@ def _of_cache() -> Iterator[str]:
     problem = client.problem_of(backend, settings.CACHES[alias].get("OPTIONS") or {})
     if problem:
         yield f'CACHES["{alias}"]: {problem}'
-    if compresses() and not stores_heads() and not client.takes_flags(backend):
+    if client.takes_flags(backend):
+        return
+    if marks_pages():
+        yield (
+            f'CACHES["{alias}"]: PAGECACHE_FORMAT = "head" needs a client that can set flags, that of '
+            'PyMemcacheCache or of PyLibMCCache; with any other, use PAGECACHE_FORMAT = "http"'
+        )
+    elif compresses() and not stores_heads():
         yield (
             f'CACHES["{alias}"]: PAGECACHE_GZIP_FLAG needs a client that can set flags, that of '
             'PyMemcacheCache or of PyLibMCCache; with any other, use PAGECACHE_FORMAT = "http" and PAGECACHE_GZIP'

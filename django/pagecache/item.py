@@ -1,20 +1,24 @@
 """What memcached holds of a page: the item's value and flags, as nginx's `pagecache_format` and
 `pagecache_gzip_flag` read them.
 
-With PAGECACHE_FORMAT = "http" the value is a response's head and body,
+With PAGECACHE_FORMAT = "head" the value is a response's head and body, and the flags 0x5Crrrrrr say so. r are
+random bits, new with each store: they tell two versions of a page apart. The last header is nginx's alone:
 
     HTTP/1.1 200 OK\\r\\n
     Content-Type: text/html; charset=utf-8\\r\\n
     Date: Tue, 05 Mar 2024 10:00:00 GMT\\r\\n
+    X-Pagecache: v=1; life=300; window=0; ttl=300; age=0\\r\\n
     \\r\\n
     hello
 
-and otherwise the bare body.
+With "http" it is the same without X-Pagecache, and the flags are 0; with "body" it is the bare body.
 """
 
 from __future__ import annotations
 
 import gzip
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -22,8 +26,20 @@ from django.http import HttpResponse
 from django.utils.http import http_date
 
 from pagecache import conf
+from pagecache.freshness import listed
 
 GZIP_LEVEL = 6
+
+TYPE_OF_PAGES = 0x5C
+"""The top byte of the flags of a page with a head."""
+
+SECONDS_MOST = 30 * 24 * 3600
+"""The longest life of a page with a head: above, memcached takes seconds for a date (protocol.txt, "Expiration
+times")."""
+
+HEADERS_MOST = 100
+HEAD_BYTES_MOST = 64 * 1024
+"""A larger head is none to nginx (src/page/http.rs)."""
 
 _OF_A_CONNECTION = {
     "accept-ranges",
@@ -38,8 +54,14 @@ _OF_A_CONNECTION = {
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-pagecache",
 }
-"""Headers that nginx writes itself or that concern one connection (RFC 9110, section 7.6.1): they are not stored."""
+"""Headers that nginx writes itself or that concern one connection (RFC 9110, section 7.6.1): they are not stored, nor
+are those that speak to nginx, X-Accel-Buffering and its like."""
+
+
+class NoItem(ValueError):
+    """A page that nginx would not take from memcached: the message says why."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +70,58 @@ class Item:
     flags: int = 0
 
 
-def item_of(response: HttpResponse) -> Item:
-    """The item for a page. Its value is plain bytes: a template's SafeString would be pickled, and nginx
-    rightly takes no pickle for a page."""
+def item_of(response: HttpResponse, seconds: int, age: int = 0) -> Item:
+    """The item for a page that may be served for so many seconds from now, and was made `age` seconds ago. Its
+    value is plain bytes: a template's SafeString would be pickled, and nginx rightly takes no pickle for a page.
+
+    Raises NoItem.
+    """
     body = bytes(response.content)
     packed = gzip.compress(body, GZIP_LEVEL, mtime=0) if conf.compresses() else body
     is_gzip = len(packed) < len(body)
     if is_gzip:
         body = packed
-    if conf.stores_heads():
-        return Item(_head(response, is_gzip) + body)
-    return Item(body, conf.gzip_flag() if is_gzip else 0)
+    if not conf.stores_heads():
+        return Item(body, conf.gzip_flag() if is_gzip else 0)
+    lines = list(_head(response, is_gzip))
+    if not conf.marks_pages():
+        return Item(_joined(lines) + body)
+    lines.append(f"X-Pagecache: v=1; life={seconds}; window=0; ttl={seconds}; age={age}")
+    return Item(_joined(lines) + body, new_flags())
 
 
-def _head(response: HttpResponse, is_gzip: bool) -> bytes:
-    lines = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}"]
+def new_flags() -> int:
+    """The flags of one version of a page."""
+    while True:
+        version = secrets.randbits(24)
+        # The flags of bytes and of text, to clients that have no more than 16 bits for them.
+        if version & 0xFFFF not in (0, 16):
+            return TYPE_OF_PAGES << 24 | version
+
+
+def _head(response: HttpResponse, is_gzip: bool) -> Iterator[str]:
+    """The lines of a stored head."""
+    yield f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}"
+    dropped = {*_OF_A_CONNECTION, *listed(response.get("Connection", ""))}
     for name, value in response.items():
+        if name.lower() in dropped or name.lower().startswith("x-accel-"):
+            continue
         if is_gzip and name.lower() == "etag" and not value.startswith("W/"):
             # A strong one would be of two bodies, this and the one that is not compressed.
             value = "W/" + value
-        if name.lower() not in _OF_A_CONNECTION:
-            lines.append(f"{name}: {value}")
+        yield f"{name}: {value}"
     if not response.has_header("Date"):
         # By this, caches behind nginx know how old a page is that came out of memcached.
-        lines.append(f"Date: {http_date()}")
+        yield f"Date: {http_date()}"
     if is_gzip:
-        lines.append("Content-Encoding: gzip")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+        yield "Content-Encoding: gzip"
+        if "accept-encoding" not in listed(response.get("Vary", "")):
+            yield "Vary: Accept-Encoding"
+
+
+def _joined(lines: list[str]) -> bytes:
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    headers = len(lines) - 1
+    if headers > HEADERS_MOST or len(head) > HEAD_BYTES_MOST:
+        raise NoItem(f"{headers} headers of {len(head)} bytes")
+    return head

@@ -1,7 +1,7 @@
 """Which pages may be stored: what a shared cache may keep (RFC 9111, section 3), and a little less.
 
-A hit is the same for every visitor without a session; without PAGECACHE_FORMAT = "http" it is the bare
-body with the status 200 and the Content-Type of nginx's configuration. Whatever that would not be true
+A hit is the same for every visitor without a session; with PAGECACHE_FORMAT = "body" it is the bare body
+with the status 200 and the Content-Type of nginx's configuration. Whatever that would not be true
 of, is refused here. So is a page that its key does not describe: anybody could ask for it to be stored,
 and it would be served to those who ask for another.
 """
@@ -122,6 +122,8 @@ def _of_bare_body(response: HttpResponseBase) -> str | None:
             return f"a {header} header"
     if _normal(response.get("Content-Type", "")) != _normal(conf.content_type()):
         return "a Content-Type other than PAGECACHE_CONTENT_TYPE"
+    if not getattr(response, "content", b""):
+        return "an empty page"  # nginx takes a value of 0 bytes for another client's placeholder
     return None
 
 

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 
 from pagecache import client, conf, policy
 from pagecache.address import PageAddress
-from pagecache.freshness import lifetime
-from pagecache.item import item_of
+from pagecache.freshness import age_of, lifetime
+from pagecache.item import SECONDS_MOST, NoItem, item_of
 from pagecache.key import NoKey
 
 logger = logging.getLogger("pagecache")
@@ -31,16 +31,18 @@ def store(request: HttpRequest, response: HttpResponse, timeout: int | None = No
 def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
     pattern = conf.key_pattern(key)
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
+    if conf.marks_pages():
+        seconds = min(seconds, SECONDS_MOST)
     reason = policy.refusal(request, response, pattern) or ("a lifetime of 0" if seconds <= 0 else None)
     if reason is None:
         try:
             name = pattern.key(PageAddress.of_request(request))
-        except NoKey as error:
+            item = item_of(response, seconds, age_of(response) or 0)
+        except (NoKey, NoItem) as error:
             reason = str(error)
     if reason is not None:
         logger.debug('"%s" is not stored: %s', request.path, reason)
         return
-    item = item_of(response)
     _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
 
 

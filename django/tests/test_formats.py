@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import unittest
+from unittest.mock import patch
 
 from django.core.cache import caches
 from django.http import HttpResponse
@@ -40,7 +41,7 @@ class Served(PageCase):
 
     def test_a_bare_body(self):
         nginx = self.served_by()
-        for url in ("/safe-string/", "/empty/", "/gr%C3%B6%C3%9Fe/?a=%20b"):
+        for url in ("/safe-string/", "/gr%C3%B6%C3%9Fe/?a=%20b"):
             stored = self.client.get(url)
             status, headers, body = self.get(nginx, url)
             self.assertEqual((status, body), (200, stored.content))
@@ -116,9 +117,101 @@ class Served(PageCase):
     @override_settings(PAGECACHE_GZIP=True, **HEADS)
     def test_a_strong_etag_names_one_body(self):
         page = HttpResponse("a line of the page\n" * 500, headers={"etag": '"a"', "Connection": "close"})
-        head = item.item_of(page).value.partition(b"\r\n\r\n")[0].decode()
+        head = item.item_of(page, 60).value.partition(b"\r\n\r\n")[0].decode()
         self.assertIn('\r\netag: W/"a"\r\n', head)
         self.assertNotIn("Connection", head)
+
+
+HEAD = {"PAGECACHE_FORMAT": "head"}
+
+
+class Heads(PageCase):
+    """Pages with flags and a header of this project's own."""
+
+    def head_of(self, url):
+        flags, value = self.item(url)
+        head, _, body = value.partition(b"\r\n\r\n")
+        return flags, head.decode("latin-1").split("\r\n"), body
+
+    def member(self, url, name):
+        last = self.head_of(url)[1][-1]
+        return int(dict(member.split("=") for member in last.removeprefix("X-Pagecache: ").split("; "))[name])
+
+    def test_status_headers_and_what_nginx_needs(self):
+        for backend in BACKENDS:
+            pages = {"default": site.DUMMY, "pages": site.cache_of(site.MEMCACHED, backend=backend)}
+            with self.subTest(backend), override_settings(CACHES=pages, PAGECACHE_STATUSES=[200, 404], **HEAD):
+                self.memcached.flush_all()
+                page = self.client.get("/headers/X-Frame-Options/DENY/X-Accel-Buffering/no")
+                flags, lines, body = self.head_of("/headers/X-Frame-Options/DENY/X-Accel-Buffering/no")
+                self.assertEqual(flags >> 24, 0x5C)
+                self.assertEqual(lines[0], "HTTP/1.1 200 OK")
+                names = sorted(line.partition(":")[0] for line in lines[1:-1])
+                self.assertEqual(names, ["Content-Type", "Date", "X-Frame-Options"])
+                self.assertEqual(lines[-1], "X-Pagecache: v=1; life=300; window=0; ttl=300; age=0")
+                self.assertEqual(body, page.content)
+                self.client.get("/status/404/")
+                self.assertEqual(self.head_of("/status/404/")[1][0], "HTTP/1.1 404 Not Found")
+
+    @override_settings(**HEAD)
+    def test_each_store_is_a_version(self):
+        versions = set()
+        for _ in range(20):
+            self.client.get("/")
+            versions.add(self.item("/")[0])
+        self.assertGreater(len(versions), 10)
+
+    def test_flags_that_another_client_may_cut_to_16_bits(self):
+        taken = iter([0x120000, 0x340010, 0x560001])
+        with patch("secrets.randbits", lambda bits: next(taken)):
+            self.assertEqual(item.new_flags(), 0x5C560001)
+
+    @override_settings(**HEAD)
+    def test_how_long_and_how_old(self):
+        url = "/headers/Cache-Control/max-age=100/Age/40"
+        self.client.get(url)
+        self.assertEqual([self.member(url, name) for name in ("life", "ttl", "age")], [60, 60, 40])
+        self.assertIn(self.seconds_left(url), range(55, 61))
+        with override_settings(PAGECACHE_TIMEOUT=90 * 24 * 3600):
+            self.client.get("/")
+        self.assertEqual(self.member("/", "ttl"), 30 * 24 * 3600)
+        self.assertIn(self.seconds_left("/"), range(30 * 24 * 3600 - 5, 30 * 24 * 3600 + 1))
+
+    @override_settings(**HEAD)
+    def test_a_header_of_the_application_s_that_speaks_for_nginx(self):
+        self.client.get("/headers/X-Pagecache/v=9/Connection/X-Frame-Options")
+        _, lines, _ = self.head_of("/headers/X-Pagecache/v=9/Connection/X-Frame-Options")
+        self.assertEqual([line for line in lines if "agecache" in line], [lines[-1]])
+        page = HttpResponse(headers={"X-A": "1", "X-B": "2", "Connection": "close, x-a"})
+        head = item.item_of(page, 60).value.decode()
+        self.assertNotIn("X-A", head)
+        self.assertIn("\r\nX-B: 2\r\n", head)
+
+    @override_settings(PAGECACHE_GZIP=True, **HEAD)
+    def test_compressed(self):
+        self.client.get("/lines/")
+        _, lines, body = self.head_of("/lines/")
+        self.assertIn("Content-Encoding: gzip", lines)
+        self.assertIn("Vary: Accept-Encoding", lines)
+        self.assertEqual(gzip.decompress(body), b"a line of the page\n" * 500)
+        self.client.get("/")
+        self.assertFalse([line for line in self.head_of("/")[1] if line.startswith(("Content-Encoding", "Vary"))])
+
+    @override_settings(**HEAD)
+    def test_a_head_that_nginx_would_not_read(self):
+        page = HttpResponse("a page", headers={f"X-{number}": "" for number in range(97)})
+        self.assertIn(b"\r\nX-96: ", item.item_of(page, 60).value)
+        page["X-97"] = ""
+        self.assertRaises(item.NoItem, item.item_of, page, 60)
+        self.assertRaises(item.NoItem, item.item_of, HttpResponse(headers={"X-A": "a" * 65536}), 60)
+        with self.behind("tests.site.a_long_header"), self.assertLogs("pagecache", "DEBUG") as log:
+            self.assertNotStored("/")
+        self.assertIn("is not stored: 4 headers of 65", log.output[0][-80:])
+
+    @override_settings(**HEAD)
+    def test_an_empty_page_has_a_head(self):
+        self.client.get("/empty/")
+        self.assertEqual(self.head_of("/empty/")[2], b"")
 
 
 class Placed(PageCase):
