@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, policy
+from pagecache import client, conf, policy, told
 from pagecache.address import PageAddress
 from pagecache.freshness import age_of, lifetime
 from pagecache.item import SECONDS_MOST, NoItem, item_of
@@ -37,6 +37,7 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
     if reason is None:
         try:
             name = pattern.key(PageAddress.of_request(request))
+            reason = told.refusal(request.META, request.path, name)
             item = item_of(response, seconds, age_of(response) or 0)
         except (NoKey, NoItem) as error:
             reason = str(error)

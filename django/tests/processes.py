@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import os
 import shutil
 import socket
@@ -56,18 +57,32 @@ class Memcached(Server):
 
 
 class Nginx(Server):
-    """nginx with a `location /` of these lines. `http` stands outside the server, `fallback` in the location
-    that answers 404 where there is no page."""
+    """nginx with a `location /` of these lines. `around` stands outside the server, `fallback` in the location
+    that asks the application where there is no page, or answers 404 without one."""
 
-    def __init__(self, location: str, http: str = "", fallback: str = "") -> None:
+    def __init__(self, location: str, around: str = "", fallback: str = "", application: str = "") -> None:
         port = free_port()
         self._prefix = tempfile.TemporaryDirectory(prefix="pagecache-nginx-")
         folder = Path(self._prefix.name)
         (folder / "temp").mkdir()
-        (folder / "nginx.conf").write_text(_configuration(folder, port, location, http, fallback), encoding="utf-8")
+        to_application = f"proxy_set_header Host $host; proxy_pass http://{application};"
+        ends = to_application if application else 'return 404 "of no cache";'
+        written = _configuration(folder, port, location, around, fallback + ends)
+        (folder / "nginx.conf").write_text(written, encoding="utf-8")
         self._log = folder / "error.log"
         super().__init__([_nginx(), "-p", str(folder), "-e", str(self._log), "-c", str(folder / "nginx.conf")], port)
         self.url = f"http://{self.address}"
+
+    def get(self, target: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+        """An answer, with its `body` read."""
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        try:
+            connection.request("GET", target, headers=headers or {})
+            response = connection.getresponse()
+            response.body = response.read()  # type: ignore[attr-defined]
+            return response
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         super().stop()
@@ -82,7 +97,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _configuration(folder: Path, port: int, location: str, http: str, fallback: str) -> str:
+def _configuration(folder: Path, port: int, location: str, around: str, fallback: str) -> str:
     # As root, nginx would give its workers to an account that cannot reach the folder.
     user = "user root;" if os.geteuid() == 0 else ""
     paths = "".join(
@@ -102,7 +117,7 @@ def _configuration(folder: Path, port: int, location: str, http: str, fallback: 
             default_type "text/html; charset=utf-8";
             pagecache_connect_timeout 5s;
             pagecache_timeout 5s;
-            {http}
+            {around}
             server {{
                 listen 127.0.0.1:{port};
                 location / {{
@@ -111,7 +126,6 @@ def _configuration(folder: Path, port: int, location: str, http: str, fallback: 
                 }}
                 location @none {{
                     {fallback}
-                    return 404 "of no cache";
                 }}
             }}
         }}

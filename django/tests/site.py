@@ -16,6 +16,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import cache_page, never_cache
+from django.views.decorators.vary import vary_on_cookie
 
 from tests.processes import Memcached
 
@@ -91,6 +92,11 @@ def with_session(request):
     return HttpResponse("a page")
 
 
+@vary_on_cookie
+def price(request):
+    return HttpResponse("in " + request.COOKIES.get("currency", "USD"))
+
+
 async def asynchronous(request):
     return HttpResponse("an asynchronous page")
 
@@ -102,7 +108,7 @@ def with_message(request):
 
 def messages_of(request):
     """The messages that wait, in a template's usual words."""
-    template = "{% if messages %}{% for message in messages %}{{ message }};{% endfor %}{% endif %}"
+    template = "messages: {% if messages %}{% for message in messages %}{{ message }};{% endfor %}{% endif %}"
     return template_of(template, messages=messages.get_messages(request))
 
 
@@ -112,7 +118,7 @@ def with_shown_message(request):
 
 
 def looped_messages(request):
-    template = "{% for message in messages %}{{ message }}{% endfor %}"
+    template = "messages: {% for message in messages %}{{ message }}{% endfor %}"
     return template_of(template, messages=messages.get_messages(request))
 
 
@@ -199,6 +205,7 @@ urlpatterns = [
     path("session/", with_session),
     path("look-at-session/", lambda request: HttpResponse(request.session.get("seen", "no"))),
     path("stream/", lambda request: StreamingHttpResponse([b"a page"])),
+    path("price/", price),
     path("never/", never_cache(page)),
     path("minute/", page_cache(timeout=60)(page)),
     path("other-key/", page_cache(key="/other-$request_uri")(page)),

@@ -1,11 +1,8 @@
 """`manage.py pagecache check`, on a real nginx and real memcached: what it finds to be wrong."""
 
-import threading
 import unittest
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from django.core.cache import caches
-from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
 from django.utils.safestring import mark_safe
 
@@ -174,20 +171,9 @@ class Wrong(CheckCase):
                 nginx.stop()
 
     def test_what_django_stores_meanwhile_is_no_lookup_of_nginx(self):
-        django = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Silent)
-        serving = threading.Thread(target=django.serve_forever)
-        serving.start()
-        self.addCleanup(serving.join)
-        self.addCleanup(django.server_close)
-        self.addCleanup(django.shutdown)
-        nginx = Nginx(f"proxy_pass http://127.0.0.1:{django.server_port};")
+        nginx = Nginx(f"proxy_pass http://{self.serving()};")
         self.addCleanup(nginx.stop)
         self.assertWrong("server", self.check_at(nginx.url + "/"), "nginx asked none of")
-
-
-class Silent(WSGIRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 class Distributed(CheckCase):

@@ -77,7 +77,8 @@ class Stored(PageCase):
         self.assertGreater(self.seconds_left("/"), 89 * 24 * 3600)
 
     async def test_under_asgi(self):
-        response = await self.async_client.get("/a?b=c")
+        told = {"X-Pagecache-Status": "MISS", "X-Pagecache-Key": "/test-/a?b=c"}
+        response = await self.async_client.get("/a?b=c", headers=told)
         self.assertEqual(self.item("/a?b=c"), (0, response.content))
 
 
@@ -193,7 +194,7 @@ class Decorated(PageCase):
         self.assertLess(self.seconds_left("/minute/"), 61)
 
     def test_with_the_middleware_a_view_says_under_which_key(self):
-        response = self.client.get("/other-key/", REQUEST_URI="/other-key/")
+        response = self.client.get("/other-key/", REQUEST_URI="/other-key/", HTTP_X_PAGECACHE_KEY="/other-/other-key/")
         self.assertIsNone(self.item("/other-key/"))
         self.assertEqual(self.item("/other-key/", "/other-"), (0, response.content))
 
@@ -208,7 +209,7 @@ class Decorated(PageCase):
         self.assertStored("/minute/")
         self.assertStored("/decorated-template/")
         self.assertStored("/decorated-async/")
-        response = self.client.get("/other-key/", REQUEST_URI="/other-key/")
+        response = self.client.get("/other-key/", REQUEST_URI="/other-key/", HTTP_X_PAGECACHE_KEY="/other-/other-key/")
         self.assertEqual(self.item("/other-key/", "/other-"), (0, response.content))
 
     def test_what_other_middlewares_add_is_seen(self):

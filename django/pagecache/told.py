@@ -1,0 +1,56 @@
+"""What nginx tells of its lookup, in two headers of the request that it passes on: whether the answer is one for
+everybody, and under which key it would be found.
+
+    X-Pagecache-Status: MISS
+    X-Pagecache-Key: http://example.com/news/?page=2
+
+Only nginx knows that: the answer to a BYPASS can be one visitor's, though nothing in Django shows it, and a page
+under another key than nginx's would never be found, or be found by those who ask for another page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger("pagecache")
+
+MISS = "MISS"
+"""The one word whose answers are stored: BYPASS, ERROR and all that later versions of nginx's module may say are
+not."""
+
+_said: set[str] = set()
+"""What the log has had of this process already: it is the same for each page."""
+
+
+def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
+    """Why the answer to a request must not be stored under this key, in a few words; None if it may be."""
+    status = meta.get("HTTP_X_PAGECACHE_STATUS")
+    if status is None:
+        _say_once(
+            '"%s" is not stored: the request has no X-Pagecache-Status. It comes from a location of nginx without '
+            "pagecache_pass or with pagecache_request_headers off, from an nginx-pagecache that sends no such header, "
+            "or past nginx",
+            path,
+        )
+        return "no X-Pagecache-Status"
+    if status != MISS:
+        return f"nginx's status {status}"
+    of_nginx = str(meta.get("HTTP_X_PAGECACHE_KEY", "")).encode("latin-1", "replace")
+    if of_nginx != key.encode():
+        _say_once(
+            '"%s" is not stored: nginx has looked up "%s", and Django\'s key is "%s". pagecache_key and PAGECACHE_KEY '
+            "must be the same, and so must pagecache_ignore_args and PAGECACHE_IGNORE_ARGS",
+            path,
+            of_nginx.decode(errors="replace"),
+            key,
+        )
+        return "another key than nginx's"
+    return None
+
+
+def _say_once(message: str, *arguments: str) -> None:
+    if message not in _said:
+        _said.add(message)
+        logger.warning(message, *arguments)
