@@ -1,6 +1,6 @@
 """Where a page is, in nginx's words: the values that nginx's variables have for a request.
 
-Each rule here is nginx's own (ngx_http_parse.c, ngx_http_request.c of 1.22 to 1.28) a second time. A
+Each rule here is nginx's own (ngx_http_parse.c, ngx_http_request.c of 1.22 to 1.31) a second time. A
 value is bytes, as nginx has it; None is what cannot be known here.
 """
 
@@ -85,19 +85,25 @@ class PageAddress:
                 return argument[len(wanted) :]
         return b""
 
-    def cookie_value(self, name: str) -> bytes:
-        """`$cookie_name`: the first of that name, in any case (ngx_http_parse_multi_header_lines). A comma
-        begins another cookie, but does not end a value."""
-        wanted, header, at = name.lower().encode(), self.cookie, 0
-        while at < len(header):
-            if header[at : at + len(wanted)].lower() == wanted:
-                at = _behind_spaces(header, at + len(wanted))
-                if header[at : at + 1] == b"=":
-                    return header[_behind_spaces(header, at + 1) :].partition(b";")[0]
-                at += 1  # whatever stands where the = should: nginx does not look at it again
-            end = re.compile(b"[;,]").search(header, at)
-            at = _behind_spaces(header, end.end()) if end else len(header)
-        return b""
+    def cookie_value(self, name: str) -> bytes | None:
+        """`$cookie_name`: the first of that name, in any case. None where it depends on the version of nginx:
+        before 1.29.6, a comma separates cookies as a semicolon does (ngx_http_parse_multi_header_lines), since
+        then it does not (ngx_http_parse_cookie_lines). Neither ends a value at a comma."""
+        value = _first_cookie(self.cookie, name, b";")
+        return value if value == _first_cookie(self.cookie, name, b";,") else None
+
+
+def _first_cookie(header: bytes, name: str, separators: bytes) -> bytes:
+    wanted, at = name.lower().encode(), 0
+    while at < len(header):
+        if header[at : at + len(wanted)].lower() == wanted:
+            at = _behind_spaces(header, at + len(wanted))
+            if header[at : at + 1] == b"=":
+                return header[_behind_spaces(header, at + 1) :].partition(b";")[0]
+            at += 1  # whatever stands where the = should: nginx does not look at it again
+        end = re.compile(b"[%b]" % separators).search(header, at)
+        at = _behind_spaces(header, end.end()) if end else len(header)
+    return b""
 
 
 def _behind_spaces(text: bytes, at: int) -> int:

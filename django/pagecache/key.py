@@ -149,6 +149,8 @@ def _variable(name: str, page: PageAddress) -> bytes:
         value = page.argument(rest)
     else:
         value = page.cookie_value(rest)
+        if value is None:
+            raise NoKey(f"versions of nginx read ${name} differently")
     if value is None and name.lower() in _PATH:
         raise NoKey("a path that is not UTF-8, or none that nginx takes")
     if value is None:

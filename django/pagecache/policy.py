@@ -80,8 +80,10 @@ def _of_key(request: HttpRequest, pattern: KeyPattern) -> str | None:
     page = PageAddress.of_request(request)
     for name in pattern.cookies:
         # nginx takes the first of several and minds no case; Django takes the last and does.
-        value = page.cookie_value(name).decode(errors="replace")
-        if request.COOKIES.get(name) != (value or None):
+        value = page.cookie_value(name)
+        if value is None:
+            return f"a cookie {name} that versions of nginx read differently"
+        if request.COOKIES.get(name) != (value.decode(errors="replace") or None):
             return f"a cookie {name} that Django and nginx read differently"
     return None
 

@@ -18,11 +18,12 @@ from tests.processes import ROOT
 
 
 def rows():
-    """The rows, with their escapes resolved to latin-1 text."""
+    """The rows, with their escapes resolved to latin-1 text, and the name of their table."""
     for file in sorted((ROOT / "tests/data/contract").glob("*.tsv")):
         with open(file, encoding="ascii", newline="") as lines:
             for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-                yield {name: text.encode().decode("unicode_escape") for name, text in row.items()}
+                row = {name: text.encode().decode("unicode_escape") for name, text in row.items()}
+                yield {"table": file.stem, **row}
 
 
 def host_of(row):
@@ -89,7 +90,8 @@ class Contract(SimpleTestCase):
                 if row["cookie"] != "-":
                     page = replace(page, cookie=row["cookie"].encode())
                 pattern = KeyPattern.parse(row["pattern"])
-                if row["key"] == "-":
+                # Of two versions of nginx, each has a key of its own.
+                if row["key"] == "-" or row["table"].startswith("commas_"):
                     self.assertRaises(NoKey, pattern.key, page)
                 elif not page.request_uri.startswith(row["target"].encode()) and "$request_uri" in row["pattern"]:
                     continue  # a spelling that no browser sends, as `iri_to_uri` says

@@ -187,7 +187,9 @@ mod tests {
     }
 
     /// The rows that writers of pages are tested with, too.
-    const CONTRACT: [&str; 6] = [
+    const CONTRACT: [&str; 8] = [
+        include_str!("../../tests/data/contract/commas_before_1.29.6.tsv"),
+        include_str!("../../tests/data/contract/commas_since_1.29.6.tsv"),
         include_str!("../../tests/data/contract/cookies.tsv"),
         include_str!("../../tests/data/contract/hosts.tsv"),
         include_str!("../../tests/data/contract/long_keys.tsv"),

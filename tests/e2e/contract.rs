@@ -110,6 +110,16 @@ fn cookies() {
     is_kept(include_str!("../data/contract/cookies.tsv"));
 }
 
+/// Since 1.29.6 a comma separates no cookies any more.
+#[test]
+fn commas_in_cookies() {
+    is_kept(if parts::nginx_version() < [1, 29, 6] {
+        include_str!("../data/contract/commas_before_1.29.6.tsv")
+    } else {
+        include_str!("../data/contract/commas_since_1.29.6.tsv")
+    });
+}
+
 #[test]
 fn long_keys() {
     is_kept(include_str!("../data/contract/long_keys.tsv"));

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -17,6 +18,15 @@ pub fn module() -> PathBuf {
 /// The nginx that loads it: `PAGECACHE_NGINX`, or the installed one.
 pub fn nginx() -> PathBuf {
     env::var_os("PAGECACHE_NGINX").map_or_else(|| installed("nginx"), PathBuf::from)
+}
+
+/// The version of that nginx: `nginx version: nginx/1.22.1`, behind which a vendor may add words.
+pub fn nginx_version() -> [u32; 3] {
+    let said = Command::new(nginx()).arg("-v").output().unwrap().stderr;
+    let text = String::from_utf8(said).unwrap();
+    let version = text.split(['/', ' ', '\n']).find(|word| word.starts_with("1.")).unwrap();
+    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap()).collect();
+    numbers.try_into().unwrap()
 }
 
 /// Debian's own nginx, whichever is under test: Debian's modules load into no other.
