@@ -30,7 +30,7 @@ pub struct Nginx {
     forgiven: Vec<&'static str>,
 }
 
-/// What `nginx -t` said.
+/// What `nginx -t` said, but for `DEPRECATED`.
 #[derive(Debug)]
 pub struct Checked {
     pub passed: bool,
@@ -77,8 +77,9 @@ impl Nginx {
     pub fn check(prefix: &Path, configuration: &str) -> Checked {
         let output = command(&parts::nginx(), prefix, configuration).arg("-t").output().unwrap();
         let text = [output.stdout, output.stderr].concat();
-        let output_text = String::from_utf8_lossy(&text).into_owned();
-        Checked { passed: output.status.success(), output: output_text }
+        let said = String::from_utf8_lossy(&text);
+        let lines = said.split_inclusive('\n').filter(|line| !line.contains(DEPRECATED));
+        Checked { passed: output.status.success(), output: lines.collect() }
     }
 
     pub fn address(&self) -> SocketAddr {
