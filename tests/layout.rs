@@ -31,6 +31,20 @@ fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// `ngx::ffi` is another name of nginx-sys.
+#[test]
+fn only_one_file_takes_from_nginx_sys() {
+    let mut found = rust_files("src");
+    found.retain(|file| {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        text.lines().map(code_of).any(|code| {
+            let code = code.replace("core::ffi", "").replace("std::ffi", "");
+            has_word(&code, "nginx_sys") || has_word(&code, "ffi")
+        })
+    });
+    assert_eq!(found, [Path::new("src/nginx/sys/raw.rs")]);
+}
+
 #[test]
 fn each_file_says_what_it_owns() {
     let mut found = all_files();

@@ -2,12 +2,12 @@
 //! What requests see is an immutable [`Settings`].
 
 use super::sys::conf::{ComplexValue, HttpServer, Location, Place, Reading, Refusal};
+use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags, Policy};
-use nginx_sys::ngx_str_t;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 

@@ -3,6 +3,11 @@
 use super::conf::{Fallback, KeyPattern, LocationConf, MainConf, StatsChoice};
 use super::stats::stats_handler;
 use super::sys::conf::{Reading, Refusal, name, parse_size, parse_time};
+use super::sys::raw::{
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
+    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
+    ngx_str_t,
+};
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::UpstreamConf;
@@ -11,11 +16,6 @@ use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
 use crate::pattern::{Seam, confuses_question_marks, unclear_seam};
 use core::ffi::CStr;
-use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
-    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
-    ngx_str_t,
-};
 
 /// More connections never helped, and each holds a read buffer of 64 KB.
 const MAX_CONNECTIONS: usize = 64;

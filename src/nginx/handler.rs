@@ -17,13 +17,13 @@ use super::record::Record;
 use super::request_headers;
 use super::sys::pool::PoolBytes;
 use super::sys::process;
-use super::sys::request::Request;
-use crate::decision::{Outcome, Reason};
-use crate::memcached::{Failure, Key, Lookup};
-use nginx_sys::{
+use super::sys::raw::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
     ngx_http_request_t, ngx_int_t,
 };
+use super::sys::request::Request;
+use crate::decision::{Outcome, Reason};
+use crate::memcached::{Failure, Key, Lookup};
 
 const DELIVERY: Delivery = Delivery { keep, resume };
 

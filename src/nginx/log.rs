@@ -2,10 +2,10 @@
 //! request that was not a hit. Values are never logged.
 
 use super::sys::process;
+use super::sys::raw::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
 use super::sys::request::Request;
 use crate::decision::Reason;
 use crate::memcached::Fault;
-use nginx_sys::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
 use ngx::{ngx_log_debug_mask, ngx_log_error};
 
 /// A server was well and failed.

@@ -9,15 +9,15 @@ use super::request_headers;
 use super::sys::conf::{
     LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
 };
+use super::sys::raw::{
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
+    ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
+};
 use super::sys::{filter, process};
 use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
 use core::ptr;
-use nginx_sys::{
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
-    ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
-};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK, Status};
 use ngx::http::{HttpModule, HttpModuleMainConf};
 

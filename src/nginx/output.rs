@@ -1,9 +1,9 @@
 //! A page as nginx's response.
 
 use super::sys::process;
+use super::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 use super::sys::request::{Header, Request, parse_http_time};
 use crate::page::{Etag, Page};
-use nginx_sys::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 
 /// A page, and the tag that was computed for it.
 pub struct TaggedPage<'a> {

@@ -10,13 +10,13 @@ use super::log;
 use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
 use super::sys::process;
+use super::sys::raw::ngx_event_t;
 use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use crate::memcached::{
     Bytes, Event, Failure, Fault, Held, Item, Lookup, Server, Ticket, Token, Want,
 };
 use crate::page::{Etag, Etags, Version};
-use nginx_sys::ngx_event_t;
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

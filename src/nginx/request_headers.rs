@@ -4,9 +4,11 @@
 use super::conf::Settings;
 use super::record::Record;
 use super::sys::conf::{Phase, Reading};
+use super::sys::raw::{
+    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
+};
 use super::sys::request::Request;
 use crate::request_headers::{KEY, STATUS, can_be_value, is_reserved};
-use nginx_sys::{NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t};
 
 /// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
 /// location: `error_page` can redirect a request that nginx refused before any phase.

@@ -2,13 +2,13 @@
 //! a page that draws it.
 
 use super::conf::{LocationConf, MainConf};
-use super::sys::request::{Header, Request};
-use super::sys::shared::Zone;
-use crate::stats::{PAGE, Report, json, prometheus};
-use nginx_sys::{
+use super::sys::raw::{
     NGX_DECLINED, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
     NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_OK, ngx_http_request_t, ngx_int_t,
 };
+use super::sys::request::{Header, Request};
+use super::sys::shared::Zone;
+use crate::stats::{PAGE, Report, json, prometheus};
 
 /// The forms of a report.
 #[derive(Clone, Copy)]

@@ -4,12 +4,12 @@
 //! checked, after everything is read.
 
 use super::sys::conf::{Place, Reading, Refusal};
+use super::sys::raw::ngx_str_t;
 use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use crate::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
 use crate::memcached::{Key, Limits, Memory, Protocol};
 use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
-use nginx_sys::ngx_str_t;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};

@@ -3,13 +3,13 @@
 use super::record::Record;
 use super::sys::conf::{Reading, name};
 use super::sys::pool::{Pool, PoolBytes};
-use super::sys::request::Request;
-use crate::decision::Outcome;
-use core::ffi::CStr;
-use nginx_sys::{
+use super::sys::raw::{
     NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_http_add_variable, ngx_http_request_t,
     ngx_http_variable_value_t, ngx_int_t,
 };
+use super::sys::request::Request;
+use crate::decision::Outcome;
+use core::ffi::CStr;
 
 /// A value, in the request's pool; none where there is nothing to say.
 type Value = fn(&Record, Pool) -> Option<PoolBytes>;

@@ -1,8 +1,8 @@
 //! Output chains.
 
 use super::pool::Pool;
+use super::raw::{ngx_buf_t, ngx_chain_t};
 use core::mem::zeroed;
-use nginx_sys::{ngx_buf_t, ngx_chain_t};
 
 /// A chain of one buffer that holds the whole response body; none without memory.
 ///

@@ -2,10 +2,7 @@
 //! module's structs stand among those of all modules.
 
 use super::pool::Pool;
-use core::ffi::{CStr, c_void};
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
-use nginx_sys::{
+use super::raw::{
     NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_flag_t,
     ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
     ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
@@ -13,6 +10,9 @@ use nginx_sys::{
     ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_module_t, ngx_parse_offset, ngx_parse_time,
     ngx_str_t,
 };
+use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::fmt;
 
 static MODULE: AtomicPtr<ngx_module_t> = AtomicPtr::new(core::ptr::null_mut());

@@ -2,16 +2,16 @@
 
 use super::event::EventHandler;
 use super::process;
-use super::upstream::Address;
-use crate::memcached::{Fault, Msec};
-use core::mem::zeroed;
-use core::ptr::NonNull;
-use nginx_sys::{
+use super::raw::{
     NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
     ngx_del_timer, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
     ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_post_event,
     ngx_posted_next_events, ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
 };
+use super::upstream::Address;
+use crate::memcached::{Fault, Msec};
+use core::mem::zeroed;
+use core::ptr::NonNull;
 
 /// An open or opening socket. It is closed with [`Socket::close`], once, by its owner.
 #[derive(Clone, Copy)]

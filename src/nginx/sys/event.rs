@@ -1,9 +1,9 @@
 //! nginx's event queue: work that is put off to the end of the event loop's iteration.
 
-use core::ffi::c_void;
-use nginx_sys::{
+use super::raw::{
     ngx_connection_t, ngx_delete_posted_event, ngx_event_t, ngx_post_event, ngx_posted_events,
 };
+use core::ffi::c_void;
 use std::cell::UnsafeCell;
 
 /// The type of nginx's event handlers.

@@ -1,11 +1,11 @@
 //! A header filter: a function that sees each response's head before nginx writes it.
 
-use super::request::Request;
-use core::cell::Cell;
-use nginx_sys::{
+use super::raw::{
     NGX_OK, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_header_filter,
     ngx_int_t,
 };
+use super::request::Request;
+use core::cell::Cell;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.

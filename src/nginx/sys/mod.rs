@@ -10,6 +10,7 @@ pub mod event;
 pub mod filter;
 pub mod pool;
 pub mod process;
+pub mod raw;
 pub mod request;
 pub mod shared;
 pub mod upstream;

@@ -1,10 +1,10 @@
 //! Rust values in nginx's pools.
 
-use core::ffi::c_void;
-use core::ptr::NonNull;
-use nginx_sys::{
+use super::raw::{
     NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
+use core::ffi::c_void;
+use core::ptr::NonNull;
 
 /// A pool of nginx, alive as long as what owns it: a request, or a configuration cycle.
 #[derive(Clone, Copy)]

@@ -1,10 +1,10 @@
 //! This worker process: its clock, its log, and whether it is on its way out.
 
-use crate::memcached::Msec;
-use nginx_sys::{
-    NGX_PROCESS_SINGLE, ngx_cached_time, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_exiting,
-    ngx_log_t, ngx_pid, ngx_process, ngx_random,
+use super::raw::{
+    NGX_PROCESS_SINGLE, ngx_cached_time, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_errno,
+    ngx_exiting, ngx_log_t, ngx_pid, ngx_process, ngx_random,
 };
+use crate::memcached::Msec;
 
 /// nginx's monotonic clock, read once per iteration of the event loop, in msec.
 pub fn now() -> Msec {
@@ -57,7 +57,7 @@ pub fn id() -> i32 {
 /// Whether there is a process of this number. 0 is none.
 pub fn lives(pid: i32) -> bool {
     // SAFETY: signal 0 is sent to nobody.
-    pid != 0 && (unsafe { libc::kill(pid, 0) } == 0 || nginx_sys::ngx_errno() != libc::ESRCH)
+    pid != 0 && (unsafe { libc::kill(pid, 0) } == 0 || ngx_errno() != libc::ESRCH)
 }
 
 /// The configuration cycle that is being replaced, where one process does all, without a master.

@@ -5,8 +5,7 @@ mod headers;
 use super::chain::whole_body;
 use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
 use super::pool::{Pool, PoolBytes};
-use core::ptr::NonNull;
-use nginx_sys::{
+use super::raw::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_http_block_reading,
     ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
     ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
@@ -15,7 +14,8 @@ use nginx_sys::{
     ngx_table_elt_t,
 };
 #[cfg(ngx_feature = "http_gzip")]
-use nginx_sys::{ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_gzip_ok};
+use super::raw::{ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_gzip_ok};
+use core::ptr::NonNull;
 
 /// A live request of nginx: from the handler that nginx called with it, or from a record in its
 /// pool, whose drop says that it is going.

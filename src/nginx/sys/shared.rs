@@ -7,15 +7,15 @@
 
 use super::conf::Reading;
 use super::process;
+use super::raw::{
+    NGX_ERROR, NGX_OK, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
+    ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t, ngx_str_t,
+};
 use crate::stats::{Numbers, Tally};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
-use nginx_sys::{
-    NGX_ERROR, NGX_OK, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
-    ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t, ngx_str_t,
-};
 use std::collections::HashMap;
 
 /// A layout of its own for each version, as the name says.

@@ -1,15 +1,15 @@
 //! nginx's upstream configuration: which servers a block names, and at which addresses.
 
 use super::conf::{Reading, Refusal, UpstreamLevel};
-use crate::memcached::Breaker;
-use core::ffi::CStr;
-use core::mem::zeroed;
-use core::ptr::NonNull;
-use nginx_sys::{
+use super::raw::{
     ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
     ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
     socklen_t,
 };
+use crate::memcached::Breaker;
+use core::ffi::CStr;
+use core::mem::zeroed;
+use core::ptr::NonNull;
 
 /// nginx's defaults of `max_fails` and `fail_timeout`.
 const DEFAULT_BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 10_000 };

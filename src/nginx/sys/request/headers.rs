@@ -16,8 +16,10 @@
 
 use super::Request;
 use crate::nginx::sys::pool::Pool;
+use crate::nginx::sys::raw::{
+    ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 use core::ptr::NonNull;
-use nginx_sys::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
 
 impl Request {
     /// Whether a header's name is one that `is_one` takes.
