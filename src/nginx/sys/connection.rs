@@ -1,12 +1,12 @@
 //! A client socket on nginx's event loop: connect, read, write, timer, idle mark.
 
-use super::event::EventHandler;
+use super::event::{EventHandler, delete_timer, post, set_timer};
 use super::process;
 use super::raw::{
-    NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
-    ngx_del_timer, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
-    ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
+    NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_close_connection, ngx_connection_t, ngx_errno,
+    ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event, ngx_handle_write_event,
+    ngx_log_t, ngx_peer_connection_t, ngx_posted_next_events, ngx_set_errno, ngx_str_t,
+    ngx_tcp_nodelay,
 };
 use super::upstream::Address;
 use crate::memcached::{Fault, Msec};
@@ -177,7 +177,7 @@ impl Socket {
     /// Has the read handler called again in the next iteration.
     pub fn read_again(self) {
         // SAFETY: closing the connection takes its events off the queues.
-        unsafe { ngx_post_event((*self.0.as_ptr()).read, &raw mut ngx_posted_next_events) }
+        unsafe { post((*self.0.as_ptr()).read, &raw mut ngx_posted_next_events) }
     }
 
     /// Has the read handler called at `deadline` at the latest; it then finds
@@ -195,9 +195,9 @@ impl Socket {
                 Some(deadline) => {
                     // nginx leaves a timer as it is when it is moved by less than 300 ms
                     if is_set {
-                        ngx_del_timer(event);
+                        delete_timer(event);
                     }
-                    ngx_add_timer(event, deadline.saturating_sub(process::now()) as usize);
+                    set_timer(event, deadline.max(process::now()) as usize);
                 }
             }
         }

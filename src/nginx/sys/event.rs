@@ -1,9 +1,11 @@
 //! nginx's event queue: work that is put off to the end of the event loop's iteration.
 
 use super::raw::{
-    ngx_connection_t, ngx_delete_posted_event, ngx_event_t, ngx_post_event, ngx_posted_events,
+    ngx_connection_t, ngx_event_t, ngx_event_timer_rbtree, ngx_msec_t, ngx_posted_events,
+    ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t, ngx_rbtree_delete, ngx_rbtree_insert,
 };
 use core::ffi::c_void;
+use core::ptr::null_mut;
 use std::cell::UnsafeCell;
 
 /// The type of nginx's event handlers.
@@ -49,7 +51,7 @@ impl Posted {
         // SAFETY: the box keeps the event in its place until drop takes it off the queue.
         unsafe {
             (*self.0.get()).event.log = super::process::cycle_log();
-            ngx_post_event(&raw mut (*self.0.get()).event, &raw mut ngx_posted_events);
+            post(&raw mut (*self.0.get()).event, &raw mut ngx_posted_events);
         }
     }
 }
@@ -60,7 +62,7 @@ impl Drop for Posted {
         unsafe {
             let event = &raw mut (*self.0.get()).event;
             if (*event).posted() != 0 {
-                ngx_delete_posted_event(event);
+                unpost(event);
             }
         }
     }
@@ -76,5 +78,61 @@ pub unsafe fn owner<'a, T>(event: *mut ngx_event_t) -> Option<&'a T> {
     unsafe {
         let connection = (*event).data.cast::<ngx_connection_t>();
         (*connection).data.cast::<c_void>().cast::<T>().as_ref()
+    }
+}
+
+/// Puts an event on a queue, unless it is on one. As nginx's `ngx_post_event` does.
+///
+/// # Safety
+/// - `event` is live, and stays in its place until it is off the queue.
+/// - `queue` is one of nginx's queues of events.
+pub(super) unsafe fn post(event: *mut ngx_event_t, queue: *mut ngx_queue_t) {
+    // SAFETY: as above.
+    unsafe {
+        if (*event).posted() == 0 {
+            (*event).set_posted(1);
+            ngx_queue_insert_before(queue, &raw mut (*event).queue);
+        }
+    }
+}
+
+/// Takes an event off its queue. As nginx's `ngx_delete_posted_event` does.
+///
+/// # Safety
+/// `event` is on a queue.
+pub(super) unsafe fn unpost(event: *mut ngx_event_t) {
+    // SAFETY: as above.
+    unsafe {
+        (*event).set_posted(0);
+        ngx_queue_remove(&raw mut (*event).queue);
+    }
+}
+
+/// Has an event's handler called at `key`, on the clock of `ngx_current_msec`. As nginx's
+/// `ngx_event_add_timer` does.
+///
+/// # Safety
+/// `event` is live, has no timer, and stays in its place until it has none again.
+pub(super) unsafe fn set_timer(event: *mut ngx_event_t, key: ngx_msec_t) {
+    // SAFETY: as above.
+    unsafe {
+        (*event).timer.key = key;
+        ngx_rbtree_insert(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
+        (*event).set_timer_set(1);
+    }
+}
+
+/// Takes an event's timer back. As nginx's `ngx_event_del_timer` does.
+///
+/// # Safety
+/// `event` has a timer.
+pub(super) unsafe fn delete_timer(event: *mut ngx_event_t) {
+    // SAFETY: as above.
+    unsafe {
+        ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
+        (*event).timer.left = null_mut();
+        (*event).timer.right = null_mut();
+        (*event).timer.parent = null_mut();
+        (*event).set_timer_set(0);
     }
 }

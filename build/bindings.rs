@@ -1,0 +1,116 @@
+//! The bindings of nginx's structures that have bit fields.
+//!
+//! nginx-sys makes its own with bindgen 0.72, which puts bit fields behind a shorter field of the same
+//! word in the wrong place (bindgen's issue 3384): so it is with ngx_http_request_t since nginx 1.29.3.
+//! nginx-sys keeps all other types; once it is built with bindgen 0.73, it can have these back.
+
+use bindgen::{Builder, Formatter, RustEdition, RustTarget};
+use std::fs;
+use std::path::Path;
+
+use crate::Result;
+use crate::flags::{Flags, variable};
+
+/// Structures with bit fields, of which the module reads or writes any field.
+const STRUCTURES: &[&str] = &[
+    "ngx_buf_t",
+    "ngx_connection_t",
+    "ngx_event_t",
+    "ngx_http_compile_complex_value_t",
+    "ngx_http_core_loc_conf_t",
+    "ngx_http_core_srv_conf_t",
+    "ngx_http_headers_in_t",
+    "ngx_http_request_t",
+    "ngx_http_upstream_server_t",
+    "ngx_peer_connection_t",
+    "ngx_slab_pool_t",
+    "ngx_url_t",
+    "ngx_variable_value_t",
+];
+
+/// Types that point to those structures or name them anew.
+const TYPES: &[&str] = &[
+    "ngx_chain_t",
+    "ngx_event_get_peer_pt",
+    "ngx_event_handler_pt",
+    "ngx_http_event_handler_pt",
+    "ngx_http_get_variable_pt",
+    "ngx_http_handler_pt",
+    "ngx_http_log_ctx_t",
+    "ngx_http_output_header_filter_pt",
+    "ngx_http_set_variable_pt",
+    "ngx_http_variable_t",
+    "ngx_http_variable_value_t",
+];
+
+/// Functions that take those structures.
+const FUNCTIONS: &[&str] = &[
+    "ngx_close_connection",
+    "ngx_event_connect_peer",
+    "ngx_event_get_peer",
+    "ngx_handle_read_event",
+    "ngx_handle_write_event",
+    "ngx_http_add_variable",
+    "ngx_http_block_reading",
+    "ngx_http_compile_complex_value",
+    "ngx_http_complex_value",
+    "ngx_http_discard_request_body",
+    "ngx_http_finalize_request",
+    "ngx_http_gzip_ok",
+    "ngx_http_named_location",
+    "ngx_http_output_filter",
+    "ngx_http_run_posted_requests",
+    "ngx_http_send_header",
+    "ngx_http_set_content_type",
+    "ngx_http_upstream_add",
+    "ngx_parse_url",
+    "ngx_slab_calloc",
+    "ngx_slab_calloc_locked",
+    "ngx_tcp_nodelay",
+];
+
+/// Variables of those types.
+const VARIABLES: &[&str] = &["ngx_http_top_header_filter"];
+
+/// Writes `nginx.rs`.
+pub fn generate(flags: &Flags) -> Result<()> {
+    let rust = variable("CARGO_PKG_RUST_VERSION")?;
+    let target: RustTarget = rust.parse()?;
+    let mut builder = Builder::default()
+        .header_contents("nginx.h", HEADER)
+        .clang_args(flags.include_arguments().chain(flags.defines()))
+        .allowlist_recursively(false)
+        .rust_target(target)
+        .rust_edition(RustEdition::Edition2024)
+        .use_core()
+        .layout_tests(false)
+        .derive_debug(false)
+        .generate_comments(false)
+        // rustfmt is not everywhere
+        .formatter(Formatter::None);
+    for name in STRUCTURES.iter().chain(TYPES) {
+        builder = builder.allowlist_type(name).allowlist_type(tag_of(name));
+    }
+    for name in FUNCTIONS {
+        builder = builder.allowlist_function(name);
+    }
+    for name in VARIABLES {
+        builder = builder.allowlist_var(name);
+    }
+    let bindings = builder.generate()?;
+    let path = Path::new(&variable("OUT_DIR")?).join("nginx.rs");
+    fs::write(&path, bindings.to_string())?;
+    Ok(())
+}
+
+const HEADER: &str = "
+    #include <ngx_config.h>
+    #include <ngx_core.h>
+    #include <ngx_event.h>
+    #include <ngx_http.h>
+";
+
+/// The name behind `struct`, where a structure has one: of ngx_buf_t it is ngx_buf_s.
+fn tag_of(name: &str) -> String {
+    format!("{}_s", name.trim_end_matches("_t"))
+}

@@ -1,0 +1,23 @@
+//! Builds what the nginx shell rests on: nginx's features as cfgs, and the bindings of nginx's structures
+//! with bit fields. Does nothing without the `module` feature.
+
+#[cfg(feature = "module")]
+mod bindings;
+#[cfg(feature = "module")]
+mod flags;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    // what nginx-sys found in nginx's headers
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_FEATURES");
+    let known = std::env::var("DEP_NGINX_FEATURES_CHECK").unwrap_or_else(|_| "any()".to_owned());
+    println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({known}))");
+    for feature in std::env::var("DEP_NGINX_FEATURES").unwrap_or_default().split_terminator(',') {
+        println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
+    }
+    println!("cargo::rerun-if-changed=build");
+    #[cfg(feature = "module")]
+    bindings::generate(&flags::Flags::of_nginx()?)?;
+    Ok(())
+}
