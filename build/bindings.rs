@@ -4,14 +4,19 @@
 //! word in the wrong place (bindgen's issue 3384): so it is with ngx_http_request_t since nginx 1.29.3.
 //! nginx-sys keeps all other types; once it is built with bindgen 0.73, it can have these back.
 
-use bindgen::{Builder, Formatter, RustEdition, RustTarget};
+use bindgen::callbacks::{FieldAttributeInfo, FieldInfo, ParseCallbacks};
+use bindgen::{Builder, FieldVisibilityKind, Formatter, RustEdition, RustTarget};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::Result;
 use crate::flags::{Flags, variable};
 
-/// Structures with bit fields, of which the module reads or writes any field.
+/// Structures with bit fields, of which the module reads or writes any field. Each field of each is
+/// proved (proof.rs).
 const STRUCTURES: &[&str] = &[
     "ngx_buf_t",
     "ngx_connection_t",
@@ -27,6 +32,10 @@ const STRUCTURES: &[&str] = &[
     "ngx_url_t",
     "ngx_variable_value_t",
 ];
+
+/// Structures with bit fields that stay nginx-sys's, because its functions and the traits of `ngx` take
+/// them, and the plain fields of which the module reads. Those are proved as well.
+const OF_NGINX_SYS: &[(&str, &[&str])] = &[("ngx_cycle_t", &["conf_ctx", "log", "modules"])];
 
 /// Types that point to those structures or name them anew.
 const TYPES: &[&str] = &[
@@ -72,8 +81,16 @@ const FUNCTIONS: &[&str] = &[
 /// Variables of those types.
 const VARIABLES: &[&str] = &["ngx_http_top_header_filter"];
 
-/// Writes `nginx.rs`.
-pub fn generate(flags: &Flags) -> Result<()> {
+/// The fields of one structure, as Rust names them.
+#[derive(Debug, Default)]
+pub struct Fields {
+    pub plain: BTreeSet<String>,
+    pub bits: BTreeSet<String>,
+}
+
+/// Writes `nginx.rs` and says which fields the structures have.
+pub fn generate(flags: &Flags) -> Result<BTreeMap<String, Fields>> {
+    let seen = Seen::default();
     let rust = variable("CARGO_PKG_RUST_VERSION")?;
     let target: RustTarget = rust.parse()?;
     let mut builder = Builder::default()
@@ -87,7 +104,8 @@ pub fn generate(flags: &Flags) -> Result<()> {
         .derive_debug(false)
         .generate_comments(false)
         // rustfmt is not everywhere
-        .formatter(Formatter::None);
+        .formatter(Formatter::None)
+        .parse_callbacks(Box::new(seen.clone()));
     for name in STRUCTURES.iter().chain(TYPES) {
         builder = builder.allowlist_type(name).allowlist_type(tag_of(name));
     }
@@ -99,18 +117,67 @@ pub fn generate(flags: &Flags) -> Result<()> {
     }
     let bindings = builder.generate()?;
     let path = Path::new(&variable("OUT_DIR")?).join("nginx.rs");
-    fs::write(&path, bindings.to_string())?;
-    Ok(())
+    fs::write(&path, with_const_setters(bindings.to_string()))?;
+    Ok(seen.fields())
 }
 
-const HEADER: &str = "
+pub const HEADER: &str = "
     #include <ngx_config.h>
     #include <ngx_core.h>
     #include <ngx_event.h>
     #include <ngx_http.h>
 ";
 
+/// Has the compiler run the setters of bit fields for the proof. bindgen's lack no more than the word.
+fn with_const_setters(bindings: String) -> String {
+    bindings
+        .replace("pub fn set_", "pub const fn set_")
+        // these two, of the type for all bit fields, call what is not const
+        .replace("pub const fn set_bit", "pub fn set_bit")
+}
+
 /// The name behind `struct`, where a structure has one: of ngx_buf_t it is ngx_buf_s.
 fn tag_of(name: &str) -> String {
     format!("{}_s", name.trim_end_matches("_t"))
+}
+
+/// Collects the fields of which bindgen tells.
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    /// By structure and field.
+    all: Rc<RefCell<BTreeSet<(String, String)>>>,
+    plain: Rc<RefCell<BTreeSet<(String, String)>>>,
+}
+
+impl ParseCallbacks for Seen {
+    fn field_visibility(&self, field: FieldInfo<'_>) -> Option<FieldVisibilityKind> {
+        self.all.borrow_mut().insert((field.type_name.to_owned(), field.field_name.to_owned()));
+        None
+    }
+
+    /// bindgen asks this of plain fields only.
+    fn field_attributes(&self, field: &FieldAttributeInfo<'_>) -> Vec<String> {
+        self.plain.borrow_mut().insert((field.type_name.to_owned(), field.field_name.to_owned()));
+        Vec::new()
+    }
+}
+
+impl Seen {
+    fn fields(&self) -> BTreeMap<String, Fields> {
+        let of_nginx_sys = OF_NGINX_SYS.iter().map(|(name, plain)| {
+            let plain = plain.iter().map(|field| (*field).to_owned()).collect();
+            ((*name).to_owned(), Fields { plain, ..Fields::default() })
+        });
+        let mut structures: BTreeMap<String, Fields> = of_nginx_sys.collect();
+        for (structure, field) in self.all.borrow().iter() {
+            let is_plain = self.plain.borrow().contains(&(structure.clone(), field.clone()));
+            let name =
+                STRUCTURES.iter().find(|name| *name == structure || tag_of(name) == *structure);
+            let Some(name) = name else { continue };
+            let fields = structures.entry((*name).to_owned()).or_default();
+            let fields = if is_plain { &mut fields.plain } else { &mut fields.bits };
+            fields.insert(field.clone());
+        }
+        structures
+    }
 }

@@ -1,4 +1,4 @@
-//! The flags with which nginx itself is compiled, for libclang.
+//! The flags with which nginx itself is compiled, for the C compiler and for libclang.
 
 use std::env;
 use std::fs;
@@ -8,6 +8,8 @@ use crate::Result;
 
 /// How nginx's ./configure has its sources compiled.
 pub struct Flags {
+    /// `CC` of nginx's Makefile: a program, and perhaps its first arguments.
+    pub compiler: Vec<String>,
     /// `CFLAGS` of nginx's Makefile, without the include paths.
     pub flags: Vec<String>,
     /// All include paths, absolute.
@@ -35,7 +37,7 @@ impl Flags {
             }
         }
         let includes = env::split_paths(&variable("DEP_NGINX_INCLUDE")?).collect();
-        Ok(Flags { flags, includes })
+        Ok(Flags { compiler: value("CC")?, flags, includes })
     }
 
     /// The include paths as arguments.

@@ -1,10 +1,12 @@
-//! Builds what the nginx shell rests on: nginx's features as cfgs, and the bindings of nginx's structures
-//! with bit fields. Does nothing without the `module` feature.
+//! Builds what the nginx shell rests on: nginx's features as cfgs, the bindings of nginx's structures with
+//! bit fields, and the C constants that prove them. Does nothing without the `module` feature.
 
 #[cfg(feature = "module")]
 mod bindings;
 #[cfg(feature = "module")]
 mod flags;
+#[cfg(feature = "module")]
+mod proof;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -18,6 +20,10 @@ fn main() -> Result<()> {
     }
     println!("cargo::rerun-if-changed=build");
     #[cfg(feature = "module")]
-    bindings::generate(&flags::Flags::of_nginx()?)?;
+    {
+        let flags = flags::Flags::of_nginx()?;
+        let fields = bindings::generate(&flags)?;
+        proof::compile(&flags, &fields)?;
+    }
     Ok(())
 }

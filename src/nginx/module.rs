@@ -13,7 +13,7 @@ use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
 };
-use super::sys::{filter, process};
+use super::sys::{filter, layout, process};
 use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
@@ -105,7 +105,7 @@ impl HttpModule for Pagecache {
         set_module(&raw mut ngx_http_pagecache_module);
         // SAFETY: nginx passes its state, which is not used after this returns.
         let reading = unsafe { Reading::from_raw(cf) };
-        status(reading.is_some_and(variables::register))
+        status(reading.is_some_and(|reading| fits(reading) && variables::register(reading)))
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -135,6 +135,17 @@ unsafe impl LocationLevel for LocationConf {}
 // SAFETY: the main configuration is what `create::<MainConf>` makes.
 unsafe impl HttpModuleMainConf for Pagecache {
     type MainConf = MainConf;
+}
+
+/// Refuses a module that has nginx's structures wrong, before it reads or writes any.
+fn fits(reading: Reading) -> bool {
+    let Err(what) = layout::check() else { return true };
+    reading.log_here(&Refusal(format!(
+        "this ngx_http_pagecache_module has {what} in another place than nginx's C compiler, and would send \
+         wrong responses; build it again, from the headers of the nginx that loads it and with the \
+         crates of its Cargo.lock"
+    )));
+    false
 }
 
 fn status(is_well: bool) -> ngx_int_t {

@@ -33,6 +33,7 @@ mod http2;
 mod http_features;
 mod invalidation;
 mod keys;
+mod layout;
 mod leaving;
 mod lifecycle;
 mod load;

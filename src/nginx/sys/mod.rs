@@ -8,6 +8,7 @@ pub mod conf;
 pub mod connection;
 pub mod event;
 pub mod filter;
+pub mod layout;
 pub mod pool;
 pub mod process;
 pub mod raw;
