@@ -13,7 +13,12 @@ import sys
 import time
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "lib"))
+
+import keep_alive  # noqa: E402
 
 TIMEOUT_SECONDS = 20
 SERVERS = 2
@@ -24,7 +29,7 @@ ARTICLE = "/artikel/größe-und-maß/"
 def main() -> int:
     origin = sys.argv[1].rstrip("/")
     report = Report()
-    for visit in (pages, servers, comment, login, upload, big):
+    for visit in (pages, kept_connection, servers, comment, login, upload, big):
         visit(Browser(origin, report))
     return 1 if report.end() else 0
 
@@ -44,6 +49,12 @@ def pages(visitor: Browser) -> None:
     head.expect(head.header("Content-Length") == str(len(lower.body)), "not the page's Content-Length")
     for _ in range(2):
         visitor.get("/nowhere/", "MISS", status=404)
+
+
+def kept_connection(visitor: Browser) -> None:
+    site = urlsplit(visitor.origin)
+    for step, fault in keep_alive.steps(site.hostname or "", site.port or 80, quote(ARTICLE)):
+        visitor.report.step(f"one connection: {step}", fault)
 
 
 def servers(visitor: Browser) -> None:
@@ -233,6 +244,15 @@ class Report:
             else:
                 self.right += 1
         self.last = answer
+
+    def step(self, text: str, fault: str) -> None:
+        """Prints a line for what is no single answer."""
+        self.begin(None)
+        print(f"{text:84} {f'WRONG: {fault}' if fault else 'ok'}", flush=True)
+        if fault:
+            self.wrong += 1
+        else:
+            self.right += 1
 
     def end(self) -> int:
         """Prints the last line and the sum, and returns how many requests were wrong."""

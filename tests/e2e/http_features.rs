@@ -30,6 +30,14 @@ fn head_has_the_headers_of_get_and_no_body() {
     assert_eq!(site.application().count(), 0);
 }
 
+/// The check that every place makes in which a module is tried: the demo, nginx's own build, the package.
+#[test]
+fn answers_on_a_kept_connection_stay_in_step() {
+    let site = site_with("", "<p>a page from memcached</p>");
+    let checker = parts::root().join("scripts/lib/keep_alive.py");
+    Language::Python.run(&checker, &[site.url("/page")], b"");
+}
+
 #[test]
 fn ranges() {
     let site = site_with("", "0123456789");
