@@ -141,9 +141,8 @@ unsafe impl HttpModuleMainConf for Pagecache {
 fn fits(reading: Reading) -> bool {
     let Err(what) = layout::check() else { return true };
     reading.log_here(&Refusal(format!(
-        "this ngx_http_pagecache_module has {what} in another place than nginx's C compiler, and would send \
-         wrong responses; build it again, from the headers of the nginx that loads it and with the \
-         crates of its Cargo.lock"
+        "this ngx_http_pagecache_module has {what}, and would send wrong responses; build it again, from \
+         the headers of the nginx that loads it and with the crates of its Cargo.lock"
     )));
     false
 }

@@ -16,14 +16,21 @@ const ALL_BITS: u32 = !0;
 /// Compares all structures with the constants in the module.
 ///
 /// # Errors
-/// The first field that Rust has in another place than C.
+/// What differs first: a field's place, or a structure's size.
 pub fn check() -> Result<(), &'static str> {
     linked().map_or(Ok(()), Err)
 }
 
+/// Says that a field differs.
 macro_rules! named {
     ($structure:ident, $field:ident) => {
-        concat!("the field \"", stringify!($field), "\" of \"", stringify!($structure), "\"")
+        concat!(
+            "another place for the field \"",
+            stringify!($field),
+            "\" of \"",
+            stringify!($structure),
+            "\" than nginx's C compiler"
+        )
     };
 }
 
@@ -39,7 +46,7 @@ macro_rules! copied {
 macro_rules! layouts {
     ($($structure:ident $constant:ident { $($plain:ident)* } { $($bit:ident $set:ident)* })*) => {
         $(
-            /// Names the first field that is in another place than in `constant`.
+            /// What differs first from what `constant` says.
             #[allow(non_snake_case)]
             const fn $structure(constant: &[u8]) -> Option<&'static str> {
                 const SIZE: usize = size_of::<$structure>();
@@ -47,7 +54,9 @@ macro_rules! layouts {
                 if !(is_next(constant, &mut at, &0usize.to_ne_bytes())
                     && is_next(constant, &mut at, &SIZE.to_ne_bytes()))
                 {
-                    return Some(concat!("the size of \"", stringify!($structure), "\""));
+                    return Some(concat!(
+                        "another size for \"", stringify!($structure), "\" than nginx's C compiler"
+                    ));
                 }
                 $(
                     let offset = offset_of!($structure, $plain);
