@@ -115,10 +115,12 @@ pub fn generate(flags: &Flags) -> Result<BTreeMap<String, Fields>> {
     for name in VARIABLES {
         builder = builder.allowlist_var(name);
     }
-    let bindings = builder.generate()?;
+    let bindings = builder.generate()?.to_string();
+    let fields = seen.fields();
+    check_completeness(&bindings, &fields)?;
     let path = Path::new(&variable("OUT_DIR")?).join("nginx.rs");
-    fs::write(&path, with_const_setters(bindings.to_string()))?;
-    Ok(seen.fields())
+    fs::write(path, with_const_setters(bindings))?;
+    Ok(fields)
 }
 
 pub const HEADER: &str = "
@@ -128,11 +130,34 @@ pub const HEADER: &str = "
     #include <ngx_http.h>
 ";
 
+/// Nothing may be left out of the proof without notice: neither by bindgen's callbacks, nor because a
+/// structure with bit fields is listed as one that has none.
+fn check_completeness(bindings: &str, fields: &BTreeMap<String, Fields>) -> Result<()> {
+    if let Some(name) = STRUCTURES.iter().find(|name| !fields.contains_key(**name)) {
+        return Err(format!("nginx's headers have no {name}").into());
+    }
+    let of_all = SETTERS_OF_ALL.iter().filter(|setter| bindings.contains(**setter)).count();
+    let setters = bindings.matches(SETTER).count() - of_all;
+    let known: usize = fields.values().map(|fields| fields.bits.len()).sum();
+    if setters != known {
+        return Err(
+            format!("{setters} bit fields have a setter, of which {known} are proved").into()
+        );
+    }
+    Ok(())
+}
+
+/// What the setter of a bit field begins with.
+const SETTER: &str = "pub fn set_";
+
+/// Those of the type of all bit fields.
+const SETTERS_OF_ALL: [&str; 2] = ["pub fn set_bit", "pub fn set_const"];
+
 /// Has the compiler run the setters of bit fields for the proof. bindgen's lack no more than the word.
 fn with_const_setters(bindings: String) -> String {
     bindings
-        .replace("pub fn set_", "pub const fn set_")
-        // these two, of the type for all bit fields, call what is not const
+        .replace(SETTER, "pub const fn set_")
+        // it calls what is not const, and is not called
         .replace("pub const fn set_bit", "pub fn set_bit")
 }
 

@@ -25,8 +25,7 @@ use crate::Result;
 use crate::bindings::{Fields, HEADER};
 use crate::flags::{Flags, variable};
 
-/// Of layout and of code generation, none of which moves a field: data that is found in the object, and
-/// may be linked into a module.
+/// With these, the object has the data itself and can be linked into a module. None of them moves a field.
 const LAST_FLAGS: [&str; 6] =
     ["-w", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-lto", "-fno-sanitize=all"];
 
