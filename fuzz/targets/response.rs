@@ -109,7 +109,9 @@ fn is_number(digits: &[u8], number: u64) -> bool {
 fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
     let mut line = Vec::new();
     match head {
-        Head::Value { len, item: Item { flags, cas, ttl, is_stale }, echo } if protocol == Protocol::Meta => {
+        Head::Value { len, item: Item { flags, cas, ttl, is_stale }, echo }
+            if protocol == Protocol::Meta =>
+        {
             line.extend(format!("VA {len} f{flags}").bytes());
             line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes()));
             line.extend(ttl.iter().flat_map(|ttl| format!(" t{ttl}").into_bytes()));
