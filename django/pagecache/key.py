@@ -164,5 +164,5 @@ def escaped(key: bytes) -> bytes:
 
 
 def shortened(key: bytes) -> bytes:
-    """A key that is too long for memcached becomes the SHA-256 of it, as with `pagecache_long_keys`."""
-    return key if len(key) <= KEY_MAX else hashlib.sha256(key).hexdigest().encode()
+    """A key that is too long for memcached becomes `%sha256:` and the digest of it, as with `pagecache_long_keys`."""
+    return key if len(key) <= KEY_MAX else b"%sha256:" + hashlib.sha256(key).hexdigest().encode()

@@ -7,10 +7,14 @@ use std::hash::Hasher;
 /// Longest key memcached takes, in bytes (protocol.txt, "Keys").
 pub const MAX_KEY: usize = 250;
 
+/// What the name of a key that was too long begins with. In no escaped key are these bytes: behind `%`
+/// are two hex digits there.
+const DIGEST_PREFIX: &[u8] = b"%sha256:";
+
 /// What becomes of a key that is longer than [`MAX_KEY`] once it is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LongKeys {
-    /// Its item is named by the 64 hex digits of the SHA-256 of the escaped key.
+    /// Its item is named by `%sha256:` and the 64 hex digits of the SHA-256 of the escaped key.
     #[default]
     Sha256,
     /// It is not looked up.
@@ -100,11 +104,12 @@ impl Key {
 
     fn digest(raw: &[u8]) -> Key {
         let digest = Sha256::digest(escaped(raw).collect::<Vec<u8>>());
+        let digits = digest.iter().flat_map(|byte| [hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
         let mut bytes = [0; MAX_KEY];
         let mut len = 0;
-        for (pair, byte) in bytes.chunks_exact_mut(2).zip(digest) {
-            pair.copy_from_slice(&[hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
-            len += 2;
+        for (place, byte) in bytes.iter_mut().zip(DIGEST_PREFIX.iter().copied().chain(digits)) {
+            *place = byte;
+            len += 1;
         }
         Key::of(bytes, len)
     }
@@ -171,10 +176,10 @@ mod tests {
     #[test]
     fn length_limit_counts_escaped_bytes() {
         assert_eq!(key(&[b'a'; 250]), vec![b'a'; 250]);
-        assert_eq!(key(&[b'a'; 251]).len(), 64);
+        assert_eq!(key(&[b'a'; 251]).len(), 72);
         // 83 escaped spaces are 249 bytes, 84 are 252
         assert_eq!(key(&[b' '; 83]), b"%20".repeat(83));
-        assert_eq!(key(&[b' '; 84]).len(), 64);
+        assert_eq!(key(&[b' '; 84]).len(), 72);
         assert_eq!(Key::new(&[b' '; 84], LongKeys::Bypass).unwrap_err(), KeyError::TooLong);
         assert_eq!(Key::new(b"", LongKeys::Sha256).unwrap_err(), KeyError::Empty);
     }
@@ -182,8 +187,16 @@ mod tests {
     #[test]
     fn long_key_is_the_digest_of_the_escaped_key() {
         let raw = b"/a b".repeat(100);
-        let digest = format!("{:x}", Sha256::digest(b"/a%20b".repeat(100)));
+        let digest = format!("%sha256:{:x}", Sha256::digest(b"/a%20b".repeat(100)));
         assert_eq!(key(&raw), digest.as_bytes());
+    }
+
+    #[test]
+    fn no_short_key_is_the_digest_of_a_long_one() {
+        let long = key(&[b'a'; 300]);
+        assert!(long.starts_with(DIGEST_PREFIX));
+        assert_ne!(key(&long), long);
+        assert_ne!(key(&long[DIGEST_PREFIX.len()..]), long);
     }
 
     /// The rows that writers of pages are tested with, too.
@@ -237,6 +250,11 @@ mod tests {
             let key = key(&raw);
             prop_assert!((1..=MAX_KEY).contains(&key.len()));
             prop_assert!(key.iter().all(|&byte| byte > 0x20));
+        }
+
+        #[test]
+        fn no_short_key_begins_as_a_digest(raw in proptest::collection::vec(any::<u8>(), 1..80)) {
+            prop_assert!(!key(&raw).starts_with(DIGEST_PREFIX));
         }
 
         #[test]

@@ -124,7 +124,7 @@ fn page(nth: usize) -> Page {
     if nth % 97 == 0 {
         let long = "/long".repeat(60);
         target.push_str(&long);
-        key = bytes::sha256(key + &long);
+        key = bytes::long_key(key + &long);
     }
     let rest = if nth % 50 == 0 { "<p>a large page</p>".repeat(2_000) } else { String::new() };
     let html = format!("<h1>the page under {key}</h1>{rest}");

@@ -130,6 +130,20 @@ fn a_prefix_and_percent_encoded_paths_hit_what_django_stored() {
 }
 
 #[test]
+fn a_short_key_is_never_the_digest_of_a_long_one() {
+    let site = plan().key("$arg_id").start();
+    let long = "a".repeat(300);
+    let digest = bytes::sha256(&long);
+    site.memcached().set(&digest, "the page of the digest itself", BYTES);
+    site.memcached().set(&bytes::long_key(&long), "the long key's page", BYTES);
+    let page = |id: &str| site.get(format!("/?id={id}"));
+    expect::hit(&page(&long), "the long key's page");
+    expect::hit(&page(&digest), "the page of the digest itself");
+    // the key as sent has its `%` escaped
+    expect::application(&page(&bytes::long_key(&long)), "MISS", "absent");
+}
+
+#[test]
 fn keys_up_to_250_bytes_stand_for_themselves_and_longer_ones_are_hashed() {
     let site = plan().storing().start();
     let mut memcached = site.memcached().link();
@@ -139,7 +153,7 @@ fn keys_up_to_250_bytes_stand_for_themselves_and_longer_ones_are_hashed() {
             let target = path.clone() + &"b".repeat(extra);
             let key = match target.len() {
                 ..=250 => target.clone(),
-                _ => bytes::sha256(&target),
+                _ => bytes::long_key(&target),
             };
             let rendered = site.get(&target);
             expect::application(&rendered, "MISS", "absent");

@@ -22,3 +22,8 @@ pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
+
+/// The key of a page whose own key is longer than 250 bytes.
+pub fn long_key(key: impl AsRef<[u8]>) -> String {
+    format!("%sha256:{}", sha256(key))
+}
