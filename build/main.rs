@@ -8,6 +8,9 @@ mod flags;
 #[cfg(feature = "module")]
 mod proof;
 
+/// Since this version headers of one name are linked lists (nginx's CHANGES with 1.23.0).
+const LINKED_HEADERS: u32 = 1_023_000;
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
@@ -17,6 +20,12 @@ fn main() -> Result<()> {
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({known}))");
     for feature in std::env::var("DEP_NGINX_FEATURES").unwrap_or_default().split_terminator(',') {
         println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
+    }
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_VERSION_NUMBER");
+    println!("cargo::rustc-check-cfg=cfg(ngx_linked_headers)");
+    let version = std::env::var("DEP_NGINX_VERSION_NUMBER").ok().and_then(|it| it.parse().ok());
+    if version.is_some_and(|version: u32| version >= LINKED_HEADERS) {
+        println!("cargo::rustc-cfg=ngx_linked_headers");
     }
     println!("cargo::rerun-if-changed=build");
     #[cfg(feature = "module")]

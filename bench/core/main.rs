@@ -14,7 +14,7 @@ use ngx_http_pagecache_module::memcached::response::parse_head;
 use ngx_http_pagecache_module::memcached::{
     Breaker, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };
-use ngx_http_pagecache_module::page::{Etag, Etags, Format, Policy, Version};
+use ngx_http_pagecache_module::page::{Etag, Format, Policy};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -62,8 +62,8 @@ fn cases() -> Vec<Case> {
             1,
         ),
         case("page, http head of 6 headers", http_head, 1),
-        case("ETag, 100 bytes, first", etag_of_new, 1),
-        case("ETag, 100 KB, known", etag_of_known, 1),
+        case("ETag, 100 bytes", || etag(100), 1),
+        case("ETag, 100 KB", || etag(100_000), 1),
         case("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
         case("lookup to event, 64 at once", || lookups(64, 64, Some(100)), 64),
         case("lookup to event, 64 at once, misses", || lookups(64, 64, None), 64),
@@ -109,7 +109,7 @@ fn command(protocol: Protocol) -> Run {
     let (key, mut out) = (plain_key(), Vec::new());
     Box::new(move || {
         out.clear();
-        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711, false));
+        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711));
         black_box(&out);
     })
 }
@@ -128,20 +128,10 @@ fn http_head() -> Run {
     Box::new(move || drop(black_box(measured(|| policy.read(&Item::default(), black_box(value))))))
 }
 
-fn etag_of_new() -> Run {
-    let body = [b'x'; 100];
+fn etag(len: usize) -> Run {
+    let body = vec![b'x'; len];
     Box::new(move || {
         black_box(measured(|| Etag::of(black_box(&body)).text()));
-    })
-}
-
-fn etag_of_known() -> Run {
-    let (mut etags, body) = (Etags::default(), vec![b'x'; 100_000]);
-    Box::new(move || {
-        black_box(measured(|| {
-            let version = Version::new(1, KEY, 4_711, body.len());
-            etags.tag(version, black_box(&body)).text()
-        }));
     })
 }
 
@@ -186,7 +176,6 @@ fn submit(server: &mut Server, count: u64, keys: &[Key]) {
             deadline: 250,
             connect_timeout: 100,
             max_size: 1 << 20,
-            wants_ttl: false,
         };
         server.submit(0, lookup).unwrap();
     }

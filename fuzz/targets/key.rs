@@ -64,10 +64,10 @@ fn unescaped(mut key: &[u8]) -> Option<Vec<u8>> {
 
 fn lookup_is_one_line(key: &Key, opaque: u32) {
     let mut out = b"before".to_vec();
-    encode_lookup(&mut out, Protocol::Meta, key, opaque, false);
+    encode_lookup(&mut out, Protocol::Meta, key, opaque);
     let meta = out.split_off(b"before".len());
     assert_eq!(out, b"before");
-    encode_lookup(&mut out, Protocol::Classic, key, opaque, false);
+    encode_lookup(&mut out, Protocol::Classic, key, opaque);
     let classic = out.split_off(b"before".len());
     assert_eq!(out, b"before");
 

@@ -1,16 +1,18 @@
 //! Any item under any policy: what comes out of it can be sent to a browser. The input is a letter
 //! for the policy, a byte for the item's flags (a digit counts as such, an exclamation mark as 0 of an
-//! item that was invalidated), then the value.
+//! item that was invalidated, a question mark as those that mark a page), then the value.
 
 #![no_main]
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use ngx_http_pagecache_module::memcached::Item;
-use ngx_http_pagecache_module::page::{Format, NotAPage, Page, PageFlags, Policy};
+use ngx_http_pagecache_module::page::{Coding, Format, Life, NotAPage, Page, PageFlags, Policy};
 
 /// Letter, format, gzip bit, whether any flags mark a page.
-const POLICIES: [(u8, Format, Option<u32>, bool); 8] = [
+const POLICIES: [(u8, Format, Option<u32>, bool); 10] = [
+    (b'a', Format::Auto, None, false),
+    (b'A', Format::Auto, Some(2), true),
     (b'b', Format::Body, None, false),
     (b'h', Format::Http, None, false),
     (b'B', Format::Body, None, true),
@@ -22,7 +24,7 @@ const POLICIES: [(u8, Format, Option<u32>, bool); 8] = [
 ];
 
 /// What no visitor may get, in lower case.
-const DROPPED: [&[u8]; 12] = [
+const DROPPED: [&[u8]; 13] = [
     b"accept-ranges",
     b"connection",
     b"content-length",
@@ -35,6 +37,7 @@ const DROPPED: [&[u8]; 12] = [
     b"trailer",
     b"transfer-encoding",
     b"upgrade",
+    b"x-pagecache",
 ];
 
 /// Nor anything that begins so.
@@ -48,10 +51,12 @@ fuzz_target!(|input: &[u8]| {
     let Ok([letter, flags]) = input.arbitrary::<[u8; 2]>() else { return };
     let value = input.take_rest();
     let known = POLICIES.iter().find(|policy| policy.0 == letter);
-    let (_, format, gzip_flag, any) = *known.unwrap_or(&POLICIES[usize::from(letter) % 8]);
+    let (_, format, gzip_flag, any) =
+        *known.unwrap_or(&POLICIES[usize::from(letter) % POLICIES.len()]);
     let is_stale = flags == b'!';
     let flags = match flags {
         b'!' => 0,
+        b'?' => 0x5c12_3456,
         b'0'..=b'9' => u32::from(flags - b'0'),
         0..=127 => u32::from(flags),
         128.. => u32::MAX << (flags % 32),
@@ -62,18 +67,27 @@ fuzz_target!(|input: &[u8]| {
     let gzip_flag = gzip_flag.unwrap_or(0);
     let is_page = any || matches!(flags & !gzip_flag, 0 | 16);
     let has_gzip_flag = flags & gzip_flag != 0;
+    let is_marked = format == Format::Auto && flags >> 24 == 0x5c;
     let item = Item { flags, is_stale, ..Item::default() };
     let read = policy.read(&item, value);
     match (read, format) {
         (read, _) if value.is_empty() => assert_eq!(read, Err(NotAPage::Empty)),
         (read, _) if is_stale => assert_eq!(read, Err(NotAPage::Stale)),
+        (Err(why), _) if is_marked => {
+            assert_eq!(why, NotAPage::Format);
+            let may_be_false_gzip = has_word(value, b"gzip");
+            let is_sound = is_plainly_servable(value) && has_note(value) && !may_be_false_gzip;
+            assert!(!is_sound, "refused: {}", value.escape_ascii());
+        }
+        (Ok(page), _) if is_marked => page_is_what_is_stored(&page, value, false, true),
         (read, _) if !is_page => assert_eq!(read, Err(NotAPage::Flags)),
-        (read, Format::Body) if has_gzip_flag && !begins_as_gzip(value) => {
+        (read, Format::Auto | Format::Body) if has_gzip_flag && !begins_as_gzip(value) => {
             assert_eq!(read, Err(NotAPage::Format));
         }
-        (read, Format::Body) => {
+        (read, Format::Auto | Format::Body) => {
             let (headers, body) = (Vec::new(), 0..value.len());
-            assert_eq!(read, Ok(Page { status: 200, headers, body, is_gzip: has_gzip_flag }));
+            let coding = if has_gzip_flag { Coding::Gzip } else { Coding::Identity };
+            assert_eq!(read, Ok(Page { status: 200, headers, body, coding, life: None }));
         }
         (Err(why), Format::Http) => {
             assert_eq!(why, NotAPage::Format);
@@ -81,11 +95,11 @@ fuzz_target!(|input: &[u8]| {
             let is_sound = is_plainly_servable(value) && !may_be_false_gzip;
             assert!(!is_sound, "refused: {}", value.escape_ascii());
         }
-        (Ok(page), Format::Http) => page_is_what_is_stored(&page, value, has_gzip_flag),
+        (Ok(page), Format::Http) => page_is_what_is_stored(&page, value, has_gzip_flag, false),
     }
 });
 
-fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool) {
+fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool, is_marked: bool) {
     assert!(matches!(page.status, 200..=203 | 207..=303 | 305..=599), "{}", page.status);
     let stored = Stored::of(value).expect("a page without a blank line");
     assert_eq!(page.body, stored.head.len()..value.len());
@@ -104,11 +118,25 @@ fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool) {
         assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
     }
 
-    // the last is the outer one, and the one that nginx unpacks.
-    let coding = shown.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(b"content-encoding"));
-    let says_gzip = coding.is_some_and(|(_, coding)| coding.eq_ignore_ascii_case(b"gzip"));
-    assert_eq!(page.is_gzip, has_gzip_flag || says_gzip);
-    assert!(!page.is_gzip || begins_as_gzip(&value[page.body.clone()]));
+    let is_coding = |(name, _): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"content-encoding");
+    let codings: Vec<&[u8]> = shown.iter().filter(is_coding).map(|(_, coding)| *coding).collect();
+    // what nginx unpacks
+    let is_gzip = matches!(codings[..], [one] if one.eq_ignore_ascii_case(b"gzip"));
+    match &page.coding {
+        Coding::Gzip => assert!(is_gzip || has_gzip_flag),
+        Coding::Identity => assert!(!is_gzip && !has_gzip_flag),
+        Coding::Others(named) => {
+            assert!(!codings.is_empty() && !has_gzip_flag && !is_gzip && !named.is_empty());
+        }
+    }
+    assert!(page.coding != Coding::Gzip || begins_as_gzip(&value[page.body.clone()]));
+    let note = |(name, _): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"x-pagecache");
+    let notes = stored.headers().iter().filter(note).count();
+    assert!(page.life.is_none() || notes == 1);
+    assert_eq!(page.life.is_some(), is_marked);
+    assert!(!stored.headers().iter().any(|(name, coding)| {
+        name.eq_ignore_ascii_case(b"transfer-encoding") && !coding.eq_ignore_ascii_case(b"identity")
+    }));
 }
 
 /// RFC 1952: three bytes that are always the same, in a head of ten, and a tail of eight.
@@ -180,6 +208,16 @@ fn is_plainly_servable(value: &[u8]) -> bool {
         && stored.lines().skip(1).all(is_header)
         && stored.lines().count() <= MOST_HEADERS
         && stored.head.len() <= LONGEST_HEAD
+        && !has_word(stored.head, b"transfer-encoding")
+}
+
+/// Whether there is exactly one line of a page's life, as its writers have it.
+fn has_note(value: &[u8]) -> bool {
+    let Some(stored) = Stored::of(value) else { return false };
+    let headers = stored.headers();
+    let mut notes = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-pagecache"));
+    let is_read = notes.next().is_some_and(|(_, note)| Life::parse(note).is_some());
+    is_read && notes.next().is_none()
 }
 
 /// The names that `Connection` lists.

@@ -50,6 +50,8 @@ pub enum Bytes<'a> {
 pub struct Buffer {
     memory: Vec<u8>,
     held: Held,
+    /// The last one that was computed, and behind how many bytes it begins.
+    digest: Cell<Option<(usize, u128)>>,
 }
 
 impl Memory {
@@ -83,7 +85,7 @@ impl Memory {
         if memory.len() < len {
             memory.resize(len, 0);
         }
-        Some(Buffer { memory, held: self.hold(len) })
+        Some(Buffer { memory, held: self.hold(len), digest: Cell::default() })
     }
 }
 
@@ -139,7 +141,21 @@ impl Drop for Buffer {
 impl Buffer {
     /// What is behind the first `filled` bytes.
     pub fn rest(&mut self, filled: usize) -> &mut [u8] {
+        self.digest.set(None);
         self.memory.get_mut(filled..self.held.bytes).unwrap_or_default()
+    }
+
+    /// What `compute` makes of the bytes from `start` on. It is kept for those who ask with the same
+    /// `start`, who all must compute the same.
+    pub fn digest(&self, start: usize, compute: impl FnOnce(&[u8]) -> u128) -> u128 {
+        match self.digest.get() {
+            Some((known, digest)) if known == start => digest,
+            _ => {
+                let digest = compute(self.get(start..).unwrap_or_default());
+                self.digest.set(Some((start, digest)));
+                digest
+            }
+        }
     }
 }
 
@@ -228,6 +244,17 @@ mod tests {
         let longer = memory.buffer(100_001, b"").unwrap();
         assert_eq!(longer.as_ptr(), place);
         assert_eq!(longer[99_999..], [7, 0]);
+    }
+
+    #[test]
+    fn a_digest_is_computed_once_until_the_bytes_may_change() {
+        let mut buffer = Memory::new(usize::MAX).buffer(4, b"page").unwrap();
+        let compute = |bytes: &[u8]| u128::from(bytes[0]);
+        assert_eq!(buffer.digest(0, compute), u128::from(b'p'));
+        assert_eq!(buffer.digest(0, |_| unreachable!("it is known")), u128::from(b'p'));
+        assert_eq!(buffer.digest(1, compute), u128::from(b'a'));
+        buffer.rest(1).fill(b'x');
+        assert_eq!(buffer.digest(1, compute), u128::from(b'x'));
     }
 
     #[test]

@@ -59,8 +59,6 @@ pub struct Lookup {
     pub connect_timeout: Msec,
     /// Largest value to accept, in bytes.
     pub max_size: usize,
-    /// Whether to ask for how long the item is still there.
-    pub wants_ttl: bool,
 }
 
 /// An answer.
@@ -175,8 +173,7 @@ impl Pipeline {
     pub fn submit(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
         let opaque = self.queue.push(lookup, retried, self.answered)?;
-        let Lookup { protocol, key, wants_ttl, .. } = lookup;
-        encode_lookup(&mut self.output, *protocol, key, opaque, *wants_ttl);
+        encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)
     }
 

@@ -114,8 +114,8 @@ impl Queue {
         let first = &waiting.lookup;
         let is_same = waiting.is_wanted()
             && waiting.retried == retried
-            && (first.protocol, first.deadline, first.max_size, first.wants_ttl)
-                == (lookup.protocol, lookup.deadline, lookup.max_size, lookup.wants_ttl)
+            && (first.protocol, first.deadline, first.max_size)
+                == (lookup.protocol, lookup.deadline, lookup.max_size)
             && first.key == lookup.key;
         if !is_same || waiting.sharers.try_reserve(1).is_err() {
             return None;

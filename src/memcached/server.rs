@@ -73,7 +73,6 @@ pub struct Server {
     inflight: usize,
     backoff: Backoff,
     failed_connects: usize,
-    losses: u64,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
 }
@@ -118,7 +117,6 @@ impl Server {
             inflight: limits.inflight,
             backoff: Backoff::new(limits.breaker, seed),
             failed_connects: 0,
-            losses: 0,
             events: VecDeque::new(),
         }
     }
@@ -192,19 +190,12 @@ impl Server {
         self.failed_connects
     }
 
-    /// How many connections have ended so far. As long as it stays the same, so does the server
-    /// process behind them, and with it the meaning of [`Item::cas`].
-    pub fn losses(&self) -> u64 {
-        self.losses
-    }
-
     /// Connection `index` ended, or could not be opened.
     pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link == Link::Closed {
             return;
         }
-        self.losses += 1;
         let was_proven = connection.pipeline.answered();
         let orphans = connection.end();
         if fault.failure() == Failure::Connect {
@@ -225,7 +216,6 @@ impl Server {
     pub fn close(&mut self, index: usize) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link != Link::Closed {
-            self.losses += 1;
             let orphans = connection.end();
             let failed = orphans.map(|orphan| Event::Failed(orphan.token, Failure::Reset));
             self.events.extend(failed);

@@ -235,7 +235,7 @@ impl LocationConf {
                 gzip_flag,
                 format: self.format.unwrap_or_default(),
             },
-            unpacks_gzip: (gzip_flag.is_some() || self.format == Some(Format::Http))
+            unpacks_gzip: (gzip_flag.is_some() || self.format != Some(Format::Body))
                 && reading.enable_gunzip(),
             etag: self.etag.unwrap_or(true),
             cache_status: self.cache_status.unwrap_or(false),

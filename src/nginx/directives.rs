@@ -200,9 +200,10 @@ fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Re
 fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
     let text = word(words)?;
     let format = match text.as_bytes() {
+        b"auto" => Format::Auto,
         b"body" => Format::Body,
         b"http" => Format::Http,
-        _ => return Err(invalid(text, "\"body\" or \"http\"")),
+        _ => return Err(invalid(text, "\"auto\", \"body\" or \"http\"")),
     };
     set_once(&mut conf.format, format)
 }

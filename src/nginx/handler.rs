@@ -11,7 +11,7 @@
 
 use super::conf::{LocationConf, Settings};
 use super::log;
-use super::output::{TaggedPage, send_page};
+use super::output::{self, AnsweredPage, send_page};
 use super::peer::{Answer, Delivery, Peer};
 use super::record::Record;
 use super::request_headers;
@@ -24,6 +24,7 @@ use super::sys::raw::{
 use super::sys::request::Request;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Failure, Key, Lookup};
+use crate::page::Coding;
 
 const DELIVERY: Delivery = Delivery { keep, resume };
 
@@ -77,7 +78,6 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
         protocol: settings.protocol.unwrap_or(server.protocol),
         connect_timeout: settings.connect_timeout,
         max_size: settings.max_size,
-        wants_ttl: settings.cache_status,
     })?;
     record.set_waiting(peer, ticket);
     Ok(())
@@ -140,22 +140,21 @@ fn read<'a>(
     request: Request,
     settings: &Settings,
     record: &'a Record,
-) -> Result<(TaggedPage<'a>, &'a [u8]), Reason> {
+) -> Result<(AnsweredPage<'a>, &'a [u8]), Reason> {
     let stored = record.answer().ok_or(Reason::Overload)?.as_ref().map_err(|&reason| reason)?;
     let value = stored.value();
     let page = settings.policy.read(&stored.item, value)?;
-    if page.is_gzip && !settings.unpacks_gzip && !request.takes_gzip() {
+    let is_unpacked = page.coding == Coding::Gzip && settings.unpacks_gzip;
+    if !is_unpacked && !page.coding.is_taken_by(request.header_values("accept-encoding")) {
         return Err(Reason::Format);
     }
+    let left = stored.item.ttl;
+    record.set_fresh_for(page.fresh_for(left));
+    let age = page.age(left, output::seconds_since_date(&page));
     let is_tagged = page.header("etag").is_some();
     let wants_tag = settings.etag && request.is_main() && page.status == 200 && !is_tagged;
-    let etag = match (wants_tag, record.peer(), value.get(page.body.clone())) {
-        (true, Some(peer), Some(body)) => {
-            Some(peer.etag(stored.item, record.key().unwrap_or_default(), body))
-        }
-        _ => None,
-    };
-    Ok((TaggedPage { page, etag, says_age: settings.cache_status }, value))
+    let etag = wants_tag.then(|| stored.etag(&page));
+    Ok((AnsweredPage { page, etag, age }, value))
 }
 
 /// Leaves the request to the fallback, after which it may be gone, or to `error_page`.

@@ -16,7 +16,6 @@ use super::upstream::UpstreamServer;
 use crate::memcached::{
     Bytes, Event, Failure, Fault, Held, Item, Lookup, Server, Ticket, Token, Want,
 };
-use crate::page::{Etag, Etags, Version};
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -52,7 +51,6 @@ pub struct Peer {
     waiting: RefCell<SlotMap<DefaultKey, (Request, u64)>>,
     moment: Cell<Option<u64>>,
     links: Box<[Link]>,
-    etags: RefCell<Etags>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
 }
@@ -82,7 +80,6 @@ impl Peer {
             waiting: RefCell::default(),
             moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
-            etags: RefCell::default(),
             wake: Posted::new(on_wake),
         });
         peer.wake.set_owner(Rc::as_ptr(&peer));
@@ -126,18 +123,6 @@ impl Peer {
     /// Counts a body of so many bytes that a request holds.
     pub fn hold(&self, bytes: usize) -> Held {
         self.configured.memory.hold(bytes)
-    }
-
-    /// The tag of `body`, the value of `item` or a part of it, of which there is one for each item.
-    pub fn etag(&self, item: Item, key: &[u8], body: &[u8]) -> Etag {
-        match item.cas {
-            Some(cas) => {
-                let server = self.server.borrow().losses();
-                let version = Version::new(server, key, cas, body.len());
-                self.etags.borrow_mut().tag(version, body)
-            }
-            None => Etag::of(body),
-        }
     }
 
     /// Closes every connection: the worker is exiting, or the configuration is going.

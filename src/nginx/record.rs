@@ -10,6 +10,7 @@ use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
+use crate::page::{Etag, Page};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
@@ -28,6 +29,8 @@ pub struct Record {
     peer: OnceCell<Rc<Peer>>,
     waiting: Cell<Option<Ticket>>,
     answer: OnceCell<Result<Stored, Reason>>,
+    /// Seconds for which a hit will go on to be one.
+    fresh_for: Cell<Option<u32>>,
 }
 
 /// An item of memcached, whose value lives as long as the record.
@@ -48,6 +51,19 @@ impl Stored {
             Value::Own(buffer) => buffer,
         }
     }
+
+    /// The tag of `page`, which was read from this item.
+    pub fn etag(&self, page: &Page<'_>) -> Etag {
+        let head = page.body.start;
+        let (stored_head, body) = self.value().split_at_checked(head).unwrap_or_default();
+        match (&self.value, page.life, self.item.cas) {
+            (_, Some(_), Some(cas)) => {
+                Etag::of_version(self.item.flags, cas, stored_head, body.len())
+            }
+            (Value::Own(buffer), _, _) => Etag::of_shared(buffer, head),
+            (Value::Pool(..), _, _) => Etag::of(body),
+        }
+    }
 }
 
 impl Record {
@@ -65,6 +81,7 @@ impl Record {
             peer: OnceCell::new(),
             waiting: Cell::new(None),
             answer: OnceCell::new(),
+            fresh_for: Cell::new(None),
         };
         let place = request.pool()?.keep(new)?;
         request.set_context(place);
@@ -136,16 +153,18 @@ impl Record {
         self.outcome.set(Some(outcome));
     }
 
+    /// For how many seconds a hit will go on to be one.
+    pub fn set_fresh_for(&self, seconds: Option<u32>) {
+        self.fresh_for.set(seconds);
+    }
+
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome.get()
     }
 
     /// The value of `Cache-Status`, if there is to be one.
     pub fn cache_status(&self) -> Option<String> {
-        let ttl = self
-            .answer()
-            .and_then(|answer| answer.as_ref().ok())
-            .and_then(|stored| stored.item.ttl);
+        let ttl = self.fresh_for.get();
         self.says_outcome.then_some(self.outcome()?).map(|outcome| outcome.cache_status(ttl))
     }
 
@@ -166,11 +185,6 @@ impl Record {
     /// What memcached answered.
     pub fn answer(&self) -> Option<&Result<Stored, Reason>> {
         self.answer.get()
-    }
-
-    /// Who was asked.
-    pub fn peer(&self) -> Option<&Peer> {
-        self.peer.get().map(Rc::as_ref)
     }
 }
 

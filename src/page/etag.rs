@@ -1,41 +1,38 @@
-//! Strong ETags from a body's bytes, computed once for each stored version.
+//! Strong ETags: the same for the same bytes, another for others.
 //!
-//! memcached numbers an item's versions, but a restarted server counts from the start again: its
-//! bare number would call another page unchanged. So the tag is a hash of the body, and the number
-//! only says, within the life of one server process, that the hash is known already.
+//! memcached numbers the versions of an item, but the number alone says nothing: a restarted server
+//! counts from the start again, perhaps behind a proxy that keeps its connections, and a client may choose
+//! the number. So the tag of a body is a hash of its bytes. An item that has random bits of its own names
+//! its version itself, together with the number.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
-
-/// Versions remembered, a power of two. Each takes 56 bytes.
-const SLOTS: usize = 4096;
+use crate::memcached::Buffer;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The tag of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Etag(u128);
 
-/// One version of one item, as long as its server process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    /// Names the server process.
-    server: u64,
-    /// The key's hash. A proxy may stand for several servers, which count for themselves, but a key
-    /// has one of them.
-    key: u64,
-    cas: u64,
-    len: usize,
-}
-
-/// The tags of the versions that were asked for last.
-#[derive(Debug, Default)]
-pub struct Etags {
-    /// Empty until the first tag.
-    slots: Vec<Option<(Version, Etag)>>,
-}
-
 impl Etag {
     /// Hashes a body.
     pub fn of(body: &[u8]) -> Etag {
         Etag(xxh3_128(body))
+    }
+
+    /// The same for what follows the first `head` bytes of a buffer, hashed once for all requests that
+    /// share it.
+    pub fn of_shared(buffer: &Buffer, head: usize) -> Etag {
+        Etag(buffer.digest(head, xxh3_128))
+    }
+
+    /// The tag of a version that names itself: `flags` with random bits and the number `cas`. The head,
+    /// which most often has a date, and the body's length in bytes tell more of such versions apart.
+    pub fn of_version(flags: u32, cas: u64, head: &[u8], len: usize) -> Etag {
+        let mut parts = Vec::with_capacity(36);
+        parts.extend_from_slice(&flags.to_le_bytes());
+        parts.extend_from_slice(&cas.to_le_bytes());
+        parts.extend_from_slice(&(len as u64).to_le_bytes());
+        parts.extend_from_slice(&xxh3_128(head).to_le_bytes());
+        Etag(xxh3_128(&parts))
     }
 
     /// As it stands in the header. Without a formatter, which would take longer than the hash of a
@@ -51,32 +48,10 @@ impl Etag {
     }
 }
 
-impl Version {
-    /// The version with the number `cas` of the item `key`, whose body has `len` bytes, in the life
-    /// of a server process that `server` names.
-    pub fn new(server: u64, key: &[u8], cas: u64, len: usize) -> Version {
-        Version { server, key: xxh3_64(key), cas, len }
-    }
-}
-
-impl Etags {
-    /// The tag of `body`, which is `version`'s.
-    pub fn tag(&mut self, version: Version, body: &[u8]) -> Etag {
-        if self.slots.is_empty() {
-            self.slots.resize(SLOTS, None);
-        }
-        let at = (version.key ^ version.cas) as usize % SLOTS;
-        match self.slots.get_mut(at) {
-            Some(Some((known, tag))) if *known == version => *tag,
-            Some(slot) => slot.insert((version, Etag::of(body))).1,
-            None => Etag::of(body),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memcached::Memory;
 
     #[test]
     fn equal_bodies_have_equal_tags_and_others_have_others() {
@@ -94,35 +69,26 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_hashed_once() {
-        let mut etags = Etags::default();
-        let version = Version::new(0, b"/a", 7, 4);
-        assert_eq!(etags.tag(version, b"page"), Etag::of(b"page"));
-        // another body shows that the known tag is used
-        assert_eq!(etags.tag(version, b"gone"), Etag::of(b"page"));
-    }
-
-    #[test]
-    fn every_part_of_a_version_counts() {
-        let version = Version::new(0, b"/a", 7, 4);
-        for other in [
-            Version::new(1, b"/a", 7, 4),
-            Version::new(0, b"/b", 7, 4),
-            Version::new(0, b"/a", 8, 4),
-            Version::new(0, b"/a", 7, 5),
-        ] {
-            let mut etags = Etags::default();
-            etags.tag(version, b"page");
-            assert_eq!(etags.tag(other, b"other"), Etag::of(b"other"));
+    fn a_shared_buffer_has_the_tag_of_its_body() {
+        let buffer = Memory::new(usize::MAX).buffer(8, b"headbody").unwrap();
+        for _ in 0..2 {
+            assert_eq!(Etag::of_shared(&buffer, 4), Etag::of(b"body"));
+            // another location may read the same value as a body alone
+            assert_eq!(Etag::of_shared(&buffer, 0), Etag::of(b"headbody"));
         }
     }
 
     #[test]
-    fn versions_that_share_a_slot_are_told_apart() {
-        let mut etags = Etags::default();
-        for cas in 0..3 * SLOTS as u64 {
-            let body = cas.to_le_bytes();
-            assert_eq!(etags.tag(Version::new(0, b"/a", cas, 8), &body), Etag::of(&body));
+    fn every_part_of_a_version_counts() {
+        let etag = Etag::of_version(0x5c12_3456, 7, b"head", 4);
+        assert_eq!(etag, Etag::of_version(0x5c12_3456, 7, b"head", 4));
+        for other in [
+            Etag::of_version(0x5c12_3457, 7, b"head", 4),
+            Etag::of_version(0x5c12_3456, 8, b"head", 4),
+            Etag::of_version(0x5c12_3456, 7, b"heae", 4),
+            Etag::of_version(0x5c12_3456, 7, b"head", 5),
+        ] {
+            assert_ne!(etag, other);
         }
     }
 }

@@ -9,7 +9,9 @@
 //! ```
 //!
 //! What concerned the connection it came over, or one visitor, is dropped; so is what nginx says
-//! itself. The body is what follows the head: a stored Content-Length is not believed.
+//! itself, and the line `X-Pagecache`, which is the reader's alone. The body is what follows the head: a
+//! stored Content-Length is not believed. A body that was framed for a connection (Transfer-Encoding) is
+//! none that could be served.
 
 /// Headers of a stored head at most. nginx's default buffer for an upstream's head holds fewer.
 const MAX_HEADERS: usize = 100;
@@ -19,7 +21,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by custom), those of
 /// one visitor, and those that nginx writes itself.
-const DROPPED: [&str; 12] = [
+const DROPPED: [&str; 13] = [
     "accept-ranges",
     "connection",
     "content-length",
@@ -32,7 +34,11 @@ const DROPPED: [&str; 12] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    NOTE,
 ];
+
+/// What the writer of an item notes for its readers.
+const NOTE: &str = "x-pagecache";
 
 /// Orders to nginx, which must not come out of a cache; srcache's notes to itself; and how a proxy was
 /// asked to log in.
@@ -43,6 +49,8 @@ const DROPPED_PREFIXES: [&str; 3] = ["x-accel-", "x-srcache-", "proxy-auth"];
 pub struct Head<'a> {
     pub status: u16,
     pub headers: Vec<(&'a str, &'a [u8])>,
+    /// The value of `X-Pagecache`, if there is exactly one.
+    pub note: Option<&'a [u8]>,
     /// In bytes.
     pub len: usize,
 }
@@ -54,14 +62,18 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     let front = value.get(..MAX_HEAD).unwrap_or(value);
     let httparse::Status::Complete(len) = response.parse(front).ok()? else { return None };
     let status = response.code.filter(|&status| may_be_served(status))?;
+    if is_framed(response.headers) {
+        return None;
+    }
     let named = connection_options(response.headers);
+    let note = only(fields(response.headers, NOTE));
     let headers = response
         .headers
         .iter()
         .filter(|header| !is_dropped(header.name, &named))
         .map(|header| (header.name, header.value))
         .collect();
-    Some(Head { status, headers, len })
+    Some(Head { status, headers, note, len })
 }
 
 /// A part of a page and "not modified" answer a request that is not this one; a status without a
@@ -72,12 +84,28 @@ fn may_be_served(status: u16) -> bool {
 
 /// The headers that `Connection` makes hop-by-hop.
 fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a [u8]> {
-    headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("connection"))
-        .flat_map(|header| header.value.split(|&byte| byte == b','))
+    fields(headers, "connection")
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .collect()
+}
+
+/// Whether the body is not the page itself but the page in chunks, or in another coding of a connection.
+fn is_framed(headers: &[httparse::Header<'_>]) -> bool {
+    fields(headers, "transfer-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// The values of the headers of one name.
+fn fields<'a>(headers: &[httparse::Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value)
+}
+
+/// The only one.
+fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    all.next().filter(|_| all.next().is_none())
 }
 
 fn is_dropped(name: &str, named: &[&[u8]]) -> bool {
@@ -104,7 +132,8 @@ mod tests {
     fn what_is_not_for_this_visitor_is_dropped() {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\
                     SET-COOKIE: id=1\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
-                    Transfer-Encoding: chunked\r\nX-Accel-Redirect: /secret\r\nX-A: 1\r\nX-A: 2\r\n\
+                    Transfer-Encoding: identity\r\nX-Accel-Redirect: /secret\r\nX-A: 1\r\nX-A: 2\r\n\
+                    X-Pagecache: v=1\r\n\
                     Proxy-Authenticate: Basic\r\nTrailer: x\r\nTE: x\r\nUpgrade: h2c\r\n\r\n";
         assert_eq!(names(head).unwrap(), ["Content-Type", "X-A", "X-A"]);
     }
@@ -114,6 +143,19 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nConnection: \xff,\tX-Hop \r\nX-Hop: 1\r\nX-A: 1\r\n\r\n";
         let head = read_head(head).unwrap();
         assert_eq!(head.headers, [("X-A", &b"1"[..])]);
+    }
+
+    #[test]
+    fn the_note_of_the_writer_is_the_only_one() {
+        let note = |lines: &str| {
+            let head = format!("HTTP/1.1 200 OK\r\nX-A: b\r\n{lines}\r\n");
+            let head = read_head(head.as_bytes()).unwrap();
+            assert_eq!(head.headers, [("X-A", &b"b"[..])]);
+            head.note.map(<[u8]>::to_vec)
+        };
+        assert_eq!(note("x-PageCache: v=1\r\n").unwrap(), b"v=1");
+        assert_eq!(note(""), None);
+        assert_eq!(note("X-Pagecache: v=1\r\nX-Pagecache: v=1\r\n"), None);
     }
 
     #[test]
@@ -141,6 +183,8 @@ mod tests {
             "HTTP/1.1 304 Not Modified\r\n\r\n",
             "HTTP/1.1 600 Odd\r\n\r\n",
             "HTTP/1.1 999 Odd\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, Chunked\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
         ] {

@@ -1,14 +1,18 @@
 //! What a stored item is: a page, with its status, headers and body, or nothing that a browser
 //! should see.
 
+mod coding;
 mod etag;
 mod flags;
 mod http;
+mod life;
 #[cfg(test)]
 mod srcache;
 
-pub use etag::{Etag, Etags, Version};
+pub use coding::Coding;
+pub use etag::Etag;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
+pub use life::Life;
 
 use crate::memcached::Item;
 use std::ops::Range;
@@ -24,12 +28,18 @@ pub struct Policy {
     pub format: Format,
 }
 
+/// The top byte of the flags of an item that is marked as a page: a head and a body, whose 24 other bits
+/// are random. It stays below 2^31, since some clients read flags as signed.
+const MARK: u32 = 0x5c;
+
 /// What a value is. Never guessed from its bytes: a page whose text begins with `HTTP/1.1` must not
 /// be able to set headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// The bare body.
+    /// As the item's flags say: a head and a body if they mark a page, else the bare body.
     #[default]
+    Auto,
+    /// The bare body.
     Body,
     /// The head and body of an HTTP/1.x response, as srcache stores it.
     Http,
@@ -44,16 +54,36 @@ pub struct Page<'a> {
     pub headers: Vec<(&'a str, &'a [u8])>,
     /// Where in the value the body is.
     pub body: Range<usize>,
-    /// The body is compressed with gzip, as its item's flags or its stored head say.
-    pub is_gzip: bool,
+    /// How the body is encoded, as its item's flags or its stored head say.
+    pub coding: Coding<'a>,
+    /// What the writer of a marked page notes of its life.
+    pub life: Option<Life>,
 }
 
 impl Page<'_> {
-    /// The stored header of this name; of several the last, as nginx goes by the last that it is
-    /// given. Of two Content-Encodings that is the outer one, which its gunzip filter would unpack.
+    /// The stored header of this name; of several the first.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
-        self.headers.iter().rfind(is_it).map(|(_, value)| *value)
+        self.headers.iter().find(is_it).map(|(_, value)| *value)
+    }
+
+    /// Seconds since the page was made, as far as that is known: `left` seconds are left of its item,
+    /// and its `Date` was `dated` seconds ago. memcached's clock counts where the writer noted what it
+    /// gave the item (RFC 9111, section 4.2.3).
+    pub fn age(&self, left: Option<u32>, dated: Option<u64>) -> Option<u64> {
+        match self.life {
+            Some(life) if life.is_timed(left) => Some(life.age(left)),
+            Some(life) => dated.max(Some(life.age(left))),
+            None => {
+                let said = self.header("age").and_then(|age| std::str::from_utf8(age).ok());
+                dated.max(said.and_then(|age| age.parse().ok()))
+            }
+        }
+    }
+
+    /// Seconds for which the page is still a hit, where `left` are left of its item.
+    pub fn fresh_for(&self, left: Option<u32>) -> Option<u32> {
+        self.life.map_or(left, |life| life.fresh_for(left))
     }
 }
 
@@ -62,7 +92,7 @@ impl Page<'_> {
 pub enum NotAPage {
     /// It has 0 bytes: a placeholder that a client stored while it renders the page.
     Empty,
-    /// It was invalidated.
+    /// It was invalidated, or its writer gave it no longer.
     Stale,
     /// Its flags say so.
     Flags,
@@ -95,28 +125,58 @@ impl Policy {
         if item.is_stale {
             return Err(NotAPage::Stale);
         }
+        let page = match self.format {
+            Format::Auto if item.flags >> 24 == MARK => marked(item, value)?,
+            Format::Auto | Format::Body | Format::Http => self.configured(item, value)?,
+        };
+        let body = value.get(page.body.clone()).unwrap_or_default();
+        let is_false_gzip = page.coding.ends_in_gzip() && !looks_like_gzip(body);
+        if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
+    }
+
+    /// An item that is what the configuration says.
+    fn configured<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
         let gzip_flag = self.gzip_flag.unwrap_or(0);
         if !self.flags.allow(item.flags & !gzip_flag) {
             return Err(NotAPage::Flags);
         }
-        let is_gzip = item.flags & gzip_flag != 0;
-        let page = match self.format {
-            Format::Body => {
-                Page { status: 200, headers: Vec::new(), body: 0..value.len(), is_gzip }
-            }
-            Format::Http => {
-                let head = http::read_head(value).ok_or(NotAPage::Format)?;
-                let body = head.len..value.len();
-                let page = Page { status: head.status, headers: head.headers, body, is_gzip };
-                let says_gzip = page
-                    .header("content-encoding")
-                    .is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip"));
-                Page { is_gzip: is_gzip || says_gzip, ..page }
-            }
+        let mut page = match self.format {
+            Format::Http => with_head(http::read_head(value), value)?,
+            Format::Auto | Format::Body => Page {
+                status: 200,
+                headers: Vec::new(),
+                body: 0..value.len(),
+                coding: Coding::Identity,
+                life: None,
+            },
         };
-        let body = value.get(page.body.clone()).unwrap_or_default();
-        if page.is_gzip && !looks_like_gzip(body) { Err(NotAPage::Format) } else { Ok(page) }
+        if item.flags & gzip_flag != 0 {
+            page.coding = match page.coding {
+                Coding::Identity | Coding::Gzip => Coding::Gzip,
+                // the flags and the head contradict each other
+                Coding::Others(_) => return Err(NotAPage::Format),
+            };
+        }
+        Ok(page)
     }
+}
+
+/// An item whose flags mark a page. Its head says the rest.
+fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+    let head = http::read_head(value);
+    let note = head.as_ref().and_then(|head| head.note);
+    let life = note.and_then(Life::parse).ok_or(NotAPage::Format)?;
+    if !life.is_fresh(item.ttl) {
+        return Err(NotAPage::Stale);
+    }
+    Ok(Page { life: Some(life), ..with_head(head, value)? })
+}
+
+fn with_head<'a>(head: Option<http::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
+    let http::Head { status, headers, len, .. } = head.ok_or(NotAPage::Format)?;
+    let is_coding = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("content-encoding");
+    let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
+    Ok(Page { status, headers, body: len..value.len(), coding, life: None })
 }
 
 /// Whether a body begins as gzip does and has room for its head and tail (RFC 1952, section 2.3): one
@@ -171,7 +231,8 @@ mod tests {
     #[test]
     fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
         let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
-        let is_gzip = |bits| policy.read(&flags(bits), &GZIP).map(|page| page.is_gzip);
+        let is_gzip =
+            |bits| policy.read(&flags(bits), &GZIP).map(|page| page.coding == Coding::Gzip);
         assert_eq!(is_gzip(0), Ok(false));
         assert_eq!(is_gzip(2), Ok(true));
         assert_eq!(is_gzip(16), Ok(false));
@@ -181,27 +242,108 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_head_may_say_gzip_too() {
+    fn a_stored_head_says_the_coding() {
         let policy = Policy { format: Format::Http, ..Policy::default() };
-        let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\n\r\n";
-        assert!(policy.read(&flags(0), &[&head[..], &GZIP].concat()).unwrap().is_gzip);
-        let brotli = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n";
-        assert!(!policy.read(&flags(0), brotli).unwrap().is_gzip);
+        let value = |coding: &str, body: &[u8]| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+            [head.as_bytes(), body].concat()
+        };
+        let coding = |text: &str| {
+            policy.read(&flags(0), &value(text, &GZIP)).map(|page| page.coding == Coding::Gzip)
+        };
+        assert_eq!(coding("GZIP"), Ok(true));
+        assert_eq!(coding("br"), Ok(false));
+        // gzip outside must look like it
+        assert_eq!(coding("br, gzip"), Ok(false));
+        let plain = |text: &str| policy.read(&flags(0), &value(text, b"plain")).map(|_| ());
+        assert_eq!(plain("br, gzip"), Err(NotAPage::Format));
+        assert_eq!(plain("gzip, br"), Ok(()));
     }
 
     #[test]
-    fn the_last_of_two_codings_is_the_outer_one() {
-        let policy = Policy { format: Format::Http, ..Policy::default() };
-        let head = |one, other| {
-            format!(
-                "HTTP/1.1 200 OK\r\nContent-Encoding: {one}\r\ncontent-encoding: {other}\r\n\r\n"
-            )
+    fn a_gzip_flag_and_a_head_must_not_contradict_each_other() {
+        let policy = Policy { gzip_flag: Some(2), format: Format::Http, ..Policy::default() };
+        for (line, coding) in [
+            ("X-A: b", Ok(Coding::Gzip)),
+            ("Content-Encoding: gzip", Ok(Coding::Gzip)),
+            ("Content-Encoding: br", Err(NotAPage::Format)),
+        ] {
+            let value = [format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n").as_bytes(), &GZIP].concat();
+            assert_eq!(policy.read(&flags(2), &value).map(|page| page.coding), coding, "{line}");
+        }
+    }
+
+    const MARKED: Item = Item { flags: 0x5c12_3456, cas: Some(7), ttl: Some(350), is_stale: false };
+    const NOTE: &str = "X-Pagecache: v=1; life=300; window=60; ttl=360; age=12";
+
+    fn marked_value(note: &str) -> Vec<u8> {
+        format!("HTTP/1.1 404 Not Found\r\nX-A: b\r\n{note}\r\n\r\nthe page").into_bytes()
+    }
+
+    #[test]
+    fn marked_items_are_pages_whatever_flags_are_allowed() {
+        let value = marked_value(NOTE);
+        let only_7 =
+            Policy { flags: PageFlags::OneOf(vec![7]), gzip_flag: Some(2), ..Policy::default() };
+        for policy in [Policy::default(), only_7] {
+            let page = policy.read(&MARKED, &value).unwrap();
+            assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+            assert_eq!((&value[page.body], page.coding), (&b"the page"[..], Coding::Identity));
+        }
+        for format in [Format::Body, Format::Http] {
+            let policy = Policy { format, ..Policy::default() };
+            assert_eq!(policy.read(&MARKED, &value), Err(NotAPage::Flags), "{format:?}");
+        }
+        // another item is a bare body, whatever it looks like
+        for other in [0, 16, 0x5b12_3456, 0x5d12_3456, 0xdc12_3456] {
+            let any = Policy { flags: PageFlags::Any, ..Policy::default() };
+            let page = any.read(&flags(other), &value).unwrap();
+            assert_eq!((page.status, page.body), (200, 0..value.len()), "{other:#x}");
+        }
+    }
+
+    #[test]
+    fn a_marked_item_needs_its_note() {
+        let no_head = Policy::default().read(&MARKED, b"the page");
+        assert_eq!(no_head, Err(NotAPage::Format));
+        let twice = format!("{NOTE}\r\n{NOTE}");
+        let later = NOTE.replace("v=1", "v=2");
+        for note in ["X-B: c", "X-Pagecache: nonsense", &twice, &later] {
+            let read = Policy::default().read(&MARKED, &marked_value(note)).map(|_| ());
+            assert_eq!(read, Err(NotAPage::Format), "{note}");
+        }
+    }
+
+    #[test]
+    fn a_marked_page_in_its_window_is_stale() {
+        let value = marked_value(NOTE);
+        let read = |ttl| Policy::default().read(&Item { ttl, ..MARKED }, &value);
+        assert_eq!(read(Some(60)), Err(NotAPage::Stale));
+        for ttl in [Some(61), Some(361), None] {
+            assert!(read(ttl).is_ok(), "{ttl:?}");
+        }
+        assert_eq!(read(Some(350)).unwrap().fresh_for(Some(350)), Some(290));
+    }
+
+    #[test]
+    fn the_age_of_a_page() {
+        let value = marked_value(NOTE);
+        let page = Policy::default().read(&MARKED, &value).unwrap();
+        // memcached's clock counts, and only without it the page's own date
+        assert_eq!(page.age(Some(350), Some(1_000)), Some(22));
+        assert_eq!(page.age(Some(1_000), Some(500)), Some(500));
+        assert_eq!(page.age(None, None), Some(12));
+        let http = Policy { format: Format::Http, ..Policy::default() };
+        let age = |line: &str, dated| {
+            let value = marked_value(line);
+            http.read(&flags(0), &value).unwrap().age(Some(350), dated)
         };
-        let outside = head("br", "gzip");
-        assert_eq!(policy.read(&flags(0), outside.as_bytes()), Err(NotAPage::Format));
-        assert!(policy.read(&flags(0), &[outside.as_bytes(), &GZIP].concat()).unwrap().is_gzip);
-        let inside = head("gzip", "br");
-        assert!(!policy.read(&flags(0), inside.as_bytes()).unwrap().is_gzip);
+        assert_eq!(age("X-B: c", None), None);
+        assert_eq!(age("X-B: c", Some(500)), Some(500));
+        assert_eq!(age("Age: 17", None), Some(17));
+        assert_eq!(age("Age: 17", Some(500)), Some(500));
+        assert_eq!(age("Age: 17", Some(3)), Some(17));
+        assert_eq!(age("Age: old", None), None);
     }
 
     #[test]

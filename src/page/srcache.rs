@@ -104,7 +104,7 @@ fn a_file_of_nginx_s_own() {
 fn gzip() {
     let value = recorded!("gzip");
     let page = read(value).unwrap();
-    assert!(page.is_gzip);
+    assert_eq!(page.coding, Coding::Gzip);
     assert_eq!(page.header("Content-Encoding"), Some(&b"gzip"[..]));
     assert!(value[page.body].starts_with(b"\x1f\x8b\x08"));
 }

@@ -119,25 +119,33 @@ fn without_the_directive_nothing_is_said() {
 
 #[test]
 fn a_page_with_a_date_has_an_age() {
-    let site = telling().location("pagecache_format http;").start();
+    let site = plan().location("pagecache_format http;").start();
     let head =
         |more: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{more}\r\nbody");
     let store = |key: &str, more: &str| site.memcached().set(key, head(more), BYTES);
     store("/dated", "Date: Sun, 22 Nov 2020 08:00:00 GMT\r\n");
     store("/aged", "Date: Sun, 22 Nov 2020 08:00:00 GMT\r\nAge: 17\r\n");
+    store("/future-aged", "Date: Sun, 22 Nov 2099 08:00:00 GMT\r\nAge: 17\r\n");
+    store("/only-aged", "Age: 17\r\n");
+    store("/wrongly-aged", "Age: old\r\n");
     store("/future", "Date: Sun, 22 Nov 2099 08:00:00 GMT\r\n");
     store("/wrong", "Date: yesterday\r\n");
     store("/undated", "");
     let age = |target: &str| lines(&site.get(target), "Age");
-    let dated: u64 = age("/dated")[0].parse().unwrap();
-    assert!(dated > 5 * 365 * 86_400, "{dated}");
-    assert_eq!(age("/aged"), ["17"]);
+    // the larger of both counts (RFC 9111, section 4.2.3)
+    for target in ["/dated", "/aged"] {
+        let dated: u64 = age(target)[0].parse().unwrap();
+        assert!(dated > 5 * 365 * 86_400, "{dated}");
+    }
+    assert_eq!(age("/future-aged"), ["17"]);
+    assert_eq!(age("/only-aged"), ["17"]);
+    assert_eq!(age("/wrongly-aged").len(), 0);
     assert_eq!(age("/future"), ["0"]);
     assert_eq!(age("/wrong").len(), 0);
     assert_eq!(age("/undated").len(), 0);
 }
 
-/// Who asks with a ttl and who asks without do not wait for one reply.
+/// All ask with the same words and may share a reply.
 #[test]
 fn both_kinds_of_location_at_the_same_time() {
     let location = |path: &str, more: &str| {

@@ -136,14 +136,14 @@ fn wrong_methods() {
 #[test]
 fn wrong_words() {
     for (directive, allowed) in [
-        ("pagecache_long_keys", ["sha256", "bypass"]),
-        ("pagecache_protocol", ["meta", "classic"]),
-        ("pagecache_format", ["body", "http"]),
-        ("pagecache_etag", ["on", "off"]),
+        ("pagecache_long_keys", &["sha256", "bypass"][..]),
+        ("pagecache_protocol", &["meta", "classic"]),
+        ("pagecache_format", &["auto", "body", "http"]),
+        ("pagecache_etag", &["on", "off"]),
     ] {
         for value in ["md5", "ON", "Meta", "HTTP", "1", "\"\""] {
             let shown = value.trim_matches('"');
-            let words = [directive, shown, allowed[0], allowed[1]];
+            let words = [&[directive, shown], allowed].concat();
             refused_in_location(&format!("{directive} {value}"), &words);
         }
         refused_in_location(directive, &[directive, "number of arguments"]);
@@ -369,6 +369,7 @@ fn each_documented_form_passes() {
         "pagecache_gzip_flag 1",
         "pagecache_gzip_flag 2147483648",
         "pagecache_gzip_flag off",
+        "pagecache_format auto",
         "pagecache_format body",
         "pagecache_format http",
         "pagecache_etag on",

@@ -1,6 +1,9 @@
 //! `pagecache_etag`: a page that has not changed is not sent twice, and one that has changed always
 //! is, whatever memcached's version numbers say.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::harness::*;
 
 fn site() -> Site {
@@ -162,6 +165,31 @@ fn after_a_restart_the_same_content_has_the_same_tag_and_other_content_another()
         expect::hit(&site.get("/page"), "the page");
         assert_eq!(site.application().count(), 0);
     }
+}
+
+/// As behind a proxy that keeps its connections while a server behind it starts again, or where a client
+/// chooses the number.
+#[test]
+fn a_number_that_repeats_over_one_connection_is_no_tag() {
+    let turn = Arc::new(AtomicUsize::new(0));
+    let pages = ["<p>Sale: 10 EUR</p>", "<p>Sale: 99 EUR</p>"];
+    let shown = turn.clone();
+    let fake = Fake::replying(move |lookup| {
+        let hit = lookup.hit(pages[shown.load(Ordering::SeqCst)]);
+        let end = hit.iter().position(|&byte| byte == b'\r').unwrap();
+        [&hit[..end], b" c100", &hit[end..]].concat()
+    });
+    let site = plan().without_application().store_at(fake.address()).start();
+    let before = site.get("/page");
+    expect::hit(&before, pages[0]);
+    turn.store(1, Ordering::SeqCst);
+    let after = site.get("/page");
+    expect::hit(&after, pages[1]);
+    assert_ne!(tag_of(&before), tag_of(&after));
+    expect::hit(&site.ask(&if_none_match(&tag_of(&before))), pages[1]);
+    let part = Request::get("/page").header("Range", "bytes=9-");
+    expect::hit(&site.ask(&part.header("If-Range", tag_of(&before))), pages[1]);
+    assert_eq!(fake.connections(), 1);
 }
 
 /// Restarts that nginx hears of between two requests of the same moment, again and again.

@@ -40,7 +40,6 @@ fn with_line(line: &[u8]) -> Vec<u8> {
 #[test]
 fn what_is_no_response() {
     refused(&values(&[
-        "",
         "stored body",
         "<html>stored body</html>",
         "\r\n\r\nstored body",
@@ -68,7 +67,7 @@ fn what_is_no_response() {
 fn a_head_that_stops_at_any_byte() {
     let whole = "HTTP/1.1 200 OK\r\nX-Evil: 1\r\n\r\n";
     let stops = |length: usize| whole.as_bytes()[..length].to_vec();
-    refused(&(0..whole.len()).map(stops).collect::<Vec<_>>());
+    refused(&(1..whole.len()).map(stops).collect::<Vec<_>>());
 }
 
 #[test]
@@ -188,6 +187,21 @@ fn a_large_value_without_a_head_leaves_the_connection_in_step() {
         expect::hit(&client.get("/good"), "good");
     }
     assert_eq!(site.memcached().link().stat("total_connections"), connections + 1);
+}
+
+/// Its chunks would be served as the page.
+#[test]
+fn a_body_that_was_framed_for_a_connection() {
+    refused(
+        &[
+            &b"Transfer-Encoding: chunked"[..],
+            b"TRANSFER-ENCODING:identity, chunked",
+            b"transfer-encoding: xchunked\r\ntransfer-encoding: chunked",
+            b"Transfer-Encoding: gzip",
+            b"Transfer-Encoding:",
+        ]
+        .map(with_line),
+    );
 }
 
 /// Values that would be a response with headers, if anybody took them for one.

@@ -211,7 +211,6 @@ impl World {
             deadline,
             connect_timeout,
             max_size,
-            wants_ttl: false,
         };
         match self.server.submit(self.now, lookup) {
             Ok(ticket) => {

@@ -38,7 +38,6 @@ fn lookup(token: u64, name: &str) -> Lookup {
         deadline: DEADLINE,
         connect_timeout: 100,
         max_size: 1 << 20,
-        wants_ttl: false,
     }
 }
 

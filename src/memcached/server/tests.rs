@@ -46,7 +46,7 @@ impl Command {
         let line: Vec<u8> = bytes.drain(..=end).collect();
         let line = std::str::from_utf8(&line).unwrap();
         let words = line.strip_prefix("mg ").and_then(|line| line.strip_suffix("\r\n")).unwrap();
-        let (name, opaque) = words.split_once(" c f k v O").unwrap();
+        let (name, opaque) = words.split_once(" c f k t v O").unwrap();
         Some(Command { name: name.to_owned(), opaque: opaque.parse().unwrap() })
     }
 
@@ -134,7 +134,6 @@ impl Driver {
             deadline: self.now + TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             max_size: usize::MAX,
-            wants_ttl: false,
         }
     }
 

@@ -1,6 +1,9 @@
 //! One request.
 
 mod headers;
+mod response;
+
+pub use response::Header;
 
 use super::chain::whole_body;
 use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
@@ -9,12 +12,9 @@ use super::raw::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_http_block_reading,
     ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
     ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
-    ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_log_t, ngx_parse_http_time, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t, ngx_log_t,
+    ngx_parse_http_time, ngx_str_t,
 };
-#[cfg(ngx_feature = "http_gzip")]
-use super::raw::{ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_gzip_ok};
 use core::ptr::NonNull;
 
 /// A live request of nginx: from the handler that nginx called with it, or from a record in its
@@ -150,93 +150,6 @@ impl Request {
         unsafe { ngx_http_discard_request_body(self.0.as_ptr()) }
     }
 
-    /// Whether the client takes gzip, as nginx judges it for its own.
-    pub fn takes_gzip(self) -> bool {
-        #[cfg(ngx_feature = "http_gzip")]
-        // SAFETY: the request is live.
-        unsafe {
-            ngx_http_gzip_ok(self.0.as_ptr()) == NGX_OK as ngx_int_t
-        }
-        #[cfg(not(ngx_feature = "http_gzip"))]
-        false
-    }
-
-    /// Sets the response's status, and the length of its body in bytes.
-    pub fn set_status(self, status: u16, len: usize) {
-        // SAFETY: the request is live and its response has not begun.
-        unsafe {
-            let r = self.0.as_ptr();
-            (*r).headers_out.status = status.into();
-            (*r).headers_out.content_length_n = len as i64;
-            (*r).set_allow_ranges(1);
-        }
-    }
-
-    /// Sets the Content-Type that `types` and `default_type` give. None without memory.
-    pub fn set_default_content_type(self) -> Option<()> {
-        // SAFETY: the request is live and its response has not begun.
-        unsafe {
-            if ngx_http_set_content_type(self.0.as_ptr()) != NGX_OK as ngx_int_t {
-                return None;
-            }
-            set_content_type(self.0.as_ptr(), (*self.0.as_ptr()).headers_out.content_type);
-        }
-        Some(())
-    }
-
-    /// Adds a header to the response. None without memory.
-    pub fn set_header(self, header: Header, name: &str, value: &[u8]) -> Option<()> {
-        let value = self.pool()?.copy(value)?.as_text();
-        // SAFETY: the request is live and its response has not begun; the list is of
-        // ngx_table_elt_t, for which zero is a value.
-        unsafe {
-            let out = &raw mut (*self.0.as_ptr()).headers_out;
-            if header == Header::ContentType {
-                set_content_type(self.0.as_ptr(), value);
-                return Some(());
-            }
-            let name = self.pool()?.copy(name.as_bytes())?.as_text();
-            let place = ngx_list_push(&raw mut (*out).headers).cast::<ngx_table_elt_t>();
-            let place = NonNull::new(place)?.as_ptr();
-            place.write(core::mem::zeroed());
-            (*place).hash = 1;
-            (*place).key = name;
-            (*place).value = value;
-            match header {
-                Header::Etag => (*out).etag = place,
-                Header::ContentEncoding => (*out).content_encoding = place,
-                Header::Date => (*out).date = place,
-                Header::Expires => (*out).expires = place,
-                Header::LastModified => {
-                    (*out).last_modified = place;
-                    (*out).last_modified_time = ngx_parse_http_time(value.data, value.len);
-                }
-                // nginx would make an absolute URL of a path, with the port it listens on
-                Header::Location if value.as_bytes().starts_with(b"/") => {}
-                Header::Location => (*out).location = place,
-                Header::Server => (*out).server = place,
-                Header::ContentType | Header::Other => {}
-            }
-        }
-        Some(())
-    }
-
-    /// Says that the response depends on Accept-Encoding. None without memory.
-    pub fn set_vary_accept_encoding(self) -> Option<()> {
-        #[cfg(ngx_feature = "http_gzip")]
-        // SAFETY: the request is live; the core module has a configuration for each location.
-        unsafe {
-            let r = self.0.as_ptr();
-            let core = *(*r).loc_conf.add(ngx_http_core_module.ctx_index);
-            if (*core.cast::<ngx_http_core_loc_conf_t>()).gzip_vary != 0 {
-                // `gzip_vary on`: nginx writes it
-                (*r).set_gzip_vary(1);
-                return Some(());
-            }
-        }
-        self.set_header(Header::Other, "Vary", b"Accept-Encoding")
-    }
-
     /// Sends the response's head. Returns nginx's status, and whether no body is to follow.
     pub fn send_head(self) -> (ngx_int_t, bool) {
         // SAFETY: the request is live and its response has not begun.
@@ -274,50 +187,6 @@ impl Request {
     fn read<T>(self, field: impl FnOnce(&ngx_http_request_t) -> T) -> T {
         // SAFETY: the request is live, and the borrow ends before anything else touches it.
         field(unsafe { self.0.as_ref() })
-    }
-}
-
-/// # Safety
-/// The request is live, its response has not begun, and the text lives as long as the request.
-unsafe fn set_content_type(r: *mut ngx_http_request_t, text: ngx_str_t) {
-    // the parameters are no part of what gzip_types, sub_filter_types and ssi_types compare
-    let kind = text.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    // SAFETY: as above.
-    unsafe {
-        (*r).headers_out.content_type = text;
-        (*r).headers_out.content_type_len = kind.trim_ascii_end().len();
-        (*r).headers_out.content_type_lowcase = core::ptr::null_mut();
-    }
-}
-
-/// The headers that nginx keeps track of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Header {
-    ContentEncoding,
-    ContentType,
-    Date,
-    Etag,
-    Expires,
-    LastModified,
-    Location,
-    Server,
-    Other,
-}
-
-impl Header {
-    pub fn of(name: &str) -> Header {
-        const KNOWN: [(&str, Header); 8] = [
-            ("content-encoding", Header::ContentEncoding),
-            ("content-type", Header::ContentType),
-            ("date", Header::Date),
-            ("etag", Header::Etag),
-            ("expires", Header::Expires),
-            ("last-modified", Header::LastModified),
-            ("location", Header::Location),
-            ("server", Header::Server),
-        ];
-        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        known.map_or(Header::Other, |(_, header)| *header)
     }
 }
 

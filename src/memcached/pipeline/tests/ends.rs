@@ -104,7 +104,7 @@ fn after_its_end_a_connection_starts_afresh() {
         assert_eq!(pipeline.output(), b"");
         assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
         let opaque = submit(&mut pipeline, until(10, lookup(5, "/5")));
-        assert_eq!(pipeline.output(), format!("mg /5 c f k v O{opaque}\r\n").as_bytes());
+        assert_eq!(pipeline.output(), format!("mg /5 c f k t v O{opaque}\r\n").as_bytes());
         assert_eq!(
             deliver(&mut pipeline, &hit("/5", opaque, b"five")),
             Ok(vec![Seen::Hit(5, b"five".to_vec())])

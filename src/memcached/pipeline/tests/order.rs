@@ -5,16 +5,16 @@ use super::*;
 #[test]
 fn lookups_go_out_in_order_and_once() {
     let mut pipeline = waiting(2);
-    assert_eq!(pipeline.output(), b"mg /0 c f k v O0\r\nmg /1 c f k v O1\r\n");
+    assert_eq!(pipeline.output(), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
     pipeline.sent(5);
-    assert_eq!(pipeline.output(), b" c f k v O0\r\nmg /1 c f k v O1\r\n");
+    assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
     submit(&mut pipeline, lookup(2, "/2"));
     pipeline.sent(0);
-    assert_eq!(pipeline.output(), b" c f k v O0\r\nmg /1 c f k v O1\r\nmg /2 c f k v O2\r\n");
+    assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\nmg /2 c f k t v O2\r\n");
     pipeline.sent(pipeline.output().len());
     assert_eq!(pipeline.output(), b"");
     submit(&mut pipeline, lookup(3, "/3"));
-    assert_eq!(pipeline.output(), b"mg /3 c f k v O3\r\n");
+    assert_eq!(pipeline.output(), b"mg /3 c f k t v O3\r\n");
 }
 
 #[test]

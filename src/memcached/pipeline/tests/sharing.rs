@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LINE: usize = "mg /page c f k v O0\r\n".len();
+const LINE: usize = "mg /page c f k t v O0\r\n".len();
 
 fn share(pipeline: &mut Pipeline, lookup: Lookup) -> Option<u32> {
     pipeline.share(&lookup, false)

@@ -27,6 +27,17 @@ impl Request {
         self.header_parts().flatten().any(|header| is_one(header.key.as_bytes()))
     }
 
+    /// The values of a request's headers of this name, compared without case.
+    pub fn header_values<'pool>(
+        self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'pool [u8]> + Clone {
+        let is_it = move |header: &&ngx_table_elt_t| {
+            header.key.as_bytes().eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.header_parts().flatten().filter(is_it).map(|header| header.value.as_bytes())
+    }
+
     /// Gives the request a list of headers without those whose names `is_removed` takes, and with those
     /// that are `added` at the end. None without memory; the headers are then what they were.
     pub fn replace_headers(
@@ -77,7 +88,7 @@ impl Request {
 
     /// The elements of each part. They live as long as the request's pool; nobody may have a part of
     /// this while nginx changes headers.
-    fn header_parts<'pool>(self) -> impl Iterator<Item = &'pool [ngx_table_elt_t]> {
+    fn header_parts<'pool>(self) -> impl Iterator<Item = &'pool [ngx_table_elt_t]> + Clone {
         // SAFETY: the request is live; a list that has not been set up yet is zero.
         let mut next = unsafe { &raw const (*self.0.as_ptr()).headers_in.headers.part };
         core::iter::from_fn(move || {

@@ -1,0 +1,138 @@
+//! Directives that read, replace or add headers do to a hit with a stored head what they do to the same
+//! response that nginx proxies.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use crate::harness::*;
+
+/// Directives of a location.
+const DIRECTIVES: [&str; 21] = [
+    "",
+    "expires 1h;",
+    "expires -1;",
+    "expires epoch;",
+    "expires max;",
+    "expires off;",
+    "expires @15h30m;",
+    "expires 1h; add_header Cache-Control public;",
+    "add_header Cache-Control no-store;",
+    "add_header Link '</b.css>; rel=preload';",
+    "add_header Vary Accept-Language;",
+    "add_header Last-Modified '';",
+    "add_header Last-Modified 'Sun, 24 Nov 2024 10:00:00 GMT';",
+    "add_header ETag x;",
+    "add_header X-Seen '$sent_http_cache_control $sent_http_link $sent_http_content_type';",
+    "etag off;",
+    "charset utf-8;",
+    "charset koi8-r; charset_types text/plain text/html;",
+    "gzip on; gzip_min_length 1; gzip_types text/plain; gzip_vary on;",
+    "gunzip on; gzip_vary on;",
+    "if_modified_since off; max_ranges 0;",
+];
+
+/// The heads of applications.
+const HEADS: [&[&str]; 5] = [
+    &[
+        "Content-Type: text/html",
+        "Cache-Control: max-age=60, public",
+        "Expires: Thu, 01 Jan 2026 00:00:00 GMT",
+        "Vary: Cookie",
+        "Link: </a.css>; rel=preload",
+    ],
+    &[
+        "Content-Type: text/plain; charset=iso-8859-1",
+        "Cache-Control: max-age=60",
+        "Cache-Control: public",
+        "Link: </a.css>; rel=preload",
+        "Link: </b.css>; rel=preload",
+        "ETag: \"own\"",
+        "Refresh: 5; url=/elsewhere",
+        "X-A: one",
+        "X-A: two",
+    ],
+    &["Content-Type: text/html; profile=x; charset=\"utf-8\"", "Content-Language: de"],
+    &["Content-Type: text/html; profile=x", "Content-Disposition: inline"],
+    &["Content-Type: text/plain", "Last-Modified: Tue, 05 Mar 2024 10:00:00 GMT"],
+];
+
+/// Headers that are nginx's own or of one connection, those that the test's server adds, and Age.
+const NOT_COMPARED: [&str; 13] = [
+    "Date",
+    "Server",
+    "Connection",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Accept-Ranges",
+    "Age",
+    "Trailer",
+    "X-Cache",
+    "X-Reason",
+    "X-Key",
+    "X-Server",
+    "X-Time",
+];
+
+/// The others, sorted.
+fn headers(answer: &Response) -> Vec<String> {
+    let is_compared = |(name, _): &&(String, Vec<u8>)| {
+        !NOT_COMPARED.iter().any(|other| name.eq_ignore_ascii_case(other))
+    };
+    let text = |(name, value): &(String, Vec<u8>)| format!("{name}: {}", value.escape_ascii());
+    let mut headers: Vec<String> = answer.headers.iter().filter(is_compared).map(text).collect();
+    headers.sort();
+    headers
+}
+
+/// Answers each request with `response`, then closes. It ends with the test's process.
+fn origin(response: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let _ = stream.write_all(response.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn each_directive_does_the_same_to_both() {
+    for head in HEADS {
+        let lines: String = head.iter().map(|line| format!("{line}\r\n")).collect();
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n{lines}\r\nthe page");
+        let origin = origin(response.clone());
+        let locations: String = (0..)
+            .zip(DIRECTIVES)
+            .map(|(nth, directives)| {
+                format!(
+                    "location /hit{nth}/ {{
+                         {directives}
+                         pagecache_key    /page;
+                         pagecache_pass   @MEMCACHED@;
+                         pagecache_format http;
+                         pagecache_etag   off;
+                     }}
+                     location /proxied{nth}/ {{ {directives} proxy_pass http://{origin}; }}"
+                )
+            })
+            .collect();
+        let site = plan().without_application().locations(&locations).start();
+        site.memcached().set("/page", &response, BYTES);
+        for (nth, directives) in (0..).zip(DIRECTIVES) {
+            for accepted in ["gzip", "identity"] {
+                let answer = |kind: &str| {
+                    let target = format!("/{kind}{nth}/");
+                    site.ask(&Request::get(target).header("Accept-Encoding", accepted))
+                };
+                let (hit, proxied) = (answer("hit"), answer("proxied"));
+                assert_eq!((hit.status, proxied.status), (200, 200), "{directives}");
+                assert_eq!(headers(&hit), headers(&proxied), "{directives} {head:?}");
+            }
+        }
+    }
+}
