@@ -111,8 +111,9 @@ const NOT_SENT_AGAIN: [&str; 13] = [
 
 /// Headers that the nginx under test adds to a hit, the test's own included, if the application has
 /// not said them.
-const NGINX_S_OWN: [&str; 12] = [
+const NGINX_S_OWN: [&str; 13] = [
     "accept-ranges",
+    "age",
     "connection",
     "content-length",
     "content-type",
