@@ -3,7 +3,7 @@
 //! ```text
 //!   content_handler --- no lookup (method, bypass, key, server down) ---> fall_through
 //!          |
-//!     lookup is on its way, NGX_DONE --- the client leaves ---> leave_with_client
+//!     lookup is on its way, NGX_DONE --- the client leaves ---> Record::end
 //!          |
 //!   keep, resume --- page ---> output
 //!          +-------- none ---> fall_through
@@ -45,7 +45,7 @@ fn begin(request: Request) -> ngx_int_t {
     match look_up(request, settings, record) {
         Ok(()) => {
             request.hold();
-            request.watch_client(Some(on_client_event));
+            request.watch_client(Some(on_client_write));
             NGX_DONE as ngx_int_t
         }
         Err(reason) => fall_through(request, settings, reason),
@@ -83,23 +83,14 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     Ok(())
 }
 
-unsafe extern "C" fn on_client_event(r: *mut ngx_http_request_t) {
+unsafe extern "C" fn on_client_write(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request, which is not used after this returns.
     if let Some(request) = unsafe { Request::from_raw(r) } {
-        leave_with_client(request);
+        request.leave_output();
+        if request.is_abandoned() {
+            request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+        }
     }
-}
-
-/// Gives a waiting request up if nobody is left who waits for it.
-fn leave_with_client(request: Request) {
-    if !request.client_has_left() {
-        return;
-    }
-    if let Some(record) = Record::of(request) {
-        record.stop_waiting();
-    }
-    request.ignore_client();
-    request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
 }
 
 /// Keeps of an answer what the request needs.
@@ -109,12 +100,17 @@ fn keep(request: Request, answer: Answer<'_>) {
     }
 }
 
-/// Goes on with a request whose answer was kept.
+/// Goes on with a request whose answer was kept. One whose client has left while a request beside it
+/// was the active one has not been told, and is not for the application.
 fn resume(request: Request) {
     let connection = request.connection();
     connection.set_log_request(request);
     request.ignore_client();
-    request.finalize(conclude(request));
+    let status = match request.is_abandoned() {
+        true => NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t,
+        false => conclude(request),
+    };
+    request.finalize(status);
     connection.run_posted_requests();
 }
 

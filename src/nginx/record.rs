@@ -1,12 +1,13 @@
 //! What this module knows of one request, from its lookup to the access log.
 //!
 //! A redirect to a named location clears nginx's own per-module pointers, so the record lives in
-//! the request's pool and is found again there; its drop is what ends a lookup whose request goes.
+//! the request's pool and is found again there. The lookup ends with the request, not with the pool,
+//! which may live on.
 
 use super::peer::{Answer, Peer};
 use super::sys::pool::PoolBytes;
 use super::sys::process;
-use super::sys::request::Request;
+use super::sys::request::{EndsWithRequest, Request};
 use super::upstream::UpstreamServer;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
@@ -83,7 +84,7 @@ impl Record {
             answer: OnceCell::new(),
             fresh_for: Cell::new(None),
         };
-        let place = request.pool()?.keep(new)?;
+        let place = request.keep(new)?;
         request.set_context(place);
         Record::of(request)
     }
@@ -127,13 +128,6 @@ impl Record {
             Answer::Miss => Err(Reason::Absent),
             Answer::Failed(failure) => Err(failure.into()),
         });
-    }
-
-    /// Ends the lookup, whose answer nobody waits for any more.
-    pub fn stop_waiting(&self) {
-        if let (Some(ticket), Some(peer)) = (self.waiting.take(), self.peer.get()) {
-            peer.cancel(ticket);
-        }
     }
 
     /// None without memory.
@@ -188,8 +182,18 @@ impl Record {
     }
 }
 
+impl EndsWithRequest for Record {
+    /// Ends the lookup: an answer must not resume a request that has ended. What is known of it stays
+    /// for the access log.
+    fn end(&self) {
+        if let (Some(ticket), Some(peer)) = (self.waiting.take(), self.peer.get()) {
+            peer.cancel(ticket);
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
-        self.stop_waiting();
+        self.end();
     }
 }

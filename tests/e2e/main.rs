@@ -33,6 +33,7 @@ mod heads_hostile;
 mod heads_refused;
 mod hit;
 mod http2;
+mod http2_resets;
 mod http_features;
 mod invalidation;
 mod keys;

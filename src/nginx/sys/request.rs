@@ -9,12 +9,15 @@ use super::chain::whole_body;
 use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
 use super::pool::{Pool, PoolBytes};
 use super::raw::{
-    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_http_block_reading,
-    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
-    ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t, ngx_log_t,
-    ngx_parse_http_time, ngx_str_t,
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_handle_write_event,
+    ngx_http_block_reading, ngx_http_cleanup_add, ngx_http_complex_value,
+    ngx_http_discard_request_body, ngx_http_event_handler_pt, ngx_http_finalize_request,
+    ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_output_filter,
+    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
+    ngx_http_send_header, ngx_http_test_reading, ngx_int_t, ngx_log_t, ngx_parse_http_time,
+    ngx_str_t,
 };
+use core::ffi::c_void;
 use core::ptr::NonNull;
 
 /// A live request of nginx: from the handler that nginx called with it, or from a record in its
@@ -110,27 +113,55 @@ impl Request {
         }
     }
 
-    /// Has `handler` called when something happens to the client's connection. Subrequests have
-    /// none: their main request looks after it.
-    pub fn watch_client(self, handler: ngx_http_event_handler_pt) {
-        if self.is_main() {
-            // SAFETY: the request is live.
-            unsafe { (*self.0.as_ptr()).read_event_handler = handler }
+    /// Moves `value` into the request's pool, and has it told when the request ends. None without
+    /// memory.
+    pub fn keep<T: EndsWithRequest>(self, value: T) -> Option<NonNull<T>> {
+        let place = self.pool()?.keep(value)?;
+        // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
+        // or frees the main request: never later than it destroys the pool, which has the value.
+        unsafe {
+            let cleanup = NonNull::new(ngx_http_cleanup_add(self.0.as_ptr(), 0))?.as_ptr();
+            (*cleanup).data = place.as_ptr().cast();
+            (*cleanup).handler = Some(end_value::<T>);
+        }
+        Some(place)
+    }
+
+    /// Has nginx end the request when its client leaves, and call `on_write` when something can be
+    /// written to the client. Both go to the request of a connection that is active, which may be a
+    /// subrequest.
+    pub fn watch_client(self, on_write: ngx_http_event_handler_pt) {
+        // SAFETY: the request is live.
+        unsafe {
+            (*self.0.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+            (*self.0.as_ptr()).write_event_handler = on_write;
         }
     }
 
     /// Takes back [`Request::watch_client`].
     pub fn ignore_client(self) {
-        self.watch_client(Some(ngx_http_block_reading));
+        // SAFETY: the request is live.
+        unsafe {
+            (*self.0.as_ptr()).read_event_handler = Some(ngx_http_block_reading);
+            (*self.0.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
+        }
     }
 
-    /// Whether the client is known to have gone.
-    pub fn client_has_left(self) -> bool {
-        // SAFETY: a live request has a connection, and that has a read event.
+    /// Whether nobody can be answered any more: the client has left, or has closed this stream of
+    /// HTTP/2 or HTTP/3.
+    pub fn is_abandoned(self) -> bool {
+        // SAFETY: a live request has a connection, and that has a write event.
         unsafe {
             let connection = self.connection().0;
-            (*connection).error() != 0 || (*(*connection).read).pending_eof() != 0
+            (*connection).error() != 0 || (*(*connection).write).error() != 0
         }
+    }
+
+    /// Keeps a level-triggered event method from announcing again and again that the client's
+    /// connection can be written to; does nothing with epoll.
+    pub fn leave_output(self) {
+        // SAFETY: a live request has a connection, and that has a write event.
+        unsafe { ngx_handle_write_event((*self.connection().0).write, 0) };
     }
 
     /// Keeps the request alive after its content handler has returned NGX_DONE, until
@@ -188,6 +219,20 @@ impl Request {
         // SAFETY: the request is live, and the borrow ends before anything else touches it.
         field(unsafe { self.0.as_ref() })
     }
+}
+
+/// A value of a request that has something to end with it. The request's pool, and with it the value,
+/// may outlive that by far: as long as a client does not read what was sent to it over HTTP/2.
+pub trait EndsWithRequest {
+    /// The request was terminated, or is freed, and nothing goes on with it.
+    fn end(&self);
+}
+
+/// # Safety
+/// `data` is a `T` that lives.
+unsafe extern "C" fn end_value<T: EndsWithRequest>(data: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { &*data.cast::<T>() }.end();
 }
 
 impl ClientConnection {

@@ -1,8 +1,8 @@
 //! Owns a small HTTP/2 client (RFC 9113) without TLS: many GETs at once on one connection, and
 //! streams given up. It sends header fields as literals and reads of a response's fields only
-//! whether the status is 200.
+//! whether the status is 200. What comes is read only when a test asks for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -32,6 +32,17 @@ pub struct Http2 {
     stream: TcpStream,
     /// Of the next request: odd numbers are the client's.
     next: u32,
+    /// Bytes that were read and not yet taken as frames.
+    unread: Vec<u8>,
+    answers: HashMap<u32, Answer>,
+    given_up: HashSet<u32>,
+}
+
+/// What has come for one stream.
+#[derive(Default)]
+struct Answer {
+    body: Vec<u8>,
+    ended: bool,
 }
 
 struct Frame {
@@ -46,7 +57,8 @@ impl Http2 {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut client = Http2 { stream, next: 1 };
+        let (answers, given_up) = (HashMap::new(), HashSet::new());
+        let mut client = Http2 { stream, next: 1, unread: Vec::new(), answers, given_up };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         // SETTINGS_INITIAL_WINDOW_SIZE (4) of each stream, and the window of the connection.
         client.send(SETTINGS, 0, 0, &[&[0, 4], &WINDOW.to_be_bytes()[..]].concat());
@@ -73,6 +85,7 @@ impl Http2 {
 
     /// Gives a request up.
     pub fn cancel(&mut self, stream: u32) {
+        self.given_up.insert(stream);
         self.send(RST_STREAM, 0, stream, &CANCEL);
     }
 
@@ -88,34 +101,50 @@ impl Http2 {
     }
 
     /// Reads until each of `streams` has its whole answer, all of status 200; the bodies in their
-    /// order. What comes for other streams is left out.
+    /// order. What comes for streams that were given up is left out.
     #[track_caller]
     pub fn bodies(&mut self, streams: &[u32]) -> Vec<Vec<u8>> {
-        let mut bodies: HashMap<u32, Vec<u8>> = HashMap::new();
-        let mut waiting = streams.to_vec();
-        while !waiting.is_empty() {
+        while !streams.iter().all(|stream| self.answers.get(stream).is_some_and(|it| it.ended)) {
             let frame = self.receive();
-            match frame.kind {
-                SETTINGS if frame.flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]),
-                PING if frame.flags & ACK == 0 => self.send(PING, ACK, 0, &frame.payload),
-                GOAWAY => panic!("the server has gone away: {:?}", frame.payload),
-                RST_STREAM if waiting.contains(&frame.stream) => {
-                    panic!("stream {} was reset: {:?}", frame.stream, frame.payload);
-                }
-                // nginx's first block sets the table's size to 0 (0x20); field 8 is ":status 200".
-                HEADERS if waiting.contains(&frame.stream) => assert!(
-                    frame.payload.iter().find(|&&byte| byte != 0x20) == Some(&(0x80 | 8)),
-                    "stream {} has another status than 200",
-                    frame.stream
-                ),
-                DATA => bodies.entry(frame.stream).or_default().extend(frame.payload),
-                _ => {}
-            }
-            if matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
-                waiting.retain(|&stream| stream != frame.stream);
-            }
+            self.take(frame);
         }
-        streams.iter().map(|stream| bodies.remove(stream).unwrap_or_default()).collect()
+        streams.iter().map(|stream| self.answers.remove(stream).unwrap().body).collect()
+    }
+
+    /// Empties the kernel's buffers. The frames in them are taken later.
+    pub fn drain(&mut self) {
+        while kernel::readable_bytes(&self.stream) > 0 {
+            self.read();
+        }
+    }
+
+    #[track_caller]
+    fn take(&mut self, frame: Frame) {
+        match frame.kind {
+            SETTINGS if frame.flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]),
+            PING if frame.flags & ACK == 0 => self.send(PING, ACK, 0, &frame.payload),
+            GOAWAY => panic!("the server has gone away: {:?}", frame.payload),
+            _ => {}
+        }
+        if self.given_up.contains(&frame.stream) {
+            return;
+        }
+        match frame.kind {
+            RST_STREAM => panic!("stream {} was reset: {:?}", frame.stream, frame.payload),
+            // nginx's first block sets the table's size to 0 (0x20); field 8 is ":status 200".
+            HEADERS => assert!(
+                frame.payload.iter().find(|&&byte| byte != 0x20) == Some(&(0x80 | 8)),
+                "stream {} has another status than 200",
+                frame.stream
+            ),
+            DATA => {}
+            _ => return,
+        }
+        let answer = self.answers.entry(frame.stream).or_default();
+        answer.ended |= frame.flags & END_STREAM != 0;
+        if frame.kind == DATA {
+            answer.body.extend(frame.payload);
+        }
     }
 
     /// A frame: 24 bits of length, type, flags, stream, payload.
@@ -126,11 +155,23 @@ impl Http2 {
     }
 
     fn receive(&mut self) -> Frame {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).unwrap();
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()];
-        self.stream.read_exact(&mut payload).unwrap();
-        Frame { kind, flags, stream: u32::from_be_bytes(stream), payload }
+        loop {
+            if let &[a, b, c, kind, flags, d, e, f, g, ..] = self.unread.as_slice() {
+                let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap();
+                if self.unread.len() >= 9 + length {
+                    let payload = self.unread.drain(..9 + length).skip(9).collect();
+                    let stream = u32::from_be_bytes([d, e, f, g]);
+                    return Frame { kind, flags, stream, payload };
+                }
+            }
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 65_536];
+        let length = self.stream.read(&mut buffer).unwrap();
+        assert_ne!(length, 0, "the server has closed the connection");
+        self.unread.extend_from_slice(&buffer[..length]);
     }
 }

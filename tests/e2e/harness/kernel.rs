@@ -60,6 +60,15 @@ pub fn reset(stream: &TcpStream) {
     }
 }
 
+/// How many bytes have come by a stream and were not read.
+pub fn readable_bytes(stream: &TcpStream) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed; FIONREAD writes an int.
+    let asked = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    assert_eq!(asked, 0, "ioctl: {}", io::Error::last_os_error());
+    usize::try_from(count).unwrap()
+}
+
 /// Shrinks the listener's backlog to nothing, so that connecting hangs once one client waits in it.
 pub fn shrink_backlog(listener: &TcpListener) {
     // SAFETY: the descriptor is an open listening socket; listen(2) on it only sets its backlog.
