@@ -9,6 +9,7 @@
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets, nginx |
 //! | [`page`] | which stored items are pages | memcached's wire, nginx |
 //! | [`pattern`] | the text of `pagecache_key` | values, nginx |
+//! | [`args`] | query arguments: those in the key, those ignored | values of other variables, nginx |
 //! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers, nginx |
 //! | [`stats`] | what is counted, and its reports | where the numbers are kept, nginx |
@@ -18,6 +19,8 @@
 //! shell in; without it the core builds with neither nginx's headers nor libclang, so the compiler
 //! itself enforces the direction.
 
+#[forbid(unsafe_code)]
+pub mod args;
 #[forbid(unsafe_code)]
 pub mod decision;
 #[forbid(unsafe_code)]

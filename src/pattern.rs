@@ -1,7 +1,7 @@
 //! The text of `pagecache_key`: which of nginx's variables stand in it, and what that means for keys.
 //!
 //! ```text
-//! "/your-site-name-$uri$is_args$args"     "page-${host}$request_uri"
+//! "$scheme://$host$uri$pagecache_args"     "page-${host}$request_uri"
 //! ```
 //!
 //! nginx works the value out. What it is made of is only looked at here.
@@ -18,36 +18,68 @@ const QUERY: [&str; 2] = ["args", "query_string"];
 /// A `?` where there is a query.
 const IS_ARGS: &str = "is_args";
 
+/// The query as it was sent, with its `?`, without arguments that `pagecache_ignore_args` names.
+const PAGECACHE_ARGS: &str = "pagecache_args";
+
 /// Variables that are never made of the path or of the query, as far as nginx itself defines them.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 14] = [
+    "binary_remote_addr",
     "host",
     "hostname",
     "http_host",
     "https",
     "nginx_version",
+    "remote_addr",
+    "remote_user",
     "request_method",
     "scheme",
     "server_addr",
     "server_name",
     "server_port",
+    "server_protocol",
 ];
 
 /// Beginnings of names of such variables.
-const ELSEWHERE_BEGIN: [&str; 2] = ["cookie_", "http_"];
+const ELSEWHERE_BEGIN: [&str; 3] = ["cookie_", "http_", "ssl_"];
 
 /// The variables in `text`, `$name` and `${name}`, each with the text behind it, up to the next. nginx
 /// does not tell upper from lower case in a name. What is none has no name.
 pub fn variables(text: &str) -> impl Iterator<Item = (String, &str)> {
-    text.split('$').skip(1).map(|part| {
-        let (name, behind) = match part.strip_prefix('{') {
-            Some(braced) => braced.split_once('}').unwrap_or(("", braced)),
-            None => {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                part.split_at(part.find(|c| !is_name(c)).unwrap_or(part.len()))
-            }
-        };
-        (name.to_ascii_lowercase(), behind)
+    variables_as_written(text).map(|(name, behind)| (name.to_ascii_lowercase(), behind))
+}
+
+/// The same, with the letters of the names as they are in `text`.
+pub fn variables_as_written(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split('$').skip(1).map(|part| match part.strip_prefix('{') {
+        Some(braced) => braced.split_once('}').unwrap_or(("", braced)),
+        None => {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            part.split_at(part.find(|c| !is_name(c)).unwrap_or(part.len()))
+        }
     })
+}
+
+/// Whether all of the query is in the key, be it without ignored arguments.
+pub fn has_whole_query(text: &str) -> bool {
+    let is_whole = |name: &str| name == TARGET || name == PAGECACHE_ARGS || QUERY.contains(&name);
+    variables(text).any(|(name, _)| is_whole(&name))
+}
+
+/// The first variable in `text` that may be made of anything, as those of `set`, of `map` and of other
+/// modules.
+///
+/// ```
+/// use ngx_http_pagecache_module::pattern::opaque_variable;
+///
+/// assert_eq!(opaque_variable("$scheme://$my_key"), Some("my_key".to_owned()));
+/// assert_eq!(opaque_variable("$scheme://$host$uri$pagecache_args"), None);
+/// ```
+pub fn opaque_variable(text: &str) -> Option<String> {
+    let is_elsewhere = |name: &str| {
+        ELSEWHERE.contains(&name) || ELSEWHERE_BEGIN.iter().any(|begin| name.starts_with(begin))
+    };
+    let is_known = |name: &str| is_path(name) || is_query(name) || is_elsewhere(name);
+    variables(text).map(|(name, _)| name).find(|name| !is_known(name))
 }
 
 /// Whether a question mark within the decoded path may pass for the one that begins the query:
@@ -62,12 +94,8 @@ pub fn variables(text: &str) -> impl Iterator<Item = (String, &str)> {
 /// assert!(!confuses_question_marks("/site-$request_uri"));
 /// ```
 pub fn confuses_question_marks(text: &str) -> bool {
-    let is_elsewhere = |name: &str| {
-        ELSEWHERE.contains(&name) || ELSEWHERE_BEGIN.iter().any(|begin| name.starts_with(begin))
-    };
-    let is_known = |name: &str| is_path(name) || is_query(name) || is_elsewhere(name);
     let any = |is: &dyn Fn(&str) -> bool| variables(text).any(|(name, _)| is(&name));
-    any(&|name| !is_known(name)) || (any(&is_path) && any(&is_query))
+    opaque_variable(text).is_some() || (any(&is_path) && any(&is_query))
 }
 
 fn is_path(name: &str) -> bool {
@@ -75,7 +103,9 @@ fn is_path(name: &str) -> bool {
 }
 
 fn is_query(name: &str) -> bool {
-    name == TARGET || name == IS_ARGS || QUERY.contains(&name) || name.starts_with("arg_")
+    [TARGET, IS_ARGS, PAGECACHE_ARGS].contains(&name)
+        || QUERY.contains(&name)
+        || name.starts_with("arg_")
 }
 
 /// A variable whose value may go on in what stands behind it: with `$uri-$arg_page` the requests
@@ -106,15 +136,17 @@ pub fn unclear_seam(text: &str) -> Option<Seam> {
         let is_end = behind.is_empty() && next.is_empty();
         let (expected, is_clear) = match name.as_str() {
             name if is_path(name) => (
-                "\"?\" or \"$is_args\" and variables of the query alone, or nothing,",
-                (behind.starts_with('?') || next == IS_ARGS)
+                "\"$pagecache_args\", or \"?\" and variables of the query alone, or nothing,",
+                (behind.starts_with('?') || next == IS_ARGS || next == PAGECACHE_ARGS)
                     && later.all(|name| is_query(name) && name != TARGET),
             ),
             IS_ARGS => (
                 "\"$args\", an \"$arg_...\" or nothing",
                 QUERY.contains(&next) || next.starts_with("arg_"),
             ),
-            name if name == TARGET || QUERY.contains(&name) => ("nothing", false),
+            name if [TARGET, PAGECACHE_ARGS].contains(&name) || QUERY.contains(&name) => {
+                ("nothing", false)
+            }
             name if name.starts_with("arg_") => ("\"&\" or nothing", behind.starts_with('&')),
             name if name.starts_with("cookie_") => ("\";\" or nothing", behind.starts_with(';')),
             "host" => (
@@ -155,6 +187,7 @@ mod tests {
             "$document_uri$query_string",
             "$uri-$arg_page",
             "${uri}$is_args",
+            "$scheme://$host$uri$pagecache_args",
         ] {
             assert!(confuses_question_marks(text), "{text}");
         }
@@ -177,6 +210,7 @@ mod tests {
             "/site-$uri",
             "/site-$uri$is_args$args",
             "/site-$uri?$args",
+            "$scheme://$host$uri$pagecache_args",
             "/site-$uri?$arg_page&$arg_q",
             "$scheme://$host$request_uri",
             "$host$uri",
@@ -199,6 +233,9 @@ mod tests {
             ("$uri$arg_q", "uri"),
             ("$uri?$arg_a-$arg_b", "arg_a"),
             ("$args-$uri", "args"),
+            ("$pagecache_args$uri", "pagecache_args"),
+            ("$uri$pagecache_args$cookie_lang", "uri"),
+            ("$uri$is_args$pagecache_args", "is_args"),
             ("$request_uri-$host", "request_uri"),
             ("$cookie_lang-$uri", "cookie_lang"),
             ("$host-$uri", "host"),
