@@ -220,6 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn the_contract_says_so_too() {
+        let mut compared = 0;
+        for table in [
+            include_str!("../tests/data/contract/queries.tsv"),
+            include_str!("../tests/data/contract/question_marks.tsv"),
+        ] {
+            for line in table.lines().skip(1) {
+                let fields: Vec<&str> = line.split('\t').collect();
+                let &[pattern, target, .., reason] = fields.as_slice() else { panic!("{line}") };
+                let uri = target.split('#').next().unwrap_or_default();
+                let query = uri.split_once('?').map_or("", |(_, query)| query);
+                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &Ignored::default());
+                assert_eq!(covered, reason != "args", "{line}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 80, "only {compared} rows");
+    }
+
+    #[test]
     fn names_of_the_key_are_those_that_were_written() {
         assert_covered("$uri?$ARG_Page", "", &["Page=2"], true);
         assert_covered("$uri?${arg_Page}", "", &["page=2"], false);

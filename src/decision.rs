@@ -25,6 +25,8 @@ pub enum Reason {
     Method,
     /// A `pagecache_bypass` condition held.
     Bypass,
+    /// The query has an argument that is neither in the key nor ignored.
+    Args,
     /// `pagecache_key` came out empty, or a question mark in the path would pass for the query's.
     NoKey,
     /// The key is too long and `pagecache_long_keys bypass` is set.
@@ -102,11 +104,12 @@ impl Outcome {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Absent,
         Reason::Stale,
         Reason::Method,
         Reason::Bypass,
+        Reason::Args,
         Reason::NoKey,
         Reason::LongKey,
         Reason::Flags,
@@ -127,6 +130,7 @@ impl Reason {
             Reason::Stale => "stale",
             Reason::Method => "method",
             Reason::Bypass => "bypass",
+            Reason::Args => "args",
             Reason::NoKey => "nokey",
             Reason::LongKey => "longkey",
             Reason::Flags => "flags",
@@ -147,7 +151,9 @@ impl Reason {
             Reason::Absent | Reason::Stale | Reason::Flags | Reason::Size | Reason::Format => {
                 Status::Miss
             }
-            Reason::Method | Reason::Bypass | Reason::NoKey | Reason::LongKey => Status::Bypass,
+            Reason::Method | Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => {
+                Status::Bypass
+            }
             Reason::Timeout
             | Reason::Connect
             | Reason::Reset
@@ -237,7 +243,7 @@ mod tests {
             let expected = match reason {
                 Reason::Absent | Reason::Stale => 404,
                 Reason::Flags | Reason::Size | Reason::Format => 404,
-                Reason::Bypass | Reason::NoKey | Reason::LongKey => 404,
+                Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,
                 Reason::Timeout => 504,
                 _ => 502,

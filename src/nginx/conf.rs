@@ -6,8 +6,10 @@ use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
+use crate::args::{Ignored, KeyArgs};
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags, Policy};
+use crate::pattern::{has_whole_query, opaque_variable};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -22,6 +24,8 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 pub struct Settings {
     pub upstream: Rc<Upstream>,
     pub key: KeyPattern,
+    /// Arguments that need not be in the key.
+    pub ignored_args: Rc<Ignored>,
     pub long_keys: LongKeys,
     /// Whether HEAD is looked up, as GET is.
     pub head: bool,
@@ -45,9 +49,13 @@ pub struct Settings {
 }
 
 /// The text of `pagecache_key`.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct KeyPattern {
     pub value: ComplexValue,
+    pub text: Rc<str>,
+    pub place: Place,
+    /// Which arguments are in it.
+    pub args: Rc<KeyArgs>,
     /// A question mark within the path might pass for the one that begins the query.
     pub confuses_question_marks: bool,
 }
@@ -61,6 +69,8 @@ pub struct MainConf {
     /// `pagecache_cache_status on` stands somewhere.
     pub cache_status: Cell<bool>,
     fallbacks: RefCell<Vec<Fallback>>,
+    /// Locations inherit keys: what is wrong with one is said once.
+    warnings: RefCell<Vec<String>>,
 }
 
 /// By what `pagecache_stats` chooses the form of its report.
@@ -77,6 +87,7 @@ pub struct StatsChoice {
 pub struct LocationConf {
     pub pass: Option<Rc<Upstream>>,
     pub key: Option<KeyPattern>,
+    pub ignored_args: Option<Rc<Ignored>>,
     pub long_keys: Option<LongKeys>,
     pub head: Option<bool>,
     pub bypass: Option<Rc<[ComplexValue]>>,
@@ -157,6 +168,36 @@ impl MainConf {
         unusable.is_none() && unknown.is_none()
     }
 
+    /// Warns of arguments whose part in the key is not what the configuration seems to say.
+    fn warn_of_args(&self, reading: Reading, key: &KeyPattern, ignored: &Ignored) {
+        let text = &key.text;
+        let opaque = opaque_variable(text).filter(|_| !ignored.is_all() && !has_whole_query(text));
+        let warnings = [
+            KeyArgs::ignored_in(text, ignored).map(|variable| {
+                format!(
+                    "\"pagecache_key\" has \"${variable}\", in which arguments of \
+                     \"pagecache_ignore_args\" are still in the key: write \"$pagecache_args\", with \
+                     its question mark, in place of the query"
+                )
+            }),
+            opaque.map(|variable| {
+                format!(
+                    "\"pagecache_key\" has \"${variable}\", which may be made of anything, but does \
+                     not count as the query: requests with arguments are not looked up. Add \
+                     \"$pagecache_args\" to the key, or \"pagecache_ignore_args all\" if \
+                     \"${variable}\" has each argument that changes a page"
+                )
+            }),
+        ];
+        for warning in warnings.into_iter().flatten() {
+            let known = format!("{warning} {}", key.place);
+            if !self.warnings.borrow().contains(&known) {
+                reading.warn_at(&key.place, &warning);
+                self.warnings.borrow_mut().push(known);
+            }
+        }
+    }
+
     /// The upstream of `pagecache_pass text;`, the same for all that name the same servers.
     pub fn upstream(&self, block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
@@ -188,6 +229,7 @@ impl LocationConf {
             inherit(&mut self.stats, &outer.stats);
         }
         inherit(&mut self.key, &outer.key);
+        inherit(&mut self.ignored_args, &outer.ignored_args);
         inherit(&mut self.long_keys, &outer.long_keys);
         inherit(&mut self.head, &outer.head);
         inherit(&mut self.bypass, &outer.bypass);
@@ -204,16 +246,21 @@ impl LocationConf {
         inherit(&mut self.fallback, &outer.fallback);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
-        let Some(key) = self.key else {
+        let Some(key) = self.key.clone() else {
             let place = upstream.place().clone();
             let refusal = Refusal(
                 "\"pagecache_pass\" needs a key: add \"pagecache_key\" to this location, its \
-                 server or http, for example: pagecache_key \"/your-site-name-$uri\";"
+                 server or http, for example: pagecache_key \
+                 \"$scheme://$host$uri$pagecache_args\";"
                     .to_owned(),
             );
             reading.log_at(&place, &refusal);
             return Err(refusal);
         };
+        let ignored_args = self.ignored_args.clone().unwrap_or_default();
+        if let Some(main) = reading.main_conf::<MainConf>() {
+            main.warn_of_args(reading, &key, &ignored_args);
+        }
         let gzip_flag = self.gzip_flag.flatten();
         let fallback = self.fallback.clone().flatten();
         if let (Some(fallback), Some(main)) = (&fallback, reading.main_conf::<MainConf>()) {
@@ -223,6 +270,7 @@ impl LocationConf {
         self.settings = Some(Settings {
             upstream,
             key,
+            ignored_args,
             long_keys: self.long_keys.unwrap_or_default(),
             head: self.head.unwrap_or(true),
             bypass: self.bypass.clone().unwrap_or_default(),

@@ -11,11 +11,14 @@ use super::sys::raw::{
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::UpstreamConf;
+use crate::args::{Ignored, KeyArgs};
 use crate::distribution::{DEFAULT_PORT, Rule};
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
 use crate::pattern::{Seam, confuses_question_marks, unclear_seam};
 use core::ffi::CStr;
+use core::fmt::Display;
+use std::rc::Rc;
 
 /// More connections never helped, and each holds a read buffer of 64 KB.
 const MAX_CONNECTIONS: usize = 64;
@@ -37,9 +40,10 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the README's order.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 17] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 18] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
     Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
+    Directive { name: c"pagecache_ignore_args",     usage: H_S_L | NGX_CONF_1MORE,       apply: set_ignore_args },
     Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
     Directive { name: c"pagecache_methods",         usage: H_S_L | NGX_CONF_TAKE12,      apply: set_methods },
     Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: set_bypass },
@@ -87,9 +91,13 @@ fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> R
 fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
     let text = word(words)?;
     if text.is_empty() {
-        return Err(invalid(text, "a string that differs between pages, such as \"$uri\","));
+        return Err(invalid(
+            text,
+            "a string that differs between pages, such as \"$uri$pagecache_args\",",
+        ));
     }
-    if let Some(Seam { variable, expected }) = unclear_seam(&text.to_string()) {
+    let written = text.to_string();
+    if let Some(Seam { variable, expected }) = unclear_seam(&written) {
         reading.warn_here(&format!(
             "\"pagecache_key\" has \"{text}\", in which different requests may have one key, because \
              the value of \"${variable}\" may go on in what follows: put {expected} behind it"
@@ -97,9 +105,23 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
     }
     let pattern = KeyPattern {
         value: reading.compile(text)?,
-        confuses_question_marks: confuses_question_marks(&text.to_string()),
+        place: reading.place(),
+        args: Rc::new(KeyArgs::of(&written)),
+        confuses_question_marks: confuses_question_marks(&written),
+        text: written.into(),
     };
     set_once(&mut conf.key, pattern)
+}
+
+fn set_ignore_args(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    const EXPECTED: &str = "\"all\" alone, or names of arguments, which may end with \"*\",";
+    let ignored = Ignored::parse(words.iter().map(ngx_str_t::as_bytes))
+        .map_err(|word| invalid(&String::from_utf8_lossy(word), EXPECTED))?;
+    set_once(&mut conf.ignored_args, ignored.into())
 }
 
 fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -353,7 +375,7 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Refusal> {
     }
 }
 
-fn invalid(text: &ngx_str_t, expected: &str) -> Refusal {
+fn invalid(text: &impl Display, expected: &str) -> Refusal {
     Refusal(format!("has the invalid value \"{text}\": {expected} is expected"))
 }
 

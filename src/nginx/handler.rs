@@ -39,7 +39,7 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
 
 fn begin(request: Request) -> ngx_int_t {
     let Some(settings) = settings_of(request) else { return NGX_DECLINED as ngx_int_t };
-    let Some(record) = Record::begin(request, settings.cache_status) else {
+    let Some(record) = Record::begin(request, settings) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
     match look_up(request, settings, record) {
@@ -59,6 +59,9 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     let holds = |value: PoolBytes| !matches!(value.as_bytes(), b"" | b"0");
     if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
         return Err(Reason::Bypass);
+    }
+    if !settings.key.args.cover(request.args().as_bytes(), &settings.ignored_args) {
+        return Err(Reason::Args);
     }
     if settings.key.confuses_question_marks && request.path_contains(b'?') {
         return Err(Reason::NoKey);

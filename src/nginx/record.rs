@@ -4,11 +4,13 @@
 //! the request's pool and is found again there. The lookup ends with the request, not with the pool,
 //! which may live on.
 
+use super::conf::Settings;
 use super::peer::{Answer, Peer};
 use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::{EndsWithRequest, Request};
 use super::upstream::UpstreamServer;
+use crate::args::Ignored;
 use crate::decision::{Outcome, Reason};
 use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
 use crate::page::{Etag, Page};
@@ -21,6 +23,7 @@ pub struct Record {
     outcome: Cell<Option<Outcome>>,
     /// Whether the response is to say so.
     says_outcome: bool,
+    ignored_args: Rc<Ignored>,
     /// The key as sent.
     key: OnceCell<PoolBytes>,
     server: OnceCell<Rc<UpstreamServer>>,
@@ -70,11 +73,12 @@ impl Stored {
 impl Record {
     /// A record for a request that begins here; one that came through a cached location before
     /// starts over. None without memory.
-    pub fn begin<'request>(request: Request, says_outcome: bool) -> Option<&'request Record> {
+    pub fn begin<'request>(request: Request, settings: &Settings) -> Option<&'request Record> {
         let new = Record {
             request,
             outcome: Cell::new(None),
-            says_outcome,
+            says_outcome: settings.cache_status,
+            ignored_args: settings.ignored_args.clone(),
             key: OnceCell::new(),
             server: OnceCell::new(),
             started: Cell::new(process::now()),
@@ -160,6 +164,11 @@ impl Record {
     pub fn cache_status(&self) -> Option<String> {
         let ttl = self.fresh_for.get();
         self.says_outcome.then_some(self.outcome()?).map(|outcome| outcome.cache_status(ttl))
+    }
+
+    /// `pagecache_ignore_args`, where the request began.
+    pub fn ignored_args(&self) -> &Ignored {
+        &self.ignored_args
     }
 
     pub fn key(&self) -> Option<&[u8]> {

@@ -1,5 +1,6 @@
 //! `$pagecache_*`: the table, and each variable's value for a request.
 
+use super::conf::LocationConf;
 use super::record::Record;
 use super::sys::conf::{Reading, name};
 use super::sys::pool::{Pool, PoolBytes};
@@ -8,14 +9,16 @@ use super::sys::raw::{
     ngx_http_variable_value_t, ngx_int_t,
 };
 use super::sys::request::Request;
+use crate::args::Ignored;
 use crate::decision::Outcome;
 use core::ffi::CStr;
 
 /// A value, in the request's pool; none where there is nothing to say.
-type Value = fn(&Record, Pool) -> Option<PoolBytes>;
+type Value = fn(Request, Pool) -> Option<PoolBytes>;
 
 #[rustfmt::skip]
-const VARIABLES: [(&CStr, Value); 5] = [
+const VARIABLES: [(&CStr, Value); 6] = [
+    (c"pagecache_args",   args),
     (c"pagecache_status", status),
     (c"pagecache_reason", reason),
     (c"pagecache_key",    key),
@@ -23,27 +26,38 @@ const VARIABLES: [(&CStr, Value); 5] = [
     (c"pagecache_time",   time),
 ];
 
-fn status(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    pool.copy(record.outcome()?.status().name().as_bytes())
+/// By the location that looked the request up, or else by the one that it is in.
+fn args(request: Request, pool: Pool) -> Option<PoolBytes> {
+    let ignored = match Record::of(request) {
+        Some(record) => Some(record.ignored_args()),
+        None => request.location_conf::<LocationConf>()?.ignored_args.as_deref(),
+    };
+    let query = request.args();
+    let kept = ignored.map(|ignored| ignored.without(query.as_bytes()));
+    pool.copy(&kept.unwrap_or_else(|| Ignored::default().without(query.as_bytes())))
 }
 
-fn reason(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    match record.outcome()? {
+fn status(request: Request, pool: Pool) -> Option<PoolBytes> {
+    pool.copy(Record::of(request)?.outcome()?.status().name().as_bytes())
+}
+
+fn reason(request: Request, pool: Pool) -> Option<PoolBytes> {
+    match Record::of(request)?.outcome()? {
         Outcome::Hit => None,
         Outcome::Fallthrough(reason) => pool.copy(reason.name().as_bytes()),
     }
 }
 
-fn key(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    pool.copy(record.key()?)
+fn key(request: Request, pool: Pool) -> Option<PoolBytes> {
+    pool.copy(Record::of(request)?.key()?)
 }
 
-fn server(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    pool.copy(record.server()?.name.as_bytes())
+fn server(request: Request, pool: Pool) -> Option<PoolBytes> {
+    pool.copy(Record::of(request)?.server()?.name.as_bytes())
 }
 
-fn time(record: &Record, pool: Pool) -> Option<PoolBytes> {
-    let took = record.took()?;
+fn time(request: Request, pool: Pool) -> Option<PoolBytes> {
+    let took = Record::of(request)?.took()?;
     pool.copy(format!("{}.{:03}", took / 1000, took % 1000).as_bytes())
 }
 
@@ -81,7 +95,7 @@ unsafe extern "C" fn get(
 fn fill(request: Request, value: &mut ngx_http_variable_value_t, index: usize) {
     let text = request.pool().and_then(|pool| {
         let (_, compute) = VARIABLES.get(index)?;
-        compute(Record::of(request)?, pool)
+        compute(request, pool)
     });
     value.set_valid(text.is_some().into());
     value.set_not_found(text.is_none().into());

@@ -157,6 +157,15 @@ fn wrong_words() {
 }
 
 #[test]
+fn wrong_arguments() {
+    for value in ["*", "a*b", "a=1", "\"\"", "all a", "a all", "\"a&b\""] {
+        let words = ["pagecache_ignore_args", "\"all\" alone", "names"];
+        refused_in_location(&format!("pagecache_ignore_args {value}"), &words);
+    }
+    refused_in_location("pagecache_ignore_args", &["pagecache_ignore_args", "number of arguments"]);
+}
+
+#[test]
 fn wrong_gzip_flags() {
     // One bit of 32: not none, not two, not a name.
     for value in ["0", "3", "6", "4294967295", "4294967296", "8589934592", "-1", "0x2", "on", "2 4"]
@@ -283,6 +292,7 @@ fn addresses_that_cannot_be() {
 fn each_directive_stands_once() {
     for directive in [
         "pagecache_key $uri",
+        "pagecache_ignore_args utm_*",
         "pagecache_long_keys sha256",
         "pagecache_methods GET",
         "pagecache_connect_timeout 1s",
@@ -330,6 +340,7 @@ fn directives_stand_where_the_reference_says() {
         refused_in_location(directive, &["not allowed here"]);
     }
     for directive in [
+        "pagecache_ignore_args all",
         "pagecache_timeout 1s",
         "pagecache_gzip_flag 2",
         "pagecache_format http",
@@ -346,6 +357,10 @@ fn each_documented_form_passes() {
     for directive in [
         "pagecache_key $uri$is_args$args",
         "pagecache_key /prefix:$host$uri",
+        "pagecache_key $scheme://$host$uri$pagecache_args",
+        "pagecache_ignore_args gclid",
+        "pagecache_ignore_args utm_* gclid fbclid",
+        "pagecache_ignore_args all",
         "pagecache_long_keys sha256",
         "pagecache_long_keys bypass",
         "pagecache_methods GET",

@@ -9,15 +9,17 @@ struct Row {
     target: Vec<u8>,
     host: Vec<u8>,
     cookie: Option<Vec<u8>>,
-    /// `None`: none is looked up.
+    /// `None`: there is none.
     key: Option<Vec<u8>>,
     is_stored: bool,
+    /// Why it is not looked up. `None`: it is.
+    reason: Option<String>,
 }
 
 impl Row {
     fn of(line: &str) -> Row {
         let fields: Vec<&str> = line.split('\t').collect();
-        let &[pattern, target, host, cookie, _raw, key, stored] = fields.as_slice() else {
+        let &[pattern, target, host, cookie, _raw, key, stored, reason] = fields.as_slice() else {
             panic!("not a row: {line:?}");
         };
         let said = |field: &str| (field != "-").then(|| unescape(field));
@@ -28,6 +30,7 @@ impl Row {
             cookie: said(cookie),
             key: said(key),
             is_stored: stored == "yes",
+            reason: (reason != "-").then(|| reason.to_owned()),
         }
     }
 
@@ -61,11 +64,14 @@ fn row_is_kept(site: &Site, row: &Row) {
     memcached.flush();
     let before = memcached.stat("cmd_set");
     let first = site.ask(&row.request());
-    let Some(key) = &row.key else {
-        expect::application(&first, "BYPASS", "nokey");
-        expect::application(&site.ask(&row.request()), "BYPASS", "nokey");
+    if let Some(reason) = &row.reason {
+        expect::application(&first, "BYPASS", reason);
+        expect::application(&site.ask(&row.request()), "BYPASS", reason);
+        assert_eq!(memcached.stat("cmd_set"), before);
+        assert!(!row.is_stored);
         return;
-    };
+    }
+    let key = row.key.as_ref().unwrap();
     expect::application(&first, "MISS", "absent");
     // A header cannot hold 0x7f.
     if !key.contains(&0x7f) {

@@ -174,6 +174,7 @@ fn several_servers_conf() {
 fn log_formats() {
     let formats = parts::root().join("nginx-config/log-format.inc");
     let site = plan()
+        .location("pagecache_ignore_args x;")
         .http(&format!("include {};", formats.display()))
         .server(
             "access_log @PREFIX@/text.log pagecache_text;

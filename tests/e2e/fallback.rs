@@ -48,7 +48,7 @@ fn other_methods_reach_django_with_their_bodies() {
 
 #[test]
 fn a_get_with_a_body_reaches_django_on_a_miss() {
-    let site = plan().start();
+    let site = plan().key("$uri$is_args$args").start();
     bodies_arrive_whole(&site, "GET", "/search?q=%C3%A4", "MISS", "absent");
 }
 
@@ -72,7 +72,7 @@ fn bodies_reach_django_while_memcached_is_down() {
 
 #[test]
 fn requests_without_a_body_keep_their_method_and_uri() {
-    let site = plan().start();
+    let site = plan().key("$uri$is_args$args").start();
     for (method, status, reason) in [
         ("GET", "MISS", "absent"),
         ("HEAD", "MISS", "absent"),
@@ -117,7 +117,9 @@ fn the_body_of_a_get_that_hits_is_not_taken_for_the_next_request() {
 
 #[test]
 fn pagecache_bypass_takes_any_string_but_empty_and_zero() {
-    let site = plan().location("pagecache_bypass $cookie_sessionid $arg_fresh;").start();
+    let site = plan()
+        .location("pagecache_bypass $cookie_sessionid $arg_fresh; pagecache_ignore_args fresh;")
+        .start();
     site.memcached().set("/page", "the page", BYTES);
     let mut client = site.client();
     for cookie in ["sessionid=1", "sessionid=abc", "a=b; sessionid=00", "sessionid=0.0"] {
@@ -140,15 +142,16 @@ fn an_empty_key_is_not_looked_up() {
         .store_at(fake.address())
         .locations(
             "location / {
-                 pagecache_key      $arg_key;
+                 pagecache_key      $http_x_part;
                  pagecache_pass     @MEMCACHED@;
                  pagecache_fallback @application;
              }",
         )
         .start();
+    let with = |part: &str| site.ask(&Request::get("/page").header("X-Part", part));
     expect::application(&site.get("/page"), "BYPASS", "nokey");
-    expect::application(&site.get("/page?key="), "BYPASS", "nokey");
-    expect::hit(&site.get("/page?key=k"), "wrong");
+    expect::application(&with(""), "BYPASS", "nokey");
+    expect::hit(&with("k"), "wrong");
     assert_eq!(fake.lookups().len(), 1);
 }
 
@@ -191,6 +194,7 @@ fn without_a_fallback_the_statuses_are_those_of_the_stock_module() {
         ("HEAD", "/miss", 404, "MISS", "absent"),
         ("GET", "/pickle", 404, "MISS", "flags"),
         ("GET", "/hit?fresh=1", 404, "BYPASS", "bypass"),
+        ("GET", "/hit?page=2", 404, "BYPASS", "args"),
         ("POST", "/hit", 405, "BYPASS", "method"),
         ("GET", "/error", 502, "ERROR", "protocol"),
         ("GET", "/silent", 504, "ERROR", "timeout"),
@@ -211,6 +215,7 @@ fn without_a_fallback_the_statuses_are_those_of_the_stock_module() {
 #[test]
 fn error_page_does_what_the_fallback_does() {
     let body = bytes::pattern(100_000, 1);
+    let pages = "pagecache_timeout 2s; pagecache_ignore_args a;";
     for (method, target, status, reason) in [
         ("GET", "/miss?a=b", "MISS", "absent"),
         ("POST", "/hit?a=b", "BYPASS", "method"),
@@ -219,8 +224,8 @@ fn error_page_does_what_the_fallback_does() {
         ("GET", "/silent?a=b", "ERROR", "timeout"),
     ] {
         let fake = in_all_ways();
-        let text = "pagecache_timeout 2s; error_page 404 405 502 504 = @application;";
-        let site = without_fallback(fake.address(), text).start();
+        let text = format!("{pages} error_page 404 405 502 504 = @application;");
+        let site = without_fallback(fake.address(), &text).start();
         expect::hit(&site.get("/hit"), "the page");
         let answer = site.ask(&Request::new(method, target).body(body.clone()));
         expect::application(&answer, status, reason);

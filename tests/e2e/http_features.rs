@@ -160,7 +160,8 @@ fn conditions_inside_the_location() {
     let site = site_with(
         "set $kind plain;
          if ($arg_kind) { set $kind $arg_kind; add_header X-Kind $arg_kind; }
-         if ($arg_refuse) { return 403; }",
+         if ($arg_refuse) { return 403; }
+         pagecache_ignore_args kind;",
         "the page",
     );
     assert_eq!(site.get("/page").text(), "the page");

@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod args;
 mod breaker;
 mod buffers;
 mod cache_status;

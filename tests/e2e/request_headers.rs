@@ -65,7 +65,7 @@ fn a_request_that_falls_through_tells_status_and_key() {
     });
     let by_location = "error_page 404 405 502 = /plain/;";
     for way in [FALLBACK, "error_page 404 405 502 = @echo;", by_location] {
-        let text = format!("pagecache_bypass $arg_fresh; {way}");
+        let text = format!("pagecache_bypass $arg_fresh; pagecache_ignore_args a; {way}");
         let site = site_before(&echo, &text).store_at(fake.address()).start();
         assert_eq!(told(&site.get("/page?a=b")), told_of("MISS", "/page"), "{way}");
         assert_eq!(told(&site.get("/error")), told_of("ERROR", "/error"), "{way}");

@@ -172,7 +172,7 @@ fn internal_redirects_to_a_lookup() {
              location /file/      { root @PREFIX@; try_files $uri /page; }
              location /named/     { root @PREFIX@; try_files $uri @lookup; }
              location @lookup {
-                 pagecache_key      $uri;
+                 pagecache_key      $uri$is_args$args;
                  pagecache_pass     @MEMCACHED@;
                  pagecache_fallback @application;
              }

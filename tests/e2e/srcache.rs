@@ -33,7 +33,11 @@ struct Filled {
 fn site() -> Filled {
     let folder = prefix();
     let application = Application::start(folder.path(), Interface::Http, &Writes::default());
-    Filled { site: plan().location("pagecache_format http;").start(), application, folder }
+    Filled {
+        site: plan().location("pagecache_format http; pagecache_ignore_args all;").start(),
+        application,
+        folder,
+    }
 }
 
 impl Filled {

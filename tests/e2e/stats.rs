@@ -322,7 +322,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         "hits pages 5.0",
         "pagecache_misses counter 5",
         "pagecache_errors counter 6",
-        "pagecache_bypasses counter 4",
+        "pagecache_bypasses counter 5",
         "pagecache_lookup_duration_seconds histogram 17",
         "pagecache_connections gauge 1",
     ] {

@@ -137,6 +137,13 @@ impl Reading {
         ngx::ngx_log_error!(NGX_LOG_EMERG, log, "{message} in {place}");
     }
 
+    /// Writes a warning about something that stands at `place`.
+    pub fn warn_at(self, place: &Place, message: &str) {
+        // SAFETY: from_raw.
+        let log = unsafe { (*self.0.as_ptr()).log };
+        ngx::ngx_log_error!(NGX_LOG_WARN, log, "{message} in {place}");
+    }
+
     /// The location whose configuration is being merged.
     pub fn location(self) -> Option<Location> {
         // SAFETY: core_conf.

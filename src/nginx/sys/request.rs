@@ -52,6 +52,12 @@ impl Request {
         self.read(|r| r.uri).as_bytes().contains(&byte)
     }
 
+    /// The query, `$args`.
+    pub fn args(self) -> PoolBytes {
+        // SAFETY: nginx replaces the text, and does not change it.
+        unsafe { PoolBytes::from_raw(self.read(|r| r.args)) }
+    }
+
     /// Whether this is the client's request and no subrequest.
     pub fn is_main(self) -> bool {
         self.read(|r| r.main) == self.0.as_ptr()

@@ -148,7 +148,7 @@ fn reason(answer: &Response, page: &[u8]) -> Option<String> {
     let reason = answer.header("X-Reason").unwrap_or_default();
     let status = match reason.as_str() {
         "absent" | "flags" | "size" | "format" => "MISS",
-        "method" | "bypass" | "nokey" | "longkey" => "BYPASS",
+        "method" | "bypass" | "args" | "nokey" | "longkey" => "BYPASS",
         _ => "ERROR",
     };
     expect::application(answer, status, &reason);
