@@ -50,9 +50,9 @@ macro_rules! layouts {
             #[allow(non_snake_case)]
             const fn $structure(constant: &[u8]) -> Option<&'static str> {
                 const SIZE: usize = size_of::<$structure>();
-                let mut at = MARK;
-                if !(is_next(constant, &mut at, &0usize.to_ne_bytes())
-                    && is_next(constant, &mut at, &SIZE.to_ne_bytes()))
+                let mut rest = behind_mark(constant);
+                if !(is_next(&mut rest, &0usize.to_ne_bytes())
+                    && is_next(&mut rest, &SIZE.to_ne_bytes()))
                 {
                     return Some(concat!(
                         "another size for \"", stringify!($structure), "\" than nginx's C compiler"
@@ -61,8 +61,8 @@ macro_rules! layouts {
                 $(
                     let offset = offset_of!($structure, $plain);
                     let size = size_behind(|it: &$structure| &it.$plain);
-                    if !(is_next(constant, &mut at, &offset.to_ne_bytes())
-                        && is_next(constant, &mut at, &size.to_ne_bytes()))
+                    if !(is_next(&mut rest, &offset.to_ne_bytes())
+                        && is_next(&mut rest, &size.to_ne_bytes()))
                     {
                         return Some(named!($structure, $plain));
                     }
@@ -72,7 +72,7 @@ macro_rules! layouts {
                     // SAFETY: the memory has the structure's size and alignment, and zero is a value
                     // of it: nginx zeroes its own.
                     unsafe { (*memory.bytes.as_mut_ptr().cast::<$structure>()).$set(ALL_BITS) };
-                    if !is_next(constant, &mut at, &memory.bytes) {
+                    if !is_next(&mut rest, &memory.bytes) {
                         return Some(named!($structure, $bit));
                     }
                 )*
@@ -115,19 +115,26 @@ const fn size_behind<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 
-/// Whether these bytes come next in the constant; `at` is then behind them.
-#[allow(clippy::indexing_slicing)] // the ends are compared first
-const fn is_next(constant: &[u8], at: &mut usize, bytes: &[u8]) -> bool {
-    if constant.len() - *at < bytes.len() {
-        return false;
+/// What a constant says of its structure.
+const fn behind_mark(constant: &[u8]) -> &[u8] {
+    match constant.split_at_checked(MARK) {
+        Some((_, rest)) => rest,
+        None => &[],
     }
-    let mut nth = 0;
-    while nth < bytes.len() {
-        if constant[*at] != bytes[nth] {
+}
+
+/// Whether `rest` begins with these bytes, which are then taken off it.
+const fn is_next(rest: &mut &[u8], bytes: &[u8]) -> bool {
+    let Some((mut found, behind)) = rest.split_at_checked(bytes.len()) else { return false };
+    let mut expected = bytes;
+    while let (Some((one, found_rest)), Some((other, expected_rest))) =
+        (found.split_first(), expected.split_first())
+    {
+        if *one != *other {
             return false;
         }
-        *at += 1;
-        nth += 1;
+        (found, expected) = (found_rest, expected_rest);
     }
+    *rest = behind;
     true
 }
