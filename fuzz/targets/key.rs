@@ -79,10 +79,10 @@ fn lookup_is_one_line(key: &Key, opaque: u32) {
     let words: Vec<&[u8]> = meta[..meta.len() - 2].split(|&byte| byte == b' ').collect();
     let (command, flags) = words.split_at(2);
     assert_eq!(command, [b"mg", key.as_bytes()]);
-    for flag in ["c", "f", "k", "v", opaque.as_str()] {
+    for flag in ["c", "f", "k", "t", "v", opaque.as_str()] {
         assert_eq!(flags.iter().filter(|word| **word == flag.as_bytes()).count(), 1, "{flag}");
     }
-    assert_eq!(flags.len(), 5);
+    assert_eq!(flags.len(), 6);
     let words: Vec<&[u8]> = classic[..classic.len() - 2].split(|&byte| byte == b' ').collect();
     assert_eq!(words, [b"get", key.as_bytes()]);
 }
