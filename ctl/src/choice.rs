@@ -5,6 +5,7 @@ use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
 use crate::options::Given;
 use crate::request::{Header, KeyPattern, Url};
+use pagecache::args::Ignored;
 use pagecache::distribution::Rule;
 use pagecache::memcached::LongKeys;
 use std::path::Path;
@@ -57,11 +58,13 @@ impl Choice {
         let lookup = self.lookup(given)?;
         let configured = lookup.and_then(|lookup| lookup.key.clone());
         let text = given.one("key").map(str::to_owned).or(configured).ok_or_else(|| {
-            refused("URLs need the text of pagecache_key: say it with --key, such as '/site-$uri'")
+            refused("URLs need the text of pagecache_key: say it with --key, such as '/site-$uri$pagecache_args'")
         })?;
         if text.contains('\u{fffd}') {
             return Err(refused(format!("the key \"{text}\" is not UTF-8: say it with --key")));
         }
+        let configured = lookup.map(|lookup| lookup.ignored_args.clone()).unwrap_or_default();
+        let ignored_args = given.one("ignore-args").map_or(Ok(configured), ignored_args)?;
         let configured = lookup.map(|lookup| lookup.long_keys).unwrap_or_default();
         let long_keys = match given.one("long-keys") {
             None => configured,
@@ -77,6 +80,7 @@ impl Choice {
         };
         Ok(KeyPattern {
             text,
+            ignored_args,
             long_keys,
             merge_slashes: lookup.is_none_or(|lookup| lookup.merge_slashes),
             headers: headers(given)?,
@@ -98,7 +102,8 @@ impl Choice {
             }
         }
         let differ = |a: &Lookup, b: &Lookup| {
-            (&a.key, a.long_keys, a.merge_slashes) != (&b.key, b.long_keys, b.merge_slashes)
+            (&a.key, &a.ignored_args, a.long_keys, a.merge_slashes)
+                != (&b.key, &b.ignored_args, b.long_keys, b.merge_slashes)
         };
         let Some(first) = found.first() else { return Ok(None) };
         // the rest is as in the first, then
@@ -229,6 +234,17 @@ fn set(text: &str) -> Result<(String, String), Stop> {
     }
 }
 
+/// `--ignore-args`, with the words of the directive.
+fn ignored_args(text: &str) -> Result<Ignored, Stop> {
+    Ignored::parse(text.split_ascii_whitespace().map(str::as_bytes)).map_err(|word| {
+        refused(format!(
+            "--ignore-args has \"{}\": \"all\" alone, or names of arguments, which may end with \"*\", are \
+             expected",
+            String::from_utf8_lossy(word)
+        ))
+    })
+}
+
 fn refused(reason: impl Into<String>) -> Stop {
     Stop::Refused(reason.into())
 }
@@ -247,7 +263,19 @@ mod tests {
         }
     }";
 
+    fn words(text: &str) -> Ignored {
+        ignored_args(text).unwrap()
+    }
+
+    fn ignored(configuration: &str, options: &[&str]) -> Result<Ignored, String> {
+        pattern(configuration, options).map(|(_, pattern)| pattern.ignored_args)
+    }
+
     fn chosen(configuration: &str, options: &[&str]) -> Result<(Vec<String>, String), String> {
+        pattern(configuration, options).map(|(names, pattern)| (names, pattern.text))
+    }
+
+    fn pattern(configuration: &str, options: &[&str]) -> Result<(Vec<String>, KeyPattern), String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, configuration).unwrap();
@@ -260,7 +288,7 @@ mod tests {
         let choice = Choice::of(&given).map_err(|stop| stop.to_string())?;
         let pattern = choice.key_pattern(&given).map_err(|stop| stop.to_string())?;
         let names = choice.fleet.servers().iter().map(|server| server.name.clone());
-        Ok((names.collect(), pattern.text))
+        Ok((names.collect(), pattern))
     }
 
     #[test]
@@ -271,6 +299,24 @@ mod tests {
         assert_eq!((names, key.as_str()), (vec!["10.0.0.9".to_owned()], "$uri"));
         let (_, key) = chosen(SITE, &["--upstream", "pages", "--key", "x$uri"]).unwrap();
         assert_eq!(key, "x$uri");
+    }
+
+    #[test]
+    fn ignored_arguments_are_those_of_the_configuration_or_of_the_command_line() {
+        let site = SITE.replace("server {\n", "server { pagecache_ignore_args utm_* gclid;\n");
+        let of_api = ["--upstream", "10.0.0.9"];
+        assert_eq!(ignored(&site, &of_api).unwrap(), words("utm_* gclid"));
+        assert_eq!(ignored(SITE, &of_api).unwrap(), Ignored::default());
+        let given = [&of_api[..], &["--ignore-args", "a b*"]].concat();
+        assert_eq!(ignored(&site, &given).unwrap(), words("a b*"));
+        let wrong = ignored(SITE, &[&of_api[..], &["--ignore-args", "a all"]].concat());
+        assert!(wrong.unwrap_err().contains("--ignore-args has \"all\""));
+        let differs = site
+            .replace("location / {", "location / { pagecache_ignore_args a;")
+            .replace("blog$uri", "$uri")
+            .replace(" pagecache_long_keys bypass;", "");
+        let listed = ignored(&differs, &["--upstream", "pages"]);
+        assert!(listed.unwrap_err().contains("--location"));
     }
 
     #[test]

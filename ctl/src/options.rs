@@ -41,13 +41,14 @@ const KEYS: &str = "key get purge";
 const SERVERS: &str = "key get purge stats";
 
 #[rustfmt::skip]
-pub const ROWS: [Row; 25] = [
+pub const ROWS: [Row; 26] = [
     row("config",       "FILE",         SERVERS,                      "nginx's configuration; default /etc/nginx/nginx.conf"),
     row("upstream",     "NAME",         SERVERS,                      "what pagecache_pass names there, if it names several"),
     many("server",      "ADDRESS",      SERVERS,                      "a memcached server instead, HOST[:PORT] or unix:/PATH, with weight: ADDRESS,weight=N"),
     row("distribution", "NAME",         SERVERS,                      "with several --server: as pagecache_distribution"),
     row("hash",         "NAME",         SERVERS,                      "with --distribution: as its hash="),
     row("key",          "TEXT",         KEYS,                         "as pagecache_key; default: the configuration's"),
+    row("ignore-args",  "NAMES",        KEYS,                         "as pagecache_ignore_args: names with spaces between them, or all"),
     row("long-keys",    "RULE",         KEYS,                         "as pagecache_long_keys: sha256 or bypass"),
     row("location",     "TEXT",         KEYS,                         "the location whose key it is, if keys differ: as written, or FILE:LINE"),
     many("set",         "NAME=VALUE",   KEYS,                         "the value of a variable in the key that the URL does not decide"),

@@ -2,6 +2,7 @@
 //! with nginx's inheritance from http to server to location.
 
 use super::file::{Directive, Place};
+use pagecache::args::Ignored;
 use pagecache::memcached::LongKeys;
 
 /// One location with `pagecache_pass`.
@@ -11,6 +12,7 @@ pub struct Lookup {
     pub upstream: String,
     /// The text of `pagecache_key`; none where nginx would not start.
     pub key: Option<String>,
+    pub ignored_args: Ignored,
     pub long_keys: LongKeys,
     pub merge_slashes: bool,
     /// As written: `/`, `~ \.html$`.
@@ -32,6 +34,7 @@ pub fn lookups(configuration: &[Directive]) -> Vec<Lookup> {
 struct Level {
     pass: Option<String>,
     key: Option<String>,
+    ignored_args: Ignored,
     long_keys: LongKeys,
     keeps_slashes: bool,
     location: String,
@@ -53,6 +56,11 @@ impl Level {
             match directive.name.as_str() {
                 "pagecache_pass" => self.pass = Some(value.clone()),
                 "pagecache_key" => self.key = Some(value.clone()),
+                // with words that are none, nginx would not start
+                "pagecache_ignore_args" => {
+                    let words = directive.arguments.iter().map(String::as_bytes);
+                    self.ignored_args = Ignored::parse(words).unwrap_or_default();
+                }
                 "pagecache_long_keys" if value == "bypass" => self.long_keys = LongKeys::Bypass,
                 "pagecache_long_keys" => self.long_keys = LongKeys::Sha256,
                 "merge_slashes" => self.keeps_slashes = value == "off",
@@ -63,6 +71,7 @@ impl Level {
             found.push(Lookup {
                 upstream: upstream.clone(),
                 key: self.key.clone(),
+                ignored_args: self.ignored_args.clone(),
                 long_keys: self.long_keys,
                 merge_slashes: !self.keeps_slashes,
                 location: self.location.clone(),

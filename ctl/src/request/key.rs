@@ -2,12 +2,13 @@
 //! nginx work it out.
 //!
 //! ```text
-//! "/site-$uri$is_args${args}"  and  https://h.test/a%20b?c     "/site-/a b?c", as a key "/site-/a%20b?c"
+//! "/site-$uri$pagecache_args"  and  https://h.test/a%20b?c     "/site-/a b?c", as a key "/site-/a%20b?c"
 //! ```
 
 use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
+use pagecache::args::{Ignored, KeyArgs};
 use pagecache::decision::Reason;
 use pagecache::memcached::{Key, LongKeys};
 use pagecache::pattern::{confuses_question_marks, variables};
@@ -17,6 +18,7 @@ use pagecache::pattern::{confuses_question_marks, variables};
 pub struct KeyPattern {
     /// The text of `pagecache_key`.
     pub text: String,
+    pub ignored_args: Ignored,
     pub long_keys: LongKeys,
     pub merge_slashes: bool,
     /// Of every request.
@@ -45,10 +47,18 @@ impl KeyPattern {
         let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
         let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
             .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
+        if !KeyArgs::of(&self.text).cover(&target.query, &self.ignored_args) {
+            return Err(NoKey::NotLookedUp(Reason::Args));
+        }
         if confuses_question_marks(&self.text) && target.path.contains(&b'?') {
             return Err(NoKey::NotLookedUp(Reason::NoKey));
         }
-        let raw = self.evaluate(&Request { url: &url, target: &target, headers: &self.headers })?;
+        let raw = self.evaluate(&Request {
+            url: &url,
+            target: &target,
+            headers: &self.headers,
+            ignored_args: &self.ignored_args,
+        })?;
         Key::new(&raw, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
     }
 
@@ -105,6 +115,11 @@ impl NoKey {
             NoKey::NotLookedUp(Reason::LongKey) => {
                 "is not looked up: its key is longer than 250 bytes (longkey)".to_owned()
             }
+            NoKey::NotLookedUp(Reason::Args) => {
+                "is not looked up: its query has an argument that is neither in the key nor ignored \
+                 (args)"
+                    .to_owned()
+            }
             NoKey::NotLookedUp(reason) => format!(
                 "is not looked up: its key is empty, or its path has a question mark that might pass \
                  for the query's ({reason})"
@@ -121,6 +136,7 @@ mod tests {
     fn pattern(text: &str) -> KeyPattern {
         KeyPattern {
             text: text.to_owned(),
+            ignored_args: Ignored::default(),
             long_keys: LongKeys::Sha256,
             merge_slashes: true,
             headers: Vec::new(),
@@ -173,7 +189,10 @@ mod tests {
                     (_, "/a%3Fb", "$uri$is_args$args") => None,
                     _ => Some(unescape(line[nth])),
                 };
-                assert_eq!(key(column, &target).ok(), expected, "{column} of {target}");
+                let mut pattern = pattern(column);
+                pattern.ignored_args = Ignored::parse([&b"all"[..]]).unwrap();
+                let key = pattern.key(&target).map(|key| key.as_bytes().to_vec());
+                assert_eq!(key.ok(), expected, "{column} of {target}");
                 compared += 1;
             }
         }
@@ -207,6 +226,11 @@ mod tests {
         let reason = |text: &str, url: &str| key(text, url).unwrap_err().name();
         assert_eq!(reason("$uri$is_args$args", "/a%3Fb"), "nokey");
         assert_eq!(reason("$args", "/a"), "nokey");
+        assert_eq!(reason("$uri", "/a?b"), "args");
+        assert_eq!(reason("$uri?$arg_page", "/a?PAGE=2"), "args");
+        let mut ignoring = pattern("$uri$pagecache_args");
+        ignoring.ignored_args = Ignored::parse([&b"utm_*"[..]]).unwrap();
+        assert_eq!(ignoring.key("/a?utm_id=1&page=2").unwrap().as_bytes(), b"/a?page=2");
         assert_eq!(reason("$uri", "/a b"), "invalid");
         let mut long = pattern("$uri");
         long.long_keys = LongKeys::Bypass;

@@ -2,6 +2,7 @@
 
 use super::target::Target;
 use super::url::{Origin, Url};
+use pagecache::args::Ignored;
 
 /// A header of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct Request<'a> {
     pub url: &'a Url,
     pub target: &'a Target,
     pub headers: &'a [Header],
+    pub ignored_args: &'a Ignored,
 }
 
 /// What a variable is.
@@ -34,6 +36,7 @@ impl Request<'_> {
         let known = match name.as_str() {
             "uri" | "document_uri" => self.target.path.clone(),
             "args" | "query_string" => self.target.query.clone(),
+            "pagecache_args" => self.ignored_args.without(&self.target.query),
             "is_args" if self.target.query.is_empty() => Vec::new(),
             "is_args" => b"?".to_vec(),
             "request_uri" => self.url.target.clone().into_bytes(),
@@ -113,7 +116,8 @@ mod tests {
             .collect();
         let url = Url::parse(url, None).unwrap();
         let target = Target::parse(url.target.as_bytes(), true).unwrap();
-        Request { url: &url, target: &target, headers: &headers }.variable(name)
+        let ignored_args = &Ignored::parse([&b"h"[..]]).unwrap();
+        Request { url: &url, target: &target, headers: &headers, ignored_args }.variable(name)
     }
 
     fn text(url: &str, name: &str) -> String {
@@ -133,6 +137,7 @@ mod tests {
             ("URI", "/a b"),
             ("args", "c=%20d&E=f&e=g&h"),
             ("query_string", "c=%20d&E=f&e=g&h"),
+            ("pagecache_args", "?c=%20d&E=f&e=g"),
             ("is_args", "?"),
             ("request_uri", "/a%20b?c=%20d&E=f&e=g&h"),
             ("host", "www.h.test"),

@@ -128,18 +128,19 @@ fn slashes_that_are_not_merged_are_nginx_s() {
 
 fn variables_with(merge_slashes: &str) {
     let keys = [
-        "$request_uri",
-        "${document_uri}-$query_string",
-        "$scheme://$http_host$URI-$arg_lang",
-        "$uri#$cookie_lang;$http_x_device $request_method",
+        ("$request_uri", ""),
+        ("${document_uri}-$query_string", ""),
+        ("$scheme://$http_host$URI-$arg_lang", "pagecache_ignore_args page b LANG;"),
+        ("$uri#$cookie_lang;$http_x_device $request_method", "pagecache_ignore_args all;"),
+        ("$scheme://$host$uri$pagecache_args", "pagecache_ignore_args b x*;"),
     ];
     let locations: String = keys
         .iter()
         .enumerate()
-        .map(|(nth, key)| {
+        .map(|(nth, (key, text))| {
             format!(
                 "server {{ listen @LISTEN@; server_name key{nth}.test;
-                   location / {{ pagecache_key '{key}'; include pass; }} {APPLICATION} }}\n"
+                   location / {{ pagecache_key '{key}'; {text} include pass; }} {APPLICATION} }}\n"
             )
         })
         .collect();
