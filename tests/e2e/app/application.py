@@ -8,6 +8,7 @@ memcached it writes to come from the environment:
     E2E_MEMCACHED           host:port or unix:/path
     E2E_STORES              set: every page goes to memcached, by the middleware
     PAGECACHE_KEY           nginx's pagecache_key
+    PAGECACHE_FORMAT        as what pages are stored; bare bodies if unset
     PAGECACHE_CONTENT_TYPE  nginx's default_type, and the Content-Type of the pages
 """
 
@@ -41,6 +42,7 @@ settings.configure(
         __name__ + ".count_requests",
     ],
     PAGECACHE_CONTENT_TYPE=CONTENT_TYPE,
+    PAGECACHE_FORMAT=os.environ.get("PAGECACHE_FORMAT", "body"),
     PAGECACHE_KEY=os.environ["PAGECACHE_KEY"],
     PAGECACHE_ONLY_MARKED="E2E_STORES" not in os.environ,
     ROOT_URLCONF=__name__,

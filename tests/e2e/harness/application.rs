@@ -36,6 +36,8 @@ pub struct Writes {
     pub memcached: String,
     pub key: String,
     pub content_type: String,
+    /// PAGECACHE_FORMAT.
+    pub format: &'static str,
 }
 
 pub struct Application {
@@ -52,6 +54,7 @@ impl Default for Writes {
             memcached: "127.0.0.1:1".to_owned(),
             key: "$uri".to_owned(),
             content_type: "text/html; charset=utf-8".to_owned(),
+            format: "body",
         }
     }
 }
@@ -93,6 +96,7 @@ impl Application {
         command.env("E2E_MEMCACHED", &writes.memcached);
         command.env("PAGECACHE_KEY", &writes.key);
         command.env("PAGECACHE_CONTENT_TYPE", &writes.content_type);
+        command.env("PAGECACHE_FORMAT", writes.format);
         if writes.every_page {
             command.env("E2E_STORES", "1");
         }

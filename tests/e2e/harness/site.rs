@@ -213,6 +213,7 @@ impl Plan {
                 memcached: store.clone(),
                 key: self.key.clone(),
                 content_type: self.content_type.clone(),
+                ..Writes::default()
             };
             Application::start(prefix.path(), interface, &writes)
         });
