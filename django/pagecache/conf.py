@@ -3,6 +3,7 @@
 Some of them repeat a line of nginx's configuration, and must be changed together with it:
 
     PAGECACHE_KEY           pagecache_key        "/your-site-name-$uri$is_args$args";
+    PAGECACHE_IGNORE_ARGS   pagecache_ignore_args utm_* gclid;
     PAGECACHE_CONTENT_TYPE  default_type         "text/html; charset=utf-8";
     PAGECACHE_FORMAT        pagecache_format     auto;
     PAGECACHE_GZIP_FLAG     pagecache_gzip_flag  2;
@@ -19,6 +20,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
 from pagecache import client
+from pagecache.args import ALL, IgnoredArgs
 from pagecache.key import KeyPattern, raw_key
 
 STATUSES = (200, 203, 300, 301, 308, 404, 410)
@@ -34,12 +36,13 @@ MAY_STAND_BEFORE = "django.middleware.gzip.GZipMiddleware"
 
 DEFAULTS: dict[str, Any] = {
     "PAGECACHE_KEY": "",
+    "PAGECACHE_IGNORE_ARGS": (),
     "PAGECACHE_CACHE": "pages",
     "PAGECACHE_TIMEOUT": 300,
     "PAGECACHE_CONTENT_TYPE": "text/html; charset=utf-8",
     "PAGECACHE_ONLY_MARKED": False,
     "PAGECACHE_IGNORE_VARY": (),
-    "PAGECACHE_FORMAT": "body",
+    "PAGECACHE_FORMAT": "head",
     "PAGECACHE_STATUSES": (200,),
     "PAGECACHE_GZIP": None,
     "PAGECACHE_GZIP_FLAG": None,
@@ -57,7 +60,13 @@ def key_pattern(text: str | None = None) -> KeyPattern:
         raise ImproperlyConfigured(
             'PAGECACHE_KEY is not set: give it the value of nginx\'s pagecache_key, such as "/your-site-name-$uri"'
         )
-    return KeyPattern.parse(text)
+    return KeyPattern.parse(text, IgnoredArgs.parse(_ignored_words()))
+
+
+def _ignored_words() -> list[str]:
+    """PAGECACHE_IGNORE_ARGS: arguments that do not change a page, as the words of nginx's `pagecache_ignore_args`."""
+    words = _setting("PAGECACHE_IGNORE_ARGS")
+    return [words] if words == ALL else list(words)
 
 
 def cache() -> BaseCache:
@@ -146,6 +155,7 @@ def _setting(name: str) -> Any:
 
 def _problems() -> Iterator[str]:
     yield from _of_names()
+    yield from _of_args()
     key_pattern()
     yield from problems_of_place()
     yield from _of_values()
@@ -157,6 +167,18 @@ def _of_names() -> Iterator[str]:
     for name in dir(settings):
         if name.startswith("PAGECACHE_") and name not in DEFAULTS:
             yield f"{name} is no setting of pagecache; it has {' '.join(DEFAULTS)}"
+
+
+def _of_args() -> Iterator[str]:
+    words = _setting("PAGECACHE_IGNORE_ARGS")
+    form = 'it is a list of names, such as ["utm_*", "gclid"], or "all"'
+    if words != ALL and (not _is_list(words) or not all(isinstance(word, str) for word in words)):
+        yield f"PAGECACHE_IGNORE_ARGS is {words!r}; {form}"
+        return
+    try:
+        IgnoredArgs.parse(_ignored_words())
+    except ValueError as error:
+        yield f'PAGECACHE_IGNORE_ARGS has "{error}"; {form}'
 
 
 def _of_values() -> Iterator[str]:

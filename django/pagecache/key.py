@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from pagecache import seams
 from pagecache.address import PageAddress
+from pagecache.args import IgnoredArgs
 
 KEY_MAX = 250
 """Bytes of memcached's longest key (protocol.txt, "Keys")."""
@@ -41,30 +42,34 @@ VARIABLES: dict[str, Callable[[PageAddress], bytes | None]] = {
     "host": lambda page: page.host,
     "scheme": lambda page: page.scheme,
 }
-"""nginx's variables that Django can know, each with its value for a page. `$arg_NAME` and `$cookie_NAME`
-come on top."""
+"""nginx's variables that Django can know, each with its value for a page. `$arg_NAME`, `$cookie_NAME` and
+`$pagecache_args`, which depends on what the pattern ignores, come on top."""
 
+_PAGECACHE_ARGS = "pagecache_args"
 _PATH = {"uri", "document_uri"}
-_WHOLE_QUERY = {"args", "query_string", "request_uri"}
-_PART_OF_QUERY = {"args", "query_string", "is_args"}
+_WHOLE_QUERY = {"args", "query_string", "request_uri", _PAGECACHE_ARGS}
+_PART_OF_QUERY = {"args", "query_string", "is_args", _PAGECACHE_ARGS}
 
 
 @dataclass(frozen=True)
 class KeyPattern:
-    """A parsed PAGECACHE_KEY: text and names of variables by turns, text first."""
+    """A parsed PAGECACHE_KEY: text and names of variables by turns, text first; and the arguments that are left out of
+    `$pagecache_args` and may be missing in the key."""
 
     text: str
     parts: tuple[str, ...]
+    ignored: IgnoredArgs = IgnoredArgs()
 
     @classmethod
     @lru_cache(maxsize=64)  # those of the settings and of decorated views
-    def parse(cls, text: str) -> KeyPattern:
+    def parse(cls, text: str, ignored: IgnoredArgs = IgnoredArgs()) -> KeyPattern:
         """`$name` and `${name}` are variables, as in nginx's configuration."""
         parts = re.split(r"\$(\{\w+\}|\w*)", text, flags=re.ASCII)
         parts[1::2] = [name.strip("{}") for name in parts[1::2]]
         for name in parts[1::2]:
-            if name.lower() not in VARIABLES and not re.match("(arg|cookie)_.", name, re.IGNORECASE):
-                known = " ".join(f"${name}" for name in (*VARIABLES, "arg_NAME", "cookie_NAME"))
+            is_known = name.lower() in (*VARIABLES, _PAGECACHE_ARGS)
+            if not is_known and not re.match("(arg|cookie)_.", name, re.IGNORECASE):
+                known = " ".join(f"${name}" for name in (*VARIABLES, _PAGECACHE_ARGS, "arg_NAME", "cookie_NAME"))
                 raise ImproperlyConfigured(
                     f'the key "{text}": "${name}" is not a variable that Django can know; it has {known}'
                 )
@@ -75,7 +80,12 @@ class KeyPattern:
                 f'the key "{text}": pages of different URLs could have the same key, for the value of "${name}" '
                 f"may go on with what follows it; {advice}"
             )
-        return cls(text, tuple(parts))
+        return cls(text, tuple(parts), ignored)
+
+    def lacks(self, query: bytes) -> bool:
+        """Does a query have an argument that may change the page, but not the key? nginx does not look such a page
+        up."""
+        return not self.has_query and self.ignored.leave(query, self.arguments)
 
     @property
     def has_query(self) -> bool:
@@ -136,7 +146,9 @@ class KeyPattern:
         value = b""
         for literal, name in zip(self.parts[::2], (*self.parts[1::2], "")):
             value += literal.encode()
-            if name:
+            if name.lower() == _PAGECACHE_ARGS:
+                value += self.ignored.without(page.args)
+            elif name:
                 value += _variable(name, page)
         return value
 

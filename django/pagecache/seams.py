@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OF_A_QUERY = ("is_args", "args", "query_string", "arg_")
+OF_A_QUERY = ("is_args", "args", "query_string", "pagecache_args", "arg_")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class _Seam:
 
 _OF_PATHS = _Seam(
     r"\?",
-    ("is_args",),
-    'end with it, or go on with "$is_args$args" or "?", as in "$uri?$arg_page"; what is not of the query goes '
-    'before it, as in "$cookie_lang;$uri"',
+    ("is_args", "pagecache_args"),
+    'end with it, or go on with "$pagecache_args", "$is_args$args" or "?", as in "$uri?$arg_page"; what is not of '
+    'the query goes before it, as in "$cookie_lang;$uri"',
 )
 _OF_QUERIES = _Seam("", (), "put it at the end")
 
@@ -37,6 +37,7 @@ _SEAMS = {
     "is_args": _Seam("", ("args", "query_string", "arg_"), 'write "$is_args$args"'),
     "args": _OF_QUERIES,
     "query_string": _OF_QUERIES,
+    "pagecache_args": _OF_QUERIES,
     "request_uri": _OF_QUERIES,
     "arg_": _Seam("&", (), 'put it at the end, or "&" after it, as in "$uri?$arg_page&$arg_sort"'),
     "cookie_": _Seam(";", (), 'put ";" after it, as in "$cookie_lang;$uri"'),

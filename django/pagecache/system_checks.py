@@ -90,4 +90,4 @@ def _key_patterns() -> Iterator[KeyPattern]:
     yield conf.key_pattern()
     if getattr(settings, "ROOT_URLCONF", None):
         get_resolver().url_patterns  # loads the views
-    yield from map(KeyPattern.parse, sorted(conf.keys_of_views))
+    yield from map(conf.key_pattern, sorted(conf.keys_of_views))

@@ -59,13 +59,18 @@ class PageCase(SimpleTestCase):
         """What memcached holds for a URL: (flags, bytes), or None."""
         return item_of(self.memcached, prefix + url)
 
+    def page(self, url, prefix="/test-"):
+        """The body of the page that memcached holds for a URL, or None."""
+        item = self.item(url, prefix)
+        return item and item[1].partition(b"\r\n\r\n")[2]
+
     def seconds_left(self, url):
         reply = self.memcached.raw_command(b"mg " + ("/test-" + url).encode() + b" t")
         return int(reply.split()[1][1:])
 
     def assertStored(self, url, **extra):
         response = self.client.get(url, **extra)
-        self.assertEqual(self.item(url), (0, response.content))
+        self.assertEqual(self.page(url), response.content)
 
     def assertNotStored(self, url, method="get", **extra):
         getattr(self.client, method)(url, **extra)

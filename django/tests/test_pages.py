@@ -16,15 +16,23 @@ from tests.cases import PageCase
 
 
 class Stored(PageCase):
-    def test_bytes_with_the_flag_0(self):
-        for url in ("/", "/safe-string/", "/template/", "/größe/", "/?page=2"):
+    def test_pages(self):
+        for url in ("/", "/safe-string/", "/template/", "/empty/", "/größe/", "/?page=2"):
             with self.subTest(url):
                 self.assertStored(url)
+
+    @override_settings(PAGECACHE_FORMAT="body")
+    def test_bare_bytes_with_the_flag_0(self):
+        for url in ("/", "/safe-string/", "/template/", "/größe/", "/?page=2"):
+            with self.subTest(url):
+                self.assertEqual(self.item(url), None)
+                page = self.client.get(url)
+                self.assertEqual(self.item(url), (0, page.content))
 
     def test_a_long_key(self):
         response = self.client.get("/" + "a" * 300)
         key = "%sha256:" + hashlib.sha256(b"/test-/" + b"a" * 300).hexdigest()
-        self.assertEqual(self.memcached.get(key), response.content)
+        self.assertTrue(self.memcached.get(key).endswith(b"\r\n\r\n" + response.content))
 
     def test_vary_on_what_does_not_matter(self):
         self.assertStored("/header/Vary/Accept-Encoding")
@@ -72,14 +80,14 @@ class Stored(PageCase):
 
     def test_longer_than_memcached_counts_from_now(self):
         # Above 30 days, memcached takes a number of seconds for a date (protocol.txt, "Expiration times").
-        with override_settings(PAGECACHE_TIMEOUT=90 * 24 * 3600):
+        with override_settings(PAGECACHE_TIMEOUT=90 * 24 * 3600, PAGECACHE_FORMAT="http"):
             self.assertStored("/")
         self.assertGreater(self.seconds_left("/"), 89 * 24 * 3600)
 
     async def test_under_asgi(self):
         told = {"X-Pagecache-Status": "MISS", "X-Pagecache-Key": "/test-/a?b=c"}
         response = await self.async_client.get("/a?b=c", headers=told)
-        self.assertEqual(self.item("/a?b=c"), (0, response.content))
+        self.assertEqual(self.page("/a?b=c"), response.content)
 
 
 class NotStored(PageCase):
@@ -98,7 +106,6 @@ class NotStored(PageCase):
             "/status/203/",
             "/redirect/301/?to=/a/",
             "/stream/",
-            "/empty/",
             "/never/",
             "/cookie/",
             "/csrf/",
@@ -124,13 +131,23 @@ class NotStored(PageCase):
             "/header/Content-Encoding/gzip",
             "/header/Content-Range/bytes%200-1%2F2",
             "/header/X-Accel-Redirect/secret",
+        ):
+            self.assertNothingStored(url)
+
+    @override_settings(PAGECACHE_FORMAT="body")
+    def test_what_a_bare_body_does_not_say(self):
+        for url in (
+            "/empty/",
             "/header/Content-Disposition/attachment",
             "/header/Content-Type/application/json",
         ):
-            with self.subTest(url):
-                self.client.cookies.clear()  # with a session of an earlier answer nothing is stored
-                self.client.get(url)
-                self.assertEqual(self.memcached.stats()[b"cmd_set"], self.sets)
+            self.assertNothingStored(url)
+
+    def assertNothingStored(self, url):
+        with self.subTest(url):
+            self.client.cookies.clear()  # with a session of an earlier answer nothing is stored
+            self.client.get(url)
+            self.assertEqual(self.memcached.stats()[b"cmd_set"], self.sets)
 
     def setUp(self):
         super().setUp()
@@ -196,7 +213,7 @@ class Decorated(PageCase):
     def test_with_the_middleware_a_view_says_under_which_key(self):
         response = self.client.get("/other-key/", REQUEST_URI="/other-key/", HTTP_X_PAGECACHE_KEY="/other-/other-key/")
         self.assertIsNone(self.item("/other-key/"))
-        self.assertEqual(self.item("/other-key/", "/other-"), (0, response.content))
+        self.assertEqual(self.page("/other-key/", "/other-"), response.content)
 
     def test_a_wrong_key_is_an_error_at_start(self):
         with self.assertRaisesMessage(Exception, '"$nonsense" is not a variable'):
@@ -210,7 +227,7 @@ class Decorated(PageCase):
         self.assertStored("/decorated-template/")
         self.assertStored("/decorated-async/")
         response = self.client.get("/other-key/", REQUEST_URI="/other-key/", HTTP_X_PAGECACHE_KEY="/other-/other-key/")
-        self.assertEqual(self.item("/other-key/", "/other-"), (0, response.content))
+        self.assertEqual(self.page("/other-key/", "/other-"), response.content)
 
     def test_what_other_middlewares_add_is_seen(self):
         for adds in ("a_cookie", "a_vary"):
@@ -234,7 +251,7 @@ class Decorated(PageCase):
         with override_settings(MIDDLEWARE=[conf.MAY_STAND_BEFORE, conf.MIDDLEWARE]):
             response = self.client.get("/lines/", headers={"Accept-Encoding": "gzip"})
             self.assertEqual(response["Content-Encoding"], "gzip")
-            self.assertEqual(self.item("/lines/"), (0, b"a line of the page\n" * 500))
+            self.assertEqual(self.page("/lines/"), b"a line of the page\n" * 500)
 
     def test_without_the_middleware_nothing_would_be_stored(self):
         with override_settings(MIDDLEWARE=[]), self.assertRaisesMessage(ImproperlyConfigured, conf.MIDDLEWARE):

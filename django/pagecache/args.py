@@ -1,0 +1,71 @@
+"""Query arguments, as nginx-pagecache reads them (src/args.rs, a second time): whether a key has each argument that may
+change the page, and the query without those that cannot.
+
+Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent, not decoded. An empty
+argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class IgnoredArgs:
+    """nginx's `pagecache_ignore_args`: names of arguments that do not change a page, `utm_*` for all that begin so, or
+    `all` alone."""
+
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, words: Iterable[str]) -> IgnoredArgs:
+        """Raises ValueError, with the word that is none."""
+        ignored = cls(tuple(words))
+        for word in ignored.words:
+            name = word.removesuffix("*")
+            if not name or set("*&=") & set(name) or (word == ALL and len(ignored.words) > 1):
+                raise ValueError(word)
+        return ignored
+
+    @property
+    def is_all(self) -> bool:
+        return self.words == (ALL,)
+
+    def has_name(self, name: bytes) -> bool:
+        return self.is_all or any(
+            name.startswith(word[:-1].encode()) if word.endswith("*") else name == word.encode() for word in self.words
+        )
+
+    def has(self, argument: bytes) -> bool:
+        """Is this argument ignored? Some applications begin another one at a `;`, which may matter."""
+        return self.is_all or (self.has_name(_name(argument)) and b";" not in argument)
+
+    def without(self, query: bytes) -> bytes:
+        """`$pagecache_args`: the query with its question mark, without ignored arguments; empty if none is left."""
+        kept = [argument for argument in _arguments(query) if not self.has(argument)]
+        return b"?" + b"&".join(kept) if kept else b""
+
+    def leave(self, query: bytes, carried: Collection[str]) -> bool:
+        """May an argument of this query change the page, and is not in a key that has `$arg_NAME` of the names
+        `carried`? nginx takes the first argument whose name is NAME in any case, and an empty value for one that is
+        not there; Django tells cases apart, and takes the last."""
+        names = {name.encode() for name in carried}
+        all_names = [_name(argument).lower() for argument in _arguments(query)]
+        for argument in _arguments(query):
+            name = _name(argument)
+            is_carried = name in names and argument[len(name) + 1 :] and all_names.count(name.lower()) == 1
+            if not self.has(argument) and not is_carried:
+                return True
+        return False
+
+
+def _arguments(query: bytes) -> list[bytes]:
+    # A query of no bytes has no argument, not an empty one.
+    return query.split(b"&") if query else []
+
+
+def _name(argument: bytes) -> bytes:
+    return argument.partition(b"=")[0]
