@@ -142,7 +142,8 @@ fn the_wait_grows_and_fail_timeout_bounds_it() {
 
 /// How long after a restart of memcached, which was dead for `outage` under load, the first hit came.
 fn time_to_hits(parameters: &str, outage: Duration) -> Duration {
-    let mut site = plan().upstream(&format!("server @MEMCACHED@ {parameters};")).start();
+    let server = format!("server @MEMCACHED@ {parameters};");
+    let mut site = plan().upstream(&server).location(QUERIES_NAME_VISITS).start();
     site.memcached().set("/page", "the page", BYTES);
     let mut last = Visitor::at(&site);
     last.hits("/page", "the page");

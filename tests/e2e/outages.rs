@@ -26,6 +26,7 @@ fn site_of(workers: usize) -> Site {
         .workers(workers)
         .upstream("server @MEMCACHED@ fail_timeout=1s;")
         .location(BUDGETS)
+        .location(QUERIES_NAME_VISITS)
         .start_warm();
     site.memcached().set("/page", PAGE, BYTES);
     Visitor::at(&site).hits_again("/page?first", PAGE);

@@ -62,7 +62,10 @@ fn memcached_may_stop_and_start_again() {
 #[test]
 fn every_request_is_answered_while_memcached_comes_and_goes() {
     const OUTAGES: usize = 4;
-    let mut site = plan().upstream("server @MEMCACHED@ fail_timeout=1s;").start();
+    let mut site = plan()
+        .upstream("server @MEMCACHED@ fail_timeout=1s;")
+        .location(QUERIES_NAME_VISITS)
+        .start();
     let mut last = Visitor::at(&site);
     let mut visits = visitors(site.nginx.address(), 4, "the page", |_| {
         for _ in 0..OUTAGES {

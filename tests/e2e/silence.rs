@@ -29,6 +29,7 @@ fn site_on(store: &str) -> Site {
         .store_at(store)
         .upstream("server @MEMCACHED@ fail_timeout=1s;")
         .location(BUDGETS)
+        .location(QUERIES_NAME_VISITS)
         .http(ADDED_FORMAT)
         .server("access_log @PREFIX@/added.log added;")
         .start_warm()

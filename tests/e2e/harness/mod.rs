@@ -45,4 +45,4 @@ pub use ports::free as free_port;
 pub use site::{Plan, Site, plan, prefix};
 pub use srcache::Srcache;
 pub use unreachable::Unreachable;
-pub use visitors::{SLACK, Visitor, Visits, visitors};
+pub use visitors::{QUERIES_NAME_VISITS, SLACK, Visitor, Visits, visitors};

@@ -164,6 +164,9 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
+/// What a location needs that [`visitors`] ask: a query names each visit, and the page is the same.
+pub const QUERIES_NAME_VISITS: &str = "pagecache_ignore_args all;";
+
 /// `count` visitors ask for `/page`, which is `page` where it is a hit, for as long as `meanwhile`
 /// takes, each for a target of its own. `meanwhile` is told how many answers there are.
 #[track_caller]
