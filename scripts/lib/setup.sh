@@ -49,7 +49,7 @@ setup_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
 
     if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || packages_by_hand "${missing[@]}"
+        packages_may_be_installed || packages_by_hand "${missing[@]}"
         # The password is asked for here, where no progress line can write over the question.
         sudo -v || packages_by_hand "${missing[@]}"
     fi
@@ -61,6 +61,8 @@ setup_packages() {
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
+
+packages_may_be_installed() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }
 
 package_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -93,8 +95,25 @@ setup_rust() {
     PATH=${folder:+$folder:}$PATH
 }
 
-# rust_packages: what setup_rust would install, for a script that installs all it needs at once.
-rust_packages() { rust_folder >/dev/null || echo rustc-web cargo-web; }
+# rust_packages: what setup_rust would install, for a script that installs all it needs at once. Debian 12 has a
+# Rust that is new enough beside its own, with names that end in -web; later ones as rustc.
+rust_packages() {
+    local minor
+    if rust_folder >/dev/null; then return; fi
+    minor=$(offered_rust_minor)
+    if [ -z "$minor" ] && packages_may_be_installed; then
+        step "reading Debian's package lists" as_root apt-get update >&2
+        minor=$(offered_rust_minor)
+    fi
+    if [ "${minor:-0}" -ge $RUST_MINOR ]; then echo rustc cargo; else echo rustc-web cargo-web; fi
+}
+
+offered_rust_minor() { apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: 1\.\([0-9]*\)\..*/\1/p'; }
+
+# rust_tool_packages: rustfmt and clippy for the cargo at /usr/bin/cargo; Debian packs them apart.
+rust_tool_packages() {
+    if package_installed cargo-web; then echo rustfmt-web rust-web-clippy; else echo rustfmt rust-clippy; fi
+}
 
 # rust_folder: where a cargo and rustc are that are new enough; an empty line says PATH has them.
 rust_folder() {
@@ -122,32 +141,46 @@ rust_new_enough() {
 # installed.
 setup_oldest_rust() {
     OLDEST_RUST=$TARGET/rust-1.$RUST_MINOR
-    # libraries of its cargo
-    setup_packages libcurl4 libhttp-parser2.9 libssh2-1
-    environment "$OLDEST_RUST" "$(dpkg --print-architecture)" "unpacking Debian's Rust 1.$RUST_MINOR" \
-        make_oldest_rust
+    environment "$OLDEST_RUST" "$(dpkg --print-architecture) $(debian_release)" \
+        "unpacking Debian's Rust 1.$RUST_MINOR" make_oldest_rust
+    setup_packages $(<"$OLDEST_RUST/libraries")
 }
 
 make_oldest_rust() {
-    local version llvm package
-    version=$(oldest_rust_version)
-    if [ -z "$version" ]; then
+    local of_rust package
+    of_rust=$(oldest_rust_packages)
+    if [ -z "$of_rust" ]; then
         as_root apt-get update
-        version=$(oldest_rust_version)
+        of_rust=$(oldest_rust_packages)
     fi
-    [ -n "$version" ] || die "Debian's packages have no rustc-web 1.$RUST_MINOR any more: raise rust-version"
-    llvm=$(apt-cache show "libstd-rust-web-1.$RUST_MINOR=$version" | grep -o -m1 'libllvm[0-9]*')
+    [ -n "$of_rust" ] || die "Debian's packages have no Rust 1.$RUST_MINOR any more: raise rust-version"
     rm -rf "$OLDEST_RUST"
     mkdir -p "$OLDEST_RUST/packages"
-    (cd "$OLDEST_RUST/packages" && apt-get download "$llvm" \
-        {rustc-web,cargo-web,libstd-rust-web-dev,"libstd-rust-web-1.$RUST_MINOR"}"=$version") || return
+    (cd "$OLDEST_RUST/packages" && apt-get download $of_rust $(needed 'llvm' $of_rust)) || return
     for package in "$OLDEST_RUST/packages/"*.deb; do
         dpkg-deb --extract "$package" "$OLDEST_RUST" || return
     done
     rm -r "$OLDEST_RUST/packages"
+    needed '(curl|git2|http-parser|pcre|sqlite|ssh2|ssl)' $of_rust >"$OLDEST_RUST/libraries"
 }
 
-oldest_rust_version() { apt-cache madison rustc-web | grep -o -m1 "\b1\.$RUST_MINOR\.[^ ]*"; }
+# oldest_rust_packages: those of Rust 1.RUST_MINOR that apt offers, as PACKAGE=VERSION. Debian 12 has them with
+# -web in their names, Debian 13 without.
+oldest_rust_packages() {
+    local web version
+    for web in -web ""; do
+        version=$(apt-cache madison "rustc$web" | grep -o -m1 "\b1\.$RUST_MINOR\.[^ ]*") || continue
+        printf '%s\n' {rustc,cargo}"$web=$version" "libstd-rust$web-"{dev,1.$RUST_MINOR}"=$version"
+        return
+    done
+}
+
+debian_release() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
+
+# needed LIBRARY PACKAGE=VERSION...: the packages of a library that they need; Debian 13 has other names for some.
+needed() {
+    apt-cache show "${@:2}" | sed -n 's/^Depends: //p' | grep -o -E "\blib$1[^ ,]*" | sort -u
+}
 
 # oldest_rust COMMAND...: runs it with that Rust.
 oldest_rust() {
@@ -191,6 +224,10 @@ make_python_packages() {
     rm -rf "$PYTHON_PACKAGES"
     "$VENV/bin/pip" install --disable-pip-version-check --only-binary :all: --target "$PYTHON_PACKAGES" \
         "${PYTHON_REQUIREMENTS[@]/#/--requirement=}"
+    if grep -q '^pylibmc' "${PYTHON_REQUIREMENTS[@]}" && [ ! -e "$PYTHON_PACKAGES/pylibmc" ]; then
+        # PyPI has it compiled for older Pythons only, Debian for its own.
+        ln -s /usr/lib/python3/dist-packages/{pylibmc,_pylibmc.*.so} "$PYTHON_PACKAGES"
+    fi
 }
 
 # python_environment FOLDER TEXT MAKE REQUIREMENTS...: runs MAKE behind TEXT, unless FOLDER is what it makes
