@@ -273,12 +273,18 @@ impl Pipeline {
         }
     }
 
-    /// Ends the lookups whose deadline has come, and names each to `ended`.
+    /// Ends the lookups whose deadline has come, and names each to `ended`. What an open connection was
+    /// not asked yet is not its silence: the driver was late.
     ///
     /// # Errors
     /// [`Fault::Silent`]: the connection should be given up.
-    pub fn expire(&mut self, now: Msec, mut ended: impl FnMut(Token)) -> Result<(), Fault> {
-        self.timeouts += self.queue.expire(now, &mut ended);
+    pub fn expire(
+        &mut self,
+        now: Msec,
+        is_open: bool,
+        mut ended: impl FnMut(Token),
+    ) -> Result<(), Fault> {
+        self.timeouts += self.queue.expire(now, !is_open, &mut ended);
         self.skip_front_if_late();
         if self.timeouts >= SILENT_AFTER { Err(Fault::Silent) } else { Ok(()) }
     }

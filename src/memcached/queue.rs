@@ -157,8 +157,8 @@ impl Queue {
     }
 
     /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Returns how
-    /// many lookups there were.
-    pub fn expire(&mut self, now: Msec, mut ended: impl FnMut(Token)) -> u32 {
+    /// many lookups there were; those of which nothing was written are left out unless told otherwise.
+    pub fn expire(&mut self, now: Msec, count_unsent: bool, mut ended: impl FnMut(Token)) -> u32 {
         if self.earliest.is_none_or(|at| now < at) {
             return 0;
         }
@@ -176,7 +176,8 @@ impl Queue {
                 waiting.sharers.drain(..).for_each(&mut ended);
             }
             waiting.interest = Interest::TimedOut;
-            count += 1;
+            let is_sent = !self.unsent.contains(waiting.opaque, self.opaque);
+            count += u32::from(is_sent || count_unsent);
         }
         count
     }

@@ -299,7 +299,8 @@ impl Server {
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let mut ended = false;
-        let silent = connection.pipeline.expire(now, |token| {
+        let is_open = connection.link == Link::Open;
+        let silent = connection.pipeline.expire(now, is_open, |token| {
             ended = true;
             self.events.push_back(Event::Failed(token, Failure::Timeout));
         });

@@ -44,13 +44,18 @@ impl Unsent {
         self.from = next;
     }
 
+    /// Whether nothing was written since this opaque's lookup came, where the next one's is `next`.
+    pub fn contains(&self, opaque: u32, next: u32) -> bool {
+        opaque.wrapping_sub(self.from) < next.wrapping_sub(self.from)
+    }
+
     /// The opaque of a lookup whose key may be the same, where the next lookup's opaque is `next`.
     pub fn find(&self, key: &Key, next: u32) -> Option<u32> {
         if self.from == next {
             return None;
         }
         let opaque = *self.places.get(place_of(key))?;
-        (opaque.wrapping_sub(self.from) < next.wrapping_sub(self.from)).then_some(opaque)
+        self.contains(opaque, next).then_some(opaque)
     }
 }
 

@@ -252,12 +252,14 @@ impl Peer {
             self.server.borrow_mut().close(index);
             return self.settle();
         }
-        if socket.take_timeout() {
-            self.server.borrow_mut().expire(index, process::now());
-        }
         let is_current =
             || link.socket.get().is_some() && self.server.borrow().epoch(index) == epoch;
-        if is_current() && self.server.borrow().wants(index) == Want::Connect {
+        let is_overdue = socket.take_timeout() && self.is_overdue(index);
+        if is_overdue {
+            // a worker that was late itself has not heard yet what came in time
+            socket.look();
+        }
+        if self.server.borrow().wants(index) == Want::Connect {
             self.finish_connecting(index, socket);
         }
         if self.server.borrow().has_events() {
@@ -265,15 +267,23 @@ impl Peer {
         }
         for _ in 0..READS_PER_EVENT {
             if !is_current() || !socket.may_read() {
-                return self.settle();
+                break;
             }
             self.receive(index, socket);
+            self.deliver(index);
+        }
+        if is_overdue && is_current() {
+            self.server.borrow_mut().expire(index, process::now());
             self.deliver(index);
         }
         if is_current() && socket.may_read() {
             socket.read_again();
         }
         self.settle();
+    }
+
+    fn is_overdue(&self, index: usize) -> bool {
+        self.server.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
     }
 
     fn writable(&self, link: &Link) {

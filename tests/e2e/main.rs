@@ -49,6 +49,7 @@ mod nested;
 mod nonsense;
 mod outages;
 mod panics;
+mod paused;
 mod protocol_classic;
 mod recovery;
 mod request_headers;

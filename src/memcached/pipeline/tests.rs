@@ -146,10 +146,11 @@ fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<
     Ok(seen)
 }
 
-/// Ends what is due at `now`. Returns whose time was over.
+/// Ends what is due at `now`, of which all was written before. Returns whose time was over.
 fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, Result<(), Fault>) {
+    pipeline.sent(pipeline.output().len());
     let mut ended = Vec::new();
-    let result = pipeline.expire(now, |Token(token)| ended.push(token));
+    let result = pipeline.expire(now, true, |Token(token)| ended.push(token));
     (ended, result)
 }
 

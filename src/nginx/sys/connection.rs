@@ -174,6 +174,28 @@ impl Socket {
         unsafe { (*(*self.0.as_ptr()).write).ready() != 0 }
     }
 
+    /// Asks the system, where the event loop may not have come to it yet, whether the socket can be read
+    /// and written.
+    pub fn look(self) {
+        let mut poll =
+            libc::pollfd { fd: self.fd(), events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+        // SAFETY: one entry, live for the length of the call, which does not wait.
+        if unsafe { libc::poll(&raw mut poll, 1, 0) } != 1 {
+            return;
+        }
+        let failed = libc::POLLERR | libc::POLLHUP;
+        // SAFETY: the connection is open, its two events live with it.
+        unsafe {
+            let c = self.0.as_ptr();
+            if poll.revents & (libc::POLLIN | failed) != 0 {
+                (*(*c).read).set_ready(1);
+            }
+            if poll.revents & (libc::POLLOUT | failed) != 0 {
+                (*(*c).write).set_ready(1);
+            }
+        }
+    }
+
     /// Has the read handler called again in the next iteration.
     pub fn read_again(self) {
         // SAFETY: closing the connection takes its events off the queues.

@@ -200,6 +200,23 @@ fn a_lookup_may_time_out_before_its_connection_is_open() {
 }
 
 #[test]
+fn a_driver_that_was_late_does_not_blame_a_server_that_was_never_asked() {
+    let mut driver = Driver::new(1, 64);
+    for token in 0..5 {
+        driver.submit(token).unwrap();
+    }
+    // the connection was there in time, and nobody looked
+    driver.now += 2 * TIMEOUT;
+    driver.open(0);
+    driver.pass(0);
+    let ended = (0..5).map(|token| Seen::Failed(token, Failure::Timeout));
+    assert_eq!(driver.seen(), ended.collect::<Vec<_>>());
+    driver.submit(5).unwrap();
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(5)]);
+}
+
+#[test]
 fn a_silent_connection_is_given_up_with_all_that_waits_on_it() {
     let mut driver = Driver::proven(1);
     for (token, timeout) in [(0, 10), (1, 20), (2, 30), (3, 40)] {

@@ -1,0 +1,121 @@
+//! A worker that stood still, as when its machine is moved: what memcached did in time counts, however
+//! late the worker hears of it, and nobody blames memcached.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::harness::kernel::{SIGCONT, SIGSTOP};
+use crate::harness::*;
+
+const BUDGET: Duration = Duration::from_millis(300);
+
+/// More than the timeouts in a row that end a connection.
+const CLIENTS: usize = 8;
+
+/// A TCP socket of this machine, out of /proc/net/tcp.
+struct Tcp {
+    local: u16,
+    remote: u16,
+    state: u8,
+    unread: usize,
+}
+
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+
+fn sockets() -> Vec<Tcp> {
+    let hex = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let port = |address: &str| u16::try_from(hex(address.split_once(':').unwrap().1)).unwrap();
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Tcp {
+            local: port(words[1]),
+            remote: port(words[2]),
+            state: u8::try_from(hex(words[3])).unwrap(),
+            unread: hex(words[4].split_once(':').unwrap().1),
+        }
+    };
+    fs::read_to_string("/proc/net/tcp").unwrap().lines().skip(1).map(of_line).collect()
+}
+
+/// Bytes that came to the clients of a server, and that they have not read.
+fn unread_of_clients(server: u16) -> usize {
+    sockets().iter().filter(|socket| socket.remote == server).map(|socket| socket.unread).sum()
+}
+
+/// Bytes that came to a server, and that it has not read.
+fn unread_of_server(server: u16) -> usize {
+    sockets().iter().filter(|socket| socket.local == server).map(|socket| socket.unread).sum()
+}
+
+fn stop(worker: i32) {
+    assert!(kernel::signal(worker, SIGSTOP));
+    wait::until("the worker is stopped", || {
+        let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    });
+}
+
+#[test]
+fn replies_that_came_meanwhile_are_hits() {
+    let mut site = plan()
+        .without_application()
+        .upstream("server @MEMCACHED@; pagecache_connections 1;")
+        .location("pagecache_timeout 300ms;")
+        .start();
+    let page = |nth: usize| bytes::pattern(1_000, nth as u64);
+    for nth in 0..CLIENTS {
+        site.memcached().set(&format!("/page/{nth}"), page(nth), BYTES);
+    }
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| site.client()).collect();
+    for client in &mut clients {
+        expect::hit(&client.get("/page/0"), page(0));
+    }
+    let (worker, port) = (site.nginx.workers()[0], site.memcached().port());
+    for _ in 0..3 {
+        site.memcached_mut().pause();
+        for (nth, client) in clients.iter_mut().enumerate() {
+            client.send(&Request::get(format!("/page/{nth}")).head());
+        }
+        // one opaque more or less is a digit
+        let all = CLIENTS * "mg /page/0 c f k t v O0\r\n".len();
+        wait::until("all is asked", || unread_of_server(port) >= all);
+        let asked = Instant::now();
+        stop(worker);
+        site.memcached_mut().resume();
+        wait::until("all is answered", || unread_of_clients(port) >= CLIENTS * 1_000);
+        wait::until("the budget is over", || asked.elapsed() > BUDGET * 3 / 2);
+        assert!(kernel::signal(worker, SIGCONT));
+        for (nth, client) in clients.iter_mut().enumerate() {
+            expect::hit(&client.receive(false).unwrap(), page(nth));
+        }
+    }
+    assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
+}
+
+#[test]
+fn a_connection_that_came_about_meanwhile_is_used() {
+    let unreachable = Unreachable::start();
+    let port: u16 = unreachable.address().rsplit(':').next().unwrap().parse().unwrap();
+    let site = plan()
+        .store_at(unreachable.address())
+        .location("pagecache_timeout 30s; pagecache_connect_timeout 2s;")
+        .start();
+    let mut client = site.client();
+    client.send(&Request::get("/page").head());
+    let begun = Instant::now();
+    let is_connecting = |socket: &Tcp| socket.remote == port && socket.state == SYN_SENT;
+    let connecting = wait::until_some("nginx connects", wait::LIMIT, || {
+        sockets().into_iter().find(is_connecting)
+    });
+    stop(site.nginx.workers()[0]);
+    let _fake = unreachable.becomes(|lookup| vec![Step::Send(lookup.hit("page"))]);
+    wait::until("nginx is connected", || {
+        let is_ours = |socket: &Tcp| (socket.local, socket.remote) == (connecting.local, port);
+        sockets().iter().any(|socket| is_ours(socket) && socket.state == ESTABLISHED)
+    });
+    wait::until("the time to connect is over", || begun.elapsed() > Duration::from_millis(2_500));
+    assert!(kernel::signal(site.nginx.workers()[0], SIGCONT));
+    expect::hit(&client.receive(false).unwrap(), "page");
+    assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
+}
