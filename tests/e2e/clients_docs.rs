@@ -73,7 +73,7 @@ fn node_with_memjs() {
 #[test]
 fn each_program_of_the_documentation_is_run() {
     let of_this_file = include_str!("clients_docs.rs");
-    let text = documentation();
+    let text = document::text("docs/clients.md");
     let sections: Vec<_> = text.split("\n## ").skip(1).collect();
     let programs = sections.iter().filter(|section| {
         let fences = section.lines().filter(|line| line.starts_with("```") && line.len() > 3);
@@ -91,10 +91,11 @@ fn each_program_of_the_documentation_is_run() {
 #[track_caller]
 fn stores_and_drops(heading: &str, language: Language, calls: &str) {
     let fleet = Fleet::start(2);
-    let text = documentation();
-    let section = section(&text, heading);
-    let [program, upstream] = blocks(section).try_into().unwrap();
-    let [location] = blocks(self::section(&text, "The contract")).try_into().unwrap();
+    let text = document::text("docs/clients.md");
+    let section = document::section(&text, heading);
+    let [program, upstream] = document::blocks(section).try_into().unwrap();
+    let contract = document::section(&text, "The contract");
+    let [location] = document::blocks(contract).try_into().unwrap();
     let site = plan()
         .store_at(fleet.servers()[0].address())
         .without_application()
@@ -170,32 +171,13 @@ fn target(uri: &str) -> String {
     format!("{}{mark}{query}", path.collect::<String>())
 }
 
-fn documentation() -> String {
-    fs::read_to_string(parts::root().join("docs/clients.md")).unwrap()
-}
-
-/// What stands under a heading.
-#[track_caller]
-fn section<'a>(text: &'a str, heading: &str) -> &'a str {
-    let begin = format!("\n## {heading}\n");
-    let (_, section) = text.split_once(&begin).unwrap_or_else(|| panic!("no section {heading}"));
-    section.split("\n## ").next().unwrap_or_default()
-}
-
-/// The fenced blocks of a section.
-fn blocks(section: &str) -> Vec<String> {
-    let parts = section.split("\n```").skip(1).step_by(2);
-    // Up to the line's end stands the language.
-    parts.map(|part| part.split_once('\n').unwrap().1.to_owned() + "\n").collect()
-}
-
 /// A block of the documentation with its ports replaced by those of the fleet.
 #[track_caller]
 fn at(fleet: &Fleet, block: &str) -> String {
-    let mut text = block.to_owned();
-    for (documented, server) in ["11211", "11212"].into_iter().zip(fleet.servers()) {
-        assert!(text.contains(documented), "no port {documented}: {block}");
-        text = text.replace(documented, &server.port().to_string());
-    }
-    text
+    ["11211", "11212"]
+        .into_iter()
+        .zip(fleet.servers())
+        .fold(block.to_owned(), |text, (port, server)| {
+            document::replace(&text, port, &server.port().to_string())
+        })
 }

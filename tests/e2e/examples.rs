@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::harness::document::replace;
 use crate::harness::*;
 
 /// The key in the examples but one, which is the application's PAGECACHE_KEY.
@@ -31,13 +32,6 @@ fn examples() -> Vec<PathBuf> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
     files.sort();
     files
-}
-
-/// Replaces each `from` that stands in the text; at least one of each pair must.
-#[track_caller]
-fn replace(text: &str, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "the example has no {from}");
-    text.replace(from, to)
 }
 
 /// `servers` are the addresses of memcached in the example.
