@@ -65,7 +65,10 @@ def _of_host(request: HttpRequest) -> str | None:
     of_nginx = request.META.get("HTTP_HOST")
     if of_nginx is not None and bare_host(host) != bare_host(of_nginx):
         return "a host that Django does not have from the Host header"
-    _, _, port = host.rpartition("]")[2].partition(":")
+    in_brackets, bracket, rest = host.rpartition("]")
+    name, _, port = rest.partition(":")
+    if bare_host(host) != (in_brackets + bracket + name).encode("latin-1", "replace"):
+        return "a Host with capitals or a final dot"  # the visitor's spelling would be in everybody's links
     if port not in ("", "443" if request.is_secure() else "80", str(request.META.get("SERVER_PORT", ""))):
         return "a port of its Host header's own"
     return None

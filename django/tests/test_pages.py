@@ -172,9 +172,18 @@ class NotStored(PageCase):
     def test_a_host_other_than_the_key_s(self):
         with override_settings(USE_X_FORWARDED_HOST=True):
             self.assertNotStored("/", headers={"host": "a.test", "X-Forwarded-Host": "evil.test"})
-            self.assertStored("/", headers={"host": "a.test", "X-Forwarded-Host": "A.test"})
+            self.assertStored("/", headers={"host": "A.test", "X-Forwarded-Host": "a.test"})
         with override_settings(ALLOWED_HOSTS=["a.test"]):
             self.assertNotStored("/b", headers={"host": "evil.test"})
+
+    def test_a_spelling_of_the_visitor_s_own(self):
+        for host in ("A.test", "a.tesT:80", "a.test.", "a.test.:80", "[::A]"):
+            with self.subTest(host=host):
+                self.assertNotStored("/", headers={"host": host})
+        for host in ("a.test", "a.test:80", "[::a]", "[::a]:80", "127.0.0.1"):
+            with self.subTest(host=host):
+                self.memcached.flush_all()
+                self.assertStored("/", headers={"host": host})
 
     def test_a_port_of_the_visitor_s_own(self):
         for host, port, secure, is_stored in (
