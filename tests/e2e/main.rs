@@ -51,6 +51,7 @@ mod outages;
 mod panics;
 mod paused;
 mod protocol_classic;
+mod readme;
 mod recovery;
 mod request_headers;
 mod requests_within;
