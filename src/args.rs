@@ -9,7 +9,7 @@
 //! Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent. An
 //! empty argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
 
-use crate::pattern::{has_whole_query, variables_as_written};
+use crate::pattern::{has_args, has_target, variables_as_written};
 
 /// `pagecache_ignore_args`: arguments that do not change a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,10 @@ pub struct Ignored {
 /// What a key does with arguments.
 #[derive(Debug, Clone)]
 pub struct KeyArgs {
-    has_whole_query: bool,
+    /// `$request_uri`, which is not the request's own in a subrequest.
+    has_target: bool,
+    /// All arguments elsewhere.
+    has_all: bool,
     /// Of `$arg_NAME`, as written.
     names: Vec<Vec<u8>>,
 }
@@ -107,7 +110,8 @@ impl KeyArgs {
             is_argument.then(|| name.as_bytes().to_vec())
         };
         KeyArgs {
-            has_whole_query: has_whole_query(key),
+            has_target: has_target(key),
+            has_all: has_args(key),
             names: variables_as_written(key).filter_map(name).collect(),
         }
     }
@@ -115,7 +119,12 @@ impl KeyArgs {
     /// Whether the key has all of a query that may change the page, so that the request may be
     /// looked up.
     pub fn cover(&self, query: &[u8], ignored: &Ignored) -> bool {
-        self.has_whole_query
+        self.has_target || self.cover_without_target(query, ignored)
+    }
+
+    /// The same for a request that has another page's target, `$request_uri`.
+    pub fn cover_without_target(&self, query: &[u8], ignored: &Ignored) -> bool {
+        self.has_all
             || ignored.all
             || arguments(query)
                 .all(|argument| ignored.has(argument) || self.carries(argument, query))
@@ -146,7 +155,7 @@ impl KeyArgs {
             let argument = KeyArgs::of(&format!("${variable}"));
             match name.as_str() {
                 "pagecache_args" => false,
-                _ if argument.has_whole_query => !ignored.is_empty(),
+                _ if argument.has_target || argument.has_all => !ignored.is_empty(),
                 _ => argument.names.iter().any(|name| ignored.has_name(name)),
             }
         };
@@ -203,6 +212,15 @@ mod tests {
         ] {
             assert_covered(key, "", &["", "page=2", "&", "a=1&a=2&A=3", "x;y"], true);
         }
+    }
+
+    #[test]
+    fn another_page_s_target_covers_none() {
+        let covered = |key| {
+            KeyArgs::of(key).cover_without_target(b"page=2", &Ignored::default())
+        };
+        assert!(!covered("$host$request_uri"));
+        assert!(covered("$uri?$args$request_uri") && covered("$uri?$arg_page&$request_uri"));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub enum Reason {
     Bypass,
     /// The query has an argument that is neither in the key nor ignored.
     Args,
-    /// `pagecache_key` came out empty, or a question mark in the path would pass for the query's.
+    /// `pagecache_key` came out empty, a question mark in the path would pass for the query's, or
+    /// `$request_uri` is another page's.
     NoKey,
     /// The key is too long and `pagecache_long_keys bypass` is set.
     LongKey,

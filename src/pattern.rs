@@ -61,8 +61,30 @@ pub fn variables_as_written(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Whether all of the query is in the key, be it without ignored arguments.
 pub fn has_whole_query(text: &str) -> bool {
-    let is_whole = |name: &str| name == TARGET || name == PAGECACHE_ARGS || QUERY.contains(&name);
-    variables(text).any(|(name, _)| is_whole(&name))
+    has_target(text) || has_args(text)
+}
+
+/// The same, without regard to the target.
+pub fn has_args(text: &str) -> bool {
+    let is_args = |name: &str| name == PAGECACHE_ARGS || QUERY.contains(&name);
+    variables(text).any(|(name, _)| is_args(&name))
+}
+
+/// Whether the target is in the key.
+pub fn has_target(text: &str) -> bool {
+    variables(text).any(|(name, _)| name == TARGET)
+}
+
+/// Whether the target alone says in the key which page is meant: the decoded path is not there.
+///
+/// ```
+/// use ngx_http_pagecache_module::pattern::has_target_alone;
+///
+/// assert!(has_target_alone("$host$request_uri"));
+/// assert!(!has_target_alone("$uri"));
+/// ```
+pub fn has_target_alone(text: &str) -> bool {
+    has_target(text) && !variables(text).any(|(name, _)| is_path(&name))
 }
 
 /// The first variable in `text` that may be made of anything, as those of `set`, of `map` and of other

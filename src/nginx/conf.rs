@@ -58,6 +58,8 @@ pub struct KeyPattern {
     pub args: Rc<KeyArgs>,
     /// A question mark within the path might pass for the one that begins the query.
     pub confuses_question_marks: bool,
+    /// Of a request's path and query, only `$request_uri` is in it.
+    pub has_target_alone: bool,
 }
 
 /// The module's configuration of a cycle.

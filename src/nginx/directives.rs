@@ -15,7 +15,7 @@ use crate::args::{Ignored, KeyArgs};
 use crate::distribution::{DEFAULT_PORT, Rule};
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
-use crate::pattern::{Seam, confuses_question_marks, unclear_seam};
+use crate::pattern::{Seam, confuses_question_marks, has_target_alone, unclear_seam};
 use core::ffi::CStr;
 use core::fmt::Display;
 use std::rc::Rc;
@@ -108,6 +108,7 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
         place: reading.place(),
         args: Rc::new(KeyArgs::of(&written)),
         confuses_question_marks: confuses_question_marks(&written),
+        has_target_alone: has_target_alone(&written),
         text: written.into(),
     };
     set_once(&mut conf.key, pattern)

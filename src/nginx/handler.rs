@@ -60,10 +60,13 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
         return Err(Reason::Bypass);
     }
-    if !settings.key.args.cover(request.args().as_bytes(), &settings.ignored_args) {
+    let has_own_target = request.has_own_target();
+    if !covers_args(request, settings, has_own_target) {
         return Err(Reason::Args);
     }
-    if settings.key.confuses_question_marks && request.path_contains(b'?') {
+    let is_of_another_page = settings.key.has_target_alone && !has_own_target;
+    let is_unclear = settings.key.confuses_question_marks && request.path_contains(b'?');
+    if is_of_another_page || is_unclear {
         return Err(Reason::NoKey);
     }
     let raw = request.evaluate(&settings.key.value).ok_or(Reason::Overload)?;
@@ -84,6 +87,15 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     })?;
     record.set_waiting(peer, ticket);
     Ok(())
+}
+
+fn covers_args(request: Request, settings: &Settings, has_own_target: bool) -> bool {
+    let (args, ignored) = (&settings.key.args, &settings.ignored_args);
+    let query = request.args();
+    match has_own_target {
+        true => args.cover(query.as_bytes(), ignored),
+        false => args.cover_without_target(query.as_bytes(), ignored),
+    }
 }
 
 unsafe extern "C" fn on_client_write(r: *mut ngx_http_request_t) {

@@ -64,6 +64,7 @@ mod single_process;
 mod srcache;
 mod stats;
 mod streams;
+mod targets;
 mod timeouts;
 mod upgrade;
 mod variables;

@@ -63,6 +63,15 @@ impl Request {
         self.read(|r| r.main) == self.0.as_ptr()
     }
 
+    /// Whether the target that the client sent, `$request_uri`, names what this request is for. That of a
+    /// subrequest is its parent's; and where `error_page` has gone on to another URI, the target names what
+    /// was not to be had.
+    pub fn has_own_target(self) -> bool {
+        let is_redirected = self.read(|r| r.error_page() != 0 || r.err_status != 0)
+            && self.read(|r| r.valid_unparsed_uri()) == 0;
+        self.is_main() && !is_redirected
+    }
+
     /// The request's pool, which subrequests share with their main request.
     pub fn pool(self) -> Option<Pool> {
         // SAFETY: a live request has a live pool.

@@ -1,0 +1,108 @@
+//! Keys with `$request_uri`, which is the target that the client sent: of a subrequest, and where
+//! `error_page` has gone on to another URI, it names another page than the one that is asked for.
+
+use crate::harness::*;
+
+/// Every location looks pages up under the target.
+const LOOK_UP: &str = "pagecache_key $request_uri; pagecache_pass @MEMCACHED@; \
+                       pagecache_fallback @application;";
+
+#[test]
+fn a_part_of_a_page_is_not_looked_up_under_the_page_s_target() {
+    let site = plan()
+        .content_type("text/html")
+        .without_application()
+        .locations(&format!("location / {{ ssi on; {LOOK_UP} }}"))
+        .start();
+    let parts = "<!--# include virtual=\"/part\" -->,<!--# include virtual=\"/part?page=2\" -->";
+    site.memcached().set("/page", parts, BYTES);
+    let answer = site.get("/page");
+    assert_eq!(answer.header("X-Cache").as_deref(), Some("HIT"), "{answer:?}");
+    assert_eq!(answer.text(), "application,application");
+}
+
+#[test]
+fn nor_does_an_application_that_is_asked_for_a_part_hear_of_a_miss() {
+    let echo = Echo::start(Protocol::Uwsgi);
+    let site = plan()
+        .content_type("text/html")
+        .without_application()
+        .locations(&format!(
+            "location / {{ ssi on; {LOOK_UP} }}
+             location /part/ {{
+                 pagecache_key      $request_uri;
+                 pagecache_pass     @MEMCACHED@;
+                 pagecache_fallback @echo;
+             }}
+             location @echo {{ uwsgi_param X_URI $uri; uwsgi_pass {}; }}",
+            echo.address()
+        ))
+        .start();
+    site.memcached().set("/page", "<!--# include virtual=\"/part/1\" -->", BYTES);
+    let text = site.get("/page").text();
+    assert!(text.contains("X_URI: /part/1\n"), "{text}");
+    assert!(text.contains("HTTP_X_PAGECACHE_STATUS: BYPASS\n"), "{text}");
+    assert!(!text.contains("HTTP_X_PAGECACHE_KEY"), "{text}");
+    // of its own it is looked up
+    let text = site.get("/part/1").text();
+    assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
+    assert!(text.contains("HTTP_X_PAGECACHE_KEY: /part/1\n"), "{text}");
+}
+
+#[test]
+fn with_the_path_in_the_key_a_part_is_looked_up_unless_it_has_arguments() {
+    let site = plan()
+        .content_type("text/html")
+        .without_application()
+        .locations(&format!(
+            "location / {{ ssi on; {LOOK_UP} }}
+             location /part {{
+                 pagecache_key      \"part:$request_uri:$uri\";
+                 pagecache_pass     @MEMCACHED@;
+                 pagecache_fallback @application;
+             }}"
+        ))
+        .start();
+    let parts = "<!--# include virtual=\"/part\" -->,<!--# include virtual=\"/part?page=2\" -->";
+    site.memcached().set("/page?a=b", parts, BYTES);
+    site.memcached().set("part:/page?a=b:/part", "the part", BYTES);
+    assert_eq!(site.get("/page?a=b").text(), "the part,application");
+}
+
+/// Else a visitor who may not see a page would be shown it as the page that says so.
+#[test]
+fn the_page_of_an_error_is_not_the_page_that_failed() {
+    for error in ["error_page 403 /sorry/;", "error_page 403 = /sorry/;", "error_page 403 =200 /sorry/;"] {
+        let site = plan()
+            .without_application()
+            .server(error)
+            .locations(&format!(
+                "location / {{ {LOOK_UP} }}
+                 location /members/ {{ if ($arg_who = \"\") {{ return 403; }} {LOOK_UP} }}"
+            ))
+            .start();
+        site.memcached().set("/members/", "of members", BYTES);
+        site.memcached().set("/members/?who=me", "of members", BYTES);
+        expect::hit(&site.get("/members/?who=me"), "of members");
+        let answer = site.get("/members/");
+        assert_eq!(answer.text(), "application", "{answer:?}");
+        expect::because(&answer, "BYPASS", &["nokey"]);
+    }
+}
+
+/// What nginx makes of a target without an error is that target's own page.
+#[test]
+fn front_controllers_and_named_locations_are_looked_up() {
+    let look_up = "pagecache_key $request_uri; pagecache_pass @MEMCACHED@; \
+                   pagecache_fallback @application;";
+    for locations in [
+        format!("location / {{ try_files $uri /index?$args; }} location = /index {{ {look_up} }}"),
+        format!("location / {{ rewrite ^ /index last; }} location = /index {{ {look_up} }}"),
+        format!("location / {{ error_page 405 = @pages; return 405; }} location @pages {{ {look_up} }}"),
+    ] {
+        let site = plan().without_application().locations(&locations).start();
+        site.memcached().set("/page?page=2", "the page", BYTES);
+        expect::hit(&site.get("/page?page=2"), "the page");
+        expect::fell_through(&site.get("/other?page=2"), "MISS", &["absent"]);
+    }
+}
