@@ -216,9 +216,7 @@ mod tests {
 
     #[test]
     fn another_page_s_target_covers_none() {
-        let covered = |key| {
-            KeyArgs::of(key).cover_without_target(b"page=2", &Ignored::default())
-        };
+        let covered = |key| KeyArgs::of(key).cover_without_target(b"page=2", &Ignored::default());
         assert!(!covered("$host$request_uri"));
         assert!(covered("$uri?$args$request_uri") && covered("$uri?$arg_page&$request_uri"));
     }

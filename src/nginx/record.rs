@@ -20,6 +20,8 @@ use std::rc::Rc;
 /// One request's record.
 pub struct Record {
     request: Request,
+    /// Whether an application had sent the request elsewhere when it began.
+    is_redirected: bool,
     outcome: Cell<Option<Outcome>>,
     /// Whether the response is to say so.
     says_outcome: bool,
@@ -76,6 +78,7 @@ impl Record {
     pub fn begin<'request>(request: Request, settings: &Settings) -> Option<&'request Record> {
         let new = Record {
             request,
+            is_redirected: request.is_redirected_by_application(),
             outcome: Cell::new(None),
             says_outcome: settings.cache_status,
             ignored_args: settings.ignored_args.clone(),
@@ -154,6 +157,11 @@ impl Record {
     /// For how many seconds a hit will go on to be one.
     pub fn set_fresh_for(&self, seconds: Option<u32>) {
         self.fresh_for.set(seconds);
+    }
+
+    /// Whether the request is still for what was looked up: no application has sent it elsewhere since.
+    pub fn is_current(&self) -> bool {
+        self.is_redirected || !self.request.is_redirected_by_application()
     }
 
     pub fn outcome(&self) -> Option<Outcome> {

@@ -27,11 +27,11 @@ unsafe extern "C" fn remove(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// Removes what is not of this request's own lookup: a client sent it, or the parent of a subrequest
-/// has it.
+/// Removes what is not of this request's own lookup: a client sent it, the parent of a subrequest has it,
+/// or it was of the page that an application failed to make before `error_page` went on to another URI.
 fn remove_foreign(request: Request) -> ngx_int_t {
     if request.has_header(is_reserved)
-        && Record::of(request).is_none()
+        && !Record::of(request).is_some_and(Record::is_current)
         && request.replace_headers(is_reserved, &[]).is_none()
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;

@@ -72,7 +72,9 @@ fn with_the_path_in_the_key_a_part_is_looked_up_unless_it_has_arguments() {
 /// Else a visitor who may not see a page would be shown it as the page that says so.
 #[test]
 fn the_page_of_an_error_is_not_the_page_that_failed() {
-    for error in ["error_page 403 /sorry/;", "error_page 403 = /sorry/;", "error_page 403 =200 /sorry/;"] {
+    for error in
+        ["error_page 403 /sorry/;", "error_page 403 = /sorry/;", "error_page 403 =200 /sorry/;"]
+    {
         let site = plan()
             .without_application()
             .server(error)
@@ -98,11 +100,48 @@ fn front_controllers_and_named_locations_are_looked_up() {
     for locations in [
         format!("location / {{ try_files $uri /index?$args; }} location = /index {{ {look_up} }}"),
         format!("location / {{ rewrite ^ /index last; }} location = /index {{ {look_up} }}"),
-        format!("location / {{ error_page 405 = @pages; return 405; }} location @pages {{ {look_up} }}"),
+        format!(
+            "location / {{ error_page 405 = @pages; return 405; }} location @pages {{ {look_up} }}"
+        ),
     ] {
         let site = plan().without_application().locations(&locations).start();
         site.memcached().set("/page?page=2", "the page", BYTES);
         expect::hit(&site.get("/page?page=2"), "the page");
         expect::fell_through(&site.get("/other?page=2"), "MISS", &["absent"]);
     }
+}
+
+/// The miss was of the page that the application could not make.
+#[test]
+fn after_the_application_has_failed_the_page_of_the_error_is_no_miss() {
+    let echo = Echo::start(Protocol::Uwsgi);
+    let site = |error: &str| {
+        plan()
+            .without_application()
+            .server(error)
+            .locations(&format!(
+                "location / {{ {} }}
+                 location @failing {{ uwsgi_pass unix:@PREFIX@/nobody.sock; }}
+                 location /sorry/  {{ uwsgi_pass {echo}; }}
+                 location @another {{ uwsgi_pass {echo}; }}
+                 location /looked-up {{
+                     pagecache_key      $uri;
+                     pagecache_pass     @MEMCACHED@;
+                     pagecache_fallback @another;
+                 }}",
+                LOOK_UP.replace("@application", "@failing"),
+                echo = echo.address(),
+            ))
+            .start()
+    };
+    for error in ["error_page 502 /sorry/;", "error_page 502 = /sorry/;"] {
+        let answer = site(error).get("/page");
+        assert!(!answer.text().contains("X_PAGECACHE"), "{}", answer.text());
+    }
+    let text = site("error_page 502 = @another;").get("/page").text();
+    assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
+    // what is looked up by itself is one
+    let text = site("error_page 502 = /looked-up;").get("/page").text();
+    assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
+    assert!(text.contains("HTTP_X_PAGECACHE_KEY: /looked-up\n"), "{text}");
 }

@@ -72,6 +72,12 @@ impl Request {
         self.is_main() && !is_redirected
     }
 
+    /// Whether an application (or another upstream) has been asked already, and nginx has gone on to another
+    /// URI since.
+    pub fn is_redirected_by_application(self) -> bool {
+        self.read(|r| !r.upstream_states.is_null() && r.valid_unparsed_uri() == 0)
+    }
+
     /// The request's pool, which subrequests share with their main request.
     pub fn pool(self) -> Option<Pool> {
         // SAFETY: a live request has a live pool.
