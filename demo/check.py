@@ -29,7 +29,7 @@ ARTICLE = "/artikel/größe-und-maß/"
 def main() -> int:
     origin = sys.argv[1].rstrip("/")
     report = Report()
-    for visit in (pages, kept_connection, servers, comment, login, upload, big):
+    for visit in (pages, arguments, kept_connection, servers, comment, login, upload, big):
         visit(Browser(origin, report))
     return 1 if report.end() else 0
 
@@ -49,6 +49,17 @@ def pages(visitor: Browser) -> None:
     head.expect(head.header("Content-Length") == str(len(lower.body)), "not the page's Content-Length")
     for _ in range(2):
         visitor.get("/nowhere/", "MISS", status=404)
+
+
+def arguments(visitor: Browser) -> None:
+    """Those that change the page, and one that does not."""
+    second = visitor.get("/?page=2", "HIT")
+    for path in ("/?page=1&page=2", "/?PAGE=2"):
+        visitor.get(path, "MISS")
+        again = visitor.get(path, "HIT")
+        again.expect(f"Page {2 if 'page=2' in path else 1} of" in again.text, "another page of the list")
+    advertised = visitor.get("/?utm_source=x&page=2", "HIT")
+    advertised.expect(advertised.body == second.body, "not the second page of the list")
 
 
 def kept_connection(visitor: Browser) -> None:
@@ -73,11 +84,16 @@ def comment(visitor: Browser) -> None:
     text = f"Größer als gedacht, um {time.time_ns()}"
     for path in ("/", ARTICLE):
         visitor.get(path, "HIT")
+    elsewhere = Browser(other_name(visitor.origin), visitor.report)
+    elsewhere.get(ARTICLE, "MISS")
+    elsewhere.get(ARTICLE, "HIT")
     visitor.post_form(ARTICLE + "comment/", {"name": "Zoë", "text": text}, status=302)
     article = visitor.get(ARTICLE, "MISS")
     article.expect(text in article.text, "the comment is not there")
     article = visitor.get(ARTICLE, "HIT")
     article.expect(text in article.text, "the comment is not there")
+    article = elsewhere.get(ARTICLE, "MISS")
+    article.expect(text in article.text, "the comment is not there under the other name")
     articles = visitor.get("/", "MISS")
     articles.expect("1 comment<" in articles.text, "the comment is not counted")
 
@@ -108,6 +124,12 @@ def big(visitor: Browser) -> None:
     again.expect(again.body == first.body, "another body than Django's")
     part = visitor.request("GET", "/big/", "HIT", status=206, headers={"Range": "bytes=250000-250999"})
     part.expect(part.body == first.body[250000:251000], "not the bytes asked for")
+
+
+def other_name(origin: str) -> str:
+    """The site allows two names, with pages of their own."""
+    names = ("127.0.0.1", "localhost")
+    return origin.replace(*(names if names[0] in origin else names[::-1]))
 
 
 class Browser:

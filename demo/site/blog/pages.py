@@ -1,5 +1,6 @@
 """The list's pages, and which stored pages a comment makes out of date."""
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.urls import reverse
 
@@ -15,6 +16,9 @@ def list_pages():
 
 def drop_pages_with(article):
     """Drops the article's page, and the lists, which show how many comments it has."""
-    invalidate_object(article)
     first = reverse("articles")
-    invalidate(first, *(f"{first}?page={number}" for number in list_pages().page_range))
+    lists = [first, *(f"{first}?page={number}" for number in list_pages().page_range)]
+    for host in settings.ALLOWED_HOSTS:  # each name has pages of its own
+        where = {"scheme": "http", "host": host}
+        invalidate_object(article, **where)
+        invalidate(*lists, **where)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 # The page cache, the subject of this site.
 
-# The same text stands in demo/nginx.conf.in, as pagecache_key: a page is stored under this key and
-# looked up under that one.
-PAGECACHE_KEY = "/demo-site-$uri$is_args$args"
+# The same stands in demo/nginx.conf.in, as pagecache_key and pagecache_ignore_args: a page is stored under
+# this key and looked up under that one.
+PAGECACHE_KEY = "$scheme://$host$uri$pagecache_args"
+PAGECACHE_IGNORE_ARGS = ["utm_*", "gclid", "fbclid"]
 PAGECACHE_CACHE = "pages"
 PAGECACHE_TIMEOUT = 300  # seconds
 
