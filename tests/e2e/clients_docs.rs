@@ -11,34 +11,34 @@ const PAGES: usize = 40;
 /// What the documentation says of a page's life.
 const EXPIRY_SECONDS: u64 = 300;
 
-/// An application's calls of the functions in the documentation. Each line of the input is a URI, a
+/// An application's calls of the functions in the documentation. Each line of the input is a URL, a
 /// tab and a page.
 const PYTHON_CALLS: &str = r#"
 import sys
 
 for line in sys.stdin.buffer:
-    uri, html = line.decode().rstrip("\n").split("\t")
-    store(uri, html) if sys.argv[1] == "store" else drop(uri)
+    url, html = line.decode().rstrip("\n").split("\t")
+    store(url, html) if sys.argv[1] == "store" else drop(url)
 "#;
 const PHP_CALLS: &str = r#"
 while (($line = fgets(STDIN)) !== false) {
-    [$uri, $html] = explode("\t", rtrim($line, "\n"));
-    $argv[1] === 'store' ? store($uri, $html) : drop($uri);
+    [$url, $html] = explode("\t", rtrim($line, "\n"));
+    $argv[1] === 'store' ? store($url, $html) : drop($url);
 }
 "#;
 const RUBY_CALLS: &str = r#"
 $stdin.set_encoding('UTF-8')
 $stdin.each_line(chomp: true) do |line|
-  uri, html = line.split("\t")
-  ARGV[0] == 'store' ? store(uri, html) : drop(uri)
+  url, html = line.split("\t")
+  ARGV[0] == 'store' ? store(url, html) : drop(url)
 end
 "#;
 const NODE_CALLS: &str = r#"
 async function main() {
     const lines = require('node:readline').createInterface({ input: process.stdin });
     for await (const line of lines) {
-        const [uri, html] = line.split('\t');
-        await (process.argv[2] === 'store' ? store(uri, html) : drop(uri));
+        const [url, html] = line.split('\t');
+        await (process.argv[2] === 'store' ? store(url, html) : drop(url));
     }
     pages.close();
 }
@@ -106,22 +106,22 @@ fn stores_and_drops(heading: &str, language: Language, calls: &str) {
     fs::write(&file, at(&fleet, &program) + calls).unwrap();
 
     let pages: Vec<Page> = (0..PAGES).map(page).collect();
-    let lines: String = pages.iter().flat_map(|page| [&page.uri, "\t", &page.html, "\n"]).collect();
+    let lines: String = pages.iter().flat_map(|page| [&page.url, "\t", &page.html, "\n"]).collect();
     language.run(&file, &["store".to_owned()], lines.as_bytes());
     let items = fleet.items();
     assert!(items.iter().all(|&count| count > 0), "not spread: {items:?}");
     let mut client = site.client();
     for page in &pages {
-        let hit = client.get(target(&page.uri));
+        let hit = client.ask(&page.request());
         expect::hit(&hit, &page.html);
         let kind = hit.header("Content-Type");
         assert_eq!(kind.as_deref(), Some("text/html; charset=utf-8"));
     }
-    expires(&fleet, &client.get(target(&pages[0].uri)));
+    expires(&fleet, &client.ask(&pages[0].request()));
 
     language.run(&file, &["drop".to_owned()], lines.as_bytes());
     for page in &pages {
-        let miss = client.get(target(&page.uri));
+        let miss = client.ask(&page.request());
         expect::fell_through(&miss, "MISS", &["absent"]);
     }
 }
@@ -136,13 +136,20 @@ fn expires(fleet: &Fleet, hit: &Response) {
     assert!((EXPIRY_SECONDS - 60..=EXPIRY_SECONDS).contains(&seconds), "{seconds} s: {hit:?}");
 }
 
-/// A page, and where it is: the path decoded, the query as it is sent.
+/// A page, and where it is: its URL as the documentation has it, the path decoded, the query as it is sent.
 struct Page {
+    host: &'static str,
     uri: String,
+    url: String,
     html: String,
 }
 
 fn page(nth: usize) -> Page {
+    // The names are of one length, and each has the same eight pages.
+    let host = ["one.example.com", "two.example.com"][nth / 8 % 2];
+    let begin = format!("http://{host}");
+    let nth = nth - nth / 8 % 2 * 8;
+    let long = |length: usize| "a".repeat(length - begin.len() - "/00%20".len());
     let uri = match nth % 8 {
         0 => format!("/page/{nth}"),
         1 => format!("/page/{nth}/ with a space"),
@@ -151,24 +158,28 @@ fn page(nth: usize) -> Page {
         4 => format!("/\u{20ac}/\u{1f600}/{nth}"),
         5 => format!("/a\u{1}b\u{7f}\"'<>\\^`{{|}}~+&$/{nth}"),
         // 250 bytes with the site's name and what is escaped, then 251.
-        6 => format!("/{nth:02} {}", "a".repeat(250 - "/your-site-name-/00%20".len())),
-        _ => format!("/{nth:02} {}", "a".repeat(251 - "/your-site-name-/00%20".len())),
+        6 => format!("/{nth:02} {}", long(250)),
+        _ => format!("/{nth:02} {}", long(251)),
     };
+    let url = begin + &uri;
     // Compression would begin at 2,000 bytes with one client, at 20,000 with another.
     let rest = "<p>a large page with an \u{f6}</p>".repeat([0, 100, 1_000][nth % 3]);
-    let html = format!("<h1>the page at {uri}</h1>{rest}");
-    Page { uri, html }
+    let html = format!("<h1>the page at {url}</h1>{rest}");
+    Page { host, uri, url, html }
 }
 
-/// As a browser sends it; the query stays as it is.
-fn target(uri: &str) -> String {
-    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-    let path = path.bytes().map(|byte| match byte {
-        b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    });
-    let mark = if query.is_empty() { "" } else { "?" };
-    format!("{}{mark}{query}", path.collect::<String>())
+impl Page {
+    /// As a browser sends it; the query stays as it is.
+    fn request(&self) -> Request {
+        let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        let path = path.bytes().map(|byte| match byte {
+            b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        });
+        let mark = if query.is_empty() { "" } else { "?" };
+        let target = format!("{}{mark}{query}", path.collect::<String>());
+        Request::get(target).header("Host", self.host)
+    }
 }
 
 /// A block of the documentation with its ports replaced by those of the fleet.
