@@ -6,6 +6,7 @@ visitor could bring it back as it was.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,6 +21,9 @@ from pagecache import conf, store
 from pagecache.address import PageAddress
 
 logger = logging.getLogger("pagecache")
+
+_calls = itertools.count()
+"""Of `invalidate_on_change`."""
 
 
 class Addressed(Protocol):
@@ -73,6 +77,7 @@ def invalidate_on_change(
     if isinstance(model, str):
         model = apps.get_model(model)
     said: Callable[[Any], Iterable[str]] = paths or _own_path
+    call = next(_calls)  # each call for a model has paths of its own
 
     def paths_of(instance: Model) -> list[str]:
         try:
@@ -85,12 +90,12 @@ def invalidate_on_change(
         if raw or instance._state.adding:
             return
         old = sender._base_manager.using(using).filter(pk=instance.pk).first()
-        instance._pagecache_old_paths = paths_of(old) if old else []  # type: ignore[attr-defined]
+        instance.__dict__.setdefault("_pagecache_old_paths", {})[call] = paths_of(old) if old else []
 
     def drop(instance: Model, using: str, raw: bool = False, **_: Any) -> None:
         if raw:  # a fixture, whose other objects may not be there yet
             return
-        old = instance.__dict__.pop("_pagecache_old_paths", [])
+        old = instance.__dict__.get("_pagecache_old_paths", {}).pop(call, [])
         for path in dict.fromkeys([*old, *paths_of(instance)]):
             try:
                 invalidate(path, using=using, **where)

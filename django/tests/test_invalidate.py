@@ -133,6 +133,23 @@ class OnChange(PageCase):
         self.assertIsNone(self.item("/artikel/old/"))
         self.assertIsNone(self.item("/artikel/new/"))
 
+    @override_settings(PAGECACHE_KEY="/test-$host$uri")
+    def test_each_name_of_a_site_has_its_pages(self):
+        names = ("a.test", "b.test")
+        for host in names:
+            invalidate_on_change(Article, host=host)
+        article = Article.objects.create(slug="old")
+        article.slug = "new"
+        for change in (article.save, article.delete):
+            for host in names:
+                for path in ("/artikel/old/", "/artikel/new/"):
+                    self.client.get(path, headers={"host": host})
+                    self.assertIsNotNone(self.item(host + path))
+            change()
+            for host in names:
+                self.assertIsNone(self.item(host + "/artikel/new/"))
+                self.assertEqual(self.item(host + "/artikel/old/") is None, change == article.save, host)
+
     def test_models_below_it(self):
         invalidate_on_change(Article)
         for model in (Proxy, Child):
