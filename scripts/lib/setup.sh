@@ -105,6 +105,8 @@ rust_packages() {
         step "reading Debian's package lists" as_root apt-get update >&2
         minor=$(offered_rust_minor)
     fi
+    # cargo asks for crates by https
+    echo ca-certificates
     if [ "${minor:-0}" -ge $RUST_MINOR ]; then echo rustc cargo; else echo rustc-web cargo-web; fi
 }
 

@@ -1,0 +1,87 @@
+# A bare Debian of any release in a folder, and commands in it, which end with the script. It is sourced
+# behind setup.sh, never run, and needs root and $PACKAGES_DEBIAN:
+#
+#     step "making a bare Debian" bare_debian trixie "$WORK/trixie.tar"
+#     step "unpacking it" unpack "$WORK/trixie.tar" "$WORK/root"
+#     run_in_debian "$WORK/root" COMMAND...
+
+PACKAGES_DEBIAN="debootstrap util-linux"
+
+# end_with_script: what runs in the background ends with the script, whoever ends it.
+end_with_script() {
+    trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# contained COMMAND...: the subshell that calls it becomes COMMAND, with processes and mounts of its own. They end
+# with it, and it with the script, even with one that is killed.
+contained() { exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child "$@"; }
+
+# bare_debian RELEASE TAR: leaves it in a file. For step, which gives it a subshell.
+bare_debian() {
+    local script=""
+    # A release that is newer than debootstrap is made as unstable is.
+    [ -e "/usr/share/debootstrap/scripts/$1" ] || script=sid
+    # $0 and its like are those of the inner shell
+    # shellcheck disable=SC2016
+    contained sh -ec '
+        rm -rf "$2.root"
+        debootstrap --variant=minbase "$1" "$2.root" "" $3
+        tar -C "$2.root" --one-file-system -cf "$2.new" .
+        mv "$2.new" "$2"
+        rm -rf "$2.root"
+    ' sh "$1" "$2" "$script"
+}
+
+# unpack TAR FOLDER: a bare Debian, which reaches Debian's packages by the names and the authorities that this
+# machine has. A FOLDER that is there is whole.
+unpack() {
+    rm -rf "$2" "$2.new"
+    mkdir -p "$2.new"
+    tar -C "$2.new" -xf "$1"
+    cp -L /etc/resolv.conf /etc/hosts "$2.new/etc/"
+    mkdir -p "$2.new/usr/local/share/ca-certificates"
+    cp -r /usr/local/share/ca-certificates/. "$2.new/usr/local/share/ca-certificates"
+    mv "$2.new" "$2"
+}
+
+# run_in_debian FOLDER COMMAND...: runs it there. It has this machine's network, and of its environment only how
+# to reach the outside.
+run_in_debian() {
+    # In the background, so that the script's traps run at once.
+    (trap - INT QUIT; become_in_debian "$@") </dev/null &
+    wait $!
+}
+
+become_in_debian() {
+    local root=$1 outside
+    shift
+    mapfile -t outside < <(outside_world)
+    # shellcheck disable=SC2016
+    contained sh -ec '
+        # share FILE PLACE: what this machine says of registries of packages; nothing of it stays there
+        share() {
+            [ -f "$1" ] || return 0
+            mkdir -p "${2%/*}"
+            touch "$2"
+            mount --bind -o ro "$1" "$2"
+        }
+        mount -t proc proc "$0/proc"
+        mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm"
+        share "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$0/root/.cargo/config.toml"
+        share /etc/pip.conf "$0/etc/pip.conf"
+        share "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$0/root/.config/pip/pip.conf"
+        share "$HOME/.npmrc" "$0/root/.npmrc"
+        exec chroot "$0" "$@"
+    ' "$root" env -i "${outside[@]}" PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "$@"
+}
+
+# outside_world: the variables that name proxies and registries of packages, one a line; and the authorities
+# that Debian trusts there, this machine's own among them, for those programs that bring others.
+outside_world() {
+    local store=/etc/ssl/certs/ca-certificates.crt
+    printf '%s\n' "PIP_CERT=$store" "NODE_EXTRA_CA_CERTS=$store"
+    env | grep -i -E '^((https?|ftp|all|no)_proxy|(pip|npm_config|cargo_(net|registr|source))[a-z0-9_]*_[a-z0-9_]*)=' |
+        grep -v -i -E '^[a-z0-9_]*(cert|cafile)=' || true
+}
