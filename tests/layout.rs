@@ -144,6 +144,21 @@ fn the_manual_page_has_the_readme_s_defaults() {
     }
 }
 
+/// `scripts/test --platform` leaves them out by their names.
+#[test]
+fn each_soak_is_a_test() {
+    let table = fs::read_to_string(root().join("tests/e2e/soaks.tsv")).unwrap();
+    let rows: Vec<_> = table.lines().skip(1).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let (test, why) = row.split_once('\t').unwrap();
+        assert!(!why.trim().is_empty(), "{test}: why is it a soak?");
+        let (module, function) = test.split_once("::").unwrap();
+        let text = fs::read_to_string(root().join(format!("tests/e2e/{module}.rs"))).unwrap();
+        assert!(text.contains(&format!("#[test]\nfn {function}() {{")), "no test {test}");
+    }
+}
+
 #[test]
 fn all_versions_are_the_crate_s() {
     let version = env!("CARGO_PKG_VERSION");
