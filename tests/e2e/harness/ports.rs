@@ -1,24 +1,50 @@
 //! Owns the TCP ports of one run: each is handed out once, so that tests running side by side
-//! never meet.
+//! never meet, and no two runs on one machine have the same.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Mutex, PoisonError};
 
 /// Below Linux's ephemeral range (32768 and up), from which the kernel takes the ports of clients.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// A port that nobody listens on. Two runs at once begin at different places.
+/// Ports that a run takes at once.
+const BLOCK: u16 = 250;
+
+/// The rest of a run's newest block, and what keeps other runs out of its blocks.
+struct Mine {
+    rest: Range<u16>,
+    claims: Vec<UnixDatagram>,
+}
+
+/// A port that nobody listens on.
 pub fn free() -> u16 {
-    static HANDED_OUT: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id().wrapping_mul(997);
-    for _ in 0..COUNT {
-        let nth = u32::from(HANDED_OUT.fetch_add(1, Ordering::Relaxed));
-        let offset = u16::try_from((start + nth) % u32::from(COUNT)).unwrap();
-        let port = FIRST + offset;
+    static MINE: Mutex<Mine> = Mutex::new(Mine { rest: 0..0, claims: Vec::new() });
+    let mut mine = MINE.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let Some(port) = mine.rest.next() else {
+            let (first, claim) = claim();
+            mine.rest = first..first + BLOCK;
+            mine.claims.push(claim);
+            continue;
+        };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
-    panic!("no free port");
+}
+
+/// The first port of a block that no run has. An abstract name is known wherever the ports are, also in another
+/// root directory and among other process ids, and is free again when the run ends.
+fn claim() -> (u16, UnixDatagram) {
+    let blocks = (FIRST..FIRST + COUNT).step_by(BLOCK.into());
+    let claim = |first: u16| {
+        let name = format!("pagecache-e2e-ports-{first}");
+        let claim = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).unwrap());
+        Some((first, claim.ok()?))
+    };
+    blocks.into_iter().find_map(claim).expect("no free port")
 }
