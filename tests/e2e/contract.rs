@@ -14,14 +14,19 @@ struct Row {
     is_stored: bool,
     /// Why it is not looked up. `None`: it is.
     reason: Option<String>,
+    /// The words of `pagecache_ignore_args`.
+    ignored: String,
 }
 
 impl Row {
     fn of(line: &str) -> Row {
         let fields: Vec<&str> = line.split('\t').collect();
-        let &[pattern, target, host, cookie, _raw, key, stored, reason] = fields.as_slice() else {
+        let &[pattern, target, host, cookie, _raw, key, stored, reason, ref rest @ ..] =
+            fields.as_slice()
+        else {
             panic!("not a row: {line:?}");
         };
+        let &([] | [_]) = rest else { panic!("not a row: {line:?}") };
         let said = |field: &str| (field != "-").then(|| unescape(field));
         Row {
             pattern: pattern.to_owned(),
@@ -31,6 +36,7 @@ impl Row {
             key: said(key),
             is_stored: stored == "yes",
             reason: (reason != "-").then(|| reason.to_owned()),
+            ignored: rest.concat(),
         }
     }
 
@@ -43,16 +49,17 @@ impl Row {
     }
 }
 
-/// Asks for each row of a table twice, at a site with the row's key, of whose pages Django stores all
+/// Asks for each row of a table twice, at a site with the row's key and ignored arguments, of whose pages Django stores all
 /// that may be.
 fn is_kept(table: &str) {
     let mut rows: Vec<Row> = table.lines().skip(1).map(Row::of).collect();
     assert!(rows.len() > 5, "only {} rows", rows.len());
-    rows.sort_by(|one, other| one.pattern.cmp(&other.pattern));
-    for of_pattern in rows.chunk_by(|one, other| one.pattern == other.pattern) {
-        let pattern = &of_pattern[0].pattern;
-        let site = plan().storing().key(pattern).start();
-        for row in of_pattern {
+    let setting = |row: &Row| (row.pattern.clone(), row.ignored.clone());
+    rows.sort_by_key(setting);
+    for of_site in rows.chunk_by(|one, other| setting(one) == setting(other)) {
+        let Row { pattern, ignored, .. } = &of_site[0];
+        let site = plan().storing().key(pattern).ignoring(ignored).start();
+        for row in of_site {
             println!("{pattern}: {}", row.target.escape_ascii());
             row_is_kept(&site, row);
         }
@@ -99,6 +106,11 @@ fn paths() {
 #[test]
 fn queries() {
     is_kept(include_str!("../data/contract/queries.tsv"));
+}
+
+#[test]
+fn ignored_arguments() {
+    is_kept(include_str!("../data/contract/ignored_args.tsv"));
 }
 
 #[test]

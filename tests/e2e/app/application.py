@@ -8,6 +8,7 @@ memcached it writes to come from the environment:
     E2E_MEMCACHED           host:port or unix:/path
     E2E_STORES              set: every page goes to memcached, by the middleware
     PAGECACHE_KEY           nginx's pagecache_key
+    PAGECACHE_IGNORE_ARGS   the words of nginx's pagecache_ignore_args
     PAGECACHE_FORMAT        as what pages are stored; bare bodies if unset
     PAGECACHE_CONTENT_TYPE  nginx's default_type, and the Content-Type of the pages
 """
@@ -21,6 +22,7 @@ import django
 from django.conf import settings
 
 CONTENT_TYPE = os.environ.get("PAGECACHE_CONTENT_TYPE", "text/html; charset=utf-8")
+IGNORED_ARGS = os.environ["PAGECACHE_IGNORE_ARGS"].split()
 
 MEMCACHED = {
     "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
@@ -43,6 +45,7 @@ settings.configure(
     ],
     PAGECACHE_CONTENT_TYPE=CONTENT_TYPE,
     PAGECACHE_FORMAT=os.environ.get("PAGECACHE_FORMAT", "body"),
+    PAGECACHE_IGNORE_ARGS="all" if IGNORED_ARGS == ["all"] else IGNORED_ARGS,
     PAGECACHE_KEY=os.environ["PAGECACHE_KEY"],
     PAGECACHE_ONLY_MARKED="E2E_STORES" not in os.environ,
     ROOT_URLCONF=__name__,

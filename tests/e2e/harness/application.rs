@@ -35,6 +35,8 @@ pub struct Writes {
     pub every_page: bool,
     pub memcached: String,
     pub key: String,
+    /// PAGECACHE_IGNORE_ARGS, in nginx's words.
+    pub ignored: String,
     pub content_type: String,
     /// PAGECACHE_FORMAT.
     pub format: &'static str,
@@ -53,6 +55,7 @@ impl Default for Writes {
             every_page: false,
             memcached: "127.0.0.1:1".to_owned(),
             key: "$uri".to_owned(),
+            ignored: String::new(),
             content_type: "text/html; charset=utf-8".to_owned(),
             format: "body",
         }
@@ -95,6 +98,7 @@ impl Application {
         command.env("E2E_REQUESTS", &requests);
         command.env("E2E_MEMCACHED", &writes.memcached);
         command.env("PAGECACHE_KEY", &writes.key);
+        command.env("PAGECACHE_IGNORE_ARGS", &writes.ignored);
         command.env("PAGECACHE_CONTENT_TYPE", &writes.content_type);
         command.env("PAGECACHE_FORMAT", writes.format);
         if writes.every_page {

@@ -50,6 +50,7 @@ pub struct Plan {
     application: Option<Interface>,
     stores: bool,
     key: String,
+    ignored: String,
     pass: String,
     content_type: String,
     http: String,
@@ -69,6 +70,7 @@ pub fn plan() -> Plan {
         application: Some(Interface::Uwsgi),
         stores: false,
         key: "$uri".to_owned(),
+        ignored: String::new(),
         pass: "@MEMCACHED@".to_owned(),
         content_type: "text/html; charset=utf-8".to_owned(),
         http: String::new(),
@@ -133,6 +135,15 @@ impl Plan {
     pub fn key(mut self, key: &str) -> Plan {
         key.clone_into(&mut self.key);
         self
+    }
+
+    /// Arguments that do not change a page, in nginx's words, for nginx and the application; none: "".
+    pub fn ignoring(mut self, words: &str) -> Plan {
+        words.clone_into(&mut self.ignored);
+        match words {
+            "" => self,
+            _ => self.location(&format!("pagecache_ignore_args {words};")),
+        }
     }
 
     /// The type of nginx's pages, and of the application's.
@@ -212,6 +223,7 @@ impl Plan {
                 every_page: self.stores,
                 memcached: store.clone(),
                 key: self.key.clone(),
+                ignored: self.ignored.clone(),
                 content_type: self.content_type.clone(),
                 ..Writes::default()
             };
