@@ -74,8 +74,11 @@ impl Stored {
 
 impl Record {
     /// A record for a request that begins here; one that came through a cached location before
-    /// starts over. None without memory.
+    /// starts over, and what it was looking up there is for nobody. None without memory.
     pub fn begin<'request>(request: Request, settings: &Settings) -> Option<&'request Record> {
+        if let Some(earlier) = Record::of(request) {
+            earlier.end();
+        }
         let new = Record {
             request,
             is_redirected: request.is_redirected_by_application(),

@@ -50,6 +50,7 @@ mod nonsense;
 mod outages;
 mod panics;
 mod paused;
+mod post_action;
 mod protocol_classic;
 mod readme;
 mod recovery;

@@ -150,13 +150,26 @@ impl Request {
 
     /// Has nginx end the request when its client leaves, and call `on_write` when something can be
     /// written to the client. Both go to the request of a connection that is active, which may be a
-    /// subrequest.
+    /// subrequest. `post_action` is not for the client, and goes on without one.
     pub fn watch_client(self, on_write: ngx_http_event_handler_pt) {
         // SAFETY: the request is live.
         unsafe {
-            (*self.0.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+            let on_read = if (*self.0.as_ptr()).post_action() == 0 {
+                ngx_http_test_reading
+            } else {
+                ngx_http_block_reading
+            };
+            (*self.0.as_ptr()).read_event_handler = Some(on_read);
             (*self.0.as_ptr()).write_event_handler = on_write;
         }
+    }
+
+    /// Whether [`Request::watch_client`] still holds with this `on_write`. It does until the request goes on
+    /// somewhere: `post_action` has one go on whose client has left.
+    pub fn watches_client(self, on_write: ngx_http_event_handler_pt) -> bool {
+        let place =
+            |handler: ngx_http_event_handler_pt| handler.map(|handler| handler as *const ());
+        self.read(|r| place(r.write_event_handler)) == place(on_write)
     }
 
     /// Takes back [`Request::watch_client`].
@@ -169,12 +182,13 @@ impl Request {
     }
 
     /// Whether nobody can be answered any more: the client has left, or has closed this stream of
-    /// HTTP/2 or HTTP/3.
+    /// HTTP/2 or HTTP/3. `post_action` is not for the client.
     pub fn is_abandoned(self) -> bool {
         // SAFETY: a live request has a connection, and that has a write event.
         unsafe {
             let connection = self.connection().0;
-            (*connection).error() != 0 || (*(*connection).write).error() != 0
+            let has_left = (*connection).error() != 0 || (*(*connection).write).error() != 0;
+            has_left && (*self.0.as_ptr()).post_action() == 0
         }
     }
 
