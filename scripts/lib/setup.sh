@@ -222,6 +222,9 @@ setup_python_packages() {
         "${PYTHON_REQUIREMENTS[@]}"
 }
 
+# setup_http3: the client of tests/clients/http3.py, at target/http3.
+setup_http3() { setup_python_packages http3 "$ROOT/tests/clients/http3.txt"; }
+
 make_python_packages() {
     rm -rf "$PYTHON_PACKAGES"
     "$VENV/bin/pip" install --disable-pip-version-check --only-binary :all: --target "$PYTHON_PACKAGES" \

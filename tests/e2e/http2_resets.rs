@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::harness::kernel::{SIGCONT, SIGSTOP};
 use crate::harness::*;
 
 /// Bytes of a page: far more than the sockets take before the client reads.
@@ -188,10 +187,10 @@ fn storm(look_up: Directives) {
             }
             // The worker finds the replies, and room for the frames, in one iteration.
             2 => {
-                kernel::signal(worker, SIGSTOP);
+                held.site.nginx.pause();
                 held.gates.of(round).open();
                 client.drain();
-                kernel::signal(worker, SIGCONT);
+                held.site.nginx.resume();
             }
             _ => {
                 client.vanish();

@@ -4,7 +4,6 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::harness::kernel::{SIGCONT, SIGSTOP};
 use crate::harness::*;
 
 const BUDGET: Duration = Duration::from_millis(300);
@@ -48,14 +47,6 @@ fn unread_of_server(server: u16) -> usize {
     sockets().iter().filter(|socket| socket.local == server).map(|socket| socket.unread).sum()
 }
 
-fn stop(worker: i32) {
-    assert!(kernel::signal(worker, SIGSTOP));
-    wait::until("the worker is stopped", || {
-        let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().starts_with('T')
-    });
-}
-
 #[test]
 fn replies_that_came_meanwhile_are_hits() {
     let mut site = plan()
@@ -71,7 +62,7 @@ fn replies_that_came_meanwhile_are_hits() {
     for client in &mut clients {
         expect::hit(&client.get("/page/0"), page(0));
     }
-    let (worker, port) = (site.nginx.workers()[0], site.memcached().port());
+    let port = site.memcached().port();
     for _ in 0..3 {
         site.memcached_mut().pause();
         for (nth, client) in clients.iter_mut().enumerate() {
@@ -81,11 +72,11 @@ fn replies_that_came_meanwhile_are_hits() {
         let all = CLIENTS * "mg /page/0 c f k t v O0\r\n".len();
         wait::until("all is asked", || unread_of_server(port) >= all);
         let asked = Instant::now();
-        stop(worker);
+        site.nginx.pause();
         site.memcached_mut().resume();
         wait::until("all is answered", || unread_of_clients(port) >= CLIENTS * 1_000);
         wait::until("the budget is over", || asked.elapsed() > BUDGET * 3 / 2);
-        assert!(kernel::signal(worker, SIGCONT));
+        site.nginx.resume();
         for (nth, client) in clients.iter_mut().enumerate() {
             expect::hit(&client.receive(false).unwrap(), page(nth));
         }
@@ -108,14 +99,14 @@ fn a_connection_that_came_about_meanwhile_is_used() {
     let connecting = wait::until_some("nginx connects", wait::LIMIT, || {
         sockets().into_iter().find(is_connecting)
     });
-    stop(site.nginx.workers()[0]);
+    site.nginx.pause();
     let _fake = unreachable.becomes(|lookup| vec![Step::Send(lookup.hit("page"))]);
     wait::until("nginx is connected", || {
         let is_ours = |socket: &Tcp| (socket.local, socket.remote) == (connecting.local, port);
         sockets().iter().any(|socket| is_ours(socket) && socket.state == ESTABLISHED)
     });
     wait::until("the time to connect is over", || begun.elapsed() > Duration::from_millis(2_500));
-    assert!(kernel::signal(site.nginx.workers()[0], SIGCONT));
+    site.nginx.resume();
     expect::hit(&client.receive(false).unwrap(), "page");
     assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
 }

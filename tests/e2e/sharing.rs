@@ -2,7 +2,6 @@
 //! Who asks after a lookup went out waits for one of his own, which finds what was stored meanwhile.
 
 use crate::harness::*;
-use std::fs;
 
 const CLIENTS: usize = 64;
 
@@ -17,15 +16,9 @@ fn known_clients(site: &Site, count: usize) -> Vec<Client> {
 
 /// Has all clients' requests reach the worker in one iteration of its event loop.
 fn at_once(site: &Site, ask: impl FnOnce()) {
-    let worker = site.nginx.workers()[0];
-    assert!(kernel::signal(worker, kernel::SIGSTOP));
-    let is_stopped = || {
-        let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().starts_with('T')
-    };
-    wait::until("the worker is stopped", is_stopped);
+    site.nginx.pause();
     ask();
-    assert!(kernel::signal(worker, kernel::SIGCONT));
+    site.nginx.resume();
 }
 
 /// All of them for one page.

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 
 use super::process::Process;
-use super::{kernel, parts, wait};
+use super::{kernel, measure, parts, wait};
 
 /// Words that no error log may hold, whatever the test does.
 const NEVER_LOGGED: [&str; 6] =
@@ -89,6 +89,19 @@ impl Nginx {
     /// The worker processes of the master, those that are leaving included.
     pub fn workers(&self) -> Vec<i32> {
         children(self.process.pid())
+    }
+
+    /// Stops the only worker; returns when it stands still.
+    #[track_caller]
+    pub fn pause(&self) {
+        let worker = self.workers()[0];
+        assert!(kernel::signal(worker, kernel::SIGSTOP));
+        wait::until("the worker is stopped", || measure::state(worker) == 'T');
+    }
+
+    /// Takes [`Nginx::pause`] back.
+    pub fn resume(&self) {
+        assert!(kernel::signal(self.workers()[0], kernel::SIGCONT));
     }
 
     pub fn signal(&mut self, signal: i32) {

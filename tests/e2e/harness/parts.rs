@@ -29,6 +29,12 @@ pub fn nginx_version() -> [u32; 3] {
     numbers.try_into().unwrap()
 }
 
+/// Whether that nginx was built with this word in its arguments.
+pub fn nginx_has(word: &str) -> bool {
+    let said = Command::new(nginx()).arg("-V").output().unwrap().stderr;
+    String::from_utf8(said).unwrap().split_whitespace().any(|argument| argument == word)
+}
+
 /// Debian's own nginx, whichever is under test: Debian's modules load into no other.
 pub fn debian_nginx() -> PathBuf {
     existing(PathBuf::from("/usr/sbin/nginx"))
@@ -47,6 +53,11 @@ pub fn venv(program: &str) -> PathBuf {
 /// The packages from npm that `tests/clients/package.json` names: `PAGECACHE_NODE_MODULES`.
 pub fn node_modules() -> PathBuf {
     from_environment("PAGECACHE_NODE_MODULES", "target/clients/node_modules")
+}
+
+/// What `tests/clients/http3.txt` names, for Python: `PAGECACHE_HTTP3`.
+pub fn http3_packages() -> PathBuf {
+    existing(from_environment("PAGECACHE_HTTP3", "target/http3"))
 }
 
 /// An installed program; the system folders count even where PATH lacks them.

@@ -60,6 +60,7 @@ pub struct Plan {
     locations: Option<String>,
     processes: String,
     worker_connections: usize,
+    event_method: &'static str,
     log_level: &'static str,
 }
 
@@ -80,6 +81,7 @@ pub fn plan() -> Plan {
         locations: None,
         processes: "worker_processes 1;".to_owned(),
         worker_connections: 4096,
+        event_method: "epoll",
         log_level: "info",
     }
 }
@@ -192,6 +194,12 @@ impl Plan {
         self
     }
 
+    /// How nginx waits for events.
+    pub fn event_method(mut self, name: &'static str) -> Plan {
+        self.event_method = name;
+        self
+    }
+
     /// One process for all, as developers run nginx.
     pub fn single_process(mut self) -> Plan {
         super::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
@@ -280,6 +288,7 @@ impl Plan {
             named,
             processes,
             worker_connections,
+            event_method,
             log_level,
             ..
         } = self;
@@ -320,7 +329,7 @@ impl Plan {
              {processes}
              pid @PREFIX@/nginx.pid;
              error_log @PREFIX@/error.log {log_level};
-             events {{ worker_connections {worker_connections}; }}
+             events {{ use {event_method}; worker_connections {worker_connections}; }}
              http {{
                  types {{ text/html html; application/json json; application/xml xml; }}
                  default_type         \"{content_type}\";

@@ -1,0 +1,77 @@
+"""http3.py PORT HOW PATH...: a visitor who asks for all paths at once over HTTP/3 and leaves.
+
+Once a line is on its standard input he leaves: he has his requests "stop" (he reads none of their
+answers), "reset" (he sends no more of them) or "close" (his whole connection ends). When nginx has
+answered what he asked for after that, on a new connection where he closed the first, he prints "left", and
+keeps his connection until his standard input ends.
+"""
+
+import asyncio
+import ssl
+import sys
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+
+CANCELLED = 0x10C  # H3_REQUEST_CANCELLED of RFC 9114
+
+
+class Visitor(QuicConnectionProtocol):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.http = H3Connection(self._quic)
+        self.answered = {}
+
+    def quic_event_received(self, event):
+        for part in self.http.handle_event(event):
+            if isinstance(part, HeadersReceived | DataReceived) and part.stream_ended:
+                self.answered.setdefault(part.stream_id, asyncio.Event()).set()
+
+    def ask(self, path, is_whole=True):
+        stream = self._quic.get_next_available_stream_id()
+        head = {":method": "GET", ":scheme": "https", ":authority": "site.example", ":path": path}
+        fields = [(name.encode(), value.encode()) for name, value in head.items()]
+        self.http.send_headers(stream, fields, end_stream=is_whole)
+        self.transmit()
+        return stream
+
+    async def is_answered(self, path):
+        await self.answered.setdefault(self.ask(path), asyncio.Event()).wait()
+
+
+def visit(port):
+    return connect(
+        "127.0.0.1",
+        port,
+        configuration=QuicConfiguration(alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE),
+        create_protocol=Visitor,
+    )
+
+
+async def says_left(visitor):
+    await visitor.is_answered("/mark")
+    print("left", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def main(port, how, *paths):
+    async with visit(port) as visitor:
+        streams = [visitor.ask(path, is_whole=how != "reset") for path in paths]
+        await asyncio.to_thread(sys.stdin.readline)
+        if how == "close":
+            visitor.close()
+            await visitor.wait_closed()
+        else:
+            leave = visitor._quic.stop_stream if how == "stop" else visitor._quic.reset_stream
+            for stream in streams:
+                leave(stream, CANCELLED)
+            await says_left(visitor)
+    if how == "close":
+        async with visit(port) as visitor:
+            await says_left(visitor)
+
+
+asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -1,0 +1,99 @@
+//! HTTP/3, on an nginx that has it: who leaves in the middle of a lookup is noticed, and
+//! nobody renders a page for them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::*;
+
+const REQUESTS: usize = 20;
+
+/// tests/clients/http3.py: in its own words.
+struct Visitor3(Child);
+
+impl Visitor3 {
+    fn start(port: u16, how: &str, paths: &[String]) -> Visitor3 {
+        let mut command = Command::new(parts::venv("python"));
+        kernel::die_with_the_tests(&mut command);
+        command.env("PYTHONPATH", parts::http3_packages());
+        command.arg(parts::root().join("tests/clients/http3.py")).arg(port.to_string()).arg(how);
+        let command = command.args(paths).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Visitor3(command.spawn().unwrap())
+    }
+
+    /// Gives the requests up; returns when nginx knows.
+    fn leaves(&mut self) {
+        self.0.stdin.as_ref().unwrap().write_all(b"leave\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "left\n");
+    }
+
+    /// The connection ends, too.
+    fn goes(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+/// A key and a certificate, as files for nginx.
+fn certificate(folder: &std::path::Path) -> String {
+    let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "2", "-subj", "/CN=site.example", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let [key, certificate] = [key, certificate].map(|path| path.display().to_string());
+    format!("ssl_certificate {certificate}; ssl_certificate_key {key};")
+}
+
+/// A visitor leaves like this while his lookups are held, which then are misses.
+#[track_caller]
+fn leaves_in_time(how: &str) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let fake = Fake::start(move |lookup| match lookup.key_text().starts_with("/held") {
+        true => vec![Step::Wait(held.clone()), Step::Send(lookup.miss())],
+        false => vec![Step::Send(lookup.hit("settled"))],
+    });
+    let folder = prefix();
+    let port = free_port();
+    let site = plan()
+        .upstream(&format!("server {}; pagecache_connections 1;", fake.address()))
+        .server(&format!("listen 127.0.0.1:{port} quic; {}", certificate(folder.path())))
+        .server("location = /mark { return 200 mark; }")
+        .start();
+    let paths: Vec<String> = (0..REQUESTS).map(|nth| format!("/held/{nth}")).collect();
+    let mut visitor = Visitor3::start(port, how, &paths);
+    fake.wait_for_lookups(REQUESTS);
+    visitor.leaves();
+    gate.open();
+    // its reply comes behind theirs
+    expect::hit(&site.get("/settled"), "settled");
+    // all have ended, the mark and what came last among them
+    let log = site.nginx.access_log(REQUESTS + 2);
+    let answered = log.iter().filter(|line| line.http_status == "200").count();
+    assert_eq!(answered, 2, "{how}");
+    // what was asked before has been heard by then
+    for _ in 0..REQUESTS {
+        expect::application(&site.ask(&Request::new("POST", "/last")), "BYPASS", "method");
+    }
+    assert_eq!(site.application().requests().len(), REQUESTS, "{how}");
+    visitor.goes();
+}
+
+#[test]
+fn nobody_renders_for_those_who_left() {
+    if !parts::nginx_has("--with-http_v3_module") {
+        eprintln!("this nginx has no HTTP/3");
+        return;
+    }
+    for how in ["stop", "reset", "close"] {
+        leaves_in_time(how);
+    }
+}
