@@ -1,6 +1,7 @@
 //! Directives that read, replace or add headers do to a hit with a stored head what they do to the same
 //! response that nginx proxies.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
@@ -8,7 +9,7 @@ use std::thread;
 use crate::harness::*;
 
 /// Directives of a location.
-const DIRECTIVES: [&str; 21] = [
+const DIRECTIVES: [&str; 26] = [
     "",
     "expires 1h;",
     "expires -1;",
@@ -30,10 +31,16 @@ const DIRECTIVES: [&str; 21] = [
     "gzip on; gzip_min_length 1; gzip_types text/plain; gzip_vary on;",
     "gunzip on; gzip_vary on;",
     "if_modified_since off; max_ranges 0;",
+    "add_trailer X-T '$status $sent_http_content_type $sent_http_link';",
+    "add_trailer X-T one; add_trailer X-T two; add_header X-T three; expires 1h;",
+    "add_trailer X-T one; gzip on; gzip_min_length 1; gzip_types text/plain;",
+    "add_trailer X-T one; etag off; chunked_transfer_encoding off;",
+    // nginx asks for a password, and takes that back
+    "satisfy any; auth_basic a; auth_basic_user_file @PREFIX@/users; auth_request /allowed;",
 ];
 
 /// The heads of applications.
-const HEADS: [&[&str]; 5] = [
+const HEADS: [&[&str]; 6] = [
     &[
         "Content-Type: text/html",
         "Cache-Control: max-age=60, public",
@@ -55,7 +62,19 @@ const HEADS: [&[&str]; 5] = [
     &["Content-Type: text/html; profile=x; charset=\"utf-8\"", "Content-Language: de"],
     &["Content-Type: text/html; profile=x", "Content-Disposition: inline"],
     &["Content-Type: text/plain", "Last-Modified: Tue, 05 Mar 2024 10:00:00 GMT"],
+    &[
+        "Content-Type: text/html",
+        "WWW-Authenticate: Basic realm=page",
+        "WWW-Authenticate: Digest realm=page",
+    ],
 ];
+
+/// What an application answers that asks for a password.
+const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\n\
+    WWW-Authenticate: Basic realm=one\r\n\
+    WWW-Authenticate: Digest realm=two\r\n\
+    X-A: one\r\n\
+    Content-Length: 7\r\n\r\nno page";
 
 /// Headers that are nginx's own or of one connection, those that the test's server adds, and Age.
 const NOT_COMPARED: [&str; 13] = [
@@ -121,7 +140,9 @@ fn each_directive_does_the_same_to_both() {
                 )
             })
             .collect();
-        let site = plan().without_application().locations(&locations).start();
+        let allowed = "location = /allowed { return 204; }";
+        let site = plan().without_application().locations(&(locations + allowed)).start();
+        fs::write(site.prefix().join("users"), "ada:{PLAIN}ada\n").unwrap();
         site.memcached().set("/page", &response, BYTES);
         for (nth, directives) in (0..).zip(DIRECTIVES) {
             for accepted in ["gzip", "identity"] {
@@ -132,7 +153,67 @@ fn each_directive_does_the_same_to_both() {
                 let (hit, proxied) = (answer("hit"), answer("proxied"));
                 assert_eq!((hit.status, proxied.status), (200, 200), "{directives}");
                 assert_eq!(headers(&hit), headers(&proxied), "{directives} {head:?}");
+                assert_eq!(hit.trailers, proxied.trailers, "{directives} {head:?}");
+                assert_eq!(hit.body, proxied.body, "{directives} {head:?}");
+                let is_chunked = !directives.contains("chunked_transfer_encoding off");
+                if directives.contains("add_trailer") {
+                    assert_eq!(!hit.trailers.is_empty(), is_chunked, "{directives} {hit:?}");
+                }
             }
         }
+    }
+}
+
+/// `auth_request` hands on what its subrequest has got, from memcached or from an application.
+#[test]
+fn a_subrequest_that_refuses_is_the_same() {
+    const DIRECTIVES: [&str; 4] = [
+        "",
+        "satisfy any; deny all;",
+        "satisfy any; auth_basic a; auth_basic_user_file @PREFIX@/users;",
+        "error_page 401 = @refused;",
+    ];
+    let refuses = origin(UNAUTHORIZED.to_owned());
+    let locations: String = (0..)
+        .zip(DIRECTIVES)
+        .flat_map(|(nth, directives)| {
+            ["hit", "proxied"].map(|kind| {
+                format!(
+                    "location /{kind}{nth}/ {{
+                         {directives}
+                         auth_request /{kind};
+                         try_files /nowhere @allowed;
+                     }}"
+                )
+            })
+        })
+        .collect();
+    let site = plan()
+        .without_application()
+        .locations(&format!(
+            "{locations}
+             location @allowed {{ return 200 \"the page\"; }}
+             location @refused {{ return 403 refused; }}
+             location = /hit {{
+                 pagecache_key    /page;
+                 pagecache_pass   @MEMCACHED@;
+                 pagecache_format http;
+             }}
+             location = /proxied {{ proxy_pass http://{refuses}; }}"
+        ))
+        .start();
+    fs::write(site.prefix().join("users"), "ada:{PLAIN}ada\n").unwrap();
+    site.memcached().set("/page", UNAUTHORIZED, BYTES);
+    for (nth, directives) in DIRECTIVES.iter().enumerate() {
+        let answers = ["hit", "proxied"].map(|kind| site.get(format!("/{kind}{nth}/")));
+        let [hit, proxied] = &answers;
+        assert_eq!(headers(hit), headers(proxied), "{directives}");
+        assert_eq!((hit.status, &hit.body), (proxied.status, &proxied.body), "{directives}");
+        let said = "WWW-Authenticate: Basic realm=one".to_owned();
+        assert!(headers(hit).contains(&said), "{directives} {hit:?}");
+    }
+    site.memcached().set("/page", "HTTP/1.1 200 OK\r\n\r\nwelcome", BYTES);
+    for nth in 0..DIRECTIVES.len() {
+        assert_eq!(site.get(format!("/hit{nth}/")).text(), "the page");
     }
 }

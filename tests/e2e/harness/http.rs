@@ -115,6 +115,8 @@ pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
+    /// What stood behind the last chunk.
+    pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl Response {
@@ -242,7 +244,7 @@ impl Client {
                 let length = length.parse().map_err(|_| Lost::Midway(format!("{response:?}")))?;
                 response.body = self.take(length)?;
             } else if response.header("Transfer-Encoding").as_deref() == Some("chunked") {
-                response.body = self.take_chunks()?;
+                self.take_chunks(&mut response)?;
             } else {
                 while self.fill()? > 0 {}
                 response.body = std::mem::take(&mut self.unread);
@@ -282,12 +284,9 @@ impl Client {
                 Ok(httparse::Status::Complete(length)) => {
                     let response = Response {
                         status: parsed.code.unwrap(),
-                        headers: parsed
-                            .headers
-                            .iter()
-                            .map(|header| (header.name.to_owned(), header.value.to_vec()))
-                            .collect(),
+                        headers: owned(parsed.headers),
                         body: Vec::new(),
+                        trailers: Vec::new(),
                     };
                     self.unread.drain(..length);
                     return Ok(response);
@@ -342,8 +341,7 @@ impl Client {
         record
     }
 
-    fn take_chunks(&mut self) -> Result<Vec<u8>, Lost> {
-        let mut body = Vec::new();
+    fn take_chunks(&mut self, response: &mut Response) -> Result<(), Lost> {
         loop {
             let (digits, size) = loop {
                 match httparse::parse_chunk_size(&self.unread) {
@@ -353,14 +351,32 @@ impl Client {
                 }
             };
             self.take(digits)?;
+            if size == 0 {
+                response.trailers = self.take_trailers()?;
+                return Ok(());
+            }
             let mut chunk = self.take(usize::try_from(size).unwrap() + 2)?;
             if chunk.split_off(chunk.len() - 2) != b"\r\n" {
                 return Err(Lost::Midway("a chunk without its end".to_owned()));
             }
-            if chunk.is_empty() {
-                return Ok(body);
+            response.body.append(&mut chunk);
+        }
+    }
+
+    /// Up to the empty line.
+    fn take_trailers(&mut self) -> Result<Vec<(String, Vec<u8>)>, Lost> {
+        loop {
+            let mut trailers = [httparse::EMPTY_HEADER; 16];
+            let parsed = httparse::parse_headers(&self.unread, &mut trailers);
+            let parsed = parsed.map_err(|error| Lost::Midway(format!("trailers: {error}")))?;
+            if let httparse::Status::Complete((length, trailers)) = parsed {
+                let trailers = owned(trailers);
+                self.unread.drain(..length);
+                return Ok(trailers);
             }
-            body.append(&mut chunk);
+            if self.fill()? == 0 {
+                return Err(Lost::Midway("trailers without an end".to_owned()));
+            }
         }
     }
 
@@ -379,4 +395,8 @@ impl Client {
             Err(error) => Err(Lost::Midway(format!("{error} after {} bytes", self.unread.len()))),
         }
     }
+}
+
+fn owned(headers: &[httparse::Header<'_>]) -> Vec<(String, Vec<u8>)> {
+    headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect()
 }

@@ -238,7 +238,7 @@ unsafe fn append(
     Some(())
 }
 
-/// What `auth_request` hands to the client of its subrequest: all of them since 1.23.0, one before.
+/// What `auth_request` hands to the client of its subrequest: all of them since 1.23.0, the first one before.
 ///
 /// # Safety
 /// As of [`point_to`].
@@ -248,7 +248,7 @@ unsafe fn set_www_authenticate(out: *mut ngx_http_headers_out_t, place: *mut ngx
         #[cfg(ngx_linked_headers)]
         let _ = append(&raw mut (*out).www_authenticate, place, core::ptr::null_mut());
         #[cfg(not(ngx_linked_headers))]
-        {
+        if (*out).www_authenticate.is_null() {
             (*out).www_authenticate = place;
         }
     }
