@@ -15,7 +15,6 @@ use super::output::{self, AnsweredPage, send_page};
 use super::peer::{Answer, Delivery, Peer};
 use super::record::Record;
 use super::request_headers;
-use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::raw::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -56,9 +55,12 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     if !(request.is_get() || (settings.head && request.is_head())) {
         return Err(Reason::Method);
     }
-    let holds = |value: PoolBytes| !matches!(value.as_bytes(), b"" | b"0");
-    if settings.bypass.iter().filter_map(|value| request.evaluate(value)).any(holds) {
-        return Err(Reason::Bypass);
+    for condition in settings.bypass.iter() {
+        // one that cannot be computed may hold
+        let value = request.evaluate(condition).ok_or(Reason::Overload)?;
+        if !matches!(value.as_bytes(), b"" | b"0") {
+            return Err(Reason::Bypass);
+        }
     }
     let has_own_target = request.has_own_target();
     if !covers_args(request, settings, has_own_target) {

@@ -94,7 +94,10 @@ impl PoolBytes {
     /// # Safety
     /// - `text` stays as it is for as long as the result is used.
     pub unsafe fn from_raw(text: ngx_str_t) -> PoolBytes {
-        match NonNull::new(text.data) {
+        // of no bytes the place says nothing: nginx leaves that of `$args` as it was in memory, where a
+        // redirect has none (ngx_http_split_args)
+        let place = if text.len > 0 { NonNull::new(text.data) } else { None };
+        match place {
             Some(place) => PoolBytes { place, len: text.len },
             None => PoolBytes { place: NonNull::dangling(), len: 0 },
         }
