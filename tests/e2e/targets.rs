@@ -92,6 +92,16 @@ fn the_page_of_an_error_is_not_the_page_that_failed() {
     }
 }
 
+/// What an application hands over to nginx may be for this visitor alone.
+#[test]
+fn nor_is_what_an_application_goes_on_to_the_page_that_was_asked_for() {
+    let site = plan().key("$request_uri").start();
+    site.memcached().set("/page", "the page", BYTES);
+    let answer = site.get("/forward/page");
+    expect::application(&answer, "BYPASS", "nokey");
+    assert_eq!(answer.echoed("path_info"), "/page");
+}
+
 /// What nginx makes of a target without an error is that target's own page.
 #[test]
 fn front_controllers_and_named_locations_are_looked_up() {

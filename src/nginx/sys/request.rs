@@ -64,12 +64,12 @@ impl Request {
     }
 
     /// Whether the target that the client sent, `$request_uri`, names what this request is for. That of a
-    /// subrequest is its parent's; and where `error_page` has gone on to another URI, the target names what
-    /// was not to be had.
+    /// subrequest is its parent's; and where `error_page` or an application has gone on to another URI, the
+    /// target names what was not to be had.
     pub fn has_own_target(self) -> bool {
-        let is_redirected = self.read(|r| r.error_page() != 0 || r.err_status != 0)
+        let is_of_an_error = self.read(|r| r.error_page() != 0 || r.err_status != 0)
             && self.read(|r| r.valid_unparsed_uri()) == 0;
-        self.is_main() && !is_redirected
+        self.is_main() && !is_of_an_error && !self.is_redirected_by_application()
     }
 
     /// Whether an application (or another upstream) has been asked already, and nginx has gone on to another
