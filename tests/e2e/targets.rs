@@ -155,3 +155,27 @@ fn after_the_application_has_failed_the_page_of_the_error_is_no_miss() {
     assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
     assert!(text.contains("HTTP_X_PAGECACHE_KEY: /looked-up\n"), "{text}");
 }
+
+/// X-Accel-Redirect may name a location, too: the URI is the same, and yet it is no page for everybody.
+#[test]
+fn what_an_application_leaves_to_another_is_no_miss() {
+    let echo = Echo::start(Protocol::Uwsgi);
+    let guard = "server { listen unix:@PREFIX@/guard.sock; add_header X-Accel-Redirect @guarded; return 200; }";
+    let site = plan()
+        .without_application()
+        .http(guard)
+        .locations(&format!(
+            "location / {{
+                 pagecache_key      $uri;
+                 pagecache_pass     @MEMCACHED@;
+                 pagecache_fallback @guard;
+             }}
+             location @guard   {{ proxy_pass http://unix:@PREFIX@/guard.sock; }}
+             location @guarded {{ uwsgi_param X_URI $uri; uwsgi_pass {}; }}",
+            echo.address()
+        ))
+        .start();
+    let text = site.get("/page").text();
+    assert!(text.contains("X_URI: /page\n"), "{text}");
+    assert!(!text.contains("X_PAGECACHE"), "{text}");
+}

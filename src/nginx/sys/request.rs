@@ -72,10 +72,14 @@ impl Request {
         self.is_main() && !is_of_an_error && !self.is_redirected_by_application()
     }
 
-    /// Whether an application (or another upstream) has been asked already, and nginx has gone on to another
-    /// URI since.
+    /// Whether an application (or another upstream) has been asked already, and nginx has gone on since: to
+    /// another URI, or to a location that the application named. That `error_page` has another application
+    /// make the same page does not count.
     pub fn is_redirected_by_application(self) -> bool {
-        self.read(|r| !r.upstream_states.is_null() && r.valid_unparsed_uri() == 0)
+        self.read(|r| {
+            let is_of_an_error = r.error_page() != 0 || r.err_status != 0;
+            !r.upstream_states.is_null() && (r.valid_unparsed_uri() == 0 || !is_of_an_error)
+        })
     }
 
     /// The request's pool, which subrequests share with their main request.
