@@ -52,6 +52,11 @@ pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: im
     const HELD_BACK: u64 = 2 << 20;
     let worker = site.nginx.workers()[0];
     let bound = bound + if is_sanitized(worker) { HELD_BACK } else { 0 };
+    // A worker that has answered has opened all that it ever holds.
+    let mut first = site.client();
+    first.send(b"nonsense\r\n\r\n");
+    assert_eq!(first.receive(false).unwrap().status, 400);
+    drop(first);
     let idle = descriptors(worker);
     let own_after = |count| {
         some(count);
