@@ -71,7 +71,7 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>)
         }
         (Protocol::Classic, Head::Value { len, item, echo }) => {
             assert_eq!(words[0], b"VALUE");
-            assert_eq!(echo, Echo { key: Some(words[1]), opaque: None });
+            assert_eq!(echo, Echo { key: Some(words[1]), ..Echo::default() });
             assert!(is_number(words[2], item.flags.into()) && item.cas.is_none());
             assert!(is_number(words[3], len as u64));
         }
@@ -86,6 +86,7 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>)
 
 fn echo_is_of(fields: &[&[u8]], echo: Echo<'_>) {
     assert_eq!(field(fields, b'k'), echo.key);
+    assert_eq!(fields.contains(&&b"b"[..]), echo.is_base64);
     match (field(fields, b'O'), echo.opaque) {
         (Some(digits), Some(opaque)) => assert!(is_number(digits, opaque.into())),
         (digits, opaque) => assert_eq!((digits, opaque), (None, None)),
@@ -138,5 +139,6 @@ fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
 
 fn write_echo(line: &mut Vec<u8>, echo: Echo<'_>) {
     line.extend(echo.key.iter().flat_map(|key| [b" k", *key].concat()));
+    line.extend(echo.is_base64.then_some(b" b").into_iter().flatten());
     line.extend(echo.opaque.iter().flat_map(|opaque| format!(" O{opaque}").into_bytes()));
 }

@@ -5,7 +5,7 @@
 //! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
 //! miss   = "EN" *(SP flag) CRLF
 //! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
-//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "O" opaque / "X" / <any other letter> [text]
+//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "b" / "O" opaque / "X" / <any other letter> [text]
 //!
 //! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
 //! EN k/index.html O18\r\n
@@ -19,11 +19,13 @@
 //! miss   = "END" CRLF
 //! ```
 //!
-//! The bytes of a value are the pipeline's concern. `X` marks an item that was invalidated (`md KEY I`).
+//! The bytes of a value are the pipeline's concern. `b` says that the key is in base64: so memcached names an
+//! item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was invalidated (`md KEY I`).
 //! Other letters, such as `W` and `Z`, which say which client is to store the item again, are passed
 //! over. Before 1.6.10 a miss is a bare `EN`.
 
 use super::Malformed;
+use super::base64::is_base64_of;
 use super::command::Protocol;
 
 /// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
@@ -78,6 +80,8 @@ pub struct Item {
 pub struct Echo<'a> {
     /// The key.
     pub key: Option<&'a [u8]>,
+    /// The key is in base64.
+    pub is_base64: bool,
     /// The opaque.
     pub opaque: Option<u32>,
 }
@@ -90,13 +94,14 @@ impl Echo<'_> {
             Protocol::Meta => Some(opaque),
             Protocol::Classic => None,
         };
-        self.opaque == opaque && self.key == Some(key)
+        let is_key = |said| if self.is_base64 { is_base64_of(said, key) } else { said == key };
+        self.opaque == opaque && self.key.is_some_and(is_key)
     }
 
     /// Whether the reply repeats nothing at all, as a miss does in the classic protocol, and in
     /// memcached before 1.6.10.
     pub fn is_empty(&self) -> bool {
-        *self == Echo::default()
+        self.key.is_none() && self.opaque.is_none()
     }
 }
 
@@ -147,7 +152,7 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
         }
         (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
         (Protocol::Classic, b"VALUE") => {
-            let echo = Echo { key: Some(words.word()?), opaque: None };
+            let echo = Echo { key: Some(words.word()?), ..Echo::default() };
             let item = Item { flags: words.number32()?, ..Item::default() };
             Ok(Head::Value { len: words.length()?, item, echo })
         }
@@ -168,6 +173,7 @@ fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malform
             b'c' => item.cas = Some(words.number()?).filter(|&cas| cas > 0),
             b't' => item.ttl = words.ttl()?,
             b'k' => echo.key = Some(words.word()?),
+            b'b' => echo.is_base64 |= words.word()?.is_empty(),
             b'O' => echo.opaque = Some(words.number32()?),
             b'X' => item.is_stale |= words.word()?.is_empty(),
             _ => drop(words.word()?),
@@ -261,7 +267,7 @@ mod tests {
     }
 
     fn echo(key: &[u8], opaque: u32) -> Echo<'_> {
-        Echo { key: Some(key), opaque: Some(opaque) }
+        Echo { key: Some(key), opaque: Some(opaque), ..Echo::default() }
     }
 
     #[test]
@@ -304,7 +310,7 @@ mod tests {
 
     #[test]
     fn replies_of_the_classic_protocol() {
-        let echo = Echo { key: Some(b"/a"), opaque: None };
+        let echo = Echo { key: Some(b"/a"), ..Echo::default() };
         let item = Item { flags: 16, ..Item::default() };
         let value = Head::Value { len: 5, item, echo };
         let classic = |line| head_of(Protocol::Classic, line);
@@ -381,8 +387,23 @@ mod tests {
         assert!(echo(b"/a", 1).is_of(Protocol::Meta, b"/a", 1));
         assert!(!echo(b"/b", 1).is_of(Protocol::Meta, b"/a", 1));
         assert!(!echo(b"/a", 2).is_of(Protocol::Meta, b"/a", 1));
-        assert!(!Echo { key: None, opaque: Some(1) }.is_of(Protocol::Meta, b"/a", 1));
-        assert!(!Echo { key: Some(b"/a"), opaque: None }.is_of(Protocol::Meta, b"/a", 1));
+        let no_key = Echo { key: None, ..echo(b"", 1) };
+        assert!(!no_key.is_of(Protocol::Meta, b"/a", 1));
+        let no_opaque = Echo { opaque: None, ..echo(b"/a", 1) };
+        assert!(!no_opaque.is_of(Protocol::Meta, b"/a", 1));
+    }
+
+    #[test]
+    fn a_key_in_base64_is_the_key() {
+        let is_of = |line: &str, key: &str| match head(line.as_bytes()) {
+            Ok(Head::Value { echo, .. }) => echo.is_of(Protocol::Meta, key.as_bytes(), 17),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/größe"));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/grösse"));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "L2dyw7bDn2U="));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "/größe"));
+        assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "L2dyw7bDn2U="));
     }
 
     proptest! {

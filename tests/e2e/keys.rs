@@ -323,3 +323,16 @@ fn a_question_mark_in_the_path_is_not_trusted_in_a_variable() {
     expect::hit(&site.get("/a?b=c"), "the page of the query");
     expect::fell_through(&site.get("/a%3Fb=c?"), "BYPASS", &["nokey"]);
 }
+
+/// memcached names such an item in base64 ever after, whoever asks. So do clients that speak meta commands, for
+/// keys outside ASCII: dalli 5 does.
+#[test]
+fn a_page_stored_under_a_name_in_base64_is_a_hit() {
+    let site = plan().start();
+    let mut memcached = site.memcached().link();
+    for (target, name) in [("/gr%C3%B6%C3%9Fe", "L2dyw7bDn2U="), ("/page", "L3BhZ2U=")] {
+        assert_eq!(memcached.meta(format!("ms {name} 8 b F{BYTES}\r\nthe page")), "HD");
+        expect::hit(&site.get(target), "the page");
+    }
+    expect::application(&site.get("/gr%C3%B6%C3%9F"), "MISS", "absent");
+}

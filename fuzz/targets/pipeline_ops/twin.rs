@@ -131,9 +131,9 @@ impl Twin {
         let answer = match head {
             Head::Rejected => return Some(Next::Fault(Fault::Rejected)),
             Head::ServerError => Answer::Failed(Failure::Protocol),
-            Head::Miss(Echo { key: None, opaque: None }) => Answer::Miss,
+            Head::Miss(Echo { key: None, opaque: None, .. }) => Answer::Miss,
             Head::Miss(echo) | Head::Value { echo, .. }
-                if echo.key != Some(name) || echo.opaque != opaque =>
+                if !names(echo, name) || echo.opaque != opaque =>
             {
                 return Some(Next::Fault(Fault::Mismatch));
             }
@@ -187,4 +187,20 @@ impl Twin {
         let asked = &self.asked[self.front - 1];
         is_wanted(asked).then_some(Next::Answer(asked.token, answer))
     }
+}
+
+fn names(echo: Echo<'_>, name: &[u8]) -> bool {
+    if echo.is_base64 { echo.key == Some(&base64(name)) } else { echo.key == Some(name) }
+}
+
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    let digits = [b'A'..=b'Z', b'a'..=b'z', b'0'..=b'9', b'+'..=b'+', b'/'..=b'/'];
+    let digits: Vec<u8> = digits.into_iter().flatten().collect();
+    let bits: Vec<u8> =
+        bytes.iter().flat_map(|byte| (0..8).rev().map(move |nth| byte >> nth & 1)).collect();
+    let number =
+        |six: &[u8]| (0..6).fold(0, |sum, nth| 2 * sum + usize::from(*six.get(nth).unwrap_or(&0)));
+    let mut text: Vec<u8> = bits.chunks(6).map(|six| digits[number(six)]).collect();
+    text.resize(text.len().next_multiple_of(4), b'=');
+    text
 }
