@@ -13,7 +13,7 @@ fn sleeps(site: &Site) {
     let worker = site.nginx.workers()[0];
     let mut asleep = 0;
     wait::until("the worker sleeps", || {
-        asleep = if measure::state(worker) == 'S' { asleep + 1 } else { 0 };
+        asleep = if measure::is_in_state(worker, 'S') { asleep + 1 } else { 0 };
         asleep == LOOKS
     });
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-const BUDGET: Duration = Duration::from_millis(300);
+/// Long enough to have all asked, and the worker stopped, on a busy machine.
+const BUDGET: Duration = Duration::from_secs(3);
 
 /// More than the timeouts in a row that end a connection.
 const CLIENTS: usize = 8;
@@ -52,7 +53,7 @@ fn replies_that_came_meanwhile_are_hits() {
     let mut site = plan()
         .without_application()
         .upstream("server @MEMCACHED@; pagecache_connections 1;")
-        .location("pagecache_timeout 300ms;")
+        .location("pagecache_timeout 3s;")
         .start();
     let page = |nth: usize| bytes::pattern(1_000, nth as u64);
     for nth in 0..CLIENTS {
@@ -63,23 +64,21 @@ fn replies_that_came_meanwhile_are_hits() {
         expect::hit(&client.get("/page/0"), page(0));
     }
     let port = site.memcached().port();
-    for _ in 0..3 {
-        site.memcached_mut().pause();
-        for (nth, client) in clients.iter_mut().enumerate() {
-            client.send(&Request::get(format!("/page/{nth}")).head());
-        }
-        // one opaque more or less is a digit
-        let all = CLIENTS * "mg /page/0 c f k t v O0\r\n".len();
-        wait::until("all is asked", || unread_of_server(port) >= all);
-        let asked = Instant::now();
-        site.nginx.pause();
-        site.memcached_mut().resume();
-        wait::until("all is answered", || unread_of_clients(port) >= CLIENTS * 1_000);
-        wait::until("the budget is over", || asked.elapsed() > BUDGET * 3 / 2);
-        site.nginx.resume();
-        for (nth, client) in clients.iter_mut().enumerate() {
-            expect::hit(&client.receive(false).unwrap(), page(nth));
-        }
+    site.memcached_mut().pause();
+    for (nth, client) in clients.iter_mut().enumerate() {
+        client.send(&Request::get(format!("/page/{nth}")).head());
+    }
+    // one opaque more or less is a digit
+    let all = CLIENTS * "mg /page/0 c f k t v O0\r\n".len();
+    wait::until("all is asked", || unread_of_server(port) >= all);
+    let asked = Instant::now();
+    site.nginx.pause();
+    site.memcached_mut().resume();
+    wait::until("all is answered", || unread_of_clients(port) >= CLIENTS * 1_000);
+    wait::until("the budget is over", || asked.elapsed() > BUDGET * 6 / 5);
+    site.nginx.resume();
+    for (nth, client) in clients.iter_mut().enumerate() {
+        expect::hit(&client.receive(false).unwrap(), page(nth));
     }
     assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
 }
@@ -90,7 +89,7 @@ fn a_connection_that_came_about_meanwhile_is_used() {
     let port: u16 = unreachable.address().rsplit(':').next().unwrap().parse().unwrap();
     let site = plan()
         .store_at(unreachable.address())
-        .location("pagecache_timeout 30s; pagecache_connect_timeout 2s;")
+        .location("pagecache_timeout 30s; pagecache_connect_timeout 4s;")
         .start();
     let mut client = site.client();
     client.send(&Request::get("/page").head());
@@ -105,7 +104,7 @@ fn a_connection_that_came_about_meanwhile_is_used() {
         let is_ours = |socket: &Tcp| (socket.local, socket.remote) == (connecting.local, port);
         sockets().iter().any(|socket| is_ours(socket) && socket.state == ESTABLISHED)
     });
-    wait::until("the time to connect is over", || begun.elapsed() > Duration::from_millis(2_500));
+    wait::until("the time to connect is over", || begun.elapsed() > Duration::from_millis(4_500));
     site.nginx.resume();
     expect::hit(&client.receive(false).unwrap(), "page");
     assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());

@@ -38,10 +38,13 @@ pub fn forget_peak(pid: i32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
 }
 
-/// What a process does: `R` runs, `S` sleeps, `T` is stopped; proc(5), `stat`.
-pub fn state(pid: i32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+/// Whether each thread of a process is in a state: `R` runs, `S` sleeps, `T` is stopped; proc(5), `stat`.
+pub fn is_in_state(pid: i32, state: char) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.map(|thread| thread.unwrap().path().join("stat")).all(|file| {
+        let stat = fs::read_to_string(file).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with(state)
+    })
 }
 
 /// Open descriptors.

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use memcache::ToMemcacheValue;
 
 use super::process::Process;
-use super::{kernel, parts, ports};
+use super::{kernel, measure, parts, ports, wait};
 
 /// Django stores bytes with 0 and text with 16; its pickles have 1.
 pub const BYTES: u32 = 0;
@@ -113,9 +113,13 @@ impl Memcached {
     }
 
     /// Holds it, as a machine that swaps or a virtual one that is moved: the kernel goes on taking
-    /// connections and bytes for it.
+    /// connections and bytes for it. Returns when it stands still.
+    #[track_caller]
     pub fn pause(&mut self) {
         self.signal(kernel::SIGSTOP);
+        if let Some(process) = &self.process {
+            wait::until("memcached is stopped", || measure::is_in_state(process.pid(), 'T'));
+        }
     }
 
     pub fn resume(&mut self) {

@@ -96,7 +96,7 @@ impl Nginx {
     pub fn pause(&self) {
         let worker = self.workers()[0];
         assert!(kernel::signal(worker, kernel::SIGSTOP));
-        wait::until("the worker is stopped", || measure::state(worker) == 'T');
+        wait::until("the worker is stopped", || measure::is_in_state(worker, 'T'));
     }
 
     /// Takes [`Nginx::pause`] back.
