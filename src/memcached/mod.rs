@@ -13,7 +13,6 @@
 //! and the fuzz targets rely on.
 
 mod backoff;
-mod base64;
 pub mod command;
 mod error;
 mod key;

@@ -19,14 +19,15 @@
 //! miss   = "END" CRLF
 //! ```
 //!
-//! The bytes of a value are the pipeline's concern. `b` says that the key is in base64: so memcached names an
-//! item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was invalidated (`md KEY I`).
-//! Other letters, such as `W` and `Z`, which say which client is to store the item again, are passed
-//! over. Before 1.6.10 a miss is a bare `EN`.
+//! The bytes of a value are the pipeline's concern. `b` says that the key is in base64: so memcached names
+//! an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
+//! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
+//! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
 
-use super::Malformed;
-use super::base64::is_base64_of;
 use super::command::Protocol;
+use super::{MAX_KEY, Malformed};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 /// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
 /// shorter than this.
@@ -103,6 +104,13 @@ impl Echo<'_> {
     pub fn is_empty(&self) -> bool {
         self.key.is_none() && self.opaque.is_none()
     }
+}
+
+fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
+    // whole groups of three
+    let mut decoded = [0; MAX_KEY.next_multiple_of(3)];
+    let len = BASE64_STANDARD.decode_slice(text, &mut decoded);
+    len.is_ok_and(|len| decoded.get(..len) == Some(key))
 }
 
 /// Reads the line at the front of `input`.
@@ -400,10 +408,17 @@ mod tests {
             other => panic!("{line}: {other:?}"),
         };
         assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/größe"));
+        let longest = "a".repeat(MAX_KEY);
+        let text = "YWFh".repeat(MAX_KEY / 3) + "YQ==";
+        assert!(is_of(&format!("VA 5 f16 k{text} b O17\r\n"), &longest));
+        assert!(!is_of(&format!("VA 5 f16 k{text}YWFh b O17\r\n"), &longest));
         assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/grösse"));
         assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "L2dyw7bDn2U="));
         assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "/größe"));
         assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "L2dyw7bDn2U="));
+        for not_base64 in ["", "L2E", "L2E=A", "L2F=", "L2E==", "L2E=L2E=", "*"] {
+            assert!(!is_of(&format!("VA 5 f16 k{not_base64} b O17\r\n"), "/a"), "{not_base64}");
+        }
     }
 
     proptest! {
