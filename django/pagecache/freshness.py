@@ -33,19 +33,19 @@ def age_of(response: HttpResponseBase) -> int | None:
 
 def _age_in_django_s_cache(response: HttpResponseBase, now: int) -> int:
     """Before Django 5.0, a page out of `cache_page` has no Age: what is left is in its Expires alone."""
-    max_age = directives(response.get("Cache-Control", "")).get("max-age", "")
+    max_ages = directives(response.get("Cache-Control", "")).get("max-age", [])
     expires = parse_http_date_safe(response.get("Expires", ""))
-    if expires is None or expires <= now or not max_age.isdecimal():
+    if expires is None or expires <= now:
         return 0
-    return max(0, int(max_age) - (expires - now))
+    return max([0, *(_seconds(said) - (expires - now) for said in max_ages)])
 
 
 def _said_lifetime(response: HttpResponseBase) -> int | None:
-    """The freshness lifetime that the page's own headers give it (RFC 9111, section 4.2.1)."""
+    """The freshness lifetime that the page's own headers give it (RFC 9111, section 4.2.1): of several, the smallest."""
     of_cache_control = directives(response.get("Cache-Control", ""))
-    said = of_cache_control.get("s-maxage", of_cache_control.get("max-age"))
-    if said is not None:
-        return int(said) if said.isdecimal() else 0
+    said = of_cache_control.get("s-maxage") or of_cache_control.get("max-age")
+    if said:
+        return min(map(_seconds, said))
     if not response.has_header("Expires"):
         return None
     expires = parse_http_date_safe(response["Expires"])
@@ -55,12 +55,16 @@ def _said_lifetime(response: HttpResponseBase) -> int | None:
     return max(0, expires - (int(time.time()) if made is None else made))
 
 
-def directives(cache_control: str) -> dict[str, str]:
-    """The directives of a Cache-Control in lower case, with their values, "" for none."""
-    named = {}
+def _seconds(said: str) -> int:
+    return int(said) if said.isdecimal() else 0
+
+
+def directives(cache_control: str) -> dict[str, list[str]]:
+    """The directives of a Cache-Control in lower case, each with the values that it is given, "" for none."""
+    named: dict[str, list[str]] = {}
     for directive in listed(cache_control):
         name, _, value = directive.partition("=")
-        named[name.strip()] = value.strip(' "')
+        named.setdefault(name.strip(), []).append(value.strip(' "'))
     return named
 
 

@@ -47,6 +47,8 @@ class Stored(PageCase):
             ("/header/Cache-Control/max-age=20", 10, 20),
             ("/header/Cache-Control/max-age=20,s-maxage=99", 89, 99),
             ("/header/Cache-Control/max-age=999", 290, 300),
+            ("/header/Cache-Control/max-age=20,max-age=99", 10, 20),
+            ("/header/Cache-Control/s-maxage=99,max-age=10,s-maxage=20", 10, 20),
             ("/header/Expires/" + http_date(4_000_000_000).replace(" ", "%20"), 290, 300),
         ):
             with self.subTest(url):
@@ -63,6 +65,7 @@ class Stored(PageCase):
             (f"/headers/Cache-Control/max-age=150/Date/{just}", 40, 50),
             # Out of Django's own cache, which sends an Age since 5.0 alone.
             (f"/headers/Cache-Control/max-age=100/Expires/{soon}", 40, 50),
+            (f"/headers/Cache-Control/max-age=100,max-age=80/Expires/{soon}", 20, 30),
         ):
             with self.subTest(url):
                 self.client.get(url)
@@ -121,6 +124,8 @@ class NotStored(PageCase):
             "/header/Cache-Control/no-cache",
             "/header/Cache-Control/max-age=0",
             "/header/Cache-Control/max-age=soon",
+            "/header/Cache-Control/max-age=0,max-age=60",
+            "/header/Cache-Control/max-age=soon,max-age=60",
             "/header/Expires/0",
             "/header/X-Accel-Expires/0",
             "/header/X-Accel-Expires/@0",
