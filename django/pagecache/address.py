@@ -35,11 +35,10 @@ class PageAddress:
     def of_request(cls, request: HttpRequest) -> PageAddress:
         """The address under which nginx looked for the page, before it asked Django for it."""
         meta = request.META
-        # WSGI has bytes as latin-1 (PEP 3333); ASGI's query is decoded, its headers are latin-1, too.
-        wire = "latin-1" if hasattr(request, "environ") else "utf-8"
+        asked = getattr(request, "pagecache_args", None)  # which query.py has put out of the view's sight
         return cls(
             uri=_uri_of(request),
-            args=str(meta.get("QUERY_STRING", "")).encode(wire),
+            args=str(meta.get("QUERY_STRING", "")).encode(wire_of(request)) if asked is None else asked,
             request_uri=_request_uri_of(request),
             host=bare_host(meta.get("HTTP_HOST", "")),
             scheme=(meta.get("REQUEST_SCHEME") or request.scheme or "").encode() or None,
@@ -93,6 +92,12 @@ class PageAddress:
         return value if value == _first_cookie(self.cookie, name, b";,") else None
 
 
+def wire_of(request: HttpRequest) -> str:
+    """The encoding by which META's query was made of bytes. WSGI has bytes as latin-1 (PEP 3333); ASGI's query is
+    decoded, its headers are latin-1, too."""
+    return "latin-1" if hasattr(request, "environ") else "utf-8"
+
+
 def _first_cookie(header: bytes, name: str, separators: bytes) -> bytes:
     wanted, at = name.lower().encode(), 0
     while at < len(header):
@@ -130,8 +135,12 @@ def _uri_of(request: HttpRequest) -> bytes | None:
     return request.path.encode()
 
 
+REQUEST_URIS = ("REQUEST_URI", "RAW_URI")
+"""Names in META, of uWSGI and mod_wsgi, and of gunicorn."""
+
+
 def _request_uri_of(request: HttpRequest) -> bytes | None:
-    for name in ("REQUEST_URI", "RAW_URI"):  # uWSGI and mod_wsgi, gunicorn
+    for name in REQUEST_URIS:
         if name in request.META:
             return str(request.META[name]).encode("latin-1")
     scope = getattr(request, "scope", {})

@@ -48,6 +48,20 @@ class IgnoredArgs:
         kept = [argument for argument in _arguments(query) if not self.has(argument)]
         return b"?" + b"&".join(kept) if kept else b""
 
+    def held(self, query: bytes, carried: Collection[str]) -> bytes:
+        """The query without ignored arguments, but for those that are in a key with `$arg_NAME` of the names
+        `carried`: as NAME, the first whose name is that in any case."""
+        names = {name.lower().encode(): name.encode() for name in carried}
+        kept = []
+        for argument in _arguments(query):
+            name, equals, value = argument.partition(b"=")
+            of_key = names.pop(name.lower(), None) if equals else None
+            if not self.has(argument):
+                kept.append(argument)
+            elif of_key is not None and value:
+                kept.append(of_key + b"=" + value)
+        return b"&".join(kept)
+
     def leave(self, query: bytes, carried: Collection[str]) -> bool:
         """May an argument of this query change the page, and is not in a key that has `$arg_NAME` of the names
         `carried`? nginx takes the first argument whose name is NAME in any case, and an empty value for one that is

@@ -63,6 +63,12 @@ def key_pattern(text: str | None = None) -> KeyPattern:
     return KeyPattern.parse(text, IgnoredArgs.parse(_ignored_words()))
 
 
+def key_patterns() -> Iterator[KeyPattern]:
+    """PAGECACHE_KEY, and those of `@page_cache(key=...)`, of views that are loaded."""
+    yield key_pattern()
+    yield from map(key_pattern, sorted(keys_of_views))
+
+
 def _ignored_words() -> list[str]:
     """PAGECACHE_IGNORE_ARGS: arguments that do not change a page, as the words of nginx's `pagecache_ignore_args`."""
     words = _setting("PAGECACHE_IGNORE_ARGS")

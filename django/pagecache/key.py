@@ -47,7 +47,8 @@ VARIABLES: dict[str, Callable[[PageAddress], bytes | None]] = {
 
 _PAGECACHE_ARGS = "pagecache_args"
 _PATH = {"uri", "document_uri"}
-_WHOLE_QUERY = {"args", "query_string", "request_uri", _PAGECACHE_ARGS}
+_AS_IT_CAME = {"args", "query_string", "request_uri"}
+_WHOLE_QUERY = {*_AS_IT_CAME, _PAGECACHE_ARGS}
 _PART_OF_QUERY = {"args", "query_string", "is_args", _PAGECACHE_ARGS}
 
 
@@ -86,6 +87,10 @@ class KeyPattern:
         """Does a query have an argument that may change the page, but not the key? nginx does not look such a page
         up."""
         return not self.has_query and self.ignored.leave(query, self.arguments)
+
+    def held(self, query: bytes) -> bytes:
+        """What of a query the key holds, if it does not lack any of it."""
+        return query if not _AS_IT_CAME.isdisjoint(self._names) else self.ignored.held(query, self.arguments)
 
     @property
     def has_query(self) -> bool:

@@ -16,7 +16,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from pagecache import conf
 from pagecache.key import KeyPattern
-from pagecache.store import store
+from pagecache.store import prepare, store
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -30,6 +30,9 @@ class PageCacheMiddleware(MiddlewareMixin):
         for problem in conf.problems_of_place():
             raise ImproperlyConfigured(problem)
         super().__init__(get_response)
+
+    def process_request(self, request: HttpRequest) -> None:
+        prepare(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         wishes = getattr(response, "pagecache_wishes", None)

@@ -31,13 +31,16 @@ LOST_HEADERS = ("Content-Disposition",)
 def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPattern) -> str | None:
     """Why this answer must not be stored under a key of this pattern, in a few words; None if it may be."""
     return (
-        _of_request(request)
-        or _of_host(request)
-        or _of_key(request, pattern)
+        refusal_of_request(request, pattern)
         or _of_response(response)
         or _of_cache_control(response)
         or visitor.refusal(request)
     )
+
+
+def refusal_of_request(request: HttpRequest, pattern: KeyPattern) -> str | None:
+    """What of that is known before there is an answer."""
+    return _of_request(request) or _of_host(request) or _of_key(request, pattern)
 
 
 def _of_request(request: HttpRequest) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, policy, told
+from pagecache import client, conf, policy, query, told
 from pagecache.address import PageAddress
 from pagecache.freshness import age_of, lifetime
 from pagecache.item import SECONDS_MOST, NoItem, item_of
@@ -28,6 +28,11 @@ def store(request: HttpRequest, response: HttpResponse, timeout: int | None = No
     _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
 
 
+def prepare(request: HttpRequest) -> None:
+    """Has the view see no more of a request than its page may be made of."""
+    _quietly("stored", request.path, lambda: query.hide(request))
+
+
 def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
     pattern = conf.key_pattern(key)
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
@@ -37,7 +42,7 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
     if reason is None:
         try:
             name = pattern.key(PageAddress.of_request(request))
-            reason = told.refusal(request.META, request.path, name)
+            reason = told.refusal(request.META, request.path, name) or query.refusal(request, pattern)
             item = item_of(response, seconds, age_of(response) or 0)
         except (NoKey, NoItem) as error:
             reason = str(error)

@@ -80,14 +80,12 @@ def host_in_key(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             "or allow one name alone.",
             id="pagecache.E001",
         )
-        for pattern in _key_patterns()
+        for pattern in _key_patterns_of_all_views()
         if not pattern.has_host
     ]
 
 
-def _key_patterns() -> Iterator[KeyPattern]:
-    """PAGECACHE_KEY, and those of `@page_cache(key=...)`."""
-    yield conf.key_pattern()
+def _key_patterns_of_all_views() -> Iterator[KeyPattern]:
     if getattr(settings, "ROOT_URLCONF", None):
         get_resolver().url_patterns  # loads the views
-    yield from map(conf.key_pattern, sorted(conf.keys_of_views))
+    return conf.key_patterns()

@@ -35,19 +35,31 @@ def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
             path,
         )
         return "no X-Pagecache-Status"
-    if status != MISS:
+    if not is_miss(meta):
         return f"nginx's status {status}"
-    of_nginx = str(meta.get("HTTP_X_PAGECACHE_KEY", "")).encode("latin-1", "replace")
-    if of_nginx != key.encode():
+    if not is_key(meta, key):
         _say_once(
             '"%s" is not stored: nginx has looked up "%s", and Django\'s key is "%s". pagecache_key and PAGECACHE_KEY '
             "must be the same, and so must pagecache_ignore_args and PAGECACHE_IGNORE_ARGS",
             path,
-            of_nginx.decode(errors="replace"),
+            _key_of_nginx(meta).decode(errors="replace"),
             key,
         )
         return "another key than nginx's"
     return None
+
+
+def is_miss(meta: Mapping[str, Any]) -> bool:
+    return bool(meta.get("HTTP_X_PAGECACHE_STATUS") == MISS)
+
+
+def is_key(meta: Mapping[str, Any], key: str) -> bool:
+    """Has nginx looked the page up under this key?"""
+    return _key_of_nginx(meta) == key.encode()
+
+
+def _key_of_nginx(meta: Mapping[str, Any]) -> bytes:
+    return str(meta.get("HTTP_X_PAGECACHE_KEY", "")).encode("latin-1", "replace")
 
 
 def _say_once(message: str, *arguments: str) -> None:

@@ -61,6 +61,17 @@ def page(request, *_):
     return HttpResponse(f"page {request.get_full_path()}")
 
 
+def query(request):
+    """Each way to the query that a page may be made of."""
+    scope = getattr(request, "scope", {})
+    ways = [
+        *(request.get_full_path(), request.get_full_path_info(), request.build_absolute_uri(), request.GET.urlencode()),
+        *(request.META["QUERY_STRING"], request.META.get("REQUEST_URI", ""), request.META.get("RAW_URI", "")),
+        *(scope.get("query_string", b"").decode(), (scope.get("raw_path") or b"").decode()),
+    ]
+    return HttpResponse("\n".join(ways))
+
+
 def template(request):
     return TemplateResponse(request, engines["django"].from_string("a {{ what }}"), {"what": "template"})
 
@@ -176,7 +187,13 @@ def looked_up_user(request):
 
 AUTHENTICATED = SimpleNamespace(is_authenticated=True)
 
+def put_back(request):
+    request.META["QUERY_STRING"] = "utm_source=evil"
+
+
 a_cookie = middleware(change_response=lambda response: response.set_cookie("a", "b"))
+a_look_at_the_query = middleware(lambda request: request.GET)
+a_query_put_back = middleware(put_back)
 a_vary = middleware(change_response=lambda response: patch_vary_headers(response, ["Accept-Language"]))
 a_long_header = middleware(change_response=lambda response: response.headers.__setitem__("X-A", "a" * 65536))
 a_broken_header = middleware(change_response=lambda response: response.headers._store.update(a=("a", "日")))
@@ -192,6 +209,9 @@ by_an_asynchronous_look = middleware(lambda request: setattr(request, "_acached_
 urlpatterns = [
     path("safe-string/", lambda request: HttpResponse(mark_safe("größe"))),
     path("template/", template),
+    path("query/", query),
+    path("minute-of-query/", page_cache(timeout=60)(query)),
+    path("search/", page_cache(key="/test-search-$uri?$arg_q")(query)),
     path("large/", lambda request: HttpResponse("x" * 2_000_000)),
     path("lines/", lambda request: HttpResponse("a line of the page\n" * 500)),
     path("empty/", lambda request: HttpResponse()),
