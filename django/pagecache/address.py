@@ -166,6 +166,13 @@ def bare_host(host: str) -> bytes | None:
     return name.removesuffix(".").encode("latin-1", "replace").lower() or None
 
 
+def split_port(host: str) -> tuple[str, str]:
+    """A Host header's name, in brackets if it is an IPv6 address, and its port, "" for none."""
+    in_brackets, bracket, rest = host.rpartition("]")
+    name, _, port = rest.partition(":")
+    return in_brackets + bracket + name, port
+
+
 def normal_path(path: str) -> bytes | None:
     """`$uri` of a path: percent-encoding decoded, slashes merged, dot segments resolved
     (ngx_http_parse_complex_uri). None for what nginx answers with 400."""

@@ -37,6 +37,7 @@ MAY_STAND_BEFORE = "django.middleware.gzip.GZipMiddleware"
 DEFAULTS: dict[str, Any] = {
     "PAGECACHE_KEY": "",
     "PAGECACHE_IGNORE_ARGS": (),
+    "PAGECACHE_PORT": None,
     "PAGECACHE_CACHE": "pages",
     "PAGECACHE_TIMEOUT": 300,
     "PAGECACHE_CONTENT_TYPE": "text/html; charset=utf-8",
@@ -73,6 +74,12 @@ def _ignored_words() -> list[str]:
     """PAGECACHE_IGNORE_ARGS: arguments that do not change a page, as the words of nginx's `pagecache_ignore_args`."""
     words = _setting("PAGECACHE_IGNORE_ARGS")
     return [words] if words == ALL else list(words)
+
+
+def port() -> int | None:
+    """PAGECACHE_PORT: the port that visitors have in the site's address; None where it is the scheme's own."""
+    number: int | None = _setting("PAGECACHE_PORT")
+    return number
 
 
 def cache() -> BaseCache:
@@ -188,6 +195,12 @@ def _of_args() -> Iterator[str]:
 
 
 def _of_values() -> Iterator[str]:
+    number = _setting("PAGECACHE_PORT")
+    if number is not None and (type(number) is not int or not 0 < number < 65536 or number in (80, 443)):
+        yield (
+            f"PAGECACHE_PORT is {number!r}; it is the port in the address that visitors have, such as 8080, "
+            "or None where that is without a port, as with 80 and 443"
+        )
     seconds = _setting("PAGECACHE_TIMEOUT")
     if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 1:
         yield f"PAGECACHE_TIMEOUT is {seconds!r}; it is a number of seconds, from 1"

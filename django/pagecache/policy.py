@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from pagecache import conf, visitor
-from pagecache.address import PageAddress, bare_host
+from pagecache.address import PageAddress, bare_host, split_port
 from pagecache.freshness import directives, listed
 from pagecache.key import KeyPattern
 
@@ -68,12 +68,8 @@ def _of_host(request: HttpRequest) -> str | None:
     of_nginx = request.META.get("HTTP_HOST")
     if of_nginx is not None and bare_host(host) != bare_host(of_nginx):
         return "a host that Django does not have from the Host header"
-    in_brackets, bracket, rest = host.rpartition("]")
-    name, _, port = rest.partition(":")
-    if bare_host(host) != (in_brackets + bracket + name).encode("latin-1", "replace"):
+    if bare_host(host) != split_port(host)[0].encode("latin-1", "replace"):
         return "a Host with capitals or a final dot"  # the visitor's spelling would be in everybody's links
-    if port not in ("", "443" if request.is_secure() else "80", str(request.META.get("SERVER_PORT", ""))):
-        return "a port of its Host header's own"
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from pagecache import conf, policy, told
+from pagecache import conf, origin, policy, told
 from pagecache.address import REQUEST_URIS, PageAddress, wire_of
 from pagecache.key import KeyPattern, NoKey
 
@@ -41,7 +41,8 @@ def _is_for(request: HttpRequest, page: PageAddress, pattern: KeyPattern) -> boo
         key = pattern.key(page)
     except NoKey:
         return False
-    return told.is_key(request.META, key) and policy.refusal_of_request(request, pattern) is None
+    is_refused = policy.refusal_of_request(request, pattern) or origin.trouble(request)
+    return told.is_key(request.META, key) and not is_refused
 
 
 def _show(request: HttpRequest, asked: bytes, query: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, policy, query, told
+from pagecache import client, conf, origin, policy, query, told
 from pagecache.address import PageAddress
 from pagecache.freshness import age_of, lifetime
 from pagecache.item import SECONDS_MOST, NoItem, item_of
@@ -43,6 +43,7 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
         try:
             name = pattern.key(PageAddress.of_request(request))
             reason = told.refusal(request.META, request.path, name) or query.refusal(request, pattern)
+            reason = reason or _of_origin(request)
             item = item_of(response, seconds, age_of(response) or 0)
         except (NoKey, NoItem) as error:
             reason = str(error)
@@ -50,6 +51,14 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
         logger.debug('"%s" is not stored: %s', request.path, reason)
         return
     _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
+
+
+def _of_origin(request: HttpRequest) -> str | None:
+    trouble = origin.trouble(request)
+    if trouble is None:
+        return None
+    told.say_once(f'"%s" is not stored: {trouble.advice}', request.path, *trouble.values)
+    return trouble.reason
 
 
 def drop(key: str) -> None:

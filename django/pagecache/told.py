@@ -28,7 +28,7 @@ def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
     """Why the answer to a request must not be stored under this key, in a few words; None if it may be."""
     status = meta.get("HTTP_X_PAGECACHE_STATUS")
     if status is None:
-        _say_once(
+        say_once(
             '"%s" is not stored: the request has no X-Pagecache-Status. It comes from a location of nginx without '
             "pagecache_pass or with pagecache_request_headers off, from an nginx-pagecache that sends no such header, "
             "or past nginx",
@@ -38,7 +38,7 @@ def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
     if not is_miss(meta):
         return f"nginx's status {status}"
     if not is_key(meta, key):
-        _say_once(
+        say_once(
             '"%s" is not stored: nginx has looked up "%s", and Django\'s key is "%s". pagecache_key and PAGECACHE_KEY '
             "must be the same, and so must pagecache_ignore_args and PAGECACHE_IGNORE_ARGS",
             path,
@@ -62,7 +62,8 @@ def _key_of_nginx(meta: Mapping[str, Any]) -> bytes:
     return str(meta.get("HTTP_X_PAGECACHE_KEY", "")).encode("latin-1", "replace")
 
 
-def _say_once(message: str, *arguments: str) -> None:
+def say_once(message: str, *arguments: str) -> None:
+    """Warns, once in each process for each message."""
     if message not in _said:
         _said.add(message)
         logger.warning(message, *arguments)

@@ -58,14 +58,16 @@ class Memcached(Server):
 
 class Nginx(Server):
     """nginx with a `location /` of these lines. `around` stands outside the server, `fallback` in the location
-    that asks the application where there is no page, or answers 404 without one."""
+    that asks the application where there is no page, with `host` as its Host, or answers 404 without one."""
 
-    def __init__(self, location: str, around: str = "", fallback: str = "", application: str = "") -> None:
+    def __init__(
+        self, location: str, around: str = "", fallback: str = "", application: str = "", host: str = "$host"
+    ) -> None:
         port = free_port()
         self._prefix = tempfile.TemporaryDirectory(prefix="pagecache-nginx-")
         folder = Path(self._prefix.name)
         (folder / "temp").mkdir()
-        to_application = f"proxy_set_header Host $host; proxy_pass http://{application};"
+        to_application = f"proxy_set_header Host {host}; proxy_pass http://{application};"
         ends = to_application if application else 'return 404 "of no cache";'
         written = _configuration(folder, port, location, around, fallback + ends)
         (folder / "nginx.conf").write_text(written, encoding="utf-8")

@@ -215,6 +215,7 @@ class Shown(PageCase):
         self.assertTrue(self.assertShown(url, HTTP_AUTHORIZATION="Basic eDp5"))
         self.assertTrue(self.assertShown(url, HTTP_COOKIE="sessionid=a"))
         self.assertTrue(self.assertShown(url, HTTP_HOST="A.test"))
+        self.assertTrue(self.assertShown(url, HTTP_HOST="a.test:81"))
         self.assertIn(b"evil", self.client.post(url).content)
         self.assertIsNone(self.item(path))
         self.client = Client()

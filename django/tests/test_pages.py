@@ -190,22 +190,6 @@ class NotStored(PageCase):
                 self.memcached.flush_all()
                 self.assertStored("/", headers={"host": host})
 
-    def test_a_port_of_the_visitor_s_own(self):
-        for host, port, secure, is_stored in (
-            ("a.test:81", "80", False, False),
-            ("a.test:443", "80", False, False),
-            ("[::1]:81", "80", False, False),
-            ("a.test:80", "8000", False, True),
-            ("a.test:443", "8000", True, True),
-            ("a.test:8000", "8000", False, True),
-            ("[::1]", "80", False, True),
-            ("[::1]:8000", "8000", False, True),
-        ):
-            with self.subTest(host=host, port=port, secure=secure):
-                self.memcached.flush_all()
-                self.client.get("/", headers={"host": host}, SERVER_PORT=port, secure=secure)
-                self.assertEqual(self.item("/") is not None, is_stored)
-
     def test_a_page_that_would_have_the_key_of_another(self):
         self.client.get("/a%3Fb=c")
         self.assertIsNone(self.item("/a?b=c"))

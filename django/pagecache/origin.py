@@ -1,0 +1,58 @@
+"""The port that Django takes for the site's, and may write into a page's links, though no key can hold it: `$host` has
+no port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from pagecache import conf
+from pagecache.address import split_port
+
+
+@dataclass(frozen=True)
+class Trouble:
+    reason: str
+    """Why a page must not be stored, in a few words."""
+    advice: str
+    """What the log says of it once, with the values that it has."""
+    values: tuple[str, ...] = ()
+
+
+def trouble(request: HttpRequest) -> Trouble | None:
+    """What is in the way of a page being served to all who ask for its key; None if nothing is. The request has a Host
+    that is allowed."""
+    return _of_port(request)
+
+
+def _of_port(request: HttpRequest) -> Trouble | None:
+    host = request.get_host()
+    name, port = split_port(host)
+    wanted = conf.port()
+    if wanted is not None:
+        if port == str(wanted):
+            return None
+        advice = "without the port %s of PAGECACHE_PORT. Where visitors use that one, nginx passes $http_host, not $host"
+        return Trouble("a Host without PAGECACHE_PORT", f'its Host is "%s", {advice}', (host, str(wanted)))
+    if port in ("", "443" if request.is_secure() else "80"):
+        return None
+    if port == str(request.META.get("SERVER_PORT", "")) and _is_loopback(name):
+        return None
+    advice = (
+        "and a visitor may have made the port up, for it is not in the key. If visitors have it in the address of the "
+        "site, set PAGECACHE_PORT to it; if not, have nginx pass $host"
+    )
+    return Trouble("a port of its Host header's own", f'its Host is "%s", {advice}', (host,))
+
+
+def _is_loopback(name: str) -> bool:
+    """Of no site, but of somebody who develops one: there the server's port is the one in the address."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
