@@ -1,5 +1,5 @@
-"""The port that Django takes for the site's, and may write into a page's links, though no key can hold it: `$host` has
-no port.
+"""Scheme and port that Django takes for the site's, and may write into a page's links, though no key can hold them:
+`$host` has no port, and `$scheme` is http of each visitor if a balancer before nginx ends TLS.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from pagecache import conf
@@ -25,7 +26,7 @@ class Trouble:
 def trouble(request: HttpRequest) -> Trouble | None:
     """What is in the way of a page being served to all who ask for its key; None if nothing is. The request has a Host
     that is allowed."""
-    return _of_port(request)
+    return _of_port(request) or _of_scheme(request)
 
 
 def _of_port(request: HttpRequest) -> Trouble | None:
@@ -56,3 +57,15 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _of_scheme(request: HttpRequest) -> Trouble | None:
+    """nginx's `$scheme` does not help: http is what it is of a visitor without TLS, and of each behind a balancer."""
+    if settings.SECURE_PROXY_SSL_HEADER is None or request.is_secure():
+        return None
+    return Trouble(
+        "a visitor without TLS, by SECURE_PROXY_SSL_HEADER",
+        "it was asked for without TLS, and behind a balancer that ends TLS nginx's $scheme is http for those who have "
+        "TLS, too. Have http redirected to https before it comes to pagecache_pass; if no balancer is before nginx, take "
+        "SECURE_PROXY_SSL_HEADER out and have the application's server know the scheme",
+    )

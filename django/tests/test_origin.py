@@ -1,4 +1,4 @@
-"""The port that a page may speak of: the site's, not one of the visitor's own."""
+"""Scheme, host and port that a page may speak of: those of its key, not those of one visitor."""
 
 import unittest
 
@@ -81,6 +81,60 @@ class Ports(OriginCase):
             self.client.post("/", HTTP_HOST="a.test:8000")
 
 
+BEHIND_TLS = {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}
+
+
+class Schemes(OriginCase):
+    """nginx's $scheme is http behind a balancer that ends TLS, whatever the visitor has."""
+
+    keys = ("/test-$uri", "/test-$scheme://$host$uri")
+
+    def stored(self, url="/", **extra):
+        """Is anything stored?"""
+        sets = self.memcached.stats()[b"cmd_set"]
+        self.client.get(url, **{"HTTP_HOST": "a.test", **extra})
+        return self.memcached.stats()[b"cmd_set"] > sets
+
+    def test_of_a_request_without_tls(self):
+        for key in self.keys:
+            for scheme in ("http", "HTTPS", "", None):
+                of_balancer = {} if scheme is None else {"HTTP_X_FORWARDED_PROTO": scheme}
+                for of_nginx in ({}, {"REQUEST_SCHEME": "http"}, {"REQUEST_SCHEME": "https"}):
+                    with self.subTest(key, scheme=scheme, of_nginx=of_nginx), override_settings(PAGECACHE_KEY=key):
+                        self.assertTrue(self.stored(**of_balancer, **of_nginx))
+                        with override_settings(**BEHIND_TLS):
+                            self.assertFalse(self.stored(**of_balancer, **of_nginx))
+
+    def test_of_one_with_tls(self):
+        for key in self.keys:
+            with override_settings(PAGECACHE_KEY=key, **BEHIND_TLS):
+                self.assertTrue(self.stored(HTTP_X_FORWARDED_PROTO="https", REQUEST_SCHEME="http"))
+                self.assertTrue(self.stored(HTTP_X_FORWARDED_PROTO="https"))
+                self.assertTrue(self.stored(secure=True))
+
+    @override_settings(PAGECACHE_STATUSES=[200, 301, 308], **BEHIND_TLS)
+    def test_redirects(self):
+        for status in (301, 308):
+            self.assertFalse(self.stored(f"/redirect/{status}/?to=/a/"))
+            self.assertTrue(self.stored(f"/redirect/{status}/?to=/a/", HTTP_X_FORWARDED_PROTO="https"))
+        security = "django.middleware.security.SecurityMiddleware"
+        with self.behind(security, SECURE_SSL_REDIRECT=True):
+            self.assertEqual(self.client.get("/")["Location"], "https://testserver/")
+            self.assertFalse(self.stored())
+            self.assertTrue(self.stored(HTTP_X_FORWARDED_PROTO="https"))
+
+    @override_settings(**BEHIND_TLS)
+    def test_the_log_says_what_to_do(self):
+        with self.assertLogs("pagecache", "WARNING") as log:
+            self.assertFalse(self.stored())
+            self.assertFalse(self.stored("/a"))
+        self.assertEqual(len(log.output), 1)
+        self.assertIn('"/" is not stored: it was asked for without TLS', log.output[0])
+        self.assertIn("SECURE_PROXY_SSL_HEADER", log.output[0])
+        with self.assertNoLogs("pagecache", "WARNING"):
+            self.client.get("/never/")
+
+
 class FromNginx(PageCase):
     def nginx(self, host):
         django = self.serving()
@@ -101,6 +155,14 @@ class FromNginx(PageCase):
             self.assertLinks(nginx, "MISS", f"http://a.test:{port}", Host=f"a.test:{port}")
         self.assertLinks(nginx, "MISS", "http://a.test", Host="a.test")
         self.assertLinks(nginx, "HIT", "http://a.test", Host=f"a.test:{port}")
+
+    @override_settings(PAGECACHE_KEY="/test-$host$uri", **BEHIND_TLS)
+    def test_a_visitor_without_tls_behind_a_balancer(self):
+        nginx, _ = self.nginx("$host")
+        for _ in range(2):
+            self.assertLinks(nginx, "MISS", "http://a.test", Host="a.test", X_Forwarded_Proto="http")
+        self.assertLinks(nginx, "MISS", "https://a.test", Host="a.test", X_Forwarded_Proto="https")
+        self.assertLinks(nginx, "HIT", "https://a.test", Host="a.test", X_Forwarded_Proto="http")
 
 
 if __name__ == "__main__":
