@@ -117,8 +117,8 @@ fn keep(request: Request, answer: Answer<'_>) {
     }
 }
 
-/// Goes on with a request whose answer was kept, if it is still here. One whose client has left while a request beside it
-/// was the active one has not been told, and is not for the application.
+/// Goes on with a request whose answer was kept, if it is still here. One whose client has left while a
+/// request beside it was the active one has not been told, and is not for the application.
 fn resume(request: Request) {
     if !request.watches_client(Some(on_client_write)) {
         return;

@@ -277,21 +277,23 @@ fn a_reply_that_ends_at_any_byte_with_another_behind_it() {
 
 #[test]
 fn replies_to_tombstones_are_thrown_away_under_load() {
-    const BUDGET: Duration = Duration::from_millis(100);
-    // One reply in fifty comes after its lookup has timed out, and those behind it wait with it.
+    // Far above what a reply takes on a busy machine: what is late is late because of the pauses.
+    const BUDGET: Duration = Duration::from_millis(500);
+    const PAUSE: Duration = Duration::from_secs(1);
+    // One reply in a hundred comes after its lookup has timed out, and those behind it wait with it.
     let late = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&late);
-    let fake = Fake::start(move |lookup| match lookup.nth % 50 {
+    let fake = Fake::start(move |lookup| match lookup.nth % 100 {
         25 => {
             counted.fetch_add(1, Ordering::SeqCst);
-            vec![Step::Pause(Duration::from_millis(250)), Step::Send(good(lookup))]
+            vec![Step::Pause(PAUSE), Step::Send(good(lookup))]
         }
         _ => send(good(lookup)),
     });
     let mut site = plan()
         .store_at(fake.address())
         .upstream("server @MEMCACHED@ max_fails=0; pagecache_connections 1;")
-        .location("pagecache_timeout 100ms;")
+        .location("pagecache_timeout 500ms;")
         .start_warm();
     let visits = browse(&site, "late");
     visits.print("late replies");
@@ -300,7 +302,7 @@ fn replies_to_tombstones_are_thrown_away_under_load() {
     visits.only_because(&["timeout"]);
     visits.within(BUDGET);
     let returned = time_to_hits(&site);
-    assert!(returned <= Duration::from_millis(250) + SLACK, "{returned:?}");
+    assert!(returned <= PAUSE + SLACK, "{returned:?}");
     visits.answered_once(&mut site);
     assert!(site.nginx.state_changes() <= late.load(Ordering::SeqCst));
 }
