@@ -6,7 +6,7 @@
 //! its version itself, together with the number.
 
 use crate::memcached::Buffer;
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 /// The tag of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub struct Etag(u128);
 impl Etag {
     /// Hashes a body.
     pub fn of(body: &[u8]) -> Etag {
-        Etag(xxh3_128(body))
+        Etag(XxHash3_128::oneshot(body))
     }
 
     /// The same for what follows the first `head` bytes of a buffer, hashed once for all requests that
     /// share it.
     pub fn of_shared(buffer: &Buffer, head: usize) -> Etag {
-        Etag(buffer.digest(head, xxh3_128))
+        Etag(buffer.digest(head, XxHash3_128::oneshot))
     }
 
     /// The tag of a version that names itself: `flags` with random bits and the number `cas`. The head,
@@ -31,8 +31,8 @@ impl Etag {
         parts.extend_from_slice(&flags.to_le_bytes());
         parts.extend_from_slice(&cas.to_le_bytes());
         parts.extend_from_slice(&(len as u64).to_le_bytes());
-        parts.extend_from_slice(&xxh3_128(head).to_le_bytes());
-        Etag(xxh3_128(&parts))
+        parts.extend_from_slice(&XxHash3_128::oneshot(head).to_le_bytes());
+        Etag(XxHash3_128::oneshot(&parts))
     }
 
     /// As it stands in the header. Without a formatter, which would take longer than the hash of a
