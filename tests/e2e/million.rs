@@ -64,11 +64,20 @@ pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: im
         private(worker)
     };
     // What the allocator keeps at the end of the heap is more at one time than at another.
-    let before = (0..5).map(|_| own_after(count / 25)).max().unwrap();
-    let start = Instant::now();
-    let growth = own_after(count).saturating_sub(before);
-    println!("{what}: {count} in {:?}, {growth} bytes more than {before}", start.elapsed());
-    assert!(growth <= bound, "{what}: {growth} bytes more than {before}");
+    let mut most = (0..5).map(|_| own_after(count / 25)).max().unwrap();
+    // On a busy machine more of them are there at one time than ever before. What leaks grows each time.
+    let grows_again = |nth: usize| {
+        let start = Instant::now();
+        let before = most;
+        most = most.max(own_after(count));
+        let growth = most - before;
+        println!(
+            "{what}, {nth}: {count} in {:?}, {growth} bytes more than {before}",
+            start.elapsed()
+        );
+        growth > bound
+    };
+    assert!(!(1..=3).all(grows_again), "{what}: more than {bound} bytes more each time");
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
