@@ -176,13 +176,14 @@ fn a_key_of_the_path_alone_answers_no_query() {
     let site = start("uwsgi.conf", Interface::Uwsgi, &ONE_SERVER, "body");
     let first = site.get("/list/");
     site.expect_hit(&site.get("/list/"), &first, 1);
-    for (nth, query) in ["page=2", "page=2", "utm_id=1", "&"].into_iter().enumerate() {
+    for (nth, query) in ["page=2", "page=2", "utm_id=1&page=2", "&"].into_iter().enumerate() {
         let answer = site.get(&format!("/list/?{query}"));
         assert_eq!(answer.header("X-Cache").as_deref(), Some("BYPASS"), "{answer:?}");
         assert_eq!(answer.echoed("query_string"), query);
         assert_eq!(site.application.count(), 2 + nth);
     }
     site.expect_hit(&site.get("/list/"), &first, 5);
+    site.expect_hit(&site.get("/list/?utm_id=1&msclkid=2"), &first, 5);
 }
 
 #[test]
