@@ -28,6 +28,10 @@ fn main() -> Result<()> {
         println!("cargo::rustc-cfg=ngx_linked_headers");
     }
     println!("cargo::rerun-if-changed=build");
+    // as nginx-config/config has it: src/nginx/sys/loaded.rs says why
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "macos") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
     #[cfg(feature = "module")]
     {
         let flags = flags::Flags::of_nginx()?;

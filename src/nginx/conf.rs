@@ -2,6 +2,7 @@
 //! What requests see is an immutable [`Settings`].
 
 use super::sys::conf::{ComplexValue, HttpServer, Location, Place, Reading, Refusal};
+use super::sys::loaded::Loaded;
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
@@ -68,11 +69,10 @@ pub struct MainConf {
     upstreams: RefCell<Vec<Rc<Upstream>>>,
     /// Where workers count, if `pagecache_stats` stands somewhere.
     pub zone: Cell<Option<Zone>>,
-    /// `pagecache_cache_status on` stands somewhere.
-    pub cache_status: Cell<bool>,
     fallbacks: RefCell<Vec<Fallback>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
+    _loaded: Loaded,
 }
 
 /// By what `pagecache_stats` chooses the form of its report.

@@ -238,14 +238,9 @@ fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<
 fn set_cache_status(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading,
+    _: Reading,
 ) -> Result<(), Refusal> {
-    let on = switch(words)?;
-    if on {
-        let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
-        main.cache_status.set(true);
-    }
-    set_once(&mut conf.cache_status, on)
+    set_once(&mut conf.cache_status, switch(words)?)
 }
 
 fn set_request_headers(

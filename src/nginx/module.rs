@@ -6,14 +6,12 @@ use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
 use super::request_headers;
-use super::sys::conf::{
-    LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name, set_module,
-};
+use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
 };
-use super::sys::{filter, layout, process};
+use super::sys::{filter, layout, loaded, process};
 use super::upstream::UpstreamConf;
 use super::variables;
 use core::ffi::{c_char, c_void};
@@ -46,6 +44,7 @@ pub static mut ngx_http_pagecache_module: ngx_module_t = ngx_module_t {
     commands: (&raw mut COMMAND_TABLE).cast(),
     type_: NGX_HTTP_MODULE as usize,
     init_module: Some(init_module),
+    init_process: Some(init_process),
     exit_process: Some(exit_process),
     ..ngx_module_t::default()
 };
@@ -102,7 +101,7 @@ impl HttpModule for Pagecache {
     }
 
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-        set_module(&raw mut ngx_http_pagecache_module);
+        loaded::set_module(&raw mut ngx_http_pagecache_module);
         // SAFETY: nginx passes its state, which is not used after this returns.
         let reading = unsafe { Reading::from_raw(cf) };
         status(reading.is_some_and(|reading| fits(reading) && variables::register(reading)))
@@ -113,9 +112,7 @@ impl HttpModule for Pagecache {
         let reading = unsafe { Reading::from_raw(cf) };
         status(reading.is_some_and(|reading| {
             reading.main_conf::<MainConf>().is_some_and(|main| {
-                if main.cache_status.get() {
-                    filter::install(cache_status::say);
-                }
+                filter::install(cache_status::say);
                 let looks_up = !main.upstreams().is_empty();
                 (!looks_up || request_headers::install(reading)) && main.check(reading)
             })
@@ -222,6 +219,16 @@ unsafe extern "C" fn init_module(_: *mut ngx_cycle_t) -> ngx_int_t {
     if let Some(main) = process::replaced_cycle().and_then(Pagecache::main_conf) {
         main.leave_zone();
     }
+    // nginx calls init_process once in the life of a single process, and not after a reload
+    if process::is_single() {
+        loaded::begin_to_serve();
+    }
+    Status::NGX_OK.into()
+}
+
+/// nginx calls this in each worker whose configuration has the module.
+unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
+    loaded::begin_to_serve();
     Status::NGX_OK.into()
 }
 

@@ -25,6 +25,7 @@ mod etag;
 mod event_methods;
 mod examples;
 mod exhaustion;
+mod failed_reload;
 mod fallback;
 mod faults;
 mod gzip_flag;

@@ -1,37 +1,18 @@
 //! Reading the configuration: a directive's line, nginx's parsers for its values, and where this
 //! module's structs stand among those of all modules.
 
+use super::loaded::module_index;
 use super::pool::Pool;
 use super::raw::{
     NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_flag_t,
     ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
     ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
     ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_POST_READ_PHASE,
-    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_module_t, ngx_parse_offset, ngx_parse_time,
-    ngx_str_t,
+    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
 use std::fmt;
-
-static MODULE: AtomicPtr<ngx_module_t> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Says which module is ours. Called before any other function that depends on it.
-pub fn set_module(module: *mut ngx_module_t) {
-    MODULE.store(module, Ordering::Relaxed);
-}
-
-/// Our module, as nginx knows it.
-pub fn module() -> *mut ngx_module_t {
-    MODULE.load(Ordering::Relaxed)
-}
-
-/// Our index in nginx's arrays of configurations and contexts.
-pub fn module_index() -> usize {
-    // SAFETY: set_module was called with the module's static; nginx has set its index by then.
-    unsafe { (*MODULE.load(Ordering::Relaxed)).ctx_index }
-}
 
 /// A type that is this module's configuration of all of http {}.
 ///

@@ -1,5 +1,11 @@
 //! A header filter: a function that sees each response's head before nginx writes it.
+//!
+//! nginx has one chain of filters for the whole process, and makes it anew as it reads a configuration, also one
+//! that turns out to be wrong. After a reload that failed the master goes on with the configuration that it had,
+//! and a worker that it starts then has the chain of the one that failed. So the filter is in the chain of every
+//! configuration that loads the module, and touches a request only in a process that serves such a one.
 
+use super::loaded;
 use super::raw::{
     NGX_OK, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_header_filter,
     ngx_int_t,
@@ -17,7 +23,7 @@ std::thread_local! {
     static LOOK: Cell<Option<Look>> = const { Cell::new(None) };
 }
 
-/// Has `look` called for the head of each response of this configuration.
+/// Puts the filter into the chain that nginx is making: `look` is called for the head of each response.
 pub fn install(look: Look) {
     set(&LOOK, Some(look));
     // SAFETY: nginx reads and writes its chain in its only thread.
@@ -32,9 +38,11 @@ fn set<T>(cell: &'static LocalKey<Cell<T>>, value: T) {
 }
 
 unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request.
-    if let (Some(request), Some(look)) = (unsafe { Request::from_raw(r) }, LOOK.get()) {
-        look(request);
+    if loaded::serves() {
+        // SAFETY: nginx passes a live request.
+        if let (Some(request), Some(look)) = (unsafe { Request::from_raw(r) }, LOOK.get()) {
+            look(request);
+        }
     }
     match NEXT.get() {
         // SAFETY: as nginx would have called it.

@@ -60,13 +60,18 @@ pub fn lives(pid: i32) -> bool {
     pid != 0 && (unsafe { libc::kill(pid, 0) } == 0 || ngx_errno() != libc::ESRCH)
 }
 
+/// Whether one process does all, without a master. A master is one, too, until its first configuration is read.
+pub fn is_single() -> bool {
+    // SAFETY: nginx sets it before it reads a configuration.
+    unsafe { ngx_process == NGX_PROCESS_SINGLE as usize }
+}
+
 /// The configuration cycle that is being replaced, where one process does all, without a master.
 pub fn replaced_cycle<'cycle>() -> Option<&'cycle ngx_cycle_t> {
-    // SAFETY: nginx sets both before it reads a configuration. The cycle it begins with has no
+    // SAFETY: nginx sets it before it reads a configuration. The cycle it begins with has no
     // configuration yet.
     unsafe {
-        let is_single = ngx_process == NGX_PROCESS_SINGLE as usize;
         let cycle = ngx_cycle.cast_const().as_ref()?;
-        (is_single && !cycle.conf_ctx.is_null()).then_some(cycle)
+        (is_single() && !cycle.conf_ctx.is_null()).then_some(cycle)
     }
 }

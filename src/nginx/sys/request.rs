@@ -6,7 +6,8 @@ mod response;
 pub use response::Header;
 
 use super::chain::whole_body;
-use super::conf::{self, ComplexValue, LocationLevel, MainLevel};
+use super::conf::{ComplexValue, LocationLevel, MainLevel};
+use super::loaded;
 use super::pool::{Pool, PoolBytes};
 use super::raw::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_handle_write_event,
@@ -104,25 +105,25 @@ impl Request {
         // SAFETY: the array has an entry for each HTTP module; ours was made by
         // conf::allocate::<T>, is not written to after the configuration was read, and lives as
         // long as the configuration cycle, which outlives its requests.
-        unsafe { (*self.read(|r| r.loc_conf).add(conf::module_index())).cast::<T>().as_ref() }
+        unsafe { (*self.read(|r| r.loc_conf).add(loaded::module_index())).cast::<T>().as_ref() }
     }
 
     /// This module's configuration of all of http {}.
     pub fn main_conf<'conf, T: MainLevel>(self) -> Option<&'conf T> {
         // SAFETY: as in location_conf.
-        unsafe { (*self.read(|r| r.main_conf).add(conf::module_index())).cast::<T>().as_ref() }
+        unsafe { (*self.read(|r| r.main_conf).add(loaded::module_index())).cast::<T>().as_ref() }
     }
 
     /// This module's own pointer in the request. A redirect makes it null.
     pub fn context<T>(self) -> Option<NonNull<T>> {
         // SAFETY: the array has an entry for each HTTP module, and only set_context writes ours.
-        NonNull::new(unsafe { *self.read(|r| r.ctx).add(conf::module_index()) }.cast())
+        NonNull::new(unsafe { *self.read(|r| r.ctx).add(loaded::module_index()) }.cast())
     }
 
     /// Sets what [`Request::context`] gives.
     pub fn set_context<T>(self, context: NonNull<T>) {
         // SAFETY: as in context.
-        unsafe { *self.read(|r| r.ctx).add(conf::module_index()) = context.as_ptr().cast() }
+        unsafe { *self.read(|r| r.ctx).add(loaded::module_index()) = context.as_ptr().cast() }
     }
 
     /// The value of a directive's string for this request, in its pool. None if nginx cannot

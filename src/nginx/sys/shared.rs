@@ -51,7 +51,7 @@ pub struct Claim(Cell<Option<NonNull<Entry>>>);
 impl Zone {
     /// The zone, for the configuration that is being read; the same each time. None without memory.
     pub fn add(reading: Reading) -> Option<Zone> {
-        let tag = super::conf::module().cast::<c_void>();
+        let tag = super::loaded::module().cast::<c_void>();
         let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
         // SAFETY: nginx keeps the name, which is static, and compares the tag.
         unsafe {

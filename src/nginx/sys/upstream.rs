@@ -131,7 +131,7 @@ impl UpstreamBlock {
         // plain address there is no array.
         unsafe {
             let confs = NonNull::new((*self.0.as_ptr()).srv_conf)?;
-            (*confs.as_ptr().add(super::conf::module_index())).cast::<T>().as_ref()
+            (*confs.as_ptr().add(super::loaded::module_index())).cast::<T>().as_ref()
         }
     }
 }
