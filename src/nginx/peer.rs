@@ -254,12 +254,13 @@ impl Peer {
         }
         let is_current =
             || link.socket.get().is_some() && self.server.borrow().epoch(index) == epoch;
-        let is_overdue = socket.take_timeout() && self.is_overdue(index);
+        let is_overdue = socket.take_timeout() && is_current() && self.is_overdue(index);
         if is_overdue {
             // a worker that was late itself has not heard yet what came in time
             socket.look();
         }
-        if self.server.borrow().wants(index) == Want::Connect {
+        // what a new socket is wanted for, an old one must not be taken for
+        if is_current() && self.server.borrow().wants(index) == Want::Connect {
             self.finish_connecting(index, socket);
         }
         if self.server.borrow().has_events() {
