@@ -1,10 +1,11 @@
-"""Checks the settings once, when Django starts: a wrong one would otherwise be a silent 0 % of hits."""
+"""What Django asks of the package: its name, and its system checks, which say what would otherwise be a silent 0 % of
+hits."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
 
-from pagecache import conf, system_checks
+from pagecache import system_checks
 
 
 class PagecacheConfig(AppConfig):
@@ -12,5 +13,4 @@ class PagecacheConfig(AppConfig):
     verbose_name = "nginx page cache"
 
     def ready(self) -> None:
-        conf.check()
         system_checks.register_all()

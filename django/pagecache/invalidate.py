@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save, pre_save
@@ -47,7 +48,11 @@ def invalidate(
 
     Raises NoKey, a ValueError, if the path has no key.
     """
-    pattern = conf.key_pattern(key)
+    try:
+        pattern = conf.key_pattern(key)
+    except ImproperlyConfigured as error:  # the site goes on, as it does without pages in the cache
+        logger.warning("%s are not dropped: %s", paths, error)
+        return
     names = [pattern.key(PageAddress.of_url(path, host, scheme, cookies)) for path in paths]
     connection = connections[using]
     for name in names:

@@ -4,6 +4,7 @@ kept out of its hands by Django's own `@never_cache`."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -14,27 +15,34 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from pagecache import conf
+from pagecache import conf, problems
 from pagecache.key import KeyPattern
 from pagecache.store import prepare, store
+
+logger = logging.getLogger("pagecache")
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 class PageCacheMiddleware(MiddlewareMixin):
-    """Stores every page that may be stored; with PAGECACHE_ONLY_MARKED, those of decorated views. It stands
-    first in MIDDLEWARE, or right after GZipMiddleware."""
+    """Stores every page that may be stored; with PAGECACHE_ONLY_MARKED, those of decorated views. Before it stands
+    nothing but what `before.py` allows."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        # Checked here, too: a site may leave the application out of INSTALLED_APPS.
-        for problem in conf.problems_of_place():
-            raise ImproperlyConfigured(problem)
         super().__init__(get_response)
+        # Said here, too: servers of applications run no system checks.
+        wrong = problems.problems()
+        for problem in wrong:
+            logger.error("No page is stored: %s", problem.text)
+        self._is_right = not wrong
 
     def process_request(self, request: HttpRequest) -> None:
-        prepare(request)
+        if self._is_right:
+            prepare(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if not self._is_right:
+            return response
         wishes = getattr(response, "pagecache_wishes", None)
         if wishes is not None or not conf.only_marked():
             store(request, response, **(wishes or {}))
@@ -47,14 +55,13 @@ def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[
     `timeout` is in seconds. `key` is the `pagecache_key` of the nginx location that the view's pages are
     looked up in, if it is not that of PAGECACHE_KEY. None: as the settings say.
     """
-    if not conf.has_middleware():
-        raise ImproperlyConfigured(
-            f'@page_cache stores nothing without the middleware: put "{conf.MIDDLEWARE}" first into MIDDLEWARE, '
-            "and set PAGECACHE_ONLY_MARKED = True if only views with @page_cache are to be stored"
-        )
+    conf.has_marked_views = True
     if key is not None:
-        KeyPattern.parse(key)  # a wrong one is an error at start, not a page that is never found
-        conf.keys_of_views.add(key)
+        try:
+            KeyPattern.parse(key)
+            conf.keys_of_views.add(key)
+        except (ImproperlyConfigured, TypeError) as error:  # the site goes on, without these pages in the cache
+            conf.wrong_keys_of_views[key] = str(error)
 
     def mark(response: Any) -> Any:
         if isinstance(response, HttpResponseBase):  # what else a view may return, Django complains of itself

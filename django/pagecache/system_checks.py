@@ -1,6 +1,4 @@
-"""What `manage.py check` says of the page cache. What nginx could never find or would misread is no matter of
-this file: `conf.py` lets Django not start with it.
-"""
+"""What `manage.py check` says of the page cache. The site goes on with each of it: errors are for `--deploy` alone."""
 
 from __future__ import annotations
 
@@ -10,13 +8,14 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 
-from pagecache import conf
+from pagecache import before, conf, problems
 from pagecache.key import KeyPattern
 
 HEADERS: dict[str, dict[str, str | None]] = {
-    "django.middleware.security.SecurityMiddleware": {
+    before.SECURITY: {
         "X-Content-Type-Options": "SECURE_CONTENT_TYPE_NOSNIFF",
         "Referrer-Policy": "SECURE_REFERRER_POLICY",
         "Cross-Origin-Opener-Policy": "SECURE_CROSS_ORIGIN_OPENER_POLICY",
@@ -32,6 +31,7 @@ HEADERS: dict[str, dict[str, str | None]] = {
         "Content-Security-Policy-Report-Only": "CONTENT_SECURITY_POLICY_REPORT_ONLY",
     },
     "django.middleware.locale.LocaleMiddleware": {"Content-Language": None, "Vary": None},
+    before.CORS: {"Access-Control-Allow-Origin": None, "Vary": None},
     "django.contrib.sessions.middleware.SessionMiddleware": {"Vary": None},
     "django.middleware.http.ConditionalGetMiddleware": {"ETag": None},
     "django.middleware.cache.UpdateCacheMiddleware": {"Cache-Control": None, "Expires": None},
@@ -40,8 +40,44 @@ HEADERS: dict[str, dict[str, str | None]] = {
 
 
 def register_all() -> None:
+    register(settings_that_are_wrong)
     register(headers_that_are_lost)
+    register(headers_from_before)
     register(Tags.security, deploy=True)(host_in_key)
+    register(Tags.caches, deploy=True)(nothing_is_stored)
+
+
+def settings_that_are_wrong(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    _load_views()
+    wrong = [Warning(problem.text, hint=_NOTHING_IS_STORED, id=problem.id) for problem in problems.problems()]
+    return [*wrong, *(Warning(problem.text, id=problem.id) for problem in problems.problems_of_views())]
+
+
+_NOTHING_IS_STORED = "As long as this is so, no page is stored."
+
+
+def nothing_is_stored(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    ids = sorted({problem.id for problem in problems.problems()})
+    if not ids:
+        return []
+    return [Error(f"No page is stored: see {', '.join(ids)}.", id="pagecache.E002")]
+
+
+def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """What stands before the middleware gives its headers to answers after these were stored."""
+    found: list[CheckMessage] = []
+    for middleware in before.standing():
+        names = ", ".join(_headers_of(middleware))
+        if names:
+            hint = f'Put it behind "{conf.MIDDLEWARE}", or repeat them with add_header in nginx\'s location.'
+            if middleware == before.CORS:
+                hint = (
+                    f'Put it behind "{conf.MIDDLEWARE}", set PAGECACHE_IGNORE_VARY = ["Origin"], and have nginx look up '
+                    "nothing for other sites: pagecache_bypass $http_origin."
+                )
+            text = f'MIDDLEWARE has "{middleware}" before "{conf.MIDDLEWARE}": hits lack {names}.'
+            found.append(Warning(text, hint=hint, id="pagecache.W010"))
+    return found
 
 
 def headers_that_are_lost(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
@@ -61,9 +97,13 @@ def headers_that_are_lost(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
 
 def _headers_of_middlewares() -> Iterator[str]:
     for middleware in settings.MIDDLEWARE:
-        for header, setting in HEADERS.get(middleware, {}).items():
-            if setting is None or getattr(settings, setting, None):
-                yield header
+        yield from _headers_of(middleware)
+
+
+def _headers_of(middleware: str) -> Iterator[str]:
+    for header, setting in HEADERS.get(middleware, {}).items():
+        if setting is None or getattr(settings, setting, None):
+            yield header
 
 
 def host_in_key(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
@@ -86,6 +126,13 @@ def host_in_key(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
 
 
 def _key_patterns_of_all_views() -> Iterator[KeyPattern]:
+    _load_views()
+    try:
+        yield from conf.key_patterns()
+    except ImproperlyConfigured:  # which is a problem of its own
+        return
+
+
+def _load_views() -> None:
     if getattr(settings, "ROOT_URLCONF", None):
-        get_resolver().url_patterns  # loads the views
-    return conf.key_patterns()
+        get_resolver().url_patterns

@@ -1,14 +1,19 @@
-"""Wrong settings stop Django's start, with a message that names them."""
+"""Wrong settings: each is named, by a system check and in the log; nothing is stored, and the site goes on."""
 
+import io
 import re
 import unittest
 
 import pymemcache.serde
-from django.core.exceptions import ImproperlyConfigured
-from django.test import SimpleTestCase, override_settings
+from django.apps import apps
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import Client, SimpleTestCase, override_settings
 
-from pagecache import conf
+from pagecache import before, conf, problems
+from pagecache.invalidate import invalidate
 from tests import site
+from tests.cases import PageCase
 from tests.processes import ROOT
 
 
@@ -17,7 +22,7 @@ def caches(**pages):
 
 
 PYMEMCACHE, PYLIBMC = ("django.core.cache.backends.memcached." + name for name in ("PyMemcacheCache", "PyLibMCCache"))
-SECURITY = "django.middleware.security.SecurityMiddleware"
+COMMON = "django.middleware.common.CommonMiddleware"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 
@@ -35,15 +40,17 @@ class Settings(SimpleTestCase):
             {"PAGECACHE_FORMAT": "head", **caches(BACKEND=PYLIBMC)},
             {"PAGECACHE_FORMAT": "body", **caches(BACKEND=LOCMEM, LOCATION="")},
             {"PAGECACHE_GZIP_FLAG": 2},
-            {"MIDDLEWARE": (conf.MAY_STAND_BEFORE, conf.MIDDLEWARE, SECURITY)},
+            {"MIDDLEWARE": (before.GZIP, conf.MIDDLEWARE, before.SECURITY)},
             {"MIDDLEWARE": []},
+            {"MIDDLEWARE": [*before.ALLOWED, conf.MIDDLEWARE]},
+            {"MIDDLEWARE": ["site.Timing", conf.MIDDLEWARE], "PAGECACHE_ALLOW_BEFORE": ["site.Timing"]},
             {"PAGECACHE_GZIP_FLAG": 2**31},
             {"PAGECACHE_GZIP_FLAG": 2, **caches(BACKEND=PYLIBMC)},
             {"PAGECACHE_FORMAT": "http", **caches(BACKEND=LOCMEM, LOCATION="")},
             caches(OPTIONS={"serde": pymemcache.serde.pickle_serde}),
         ):
             with self.subTest(right), override_settings(**right):
-                conf.check()
+                self.assertEqual(problems.problems(), [])
 
     def test_wrong_ones(self):
         for names, wrong in (
@@ -66,8 +73,12 @@ class Settings(SimpleTestCase):
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": 200}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": None}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": ["200", 404], "PAGECACHE_FORMAT": "http"}),
-            ("GZipMiddleware", {"MIDDLEWARE": ["django.middleware.common.CommonMiddleware", conf.MIDDLEWARE]}),
-            ("GZipMiddleware", {"MIDDLEWARE": [SECURITY, conf.MAY_STAND_BEFORE, conf.MIDDLEWARE]}),
+            (COMMON, {"MIDDLEWARE": [COMMON, conf.MIDDLEWARE]}),
+            (COMMON, {"MIDDLEWARE": [before.SECURITY, COMMON, before.GZIP, conf.MIDDLEWARE]}),
+            ("PAGECACHE_ALLOW_BEFORE", {"PAGECACHE_ALLOW_BEFORE": COMMON}),
+            ("PAGECACHE_ALLOW_BEFORE", {"PAGECACHE_ALLOW_BEFORE": [1]}),
+            ("absent.Absent", caches(BACKEND="django.core.cache.backends.absent.Absent")),
+            ("PAGECACHE_KEY", {"PAGECACHE_KEY": ["$uri"]}),
             ("PAGECACHE_FORMAT", {"PAGECACHE_FORMAT": "xml"}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": [200, 404], "PAGECACHE_FORMAT": "body"}),
             ("[302]", {"PAGECACHE_STATUSES": [200, 302], "PAGECACHE_FORMAT": "http"}),
@@ -82,14 +93,53 @@ class Settings(SimpleTestCase):
             ("serde", caches(OPTIONS={"serde": pymemcache.serde.compressed_serde})),
         ):
             with self.subTest(wrong), override_settings(**wrong):
-                with self.assertRaises(ImproperlyConfigured) as caught:
-                    conf.check()
-                self.assertIn(names, str(caught.exception))
+                self.assertIn(names, " ".join(problem.text for problem in problems.problems()))
 
     def test_the_readme_has_each_in_its_order(self):
         readme = (ROOT / "django/README.md").read_text(encoding="utf-8")
         rows = re.findall(r"^\| `(PAGECACHE_\w+)`", readme, re.MULTILINE)
         self.assertEqual(rows, list(conf.DEFAULTS))
+
+
+class TheSiteGoesOn(PageCase):
+    WRONG = (
+        {"PAGECACHE_KEY": ""},
+        {"PAGECACHE_KEY": "$nonsense"},
+        {"PAGECACHE_IGNORE_ARGS": "utm_*"},
+        {"PAGECACHE_TIMEOUTS": 3},
+        {"PAGECACHE_TIMEOUT": "60"},
+        {"PAGECACHE_STATUSES": None},
+        {"MIDDLEWARE": ["tests.site.a_cookie", conf.MIDDLEWARE]},
+        caches(KEY_FUNCTION=None),
+    )
+
+    def test_nothing_is_stored_and_the_log_says_why(self):
+        told = {"HTTP_X_PAGECACHE_STATUS": "MISS", "HTTP_X_PAGECACHE_KEY": "/test-/a"}
+        for wrong in self.WRONG:
+            with self.subTest(wrong), override_settings(**wrong):
+                (problem,) = problems.problems()
+                with self.assertLogs("pagecache", "ERROR") as logged:
+                    self.assertEqual(Client().get("/a", **told).content, b"page /a")
+                self.assertEqual(logged.records[0].getMessage(), f"No page is stored: {problem.text}")
+                self.assertEqual(self.memcached.stats()[b"curr_items"], 0)
+        self.assertEqual(Client().get("/a", **told).content, b"page /a")
+        self.assertEqual(self.memcached.stats()[b"curr_items"], 1)
+
+    def test_django_starts_and_migrates(self):
+        for wrong in self.WRONG:
+            with self.subTest(wrong), override_settings(**wrong):
+                apps.get_app_config("pagecache").ready()
+                said = io.StringIO()
+                call_command("migrate", verbosity=0, skip_checks=False, stderr=said)
+                (problem,) = problems.problems()
+                self.assertIn(f"({problem.id}) {problem.text}", said.getvalue())
+                with self.assertRaisesMessage(SystemCheckError, f"(pagecache.E002) No page is stored: see {problem.id}"):
+                    call_command("check", "--deploy", "--tag", "caches")
+
+    def test_pages_are_dropped_no_more_and_the_log_says_why(self):
+        with override_settings(PAGECACHE_KEY=""), self.assertLogs("pagecache", "WARNING") as logged:
+            invalidate("/a")
+        self.assertIn("('/a',) are not dropped: PAGECACHE_KEY is ''", logged.output[0])
 
 
 if __name__ == "__main__":

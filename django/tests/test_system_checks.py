@@ -1,6 +1,7 @@
 """What `manage.py check` finds: headers that are lost, and names that share pages."""
 
 import unittest
+from unittest.mock import patch
 
 from django.core.checks import Tags
 from django.core.checks.registry import registry
@@ -10,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, override_settings
 from django.utils.module_loading import import_string
 
-from pagecache import conf
+from pagecache import before, conf, problems
+from pagecache.middleware import page_cache
 from tests import site  # noqa: F401  (configures Django)
 from pagecache.system_checks import HEADERS
 
@@ -78,6 +80,14 @@ class Headers(SimpleTestCase):
         self.assertNotIn("Strict-Transport-Security", message)
         self.assertNotIn("Report-Only", message)
 
+    def test_those_of_what_stands_before(self):
+        self.assertNotIn("pagecache.W010", found(MIDDLEWARE=[conf.MIDDLEWARE, before.SECURITY, before.CORS]))
+        self.assertNotIn("pagecache.W010", found(MIDDLEWARE=[before.GZIP, conf.MIDDLEWARE]))
+        message = found(MIDDLEWARE=[before.SECURITY, conf.MIDDLEWARE])["pagecache.W010"]
+        self.assertIn("hits lack X-Content-Type-Options, Referrer-Policy, Cross-Origin-Opener-Policy.", message.msg)
+        message = found(MIDDLEWARE=[before.CORS, conf.MIDDLEWARE])["pagecache.W010"]
+        self.assertIn("pagecache_bypass $http_origin", message.hint)
+
     def test_the_middlewares_add_just_these(self):
         """Asked of the middlewares themselves."""
         settings = {
@@ -98,6 +108,22 @@ class Headers(SimpleTestCase):
 
     def test_a_head_loses_none(self):
         self.assertNotIn("pagecache.W001", found(PAGECACHE_FORMAT="http"))
+
+
+class Views(SimpleTestCase):
+    def test_marked_ones_without_the_middleware(self):
+        with patch.object(conf, "has_marked_views", False):
+            self.assertNotIn("pagecache.W009", found(MIDDLEWARE=[]))
+            page_cache(timeout=60)
+            self.assertIn(conf.MIDDLEWARE, found(MIDDLEWARE=[])["pagecache.W009"].msg)
+            self.assertNotIn("pagecache.W009", found())
+
+    def test_a_wrong_key(self):
+        with patch.object(conf, "wrong_keys_of_views", {}):
+            page_cache(key="$nonsense")
+            self.assertIn('"$nonsense" is not a variable', found()["pagecache.W009"].msg)
+            self.assertNotIn("$nonsense", conf.keys_of_views)
+            self.assertEqual(problems.problems(), [])
 
 
 if __name__ == "__main__":

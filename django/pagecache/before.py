@@ -1,0 +1,43 @@
+"""Which middlewares may stand before PageCacheMiddleware.
+
+What stands before it changes an answer after it was stored: a hit goes without that. So nothing may stand there that
+gives an answer what belongs to one visitor and is not seen in the page, such as a cookie or another Vary, for then
+the page would be stored as if it were for everybody; nor what a page is wrong without. What watches, or
+answers by itself, or belongs to the one answer even, may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from pagecache import conf
+
+GZIP = "django.middleware.gzip.GZipMiddleware"
+SECURITY = "django.middleware.security.SecurityMiddleware"
+CORS = "corsheaders.middleware.CorsMiddleware"
+
+_OPENTELEMETRY = "opentelemetry.instrumentation.django.middleware."
+
+ALLOWED = {
+    _OPENTELEMETRY + "otel_middleware._DjangoMiddleware": "watches; a header of it names the trace of one answer",
+    _OPENTELEMETRY + "sqlcommenter_middleware.SqlCommenter": "watches",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware": "watches",
+    "whitenoise.middleware.WhiteNoiseMiddleware": "answers by itself, and leaves pages as they are",
+    SECURITY: "redirects by itself; its headers are the same for everybody, and hits lack them",
+    CORS: "answers a preflight by itself; its headers are for other sites' requests, and hits lack them",
+    GZIP: "packs a page for one browser; what is stored is not packed by it",
+}
+"""Each with why."""
+
+
+def standing() -> list[str]:
+    """The middlewares before PageCacheMiddleware."""
+    names = list(settings.MIDDLEWARE)
+    return names[: names.index(conf.MIDDLEWARE)] if conf.MIDDLEWARE in names else []
+
+
+def not_allowed() -> Iterator[str]:
+    own = conf.allowed_before()
+    return (name for name in standing() if name not in ALLOWED and name not in own)
