@@ -7,10 +7,12 @@
 mod histogram;
 mod json;
 mod prometheus;
+mod room;
 
 pub use histogram::{BOUNDS, Histogram};
 pub use json::json;
 pub use prometheus::prometheus;
+pub use room::Room;
 
 use crate::decision::{Outcome, Reason};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -95,6 +97,21 @@ impl Tally {
     pub fn set_failing(&self, failing: bool, now: u64) {
         self.failing.store(failing.into(), Relaxed);
         self.changed.store(now, Relaxed);
+    }
+
+    /// Takes what others have counted, before anyone counts here.
+    pub fn take_over(&self, counts: &Numbers<u64>) {
+        let take = |to: &AtomicU64, from: &u64| to.store(*from, Relaxed);
+        take(&self.hits, &counts.hits);
+        take(&self.bytes, &counts.bytes);
+        self.reasons.iter().zip(&counts.reasons).for_each(|(to, from)| take(to, from));
+        take(&self.lookups, &counts.lookups);
+        take(&self.batches, &counts.batches);
+        take(&self.connects, &counts.connects);
+        let buckets = self.times.buckets.iter().zip(&counts.times.buckets);
+        buckets.for_each(|(to, from)| take(to, from));
+        take(&self.times.sum, &counts.times.sum);
+        take(&self.changed, &counts.changed);
     }
 
     /// The worker is leaving: what it has now is nothing, what it counted stays.

@@ -65,6 +65,24 @@ fn a_worker_that_leaves_takes_its_levels_along_and_leaves_its_counts() {
 }
 
 #[test]
+fn counts_are_taken_over_and_levels_are_not() {
+    let one = tally(3);
+    for reason in Reason::ALL {
+        one.count(Outcome::Fallthrough(reason), 0);
+    }
+    one.count_batch(7);
+    one.count_connect();
+    one.set_level(5, 2);
+    one.set_failing(true, 100);
+    let mut counts = Numbers::<u64>::default();
+    counts.add(&one, true);
+    let two = Tally::default();
+    two.take_over(&counts);
+    one.leave();
+    assert_eq!(format!("{two:?}"), format!("{one:?}"));
+}
+
+#[test]
 fn prometheus_has_a_head_for_each_metric_and_escapes_labels() {
     let text = prometheus(&report(&[&tally(3)]));
     let server = "upstream=\"a\\\"b\\\\c\",server=\"127.0.0.1:11211\"";

@@ -1,0 +1,103 @@
+//! How much memory the numbers take: a zone's size is a power of two, so that a reload that changes little
+//! keeps the zone, and with it what its workers go on to count.
+
+/// Bytes of the smallest zone, of which no more is used than there is to count.
+pub const LEAST: usize = 4 << 20;
+
+/// Bytes of the largest. What does not fit is counted as such.
+pub const MOST: usize = 256 << 20;
+
+/// What takes room in a zone, as nginx's slab allocator gives it out.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    page: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// None yet; `page` is the size of nginx's pages.
+    pub fn new(page: usize) -> Room {
+        Room { page: page.max(1), bytes: 0 }
+    }
+
+    /// So many pieces of `size` bytes more. Small ones are rounded up to powers of two, which share
+    /// pages with their like; others have pages of their own.
+    pub fn add(&mut self, size: usize, pieces: usize) {
+        let whole = match size <= self.page / 2 {
+            true => size.next_power_of_two(),
+            false => size.div_ceil(self.page).saturating_mul(self.page),
+        };
+        self.bytes = self.bytes.saturating_add(whole.saturating_mul(pieces));
+    }
+
+    /// Whether a zone of `size` bytes has room for that, beside nginx's own: 24 bytes for each page, a
+    /// head, and a page that is begun for each size.
+    fn fits(self, size: usize) -> bool {
+        let own = size / self.page * 24 + 16 * self.page;
+        self.bytes <= size.saturating_sub(own)
+    }
+
+    /// The size of a zone for what is wanted: of `old` bytes if there is a zone of that size, in which
+    /// `others` stay that are not wanted any more. Where only they are too many, it is a page more or
+    /// less than that: a zone of another size begins without them.
+    pub fn zone_size(self, old: Option<(usize, Room)>) -> usize {
+        let mut size = LEAST;
+        while size < MOST && !self.fits(size) {
+            size *= 2;
+        }
+        let sizes = [size, size + self.page];
+        let Some((old, others)) = old.filter(|(old, _)| sizes.contains(old)) else { return size };
+        let all = Room { bytes: self.bytes.saturating_add(others.bytes), ..self };
+        match all.fits(old) || others.bytes == 0 {
+            true => old,
+            false => sizes.into_iter().find(|size| *size != old).unwrap_or(old),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    fn room(size: usize, pieces: usize) -> Room {
+        let mut room = Room::new(PAGE);
+        room.add(size, pieces);
+        room
+    }
+
+    #[test]
+    fn pieces_are_what_the_allocator_makes_of_them() {
+        for (size, bytes) in
+            [(8, 8), (361, 512), (512, 512), (513, 1024), (2048, 2048), (2049, 4096), (4097, 8192)]
+        {
+            assert_eq!(room(size, 3).bytes, 3 * bytes, "{size}");
+        }
+        assert_eq!(room(usize::MAX / 2, 8).bytes, usize::MAX);
+    }
+
+    #[test]
+    fn a_zone_has_room_and_is_a_power_of_two() {
+        assert_eq!(room(400, 0).zone_size(None), LEAST);
+        assert_eq!(room(400, 7_000).zone_size(None), LEAST);
+        // 8,192 pieces and nothing beside them
+        assert_eq!(room(400, LEAST / 512).zone_size(None), 2 * LEAST);
+        assert_eq!(room(400, 16_016).zone_size(None), 2 * LEAST);
+        assert_eq!(room(400, usize::MAX).zone_size(None), MOST);
+    }
+
+    #[test]
+    fn a_zone_is_kept_while_what_is_left_in_it_leaves_room() {
+        let wanted = room(400, 7_000);
+        assert_eq!(wanted.zone_size(Some((LEAST, room(400, 1_000)))), LEAST);
+        assert_eq!(wanted.zone_size(Some((LEAST, room(400, 2_000)))), LEAST + PAGE);
+        assert_eq!(wanted.zone_size(Some((LEAST + PAGE, room(400, 1_000)))), LEAST + PAGE);
+        assert_eq!(wanted.zone_size(Some((LEAST + PAGE, room(400, 2_000)))), LEAST);
+        // another size was for more, or for less
+        assert_eq!(wanted.zone_size(Some((2 * LEAST, room(400, 0)))), LEAST);
+        assert_eq!(room(400, 16_016).zone_size(Some((LEAST, room(400, 0)))), 2 * LEAST);
+        // nothing can be had by another size
+        assert_eq!(room(400, usize::MAX).zone_size(Some((MOST, room(400, 0)))), MOST);
+    }
+}
