@@ -6,7 +6,7 @@ use super::sys::loaded::Loaded;
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
-use super::upstream::Upstream;
+use super::upstream::{Counted, Upstream};
 use crate::args::{Ignored, KeyArgs};
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags, Policy};
@@ -67,7 +67,9 @@ pub struct KeyPattern {
 #[derive(Default)]
 pub struct MainConf {
     upstreams: RefCell<Vec<Rc<Upstream>>>,
-    /// Where workers count, if `pagecache_stats` stands somewhere.
+    /// `pagecache_stats` stands somewhere.
+    pub counts: Cell<bool>,
+    /// Where workers count, if it does.
     pub zone: Cell<Option<Zone>>,
     fallbacks: RefCell<Vec<Fallback>>,
     /// Locations inherit keys: what is wrong with one is said once.
@@ -139,7 +141,8 @@ impl MainConf {
     /// Counts no more: the zone may go.
     pub fn leave_zone(&self) {
         self.zone.set(None);
-        self.upstreams.borrow().iter().for_each(|upstream| upstream.leave());
+        let upstreams = self.upstreams.borrow();
+        upstreams.iter().flat_map(|upstream| upstream.counted()).for_each(Counted::leave);
     }
 
     /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must
@@ -148,7 +151,7 @@ impl MainConf {
         let upstreams = self.upstreams();
         let unusable = upstreams.iter().find_map(|upstream| {
             upstream
-                .resolve(reading, self.zone.get())
+                .resolve(reading)
                 .err()
                 .map(|refusal| ("pagecache_pass", upstream.place(), refusal))
         });
@@ -167,7 +170,20 @@ impl MainConf {
         for (directive, place, refusal) in unusable.iter().chain(&unknown) {
             reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
         }
-        unusable.is_none() && unknown.is_none()
+        unusable.is_none() && unknown.is_none() && self.count_in_zone(reading)
+    }
+
+    /// Gets the memory in which workers count. False without any.
+    fn count_in_zone(&self, reading: Reading) -> bool {
+        if !self.counts.get() {
+            return true;
+        }
+        let upstreams = self.upstreams.borrow();
+        let counted = || upstreams.iter().flat_map(|upstream| upstream.counted());
+        let names = counted().map(Counted::name).collect();
+        self.zone.set(Zone::add(reading, &names));
+        counted().for_each(|counted| counted.set_zone(self.zone.get()));
+        self.zone.get().is_some()
     }
 
     /// Warns of arguments whose part in the key is not what the configuration seems to say.

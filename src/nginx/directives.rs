@@ -8,7 +8,6 @@ use super::sys::raw::{
     NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
     ngx_str_t,
 };
-use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
 use super::upstream::UpstreamConf;
 use crate::args::{Ignored, KeyArgs};
@@ -256,7 +255,7 @@ fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Resu
         return Err(Refusal("needs a location without \"pagecache_pass\"".to_owned()));
     }
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
-    main.zone.set(Some(Zone::add(reading).ok_or_else(out_of_memory)?));
+    main.counts.set(true);
     let choice = StatsChoice {
         format: reading.compile(&name(c"$arg_format"))?,
         accept: reading.compile(&name(c"$http_accept"))?,

@@ -142,8 +142,8 @@ fn conclude(request: Request) -> ngx_int_t {
         Ok((page, value)) => {
             record.set_outcome(Outcome::Hit);
             log::served(request, record.key());
-            if let Some(tally) = record.server().and_then(|server| server.counted.tally()) {
-                tally.count(Outcome::Hit, page.page.body.len());
+            if let Some(server) = record.server() {
+                server.counted.count(Outcome::Hit, page.page.body.len());
             }
             send_page(request, &page, value)
         }
@@ -178,12 +178,9 @@ fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_in
     if let Some(record) = Record::of(request) {
         let outcome = Outcome::Fallthrough(reason);
         record.set_outcome(outcome);
-        let tally = match record.server() {
-            Some(server) => server.counted.tally(),
-            None => settings.upstream.tally(),
-        };
-        if let Some(tally) = tally {
-            tally.count(outcome, 0);
+        let server = record.server().map(|server| &server.counted);
+        if let Some(counted) = server.or_else(|| settings.upstream.before()) {
+            counted.count(outcome, 0);
         }
         log::fell_through(request, reason, record.key());
         if request_headers::tell(request, settings, record).is_none() {

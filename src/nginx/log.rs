@@ -24,6 +24,17 @@ pub fn server_up(server: &str) {
     ngx_log_error!(NGX_LOG_NOTICE, log, "pagecache: memcached \"{server}\" answers again");
 }
 
+/// What is counted has no room.
+pub fn zone_full(size: usize) {
+    let log = process::cycle_log();
+    ngx_log_error!(
+        NGX_LOG_ERR,
+        log,
+        "pagecache: the {size} bytes for \"pagecache_stats\" are full: not all servers are counted in all \
+         workers, see pagecache_uncounted_total; restart nginx, or end workers of earlier configurations"
+    );
+}
+
 /// A request is served from the cache.
 pub fn served(request: Request, key: Option<&[u8]>) {
     let key = key.unwrap_or_default().escape_ascii();

@@ -91,5 +91,9 @@ fn report(main: &MainConf) -> Report {
     let zone = main.zone.get();
     let totals = zone.map(Zone::totals).unwrap_or_default();
     let upstreams = main.upstreams().iter().map(|upstream| upstream.report(&totals)).collect();
-    Report { started: zone.map_or(0, Zone::started), upstreams }
+    Report {
+        started: zone.map_or(0, Zone::started),
+        uncounted: zone.map_or(0, Zone::uncounted),
+        upstreams,
+    }
 }

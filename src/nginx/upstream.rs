@@ -3,10 +3,12 @@
 //! What `pagecache_pass` names may stand further down in the configuration, so it is only known, and
 //! checked, after everything is read.
 
+use super::log;
 use super::sys::conf::{Place, Reading, Refusal};
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
+use crate::decision::Outcome;
 use crate::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
 use crate::memcached::{Key, Limits, Memory, Protocol};
 use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
@@ -75,16 +77,41 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn new(zone: Option<Zone>, upstream: &str, server: &str) -> Counted {
+    fn new(upstream: &str, server: &str) -> Counted {
         // no name has a zero byte
         let name = [upstream.as_bytes(), b"\0", server.as_bytes()].concat();
-        Counted { zone: Cell::new(zone), name, claim: OnceCell::new() }
+        Counted { zone: Cell::new(None), name, claim: OnceCell::new() }
+    }
+
+    /// Under which it is counted in the zone.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    pub fn set_zone(&self, zone: Option<Zone>) {
+        self.zone.set(zone);
+    }
+
+    /// A request has ended so.
+    pub fn count(&self, outcome: Outcome, body: usize) {
+        match (self.tally(), self.zone.get()) {
+            (Some(tally), _) => tally.count(outcome, body),
+            (None, Some(zone)) => zone.miss_out(),
+            (None, None) => {}
+        }
     }
 
     /// This worker's tally.
     pub fn tally(&self) -> Option<&Tally> {
         let zone = self.zone.get()?;
-        self.claim.get_or_init(|| zone.claim(&self.name)).as_ref()?.tally()
+        let claim = || {
+            let claim = zone.claim(&self.name);
+            if claim.is_none() && zone.is_news() {
+                log::zone_full(zone.size());
+            }
+            claim
+        };
+        self.claim.get_or_init(claim).as_ref()?.tally()
     }
 
     /// Counts no more: the zone may go.
@@ -129,14 +156,14 @@ impl Upstream {
     }
 
     /// Where a worker counts what is decided before a server is chosen.
-    pub fn tally(&self) -> Option<&Tally> {
-        self.counted.get()?.tally()
+    pub fn before(&self) -> Option<&Counted> {
+        self.counted.get()
     }
 
-    /// Counts no more.
-    pub fn leave(&self) {
+    /// All places where it is counted.
+    pub fn counted(&self) -> impl Iterator<Item = &Counted> {
         let servers = self.servers().iter().map(|server| &server.counted);
-        self.counted.get().into_iter().chain(servers).for_each(Counted::leave);
+        self.counted.get().into_iter().chain(servers)
     }
 
     /// What all workers have counted, of `totals`. A server that stands there twice is one.
@@ -154,8 +181,8 @@ impl Upstream {
         }
     }
 
-    /// Finds the servers and checks that they can be honoured. They count in `zone`.
-    pub fn resolve(&self, reading: Reading, zone: Option<Zone>) -> Result<(), Refusal> {
+    /// Finds the servers and checks that they can be honoured.
+    pub fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
         let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
         if let [line] = lines.as_mut_slice() {
             // nginx makes a line up for a plain address
@@ -168,7 +195,7 @@ impl Upstream {
             .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
         let distribution =
             found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
-        let counted = |server: &str| Counted::new(zone, &self.text.to_string(), server);
+        let counted = |server: &str| Counted::new(&self.text.to_string(), server);
         let list = servers(lines, given, counted);
         // an upstream is resolved once, after everything is read
         let _ = self.counted.set(counted(""));

@@ -9,6 +9,7 @@ pub fn json(report: &Report) -> String {
     object([
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("started", report.started.into()),
+        ("uncounted", report.uncounted.into()),
         ("upstreams", report.upstreams.iter().map(upstream).collect()),
     ])
     .to_string()

@@ -158,6 +158,8 @@ impl Numbers<u64> {
 pub struct Report {
     /// When counting began, in seconds since the epoch.
     pub started: u64,
+    /// Requests that are in no other number, because the zone has no room.
+    pub uncounted: u64,
     /// In the configuration's order.
     pub upstreams: Vec<UpstreamReport>,
 }

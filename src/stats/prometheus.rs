@@ -50,6 +50,13 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "pagecache_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
     head(out, "pagecache_start_timestamp_seconds", "gauge", "When counting began.")?;
     writeln!(out, "pagecache_start_timestamp_seconds {}", report.started)?;
+    head(
+        out,
+        "pagecache_uncounted_total",
+        "counter",
+        "Requests in no other number: the zone is full.",
+    )?;
+    writeln!(out, "pagecache_uncounted_total {}", report.uncounted)?;
 
     head(out, "pagecache_bypasses_total", "counter", "Requests not looked up, by reason.")?;
     for upstream in &report.upstreams {

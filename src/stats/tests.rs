@@ -19,7 +19,7 @@ fn report(tallies: &[&Tally]) -> Report {
     let before = numbers.clone();
     let server = ServerReport { name: "127.0.0.1:11211".to_owned(), numbers };
     let upstream = UpstreamReport { name: "a\"b\\c".to_owned(), before, servers: vec![server] };
-    Report { started: 1_790_000_000, upstreams: vec![upstream] }
+    Report { started: 1_790_000_000, uncounted: 3, upstreams: vec![upstream] }
 }
 
 #[test]
@@ -89,6 +89,7 @@ fn prometheus_has_a_head_for_each_metric_and_escapes_labels() {
     assert!(text.contains(&format!("pagecache_hits_total{{{server}}} 3\n")), "{text}");
     let bucket = format!("pagecache_lookup_duration_seconds_bucket{{{server},le=\"0.0001\"}} 3\n");
     assert!(text.contains(&bucket), "{text}");
+    assert!(text.contains("\npagecache_uncounted_total 3\n"), "{text}");
     let mut known = "";
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -104,6 +105,7 @@ fn json_says_the_same() {
     let report = report(&[&tally(3)]);
     let value: Value = serde_json::from_str(&json(&report)).unwrap();
     let server = &value["upstreams"][0]["servers"][0];
+    assert_eq!(value["uncounted"], 3);
     assert_eq!(value["upstreams"][0]["name"], "a\"b\\c");
     assert_eq!(server["hits"], 3);
     assert_eq!(server["misses"]["absent"], 0);

@@ -4,11 +4,12 @@
 use super::loaded::module_index;
 use super::pool::Pool;
 use super::raw::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_flag_t,
-    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
-    ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_POST_READ_PHASE,
-    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_core_conf_t,
+    ngx_core_module, ngx_flag_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
+    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
+    ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_ncpu,
+    ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t, ngx_str_t,
 };
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
@@ -185,6 +186,44 @@ impl Reading {
             let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
             (*context.main_conf.add(module_index())).cast::<T>().as_ref()
         }
+    }
+
+    /// How many workers there will be, as far as the configuration says so yet: `worker_processes` may
+    /// stand below `http {}`. Without it, as many as `auto` would be.
+    pub fn workers(self) -> usize {
+        // SAFETY: from_raw; nginx makes the core module's configuration before it reads a line.
+        let (core, processors) = unsafe {
+            let conf = *(*(*self.0.as_ptr()).cycle).conf_ctx.add(ngx_core_module.index);
+            (conf.cast::<ngx_core_conf_t>().as_ref(), ngx_ncpu)
+        };
+        let number = match core {
+            Some(core) if core.master == 0 => 1,
+            // not said: NGX_CONF_UNSET
+            Some(core) if core.worker_processes > 0 => core.worker_processes,
+            _ => processors,
+        };
+        usize::try_from(number).unwrap_or(1).max(1)
+    }
+
+    /// The shared memory of this name and tag in the configuration that is being replaced.
+    pub fn old_zone(self, name: &str, tag: *const c_void) -> Option<NonNull<ngx_shm_zone_t>> {
+        // SAFETY: from_raw; while a configuration is read, there is the cycle before, whose list of
+        // zones has parts of so many each, and none where there was no configuration.
+        unsafe {
+            let old = (*(*self.0.as_ptr()).cycle).old_cycle.as_ref()?;
+            let mut part = &raw const old.shared_memory.part;
+            while let Some(zones) = part.as_ref() {
+                for nth in 0..zones.nelts {
+                    let zone = zones.elts.cast::<ngx_shm_zone_t>().add(nth);
+                    let is_it = (*zone).shm.name.as_bytes() == name.as_bytes();
+                    if is_it && (*zone).tag.cast_const() == tag {
+                        return NonNull::new(zone);
+                    }
+                }
+                part = zones.next;
+            }
+        }
+        None
     }
 
     /// The raw state, for nginx's functions.

@@ -1,41 +1,66 @@
 //! Memory that all workers share: a zone of nginx's, which outlives a reload, with one tally for each
 //! worker and each name.
 //!
+//! Its size comes from the configuration. A reload that needs another size gets a new zone, into which
+//! what was counted so far is copied.
+//!
 //! A worker claims its tallies, and only then takes the zone's lock. Claimed, a tally is written by its
 //! worker alone, and read by whoever reports. When the worker leaves, it keeps its counts for the next
 //! one that claims the name. Entries are never taken out, so readers need no lock.
 
 use super::conf::Reading;
+use super::pool::PoolBytes;
 use super::process;
 use super::raw::{
-    NGX_ERROR, NGX_OK, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
-    ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t, ngx_str_t,
+    NGX_ERROR, NGX_OK, ngx_int_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
+    ngx_shmtx_lock, ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t,
+    ngx_str_t,
 };
-use crate::stats::{Numbers, Tally};
+use crate::stats::{Numbers, Room, Tally};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
-use std::collections::HashMap;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
 
 /// A layout of its own for each version, as the name says.
 const NAME: &str = concat!("pagecache_stats_", env!("CARGO_PKG_VERSION"));
 
-/// Bytes: room for about 8,000 tallies, of which no more is used than there are.
-const SIZE: usize = 4 << 20;
+/// Workers of the configuration before, which still have requests, count beside those of the new one.
+const GENERATIONS: usize = 2;
 
 /// The zone of one configuration.
 #[derive(Clone, Copy)]
 pub struct Zone(NonNull<ngx_shm_zone_t>);
 
+/// What a zone's data points to. It has no destructor: it is read as long as its configuration's pool
+/// is there.
+struct Context {
+    /// None before nginx has made the memory.
+    directory: Option<NonNull<Directory>>,
+    /// Of the configuration that is being replaced.
+    old: Option<NonNull<Directory>>,
+    /// Under which this configuration counts.
+    names: *const [PoolBytes],
+}
+
+/// Lists of entries, each of its names: few entries are read to find one.
+const LISTS: usize = 1024;
+
 /// What the zone begins with.
 struct Directory {
     /// Seconds since the epoch.
     started: u64,
-    first: AtomicPtr<Entry>,
+    /// The first entry of each list.
+    lists: [AtomicPtr<Entry>; LISTS],
+    /// Requests of workers that found no room for a tally.
+    uncounted: AtomicU64,
+    /// One of them has said so since the configuration was read.
+    is_said: AtomicBool,
 }
 
-/// A tally and its name, whose bytes are in the zone too. The zone has the same address in all workers.
+/// A tally and its name, whose bytes follow. The zone has the same address in all workers.
 struct Entry {
     next: *mut Entry,
     /// The worker that writes to it; 0: nobody.
@@ -49,15 +74,29 @@ struct Entry {
 pub struct Claim(Cell<Option<NonNull<Entry>>>);
 
 impl Zone {
-    /// The zone, for the configuration that is being read; the same each time. None without memory.
-    pub fn add(reading: Reading) -> Option<Zone> {
+    /// The zone, for the configuration that has been read, whose workers count under `names`. Called
+    /// once. None without memory.
+    pub fn add(reading: Reading, names: &HashSet<&[u8]>) -> Option<Zone> {
         let tag = super::loaded::module().cast::<c_void>();
         let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
-        // SAFETY: nginx keeps the name, which is static, and compares the tag.
+        let pool = reading.pool()?;
+        let copies: Option<Vec<_>> = names.iter().map(|name| pool.copy(name)).collect();
+        let old = reading.old_zone(NAME, tag).map(Zone);
+        let new = Context {
+            directory: None,
+            old: old.and_then(Zone::place),
+            names: pool.copy_slice(&copies?)?,
+        };
+        let context = pool.reserve::<Context>()?;
+        let size = size_of_zone(names, reading.workers(), old);
+        // SAFETY: nginx keeps the name, which is static, and compares the tag. The context's place was
+        // made for it.
         unsafe {
-            let zone = ngx_shared_memory_add(reading.as_ptr(), &raw mut name, SIZE, tag);
+            context.write(new);
+            let zone = ngx_shared_memory_add(reading.as_ptr(), &raw mut name, size, tag);
             let zone = NonNull::new(zone)?;
             (*zone.as_ptr()).init = Some(init);
+            (*zone.as_ptr()).data = context.as_ptr().cast();
             Some(Zone(zone))
         }
     }
@@ -67,73 +106,143 @@ impl Zone {
         self.directory().map_or(0, |directory| directory.started)
     }
 
+    /// Bytes.
+    pub fn size(self) -> usize {
+        // SAFETY: the configuration keeps the zone.
+        unsafe { (*self.0.as_ptr()).shm.size }
+    }
+
+    /// Requests of workers that found no room for a tally.
+    pub fn uncounted(self) -> u64 {
+        self.directory().map_or(0, |directory| directory.uncounted.load(Ordering::Relaxed))
+    }
+
+    /// A request for which there is no tally.
+    pub fn miss_out(self) {
+        if let Some(directory) = self.directory() {
+            directory.uncounted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody has said yet that there is no room; true once for each configuration.
+    pub fn is_news(self) -> bool {
+        self.directory().is_some_and(|directory| !directory.is_said.swap(true, Ordering::Relaxed))
+    }
+
     /// This worker's tally of a name. None if there is no room.
     pub fn claim(self, name: &[u8]) -> Option<Claim> {
         let directory = self.directory()?;
         // SAFETY: nginx has laid a slab pool into the zone's memory before it called init.
         let lock = Lock::of(unsafe { (*self.0.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>() });
-        let mut known = self.entries().filter(|entry| entry.name() == name);
+        let mut known = directory.list(name).filter(|entry| entry.name() == name);
         let entry = match known.find(|entry| !entry.is_owned()) {
             Some(entry) => {
                 // its last worker may have crashed
                 entry.tally.leave();
-                NonNull::from(entry)
-            }
-            None => {
-                let text = lock.allocate::<u8>(name.len())?;
-                let entry = lock.allocate::<Entry>(size_of::<Entry>())?;
-                // SAFETY: both are new and of these sizes, nobody else knows them yet, and all zero is
-                // an entry.
-                unsafe {
-                    text.as_ptr().copy_from_nonoverlapping(name.as_ptr(), name.len());
-                    (*entry.as_ptr()).name = text.as_ptr();
-                    (*entry.as_ptr()).len = name.len();
-                    (*entry.as_ptr()).next = directory.first.load(Ordering::Relaxed);
-                }
-                directory.first.store(entry.as_ptr(), Ordering::Release);
                 entry
             }
+            None => directory.insert(name, &lock)?,
         };
-        // SAFETY: an entry stays as long as the zone.
-        unsafe { entry.as_ref() }.owner.store(process::id(), Ordering::Relaxed);
-        Some(Claim(Cell::new(Some(entry))))
+        entry.owner.store(process::id(), Ordering::Relaxed);
+        Some(Claim(Cell::new(Some(NonNull::from(entry)))))
     }
 
     /// What all workers have counted, by name.
     pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Numbers<u64>> {
+        // a worker that crashed has not said that it leaves
+        self.directory().map(|directory| directory.totals(process::lives)).unwrap_or_default()
+    }
+
+    fn directory<'zone>(self) -> Option<&'zone Directory> {
+        // SAFETY: it is in the zone, and stays as long.
+        self.place().map(|place| unsafe { place.as_ref() })
+    }
+
+    /// None before nginx has made the memory.
+    fn place(self) -> Option<NonNull<Directory>> {
+        // SAFETY: add has put a context there.
+        unsafe { (*self.0.as_ptr()).data.cast::<Context>().as_ref() }?.directory
+    }
+}
+
+impl Directory {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.lists.iter().flat_map(entries_from)
+    }
+
+    /// All entries of this name, and some others.
+    fn list(&self, name: &[u8]) -> impl Iterator<Item = &Entry> {
+        self.lists.get(list_of(name)).into_iter().flat_map(entries_from)
+    }
+
+    /// A tally of this name that nobody has. None if there is no room.
+    fn insert(&self, name: &[u8], lock: &Lock) -> Option<&Entry> {
+        let first = self.lists.get(list_of(name))?;
+        let entry = lock.allocate::<Entry>(Entry::size(name))?;
+        // SAFETY: it is new and of that size, nobody else knows it yet, and all zero is an entry.
+        let entry = unsafe {
+            let text = entry.add(1).cast::<u8>();
+            text.as_ptr().copy_from_nonoverlapping(name.as_ptr(), name.len());
+            (*entry.as_ptr()).name = text.as_ptr();
+            (*entry.as_ptr()).len = name.len();
+            (*entry.as_ptr()).next = first.load(Ordering::Relaxed);
+            entry.as_ref()
+        };
+        first.store(NonNull::from(entry).as_ptr(), Ordering::Release);
+        Some(entry)
+    }
+
+    /// Takes what was counted under `names` in another zone, without how things are there.
+    fn take_over(&self, old: &Directory, names: &[PoolBytes], lock: &Lock) {
+        let mut totals = old.totals(|_| false);
+        for name in names.iter().map(PoolBytes::as_bytes) {
+            let Some(counts) = totals.remove(name) else { continue };
+            if let Some(entry) = self.insert(name, lock) {
+                entry.tally.take_over(&counts);
+            }
+        }
+        self.uncounted.store(old.uncounted.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// What all workers have counted, by name. `is_there` says whether there is a worker of a number.
+    fn totals(&self, is_there: impl Fn(i32) -> bool) -> HashMap<&[u8], Numbers<u64>> {
         let mut totals: HashMap<&[u8], Numbers<u64>> = HashMap::new();
         let mut known = HashMap::new();
         for entry in self.entries() {
             let owner = entry.owner.load(Ordering::Acquire);
-            // a worker that crashed has not said that it leaves
-            let is_there = *known.entry(owner).or_insert_with(|| process::lives(owner));
+            let is_there = *known.entry(owner).or_insert_with(|| is_there(owner));
             totals.entry(entry.name()).or_default().add(&entry.tally, is_there);
         }
         totals
     }
+}
 
-    fn entries<'zone>(self) -> impl Iterator<Item = &'zone Entry> {
-        let first = self.directory().map(|directory| directory.first.load(Ordering::Acquire));
-        let mut next = first.unwrap_or(null_mut());
-        core::iter::from_fn(move || {
-            // SAFETY: an entry is whole before it is put into the list, and stays as long as the zone,
-            // which the configuration keeps. What changes in it are atomics.
-            let entry = unsafe { next.as_ref() }?;
-            next = entry.next;
-            Some(entry)
-        })
-    }
+/// Which list has a name.
+fn list_of(name: &[u8]) -> usize {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish() as usize % LISTS
+}
 
-    /// None before nginx has made the memory.
-    fn directory<'zone>(self) -> Option<&'zone Directory> {
-        // SAFETY: init puts a directory there, or nothing; it stays as long as the zone.
-        unsafe { (*self.0.as_ptr()).data.cast::<Directory>().as_ref() }
-    }
+fn entries_from(first: &AtomicPtr<Entry>) -> impl Iterator<Item = &Entry> {
+    let mut next = first.load(Ordering::Acquire);
+    core::iter::from_fn(move || {
+        // SAFETY: an entry is whole before it is put into the list, and stays as long as the zone,
+        // which the configuration keeps. What changes in it are atomics.
+        let entry = unsafe { next.as_ref() }?;
+        next = entry.next;
+        Some(entry)
+    })
 }
 
 impl Entry {
+    /// Bytes that an entry of this name takes.
+    fn size(name: &[u8]) -> usize {
+        size_of::<Entry>() + name.len()
+    }
+
     fn name(&self) -> &[u8] {
-        // SAFETY: claim has written so many bytes there, and they stay as long as the entry.
+        // SAFETY: insert has written so many bytes there, and they stay as long as the entry.
         unsafe { core::slice::from_raw_parts(self.name, self.len) }
     }
 
@@ -177,8 +286,7 @@ impl Lock {
         Lock(pool)
     }
 
-    /// Zeroed memory of so many bytes, aligned for nginx's own structs. None if there is no room,
-    /// which nginx logs.
+    /// Zeroed memory of so many bytes, aligned for nginx's own structs. None if there is no room.
     fn allocate<T>(&self, size: usize) -> Option<NonNull<T>> {
         // SAFETY: the lock is held.
         NonNull::new(unsafe { ngx_slab_calloc_locked(self.0, size) }.cast())
@@ -192,21 +300,76 @@ impl Drop for Lock {
     }
 }
 
+/// Bytes of a zone for `names`, each counted by so many workers, where `old` is the one so far.
+fn size_of_zone(names: &HashSet<&[u8]>, workers: usize, old: Option<Zone>) -> usize {
+    // SAFETY: nginx sets it as it starts.
+    let page = unsafe { ngx_pagesize };
+    let most = workers.saturating_mul(GENERATIONS);
+    let mut wanted = Room::new(page);
+    names.iter().for_each(|name| wanted.add(Entry::size(name), most));
+    let old = old.map(|old| {
+        let mut others = Room::new(page);
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        for entry in old.directory().into_iter().flat_map(Directory::entries) {
+            let nth = known.entry(entry.name()).or_default();
+            *nth += 1;
+            if *nth > most || !names.contains(entry.name()) {
+                others.add(Entry::size(entry.name()), 1);
+            }
+        }
+        (old.size(), others)
+    });
+    wanted.zone_size(old)
+}
+
 /// nginx calls this for each new configuration, with what the last one had if the zone stays.
 unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
-    // SAFETY: nginx passes the zone, whose memory has a slab pool; its data is ours.
-    unsafe {
+    // SAFETY: nginx passes the zone, whose memory has a slab pool, and the data of the zone of the same
+    // name, tag and size; both data are contexts, which add wrote, and nobody else borrows the new one.
+    let done = unsafe {
         let pool = (*zone).shm.addr.cast::<ngx_slab_pool_t>();
-        let known = if old.is_null() { (*pool).data } else { old };
-        if !known.is_null() {
-            (*zone).data = known;
-            return NGX_OK as ngx_int_t;
-        }
-        let place = ngx_slab_calloc(pool, size_of::<Directory>()).cast::<Directory>();
-        let Some(place) = NonNull::new(place) else { return NGX_ERROR as ngx_int_t };
-        place.write(Directory { started: process::seconds(), first: AtomicPtr::new(null_mut()) });
-        (*pool).data = place.as_ptr().cast();
-        (*zone).data = place.as_ptr().cast();
+        let known = old.cast::<Context>().as_ref().and_then(|old| old.directory);
+        let known = known.or(NonNull::new((*pool).data.cast::<Directory>()));
+        (*zone).data.cast::<Context>().as_mut().and_then(|context| begin(context, pool, known))
+    };
+    if done.is_some() { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }
+}
+
+/// Finds the directory, or makes one. None without room.
+fn begin(
+    context: &mut Context,
+    pool: *mut ngx_slab_pool_t,
+    known: Option<NonNull<Directory>>,
+) -> Option<()> {
+    if let Some(known) = known {
+        // SAFETY: it is in the zone's memory, where an earlier call has put it.
+        unsafe { known.as_ref() }.is_said.store(false, Ordering::Relaxed);
+        context.directory = Some(known);
+        return Some(());
     }
-    NGX_OK as ngx_int_t
+    // SAFETY: nginx does not free the zone and the pool of a configuration before it has replaced it.
+    let (old, names) = unsafe {
+        (context.old.map(|old| old.as_ref()), context.names.as_ref().unwrap_or_default())
+    };
+    let new = Directory {
+        started: old.map_or_else(process::seconds, |old| old.started),
+        lists: [const { AtomicPtr::new(null_mut()) }; LISTS],
+        uncounted: AtomicU64::new(0),
+        is_said: AtomicBool::new(false),
+    };
+    // SAFETY: the zone's pool, of which nobody else knows yet; what it gives is aligned.
+    let place = unsafe {
+        // what has no room is said once, by whoever finds none
+        (*pool).set_log_nomem(0);
+        let place = ngx_slab_calloc(pool, size_of::<Directory>()).cast::<Directory>();
+        let place = NonNull::new(place)?;
+        place.write(new);
+        (*pool).data = place.as_ptr().cast();
+        place.as_ref()
+    };
+    if let Some(old) = old {
+        place.take_over(old, names, &Lock::of(pool));
+    }
+    context.directory = Some(NonNull::from(place));
+    Some(())
 }
