@@ -67,6 +67,7 @@ mod silence;
 mod single_process;
 mod srcache;
 mod stats;
+mod stats_room;
 mod streams;
 mod targets;
 mod timeouts;
