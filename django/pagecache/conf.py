@@ -31,7 +31,10 @@ FORMATS = ("head", "http", "body")
 
 MIDDLEWARE = "pagecache.middleware.PageCacheMiddleware"
 
+IN_TESTS = "in tests"
+
 DEFAULTS: dict[str, Any] = {
+    "PAGECACHE_ENABLED": True,
     "PAGECACHE_KEY": "",
     "PAGECACHE_IGNORE_ARGS": (),
     "PAGECACHE_PORT": None,
@@ -85,6 +88,12 @@ def ignored_args() -> IgnoredArgs:
         return IgnoredArgs.parse([words] if words == ALL else words)
     except ValueError as error:
         raise ImproperlyConfigured(f'PAGECACHE_IGNORE_ARGS has "{error}"; {form}') from None
+
+
+def enabled() -> bool | str:
+    """PAGECACHE_ENABLED: whether pages are stored; IN_TESTS: while tests run, too. `enabled.py` knows whether they do."""
+    is_enabled: bool | str = setting("PAGECACHE_ENABLED")
+    return is_enabled
 
 
 def port() -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, origin, policy, query, told
+from pagecache import client, conf, enabled, origin, policy, query, told
 from pagecache.address import PageAddress
 from pagecache.freshness import age_of, lifetime
 from pagecache.item import SECONDS_MOST, NoItem, item_of
@@ -30,10 +30,15 @@ def store(request: HttpRequest, response: HttpResponse, timeout: int | None = No
 
 def prepare(request: HttpRequest) -> None:
     """Has the view see no more of a request than its page may be made of."""
-    _quietly("stored", request.path, lambda: query.hide(request))
+    if enabled.why_not() is None:
+        _quietly("stored", request.path, lambda: query.hide(request))
 
 
 def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
+    off = enabled.why_not()
+    if off is not None:
+        logger.debug('"%s" is not stored: %s', request.path, off)
+        return
     pattern = conf.key_pattern(key)
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
     if conf.marks_pages():
@@ -62,7 +67,10 @@ def _of_origin(request: HttpRequest) -> str | None:
 
 
 def drop(key: str) -> None:
-    """Takes a page out of the cache, if it is there."""
+    """Takes a page out of the cache, if it is there: also where no more are stored, for nginx serves it still."""
+    if enabled.tests_run():
+        logger.debug('"%s" is not dropped: tests are running', key)
+        return
     _quietly("dropped", key, lambda: conf.cache().delete(key))
 
 

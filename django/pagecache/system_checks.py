@@ -57,6 +57,8 @@ _NOTHING_IS_STORED = "As long as this is so, no page is stored."
 
 
 def nothing_is_stored(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if conf.enabled() is False:
+        return [Warning("PAGECACHE_ENABLED is False: no page is stored.", id="pagecache.W011")]
     ids = sorted({problem.id for problem in problems.problems()})
     if not ids:
         return []
