@@ -12,7 +12,7 @@ mod placement;
 use ngx_http_pagecache_module::memcached::command::encode_lookup;
 use ngx_http_pagecache_module::memcached::response::parse_head;
 use ngx_http_pagecache_module::memcached::{
-    Breaker, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
+    Breaker, Client, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };
 use ngx_http_pagecache_module::page::{Etag, Format, Policy};
 use std::collections::BTreeMap;
@@ -171,6 +171,7 @@ fn submit(server: &mut Server, count: u64, keys: &[Key]) {
     for (token, key) in (0..count).zip(keys.iter().cycle()) {
         let lookup = Lookup {
             token: Token(token),
+            client: Client(token),
             key: *key,
             protocol: Protocol::Meta,
             deadline: 250,

@@ -4,12 +4,21 @@
 //! What is counted is the bytes of values outside of read buffers, until the last request lets go of
 //! them. Buffers of 4 KB and more take up to a quarter more than their values, and those that wait to be
 //! used again come on top.
+//!
+//! The same bytes are counted for each client whose requests hold them, so that one who reads nothing
+//! cannot take all of the room: a quarter, or a single value, is the most.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
+use super::Client;
+use rustc_hash::FxBuildHasher;
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
+
+/// The part of all that may be held which one client may hold.
+const CLIENT_PART: usize = 4;
 
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
@@ -21,6 +30,8 @@ pub struct Memory(Rc<Account>);
 struct Account {
     limit: usize,
     held: Cell<usize>,
+    /// Bytes by client, none of them 0.
+    clients: RefCell<HashMap<Client, usize, FxBuildHasher>>,
     spare: Cell<Spare>,
 }
 
@@ -34,6 +45,14 @@ struct Spare {
 /// Counts as held as long as it is there.
 #[derive(Debug)]
 pub struct Held {
+    bytes: usize,
+    account: Rc<Account>,
+}
+
+/// Counts as held by one client as long as it is there.
+#[derive(Debug)]
+pub struct Charge {
+    client: Client,
     bytes: usize,
     account: Rc<Account>,
 }
@@ -57,7 +76,12 @@ pub struct Buffer {
 impl Memory {
     /// Of which `limit` bytes may be held.
     pub fn new(limit: usize) -> Memory {
-        Memory(Rc::new(Account { limit, held: Cell::default(), spare: Cell::default() }))
+        Memory(Rc::new(Account {
+            limit,
+            held: Cell::default(),
+            clients: RefCell::default(),
+            spare: Cell::default(),
+        }))
     }
 
     /// Bytes that may be held in addition.
@@ -69,6 +93,23 @@ impl Memory {
     pub fn hold(&self, bytes: usize) -> Held {
         self.0.held.set(self.0.held.get().saturating_add(bytes));
         Held { bytes, account: self.0.clone() }
+    }
+
+    /// Counts a body of so many bytes for one of the clients that hold it. None if that is more than a
+    /// client may hold, which is any single value, and of several a quarter.
+    pub fn charge(&self, client: Client, bytes: usize) -> Option<Charge> {
+        let account = self.0.clone();
+        let mut clients = account.clients.borrow_mut();
+        let held = clients.get(&client).map_or(0, |held| *held);
+        let together = held.saturating_add(bytes);
+        if held > 0 && together > account.limit / CLIENT_PART {
+            return None;
+        }
+        if together > 0 {
+            clients.insert(client, together);
+        }
+        drop(clients);
+        Some(Charge { client, bytes, account })
     }
 
     /// A buffer for `len` bytes, of which `first` are here. None without memory.
@@ -129,6 +170,18 @@ impl Drop for Held {
     fn drop(&mut self) {
         let held = &self.account.held;
         held.set(held.get().saturating_sub(self.bytes));
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut clients = self.account.clients.borrow_mut();
+        if let Entry::Occupied(mut entry) = clients.entry(self.client) {
+            match entry.get().saturating_sub(self.bytes) {
+                0 => drop(entry.remove()),
+                left => *entry.get_mut() = left,
+            }
+        }
     }
 }
 
@@ -303,6 +356,24 @@ mod tests {
         assert_eq!(memory.room(), 2);
         drop(other);
         assert_eq!(memory.room(), 10);
+    }
+
+    #[test]
+    fn a_client_holds_a_quarter_or_one_value() {
+        let (one, other) = (Client(1), Client(2));
+        let memory = Memory::new(40);
+        let (four, six) = (memory.charge(one, 4).unwrap(), memory.charge(one, 6).unwrap());
+        assert!(memory.charge(one, 1).is_none());
+        let all = memory.charge(other, 40).unwrap();
+        assert!(memory.charge(other, 1).is_none());
+        drop(four);
+        assert!(memory.charge(one, 5).is_none());
+        let again = memory.charge(one, 4).unwrap();
+        drop((six, again, all));
+        // nothing is left of clients that hold nothing
+        drop(memory.charge(one, 0).unwrap());
+        assert!(memory.0.clients.borrow().is_empty());
+        assert_eq!(memory.room(), 40);
     }
 
     #[test]

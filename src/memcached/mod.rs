@@ -27,7 +27,7 @@ pub use backoff::Breaker;
 pub use command::Protocol;
 pub use error::{Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use memory::{Buffer, Bytes, Held, Memory};
+pub use memory::{Buffer, Bytes, Charge, Held, Memory};
 pub use pipeline::Lookup;
 pub use response::Item;
 pub use server::{Event, Limits, Server, Ticket, Want};
@@ -39,3 +39,8 @@ pub type Msec = u64;
 /// token of a request that is gone is recognised. The core only carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
+
+/// Names a client's connection to the driver's side, whose requests hold values together. The core only
+/// compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Client(pub u64);

@@ -29,7 +29,9 @@ use super::command::encode_lookup;
 use super::queue::{Orphan, Queue, Waiting};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
-use super::{Buffer, Bytes, Failure, Fault, Key, Malformed, Memory, Msec, Protocol, Token};
+use super::{
+    Buffer, Bytes, Charge, Client, Failure, Fault, Key, Malformed, Memory, Msec, Protocol, Token,
+};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -49,6 +51,8 @@ const SILENT_AFTER: u32 = 3;
 pub struct Lookup {
     /// Who waits for the answer.
     pub token: Token,
+    /// Whose request that is.
+    pub client: Client,
     /// Which item.
     pub key: Key,
     /// How to ask for it.
@@ -110,6 +114,9 @@ enum State {
         value: Buffer,
         filled: usize,
         end: ValueEnd,
+        /// Until those who get the value have theirs. None if it is for several.
+        #[expect(dead_code, reason = "counts until it is dropped")]
+        charge: Option<Charge>,
     },
     /// Bytes of a value that are still to be thrown away.
     Skipping {
@@ -246,8 +253,9 @@ impl Pipeline {
         self.end = self.input.len().min(self.end + n);
     }
 
-    /// Takes the next answer out of the input, for a lookup that is still wanted. A value for which
-    /// there is no room in `memory` fails with [`Failure::Overload`].
+    /// Takes the next answer out of the input, for a lookup that is still wanted. A value that does not
+    /// fit into the read buffer and for which there is no room in `memory`, or whose client holds as
+    /// much as it may, fails with [`Failure::Overload`].
     ///
     /// # Errors
     /// The input is not what was asked for: the connection must be closed, and what waits on it
@@ -323,7 +331,7 @@ impl Pipeline {
                 self.take_value_end(end)?;
                 Ok(Step::Again)
             }
-            State::Receiving { item, value, filled, end } => {
+            State::Receiving { item, value, filled, end, .. } => {
                 if *filled < value.len() || self.end - self.start < end.len() {
                     return Ok(Step::More);
                 }
@@ -359,8 +367,7 @@ impl Pipeline {
         let answer = match head {
             Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
             Head::Value { len, item, .. } => {
-                self.start += line;
-                return self.begin_value(len, item, memory);
+                return self.begin_value(line, len, item, memory);
             }
             Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
             Head::Miss(_) => return Err(Fault::Mismatch),
@@ -371,21 +378,40 @@ impl Pipeline {
         Ok(self.finish(answer))
     }
 
-    fn begin_value(&mut self, len: usize, item: Item, memory: &Memory) -> Result<Step, Fault> {
+    /// Goes on behind the head of a value, which is a line of `line` bytes.
+    fn begin_value(
+        &mut self,
+        line: usize,
+        len: usize,
+        item: Item,
+        memory: &Memory,
+    ) -> Result<Step, Fault> {
         let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
         let end = value_end(front.lookup.protocol);
         let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
+        let at = self.start + line;
+        let is_here = self.end - at >= whole;
         if len > front.lookup.max_size || !front.is_wanted() {
+            self.start = at;
             return Ok(self.skip(len, end, Failure::TooLarge));
         }
-        if len > memory.room() {
-            return Ok(self.skip(len, end, Failure::Overload));
-        }
-        let at = self.start;
-        if self.end - at >= whole && !front.is_shared() {
-            self.start += len;
+        let (client, is_shared) = (front.lookup.client, front.is_shared());
+        if is_here && !is_shared {
+            self.start = at + len;
             self.take_value_end(end)?;
             return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
+        }
+        self.answered = true;
+        let has_room = is_here || len <= memory.room();
+        if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
+            // what others hold is no reason to refuse it: the rest comes into the read buffer
+            return Ok(Step::More);
+        }
+        self.start = at;
+        // of several, each is judged when it gets the value
+        let charge = if is_shared { None } else { memory.charge(client, len) };
+        if !has_room || (charge.is_none() && !is_shared) {
+            return Ok(self.skip(len, end, Failure::Overload));
         }
         let here = self.input.get(at..self.end).unwrap_or_default();
         let first = here.get(..len).unwrap_or(here);
@@ -395,8 +421,7 @@ impl Pipeline {
         let filled = first.len();
         self.start += filled;
         self.large = len > INPUT_SIZE;
-        self.state = State::Receiving { item, value, filled, end };
-        self.answered = true;
+        self.state = State::Receiving { item, value, filled, end, charge };
         Ok(Step::Again)
     }
 

@@ -81,6 +81,7 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     let peer = Peer::of(server, DELIVERY).ok_or(Failure::Overload)?;
     let ticket = peer.submit(request, |token| Lookup {
         token,
+        client: request.client(),
         key,
         deadline: process::now() + settings.timeout,
         protocol: settings.protocol.unwrap_or(server.protocol),

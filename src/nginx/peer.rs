@@ -14,7 +14,7 @@ use super::sys::raw::ngx_event_t;
 use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use crate::memcached::{
-    Bytes, Event, Failure, Fault, Held, Item, Lookup, Server, Ticket, Token, Want,
+    Bytes, Event, Failure, Fault, Item, Lookup, Memory, Server, Ticket, Token, Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
@@ -120,9 +120,9 @@ impl Peer {
         self.server.borrow_mut().cancel(ticket);
     }
 
-    /// Counts a body of so many bytes that a request holds.
-    pub fn hold(&self, bytes: usize) -> Held {
-        self.configured.memory.hold(bytes)
+    /// The memory that the server's values are counted in.
+    pub fn memory(&self) -> &Memory {
+        &self.configured.memory
     }
 
     /// Closes every connection: the worker is exiting, or the configuration is going.

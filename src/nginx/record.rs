@@ -12,7 +12,7 @@ use super::sys::request::{EndsWithRequest, Request};
 use super::upstream::UpstreamServer;
 use crate::args::Ignored;
 use crate::decision::{Outcome, Reason};
-use crate::memcached::{Buffer, Bytes, Held, Item, Key, Msec, Ticket};
+use crate::memcached::{Buffer, Bytes, Charge, Held, Item, Key, Msec, Ticket};
 use crate::page::{Etag, Page};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -43,6 +43,8 @@ pub struct Record {
 pub struct Stored {
     pub item: Item,
     value: Value,
+    #[expect(dead_code, reason = "counts until it is dropped")]
+    charge: Charge,
 }
 
 enum Value {
@@ -140,16 +142,18 @@ impl Record {
         });
     }
 
-    /// None without memory.
+    /// None without memory, or if the client holds as much as it may.
     fn store(&self, item: Item, value: Bytes<'_>) -> Option<Stored> {
+        let memory = self.peer.get()?.memory();
+        let charge = memory.charge(self.request.client(), value.len())?;
         let value = match value {
             Bytes::Owned(buffer) => Value::Own(buffer),
             Bytes::Borrowed(bytes) => {
                 let copy = self.request.pool()?.copy(bytes)?;
-                Value::Pool(copy, self.peer.get()?.hold(bytes.len()))
+                Value::Pool(copy, memory.hold(bytes.len()))
             }
         };
-        Some(Stored { item, value })
+        Some(Stored { item, value, charge })
     }
 
     /// What became of the request.

@@ -1,5 +1,6 @@
 //! `pagecache_buffers`: however many clients read slowly, the bodies that wait for them take no more
-//! memory than the directive says. What would be more comes from the application.
+//! memory than the directive says. What would be more comes from the application; but a small page is
+//! served whatever others hold, and no client's connection holds more than a quarter.
 
 use std::net::SocketAddr;
 
@@ -23,6 +24,7 @@ fn start(buffers: &str) -> Slow {
         .without_application()
         .upstream(&format!("server @MEMCACHED@; {buffers}"))
         .server(&format!("listen 127.0.0.1:{port} sndbuf=64k backlog=1024;"))
+        .server("http2_max_concurrent_streams 1000;")
         .start();
     site.memcached().set("/large", page(), BYTES);
     site.memcached().set("/small", "small", BYTES);
@@ -109,9 +111,10 @@ fn the_bound_is_kept_and_the_rest_comes_from_the_application() {
     for _ in 0..3 {
         let readers = slow.readers(20);
         assert_eq!(readers.len(), 16 * MB / PAGE);
-        // There is no room for a page of any size.
-        let refused = slow.site.get("/small");
+        let refused = slow.site.get("/large");
         expect::fell_through(&refused, "ERROR", &["overload"]);
+        // What fits into the read buffer needs no room.
+        expect::hit(&slow.site.get("/small"), "small");
         // A lookup that brings nothing needs none.
         expect::fell_through(&slow.site.get("/absent"), "MISS", &["absent"]);
         readers.into_iter().for_each(read_page);
@@ -151,6 +154,48 @@ fn a_page_that_fits_exactly_is_served_and_a_larger_one_never() {
     }
     // The values that were not taken were read to their ends.
     assert!(slow.site.memcached().link().stat("total_connections") <= 5);
+}
+
+/// One client asks for `count` pages over one connection of HTTP/2, and lets nginx send none of them: so
+/// many bytes of them wait in nginx at most.
+#[track_caller]
+fn one_client_holds(buffers: usize, page_size: usize, count: usize) {
+    let slow = start(&format!("pagecache_buffers {buffers};"));
+    let served = (buffers / 4 / page_size).max(1);
+    assert!(count > 2 * served, "the bound would not be needed");
+    let page = bytes::pattern(page_size, 3);
+    let paths: Vec<String> = (0..count).map(|nth| format!("/many/{nth}")).collect();
+    paths.iter().for_each(|path| slow.site.memcached().set(path, &page, BYTES));
+    let mut client = Http2::connect_closed(slow.site.http2_address());
+    for _ in 0..3 {
+        let streams: Vec<u32> = paths.iter().map(|path| client.ask(path)).collect();
+        client.heads(&streams);
+        // Nobody else is short of anything.
+        let small = slow.site.get("/small");
+        let another = slow.site.get(&paths[0]);
+        client.open(&streams);
+        let bodies = client.bodies(&streams);
+        expect::hit(&small, "small");
+        expect::hit(&another, &page);
+        let pages = bodies.iter().filter(|body| **body == page).count();
+        assert_eq!(pages, served, "pages of {page_size} bytes");
+        assert!(bodies.iter().all(|body| *body == page || body == b"application"));
+    }
+}
+
+#[test]
+fn one_client_of_http2_holds_a_quarter_of_large_pages() {
+    one_client_holds(16 * MB, MB, 20);
+}
+
+#[test]
+fn one_client_of_http2_holds_a_quarter_of_small_pages() {
+    one_client_holds(4 * MB, 10_000, 300);
+}
+
+#[test]
+fn one_client_of_http2_holds_one_page_that_is_more_than_a_quarter() {
+    one_client_holds(5 * MB, 2 * MB, 5);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! value, follow from the name alone.
 
 use crate::ops::False;
-use ngx_http_pagecache_module::memcached::{Item, Protocol};
+use ngx_http_pagecache_module::memcached::{Client, Item, Protocol};
 
 /// Sizes of the items; the last is not there.
 const SIZES: [Option<usize>; 8] =
@@ -16,6 +16,11 @@ pub fn name(token: u64, item: usize) -> String {
 /// Whose lookup this is.
 pub fn token_of(name: &str) -> u64 {
     name.rsplit('/').next().and_then(|token| token.parse().ok()).expect("a name of ours")
+}
+
+/// Two clients ask for everything.
+pub fn client_of(token: u64) -> Client {
+    Client(token % 2)
 }
 
 /// An item and its value.

@@ -1,9 +1,12 @@
 //! What one connection owes its lookups, read naively: all that was asked and all that was received,
 //! kept whole and in order, with no buffer to run full.
 
-use crate::memcached::{Command, token_of};
+use crate::memcached::{Command, client_of, token_of};
+use ngx_http_pagecache_module::memcached::pipeline::INPUT_SIZE;
 use ngx_http_pagecache_module::memcached::response::{Echo, Head, Status, parse_head, value_end};
-use ngx_http_pagecache_module::memcached::{Failure, Fault, Item, Malformed, Msec, Protocol};
+use ngx_http_pagecache_module::memcached::{
+    Client, Failure, Fault, Item, Malformed, Msec, Protocol,
+};
 
 /// What comes of a connection's input next.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +22,26 @@ pub enum Answer {
     Hit(Item, Vec<u8>),
     Miss,
     Failed(Failure),
+}
+
+/// What values may take.
+pub struct Room {
+    pub limit: usize,
+    /// What those take that are being received elsewhere.
+    pub held: Vec<(Client, usize)>,
+}
+
+impl Room {
+    fn is_for(&self, len: usize) -> bool {
+        len <= self.limit.saturating_sub(self.held.iter().map(|(_, held)| held).sum())
+    }
+
+    /// A client holds a quarter, or one value.
+    fn is_for_client(&self, client: Client, len: usize) -> bool {
+        let its = self.held.iter().filter(|(other, _)| *other == client);
+        let held: usize = its.map(|(_, held)| held).sum();
+        held == 0 || held + len <= self.limit / 4
+    }
 }
 
 #[derive(Debug)]
@@ -77,10 +100,10 @@ impl Twin {
         }
     }
 
-    /// Bytes of memory that a value takes while it is being received.
-    pub fn receiving(&self) -> usize {
-        let value = self.value.as_ref();
-        value.filter(|it| it.kept.is_some() && it.is_partial).map_or(0, |it| it.len)
+    /// Who has a value received, and how many bytes of memory that takes.
+    pub fn receiving(&self) -> Option<(Client, usize)> {
+        let value = self.value.as_ref().filter(|it| it.kept.is_some() && it.is_partial)?;
+        Some((client_of(self.queue().first()?.token), value.len))
     }
 
     /// What a value takes counts elsewhere.
@@ -99,7 +122,7 @@ impl Twin {
         }
     }
 
-    pub fn next(&mut self, room: usize, is_wanted: impl Fn(&Asked) -> bool) -> Next {
+    pub fn next(&mut self, room: &Room, is_wanted: impl Fn(&Asked) -> bool) -> Next {
         loop {
             let next = match self.value.take() {
                 Some(value) => self.go_on(value, &is_wanted),
@@ -111,7 +134,7 @@ impl Twin {
         }
     }
 
-    fn begin(&mut self, room: usize, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+    fn begin(&mut self, room: &Room, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
         let here = &self.received[self.at..];
         if here.is_empty() {
             return Some(Next::More);
@@ -142,13 +165,20 @@ impl Twin {
                 let Some(whole) = len.checked_add(value_end(protocol).len()) else {
                     return Some(Next::Fault(Fault::Malformed(Malformed::BadNumber)));
                 };
+                let is_partial = here.len() - line < whole;
+                let has_room = !is_partial || room.is_for(len);
+                let client_has_room =
+                    !is_partial || room.is_for_client(client_of(front.token), len);
                 let failure = match () {
                     () if !is_wanted(front) || len > front.max_size => Some(Failure::TooLarge),
-                    () if len > room => Some(Failure::Overload),
+                    () if !has_room && line + whole <= INPUT_SIZE => {
+                        self.answered = true;
+                        return Some(Next::More);
+                    }
+                    () if !has_room || !client_has_room => Some(Failure::Overload),
                     () => None,
                 };
                 let kept = if failure.is_none() { Some(item) } else { None };
-                let is_partial = here.len() - line < whole;
                 self.value = Some(Value { len, protocol, kept, is_partial });
                 match failure {
                     Some(failure) => Answer::Failed(failure),

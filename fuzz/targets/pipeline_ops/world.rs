@@ -2,7 +2,7 @@
 
 mod account;
 
-use crate::memcached::{Command, name};
+use crate::memcached::{Command, client_of, name};
 use crate::ops::{Bounds, False, Op, Request, Within};
 use crate::twin::{Asked, Twin};
 use ngx_http_pagecache_module::memcached::{
@@ -206,6 +206,7 @@ impl World {
         let deadline = self.now + request.timeout;
         let lookup = Lookup {
             token: Token(token),
+            client: client_of(token),
             key: Key::new(name.as_bytes(), LongKeys::Bypass).expect("a short name"),
             protocol,
             deadline,

@@ -33,6 +33,7 @@ fn key(name: &str) -> Key {
 fn lookup(token: u64, name: &str) -> Lookup {
     Lookup {
         token: Token(token),
+        client: Client(token),
         key: key(name),
         protocol: Protocol::Meta,
         deadline: DEADLINE,

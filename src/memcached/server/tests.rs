@@ -8,7 +8,7 @@ mod recovery;
 mod room;
 
 use super::*;
-use crate::memcached::{Key, LongKeys, Protocol};
+use crate::memcached::{Client, Key, LongKeys, Protocol};
 
 /// Budgets of the lookups that [`Driver::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
@@ -129,6 +129,7 @@ impl Driver {
     fn lookup(&self, token: u64) -> Lookup {
         Lookup {
             token: Token(token),
+            client: Client(token),
             key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
             protocol: Protocol::Meta,
             deadline: self.now + TIMEOUT,

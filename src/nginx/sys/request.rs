@@ -18,6 +18,7 @@ use super::raw::{
     ngx_http_send_header, ngx_http_test_reading, ngx_int_t, ngx_log_t, ngx_parse_http_time,
     ngx_str_t,
 };
+use crate::memcached::Client;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
@@ -92,6 +93,18 @@ impl Request {
     /// The client's connection.
     pub fn connection(self) -> ClientConnection {
         ClientConnection(self.read(|r| r.connection))
+    }
+
+    /// The connection over which the client has its requests answered. That of a stream of HTTP/2 or
+    /// HTTP/3 is made up for the stream: HTTP/2's has the number of the real one, HTTP/3's the TLS state.
+    pub fn client(self) -> Client {
+        // SAFETY: a live request has a connection.
+        let connection = unsafe { &*self.connection().0 };
+        #[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+        if !connection.ssl.is_null() {
+            return Client(connection.ssl.addr() as u64);
+        }
+        Client(connection.number as usize as u64)
     }
 
     /// The log that names this request.

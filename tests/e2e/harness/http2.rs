@@ -54,6 +54,15 @@ struct Frame {
 
 impl Http2 {
     pub fn connect(address: SocketAddr) -> Http2 {
+        Http2::with_window(address, WINDOW)
+    }
+
+    /// A client whom the server may send nothing of a body before [`Http2::open`].
+    pub fn connect_closed(address: SocketAddr) -> Http2 {
+        Http2::with_window(address, 0)
+    }
+
+    fn with_window(address: SocketAddr, window: u32) -> Http2 {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -61,7 +70,7 @@ impl Http2 {
         let mut client = Http2 { stream, next: 1, unread: Vec::new(), answers, given_up };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         // SETTINGS_INITIAL_WINDOW_SIZE (4) of each stream, and the window of the connection.
-        client.send(SETTINGS, 0, 0, &[&[0, 4], &WINDOW.to_be_bytes()[..]].concat());
+        client.send(SETTINGS, 0, 0, &[&[0, 4], &window.to_be_bytes()[..]].concat());
         client.send(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
         client
     }
@@ -98,6 +107,22 @@ impl Http2 {
     pub fn skip(&mut self, bytes: usize) {
         let mut skipped = vec![0; bytes];
         self.stream.read_exact(&mut skipped).unwrap();
+    }
+
+    /// Lets the server send the bodies of these streams, whose windows were closed.
+    pub fn open(&mut self, streams: &[u32]) {
+        for &stream in streams {
+            self.send(WINDOW_UPDATE, 0, stream, &WINDOW.to_be_bytes());
+        }
+    }
+
+    /// Reads until each of `streams` has the head of its answer, of status 200.
+    #[track_caller]
+    pub fn heads(&mut self, streams: &[u32]) {
+        while !streams.iter().all(|stream| self.answers.contains_key(stream)) {
+            let frame = self.receive();
+            self.take(frame);
+        }
     }
 
     /// Reads until each of `streams` has its whole answer, all of status 200; the bodies in their

@@ -407,6 +407,10 @@ impl Site {
         Client::connect(self.nginx.address())
     }
 
+    pub fn http2_address(&self) -> SocketAddr {
+        self.http2_address
+    }
+
     #[track_caller]
     pub fn http2_client(&self) -> Http2 {
         Http2::connect(self.http2_address)

@@ -2,7 +2,7 @@
 
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
-use crate::twin::{Answer, Asked, Next};
+use crate::twin::{Answer, Asked, Next, Room};
 use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Protocol, Want};
 
 /// An event with its value.
@@ -161,10 +161,10 @@ impl World {
 
     fn twin_next(&mut self, index: usize) -> Next {
         let others = self.sockets.iter().enumerate().filter(|&(other, _)| other != index);
-        let receiving: usize = others.map(|(_, socket)| socket.twin.receiving()).sum();
-        let room = self.room.saturating_sub(receiving);
+        let held = others.filter_map(|(_, socket)| socket.twin.receiving()).collect();
+        let room = Room { limit: self.room, held };
         let mut twin = std::mem::take(&mut self.sockets[index].twin);
-        let next = twin.next(room, |asked| self.is_wanted(asked));
+        let next = twin.next(&room, |asked| self.is_wanted(asked));
         self.sockets[index].twin = twin;
         next
     }

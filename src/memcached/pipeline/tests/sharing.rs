@@ -65,6 +65,17 @@ fn a_value_is_held_once_whether_it_fits_into_the_read_buffer_or_not() {
 }
 
 #[test]
+fn a_value_for_several_is_refused_to_none_for_what_the_first_holds() {
+    for size in [100, 200_000] {
+        let memory = Memory::new(200_000);
+        let _held = memory.charge(Client(0), 200_000);
+        let (mut pipeline, first) = first_of_three(size, &memory);
+        let (_, second) = pipeline.next_answer(&memory).unwrap().unwrap();
+        assert_eq!([first, second], [(); 2].map(|()| Answer::Hit(PLAIN, owned(&pattern(size)))));
+    }
+}
+
+#[test]
 fn what_nobody_is_left_to_take_is_held_no_more() {
     for leavers in [[1, 2], [2, 1]] {
         let memory = Memory::new(200_000);

@@ -300,23 +300,87 @@ proptest! {
     }
 }
 
+/// Which of the lookups that wait were refused for want of room.
+fn refused(pipeline: &mut Pipeline, memory: &Memory, replies: &[u8]) -> Vec<(u64, bool)> {
+    let mut rest = replies;
+    let mut seen = Vec::new();
+    while !rest.is_empty() {
+        let taken = read(pipeline, rest);
+        rest = &rest[taken..];
+        while let Some((Token(token), answer)) = pipeline.next_answer(memory).unwrap() {
+            seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
+        }
+    }
+    seen
+}
+
 #[test]
 fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
-    for size in [101, INPUT_SIZE * 2] {
-        let mut pipeline = waiting(2);
-        let memory = Memory::new(100);
-        let replies = [hit("/0", 0, &pattern(size)), hit("/1", 1, &pattern(100))].concat();
-        let mut rest = &replies[..];
-        let mut seen = Vec::new();
-        while !rest.is_empty() {
-            let taken = read(&mut pipeline, rest);
-            rest = &rest[taken..];
-            while let Some((Token(token), answer)) = pipeline.next_answer(&memory).unwrap() {
-                seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
-            }
-        }
-        assert_eq!(seen, [(0, true), (1, false)], "{size} bytes");
+    // the head takes 20 bytes
+    for (size, is_refused) in [(INPUT_SIZE - 22, false), (INPUT_SIZE - 21, true)] {
+        let (mut pipeline, memory) = (waiting(3), Memory::new(0));
+        let sizes = [INPUT_SIZE * 2, size, 100];
+        let replies: Vec<u8> = (0..)
+            .zip(sizes)
+            .flat_map(|(nth, size)| hit(&format!("/{nth}"), nth, &pattern(size)))
+            .collect();
+        let seen = refused(&mut pipeline, &memory, &replies);
+        assert_eq!(seen, [(0, true), (1, is_refused), (2, false)], "{size} bytes");
     }
+}
+
+#[test]
+fn a_value_that_fits_into_the_read_buffer_needs_no_room_however_its_parts_come() {
+    let reply = hit("/0", 0, &pattern(1_000));
+    for parts in 1..reply.len() {
+        let (mut pipeline, memory) = (waiting(1), Memory::new(999));
+        let mut answers = Vec::new();
+        for part in reply.chunks(parts) {
+            assert_eq!(read(&mut pipeline, part), part.len());
+            answers.extend(pipeline.next_answer(&memory).unwrap());
+        }
+        let [(Token(0), Answer::Hit(PLAIN, value))] = &answers[..] else {
+            panic!("parts of {parts} bytes: {answers:?}")
+        };
+        assert_eq!(*pipeline.value(value.clone()), *pattern(1_000));
+        assert_eq!(memory.room(), 999);
+    }
+}
+
+#[test]
+fn a_value_whose_time_is_over_while_it_waits_in_the_read_buffer_is_skipped() {
+    let (mut pipeline, memory) = (waiting(2), Memory::new(0));
+    let reply = hit("/0", 0, &pattern(1_000));
+    assert_eq!(refused(&mut pipeline, &memory, &reply[..500]), []);
+    let mut ended = Vec::new();
+    pipeline.expire(DEADLINE, true, |token| ended.push(token)).unwrap();
+    assert_eq!(ended, [Token(0), Token(1)]);
+    submit(&mut pipeline, until(2 * DEADLINE, lookup(2, "/2")));
+    let rest = [&reply[500..], &hit("/1", 1, b"late"), &hit("/2", 2, b"value")].concat();
+    assert_eq!(refused(&mut pipeline, &memory, &rest), [(2, false)]);
+}
+
+#[test]
+fn a_client_that_holds_its_part_is_refused_and_no_other() {
+    let memory = Memory::new(INPUT_SIZE * 8);
+    let held = memory.charge(Client(0), INPUT_SIZE);
+    let replies = [
+        hit("/0", 0, &pattern(INPUT_SIZE + 1)),
+        hit("/1", 1, &pattern(INPUT_SIZE * 4)),
+        hit("/2", 2, b"whole"),
+    ];
+    let mut pipeline = waiting(2);
+    submit(&mut pipeline, Lookup { client: Client(0), ..lookup(2, "/2") });
+    let seen = refused(&mut pipeline, &memory, &replies.concat());
+    // of a value that is here, who takes it judges
+    assert_eq!(seen, [(0, true), (1, false), (2, false)]);
+    drop(held);
+    // one that is on its way counts
+    let mut pipeline = waiting(1);
+    assert_eq!(refused(&mut pipeline, &memory, &replies[0][..1_000]), []);
+    assert!(memory.charge(Client(0), INPUT_SIZE).is_none());
+    drop(pipeline.abandon());
+    assert!(memory.charge(Client(0), INPUT_SIZE).is_some());
 }
 
 #[test]
