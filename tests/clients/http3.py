@@ -1,9 +1,12 @@
-"""http3.py PORT HOW PATH...: a visitor who asks for all paths at once over HTTP/3 and leaves.
+"""http3.py PORT HOW PATH...: a visitor who asks for all paths at once over HTTP/3, and leaves or reads nothing.
 
 Once a line is on its standard input he leaves: he has his requests "stop" (he reads none of their
 answers), "reset" (he sends no more of them) or "close" (his whole connection ends). When nginx has
 answered what he asked for after that, on a new connection where he closed the first, he prints "left", and
 keeps his connection until his standard input ends.
+
+If HOW is "hold", he has nginx send no more than the first few KB of each answer. Once all have begun he
+prints how many of them are hits, and keeps his connection until his standard input ends.
 """
 
 import asyncio
@@ -18,17 +21,24 @@ from aioquic.quic.configuration import QuicConfiguration
 
 CANCELLED = 0x10C  # H3_REQUEST_CANCELLED of RFC 9114
 
+FIRST = 4096  # bytes of each stream that one who holds takes
+
 
 class Visitor(QuicConnectionProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.http = H3Connection(self._quic)
         self.answered = {}
+        self.heads = {}
+        self.has_heads = asyncio.Event()
 
     def quic_event_received(self, event):
         for part in self.http.handle_event(event):
             if isinstance(part, HeadersReceived | DataReceived) and part.stream_ended:
                 self.answered.setdefault(part.stream_id, asyncio.Event()).set()
+            if isinstance(part, HeadersReceived):
+                self.heads[part.stream_id] = dict(part.headers)
+                self.has_heads.set()
 
     def ask(self, path, is_whole=True):
         stream = self._quic.get_next_available_stream_id()
@@ -38,15 +48,28 @@ class Visitor(QuicConnectionProtocol):
         self.transmit()
         return stream
 
+    def hold(self):
+        # what one stream takes is never raised
+        self._quic._write_stream_limits = lambda *_, **__: None
+
+    async def hits(self, streams):
+        while not self.heads.keys() >= set(streams):
+            self.has_heads.clear()
+            await self.has_heads.wait()
+        return sum(self.heads[stream].get(b"x-cache") == b"HIT" for stream in streams)
+
     async def is_answered(self, path):
         await self.answered.setdefault(self.ask(path), asyncio.Event()).wait()
 
 
-def visit(port):
+def visit(port, how=None):
+    limits = {"max_stream_data": FIRST} if how == "hold" else {}
     return connect(
         "127.0.0.1",
         port,
-        configuration=QuicConfiguration(alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE),
+        configuration=QuicConfiguration(
+            alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE, **limits
+        ),
         create_protocol=Visitor,
     )
 
@@ -58,7 +81,12 @@ async def says_left(visitor):
 
 
 async def main(port, how, *paths):
-    async with visit(port) as visitor:
+    async with visit(port, how) as visitor:
+        if how == "hold":
+            visitor.hold()
+            print(await visitor.hits([visitor.ask(path) for path in paths]), flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            return
         streams = [visitor.ask(path, is_whole=how != "reset") for path in paths]
         await asyncio.to_thread(sys.stdin.readline)
         if how == "close":

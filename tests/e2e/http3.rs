@@ -1,5 +1,5 @@
 //! HTTP/3, on an nginx that has it: who leaves in the middle of a lookup is noticed, and
-//! nobody renders a page for them.
+//! nobody renders a page for them; who reads nothing takes no more than his part of the memory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -24,9 +24,14 @@ impl Visitor3 {
     /// Gives the requests up; returns when nginx knows.
     fn leaves(&mut self) {
         self.0.stdin.as_ref().unwrap().write_all(b"leave\n").unwrap();
+        assert_eq!(self.says(), "left\n");
+    }
+
+    /// The next line of what he has to say.
+    fn says(&mut self) -> String {
         let mut said = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "left\n");
+        said
     }
 
     /// The connection ends, too.
@@ -96,4 +101,34 @@ fn nobody_renders_for_those_who_left() {
     for how in ["stop", "reset", "close"] {
         leaves_in_time(how);
     }
+}
+
+#[test]
+fn all_streams_of_a_connection_hold_a_quarter_together() {
+    if !parts::nginx_has("--with-http_v3_module") {
+        eprintln!("this nginx has no HTTP/3");
+        return;
+    }
+    let folder = prefix();
+    let port = free_port();
+    let site = plan()
+        .without_application()
+        .upstream("server @MEMCACHED@; pagecache_buffers 16m;")
+        .server(&format!("listen 127.0.0.1:{port} quic; {}", certificate(folder.path())))
+        .start();
+    let page = bytes::pattern(1 << 20, 1);
+    let paths: Vec<String> = (0..REQUESTS).map(|nth| format!("/many/{nth}")).collect();
+    paths.iter().for_each(|path| site.memcached().set(path, &page, BYTES));
+    let mut visitors = [(); 2].map(|()| Visitor3::start(port, "hold", &paths));
+    for visitor in &mut visitors {
+        assert_eq!(visitor.says(), "4\n");
+    }
+    expect::hit(&site.get(&paths[0]), &page);
+    visitors.into_iter().for_each(Visitor3::goes);
+    wait::until("there is room again", || {
+        let mut visitor = Visitor3::start(port, "hold", &paths[..4]);
+        let hits = visitor.says();
+        visitor.goes();
+        hits == "4\n"
+    });
 }
