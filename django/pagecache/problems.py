@@ -92,6 +92,11 @@ def _of_values() -> Iterator[str]:
     names = conf.setting("PAGECACHE_IGNORE_VARY")
     if not conf.is_list(names) or not all(isinstance(name, str) for name in names):
         yield f'PAGECACHE_IGNORE_VARY is {names!r}; it is a list of header names, such as ["Cookie"]'
+    elif "accept-language" in conf.ignored_vary():
+        yield (
+            "PAGECACHE_IGNORE_VARY has Accept-Language, which is in no key: the language of one visitor would be that of "
+            "all. Give each language URLs of its own (i18n_patterns)"
+        )
     if conf.setting("PAGECACHE_FORMAT") not in conf.FORMATS:
         yield f'PAGECACHE_FORMAT is {conf.setting("PAGECACHE_FORMAT")!r}; it is one of {" ".join(conf.FORMATS)}'
     kept = conf.setting("PAGECACHE_STATUSES")

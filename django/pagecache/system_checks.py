@@ -7,12 +7,15 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 
 from pagecache import before, conf, problems
 from pagecache.key import KeyPattern
+
+LOCALE = "django.middleware.locale.LocaleMiddleware"
 
 HEADERS: dict[str, dict[str, str | None]] = {
     before.SECURITY: {
@@ -30,7 +33,7 @@ HEADERS: dict[str, dict[str, str | None]] = {
         "Content-Security-Policy": "CONTENT_SECURITY_POLICY",
         "Content-Security-Policy-Report-Only": "CONTENT_SECURITY_POLICY_REPORT_ONLY",
     },
-    "django.middleware.locale.LocaleMiddleware": {"Content-Language": None, "Vary": None},
+    LOCALE: {"Content-Language": None, "Vary": None},
     before.CORS: {"Access-Control-Allow-Origin": None, "Vary": None},
     "django.contrib.sessions.middleware.SessionMiddleware": {"Vary": None},
     "django.middleware.http.ConditionalGetMiddleware": {"ETag": None},
@@ -43,6 +46,7 @@ def register_all() -> None:
     register(settings_that_are_wrong)
     register(headers_that_are_lost)
     register(headers_from_before)
+    register(pages_that_vary)
     register(Tags.security, deploy=True)(host_in_key)
     register(Tags.caches, deploy=True)(nothing_is_stored)
 
@@ -79,6 +83,29 @@ def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
                 )
             text = f'MIDDLEWARE has "{middleware}" before "{conf.MIDDLEWARE}": hits lack {names}.'
             found.append(Warning(text, hint=hint, id="pagecache.W010"))
+    return found
+
+
+def pages_that_vary(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """What middlewares keep out of the cache, though their site may not know."""
+    if not conf.has_middleware():
+        return []
+    found: list[CheckMessage] = []
+    behind = list(settings.MIDDLEWARE)[list(settings.MIDDLEWARE).index(conf.MIDDLEWARE) :]
+    if LOCALE in behind and getattr(settings, "ROOT_URLCONF", None):
+        has_prefixes, has_default_prefix = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
+        which = "No page" if not has_prefixes else "No page of the default language" if not has_default_prefix else None
+        if which:
+            text = (
+                f'{which} is stored: by "{LOCALE}" a page whose URL has no language prefix is in the language that a '
+                'browser asks for, and has "Vary: Accept-Language".'
+            )
+            hint = "Give each language URLs of its own, the default language, too: i18n_patterns(...) in ROOT_URLCONF."
+            found.append(Warning(text, hint=hint, id="pagecache.W012"))
+    if before.CORS in behind and "origin" not in conf.ignored_vary():
+        text = f'No page is stored: "{before.CORS}" gives each one "Vary: origin".'
+        hint = 'Set PAGECACHE_IGNORE_VARY = ["Origin"], and give nginx "pagecache_bypass $http_origin;".'
+        found.append(Warning(text, hint=hint, id="pagecache.W013"))
     return found
 
 

@@ -72,6 +72,7 @@ class Settings(SimpleTestCase):
             ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": "Cookie"}),
             ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": None}),
             ("PAGECACHE_IGNORE_VARY", {"PAGECACHE_IGNORE_VARY": [None]}),
+            ("i18n_patterns", {"PAGECACHE_IGNORE_VARY": ["Cookie", "accept-Language"]}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": 200}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": None}),
             ("PAGECACHE_STATUSES", {"PAGECACHE_STATUSES": ["200", 404], "PAGECACHE_FORMAT": "http"}),
