@@ -1,7 +1,9 @@
-//! The configuration: what directives have said, inheritance, and the checks that stop `nginx -t`.
-//! What requests see is an immutable [`Settings`].
+//! The configuration: what directives have said, and inheritance. What requests see is an immutable
+//! [`Settings`]; what is only checked once all is read is in `checks`.
 
-use super::sys::conf::{ComplexValue, HttpServer, Location, Place, Reading, Refusal};
+use super::sys::conf::{
+    ComplexValue, HttpServer, Location, LocationHandler, Place, Reading, Refusal,
+};
 use super::sys::loaded::Loaded;
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
@@ -71,7 +73,7 @@ pub struct MainConf {
     pub counts: Cell<bool>,
     /// Where workers count, if it does.
     pub zone: Cell<Option<Zone>>,
-    fallbacks: RefCell<Vec<Fallback>>,
+    pub redirects: RefCell<Vec<Redirect>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
     _loaded: Loaded,
@@ -106,20 +108,34 @@ pub struct LocationConf {
     pub cache_status: Option<bool>,
     pub request_headers: Option<bool>,
     pub fallback: Option<Option<Fallback>>,
-    /// `pagecache_pass` stands in this very block.
-    pub passes_here: bool,
-    /// `pagecache_stats` does.
+    /// Of `pagecache_pass` or `pagecache_stats` in this very block.
+    pub handler: Option<Handler>,
     pub stats: Option<StatsChoice>,
     settings: Option<Settings>,
 }
 
-/// A named location that must turn out to exist.
+/// The value of `pagecache_fallback`.
 #[derive(Clone)]
 pub struct Fallback {
+    /// Of a named location.
     pub name: ngx_str_t,
     pub place: Place,
-    /// The server in which it is looked for, known once a location uses it.
-    pub server: Option<HttpServer>,
+}
+
+/// The way of a request that is no hit, out of a location.
+pub struct Redirect {
+    pub server: HttpServer,
+    /// The location, if it is a named one, and the way does not depend on an `if`.
+    pub from: Option<ngx_str_t>,
+    pub to: Fallback,
+}
+
+/// What a location's responses are made by.
+pub struct Handler {
+    pub call: LocationHandler,
+    /// The directive's name.
+    pub directive: &'static str,
+    pub place: Place,
 }
 
 impl MainConf {
@@ -145,36 +161,8 @@ impl MainConf {
         upstreams.iter().flat_map(|upstream| upstream.counted()).for_each(Counted::leave);
     }
 
-    /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must
-    /// not start.
-    pub fn check(&self, reading: Reading) -> bool {
-        let upstreams = self.upstreams();
-        let unusable = upstreams.iter().find_map(|upstream| {
-            upstream
-                .resolve(reading)
-                .err()
-                .map(|refusal| ("pagecache_pass", upstream.place(), refusal))
-        });
-        let fallbacks = self.fallbacks.borrow();
-        let unknown = fallbacks.iter().find_map(|fallback| {
-            let (name, server) = (&fallback.name, fallback.server?);
-            (!server.has_named_location(name.as_bytes())).then(|| {
-                let refusal = Refusal(format!(
-                    "names \"{name}\", which the server at {} does not have: add \"location \
-                     {name} {{ ... }}\" to it, or name one that it has",
-                    server.place()
-                ));
-                ("pagecache_fallback", &fallback.place, refusal)
-            })
-        });
-        for (directive, place, refusal) in unusable.iter().chain(&unknown) {
-            reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
-        }
-        unusable.is_none() && unknown.is_none() && self.count_in_zone(reading)
-    }
-
     /// Gets the memory in which workers count. False without any.
-    fn count_in_zone(&self, reading: Reading) -> bool {
+    pub fn count_in_zone(&self, reading: Reading) -> bool {
         if !self.counts.get() {
             return true;
         }
@@ -281,9 +269,11 @@ impl LocationConf {
         }
         let gzip_flag = self.gzip_flag.flatten();
         let fallback = self.fallback.clone().flatten();
-        if let (Some(fallback), Some(main)) = (&fallback, reading.main_conf::<MainConf>()) {
-            let used = Fallback { server: reading.server(), ..fallback.clone() };
-            main.fallbacks.borrow_mut().push(used);
+        if let (Some(fallback), Some(main), Some(location), Some(server)) =
+            (&fallback, reading.main_conf::<MainConf>(), reading.location(), reading.server())
+        {
+            let redirect = Redirect { server, from: location.named(), to: fallback.clone() };
+            main.redirects.borrow_mut().push(redirect);
         }
         self.settings = Some(Settings {
             upstream,

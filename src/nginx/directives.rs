@@ -1,8 +1,10 @@
 //! Directives: the table, and what each does to the configuration being read.
 
-use super::conf::{Fallback, KeyPattern, LocationConf, MainConf, StatsChoice};
+use super::checks;
+use super::conf::{Fallback, Handler, KeyPattern, LocationConf, MainConf, StatsChoice};
+use super::handler::content_handler;
 use super::stats::stats_handler;
-use super::sys::conf::{Reading, Refusal, name, parse_size, parse_time};
+use super::sys::conf::{LocationHandler, Reading, Refusal, name, parse_size, parse_time};
 use super::sys::raw::{
     NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
     NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
@@ -78,13 +80,10 @@ fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> R
             "an address or the name of an upstream block, without variables,",
         ));
     }
-    if conf.stats.is_some() {
-        return Err(Refusal("needs a location without \"pagecache_stats\"".to_owned()));
-    }
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
     let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
-    conf.passes_here = true;
-    set_once(&mut conf.pass, main.upstream(block, text, reading.place()))
+    set_once(&mut conf.pass, main.upstream(block, text, reading.place()))?;
+    set_handler(conf, content_handler, "pagecache_pass", reading)
 }
 
 fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
@@ -184,7 +183,7 @@ fn set_fallback(
     let text = word(words)?;
     let fallback = match text.as_bytes() {
         b"off" => None,
-        [b'@', _, ..] => Some(Fallback { name: *text, place: reading.place(), server: None }),
+        [b'@', _, ..] => Some(Fallback { name: *text, place: reading.place() }),
         _ => return Err(invalid(text, "a named location such as \"@django\", or \"off\",")),
     };
     set_once(&mut conf.fallback, fallback)
@@ -251,9 +250,6 @@ fn set_request_headers(
 }
 
 fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
-    if conf.passes_here {
-        return Err(Refusal("needs a location without \"pagecache_pass\"".to_owned()));
-    }
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
     main.counts.set(true);
     let choice = StatsChoice {
@@ -261,9 +257,23 @@ fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Resu
         accept: reading.compile(&name(c"$http_accept"))?,
     };
     set_once(&mut conf.stats, choice)?;
-    if let Some(location) = reading.location() {
-        location.set_handler(Some(stats_handler));
+    set_handler(conf, stats_handler, "pagecache_stats", reading)
+}
+
+/// A directive such as `proxy_pass` behind ours puts its own handler in place of ours, which is found as the
+/// location is merged.
+fn set_handler(
+    conf: &mut LocationConf,
+    call: LocationHandler,
+    directive: &'static str,
+    reading: Reading,
+) -> Result<(), Refusal> {
+    let location = reading.location().ok_or_else(out_of_memory)?;
+    if location.handler().is_some() {
+        return Err(Refusal(checks::TWO_HANDLERS.to_owned()));
     }
+    location.set_handler(Some(call));
+    conf.handler = Some(Handler { call, directive, place: reading.place() });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! nginx reads the configuration.
 
 use super::cache_status;
+use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::handler::content_handler;
@@ -114,7 +115,7 @@ impl HttpModule for Pagecache {
             reading.main_conf::<MainConf>().is_some_and(|main| {
                 filter::install(cache_status::say);
                 let looks_up = !main.upstreams().is_empty();
-                (!looks_up || request_headers::install(reading)) && main.check(reading)
+                (!looks_up || request_headers::install(reading)) && checks::check(main, reading)
             })
         }))
     }
@@ -202,12 +203,14 @@ unsafe extern "C" fn merge_location(
 }
 
 fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
-    if inner.merge(outer, reading).is_err() {
+    let Some(location) = reading.location() else { return NGX_CONF_OK };
+    let own = inner.handler.as_ref();
+    if own.is_some_and(|own| !checks::is_alone(own, location, reading))
+        || inner.merge(outer, reading).is_err()
+    {
         return NGX_CONF_ERROR;
     }
-    let Some(location) = reading.location() else { return NGX_CONF_OK };
-    let passes = inner.settings().is_some();
-    if inner.passes_here || (passes && location.is_limit_except()) {
+    if inner.settings().is_some() && location.is_limit_except() {
         location.set_handler(Some(content_handler));
     }
     NGX_CONF_OK

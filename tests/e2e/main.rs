@@ -20,6 +20,7 @@ mod clients_docs;
 mod codings;
 mod conditions;
 mod configuration;
+mod configuration_locations;
 mod contract;
 mod etag;
 mod event_methods;

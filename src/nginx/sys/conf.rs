@@ -8,8 +8,9 @@ use super::raw::{
     ngx_core_module, ngx_flag_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_ncpu,
-    ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t, ngx_str_t,
+    ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+    ngx_http_request_t, ngx_int_t, ngx_ncpu, ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t,
+    ngx_str_t,
 };
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
@@ -257,6 +258,9 @@ pub enum Phase {
     Rewrite = ngx_http_phases_NGX_HTTP_REWRITE_PHASE as isize,
 }
 
+/// A function that makes a location's responses.
+pub type LocationHandler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
+
 /// A location while its configuration is merged.
 #[derive(Clone, Copy)]
 pub struct Location(NonNull<ngx_http_core_loc_conf_t>);
@@ -273,6 +277,23 @@ impl Location {
     pub fn is_limit_except(self) -> bool {
         // SAFETY: the location belongs to the configuration that is being read.
         unsafe { (*self.0.as_ptr()).lmt_excpt() != 0 && (*self.0.as_ptr()).handler.is_none() }
+    }
+
+    /// What makes the location's responses.
+    pub fn handler(self) -> ngx_http_handler_pt {
+        // SAFETY: the location belongs to the configuration that is being read.
+        unsafe { (*self.0.as_ptr()).handler }
+    }
+
+    /// The name, if it is a named location, or a limit_except block within one.
+    pub fn named(self) -> Option<ngx_str_t> {
+        // SAFETY: the location belongs to the configuration that is being read; a block within another has
+        // its name.
+        let (name, is_named) = unsafe {
+            let location = self.0.as_ptr();
+            ((*location).name, (*location).named() != 0 || (*location).lmt_excpt() != 0)
+        };
+        (is_named && name.as_bytes().first() == Some(&b'@')).then_some(name)
     }
 
     /// Has `handler` make the location's responses.

@@ -1,0 +1,74 @@
+//! What stops `nginx -t` once all of the configuration is read, or a whole location.
+
+use super::conf::{Handler, MainConf, Redirect};
+use super::sys::conf::{Location, Reading, Refusal};
+use super::sys::raw::ngx_str_t;
+use core::ptr::fn_addr_eq;
+
+/// Completes a sentence that begins with a directive's name.
+pub const TWO_HANDLERS: &str = "is not the only directive of its location that makes responses, such as \"pagecache_pass\", \
+     \"pagecache_stats\", \"proxy_pass\" and \"memcached_pass\", of which nginx would take the last: give each a location of its \
+     own, such as one that \"pagecache_fallback @name\" names";
+
+/// Checks what can only be known once all is read. Returns false, and logs why, if nginx must not start.
+pub fn check(main: &MainConf, reading: Reading) -> bool {
+    let upstreams = main.upstreams();
+    let unusable = upstreams.iter().find_map(|upstream| {
+        upstream.resolve(reading).err().map(|refusal| ("pagecache_pass", upstream.place(), refusal))
+    });
+    let redirects = main.redirects.borrow();
+    let wrong = redirects.iter().find_map(|redirect| {
+        let refusal = refusal(redirect, &redirects)?;
+        Some(("pagecache_fallback", &redirect.to.place, refusal))
+    });
+    for (directive, place, refusal) in unusable.iter().chain(&wrong) {
+        reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
+    }
+    unusable.is_none() && wrong.is_none() && main.count_in_zone(reading)
+}
+
+/// Whether `own` is still the handler of the location, which is whole now. Logs why not.
+pub fn is_alone(own: &Handler, location: Location, reading: Reading) -> bool {
+    let is_alone = location.handler().is_some_and(|handler| fn_addr_eq(handler, own.call));
+    if !is_alone {
+        let refusal = Refusal(format!("\"{}\" {TWO_HANDLERS}", own.directive));
+        reading.log_at(&own.place, &refusal);
+    }
+    is_alone
+}
+
+/// What is wrong with one of `all` ways out of locations.
+fn refusal(redirect: &Redirect, all: &[Redirect]) -> Option<Refusal> {
+    let (name, server) = (&redirect.to.name, redirect.server);
+    if !server.has_named_location(name.as_bytes()) {
+        return Some(Refusal(format!(
+            "names \"{name}\", which the server at {} does not have: add \"location {name} {{ ... }}\" to it, or \
+             name one that it has",
+            server.place()
+        )));
+    }
+    is_endless(redirect, all).then(|| {
+        Refusal(format!(
+            "names \"{name}\", by which the server at {} hands a request that is no hit back to the location \
+             that it came from, until nginx gives up: name a location that makes pages, or, where the directive is \
+             inherited, write \"pagecache_fallback\" with another name, or \"off\", into that location",
+            server.place()
+        ))
+    })
+}
+
+/// Whether the way comes back to where it begins.
+fn is_endless(redirect: &Redirect, all: &[Redirect]) -> bool {
+    let Some(start) = redirect.from else { return false };
+    let next = |name: &ngx_str_t| {
+        let is_next = |other: &&Redirect| {
+            let from = other.from.as_ref().map(ngx_str_t::as_bytes);
+            other.server == redirect.server && from == Some(name.as_bytes())
+        };
+        all.iter().find(is_next).map(|other| other.to.name)
+    };
+    // no longer than all of them
+    std::iter::successors(Some(redirect.to.name), next)
+        .take(all.len())
+        .any(|name| name.as_bytes() == start.as_bytes())
+}
