@@ -2,7 +2,8 @@
 
 It stores probes: pages of its own, under names that no page has, for a few seconds, through the cache's
 own client. Then it asks nginx for them. Where one does not come back, it asks again and watches memcached
-for what nginx looks up: nothing of nginx's configuration has to be known for that.
+for what nginx looks up: nothing of nginx's configuration has to be known for that. When all of them have come back,
+`check_site.py` goes on with pages that Django makes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from django.http import HttpResponse
 
 from pagecache import client, conf
 from pagecache.address import PageAddress
+from pagecache.check_site import SiteCheck
+from pagecache.finding import Finding
 from pagecache.item import TYPE_OF_PAGES, Item, item_of
 from pagecache.key import KEY_MAX, KeyPattern, NoKey
 from pagecache.servers import Found, Lookup, NotMemcached, find, servers_of, watch
@@ -37,16 +40,6 @@ SERVABLE_FLAGS = (0, 16)
 
 OF_AN_ITEM = ("flags", "format", "size")
 """nginx's reasons for not serving what it has found."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. What is right is named by what it shows; what is wrong by its cause: key,
-    prefix, escaping, distribution, flags, format, server, bypass, memcached, nginx."""
-
-    word: str
-    text: str
-    is_right: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,11 @@ class Check:
                 yield finding
                 if not finding.is_right:
                     return
-            yield from self._of_page()
+            for finding in self._of_page():
+                yield finding
+                if not finding.is_right:
+                    return
+            yield from SiteCheck(self.url, self.pattern, self.host, self.cookies).findings()
         except NoKey as error:
             yield Finding("key", f"{self.page} has no key: {error}")
         except (OSError, NotMemcached) as error:

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from pagecache import conf, problems
+from pagecache import conf, probe, problems
 from pagecache.key import KeyPattern
 from pagecache.store import prepare, store
 
@@ -34,18 +34,19 @@ class PageCacheMiddleware(MiddlewareMixin):
         wrong = problems.problems()
         for problem in wrong:
             logger.error("No page is stored: %s", problem.text)
-        self._is_right = not wrong
+        self._wrong = wrong[0].text if wrong else None
 
     def process_request(self, request: HttpRequest) -> None:
-        if self._is_right:
+        if self._wrong is None:
             prepare(request)
+        probe.prepare(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        if not self._is_right:
-            return response
+        why_not = self._wrong
         wishes = getattr(response, "pagecache_wishes", None)
-        if wishes is not None or not conf.only_marked():
-            store(request, response, **(wishes or {}))
+        if why_not is None and (wishes is not None or not conf.only_marked()):
+            why_not = store(request, response, **(wishes or {}))
+        probe.say(request, response, why_not)
         return response
 
 

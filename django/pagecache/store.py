@@ -22,10 +22,10 @@ WARNING_INTERVAL = 60.0
 _last_warning = float("-inf")
 
 
-def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> None:
+def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> str | None:
     """Stores the answer to a request if it may be; `timeout` in seconds and the pattern `key`, None for
-    those of the settings."""
-    _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
+    those of the settings. Returns why it has not, None if it has."""
+    return _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
 
 
 def prepare(request: HttpRequest) -> None:
@@ -34,11 +34,11 @@ def prepare(request: HttpRequest) -> None:
         _quietly("stored", request.path, lambda: query.hide(request))
 
 
-def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> None:
+def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> str | None:
     off = enabled.why_not()
     if off is not None:
         logger.debug('"%s" is not stored: %s', request.path, off)
-        return
+        return off
     pattern = conf.key_pattern(key)
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
     if conf.marks_pages():
@@ -54,8 +54,8 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
             reason = str(error)
     if reason is not None:
         logger.debug('"%s" is not stored: %s', request.path, reason)
-        return
-    _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
+        return reason
+    return _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
 
 
 def _of_origin(request: HttpRequest) -> str | None:
@@ -71,15 +71,21 @@ def drop(key: str) -> None:
     if enabled.tests_run():
         logger.debug('"%s" is not dropped: tests are running', key)
         return
-    _quietly("dropped", key, lambda: conf.cache().delete(key))
+    _quietly("dropped", key, lambda: _delete(key))
 
 
-def _quietly(done: str, key: str, write: Callable[[], object]) -> None:
+def _delete(key: str) -> None:
+    conf.cache().delete(key)
+
+
+def _quietly(done: str, key: str, write: Callable[[], str | None]) -> str | None:
+    """Does it, and returns what it returns, or what went wrong."""
     global _last_warning
     try:
-        write()
+        return write()
     except Exception as error:  # every client library has its own, and none of them is the visitor's
         now = time.monotonic()
         if now - _last_warning >= WARNING_INTERVAL:
             _last_warning = now
             logger.warning('"%s" is not %s: %s: %s', key, done, type(error).__name__, error)
+        return f"{type(error).__name__}: {error}"

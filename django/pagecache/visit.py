@@ -32,6 +32,7 @@ class Answer:
     reason: str
     key: str
     server: str
+    headers: http.client.HTTPMessage
 
 
 def visit(url: str, host: str | None = None, cookies: str = "", stores: bool = True) -> Answer:
@@ -69,4 +70,5 @@ def visit(url: str, host: str | None = None, cookies: str = "", stores: bool = T
         # http.client reads headers as latin-1; a key is UTF-8.
         said.get("X-Cache-Key", "").encode("latin-1").decode(errors="replace"),
         said.get("X-Cache-Server", ""),
+        said,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import django
@@ -12,7 +13,7 @@ from django.middleware.csrf import get_token
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path, re_path
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import cache_page, never_cache
@@ -191,10 +192,19 @@ def put_back(request):
     request.META["QUERY_STRING"] = "utm_source=evil"
 
 
+_numbers = itertools.count()
+
+
+def unavailable(get_response):
+    return lambda request: HttpResponse("later", status=503)
+
+
 a_cookie = middleware(change_response=lambda response: response.set_cookie("a", "b"))
 a_look_at_the_query = middleware(lambda request: request.GET)
 a_query_put_back = middleware(put_back)
 a_vary = middleware(change_response=lambda response: patch_vary_headers(response, ["Accept-Language"]))
+a_lifetime = middleware(change_response=lambda response: patch_cache_control(response, max_age=30))
+a_number = middleware(change_response=lambda response: response.headers.__setitem__("X-Number", str(next(_numbers))))
 a_long_header = middleware(change_response=lambda response: response.headers.__setitem__("X-A", "a" * 65536))
 a_broken_header = middleware(change_response=lambda response: response.headers._store.update(a=("a", "日")))
 of_a_token = middleware(known_user)

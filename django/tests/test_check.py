@@ -1,11 +1,13 @@
 """`manage.py pagecache check`, on a real nginx and real memcached: what it finds to be wrong."""
 
 import unittest
+from unittest.mock import patch
 
 from django.core.cache import caches
 from django.test import override_settings
 from django.utils.safestring import mark_safe
 
+from pagecache import conf
 from tests import site
 from tests.processes import Memcached, Nginx
 from tests.test_command import CommandCase
@@ -22,6 +24,10 @@ SAYING = """
 """As visit.py wants it. Without it, what nginx does has to be found out."""
 
 
+FROM_DJANGO = ["middleware", "headers"]
+"""What is right of a page that Django makes."""
+
+
 class CheckCase(CommandCase):
     def check(self, *lines, http="", target="/", arguments=()):
         """The words of what is right, the one that is wrong and its text, and the exit status. It finds the same
@@ -29,7 +35,7 @@ class CheckCase(CommandCase):
         results = []
         for saying in ("", SAYING):
             # Headers of one location are not the other's.
-            nginx = Nginx(" ".join([*lines, saying]), http, saying)
+            nginx = Nginx(" ".join([*lines, saying]), http, saying, application=self.serving())
             try:
                 results.append(self.check_at(nginx.url + target, *arguments))
             finally:
@@ -46,7 +52,7 @@ class CheckCase(CommandCase):
     def check_at(self, *arguments):
         lines, _, status = self.run_command("check", *arguments)
         left = self.memcached.raw_command(b"lru_crawler metadump all", end_tokens=b"END\r\n")
-        self.assertNotIn(b"pagecache-check", left)
+        self.assertNotIn(b"pagecache-", left)
         wrong = [line for line in lines if line.startswith("WRONG")]
         right = [line.split(":")[0].removeprefix("ok").strip() for line in lines if line not in wrong]
         word, _, text = wrong[0].removeprefix("WRONG").strip().partition(": ") if wrong else ("", "", "")
@@ -62,7 +68,7 @@ class CheckCase(CommandCase):
 class Right(CheckCase):
     def test_the_same_key_on_the_same_server(self):
         result = self.check(KEY, PASS)
-        self.assertEqual(result, (["server", "escaping", "query", "long key"], "", "", 0))
+        self.assertEqual(result, (["server", "escaping", "query", "long key", *FROM_DJANGO], "", "", 0))
 
     def test_below_a_folder(self):
         self.assertEqual(self.check(KEY, PASS, target="/größe/?a=b#c")[3], 0)
@@ -72,7 +78,7 @@ class Right(CheckCase):
 
     def test_a_stored_page(self):
         self.client.get("/a")
-        self.assertEqual(self.check(KEY, PASS, target="/a")[0][-1], "page")
+        self.assertEqual(self.check(KEY, PASS, target="/a")[0][-3:], ["page", *FROM_DJANGO])
 
     def test_formats(self):
         with override_settings(PAGECACHE_FORMAT="http", PAGECACHE_GZIP=True):
@@ -83,15 +89,21 @@ class Right(CheckCase):
     def test_another_location_with_host_and_cookie(self):
         pattern = "$cookie_lang;$scheme-$host$uri?$arg_page"
         arguments = ("--key", pattern, "--host", "A.test:80", "--cookie", "lang=de")
-        result = self.check(f'pagecache_key "{pattern}";', PASS, arguments=arguments)
-        self.assertEqual((result[0], result[3]), (["server", "escaping", "long key"], 0))
+        lines = (f'pagecache_key "{pattern}";', PASS)
+        # No view has this key.
+        self.assertWrong("middleware", self.check(*lines, arguments=arguments), "another key than nginx's")
+        with patch.object(conf, "keys_of_views", {pattern}):
+            result = self.check(*lines, arguments=arguments)
+        self.assertEqual((result[0], result[3]), (["server", "escaping", "long key", *FROM_DJANGO], 0))
 
-    def test_the_stock_module_too(self):
+    def test_the_stock_module(self):
         stock = f'set $memcached_key "/test-$uri$is_args$args"; memcached_pass {site.MEMCACHED};'
-        nginx = Nginx(stock, fallback="")
+        nginx = Nginx(f"{stock} error_page 404 = @none;", application=self.serving())
         self.addCleanup(nginx.stop)
         with override_settings(PAGECACHE_FORMAT="body"):
-            self.assertEqual(self.check_at(nginx.url + "/")[3], 0)
+            result = self.check_at(nginx.url + "/")
+        self.assertEqual(result[0], ["server", "escaping", "query", "long key"])
+        self.assertWrong("middleware", result, "no X-Pagecache-Status")
 
 
 class Wrong(CheckCase):

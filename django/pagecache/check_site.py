@@ -1,0 +1,137 @@
+"""The part of `manage.py pagecache check` that asks the site as it runs: nginx, the application's server, each
+middleware. Django makes a page and stores it, nginx serves it; a visitor whose pages are not for everybody must not
+get it; and a hit must have the headers that a page from Django has.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.contrib.messages.storage.session import SessionStorage
+from django.utils.module_loading import import_string
+
+from pagecache import conf, probe
+from pagecache.address import PageAddress
+from pagecache.finding import Finding
+from pagecache.key import KeyPattern
+from pagecache.visit import Answer, visit
+
+MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
+
+OF_ONE_ANSWER = {
+    "accept-ranges",
+    "age",
+    "cache-status",
+    "connection",
+    "content-length",
+    "date",
+    "etag",
+    "keep-alive",
+    "server",
+    "transfer-encoding",
+    probe.HEADER.lower(),
+}
+"""Headers that need not be those of the stored answer."""
+
+
+class SiteCheck:
+    """`url` without a slash at its end; `pattern`, `host` and `cookies` as nginx's location has them."""
+
+    def __init__(self, url: str, pattern: KeyPattern, host: str | None, cookies: dict[str, str]) -> None:
+        self.url, self.pattern, self.host, self.cookies = url, pattern, host, cookies
+
+    def findings(self) -> Iterator[Finding]:
+        """What is right, up to the first thing that is not. Raises NoKey."""
+        first, second = (f"{self.url}/{probe.new_name()}" for _ in range(2))
+        try:
+            yield from self._of_site(first, second)
+        except (OSError, http.client.HTTPException) as error:
+            yield Finding("nginx", f"no answer to {first}: {type(error).__name__}: {error}")
+        finally:
+            for url in (first, second):
+                with suppress(Exception):  # it goes by itself, then
+                    conf.cache().delete(self.pattern.key(PageAddress.of_url(url, self.host, None, self.cookies)))
+
+    def _of_site(self, first: str, second: str) -> Iterator[Finding]:
+        made = self._visit(first)
+        said = made.headers.get(probe.HEADER)
+        if said is None:
+            yield Finding(
+                "middleware",
+                f"Django was to make a page at {first}, and the answer's status is {made.status}: there is no "
+                "PageCacheMiddleware in MIDDLEWARE of what runs, or an older one, or another SECRET_KEY; or something "
+                "before or behind it answers by itself",
+            )
+            return
+        if said != probe.STORED:
+            yield Finding("middleware", f"Django has made a page, and not stored it: {said}")
+            return
+        served = self._visit(first)
+        if not _is_hit(served) or served.body != made.body:
+            reason = served.reason or served.cache or "it does not say why"
+            yield Finding("middleware", f"Django has stored a page, and nginx does not serve it: {reason}")
+            return
+        yield Finding("middleware", "Django has made and stored a page, and nginx has served it", is_right=True)
+        for name, why in _cookies_that_matter():
+            if _is_hit(self._visit(first, name)):
+                yield Finding("cookie", f'nginx serves stored pages to visitors with the cookie "{name}", {why}: {_bypass(name)}')
+                return
+            yield Finding("cookie", f'visitors with the cookie "{name}" get their pages from Django', is_right=True)
+        yield _of_headers(made, self._visit(second), served)
+
+    def _visit(self, url: str, cookie: str = "") -> Answer:
+        cookies = {**self.cookies, **({cookie: "pagecache-check"} if cookie else {})}
+        return visit(url, self.host, "; ".join(f"{name}={value}" for name, value in cookies.items()))
+
+
+def _is_hit(answer: Answer) -> bool:
+    # A page that Django has made just now says so.
+    return probe.HEADER not in answer.headers and answer.status == 200
+
+
+def _cookies_that_matter() -> Iterator[tuple[str, str]]:
+    """Cookies of visitors whose pages are their own, though what is stored does not show it; and why."""
+    shows_messages = MESSAGES in settings.MIDDLEWARE
+    storage: Any = import_string(settings.MESSAGE_STORAGE) if shows_messages else object
+    of_session = issubclass(storage, SessionStorage)
+    if "cookie" in conf.ignored_vary() or of_session:
+        why = "which is SESSION_COOKIE_NAME" + ("" if of_session else ", and PAGECACHE_IGNORE_VARY has Cookie")
+        yield settings.SESSION_COOKIE_NAME, why
+    if shows_messages and not of_session:
+        yield getattr(storage, "cookie_name", "messages"), "whose messages (MESSAGE_STORAGE) they would not see"
+
+
+def _bypass(name: str) -> str:
+    if re.fullmatch(r"\w+", name, re.ASCII):
+        return f"pagecache_bypass needs $cookie_{name}"
+    return f'$cookie_ cannot name it, so pagecache_bypass needs a map of $http_cookie with "~(^|; *){re.escape(name)}=" 1'
+
+
+def _of_headers(made: Answer, other: Answer, served: Answer) -> Finding:
+    """`made` and `other` are two pages from Django: what differs between them belongs to one answer."""
+    lost, changed = [], []
+    for name in dict.fromkeys(made.headers):
+        values = made.headers.get_all(name)
+        is_of_one = name.lower() in OF_ONE_ANSWER or name.lower().startswith("x-cache")
+        if is_of_one or values != other.headers.get_all(name):
+            continue
+        of_hit = served.headers.get_all(name)
+        if of_hit is None:
+            lost.append(name)
+        elif name.lower() == "vary" and _words(values) <= _words(of_hit):
+            continue
+        elif of_hit != values and name.lower() != "expires":
+            changed.append(f'{name} is "{", ".join(of_hit)}" in a hit and "{", ".join(values or [])}" in a page from Django')
+    if not lost and not changed:
+        return Finding("headers", "a hit has those of a page from Django", is_right=True)
+    texts = [*([f"hits lack {', '.join(lost)}"] if lost else []), *changed]
+    return Finding("headers", "; ".join(texts) + ": see what stands before PageCacheMiddleware, and add_header of nginx")
+
+
+def _words(values: list[str] | None) -> set[str]:
+    return {word.strip().lower() for word in ",".join(values or []).split(",")}

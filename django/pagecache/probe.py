@@ -1,0 +1,90 @@
+"""A page that `manage.py pagecache check` has the running site make: it goes through nginx, the application's server
+and each middleware like any other, is stored like any other, and says in a header whether it was, and if not, why.
+
+    /pagecache-probe-TOKEN.TIME.SIGNATURE
+
+The signature is made with the site's SECRET_KEY: nobody else can ask for such a page.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signing import BadSignature, TimestampSigner
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import get_resolver, re_path
+
+from pagecache import conf, told
+from pagecache.address import PageAddress
+from pagecache.key import NoKey
+
+HEADER = "X-Pagecache-Probe"
+
+STORED = "stored"
+
+SECONDS = 20
+"""How long it may be served if nothing takes it away again."""
+
+_NAME = "pagecache-probe-"
+
+_SIGNED_FOR_SECONDS = 60
+
+
+def new_name() -> str:
+    """The last part of the path of another probe."""
+    return _NAME + _signer().sign(secrets.token_hex(8))
+
+
+def prepare(request: HttpRequest) -> None:
+    """Has a request for a probe come to the view below, behind all middlewares, instead of to the site's own."""
+    if _NAME not in request.path:
+        return
+    try:
+        _signer().unsign(request.path.rpartition(_NAME)[2], max_age=_SIGNED_FOR_SECONDS)
+    except BadSignature:
+        return
+    request.pagecache_is_probe = True  # type: ignore[attr-defined]
+    any_request: Any = request  # Django takes more than the name of a module
+    any_request.urlconf = _with_probe(settings.ROOT_URLCONF)
+
+
+def say(request: HttpRequest, response: HttpResponseBase, why_not: str | None) -> None:
+    """Tells the one who asked for a probe whether it was stored."""
+    if getattr(request, "pagecache_is_probe", False):
+        text = why_not or STORED
+        response[HEADER] = " ".join(text.encode("ascii", "backslashreplace").decode().split())
+
+
+def _signer() -> TimestampSigner:
+    return TimestampSigner(sep=".", salt="pagecache.probe")
+
+
+@lru_cache(maxsize=8)
+def _with_probe(root: Any) -> tuple[Any, ...]:
+    """A ROOT_URLCONF with the probe in it. All else is as in the site's: middlewares ask for URLs, and whether they
+    have languages."""
+    return (re_path(_NAME, _page), *get_resolver(root).url_patterns)
+
+
+def _page(request: HttpRequest) -> HttpResponse:
+    name = request.path.rpartition(_NAME)[2]
+    # Long enough to be worth compressing, where pages are compressed.
+    response = HttpResponse(f"a probe of pagecache, {name}\n".encode() * 20, content_type=conf.content_type())
+    response.pagecache_wishes = {"timeout": SECONDS, "key": _key_of(request)}  # type: ignore[attr-defined]
+    return response
+
+
+def _key_of(request: HttpRequest) -> str | None:
+    """Which of the site's keys it is that nginx has looked up; None for none of them."""
+    page = PageAddress.of_request(request)
+    for pattern in conf.key_patterns():
+        try:
+            if told.is_key(request.META, pattern.key(page)):
+                return pattern.text
+        except NoKey:
+            continue
+    return None
