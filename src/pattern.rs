@@ -59,6 +59,31 @@ pub fn variables_as_written(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Bytes of cookies' names (RFC 6265, section 4.1.1) that nginx does not take for part of a variable's name.
+const COOKIE_NAME_ONLY: &str = "!#%&'*+-.^`|~";
+
+/// The first cookie in `text` whose name nginx would end too early, as it was meant: `$cookie_a-b` is the cookie
+/// `a` and the text `-b`. With braces, `${cookie_a}-b`, that is what it says.
+///
+/// ```
+/// use ngx_http_pagecache_module::pattern::cut_cookie;
+///
+/// assert_eq!(cut_cookie("$cookie___Host-session;$uri"), Some("__Host-session".to_owned()));
+/// assert_eq!(cut_cookie("${cookie_lang}-x"), None);
+/// ```
+pub fn cut_cookie(text: &str) -> Option<String> {
+    text.split('$').skip(1).find_map(|part| {
+        let (before, name) = part.split_at_checked("cookie_".len())?;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let behind = name.get(name.find(|c| !is_part(c))?..)?;
+        let end = behind.find(|c| !is_part(c) && !COOKIE_NAME_ONLY.contains(c));
+        let cut = behind.get(..end.unwrap_or(behind.len()))?;
+        // what has no letter is a mark between two parts of the text
+        let is_cut = before.eq_ignore_ascii_case("cookie_") && cut.contains(is_part);
+        is_cut.then(|| name.get(..name.len() - behind.len() + cut.len()).map(str::to_owned))?
+    })
+}
+
 /// Whether all of the query is in the key, be it without ignored arguments.
 pub fn has_whole_query(text: &str) -> bool {
     has_target(text) || has_args(text)
@@ -199,6 +224,34 @@ mod tests {
         assert_eq!(names("$URI${Host}"), ["uri", "host"]);
         let behind = |text| variables(text).map(|(_, behind)| behind).collect::<Vec<_>>();
         assert_eq!(behind("/a-$uri?x${host}/b"), ["?x", "/b"]);
+    }
+
+    #[test]
+    fn cookies_whose_names_nginx_ends_too_early() {
+        for (text, name) in [
+            ("$cookie___Host-x", "__Host-x"),
+            ("$uri;$COOKIE_my.session;", "my.session"),
+            ("$cookie_a$cookie_b-c-d/e", "b-c-d"),
+            ("$cookie_-x", "-x"),
+            ("$cookie_a~1$uri", "a~1"),
+        ] {
+            assert_eq!(cut_cookie(text).as_deref(), Some(name), "{text}");
+        }
+        for text in [
+            "$cookie_lang",
+            "$cookie_lang-$uri",
+            "$cookie_lang;x",
+            "$cookie_lang/x-y",
+            "${cookie_lang}-x",
+            "$my_cookie_a-b",
+            "$arg_a-b",
+            "$cookie_a--",
+            "cookie_a-b",
+            "$cookie",
+            "$cookie_ä-b",
+        ] {
+            assert_eq!(cut_cookie(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,10 @@ use super::conf::{Handler, MainConf, Redirect};
 use super::sys::conf::{Location, Reading, Refusal};
 use super::sys::raw::ngx_str_t;
 use core::ptr::fn_addr_eq;
+use std::rc::Rc;
+
+/// So many of the largest pages should find room in `pagecache_buffers`.
+const LARGEST_IN_BUFFERS: usize = 4;
 
 /// Completes a sentence that begins with a directive's name.
 pub const TWO_HANDLERS: &str = "is not the only directive of its location that makes responses, such as \"pagecache_pass\", \
@@ -24,7 +28,29 @@ pub fn check(main: &MainConf, reading: Reading) -> bool {
     for (directive, place, refusal) in unusable.iter().chain(&wrong) {
         reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
     }
+    warn_of_buffers(main, reading);
     unusable.is_none() && wrong.is_none() && main.count_in_zone(reading)
+}
+
+/// Warns of `pagecache_buffers` that are small for the pages that they are to hold.
+fn warn_of_buffers(main: &MainConf, reading: Reading) {
+    let sizes = main.sizes.borrow();
+    for upstream in main.upstreams() {
+        let own = sizes.iter().filter(|(other, _)| Rc::ptr_eq(other, &upstream));
+        let max_size = own.map(|&(_, max_size)| max_size).max().unwrap_or(0);
+        let buffers = upstream.buffers();
+        if buffers < max_size.saturating_mul(LARGEST_IN_BUFFERS) {
+            let name = upstream.text();
+            reading.warn_at(
+                upstream.place(),
+                &format!(
+                    "\"pagecache_buffers\" of \"{name}\" is {buffers} bytes, less than {LARGEST_IN_BUFFERS} times \
+                     \"pagecache_max_size\", {max_size} bytes: few large pages that are being sent take the room \
+                     of all others, which then come from the application (\"overload\")"
+                ),
+            );
+        }
+    }
 }
 
 /// Whether `own` is still the handler of the location, which is whole now. Logs why not.

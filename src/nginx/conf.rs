@@ -74,6 +74,8 @@ pub struct MainConf {
     /// Where workers count, if it does.
     pub zone: Cell<Option<Zone>>,
     pub redirects: RefCell<Vec<Redirect>>,
+    /// Where pages are looked up, and up to which size in bytes.
+    pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
     _loaded: Loaded,
@@ -275,6 +277,10 @@ impl LocationConf {
             let redirect = Redirect { server, from: location.named(), to: fallback.clone() };
             main.redirects.borrow_mut().push(redirect);
         }
+        let max_size = self.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+        if let Some(main) = reading.main_conf::<MainConf>() {
+            main.sizes.borrow_mut().push((upstream.clone(), max_size));
+        }
         self.settings = Some(Settings {
             upstream,
             key,
@@ -285,7 +291,7 @@ impl LocationConf {
             connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
             protocol: self.protocol,
-            max_size: self.max_size.unwrap_or(DEFAULT_MAX_SIZE),
+            max_size,
             policy: Policy {
                 flags: self.flags.clone().unwrap_or_default(),
                 gzip_flag,

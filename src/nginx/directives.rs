@@ -16,7 +16,7 @@ use crate::args::{Ignored, KeyArgs};
 use crate::distribution::{DEFAULT_PORT, Rule};
 use crate::memcached::{LongKeys, Msec, Protocol};
 use crate::page::{Format, PageFlags};
-use crate::pattern::{Seam, confuses_question_marks, has_target_alone, unclear_seam};
+use crate::pattern::{Seam, confuses_question_marks, cut_cookie, has_target_alone, unclear_seam};
 use core::ffi::CStr;
 use core::fmt::Display;
 use std::rc::Rc;
@@ -25,6 +25,9 @@ use std::rc::Rc;
 const MAX_CONNECTIONS: usize = 64;
 /// A lookup that waits takes about 300 bytes.
 const MAX_INFLIGHT: usize = 1 << 20;
+
+/// Msec. Whoever waits for a cache longer has most likely left out the unit.
+const LONG_TIME: Msec = 10_000;
 
 /// One row of the directive table.
 pub struct Directive<C> {
@@ -95,6 +98,7 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
         ));
     }
     let written = text.to_string();
+    check_cookies(&written)?;
     if let Some(Seam { variable, expected }) = unclear_seam(&written) {
         reading.warn_here(&format!(
             "\"pagecache_key\" has \"{text}\", in which different requests may have one key, because \
@@ -110,6 +114,19 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
         text: written.into(),
     };
     set_once(&mut conf.key, pattern)
+}
+
+/// A page would not depend on the cookie, or all of its requests would be bypassed.
+fn check_cookies(text: &str) -> Result<(), Refusal> {
+    let Some(name) = cut_cookie(text) else { return Ok(()) };
+    let seen: String =
+        name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let rest = name.get(seen.len()..).unwrap_or_default();
+    Err(Refusal(format!(
+        "has \"$cookie_{name}\", in which nginx sees the cookie \"{seen}\" and the text \"{rest}\": no variable of \
+         nginx has a cookie of the name \"{name}\"; use a \"map\" of \"$http_cookie\", or write \
+         \"${{cookie_{seen}}}{rest}\" for the cookie and the text"
+    )))
 }
 
 fn set_ignore_args(
@@ -153,6 +170,7 @@ fn set_bypass(
     // as with proxy_cache_bypass, another line adds conditions
     let mut conditions = conf.bypass.take().unwrap_or_default().to_vec();
     for word in words {
+        check_cookies(&word.to_string())?;
         conditions.push(reading.compile(word)?);
     }
     conf.bypass = Some(conditions.into());
@@ -162,13 +180,36 @@ fn set_bypass(
 fn set_connect_timeout(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: Reading,
+    reading: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.connect_timeout, time(words)?)
+    set_once(&mut conf.connect_timeout, time(words)?)?;
+    warn_of_long_time("pagecache_connect_timeout", words, reading)
 }
 
-fn set_timeout(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    set_once(&mut conf.timeout, time(words)?)
+fn set_timeout(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.timeout, time(words)?)?;
+    warn_of_long_time("pagecache_timeout", words, reading)
+}
+
+fn warn_of_long_time(
+    directive: &str,
+    words: &[ngx_str_t],
+    reading: Reading,
+) -> Result<(), Refusal> {
+    let text = word(words)?;
+    let time = time(words)?;
+    if time > LONG_TIME {
+        reading.warn_here(&format!(
+            "\"{directive}\" has \"{text}\", which is {} seconds: a request waits so long for a page before \
+             the application is asked; a number without a unit is seconds, \"250ms\" is a quarter of one",
+            time / 1000
+        ));
+    }
+    Ok(())
 }
 
 fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {

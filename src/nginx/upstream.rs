@@ -138,6 +138,17 @@ impl Upstream {
         self.block == block
     }
 
+    /// What `pagecache_pass` says.
+    pub fn text(&self) -> &ngx_str_t {
+        &self.text
+    }
+
+    /// Bytes of bodies that a worker may hold.
+    pub fn buffers(&self) -> usize {
+        let given = self.block.conf::<UpstreamConf>();
+        given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS)
+    }
+
     /// Where it is first used.
     pub fn place(&self) -> &Place {
         &self.place

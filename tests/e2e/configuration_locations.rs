@@ -1,8 +1,26 @@
-//! `nginx -t`: locations whose directives do not go together.
+//! `nginx -t`: directives that do not go together, and values that most likely are mistakes.
 
 use crate::harness::*;
 
 const KEY: &str = "pagecache_key $uri;";
+
+/// Warned of with these words, and allowed.
+#[track_caller]
+fn warned(http: &str, server: &str, words: &[&str]) {
+    let checked = plan().without_application().http(http).server(KEY).locations(server).check();
+    assert!(checked.passed, "refused:\n{http}\n{server}\n{}", checked.output);
+    for word in [words, &["[warn]", "/nginx.conf:"]].concat() {
+        let output = &checked.output;
+        assert!(output.contains(word), "no \"{word}\" for\n{http}\n{server}\n{output}");
+    }
+}
+
+/// Passes without a warning.
+#[track_caller]
+fn passes_silently(http: &str, server: &str) {
+    let checked = plan().without_application().http(http).server(KEY).locations(server).check();
+    assert!(checked.passed && !checked.output.contains("[warn]"), "{server}\n{}", checked.output);
+}
 
 /// `words` are in the message, which also says where the mistake is.
 #[track_caller]
@@ -111,4 +129,64 @@ fn a_location_has_one_handler() {
     ] {
         passes(&server);
     }
+}
+
+#[test]
+fn cookies_that_no_variable_has() {
+    let pass = "pagecache_pass 127.0.0.1:11211;";
+    for directive in [
+        "pagecache_bypass $cookie___Host-session",
+        "pagecache_bypass $cookie_a $cookie_my.session",
+        "pagecache_key \"$cookie___Host-session;$uri\"",
+    ] {
+        let name = directive.split(['_', ' ']).nth(1).unwrap();
+        let server = format!("location / {{ {pass} {directive}; }}");
+        refused(
+            &server,
+            &[name, "\"$cookie_", "session\", in which nginx sees the cookie", "$http_cookie"],
+        );
+    }
+    for directive in [
+        "pagecache_bypass $cookie_sessionid $cookie_a",
+        "pagecache_key \"${cookie_lang}-x;$uri\"",
+        "pagecache_key \"$cookie_lang-$uri\"",
+    ] {
+        passes(&format!("location / {{ {pass} {directive}; }}"));
+    }
+}
+
+#[test]
+fn a_time_without_a_unit_is_seconds() {
+    for directive in ["pagecache_timeout", "pagecache_connect_timeout"] {
+        for (value, seconds) in
+            [("250", "250 seconds"), ("11s", "11 seconds"), ("1m", "60 seconds")]
+        {
+            let words = [directive, value, seconds];
+            warned("", &format!("location / {{ {directive} {value}; }}"), &words);
+        }
+        for value in ["250ms", "10s", "10"] {
+            passes_silently("", &format!("location / {{ {directive} {value}; }}"));
+        }
+    }
+}
+
+#[test]
+fn buffers_that_hold_few_of_the_largest_pages() {
+    let http = |buffers: &str| format!("upstream pages {{ server 127.0.0.1:11211; {buffers} }}");
+    let server = |max_size: &str| {
+        format!(
+            "location / {{ pagecache_pass pages; {max_size} }} location /small {{ pagecache_pass pages; pagecache_max_size 1k; }}"
+        )
+    };
+    let words = ["pagecache_buffers", "\"pages\"", "4 times", "pagecache_max_size"];
+    warned(&http("pagecache_buffers 31m;"), &server(""), &words);
+    warned(&http(""), &server("pagecache_max_size 17m;"), &words);
+    warned(
+        "",
+        "location / { pagecache_pass 127.0.0.1:11211; pagecache_max_size 17m; }",
+        &["pagecache_buffers", "\"127.0.0.1:11211\""],
+    );
+    passes_silently(&http("pagecache_buffers 32m;"), &server(""));
+    passes_silently(&http("pagecache_buffers 4k;"), &server("pagecache_max_size 1k;"));
+    passes_silently(&http(""), &server("pagecache_max_size 16m;"));
 }
