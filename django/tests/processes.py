@@ -22,15 +22,15 @@ NEVER_LOGGED = ("[alert]", "[emerg]", "panicked")
 class Server:
     """A process that listens on a port of 127.0.0.1."""
 
-    def __init__(self, command: list[str], port: int) -> None:
+    def __init__(self, command: list[str], port: int, environment: dict[str, str] | None = None) -> None:
         self.address = f"127.0.0.1:{port}"
-        self._command, self._port = command, port
+        self._command, self._port, self._environment = command, port, environment
         self.start()
         atexit.register(self.stop)
 
     def start(self) -> None:
         """Also once more, at the same address, after it was stopped."""
-        self._process = subprocess.Popen(self._command)
+        self._process = subprocess.Popen(self._command, env=self._environment)
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:

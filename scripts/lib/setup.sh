@@ -213,6 +213,8 @@ setup_venv() {
         "$ROOT/demo/requirements.txt"
 }
 
+PIP_OPTIONS=() # more of them, for make_python_packages
+
 # setup_python_packages NAME REQUIREMENTS...: Python packages at target/NAME, for PYTHONPATH beside the
 # environment's own.
 setup_python_packages() {
@@ -222,12 +224,20 @@ setup_python_packages() {
         "${PYTHON_REQUIREMENTS[@]}"
 }
 
+# setup_django_middlewares: what django/tests/fullsite runs with, at target/django-middlewares. It is one for each Django.
+setup_django_middlewares() {
+    PIP_OPTIONS=(--no-deps)
+    setup_python_packages django-middlewares "$ROOT/django/tests/middlewares.txt"
+    PIP_OPTIONS=()
+    DJANGO_MIDDLEWARES=$PYTHON_PACKAGES
+}
+
 # setup_http3: the client of tests/clients/http3.py, at target/http3.
 setup_http3() { setup_python_packages http3 "$ROOT/tests/clients/http3.txt"; }
 
 make_python_packages() {
     rm -rf "$PYTHON_PACKAGES"
-    "$VENV/bin/pip" install --disable-pip-version-check --only-binary :all: --target "$PYTHON_PACKAGES" \
+    "$VENV/bin/pip" install --disable-pip-version-check "${PIP_OPTIONS[@]}" --only-binary :all: --target "$PYTHON_PACKAGES" \
         "${PYTHON_REQUIREMENTS[@]/#/--requirement=}"
     if grep -q '^pylibmc' "${PYTHON_REQUIREMENTS[@]}" && [ ! -e "$PYTHON_PACKAGES/pylibmc" ]; then
         # PyPI has it compiled for older Pythons only, Debian for its own.
