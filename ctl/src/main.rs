@@ -29,11 +29,14 @@ mod warm;
 
 use exit::{Exit, Stop};
 use options::Given;
-use std::io::{self, BufWriter, Write};
+use output::Output;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let stdout = io::stdout().lock();
+    let is_terminal = stdout.is_terminal();
+    let mut out = Output::new(BufWriter::new(stdout), is_terminal);
     let ended = run(&mut out).and_then(|exit| {
         out.flush()?;
         Ok(exit)

@@ -6,7 +6,7 @@ use crate::exit::{Exit, Stop};
 use crate::fleet::Server;
 use crate::memcached::{Batch, Link, ask};
 use crate::options::Given;
-use crate::output::{json_line, say};
+use crate::output::{json_line, printable, say};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::Write;
@@ -82,15 +82,16 @@ fn row(server: &Server, answer: &Result<Said, String>) -> [String; 9] {
     let said = answer.as_ref().ok();
     let number = |name| said.and_then(|said| number(said, name));
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let version = said.and_then(|said| said.get("version"));
     let up = match (said, server.is_down) {
         (Some(_), _) => "yes",
         (None, true) => "marked down",
         (None, false) => "no",
     };
     [
-        server.name.clone(),
+        printable(&server.name),
         up.to_owned(),
-        or_dash(said.and_then(|said| said.get("version").cloned())),
+        or_dash(version.map(|version| printable(version))),
         or_dash(number("curr_items").map(|count| count.to_string())),
         or_dash(number("bytes").map(size)),
         or_dash(number("limit_maxbytes").map(size)),

@@ -8,5 +8,6 @@ mod items;
 mod key;
 mod parts;
 mod stats;
+mod terminal;
 mod usage;
 mod warm;

@@ -69,6 +69,21 @@ pub fn ctl_with_input(arguments: &[&str], input: &[u8]) -> Ran {
     Ran { code: output.status.code().unwrap(), out: output.stdout, err }
 }
 
+/// Runs the tool on a terminal. Returns what that would have shown.
+#[track_caller]
+pub fn ctl_on_terminal(arguments: &[&str]) -> Vec<u8> {
+    let quoted = |word: &&str| format!("'{}'", word.replace('\'', "'\\''"));
+    let program = env!("CARGO_BIN_EXE_pagecachectl");
+    let words: Vec<String> = [&[program], arguments].concat().iter().map(quoted).collect();
+    let output = Command::new(installed("script"))
+        .args(["--quiet", "--command", &words.join(" "), "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// A process that ends with the test.
 struct Running(Child);
 
