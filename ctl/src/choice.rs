@@ -4,7 +4,7 @@ use crate::exit::Stop;
 use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
 use crate::options::Given;
-use crate::request::{Header, KeyPattern, Url};
+use crate::request::{Header, KeyPattern, Url, Version};
 use pagecache::args::Ignored;
 use pagecache::distribution::Rule;
 use pagecache::memcached::LongKeys;
@@ -86,6 +86,7 @@ impl Choice {
             headers: headers(given)?,
             given: given.all("set").iter().map(|text| set(text)).collect::<Result<_, _>>()?,
             base,
+            version: given.one("nginx-version").map(version).transpose()?,
         })
     }
 
@@ -223,6 +224,12 @@ fn server(text: &str) -> Result<Server, Stop> {
         return Err(refused("--server: HOST[:PORT] or unix:/PATH is expected"));
     }
     Ok(Server { name: name.to_owned(), weight, is_down: false })
+}
+
+fn version(text: &str) -> Result<Version, Stop> {
+    Version::parse(text).ok_or_else(|| {
+        refused(format!("--nginx-version {text}: what nginx -v says is expected, such as 1.22.1"))
+    })
 }
 
 fn set(text: &str) -> Result<(String, String), Stop> {

@@ -5,6 +5,7 @@
 //! "/site-$uri$pagecache_args"  and  https://h.test/a%20b?c     "/site-/a b?c", as a key "/site-/a%20b?c"
 //! ```
 
+use super::cookies::Version;
 use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
@@ -27,6 +28,8 @@ pub struct KeyPattern {
     pub given: Vec<(String, String)>,
     /// What mere paths belong to.
     pub base: Option<Origin>,
+    /// nginx's, if it is known.
+    pub version: Option<Version>,
 }
 
 /// Why a URL has no key.
@@ -58,6 +61,7 @@ impl KeyPattern {
             target: &target,
             headers: &self.headers,
             ignored_args: &self.ignored_args,
+            version: self.version,
         })?;
         Key::new(&raw, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
     }
@@ -89,6 +93,10 @@ impl KeyPattern {
             Value::NeedsHost => Err(NoKey::Unknown(format!(
                 "the key has ${name}, and a path alone does not say it: give whole URLs, or \
                  --base https://HOST"
+            ))),
+            Value::NeedsVersion => Err(NoKey::Unknown(format!(
+                "${name} of this Cookie header is not the same for all nginx, because a comma separates \
+                 no cookies since 1.29.6: say which one runs with --nginx-version VERSION"
             ))),
             Value::Unknown => Err(NoKey::Unknown(format!(
                 "the key has ${name}, which is not decided by the URL: say its value with \
@@ -131,6 +139,7 @@ impl NoKey {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contract::unescape;
     use super::*;
 
     fn pattern(text: &str) -> KeyPattern {
@@ -142,33 +151,12 @@ mod tests {
             headers: Vec::new(),
             given: Vec::new(),
             base: None,
+            version: None,
         }
     }
 
     fn key(text: &str, url: &str) -> Result<Vec<u8>, NoKey> {
         pattern(text).key(url).map(|key| key.as_bytes().to_vec())
-    }
-
-    /// Undoes `\xNN` and `\\` of the recorded table.
-    fn unescape(text: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((&first, tail)) = rest.split_first() {
-            rest = tail;
-            match (first, tail) {
-                (b'\\', [b'x', high, low, after @ ..]) => {
-                    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
-                    bytes.push(digit(*high) << 4 | digit(*low));
-                    rest = after;
-                }
-                (b'\\', [escaped, after @ ..]) => {
-                    bytes.push(*escaped);
-                    rest = after;
-                }
-                _ => bytes.push(first),
-            }
-        }
-        bytes
     }
 
     #[test]

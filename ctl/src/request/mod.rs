@@ -4,14 +4,19 @@
 //! |---|---|
 //! | `url.rs` | what a client sends for a URL |
 //! | `target.rs` | the request target taken apart: decoded path, query |
+//! | `cookies.rs` | the Cookie header, as nginx reads it |
 //! | `variables.rs` | nginx's variables of a request |
 //! | `key.rs` | the text of `pagecache_key` with the variables' values |
 
+#[cfg(test)]
+mod contract;
+mod cookies;
 mod key;
 mod target;
 mod url;
 mod variables;
 
+pub use cookies::Version;
 pub use key::{KeyPattern, NoKey};
 pub use url::{Origin, Url};
 pub use variables::Header;

@@ -1,5 +1,6 @@
 //! nginx's variables of a request, as far as the request alone decides them.
 
+use super::cookies::{Version, cookie};
 use super::target::Target;
 use super::url::{Origin, Url};
 use pagecache::args::Ignored;
@@ -17,6 +18,8 @@ pub struct Request<'a> {
     pub target: &'a Target,
     pub headers: &'a [Header],
     pub ignored_args: &'a Ignored,
+    /// nginx's, if it is known.
+    pub version: Option<Version>,
 }
 
 /// What a variable is.
@@ -25,6 +28,8 @@ pub enum Value {
     Known(Vec<u8>),
     /// It is of the host, and the URL is a mere path.
     NeedsHost,
+    /// nginx's versions read the Cookie header differently.
+    NeedsVersion,
     /// The request does not say: a variable of the server's, or of its configuration.
     Unknown,
 }
@@ -49,7 +54,7 @@ impl Request<'_> {
             }
             _ => match name.split_once('_') {
                 Some(("arg", argument)) => self.argument(argument),
-                Some(("cookie", cookie)) => self.cookie(cookie),
+                Some(("cookie", cookie)) => return self.cookie(cookie),
                 Some(("http", header)) => self.header(header),
                 _ => return Value::Unknown,
             },
@@ -84,15 +89,11 @@ impl Request<'_> {
         if name.is_empty() { Vec::new() } else { values.next().unwrap_or_default() }
     }
 
-    fn cookie(&self, name: &str) -> Vec<u8> {
-        let cookies =
-            self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie"));
-        let mut pairs = cookies.flat_map(|header| header.value.split(';'));
-        let value = pairs.find_map(|pair| {
-            let (own, value) = pair.split_once('=')?;
-            own.trim_matches(' ').eq_ignore_ascii_case(name).then(|| value.trim_start_matches(' '))
-        });
-        value.unwrap_or_default().as_bytes().to_vec()
+    fn cookie(&self, name: &str) -> Value {
+        let is_it = |header: &&Header| header.name.eq_ignore_ascii_case("cookie");
+        let headers: Vec<&str> =
+            self.headers.iter().filter(is_it).map(|header| header.value.as_str()).collect();
+        cookie(&headers, name, self.version).map_or(Value::NeedsVersion, Value::Known)
     }
 
     /// `user_agent` for `User-Agent`; several of one name are a list.
@@ -117,7 +118,8 @@ mod tests {
         let url = Url::parse(url, None).unwrap();
         let target = Target::parse(url.target.as_bytes(), true).unwrap();
         let ignored_args = &Ignored::parse([&b"h"[..]]).unwrap();
-        Request { url: &url, target: &target, headers: &headers, ignored_args }.variable(name)
+        Request { url: &url, target: &target, headers: &headers, ignored_args, version: None }
+            .variable(name)
     }
 
     fn text(url: &str, name: &str) -> String {
