@@ -4,7 +4,7 @@ use crate::exit::Stop;
 use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
 use crate::options::Given;
-use crate::request::{Header, KeyPattern, Url, Version};
+use crate::request::{Header, KeyPattern, Origin, Url, Version};
 use pagecache::args::Ignored;
 use pagecache::distribution::Rule;
 use pagecache::memcached::LongKeys;
@@ -76,7 +76,7 @@ impl Choice {
         };
         let base = match given.one("base") {
             None => None,
-            Some(text) => base(text)?.origin,
+            Some(text) => Some(named_site("base", text)?),
         };
         Ok(KeyPattern {
             text,
@@ -133,15 +133,15 @@ pub fn headers(given: &Given) -> Result<Vec<Header>, Stop> {
     given.all("header").iter().map(header).collect()
 }
 
-/// `--base`, which has a host.
+/// The site of an option such as `--base`.
 ///
 /// # Errors
 /// It has none.
-pub fn base(text: &str) -> Result<Url, Stop> {
+pub fn named_site(option: &str, text: &str) -> Result<Origin, Stop> {
     match Url::parse(text, None) {
-        Ok(url) if url.origin.is_some() => Ok(url),
-        Ok(_) => Err(refused(format!("--base {text}: https://HOST is expected"))),
-        Err(reason) => Err(refused(format!("--base \"{text}\" {reason}"))),
+        Ok(Url { origin: Some(origin), .. }) => Ok(origin),
+        Ok(_) => Err(refused(format!("--{option} {text}: https://HOST is expected"))),
+        Err(reason) => Err(refused(format!("--{option} \"{text}\" {reason}"))),
     }
 }
 

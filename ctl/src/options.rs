@@ -41,7 +41,7 @@ const KEYS: &str = "key get purge";
 const SERVERS: &str = "key get purge stats";
 
 #[rustfmt::skip]
-pub const ROWS: [Row; 27] = [
+pub const ROWS: [Row; 28] = [
     row("config",       "FILE",         SERVERS,                      "nginx's configuration; default /etc/nginx/nginx.conf"),
     row("upstream",     "NAME",         SERVERS,                      "what pagecache_pass names there, if it names several"),
     many("server",      "ADDRESS",      SERVERS,                      "a memcached server instead, HOST[:PORT] or unix:/PATH, with weight: ADDRESS,weight=N"),
@@ -56,6 +56,7 @@ pub const ROWS: [Row; 27] = [
     many("header",      "NAME:VALUE",   "key get purge warm",         "a header of the requests, as for $cookie_NAME and $http_NAME"),
     row("nginx-version","VERSION",      KEYS,                         "nginx's, where a comma in a Cookie header matters: as 1.22.1"),
     row("base",         "URL",          "key get purge warm",         "the site of URLs that are mere paths"),
+    many("origin",      "URL",          "warm",                       "one more site whose pages lists, sitemaps and redirects may name"),
     many("sitemap",     "URL|FILE",     "warm",                       "a sitemap or an index of sitemaps, plain or gzip"),
     many("list",        "FILE",         "warm",                       "a file with a URL on each line; lines with # are skipped"),
     row("rate",         "N",            "warm",                       "requests per second, at most; default 10"),

@@ -1,10 +1,10 @@
 //! `warm`: pages of the site requested, so that the application stores them.
 
-use crate::choice::{base, headers};
+use crate::choice::{headers, named_site};
 use crate::exit::{Exit, Stop};
 use crate::options::Given;
 use crate::output::{json_line, say};
-use crate::warm::{Limits, Plan, Progress, Site, pages, warm};
+use crate::warm::{Limits, Origins, Plan, Progress, Site, pages, warm};
 use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
@@ -29,10 +29,14 @@ pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
     let plan = Plan { rate: given.number("rate", DEFAULT_RATE)?, jobs: jobs(given)? };
     let base = match given.one("base") {
         None => None,
-        Some(text) => base(text)?.origin,
+        Some(text) => Some(named_site("base", text)?),
     };
     let cache_header = given.one("cache-header").unwrap_or(DEFAULT_CACHE_HEADER);
-    let site = Site::new(headers(given)?, cache_header, given.timeout(TIMEOUT)?);
+    for text in given.all("origin") {
+        named_site("origin", text)?;
+    }
+    let origins = Origins::of(given, base.as_ref());
+    let site = Site::new(origins, headers(given)?, cache_header, given.timeout(TIMEOUT)?);
     let pages = pages(given, &site, base.as_ref(), &limits)?;
     for trouble in &pages.troubles {
         say(trouble);

@@ -1,6 +1,8 @@
 //! A URL taken apart into what a client sends for it. Nothing in it is decoded or normalised: that is
 //! nginx's part.
 
+use std::fmt;
+
 /// A URL, or a path of which no host is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
@@ -43,6 +45,26 @@ impl Url {
     }
 }
 
+impl Url {
+    /// What a redirect says, as a URL or as part of one, is of here.
+    pub fn join(&self, location: &str) -> String {
+        let origin = self.origin.as_ref().map(Origin::to_string).unwrap_or_default();
+        let path = self.target.split('?').next().unwrap_or_default();
+        if scheme(location).is_some() {
+            location.to_owned()
+        } else if location.starts_with("//") {
+            format!("{}:{location}", self.origin.as_ref().map_or("http", Origin::scheme))
+        } else if location.starts_with('/') {
+            format!("{origin}{location}")
+        } else if location.starts_with('?') {
+            format!("{origin}{path}{location}")
+        } else {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{origin}{folder}/{location}")
+        }
+    }
+}
+
 impl Origin {
     /// As `$host`: lower case, without port and final dot.
     pub fn host(&self) -> String {
@@ -53,9 +75,23 @@ impl Origin {
         host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase()
     }
 
+    /// The same for all spellings: lower case, without the scheme's own port.
+    pub fn normal(&self) -> Origin {
+        let authority = self.authority.to_ascii_lowercase();
+        let own_port = if self.is_https { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(own_port).unwrap_or(&authority).to_owned();
+        Origin { authority, ..*self }
+    }
+
     /// As `$scheme`.
     pub fn scheme(&self) -> &'static str {
         if self.is_https { "https" } else { "http" }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme(), self.authority)
     }
 }
 
@@ -105,6 +141,21 @@ mod tests {
         assert_eq!(host("http://WWW.H.test:8080/"), "www.h.test");
         assert_eq!(host("http://h.test./"), "h.test");
         assert_eq!(host("http://[::1]:80/"), "[::1]");
+    }
+
+    #[test]
+    fn redirects_may_be_parts_of_urls() {
+        let from = Url::parse("https://h.test/a/b?c", None).unwrap();
+        for (location, expected) in [
+            ("http://other.test/x", "http://other.test/x"),
+            ("//other.test/x", "https://other.test/x"),
+            ("/x?y", "https://h.test/x?y"),
+            ("x", "https://h.test/a/x"),
+            ("?x", "https://h.test/a/b?x"),
+            ("ftp://h.test/", "https://h.test/a/ftp://h.test/"),
+        ] {
+            assert_eq!(from.join(location), expected);
+        }
     }
 
     #[test]

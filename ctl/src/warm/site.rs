@@ -1,7 +1,10 @@
-//! Requests to the site, over HTTP. Each ends within the time that it is given.
+//! Requests to the site, over HTTP. Each ends within the time that it is given, and none goes to a site that
+//! the command line does not name.
 
-use crate::request::Header;
+use super::origins::{Origins, stranger};
+use crate::request::{Header, Origin, Url};
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -9,12 +12,13 @@ use ureq::tls::{RootCerts, TlsConfig};
 /// Of a page, which is read to its end and not kept. Bytes.
 const MAX_PAGE: u64 = 256 << 20;
 /// For sitemaps, which move.
-const MAX_REDIRECTS: u32 = 5;
+const MAX_REDIRECTS: usize = 5;
 
 /// The site, as a visitor who sends these headers sees it.
 #[derive(Clone)]
 pub struct Site {
     agent: Agent,
+    origins: Arc<Origins>,
     headers: Vec<Header>,
     /// Says what the cache did.
     cache_header: String,
@@ -31,17 +35,33 @@ pub struct Visit {
 }
 
 impl Site {
-    pub fn new(headers: Vec<Header>, cache_header: &str, timeout: Duration) -> Site {
+    pub fn new(
+        origins: Origins,
+        headers: Vec<Header>,
+        cache_header: &str,
+        timeout: Duration,
+    ) -> Site {
         // what the machine trusts: a site may have a certificate of its owner's
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
+            // they may lead to other sites, to which ureq would send the headers as well
             .max_redirects(0)
             .user_agent(concat!("pagecachectl/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();
-        Site { agent: config.into(), headers, cache_header: cache_header.to_owned() }
+        Site {
+            agent: config.into(),
+            origins: Arc::new(origins),
+            headers,
+            cache_header: cache_header.to_owned(),
+        }
+    }
+
+    /// Whether the command line names this site.
+    pub fn may_ask(&self, origin: &Origin) -> bool {
+        self.origins.have(origin)
     }
 
     /// Requests a page, to its end: what is only begun might not be stored.
@@ -49,7 +69,7 @@ impl Site {
     /// # Errors
     /// There was no answer, or only a part of one.
     pub fn visit(&self, url: &str) -> Result<Visit, String> {
-        let mut answer = self.request(url, 0)?;
+        let mut answer = self.request(url)?;
         let cache = answer.headers().get(&self.cache_header);
         let cache = cache.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let status = answer.status().as_u16();
@@ -61,27 +81,47 @@ impl Site {
     /// The body of something else than a page, which may have moved.
     ///
     /// # Errors
-    /// There was no answer, none with status 200, or one of more than `limit` bytes.
+    /// There was no answer, none with status 200, or one of more than `limit` bytes; or it has moved to
+    /// another site.
     pub fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>, String> {
-        let mut answer = self.request(url, MAX_REDIRECTS)?;
+        let mut url = url.to_owned();
+        let mut answer = self.request(&url)?;
+        for _ in 0..MAX_REDIRECTS {
+            let Some(next) = moved(&answer, &url)? else { break };
+            answer = self.request(&next)?;
+            url = next;
+        }
         if answer.status().as_u16() != 200 {
             return Err(format!("status {}", answer.status().as_u16()));
         }
         let mut bytes = Vec::new();
-        let body = answer.body_mut().with_config().limit(limit).reader();
-        body.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        let body = answer.body_mut().with_config().limit(limit + 1).reader();
+        body.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > limit {
+            return Err(format!("more than {limit} bytes"));
+        }
         Ok(bytes)
     }
 
-    fn request(
-        &self,
-        url: &str,
-        redirects: u32,
-    ) -> Result<ureq::http::Response<ureq::Body>, String> {
-        let mut request = self.agent.get(url).config().max_redirects(redirects).build();
+    fn request(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, String> {
+        let origin = Url::parse(url, None)?.origin.ok_or("is no URL")?;
+        if !self.may_ask(&origin) {
+            return Err(format!("\"{url}\" {}", stranger(&origin)));
+        }
+        let mut request = self.agent.get(url);
         for header in &self.headers {
             request = request.header(&header.name, &header.value);
         }
         request.call().map_err(|error| error.to_string())
     }
+}
+
+/// Where it has moved. None: it has not.
+fn moved<B>(answer: &ureq::http::Response<B>, url: &str) -> Result<Option<String>, String> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+    let location = location.ok_or("a redirect without a URL")?;
+    Ok(Some(Url::parse(url, None)?.join(location)))
 }

@@ -14,6 +14,10 @@ use std::io::Read;
 /// Of one sitemap, unpacked. Bytes; the protocol's bound.
 pub const MAX_SITEMAP: u64 = 50 << 20;
 
+/// Elements, texts and the like of one sitemap, each of which takes more memory than bytes: room for the 50,000
+/// pages that the protocol allows, with twenty elements each and blanks between them.
+const MAX_NODES: u32 = 3_000_000;
+
 /// gzip's first bytes (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -43,7 +47,11 @@ impl Sitemap {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
         // entities of a document's own could make it large again
-        let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+        let options = ParsingOptions {
+            allow_dtd: false,
+            nodes_limit: MAX_NODES,
+            ..ParsingOptions::default()
+        };
         let document = Document::parse_with_options(text.trim_start_matches('\u{feff}'), options)
             .map_err(|error| format!("is no XML: {error}"))?;
         let root = document.root_element();

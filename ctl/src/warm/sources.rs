@@ -1,6 +1,7 @@
 //! Which pages to request: URLs, lists, and sitemaps with the sitemaps that those name, in this order,
 //! each page once, up to a limit.
 
+use super::origins::Strangers;
 use super::site::Site;
 use super::sitemap::{MAX_SITEMAP, Sitemap};
 use crate::exit::Stop;
@@ -28,6 +29,7 @@ pub struct Pages {
     pub troubles: Vec<String>,
     /// Whether there were more than the limits allow.
     pub is_cut: bool,
+    strangers: Strangers,
     seen: HashSet<String>,
     sitemaps: usize,
 }
@@ -47,24 +49,32 @@ pub fn pages(
     if given.operands.is_empty() && lists.is_empty() && sitemaps.is_empty() {
         return Err(Stop::Refused("no URL, --list or --sitemap is given".to_owned()));
     }
-    pages.add(urls::operands(&given.operands)?, base, limits);
+    pages.add(urls::operands(&given.operands)?, site, base, limits);
     for list in lists {
-        pages.add(urls::file(list)?, base, limits);
+        pages.add(urls::file(list)?, site, base, limits);
     }
     for sitemap in sitemaps {
         pages.read(sitemap, site, base, limits, 0);
     }
+    pages.troubles.extend(pages.strangers.lines());
     Ok(pages)
 }
 
 impl Pages {
-    fn add(&mut self, texts: Vec<String>, base: Option<&Origin>, limits: &Limits) {
+    fn add(&mut self, texts: Vec<String>, site: &Site, base: Option<&Origin>, limits: &Limits) {
         for text in texts {
-            match whole(&text, base) {
-                Err(reason) => self.troubles.push(format!("\"{text}\" {reason}")),
-                Ok(url) if self.seen.contains(&url) => {}
-                Ok(_) if self.urls.len() >= limits.pages => self.is_cut = true,
-                Ok(url) => {
+            let (origin, url) = match whole(&text, base) {
+                Ok(parts) => parts,
+                Err(reason) => {
+                    self.troubles.push(format!("\"{text}\" {reason}"));
+                    continue;
+                }
+            };
+            match url {
+                _ if !site.may_ask(&origin) => self.strangers.add(&origin),
+                url if self.seen.contains(&url) => {}
+                _ if self.urls.len() >= limits.pages => self.is_cut = true,
+                url => {
                     self.seen.insert(url.clone());
                     self.urls.push(url);
                 }
@@ -91,14 +101,14 @@ impl Pages {
         });
         match read {
             Err(reason) => self.troubles.push(reason),
-            Ok(Sitemap::Pages(locations)) => self.add(locations, base, limits),
+            Ok(Sitemap::Pages(locations)) => self.add(locations, site, base, limits),
             Ok(Sitemap::Sitemaps(locations)) => {
                 for location in locations {
-                    // only the command line may name files
-                    if is_url(&location) {
-                        self.read(&location, site, base, limits, depth + 1);
-                    } else {
-                        self.troubles.push(format!("sitemap \"{location}\" is no URL"));
+                    match Url::parse(&location, None).ok().and_then(|url| url.origin) {
+                        // only the command line may name files
+                        None => self.troubles.push(format!("sitemap \"{location}\" is no URL")),
+                        Some(origin) if !site.may_ask(&origin) => self.strangers.add(&origin),
+                        Some(_) => self.read(&location, site, base, limits, depth + 1),
                     }
                 }
             }
@@ -122,27 +132,30 @@ fn is_url(text: &str) -> bool {
     Url::parse(text, None).is_ok_and(|url| url.origin.is_some())
 }
 
-/// The URL to request, with its host.
-fn whole(text: &str, base: Option<&Origin>) -> Result<String, &'static str> {
+/// The site and the URL to request.
+fn whole(text: &str, base: Option<&Origin>) -> Result<(Origin, String), &'static str> {
     let url = Url::parse(text, base)?;
     if !url.target.starts_with('/') {
         return Err("is no URL: https://HOST/PATH is expected");
     }
     let origin = url.origin.ok_or("is a path: say the site with --base https://HOST")?;
-    Ok(format!("{}://{}{}", origin.scheme(), origin.authority, url.target))
+    let whole = format!("{origin}{}", url.target);
+    Ok((origin, whole))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::origins::Origins;
     use super::*;
     use std::ffi::OsString;
     use std::time::Duration;
 
     fn found(options: &str, limits: &Limits) -> Pages {
-        let site = Site::new(Vec::new(), "X-Cache", Duration::from_secs(1));
         let words = format!("warm {options}");
         let given = Given::parse(words.split_whitespace().map(OsString::from)).unwrap();
         let base = Url::parse("http://h.test", None).unwrap().origin;
+        let origins = Origins::of(&given, base.as_ref());
+        let site = Site::new(origins, Vec::new(), "X-Cache", Duration::from_secs(1));
         pages(&given, &site, base.as_ref(), limits).unwrap()
     }
 
@@ -154,6 +167,22 @@ mod tests {
         assert_eq!(pages.urls, ["http://h.test/a", "https://h.test/b"]);
         assert_eq!(pages.troubles.len(), 1);
         assert!(!pages.is_cut);
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        std::fs::write(&list, "/a\nhttp://h.test:80/b\nhttps://h.test/c\nhttp://x.test/\n")
+            .unwrap();
+        let named = format!("--list {} http://y.test/", list.display());
+        let pages = found(&named, &LIMITS);
+        assert_eq!(pages.urls, ["http://y.test/", "http://h.test/a", "http://h.test:80/b"]);
+        assert_eq!(pages.troubles.len(), 2);
+        assert!(pages.troubles[1].contains("--origin https://h.test"), "{:?}", pages.troubles);
+        let all =
+            found(&format!("{named} --origin https://h.test --origin http://x.test"), &LIMITS);
+        assert_eq!((all.urls.len(), all.troubles.len()), (5, 0));
     }
 
     #[test]
@@ -170,5 +199,8 @@ mod tests {
         std::fs::write(&index, text).unwrap();
         let pages = found(&format!("--sitemap {}", index.display()), &LIMITS);
         assert_eq!(pages.troubles, ["sitemap \"/etc/passwd\" is no URL"]);
+        std::fs::write(&index, text.replace("/etc", "http://x.test/etc")).unwrap();
+        let pages = found(&format!("--sitemap {}", index.display()), &LIMITS);
+        assert!(pages.troubles[0].contains("--origin http://x.test"), "{:?}", pages.troubles);
     }
 }

@@ -76,6 +76,7 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         (&["stats", "--server", "h", "--timeout", "soon"], "--timeout soon"),
         (&["warm", "http://h.test/", "--jobs", "1000"], "--jobs 1000"),
         (&["warm", "http://h.test/", "--header", "x"], "NAME:VALUE"),
+        (&["warm", "http://h.test/", "--origin", "/a"], "--origin /a: https://HOST"),
         (&["key", "/", "--server", "h", "--key", "$uri", "--nginx-version", "new"], "nginx -v"),
         (
             &["key", "/", "--server", "h", "--key", "$cookie_a", "--header", "Cookie: b=c,a=d"],

@@ -3,7 +3,8 @@
 use crate::parts::{Memcached, Nginx, ctl, ctl_with_input, free_port, silent};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// The site, and the memcached that it asks.
@@ -93,8 +94,100 @@ fn sitemaps_are_followed() {
     let mut gzip = GzEncoder::new(std::fs::File::create(&file).unwrap(), Compression::fast());
     gzip.write_all(map.replace("@LISTEN@", &nginx.address).as_bytes()).unwrap();
     gzip.finish().unwrap();
-    let ran = ctl(&["warm", "--sitemap", file.to_str().unwrap(), "--json"]);
+    let origin = format!("http://{}", nginx.address);
+    let words = ["warm", "--sitemap", file.to_str().unwrap(), "--json", "--origin", &origin];
+    let ran = ctl(&words);
     assert_eq!((ran.code, &ran.json()[0]["pages"]), (0, &2.into()), "{}", ran.err);
+}
+
+/// Whether somebody has connected.
+fn was_asked(listener: &TcpListener) -> bool {
+    listener.set_nonblocking(true).unwrap();
+    match listener.accept() {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Lists, sitemaps and redirects may say whatever they like: the cookie goes to the site alone.
+#[test]
+fn other_sites_are_asked_for_nothing() {
+    let (listener, stranger) = silent();
+    let pages = urlset(&["/a"]).replace(
+        "</urlset>",
+        &format!("<url><loc>http://{stranger}/b</loc></url><url><loc>https://@LISTEN@/c</loc></url></urlset>"),
+    );
+    let index = format!(
+        "<sitemapindex><sitemap><loc>http://@LISTEN@/map.xml</loc></sitemap>
+         <sitemap><loc>http://{stranger}/map.xml</loc></sitemap>
+         <sitemap><loc>http://@LISTEN@/away.xml</loc></sitemap></sitemapindex>"
+    );
+    let http = format!(
+        "server {{ listen @LISTEN@; location = /away.xml {{ return 302 http://{stranger}/map.xml; }}
+           location = /d {{ return 301 http://{stranger}/d; }}
+           location ~ [.]xml {{ root .; }} location / {{ return 200 $http_cookie; }} }}"
+    );
+    let nginx = Nginx::start(&http, &[("index.xml", &index), ("map.xml", &pages)]);
+    let url = format!("http://{}/index.xml", nginx.address);
+    let page = format!("http://{}/d", nginx.address);
+    let input = format!("http://{stranger}/e\n");
+    let words = ["warm", "-", &page, "--sitemap", &url, "--header", "Cookie: a=secret", "--json"];
+    let ran = ctl_with_input(&words, input.as_bytes());
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    let summary = &ran.json()[0];
+    assert_eq!((&summary["pages"], summary["bytes"].as_u64().unwrap() > 8), (&2.into(), true));
+    assert!(ran.err.contains(&format!("3 URLs of http://{stranger} are left out")), "{}", ran.err);
+    assert!(ran.err.contains("1 URLs of https://127.0.0.1:"), "{}", ran.err);
+    assert!(
+        ran.err.contains(&format!("is of http://{stranger}, which the command line")),
+        "{}",
+        ran.err
+    );
+    assert!(!was_asked(&listener));
+}
+
+#[test]
+fn a_site_that_is_named_besides_is_asked_with_the_headers() {
+    let other = Nginx::start("server { listen @LISTEN@; return 200 $http_cookie; }", &[]);
+    let pages = urlset(&["/a"]).replace("@LISTEN@", &other.address);
+    let http = format!(
+        "server {{ listen @LISTEN@; location = /map.xml {{ return 307 http://{}/map.xml; }} }}",
+        other.address
+    );
+    let moved = Nginx::start(&http, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("map.xml");
+    std::fs::write(&file, pages).unwrap();
+    let origin = format!("http://{}", other.address);
+    let words = ["warm", "--header", "Cookie: a=b", "--json", "--origin", &origin, "--sitemap"];
+    let ran = ctl(&[&words[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!((ran.code, &ran.json()[0]["bytes"]), (0, &3.into()), "{}", ran.err);
+    // a redirect as well; what is there is no sitemap
+    let url = format!("http://{}/map.xml", moved.address);
+    let ran = ctl(&[&words[..], &[&url]].concat());
+    assert!(ran.err.contains("map.xml\" is no XML"), "{}", ran.err);
+}
+
+/// A kilobyte for each megabyte that it is unpacked.
+#[test]
+fn a_sitemap_is_bounded_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = |name: &str, text: &[u8], times: usize| {
+        let file = folder.path().join(name);
+        let mut gzip = GzEncoder::new(std::fs::File::create(&file).unwrap(), Compression::fast());
+        gzip.write_all(b"<urlset>").unwrap();
+        (0..times).for_each(|_| gzip.write_all(text).unwrap());
+        gzip.finish().unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let large = packed("large.gz", &[b' '; 1 << 20], 300);
+    let many = packed("many.gz", &b"<a/>".repeat(1 << 16), 190);
+    for (file, said) in [(large, "has more than 52428800 bytes"), (many, "is no XML")] {
+        let ran = ctl(&["warm", "--sitemap", &file]);
+        assert_eq!(ran.code, 3);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
 }
 
 #[test]
@@ -102,7 +195,9 @@ fn the_rate_and_the_limit_are_kept() {
     let (nginx, _memcached) = site(&[]);
     let urls: String = (0..50).map(|nth| format!("http://{}/{nth}\n", nginx.address)).collect();
     let start = Instant::now();
-    let words = ["warm", "-", "--rate", "20", "--jobs", "8", "--max", "11", "--progress"];
+    let base = format!("http://{}", nginx.address);
+    let words =
+        ["warm", "-", "--rate", "20", "--jobs", "8", "--max", "11", "--progress", "--base", &base];
     let ran = ctl_with_input(&words, urls.as_bytes());
     // 11 requests have 10 pauses of 50 ms between them
     assert!(start.elapsed() >= Duration::from_millis(490), "{:?}", start.elapsed());
@@ -131,7 +226,10 @@ fn a_site_that_is_away_is_given_up() {
     let base = format!("http://127.0.0.1:{}", free_port());
     let urls: String = (0..1000).map(|nth| format!("{base}/{nth}\n")).collect();
     let start = Instant::now();
-    let ran = ctl_with_input(&["warm", "-", "--rate", "1000", "--json"], urls.as_bytes());
+    let ran = ctl_with_input(
+        &["warm", "-", "--rate", "1000", "--json", "--origin", &base],
+        urls.as_bytes(),
+    );
     assert_eq!((ran.code, &ran.json()[0]["gave_up"]), (3, &true.into()));
     assert!(start.elapsed() < Duration::from_secs(20));
     assert!(ran.err.contains("given up") && ran.err.lines().count() < 20, "{}", ran.err);
