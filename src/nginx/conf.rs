@@ -47,6 +47,8 @@ pub struct Settings {
     pub cache_status: bool,
     /// Whether requests that fall through tell the application the outcome.
     pub request_headers: bool,
+    /// Whether a request whose client leaves goes on to the fallback.
+    pub ignores_client_abort: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
 }
@@ -109,6 +111,7 @@ pub struct LocationConf {
     pub etag: Option<bool>,
     pub cache_status: Option<bool>,
     pub request_headers: Option<bool>,
+    pub ignore_client_abort: Option<bool>,
     pub fallback: Option<Option<Fallback>>,
     /// Of `pagecache_pass` or `pagecache_stats` in this very block.
     pub handler: Option<Handler>,
@@ -251,6 +254,7 @@ impl LocationConf {
         inherit(&mut self.etag, &outer.etag);
         inherit(&mut self.cache_status, &outer.cache_status);
         inherit(&mut self.request_headers, &outer.request_headers);
+        inherit(&mut self.ignore_client_abort, &outer.ignore_client_abort);
         inherit(&mut self.fallback, &outer.fallback);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -302,6 +306,7 @@ impl LocationConf {
             etag: self.etag.unwrap_or(true),
             cache_status: self.cache_status.unwrap_or(false),
             request_headers: self.request_headers.unwrap_or(true),
+            ignores_client_abort: self.ignore_client_abort.unwrap_or(false),
             fallback: fallback.map(|fallback| fallback.name),
         });
         Ok(())

@@ -44,7 +44,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the README's order.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 18] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 19] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
     Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
     Directive { name: c"pagecache_ignore_args",     usage: H_S_L | NGX_CONF_1MORE,       apply: set_ignore_args },
@@ -62,6 +62,7 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 18] = [
     Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
     Directive { name: c"pagecache_cache_status",    usage: H_S_L | NGX_CONF_TAKE1,       apply: set_cache_status },
     Directive { name: c"pagecache_request_headers", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_request_headers },
+    Directive { name: c"pagecache_ignore_client_abort", usage: H_S_L | NGX_CONF_TAKE1,   apply: set_ignore_client_abort },
     Directive { name: c"pagecache_stats",           usage: NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, apply: set_stats },
 ];
 
@@ -288,6 +289,14 @@ fn set_request_headers(
     _: Reading,
 ) -> Result<(), Refusal> {
     set_once(&mut conf.request_headers, switch(words)?)
+}
+
+fn set_ignore_client_abort(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.ignore_client_abort, switch(words)?)
 }
 
 fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {

@@ -44,7 +44,7 @@ fn begin(request: Request) -> ngx_int_t {
     match look_up(request, settings, record) {
         Ok(()) => {
             request.hold();
-            request.watch_client(Some(on_client_write));
+            request.watch_client(Some(on_client_write), settings.ignores_client_abort);
             NGX_DONE as ngx_int_t
         }
         Err(reason) => fall_through(request, settings, reason),
@@ -105,10 +105,16 @@ unsafe extern "C" fn on_client_write(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request, which is not used after this returns.
     if let Some(request) = unsafe { Request::from_raw(r) } {
         request.leave_output();
-        if request.is_abandoned() {
+        if is_over(request) {
             request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
         }
     }
+}
+
+/// Whether the client has left and the request is for nobody else.
+fn is_over(request: Request) -> bool {
+    let goes_on = || settings_of(request).is_some_and(|settings| settings.ignores_client_abort);
+    request.is_abandoned() && !goes_on()
 }
 
 /// Keeps of an answer what the request needs.
@@ -127,7 +133,7 @@ fn resume(request: Request) {
     let connection = request.connection();
     connection.set_log_request(request);
     request.ignore_client();
-    let status = match request.is_abandoned() {
+    let status = match is_over(request) {
         true => NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t,
         false => conclude(request),
     };
@@ -140,6 +146,11 @@ fn conclude(request: Request) -> ngx_int_t {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
     match read(request, settings, record) {
+        // only the application may have use for a request without a client
+        Ok(_) if request.is_abandoned() => {
+            record.set_outcome(Outcome::Hit);
+            NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t
+        }
         Ok((page, value)) => {
             record.set_outcome(Outcome::Hit);
             log::served(request, record.key());

@@ -140,6 +140,7 @@ fn wrong_words() {
         ("pagecache_protocol", &["meta", "classic"]),
         ("pagecache_format", &["auto", "body", "http"]),
         ("pagecache_etag", &["on", "off"]),
+        ("pagecache_ignore_client_abort", &["on", "off"]),
     ] {
         for value in ["md5", "ON", "Meta", "HTTP", "1", "\"\""] {
             let shown = value.trim_matches('"');
@@ -306,6 +307,7 @@ fn each_directive_stands_once() {
         "pagecache_etag on",
         "pagecache_cache_status on",
         "pagecache_request_headers on",
+        "pagecache_ignore_client_abort on",
     ] {
         let name = directive.split(' ').next().unwrap();
         let server = format!("{directive}; {directive};");
@@ -391,6 +393,8 @@ fn each_documented_form_passes() {
         "pagecache_etag off",
         "pagecache_request_headers on",
         "pagecache_request_headers off",
+        "pagecache_ignore_client_abort on",
+        "pagecache_ignore_client_abort off",
     ] {
         // In each place where it may stand, `http {}` save for the budgets, which the harness sets.
         let pass = "pagecache_pass 127.0.0.1:11211;";

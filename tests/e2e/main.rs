@@ -40,6 +40,7 @@ mod http2;
 mod http2_resets;
 mod http3;
 mod http_features;
+mod ignoring_abort;
 mod invalidation;
 mod keys;
 mod layout;

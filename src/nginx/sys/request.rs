@@ -166,13 +166,13 @@ impl Request {
         Some(place)
     }
 
-    /// Has nginx end the request when its client leaves, and call `on_write` when something can be
-    /// written to the client. Both go to the request of a connection that is active, which may be a
+    /// Has nginx end the request when its client leaves, unless it `goes_on`, and call `on_write` when something
+    /// can be written to the client. Both go to the request of a connection that is active, which may be a
     /// subrequest. `post_action` is not for the client, and goes on without one.
-    pub fn watch_client(self, on_write: ngx_http_event_handler_pt) {
+    pub fn watch_client(self, on_write: ngx_http_event_handler_pt, goes_on: bool) {
         // SAFETY: the request is live.
         unsafe {
-            let on_read = if (*self.0.as_ptr()).post_action() == 0 {
+            let on_read = if (*self.0.as_ptr()).post_action() == 0 && !goes_on {
                 ngx_http_test_reading
             } else {
                 ngx_http_block_reading
