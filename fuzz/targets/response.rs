@@ -80,7 +80,10 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>)
             assert!(echo.is_empty());
         }
         (_, Head::ServerError) => assert_eq!(words[0], b"SERVER_ERROR"),
-        (_, Head::Rejected) => assert!([&b"ERROR"[..], b"CLIENT_ERROR"].contains(&words[0])),
+        (_, Head::Rejected(said)) => {
+            assert!([&b"ERROR"[..], b"CLIENT_ERROR"].contains(&words[0]));
+            assert_eq!(said, line);
+        }
     }
 }
 
@@ -128,7 +131,7 @@ fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
             write_echo(&mut line, echo);
         }
         Head::ServerError => line.extend(b"SERVER_ERROR"),
-        Head::Rejected => line.extend(b"ERROR"),
+        Head::Rejected(said) => line.extend(said),
     }
     line.extend(b"\r\n");
     // CLIENT_ERROR shrinks, leading zeros go: only a word that was empty can make it longer

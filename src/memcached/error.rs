@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by what it costs: a [`Failure`] ends one lookup, a [`Fault`] ends a
 //! connection and with it every lookup that waits on it.
 
+use super::Protocol;
 use std::fmt;
 
 /// Why one lookup has no answer.
@@ -44,8 +45,42 @@ pub enum Fault {
     /// A reply came that no lookup asked for.
     Unasked,
     /// The server answered `ERROR` or `CLIENT_ERROR`: it does not speak the meta protocol, has too
-    /// many connections, or did not understand us; what it sends next cannot be relied on.
-    Rejected,
+    /// many connections, wants a password, or did not understand us; what it sends next cannot be relied on.
+    Rejected(ErrorText),
+}
+
+/// Bytes of a server's own words in a log line. Those of memcached are shorter.
+const MAX_TEXT: usize = 80;
+
+/// The line of an error reply, or the first bytes of it. It is no part of a value: a reply begins where the one
+/// before it has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ErrorText {
+    bytes: [u8; MAX_TEXT],
+    len: usize,
+}
+
+impl ErrorText {
+    /// Of a line without its end.
+    pub fn of(line: &[u8]) -> ErrorText {
+        let mut bytes = [0; MAX_TEXT];
+        bytes.iter_mut().zip(line).for_each(|(own, byte)| *own = *byte);
+        ErrorText { bytes, len: line.len() }
+    }
+}
+
+/// Escaped, and no longer than [`MAX_TEXT`] bytes before that.
+impl fmt::Display for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes.get(..self.len).unwrap_or(&self.bytes);
+        write!(f, "{}{}", bytes.escape_ascii(), if self.len > MAX_TEXT { "..." } else { "" })
+    }
+}
+
+impl fmt::Debug for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
 }
 
 /// How a reply breaks the protocol.
@@ -72,7 +107,7 @@ impl Fault {
             Fault::Connect(_) | Fault::NoConnection | Fault::ConnectTimeout => Failure::Connect,
             Fault::Closed | Fault::Io(_) => Failure::Reset,
             Fault::Silent => Failure::Timeout,
-            Fault::Malformed(_) | Fault::Mismatch | Fault::Unasked | Fault::Rejected => {
+            Fault::Malformed(_) | Fault::Mismatch | Fault::Unasked | Fault::Rejected(_) => {
                 Failure::Protocol
             }
         }
@@ -82,6 +117,25 @@ impl Fault {
     /// connection ended, but nothing says that the server itself is unwell.
     pub fn retryable(self) -> bool {
         matches!(self, Fault::Closed | Fault::Io(_))
+    }
+
+    /// What an operator may look for, if the fault ended a connection over which no lookup was ever answered.
+    pub fn hint(self, protocol: Protocol) -> Option<&'static str> {
+        let is_reset = |errno| system(errno).kind() == std::io::ErrorKind::ConnectionReset;
+        let is_refusal = match self {
+            Fault::Closed => true,
+            Fault::Io(errno) => is_reset(errno),
+            _ => false,
+        };
+        is_refusal.then_some(match protocol {
+            Protocol::Meta => {
+                "before it had answered anything; so do twemproxy, which needs \"pagecache_protocol classic\", \
+                 and a port that wants TLS, which is not supported"
+            }
+            Protocol::Classic => {
+                "before it had answered anything; so does a port that wants TLS, which is not supported"
+            }
+        })
     }
 
     /// Whether the server misbehaved, however well the connection had worked before.
@@ -103,8 +157,10 @@ impl fmt::Display for Fault {
             Fault::Malformed(how) => write!(f, "it sent an invalid reply ({how})"),
             Fault::Mismatch => f.write_str("it sent a reply for another key"),
             Fault::Unasked => f.write_str("it sent a reply that nothing asked for"),
-            Fault::Rejected => f.write_str(
-                "it rejected a lookup (memcached 1.6 or newer with free connections is needed)",
+            Fault::Rejected(text) => write!(
+                f,
+                "it rejected a lookup with \"{text}\" (memcached 1.6 or newer is needed, with free connections and \
+                 without authentication)"
             ),
         }
     }
@@ -125,4 +181,35 @@ impl fmt::Display for Malformed {
 
 fn system(errno: i32) -> std::io::Error {
     std::io::Error::from_raw_os_error(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_own_words_are_escaped_and_bounded() {
+        let text = |line: &[u8]| Fault::Rejected(ErrorText::of(line)).to_string();
+        assert!(
+            text(b"CLIENT_ERROR unauthenticated")
+                .contains("with \"CLIENT_ERROR unauthenticated\" (")
+        );
+        assert!(text(b"ERROR \x1b[2J\"\n\xff").contains(r#""ERROR \x1b[2J\"\n\xff""#));
+        let longest = "x".repeat(MAX_TEXT);
+        assert!(text(longest.as_bytes()).contains(&format!("\"{longest}\"")));
+        assert!(text(format!("{longest}y").as_bytes()).contains(&format!("\"{longest}...\"")));
+    }
+
+    #[test]
+    fn only_an_end_is_a_hint() {
+        let reset = 104;
+        for fault in [Fault::Closed, Fault::Io(reset)] {
+            assert!(fault.hint(Protocol::Meta).unwrap().contains("pagecache_protocol classic"));
+            let hint = fault.hint(Protocol::Classic).unwrap();
+            assert!(hint.contains("TLS") && !hint.contains("classic"), "{hint}");
+        }
+        for fault in [Fault::Silent, Fault::Connect(reset), Fault::Mismatch, Fault::Io(110)] {
+            assert_eq!(fault.hint(Protocol::Meta), None);
+        }
+    }
 }

@@ -25,7 +25,7 @@ mod sharing;
 
 pub use backoff::Breaker;
 pub use command::Protocol;
-pub use error::{Failure, Fault, Malformed};
+pub use error::{ErrorText, Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use memory::{Buffer, Bytes, Charge, Held, Memory};
 pub use pipeline::Lookup;

@@ -30,7 +30,8 @@ use super::queue::{Orphan, Queue, Waiting};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
 use super::{
-    Buffer, Bytes, Charge, Client, Failure, Fault, Key, Malformed, Memory, Msec, Protocol, Token,
+    Buffer, Bytes, Charge, Client, ErrorText, Failure, Fault, Key, Malformed, Memory, Msec,
+    Protocol, Token,
 };
 use std::ops::Range;
 use std::rc::Rc;
@@ -359,7 +360,7 @@ impl Pipeline {
         };
         let front = front.ok_or(match head {
             // sent without being asked, when the server has too many connections
-            Head::Rejected => Fault::Rejected,
+            Head::Rejected(line) => Fault::Rejected(ErrorText::of(line)),
             _ => Fault::Unasked,
         })?;
         let key = front.lookup.key.as_bytes();
@@ -372,7 +373,7 @@ impl Pipeline {
             Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
             Head::Miss(_) => return Err(Fault::Mismatch),
             Head::ServerError => Answer::Failed(Failure::Protocol),
-            Head::Rejected => return Err(Fault::Rejected),
+            Head::Rejected(line) => return Err(Fault::Rejected(ErrorText::of(line))),
         };
         self.start += line;
         Ok(self.finish(answer))

@@ -58,8 +58,8 @@ pub enum Head<'a> {
     Miss(Echo<'a>),
     /// The server failed at this one lookup.
     ServerError,
-    /// The server did not take the command.
-    Rejected,
+    /// The server did not take the command: the line without its end.
+    Rejected(&'a [u8]),
 }
 
 /// What memcached says of an item besides its value.
@@ -166,7 +166,7 @@ fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
         }
         (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
         (_, b"SERVER_ERROR") => Ok(Head::ServerError),
-        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected),
+        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected(line)),
         _ => Err(Malformed::UnknownReply),
     }
 }
@@ -295,9 +295,15 @@ mod tests {
         assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
         assert_eq!(head(b"EN\r\n"), Ok(Head::Miss(Echo::default())));
         assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Head::ServerError));
-        assert_eq!(head(b"CLIENT_ERROR bad command line format\r\n"), Ok(Head::Rejected));
-        assert_eq!(head(b"ERROR\r\n"), Ok(Head::Rejected));
-        assert_eq!(head(b"ERROR Too many open connections\r\n"), Ok(Head::Rejected));
+        assert_eq!(
+            head(b"CLIENT_ERROR bad command line format\r\n"),
+            Ok(Head::Rejected(b"CLIENT_ERROR bad command line format"))
+        );
+        assert_eq!(head(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
+        assert_eq!(
+            head(b"ERROR Too many open connections\r\n"),
+            Ok(Head::Rejected(b"ERROR Too many open connections"))
+        );
     }
 
     #[test]
@@ -326,7 +332,7 @@ mod tests {
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
         assert_eq!(classic(b"END\r\n"), Ok(Head::Miss(Echo::default())));
         assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Head::ServerError));
-        assert_eq!(classic(b"ERROR\r\n"), Ok(Head::Rejected));
+        assert_eq!(classic(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
         assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
         assert_eq!(classic(b"VALUE /a x 5\r\n"), Err(Malformed::BadNumber));
         assert_eq!(classic(b"VALUE /a 16 -5\r\n"), Err(Malformed::BadNumber));

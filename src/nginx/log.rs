@@ -5,16 +5,17 @@ use super::sys::process;
 use super::sys::raw::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
 use super::sys::request::Request;
 use crate::decision::Reason;
-use crate::memcached::Fault;
+use crate::memcached::{Fault, Protocol};
 use ngx::{ngx_log_debug_mask, ngx_log_error};
 
-/// A server was well and failed.
-pub fn server_down(server: &str, fault: Fault) {
+/// A server was well and failed. A connection that was of use before fails no server by its end.
+pub fn server_down(server: &str, fault: Fault, protocol: Protocol) {
     let log = process::cycle_log();
+    let hint = fault.hint(protocol).map_or(String::new(), |hint| format!(" {hint}"));
     ngx_log_error!(
         NGX_LOG_ERR,
         log,
-        "pagecache: memcached \"{server}\" failed: {fault}; what it does not answer goes to the fallback"
+        "pagecache: memcached \"{server}\" failed: {fault}{hint}; what it does not answer goes to the fallback"
     );
 }
 

@@ -341,7 +341,7 @@ impl Peer {
                 // a log may be a socket, which is opened as in connect
                 drop(server);
                 self.set_failing(true);
-                log::server_down(self.name(), fault);
+                log::server_down(self.name(), fault, self.configured.protocol);
                 return Some(None);
             }
             Event::Up => {

@@ -22,6 +22,7 @@ mod conditions;
 mod configuration;
 mod configuration_locations;
 mod contract;
+mod error_log;
 mod etag;
 mod event_methods;
 mod examples;

@@ -1,6 +1,7 @@
 //! What becomes of lookups whose connection ends, cannot be opened or falls silent.
 
 use super::*;
+use crate::memcached::ErrorText;
 
 const REFUSED: Fault = Fault::Connect(111);
 
@@ -237,7 +238,7 @@ fn a_silent_connection_is_given_up_with_all_that_waits_on_it() {
 fn a_reply_that_cannot_be_believed_ends_all_on_its_connection_and_nothing_elsewhere() {
     for (bytes, fault) in [
         (&b"EN k/elsewhere O0\r\n"[..], Fault::Mismatch),
-        (b"ERROR\r\n", Fault::Rejected),
+        (b"ERROR\r\n", Fault::Rejected(ErrorText::of(b"ERROR"))),
         (b"hello\r\n", Fault::Malformed(crate::memcached::Malformed::UnknownReply)),
     ] {
         let mut driver = Driver::proven(2);

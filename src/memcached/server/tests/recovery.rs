@@ -1,6 +1,7 @@
 //! When a server counts as down, what it gets meanwhile, and how it comes back.
 
 use super::*;
+use crate::memcached::ErrorText;
 
 const REFUSED: Fault = Fault::Connect(111);
 
@@ -86,7 +87,10 @@ fn each_time_a_server_goes_down_or_comes_back_is_told() {
         driver.submit(0).unwrap();
         driver.flush(0);
         driver.say(0, b"ERROR\r\n");
-        let seen = [Seen::Down(Fault::Rejected), Seen::Failed(0, Failure::Protocol)];
+        let seen = [
+            Seen::Down(Fault::Rejected(ErrorText::of(b"ERROR"))),
+            Seen::Failed(0, Failure::Protocol),
+        ];
         assert_eq!(driver.seen(), seen);
         trial(&mut driver, 1);
         driver.open(0);
@@ -140,7 +144,7 @@ fn several_connections_that_fail_together_are_one_change_of_state() {
     assert_eq!(
         driver.seen(),
         [
-            Seen::Down(Fault::Rejected),
+            Seen::Down(Fault::Rejected(ErrorText::of(b"ERROR"))),
             Seen::Failed(0, Failure::Protocol),
             Seen::Failed(1, Failure::Protocol)
         ]
