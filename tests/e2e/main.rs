@@ -74,5 +74,6 @@ mod stats_room;
 mod streams;
 mod targets;
 mod timeouts;
+mod twice;
 mod upgrade;
 mod variables;
