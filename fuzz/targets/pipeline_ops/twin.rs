@@ -5,7 +5,7 @@ use crate::memcached::{Command, client_of, token_of};
 use ngx_http_pagecache_module::memcached::pipeline::INPUT_SIZE;
 use ngx_http_pagecache_module::memcached::response::{Echo, Head, Status, parse_head, value_end};
 use ngx_http_pagecache_module::memcached::{
-    Client, Failure, Fault, Item, Malformed, Msec, Protocol,
+    Client, ErrorText, Failure, Fault, Item, Malformed, Msec, Protocol,
 };
 
 /// What comes of a connection's input next.
@@ -147,12 +147,14 @@ impl Twin {
             Err(how) => return Some(Next::Fault(Fault::Malformed(how))),
         };
         let Some(front) = front else {
-            let fault = if head == Head::Rejected { Fault::Rejected } else { Fault::Unasked };
-            return Some(Next::Fault(fault));
+            return Some(Next::Fault(match head {
+                Head::Rejected(said) => Fault::Rejected(ErrorText::of(said)),
+                _ => Fault::Unasked,
+            }));
         };
         let (name, opaque) = (front.command.name.as_bytes(), front.command.opaque());
         let answer = match head {
-            Head::Rejected => return Some(Next::Fault(Fault::Rejected)),
+            Head::Rejected(said) => return Some(Next::Fault(Fault::Rejected(ErrorText::of(said)))),
             Head::ServerError => Answer::Failed(Failure::Protocol),
             Head::Miss(Echo { key: None, opaque: None, .. }) => Answer::Miss,
             Head::Miss(echo) | Head::Value { echo, .. }
