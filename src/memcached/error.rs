@@ -69,7 +69,7 @@ impl ErrorText {
     }
 }
 
-/// Escaped, and no longer than [`MAX_TEXT`] bytes before that.
+/// Escaped, and cut before that.
 impl fmt::Display for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.bytes.get(..self.len).unwrap_or(&self.bytes);
