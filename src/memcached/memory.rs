@@ -10,7 +10,7 @@
 
 use super::Client;
 use rustc_hash::FxBuildHasher;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -31,7 +31,7 @@ struct Account {
     limit: usize,
     held: Cell<usize>,
     /// Bytes by client, none of them 0.
-    clients: RefCell<HashMap<Client, usize, FxBuildHasher>>,
+    clients: Cell<HashMap<Client, usize, FxBuildHasher>>,
     spare: Cell<Spare>,
 }
 
@@ -79,7 +79,7 @@ impl Memory {
         Memory(Rc::new(Account {
             limit,
             held: Cell::default(),
-            clients: RefCell::default(),
+            clients: Cell::default(),
             spare: Cell::default(),
         }))
     }
@@ -99,17 +99,16 @@ impl Memory {
     /// client may hold, which is any single value, and of several a quarter.
     pub fn charge(&self, client: Client, bytes: usize) -> Option<Charge> {
         let account = self.0.clone();
-        let mut clients = account.clients.borrow_mut();
+        let mut clients = account.clients.take();
         let held = clients.get(&client).map_or(0, |held| *held);
         let together = held.saturating_add(bytes);
-        if held > 0 && together > account.limit / CLIENT_PART {
-            return None;
-        }
-        if together > 0 {
+        let has_room = held == 0 || together <= account.limit / CLIENT_PART;
+        if has_room && together > 0 {
             clients.insert(client, together);
         }
-        drop(clients);
-        Some(Charge { client, bytes, account })
+        account.clients.set(clients);
+        // one that is made gives back what it counts
+        has_room.then(|| Charge { client, bytes, account })
     }
 
     /// A buffer for `len` bytes, of which `first` are here. None without memory.
@@ -175,13 +174,14 @@ impl Drop for Held {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut clients = self.account.clients.borrow_mut();
+        let mut clients = self.account.clients.take();
         if let Entry::Occupied(mut entry) = clients.entry(self.client) {
             match entry.get().saturating_sub(self.bytes) {
                 0 => drop(entry.remove()),
                 left => *entry.get_mut() = left,
             }
         }
+        self.account.clients.set(clients);
     }
 }
 
@@ -372,7 +372,7 @@ mod tests {
         drop((six, again, all));
         // nothing is left of clients that hold nothing
         drop(memory.charge(one, 0).unwrap());
-        assert!(memory.0.clients.borrow().is_empty());
+        assert!(memory.0.clients.take().is_empty());
         assert_eq!(memory.room(), 40);
     }
 
