@@ -89,7 +89,7 @@ fn a_connection_that_came_about_meanwhile_is_used() {
     let port: u16 = unreachable.address().rsplit(':').next().unwrap().parse().unwrap();
     let site = plan()
         .store_at(unreachable.address())
-        .location("pagecache_timeout 30s; pagecache_connect_timeout 4s;")
+        .location("pagecache_timeout 10s; pagecache_connect_timeout 4s;")
         .start();
     let mut client = site.client();
     client.send(&Request::get("/page").head());
