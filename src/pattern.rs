@@ -78,7 +78,7 @@ pub fn cut_cookie(text: &str) -> Option<String> {
         let behind = name.get(name.find(|c| !is_part(c))?..)?;
         let end = behind.find(|c| !is_part(c) && !COOKIE_NAME_ONLY.contains(c));
         let cut = behind.get(..end.unwrap_or(behind.len()))?;
-        // what has no letter is a mark between two parts of the text
+        // a mark without a letter behind it, as in `$cookie_a-$uri`, separates two parts of the key
         let is_cut = before.eq_ignore_ascii_case("cookie_") && cut.contains(is_part);
         is_cut.then(|| name.get(..name.len() - behind.len() + cut.len()).map(str::to_owned))?
     })

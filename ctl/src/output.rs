@@ -5,7 +5,7 @@
 use serde_json::Value;
 use std::io::{self, Write};
 
-/// Standard output. A terminal gets control characters as text; what is no terminal gets each byte as it is.
+/// Standard output. A terminal gets control characters as text, a pipe or a file gets every byte unchanged.
 pub struct Output<W> {
     out: W,
     is_terminal: bool,

@@ -26,7 +26,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// A lookup that waits takes about 300 bytes.
 const MAX_INFLIGHT: usize = 1 << 20;
 
-/// Msec. Whoever waits for a cache longer has most likely left out the unit.
+/// In msec. A longer time most likely lacks its unit: `250` is 250 seconds.
 const LONG_TIME: Msec = 10_000;
 
 /// One row of the directive table.
@@ -183,8 +183,10 @@ fn set_connect_timeout(
     words: &[ngx_str_t],
     reading: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.connect_timeout, time(words)?)?;
-    warn_of_long_time("pagecache_connect_timeout", words, reading)
+    let time = time(words)?;
+    set_once(&mut conf.connect_timeout, time)?;
+    warn_of_long_time("pagecache_connect_timeout", word(words)?, time, reading);
+    Ok(())
 }
 
 fn set_timeout(
@@ -192,17 +194,13 @@ fn set_timeout(
     words: &[ngx_str_t],
     reading: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.timeout, time(words)?)?;
-    warn_of_long_time("pagecache_timeout", words, reading)
+    let time = time(words)?;
+    set_once(&mut conf.timeout, time)?;
+    warn_of_long_time("pagecache_timeout", word(words)?, time, reading);
+    Ok(())
 }
 
-fn warn_of_long_time(
-    directive: &str,
-    words: &[ngx_str_t],
-    reading: Reading,
-) -> Result<(), Refusal> {
-    let text = word(words)?;
-    let time = time(words)?;
+fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Reading) {
     if time > LONG_TIME {
         reading.warn_here(&format!(
             "\"{directive}\" has \"{text}\", which is {} seconds: a request waits so long for a page before \
@@ -210,7 +208,6 @@ fn warn_of_long_time(
             time / 1000
         ));
     }
-    Ok(())
 }
 
 fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {

@@ -26,7 +26,7 @@ impl Origins {
     }
 }
 
-/// What is left out, by site.
+/// The URLs that are not asked for, by site.
 #[derive(Debug, Default)]
 pub struct Strangers {
     told: BTreeMap<String, usize>,

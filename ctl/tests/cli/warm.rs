@@ -163,7 +163,7 @@ fn a_site_that_is_named_besides_is_asked_with_the_headers() {
     let words = ["warm", "--header", "Cookie: a=b", "--json", "--origin", &origin, "--sitemap"];
     let ran = ctl(&[&words[..], &[file.to_str().unwrap()]].concat());
     assert_eq!((ran.code, &ran.json()[0]["bytes"]), (0, &3.into()), "{}", ran.err);
-    // a redirect as well; what is there is no sitemap
+    // a redirect is followed as well, to a file that is no sitemap
     let url = format!("http://{}/map.xml", moved.address);
     let ran = ctl(&[&words[..], &[&url]].concat());
     assert!(ran.err.contains("map.xml\" is no XML"), "{}", ran.err);

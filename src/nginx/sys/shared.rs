@@ -359,7 +359,7 @@ fn begin(
     };
     // SAFETY: the zone's pool, of which nobody else knows yet; what it gives is aligned.
     let place = unsafe {
-        // what has no room is said once, by whoever finds none
+        // nginx would log each allocation that fails; this module logs the first
         (*pool).set_log_nomem(0);
         let place = ngx_slab_calloc(pool, size_of::<Directory>()).cast::<Directory>();
         let place = NonNull::new(place)?;

@@ -372,7 +372,7 @@ fn a_client_that_holds_its_part_is_refused_and_no_other() {
     let mut pipeline = waiting(2);
     submit(&mut pipeline, Lookup { client: Client(0), ..lookup(2, "/2") });
     let seen = refused(&mut pipeline, &memory, &replies.concat());
-    // of a value that is here, who takes it judges
+    // a value that is whole in the read buffer is charged when a request takes it
     assert_eq!(seen, [(0, true), (1, false), (2, false)]);
     drop(held);
     // one that is on its way counts
