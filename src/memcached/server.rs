@@ -19,6 +19,8 @@ pub struct Limits {
     pub connections: usize,
     /// Lookups, and requests that share them, waiting on one connection at most, `1..`.
     pub inflight: usize,
+    /// How long a connection stays open on which nothing is asked, 1 or more.
+    pub keepalive: Msec,
     /// When a server that fails is left alone.
     pub breaker: Breaker,
 }

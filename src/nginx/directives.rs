@@ -68,10 +68,12 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 19] = [
 
 /// Directives of `upstream {}` blocks.
 #[rustfmt::skip]
-pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 5] = [
+pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 7] = [
     Directive { name: c"pagecache_distribution",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE12, apply: set_distribution },
     Directive { name: c"pagecache_connections",     usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_connections },
     Directive { name: c"pagecache_max_inflight",    usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_max_inflight },
+    Directive { name: c"pagecache_keepalive_timeout", usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_keepalive_timeout },
+    Directive { name: c"pagecache_socket_keepalive", usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_socket_keepalive },
     Directive { name: c"pagecache_buffers",         usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_buffers },
     Directive { name: c"pagecache_protocol",        usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_upstream_protocol },
 ];
@@ -183,7 +185,7 @@ fn set_connect_timeout(
     words: &[ngx_str_t],
     reading: Reading,
 ) -> Result<(), Refusal> {
-    let time = time(words)?;
+    let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.connect_timeout, time)?;
     warn_of_long_time("pagecache_connect_timeout", word(words)?, time, reading);
     Ok(())
@@ -194,7 +196,7 @@ fn set_timeout(
     words: &[ngx_str_t],
     reading: Reading,
 ) -> Result<(), Refusal> {
-    let time = time(words)?;
+    let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.timeout, time)?;
     warn_of_long_time("pagecache_timeout", word(words)?, time, reading);
     Ok(())
@@ -362,6 +364,23 @@ fn set_max_inflight(
     set_once(&mut conf.inflight, count(words, MAX_INFLIGHT)?)
 }
 
+/// 0 is refused: to nginx it means that no connection is kept, to many that each is kept for ever.
+fn set_keepalive_timeout(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.keepalive, time(words, "60s or 5m")?)
+}
+
+fn set_socket_keepalive(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: Reading,
+) -> Result<(), Refusal> {
+    set_once(&mut conf.socket_keepalive, switch(words)?)
+}
+
 fn set_buffers(conf: &mut UpstreamConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
     set_once(&mut conf.buffers, size(words)?)
 }
@@ -378,11 +397,11 @@ fn word(words: &[ngx_str_t]) -> Result<&ngx_str_t, Refusal> {
     words.first().ok_or_else(|| Refusal("needs a value".to_owned()))
 }
 
-fn time(words: &[ngx_str_t]) -> Result<Msec, Refusal> {
+fn time(words: &[ngx_str_t], examples: &str) -> Result<Msec, Refusal> {
     let text = word(words)?;
     match parse_time(text) {
         Some(time) if time > 0 => Ok(time),
-        _ => Err(invalid(text, "a time from 1ms such as 250ms or 2s")),
+        _ => Err(invalid(text, &format!("a time from 1ms such as {examples}"))),
     }
 }
 

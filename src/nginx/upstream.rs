@@ -10,7 +10,7 @@ use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use crate::decision::Outcome;
 use crate::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
-use crate::memcached::{Key, Limits, Memory, Protocol};
+use crate::memcached::{Key, Limits, Memory, Msec, Protocol};
 use crate::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 const DEFAULT_CONNECTIONS: usize = 2;
 const DEFAULT_INFLIGHT: usize = 4096;
+const DEFAULT_KEEPALIVE: Msec = 60_000;
 /// Bytes.
 const DEFAULT_BUFFERS: usize = 64 << 20;
 
@@ -45,6 +46,8 @@ pub struct UpstreamConf {
     pub distribution: Option<Rule>,
     pub connections: Option<usize>,
     pub inflight: Option<usize>,
+    pub keepalive: Option<Msec>,
+    pub socket_keepalive: Option<bool>,
     pub buffers: Option<usize>,
     pub protocol: Option<Protocol>,
 }
@@ -258,14 +261,17 @@ fn servers(
     let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
     let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
+    let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
+    let probes = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
     let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
-    let server = |line: ServerLine| {
+    let server = |mut line: ServerLine| {
+        line.addresses.iter_mut().for_each(|address| address.set_keepalive(probes));
         Rc::new(UpstreamServer {
             counted: counted(&line.name),
             name: line.name,
             addresses: line.addresses,
             is_down: line.is_down,
-            limits: Limits { connections, inflight, breaker: line.breaker },
+            limits: Limits { connections, inflight, keepalive, breaker: line.breaker },
             protocol,
             memory: memory.clone(),
             worker: RefCell::new(None),

@@ -105,6 +105,13 @@ fn wrong_times() {
         }
         refused_in_location(&format!("{directive} 1s 2s"), &[directive]);
     }
+    // 0 would be "not kept" to some, and "for ever" to others.
+    for value in ["0", "0ms", "soon", "-1s", "off"] {
+        let content = format!("server 127.0.0.1:11211; pagecache_keepalive_timeout {value};");
+        let quoted = format!("\"{value}\"");
+        let words = ["pagecache_keepalive_timeout", &quoted, "a time from 1ms such as 60s"];
+        refused_in_upstream(&content, &words);
+    }
 }
 
 #[test]
@@ -154,6 +161,10 @@ fn wrong_words() {
     for value in ["binary", "auto", "\"\""] {
         let content = format!("server 127.0.0.1:11211; pagecache_protocol {value};");
         refused_in_upstream(&content, &["pagecache_protocol", value.trim_matches('"'), "classic"]);
+    }
+    for value in ["ON", "1", "60s:10s:3"] {
+        let content = format!("server 127.0.0.1:11211; pagecache_socket_keepalive {value};");
+        refused_in_upstream(&content, &["pagecache_socket_keepalive", value, "\"on\" or \"off\""]);
     }
 }
 
@@ -319,6 +330,8 @@ fn each_directive_stands_once() {
     for directive in [
         "pagecache_connections 2",
         "pagecache_max_inflight 2",
+        "pagecache_keepalive_timeout 2s",
+        "pagecache_socket_keepalive on",
         "pagecache_buffers 2m",
         "pagecache_protocol meta",
         "pagecache_distribution modula",
@@ -337,6 +350,8 @@ fn directives_stand_where_the_reference_says() {
         "pagecache_distribution modula",
         "pagecache_connections 2",
         "pagecache_max_inflight 2",
+        "pagecache_keepalive_timeout 2s",
+        "pagecache_socket_keepalive on",
         "pagecache_buffers 2m",
     ] {
         refused_in_location(directive, &["not allowed here"]);
@@ -423,6 +438,8 @@ fn each_documented_address_passes() {
         "server localhost:11211; pagecache_connections 1; pagecache_max_inflight 1;",
         "pagecache_connections 8; pagecache_max_inflight 65536; server 127.0.0.1:11211;",
         "pagecache_protocol classic; pagecache_buffers 1; server 127.0.0.1:11211;",
+        "server 127.0.0.1:11211; pagecache_keepalive_timeout 1ms; pagecache_socket_keepalive on;",
+        "server 127.0.0.1:11211; pagecache_keepalive_timeout 5m; pagecache_socket_keepalive off;",
         "server 127.0.0.1:11211 max_fails=3 fail_timeout=0; pagecache_buffers 512k;",
     ] {
         passes(&format!("upstream pages {{ {content} }}"), &location("pages"));

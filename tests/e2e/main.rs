@@ -41,6 +41,7 @@ mod http2;
 mod http2_resets;
 mod http3;
 mod http_features;
+mod idle;
 mod ignoring_abort;
 mod invalidation;
 mod keys;

@@ -1,9 +1,9 @@
 //! A worker that stood still, as when its machine is moved: what memcached did in time counts, however
 //! late the worker hears of it, and nobody blames memcached.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::harness::tcp::{Tcp, sockets};
 use crate::harness::*;
 
 /// Long enough to have all asked, and the worker stopped, on a busy machine.
@@ -11,32 +11,6 @@ const BUDGET: Duration = Duration::from_secs(3);
 
 /// More than the timeouts in a row that end a connection.
 const CLIENTS: usize = 8;
-
-/// A TCP socket of this machine, out of /proc/net/tcp.
-struct Tcp {
-    local: u16,
-    remote: u16,
-    state: u8,
-    unread: usize,
-}
-
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-
-fn sockets() -> Vec<Tcp> {
-    let hex = |text: &str| usize::from_str_radix(text, 16).unwrap();
-    let port = |address: &str| u16::try_from(hex(address.split_once(':').unwrap().1)).unwrap();
-    let of_line = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        Tcp {
-            local: port(words[1]),
-            remote: port(words[2]),
-            state: u8::try_from(hex(words[3])).unwrap(),
-            unread: hex(words[4].split_once(':').unwrap().1),
-        }
-    };
-    fs::read_to_string("/proc/net/tcp").unwrap().lines().skip(1).map(of_line).collect()
-}
 
 /// Bytes that came to the clients of a server, and that they have not read.
 fn unread_of_clients(server: u16) -> usize {
@@ -94,7 +68,7 @@ fn a_connection_that_came_about_meanwhile_is_used() {
     let mut client = site.client();
     client.send(&Request::get("/page").head());
     let begun = Instant::now();
-    let is_connecting = |socket: &Tcp| socket.remote == port && socket.state == SYN_SENT;
+    let is_connecting = |socket: &Tcp| socket.remote == port && socket.is_connecting();
     let connecting = wait::until_some("nginx connects", wait::LIMIT, || {
         sockets().into_iter().find(is_connecting)
     });
@@ -102,7 +76,7 @@ fn a_connection_that_came_about_meanwhile_is_used() {
     let _fake = unreachable.becomes(|lookup| vec![Step::Send(lookup.hit("page"))]);
     wait::until("nginx is connected", || {
         let is_ours = |socket: &Tcp| (socket.local, socket.remote) == (connecting.local, port);
-        sockets().iter().any(|socket| is_ours(socket) && socket.state == ESTABLISHED)
+        sockets().iter().any(|socket| is_ours(socket) && socket.is_established())
     });
     wait::until("the time to connect is over", || begun.elapsed() > Duration::from_millis(4_500));
     site.nginx.resume();

@@ -94,7 +94,10 @@ struct Driver {
 impl Driver {
     fn new(connections: usize, inflight: usize) -> Driver {
         Driver {
-            server: Server::new(Limits { connections, inflight, breaker: BREAKER }, 1),
+            server: Server::new(
+                Limits { connections, inflight, keepalive: 60_000, breaker: BREAKER },
+                1,
+            ),
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),

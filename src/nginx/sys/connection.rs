@@ -3,15 +3,17 @@
 use super::event::{EventHandler, delete_timer, post, set_timer};
 use super::process;
 use super::raw::{
-    NGX_AGAIN, NGX_LOG_STDERR, NGX_OK, ngx_close_connection, ngx_connection_t, ngx_errno,
-    ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event, ngx_handle_write_event,
-    ngx_log_t, ngx_peer_connection_t, ngx_posted_next_events, ngx_set_errno, ngx_str_t,
-    ngx_tcp_nodelay,
+    NGX_AGAIN, NGX_LOG_ALERT, NGX_LOG_STDERR, NGX_OK, ngx_close_connection, ngx_connection_t,
+    ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_posted_next_events,
+    ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
 };
 use super::upstream::Address;
 use crate::memcached::{Fault, Msec};
 use core::mem::zeroed;
 use core::ptr::NonNull;
+use ngx::ngx_log_error;
+use std::io;
 
 /// An open or opening socket. It is closed with [`Socket::close`], once, by its owner.
 #[derive(Clone, Copy)]
@@ -80,7 +82,32 @@ impl Socket {
             // unix socket, and without it the connection is only slower
             ngx_tcp_nodelay(c);
         }
-        Ok(Socket(connection))
+        let socket = Socket(connection);
+        if address.keepalive() {
+            socket.keep_alive();
+        }
+        Ok(socket)
+    }
+
+    /// Has the system look from time to time if the other end is still there. ngx_event_connect_peer
+    /// would do it as well, and say nothing if that fails, as its log is the quiet one.
+    fn keep_alive(self) {
+        let on: libc::c_int = 1;
+        // SAFETY: on is live and of the size that SO_KEEPALIVE wants.
+        let status = unsafe {
+            libc::setsockopt(
+                self.fd(),
+                libc::SOL_SOCKET,
+                libc::SO_KEEPALIVE,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if status == -1 {
+            let error = io::Error::from_raw_os_error(ngx_errno());
+            let log = process::cycle_log();
+            ngx_log_error!(NGX_LOG_ALERT, log, "setsockopt(SO_KEEPALIVE) failed, ignored: {error}");
+        }
     }
 
     /// Whether a connection attempt has failed by now.

@@ -191,6 +191,10 @@ impl Fake {
         self.address.to_string()
     }
 
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)

@@ -27,6 +27,7 @@ mod process;
 mod project;
 mod site;
 mod srcache;
+pub mod tcp;
 mod unreachable;
 mod visitors;
 pub mod wait;
