@@ -32,7 +32,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     postconfiguration: Some(Pagecache::postconfiguration),
     create_main_conf: Some(create::<MainConf>),
     init_main_conf: None,
-    create_srv_conf: Some(create::<UpstreamConf>),
+    create_srv_conf: Some(create_upstream),
     merge_srv_conf: None,
     create_loc_conf: Some(create::<LocationConf>),
     merge_loc_conf: Some(merge_location),
@@ -124,7 +124,7 @@ impl HttpModule for Pagecache {
 // SAFETY: CONTEXT has create::<MainConf>.
 unsafe impl MainLevel for MainConf {}
 
-// SAFETY: CONTEXT has create::<UpstreamConf>.
+// SAFETY: CONTEXT has create_upstream.
 unsafe impl UpstreamLevel for UpstreamConf {}
 
 // SAFETY: CONTEXT has create::<LocationConf>.
@@ -152,12 +152,20 @@ fn status(is_well: bool) -> ngx_int_t {
 unsafe extern "C" fn create<C: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx passes its state, which is not used after this returns.
     match unsafe { Reading::from_raw(cf) } {
-        Some(reading) => allocate::<C>(reading),
+        Some(reading) => allocate(reading, C::default()),
         None => ptr::null_mut(),
     }
 }
 
-/// Handles each directive: `post` is its row, `conf` the struct that `create::<C>` made.
+unsafe extern "C" fn create_upstream(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes its state, which is not used after this returns.
+    match unsafe { Reading::from_raw(cf) } {
+        Some(reading) => allocate(reading, UpstreamConf::beginning_at(reading.place())),
+        None => ptr::null_mut(),
+    }
+}
+
+/// Handles each directive: `post` is its row, `conf` the struct that create_*_conf made.
 unsafe extern "C" fn set<C>(
     cf: *mut ngx_conf_t,
     command: *mut ngx_command_t,

@@ -43,6 +43,8 @@ struct Servers {
 /// The directives of one `upstream {}` block.
 #[derive(Default)]
 pub struct UpstreamConf {
+    /// Where the block begins.
+    place: Option<Place>,
     pub distribution: Option<Rule>,
     pub connections: Option<usize>,
     pub inflight: Option<usize>,
@@ -67,6 +69,13 @@ pub struct UpstreamServer {
     pub counted: Counted,
     /// What a worker keeps for this server; its type is the worker's concern.
     pub worker: RefCell<Option<Rc<dyn Any>>>,
+}
+
+impl UpstreamConf {
+    /// Of a block that begins at `place`.
+    pub fn beginning_at(place: Place) -> UpstreamConf {
+        UpstreamConf { place: Some(place), ..UpstreamConf::default() }
+    }
 }
 
 /// What all workers have counted, by the names under which they do.
@@ -209,12 +218,45 @@ impl Upstream {
             .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
         let distribution =
             found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
+        self.warn_of_ignored(&lines, reading);
         let counted = |server: &str| Counted::new(&self.text.to_string(), server);
         let list = servers(lines, given, counted);
         // an upstream is resolved once, after everything is read
         let _ = self.counted.set(counted(""));
         let _ = self.servers.set(Servers { list, distribution });
         Ok(())
+    }
+
+    /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
+    /// `memcached_pass` may use the same block.
+    fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading) {
+        let given = self.block.conf::<UpstreamConf>();
+        // a plain address has nothing that could be ignored
+        let Some(place) = given.and_then(|conf| conf.place.as_ref()) else { return };
+        let warn = |ignored: &str, instead: &str| {
+            reading.warn_at(
+                place,
+                &format!(
+                    "\"pagecache_pass\" uses the upstream block \"{}\" and ignores its {ignored}: write \
+                     {instead} instead, and remove it, unless a directive such as \"memcached_pass\" uses \
+                     the same block",
+                    self.text
+                ),
+            );
+        };
+        if self.block.has_balancer() {
+            warn(
+                "directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
+                 \"least_conn\", \"random\", \"keepalive\" or the like)",
+                "\"pagecache_distribution\" or \"pagecache_connections\"",
+            );
+        }
+        if let Some(line) = lines.iter().find(|line| line.has_max_conns) {
+            warn(
+                &format!("\"max_conns\" of the server \"{}\"", line.name),
+                "\"pagecache_connections\" or \"pagecache_max_inflight\"",
+            );
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `nginx -t`: directives that do not go together, and values that most likely are mistakes.
 
 use crate::harness::*;
+use std::fs;
 
 const KEY: &str = "pagecache_key $uri;";
 
@@ -19,7 +20,11 @@ fn warned(http: &str, server: &str, words: &[&str]) {
 #[track_caller]
 fn passes_silently(http: &str, server: &str) {
     let checked = plan().without_application().http(http).server(KEY).locations(server).check();
-    assert!(checked.passed && !checked.output.contains("[warn]"), "{server}\n{}", checked.output);
+    assert!(
+        checked.passed && !checked.output.contains("[warn]"),
+        "{http}\n{server}\n{}",
+        checked.output
+    );
 }
 
 /// `words` are in the message, which also says where the mistake is.
@@ -189,4 +194,70 @@ fn buffers_that_hold_few_of_the_largest_pages() {
     passes_silently(&http("pagecache_buffers 32m;"), &server(""));
     passes_silently(&http("pagecache_buffers 4k;"), &server("pagecache_max_size 1k;"));
     passes_silently(&http(""), &server("pagecache_max_size 16m;"));
+}
+
+const PAGES: &str = "location / { pagecache_pass pages; }";
+const STOCK: &str = "location / { set $memcached_key $uri; memcached_pass pages; }";
+
+#[test]
+fn a_balancer_of_nginx_is_ignored() {
+    let block = |lines: &str| format!("upstream pages {{ server 127.0.0.1:11211; {lines} }}");
+    let words = ["\"pages\"", "\"least_conn\"", "pagecache_distribution", "memcached_pass"];
+    for balancer in [
+        "ip_hash;",
+        "least_conn;",
+        "random;",
+        "random two least_conn;",
+        "hash $request_uri;",
+        "hash $request_uri consistent;",
+        "zone pages 64k; least_conn;",
+    ] {
+        warned(&block(balancer), PAGES, &words);
+    }
+    // what nginx 1.29.7 and later do in each block
+    match parts::nginx_version() < [1, 29, 7] {
+        true => warned(&block("keepalive 4;"), PAGES, &words),
+        false => passes_silently(&block("keepalive 4;"), PAGES),
+    }
+    for (lines, server) in [
+        ("", PAGES),
+        ("zone pages 64k;", PAGES),
+        ("least_conn;", STOCK),
+        ("least_conn;", "location / { pagecache_pass 127.0.0.1:11211; }"),
+    ] {
+        passes_silently(&block(lines), server);
+    }
+}
+
+#[test]
+fn a_block_is_warned_of_once_and_where_it_begins() {
+    let folder = prefix();
+    let file = folder.path().join("pages.conf");
+    fs::write(&file, "# of pages\nupstream pages {\n server 127.0.0.1:11211;\n ip_hash;\n}")
+        .unwrap();
+    // used twice, and before it is known
+    let http = format!(
+        "server {{ listen unix:@PREFIX@/x.sock; {KEY} {PAGES} location /x {{ pagecache_pass pages; }} }}
+         include {};",
+        file.display()
+    );
+    let output = plan().without_application().http(&http).check().output;
+    let warnings: Vec<&str> = output.lines().filter(|line| line.contains("[warn]")).collect();
+    let place = format!(" in {}:2", file.display());
+    assert!(warnings.len() == 1 && warnings[0].ends_with(&place), "{output}");
+}
+
+#[test]
+fn max_conns_of_a_server_is_ignored() {
+    let block = |server: &str| {
+        format!(
+            "upstream pages {{
+                 server 10.0.0.1:11211; server {server}; pagecache_distribution rendezvous;
+             }}"
+        )
+    };
+    let words = ["\"max_conns\"", "\"10.0.0.2\"", "\"pages\"", "pagecache_max_inflight"];
+    warned(&block("10.0.0.2 max_conns=8"), PAGES, &words);
+    passes_silently(&block("10.0.0.2 max_conns=0"), PAGES);
+    passes_silently(&block("10.0.0.2 max_conns=8"), STOCK);
 }

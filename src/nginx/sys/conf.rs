@@ -369,10 +369,10 @@ pub fn parse_size(text: &ngx_str_t) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-/// A configuration struct in the configuration's pool, for nginx's create_*_conf. Null without
+/// Keeps a configuration struct in the configuration's pool, for nginx's create_*_conf. Null without
 /// memory.
-pub fn allocate<T: Default>(reading: Reading) -> *mut c_void {
-    let place = reading.pool().and_then(|pool| pool.keep(T::default()));
+pub fn allocate<T>(reading: Reading, conf: T) -> *mut c_void {
+    let place = reading.pool().and_then(|pool| pool.keep(conf));
     place.map_or(core::ptr::null_mut(), |place| place.as_ptr().cast())
 }
 

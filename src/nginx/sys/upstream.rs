@@ -32,6 +32,8 @@ pub struct ServerLine {
     pub is_backup: bool,
     /// Its `max_fails` and `fail_timeout`.
     pub breaker: Breaker,
+    /// Has `max_conns`, and not 0, which is no limit.
+    pub has_max_conns: bool,
 }
 
 /// A socket address, copied out of the configuration: the pool it was in may go first. And what its
@@ -133,8 +135,17 @@ impl UpstreamBlock {
                 is_down: false,
                 is_backup: false,
                 breaker: DEFAULT_BREAKER,
+                has_max_conns: false,
             }]),
         }
+    }
+
+    /// Whether the block has a directive by which nginx chooses a server (`hash`, `ip_hash`, `least_conn`,
+    /// `random`, `sticky`, or of another module) or, up to nginx 1.29.6, keeps connections (`keepalive`).
+    /// Later versions keep connections in each block, and do not let others know whether it says so.
+    pub fn has_balancer(self) -> bool {
+        // SAFETY: the block lives in the configuration that is being read.
+        unsafe { (*self.0.as_ptr()).peer.init_upstream.is_some() }
     }
 
     /// This module's configuration of the block, if it is one.
@@ -168,6 +179,7 @@ fn server_line(line: &ngx_http_upstream_server_t, port: u16) -> ServerLine {
         is_down: line.down != 0,
         is_backup: line.backup() != 0,
         breaker: if is_written { written } else { DEFAULT_BREAKER },
+        has_max_conns: line.max_conns > 0,
     }
 }
 
