@@ -237,7 +237,7 @@ impl Upstream {
             reading.warn_at(
                 place,
                 &format!(
-                    "\"pagecache_pass\" uses the upstream block \"{}\" and ignores its {ignored}: write \
+                    "\"pagecache_pass\" uses the upstream block \"{}\" and ignores {ignored}: write \
                      {instead} instead, and remove it, unless a directive such as \"memcached_pass\" uses \
                      the same block",
                     self.text
@@ -246,7 +246,7 @@ impl Upstream {
         };
         if self.block.has_balancer() {
             warn(
-                "directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
+                "its directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
                  \"least_conn\", \"random\", \"keepalive\" or the like)",
                 "\"pagecache_distribution\" or \"pagecache_connections\"",
             );
