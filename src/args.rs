@@ -117,14 +117,10 @@ impl KeyArgs {
     }
 
     /// Whether the key has all of a query that may change the page, so that the request may be
-    /// looked up.
-    pub fn cover(&self, query: &[u8], ignored: &Ignored) -> bool {
-        self.has_target || self.cover_without_target(query, ignored)
-    }
-
-    /// The same for a request that has another page's target, `$request_uri`.
-    pub fn cover_without_target(&self, query: &[u8], ignored: &Ignored) -> bool {
+    /// looked up. `has_own_target`: its `$request_uri` is that of this page, and not of another one.
+    pub fn cover(&self, query: &[u8], ignored: &Ignored, has_own_target: bool) -> bool {
         self.has_all
+            || (self.has_target && has_own_target)
             || ignored.all
             || arguments(query)
                 .all(|argument| ignored.has(argument) || self.carries(argument, query))
@@ -186,7 +182,7 @@ mod tests {
     #[track_caller]
     fn assert_covered(key: &str, words: &str, queries: &[&str], expected: bool) {
         for query in queries {
-            let covered = KeyArgs::of(key).cover(query.as_bytes(), &ignored(words));
+            let covered = KeyArgs::of(key).cover(query.as_bytes(), &ignored(words), true);
             assert_eq!(covered, expected, "{key} with {words:?} and ?{query}");
         }
     }
@@ -216,7 +212,7 @@ mod tests {
 
     #[test]
     fn another_page_s_target_covers_none() {
-        let covered = |key| KeyArgs::of(key).cover_without_target(b"page=2", &Ignored::default());
+        let covered = |key| KeyArgs::of(key).cover(b"page=2", &Ignored::default(), false);
         assert!(!covered("$host$request_uri"));
         assert!(covered("$uri?$args$request_uri") && covered("$uri?$arg_page&$request_uri"));
     }
@@ -252,7 +248,7 @@ mod tests {
                 let words = ignored(rest.first().unwrap_or(&""));
                 let uri = target.split('#').next().unwrap_or_default();
                 let query = uri.split_once('?').map_or("", |(_, query)| query);
-                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &words);
+                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &words, true);
                 assert_eq!(covered, reason != "args", "{line}");
                 if pattern.ends_with("$pagecache_args") && raw != "-" {
                     let kept = String::from_utf8(words.without(query.as_bytes())).unwrap();

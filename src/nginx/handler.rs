@@ -63,7 +63,8 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
         }
     }
     let has_own_target = request.has_own_target();
-    if !covers_args(request, settings, has_own_target) {
+    let (args, ignored) = (&settings.key.args, &settings.ignored_args);
+    if !args.cover(request.args().as_bytes(), ignored, has_own_target) {
         return Err(Reason::Args);
     }
     let is_of_another_page = settings.key.has_target_alone && !has_own_target;
@@ -90,15 +91,6 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     })?;
     record.set_waiting(peer, ticket);
     Ok(())
-}
-
-fn covers_args(request: Request, settings: &Settings, has_own_target: bool) -> bool {
-    let (args, ignored) = (&settings.key.args, &settings.ignored_args);
-    let query = request.args();
-    match has_own_target {
-        true => args.cover(query.as_bytes(), ignored),
-        false => args.cover_without_target(query.as_bytes(), ignored),
-    }
 }
 
 unsafe extern "C" fn on_client_write(r: *mut ngx_http_request_t) {

@@ -50,7 +50,7 @@ impl KeyPattern {
         let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
         let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
             .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
-        if !KeyArgs::of(&self.text).cover(&target.query, &self.ignored_args) {
+        if !KeyArgs::of(&self.text).cover(&target.query, &self.ignored_args, true) {
             return Err(NoKey::NotLookedUp(Reason::Args));
         }
         if confuses_question_marks(&self.text) && target.path.contains(&b'?') {
