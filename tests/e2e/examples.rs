@@ -75,11 +75,9 @@ fn placed(written: &str, prefix: &str) -> String {
     let text = replace(&text, "/run/nginx.pid", &format!("{prefix}/nginx.pid"));
     let text = replace(&text, "/var/log/nginx/", &format!("{prefix}/"));
     let text = replace(&text, "worker_processes auto;", "worker_processes 1;");
-    let user = if kernel::is_root() { "user root;" } else { "" };
-    let text = replace(&text, "user www-data;", user);
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {prefix}/temp/{kind};"));
-    let text = replace(&text, "http {", &format!("http {{ {}", temporary.concat()));
+    let text = replace(&text, "user www-data;", directives::user());
+    let temp_paths = directives::temp_paths(prefix);
+    let text = replace(&text, "http {", &format!("http {{ {temp_paths}"));
     format!("daemon off;\n{text}")
 }
 

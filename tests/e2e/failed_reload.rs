@@ -105,24 +105,20 @@ fn configuration(
     http: &str,
     server: &str,
 ) -> String {
-    let user = if kernel::is_root() { "user root;" } else { "" };
     let prefix = prefix.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {prefix}/temp/{kind};"))
-        .concat();
     format!(
         "{modules}
-         daemon off;
-         {user}
-         pid {prefix}/nginx.pid;
+         {foreground}
          error_log {prefix}/error.log info;
          events {{ }}
          http {{
              access_log off;
-             {temporary}
+             {temp_paths}
              {http}
              server {{ listen {address}; location = /plain {{ return 200 plain; }} {server} }}
-         }}"
+         }}",
+        foreground = directives::foreground(&prefix),
+        temp_paths = directives::temp_paths(&prefix),
     )
 }
 

@@ -20,20 +20,20 @@ fn plain_site() -> PlainSite {
     let prefix = prefix();
     let application = Application::start(prefix.path(), Interface::Uwsgi, &Writes::default());
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let user = if kernel::is_root() { "user root;" } else { "" };
     let configuration = format!(
-        "daemon off; {user} pid {prefix}/nginx.pid; error_log {prefix}/error.log info;
+        "{foreground} error_log {prefix}/error.log info;
          events {{ }}
          http {{
              access_log off;
-             client_max_body_size  16m;
-             client_body_temp_path {prefix}/temp/body;
-             uwsgi_temp_path       {prefix}/temp/uwsgi;
+             client_max_body_size 16m;
+             {temp_paths}
              server {{
                  listen {address};
                  location / {{ include uwsgi_params; uwsgi_pass {application}; }}
              }}
          }}",
+        foreground = directives::foreground(prefix.path().display()),
+        temp_paths = directives::temp_paths(prefix.path().display()),
         prefix = prefix.path().display(),
         application = application.address(),
     );

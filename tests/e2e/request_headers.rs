@@ -95,18 +95,18 @@ fn an_application_that_speaks_grpc_is_told() {
     let port = free_port();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let folder = prefix();
-    let user = if kernel::is_root() { "user root;" } else { "" };
     let application = format!(
-        "daemon off; {user} pid nginx.pid; events {{ }}
+        "{foreground} events {{ }}
          http {{
-             access_log off; client_body_temp_path temp/body; proxy_temp_path temp/proxy;
-             fastcgi_temp_path temp/fastcgi; uwsgi_temp_path temp/uwsgi; scgi_temp_path temp/scgi;
+             access_log off; {temp_paths}
              server {{
                  listen {address} http2;
                  return 200 \"x-pagecache-status: $http_x_pagecache_status\\n\
                               x-pagecache-key: $http_x_pagecache_key\\n\";
              }}
-         }}"
+         }}",
+        foreground = directives::foreground(folder.path().display()),
+        temp_paths = directives::temp_paths(folder.path().display()),
     );
     let _application = Nginx::start(folder.path(), &application, address);
     let text = format!("location @grpc {{ grpc_pass grpc://{address}; }}");

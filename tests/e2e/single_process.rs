@@ -60,25 +60,18 @@ impl Single {
     fn start(memcached: &Memcached, load_module: &str, location: &str, upstream: &str) -> Single {
         let prefix = prefix();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let user = if kernel::is_root() { "user root;" } else { "" };
         // nginx logs to its standard error: a reload closes the log file of the old cycle, and what
         // old connections log goes to whichever socket gets the same descriptor. And it closes idle
         // clients where no more than a sixteenth of its connections is free: of 31 that is one.
         let configuration = format!(
             "{load_module}
-             daemon off;
+             {foreground}
              {SINGLE_PROCESS}
-             {user}
-             pid       @PREFIX@/nginx.pid;
              error_log stderr info;
              events {{ worker_connections 31; }}
              http {{
-                 access_log            off;
-                 client_body_temp_path @PREFIX@/temp/body;
-                 proxy_temp_path       @PREFIX@/temp/proxy;
-                 fastcgi_temp_path     @PREFIX@/temp/fastcgi;
-                 uwsgi_temp_path       @PREFIX@/temp/uwsgi;
-                 scgi_temp_path        @PREFIX@/temp/scgi;
+                 access_log off;
+                 {temp_paths}
                  upstream pages {{ server {}; {upstream} }}
                  server {{
                      listen {address};
@@ -87,8 +80,9 @@ impl Single {
                  }}
              }}",
             memcached.address(),
+            foreground = directives::foreground(prefix.path().display()),
+            temp_paths = directives::temp_paths(prefix.path().display()),
         );
-        let configuration = configuration.replace("@PREFIX@", &prefix.path().display().to_string());
         let mut nginx = Nginx::start(prefix.path(), &configuration, address);
         // Of new clients, for which it has no connections after a reload.
         nginx.forgive("worker_connections are not enough");

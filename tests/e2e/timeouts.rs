@@ -51,10 +51,8 @@ fn the_budget_is_a_quarter_of_a_second_by_default() {
     // The harness' own budget, far above the default, stands in `http {}`: take it out.
     let prefix = prefix();
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let user = if kernel::is_root() { "user root;" } else { "" };
     let configuration = format!(
-        "load_module {module}; daemon off; {user}
-         pid {prefix}/nginx.pid; error_log {prefix}/error.log info;
+        "load_module {module}; {foreground} error_log {prefix}/error.log info;
          events {{ }}
          http {{
              access_log off;
@@ -71,6 +69,7 @@ fn the_budget_is_a_quarter_of_a_second_by_default() {
              }}
          }}",
         module = parts::module().display(),
+        foreground = directives::foreground(prefix.path().display()),
         prefix = prefix.path().display(),
         store = fake.address(),
     );

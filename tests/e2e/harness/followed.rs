@@ -12,7 +12,7 @@ use super::memcached::Memcached;
 use super::nginx::Nginx;
 use super::project::Project;
 use super::site::prefix;
-use super::{kernel, parts, ports};
+use super::{directives, parts, ports};
 
 /// In nginx's `server_name`, as the README has it, and in ALLOWED_HOSTS of tests/e2e/app/readme_settings.py.
 pub const NAMES: [&str; 2] = ["example.com", "www.example.com"];
@@ -99,18 +99,14 @@ fn placed(block: &str, prefix: &str, address: SocketAddr, past_the_cache: Socket
         parts[part] += &format!("{line}\n");
     }
     let [top, http, server] = parts;
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {prefix}/temp/{kind};"));
     format!(
         "{top}
-         daemon off;
-         {user}
+         {foreground}
          worker_processes 2;
-         pid {prefix}/nginx.pid;
          error_log {prefix}/error.log info;
          events {{ }}
          http {{
-             {temporary}
+             {temp_paths}
              access_log off;
              add_header X-Cache $pagecache_status always;
              {http}
@@ -124,8 +120,8 @@ fn placed(block: &str, prefix: &str, address: SocketAddr, past_the_cache: Socket
                  location / {{ include uwsgi_params; uwsgi_pass django; }}
              }}
          }}",
-        user = if kernel::is_root() { "user root;" } else { "" },
-        temporary = temporary.concat(),
+        foreground = directives::foreground(prefix),
+        temp_paths = directives::temp_paths(prefix),
         names = NAMES.join(" "),
     )
 }

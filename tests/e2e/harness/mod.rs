@@ -7,6 +7,7 @@ mod batch;
 pub mod bytes;
 mod curl;
 mod daemon;
+pub mod directives;
 pub mod document;
 mod echo;
 pub mod expect;

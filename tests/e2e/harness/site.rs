@@ -13,7 +13,7 @@ use super::http::{Client, Request, Response};
 use super::http2::Http2;
 use super::memcached::Memcached;
 use super::nginx::{Checked, Nginx};
-use super::{kernel, parts, ports};
+use super::{directives, parts, ports};
 
 /// Read by `nginx::Logged`.
 const ACCESS_LOG: &str = "$status $pagecache_status $pagecache_reason $pagecache_server \
@@ -293,8 +293,8 @@ impl Plan {
             ..
         } = self;
         let module = parts::module().display().to_string();
-        // As root, nginx would give its workers away to an account that cannot reach the prefix.
-        let user = if kernel::is_root() { "user root;" } else { "" };
+        let foreground = directives::foreground("@PREFIX@");
+        let temp_paths = directives::temp_paths("@PREFIX@");
         let locations = self.locations.clone().unwrap_or_else(|| {
             format!(
                 "location / {{
@@ -324,10 +324,8 @@ impl Plan {
         // time must not meet it. The tests of time set their own.
         format!(
             "load_module {module};
-             daemon off;
-             {user}
+             {foreground}
              {processes}
-             pid @PREFIX@/nginx.pid;
              error_log @PREFIX@/error.log {log_level};
              events {{ use {event_method}; worker_connections {worker_connections}; }}
              http {{
@@ -339,11 +337,7 @@ impl Plan {
                  keepalive_requests   1000000;
                  pagecache_connect_timeout 10s;
                  pagecache_timeout         10s;
-                 client_body_temp_path @PREFIX@/temp/body;
-                 proxy_temp_path       @PREFIX@/temp/proxy;
-                 fastcgi_temp_path     @PREFIX@/temp/fastcgi;
-                 uwsgi_temp_path       @PREFIX@/temp/uwsgi;
-                 scgi_temp_path        @PREFIX@/temp/scgi;
+                 {temp_paths}
                  {http}
                  server {{
                      listen 127.0.0.1:@PORT@ backlog=1024;

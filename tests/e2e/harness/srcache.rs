@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::http::{Client, Request, Response};
 use super::nginx::Nginx;
 use super::site::print_tail;
-use super::{Site, kernel, parts, ports, prefix};
+use super::{Site, directives, parts, ports, prefix};
 
 pub struct Srcache {
     nginx: Nginx,
@@ -22,13 +22,10 @@ impl Srcache {
     pub fn beside(site: &Site, location: &str) -> Srcache {
         let prefix = prefix();
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-        let user = if kernel::is_root() { "user root;" } else { "" };
         let configuration = format!(
             "load_module {srcache};
              load_module {memc};
-             daemon off;
-             {user}
-             pid {prefix}/nginx.pid;
+             {foreground}
              error_log {prefix}/error.log info;
              events {{ }}
              http {{
@@ -36,11 +33,7 @@ impl Srcache {
                  # The store subrequest's body is the page.
                  client_max_body_size  16m;
                  types {{ text/html html; }}
-                 client_body_temp_path {prefix}/temp/body;
-                 proxy_temp_path       {prefix}/temp/proxy;
-                 fastcgi_temp_path     {prefix}/temp/fastcgi;
-                 uwsgi_temp_path       {prefix}/temp/uwsgi;
-                 scgi_temp_path        {prefix}/temp/scgi;
+                 {temp_paths}
                  server {{
                      listen {address};
                      location / {{
@@ -58,6 +51,8 @@ impl Srcache {
             srcache = parts::debian_module("ngx_http_srcache_filter_module.so").display(),
             memc = parts::debian_module("ngx_http_memc_module.so").display(),
             prefix = prefix.path().display(),
+            foreground = directives::foreground(prefix.path().display()),
+            temp_paths = directives::temp_paths(prefix.path().display()),
             memcached = site.memcached().address(),
         );
         let program = parts::debian_nginx();
