@@ -119,6 +119,18 @@ fn the_docs_have_each_reason_in_its_order() {
     };
     assert_eq!(documented("README.md", "| why not a hit: ", '|'), reasons);
     assert_eq!(documented(MANUAL_PAGE, "Why not a hit: ", '.'), reasons);
+    assert_eq!(names("docs/faults.md", "| `", '`'), reasons);
+}
+
+#[test]
+fn the_docs_have_each_distribution() {
+    let rules = names("src/distribution/rule.rs", "    row(\"", '"');
+    assert!(rules.len() > 5, "{rules:?}");
+    for file in ["README.md", MANUAL_PAGE, "docs/distribution.md"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let missing: Vec<_> = rules.iter().filter(|rule| !has_word(&text, rule)).collect();
+        assert!(missing.is_empty(), "{file} lacks {missing:?}");
+    }
 }
 
 #[test]
