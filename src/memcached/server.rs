@@ -5,11 +5,15 @@
 //! answered is proven. As long as a server fails, nothing is opened but one connection at a time,
 //! and that one carries a single lookup, its trial: everything else falls through at once.
 
+mod connection;
+mod placing;
+
 use super::backoff::{Backoff, Breaker};
-use super::pipeline::{Answer, Lookup, Pipeline};
+use super::pipeline::{Answer, Lookup};
 use super::queue::Orphan;
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
+use connection::{Connection, Link};
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -77,38 +81,6 @@ pub struct Server {
     failed_connects: usize,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
-}
-
-#[derive(Debug, Default)]
-struct Connection {
-    link: Link,
-    /// Counts the sockets this connection has had.
-    epoch: u32,
-    /// Lookups were submitted since the last write.
-    unflushed: bool,
-    /// An answer over this socket has been counted in the server's favour.
-    credited: bool,
-    pipeline: Pipeline,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    #[default]
-    Closed,
-    Connecting {
-        deadline: Msec,
-    },
-    Open,
-}
-
-impl Connection {
-    fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
-        self.link = Link::Closed;
-        self.epoch = self.epoch.wrapping_add(1);
-        self.unflushed = false;
-        self.credited = false;
-        self.pipeline.abandon()
-    }
 }
 
 impl Server {
@@ -318,74 +290,6 @@ impl Server {
         } else if matches!(connection.link, Link::Connecting { deadline } if deadline <= now) {
             self.lost(index, now, Fault::ConnectTimeout);
         }
-    }
-
-    fn place(&mut self, now: Msec, lookup: &Lookup, retried: bool) -> Result<Ticket, Failure> {
-        if let Some(ticket) = self.share(lookup, retried) {
-            return Ok(ticket);
-        }
-        let index = self.choose(now)?;
-        let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
-        let opaque = connection.pipeline.submit(lookup, retried).ok_or(Failure::Overload)?;
-        connection.unflushed = true;
-        if connection.link == Link::Closed {
-            let deadline = now.saturating_add(lookup.connect_timeout);
-            connection.link = Link::Connecting { deadline };
-        }
-        Ok(Ticket { connection: index, opaque, token: lookup.token })
-    }
-
-    /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
-    /// is nobody else's risk.
-    fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<Ticket> {
-        let (is_failing, inflight) = (self.backoff.is_open(), self.inflight);
-        let may_share = |it: &Pipeline| it.live() < inflight && (it.answered() || !is_failing);
-        let connections = self.connections.iter_mut().enumerate();
-        connections.filter(|(_, it)| may_share(&it.pipeline)).find_map(|(connection, it)| {
-            let opaque = it.pipeline.share(lookup, retried)?;
-            Some(Ticket { connection, opaque, token: lookup.token })
-        })
-    }
-
-    /// Which connection a new lookup takes.
-    fn choose(&self, now: Msec) -> Result<usize, Failure> {
-        if !self.backoff.is_open() {
-            return self.best(|_| true).ok_or(Failure::Overload);
-        }
-        let proven = |connection: &Connection| connection.pipeline.answered();
-        let on_trial = |connection: &Connection| match connection.link {
-            Link::Closed => false,
-            Link::Connecting { .. } => true,
-            Link::Open => !proven(connection) && !connection.pipeline.is_overdue(),
-        };
-        let may_try = self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
-        if !may_try && !self.connections.iter().any(proven) {
-            return Err(Failure::Down);
-        }
-        self.best(|connection| may_try || proven(connection)).ok_or(Failure::Overload)
-    }
-
-    /// Of the connections that fit: the one that has a batch to write in this iteration, else the
-    /// one with the fewest lookups in flight, else one that is there already, else the first. Round
-    /// robin would halve the batches. None is opened while another one is being opened.
-    fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
-        let has_room = |connection: &Connection| {
-            let pipeline = &connection.pipeline;
-            pipeline.in_flight().max(pipeline.live()) < self.inflight && fits(connection)
-        };
-        let is_opening = self
-            .connections
-            .iter()
-            .any(|it| matches!(it.link, Link::Connecting { .. }) && has_room(it));
-        self.connections
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| has_room(it) && !(is_opening && it.link == Link::Closed))
-            .min_by_key(|(_, it)| {
-                let has_batch = it.unflushed && it.link == Link::Open;
-                (!has_batch, it.pipeline.in_flight(), it.link == Link::Closed)
-            })
-            .map(|(index, _)| index)
     }
 }
 
