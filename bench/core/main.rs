@@ -182,7 +182,7 @@ fn submit(server: &mut Server, count: u64, keys: &[Key]) {
         server.submit(0, lookup).unwrap();
     }
     if server.wants(0) == Want::Connect {
-        server.connected(0);
+        server.connected(0, 0);
     }
     server.sent(0, server.output(0).len());
 }

@@ -26,7 +26,7 @@
 //! value is in memory of its own, which takes room once.
 
 use super::command::encode_lookup;
-use super::queue::{Orphan, Queue, Waiting};
+use super::queue::{Expired, Orphan, Queue, Waiting};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
 use super::{
@@ -44,7 +44,7 @@ pub const INPUT_SIZE: usize = 64 * 1024;
 /// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
 const SHORT_READ: usize = 4 * 1024;
 
-/// Timeouts in a row, without a reply between them, after which a connection is given up.
+/// Timeouts in a row, without a reply between them, after which a connection is silent.
 const SILENT_AFTER: u32 = 3;
 
 /// What to look up, and within which bounds.
@@ -77,6 +77,17 @@ pub enum Answer {
     Failed(Failure),
 }
 
+/// The first reply since [`Pipeline::take_heard`] was called last, wanted or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// When its lookup came.
+    pub asked: Msec,
+    /// It is an error.
+    pub is_error: bool,
+    /// All of a reply is here, not only its first line.
+    pub is_whole: bool,
+}
+
 /// Where a value is. [`Pipeline::value`] gives its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -95,6 +106,9 @@ pub struct Pipeline {
     /// Timeouts since the last reply.
     timeouts: u32,
     answered: bool,
+    heard: Option<Heard>,
+    /// Bytes that came over all sockets.
+    received: u64,
     output: Vec<u8>,
     sent: usize,
     input: Box<[u8]>,
@@ -144,6 +158,8 @@ impl Default for Pipeline {
             shared: Shared::default(),
             timeouts: 0,
             answered: false,
+            heard: None,
+            received: 0,
             output: Vec::new(),
             sent: 0,
             input: vec![0; INPUT_SIZE].into_boxed_slice(),
@@ -171,6 +187,32 @@ impl Pipeline {
         self.answered
     }
 
+    /// What was answered so far says nothing any more.
+    pub fn distrust(&mut self) {
+        self.answered = false;
+    }
+
+    /// Bytes that came over all sockets this has had.
+    pub fn bytes_received(&self) -> u64 {
+        self.received
+    }
+
+    /// What was heard since the last call.
+    pub fn take_heard(&mut self) -> Option<Heard> {
+        self.heard.take()
+    }
+
+    /// When the lookup came whose reply comes next.
+    pub fn front_asked(&self) -> Option<Msec> {
+        self.queue.front().map(|front| front.asked)
+    }
+
+    /// Takes out at most `most` of those who wait behind the reply that is due, to ask again over another
+    /// connection. What was asked again already stays, unless the server was heard since, at `heard_at`.
+    pub fn take_behind(&mut self, heard_at: Msec, most: usize) -> Vec<Lookup> {
+        self.queue.take_from(usize::from(!self.is_skipping()), heard_at, most)
+    }
+
     /// A time before which no lookup times out; none if none can.
     pub fn deadline(&self) -> Option<Msec> {
         self.queue.deadline()
@@ -178,9 +220,9 @@ impl Pipeline {
 
     /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
     /// there is no memory for it.
-    pub fn submit(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
+    pub fn submit(&mut self, lookup: &Lookup, now: Msec, retried: bool) -> Option<u32> {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
-        let opaque = self.queue.push(lookup, retried, self.answered)?;
+        let opaque = self.queue.push(lookup, now, retried, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)
     }
@@ -245,6 +287,7 @@ impl Pipeline {
 
     /// `n` bytes were read into [`Pipeline::input`].
     pub fn received(&mut self, n: usize) {
+        self.received = self.received.wrapping_add(n as u64);
         let mut n = n;
         if let State::Receiving { value, filled, .. } = &mut self.state {
             let part = n.min(value.len() - *filled);
@@ -282,20 +325,18 @@ impl Pipeline {
         }
     }
 
-    /// Ends the lookups whose deadline has come, and names each to `ended`. What an open connection was
-    /// not asked yet is not its silence: the driver was late.
-    ///
-    /// # Errors
-    /// [`Fault::Silent`]: the connection should be given up.
-    pub fn expire(
-        &mut self,
-        now: Msec,
-        is_open: bool,
-        mut ended: impl FnMut(Token),
-    ) -> Result<(), Fault> {
-        self.timeouts += self.queue.expire(now, !is_open, &mut ended);
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. The server was
+    /// heard last at `heard_at`, over whichever connection.
+    pub fn expire(&mut self, now: Msec, heard_at: Msec, ended: impl FnMut(Token)) -> Expired {
+        let expired = self.queue.expire(now, heard_at, ended);
+        self.timeouts = self.timeouts.saturating_add(expired.sent);
         self.skip_front_if_late();
-        if self.timeouts >= SILENT_AFTER { Err(Fault::Silent) } else { Ok(()) }
+        expired
+    }
+
+    /// Whether lookups timed out one after another, without a reply between them.
+    pub fn is_silent(&self) -> bool {
+        self.timeouts >= SILENT_AFTER
     }
 
     /// The connection ended: hands out every lookup that was waiting and starts afresh.
@@ -306,16 +347,25 @@ impl Pipeline {
             // what is being skipped belongs to a lookup that has left the queue
             State::Skipping { .. } => false,
         };
+        let is_skipping = self.is_skipping();
         self.timeouts = 0;
         self.answered = false;
+        self.heard = None;
         self.output.clear();
         self.sent = 0;
         self.start = 0;
         self.end = 0;
         self.state = State::Between;
         self.large = false;
-        let told = self.shared.take().into_iter().map(|token| Orphan { token, again: None });
-        told.chain(self.queue.abandon(begun))
+        let told = self.shared.take().into_iter();
+        let told =
+            told.map(|token| Orphan { token, lookup: None, is_first: false, may_retry: false });
+        told.chain(self.queue.abandon(begun, is_skipping))
+    }
+
+    /// Whether what comes is the rest of a value whose lookup has left the queue.
+    fn is_skipping(&self) -> bool {
+        matches!(self.state, State::Skipping { .. })
     }
 
     fn step(&mut self, memory: &Memory) -> Result<Step, Fault> {
@@ -402,7 +452,7 @@ impl Pipeline {
             self.take_value_end(end)?;
             return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
         }
-        self.answered = true;
+        self.hear(false, false);
         let has_room = is_here || len <= memory.room();
         if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
             // what others hold is no reason to refuse it: the rest comes into the read buffer
@@ -443,7 +493,8 @@ impl Pipeline {
 
     /// The lookup at the front has its reply.
     fn finish(&mut self, answer: Answer) -> Step {
-        self.answered = true;
+        let is_error = matches!(answer, Answer::Failed(Failure::Protocol));
+        self.hear(is_error, true);
         self.timeouts = 0;
         match self.queue.pop() {
             Some((token, sharers)) if sharers.is_empty() => Step::Done(token, answer),
@@ -453,6 +504,14 @@ impl Pipeline {
             }
             None => Step::Again,
         }
+    }
+
+    /// The reply to the lookup at the front is here, or its first line is.
+    fn hear(&mut self, is_error: bool, is_whole: bool) {
+        self.answered = true;
+        let Some(asked) = self.front_asked() else { return };
+        let heard = self.heard.get_or_insert(Heard { asked, is_error, is_whole });
+        heard.is_whole |= is_whole;
     }
 
     /// A value that is being received for a lookup whose time is over is skipped instead.

@@ -29,9 +29,20 @@ pub struct Waiting {
     /// Who else waits for the same reply.
     sharers: VecDeque<Token>,
     interest: Interest,
+    /// When it came here.
+    pub asked: Msec,
     /// The connection had answered before.
     reused: bool,
     retried: bool,
+}
+
+/// What timed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expired {
+    /// Lookups of which something was written.
+    pub sent: u32,
+    /// Those of them since which nothing was heard of the server.
+    pub unheard: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +59,13 @@ enum Interest {
 pub struct Orphan {
     /// Who waited.
     pub token: Token,
-    /// What to ask again: it was sent over a connection that had worked before, no byte of its reply
-    /// came, and it had not been sent twice already.
-    pub again: Option<Lookup>,
+    /// What was asked, unless the answer was here already.
+    pub lookup: Option<Lookup>,
+    /// Its reply would have come next.
+    pub is_first: bool,
+    /// It was sent over a connection that had worked before, no byte of its reply came, and it had not
+    /// been sent twice already.
+    pub may_retry: bool,
 }
 
 impl Queue {
@@ -83,7 +98,7 @@ impl Queue {
 
     /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
     /// its opaque, or none if there is no memory for it.
-    pub fn push(&mut self, lookup: &Lookup, retried: bool, reused: bool) -> Option<u32> {
+    pub fn push(&mut self, lookup: &Lookup, now: Msec, retried: bool, reused: bool) -> Option<u32> {
         self.waiting.try_reserve(1).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
@@ -93,6 +108,7 @@ impl Queue {
             opaque,
             sharers: VecDeque::new(),
             interest: Interest::Wanted,
+            asked: now,
             reused,
             retried,
         });
@@ -156,13 +172,32 @@ impl Queue {
         wanted
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Returns how
-    /// many lookups there were; those of which nothing was written are left out unless told otherwise.
-    pub fn expire(&mut self, now: Msec, count_unsent: bool, mut ended: impl FnMut(Token)) -> u32 {
-        if self.earliest.is_none_or(|at| now < at) {
-            return 0;
+    /// Takes out at most `most` of those who wait, from the lookup with this index on, to ask again
+    /// elsewhere. The replies here are then for nobody. What was asked again already stays, unless the server
+    /// was heard since, at `heard_at`.
+    pub fn take_from(&mut self, first: usize, heard_at: Msec, most: usize) -> Vec<Lookup> {
+        let mut taken = Vec::new();
+        let may_go = |it: &&mut Waiting| it.is_wanted() && (!it.retried || it.asked < heard_at);
+        for waiting in self.waiting.iter_mut().skip(first).filter(may_go) {
+            if taken.len() + 1 + waiting.sharers.len() > most {
+                break;
+            }
+            waiting.interest = Interest::Cancelled;
+            let lookup = waiting.lookup;
+            taken.push(lookup);
+            taken.extend(waiting.sharers.drain(..).map(|token| Lookup { token, ..lookup }));
         }
-        let mut count = 0;
+        self.live -= taken.len();
+        taken
+    }
+
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. The server was
+    /// heard last at `heard_at`.
+    pub fn expire(&mut self, now: Msec, heard_at: Msec, mut ended: impl FnMut(Token)) -> Expired {
+        let mut expired = Expired::default();
+        if self.earliest.is_none_or(|at| now < at) {
+            return expired;
+        }
         self.earliest = None;
         for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.is_late()) {
             let deadline = waiting.lookup.deadline;
@@ -177,14 +212,19 @@ impl Queue {
             }
             waiting.interest = Interest::TimedOut;
             let is_sent = !self.unsent.contains(waiting.opaque, self.opaque);
-            count += u32::from(is_sent || count_unsent);
+            expired.sent += u32::from(is_sent);
+            expired.unheard += u32::from(is_sent && waiting.asked >= heard_at);
         }
-        count
+        expired
     }
 
-    /// The connection ended, after the reply to the lookup at the front had `begun` to come: empties
-    /// the queue.
-    pub fn abandon(&mut self, begun: bool) -> impl Iterator<Item = Orphan> + use<> {
+    /// The connection ended, after the reply to the lookup at the front had `begun` to come, or as the one
+    /// before it had still to end: empties the queue.
+    pub fn abandon(
+        &mut self,
+        begun: bool,
+        is_skipping: bool,
+    ) -> impl Iterator<Item = Orphan> + use<> {
         let waiting = std::mem::take(&mut self.waiting);
         self.live = 0;
         self.earliest = None;
@@ -193,8 +233,8 @@ impl Queue {
             move |(index, waiting)| {
                 let may_retry = waiting.reused && !waiting.retried && !(begun && index == 0);
                 std::iter::once(waiting.lookup.token).chain(waiting.sharers).map(move |token| {
-                    let again = may_retry.then_some(Lookup { token, ..waiting.lookup });
-                    Orphan { token, again }
+                    let lookup = Some(Lookup { token, ..waiting.lookup });
+                    Orphan { token, lookup, is_first: index == 0 && !is_skipping, may_retry }
                 })
             },
         )

@@ -3,17 +3,19 @@
 //!
 //! A connection is closed, then connecting, then open, then closed again. A connection that has
 //! answered is proven. As long as a server fails, nothing is opened but one connection at a time,
-//! and that one carries a single lookup, its trial: everything else falls through at once.
+//! and that one carries a single lookup, its trial: everything else falls through at once. Where the
+//! server last failed by its silence, so does the request of the trial.
 
 mod connection;
+mod lateness;
 mod placing;
 
 use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup};
-use super::queue::Orphan;
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use connection::{Connection, Link};
+use lateness::Usual;
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -23,7 +25,7 @@ pub struct Limits {
     pub connections: usize,
     /// Lookups, and requests that share them, waiting on one connection at most, `1..`.
     pub inflight: usize,
-    /// How long a connection stays open on which nothing is asked, 1 or more.
+    /// How long a connection stays open that nobody uses, in msec, `1..`.
     pub keepalive: Msec,
     /// When a server that fails is left alone.
     pub breaker: Breaker,
@@ -76,9 +78,14 @@ pub enum Want {
 #[derive(Debug)]
 pub struct Server {
     connections: Vec<Connection>,
-    inflight: usize,
+    limits: Limits,
     backoff: Backoff,
+    /// The last failure took somebody's time: a reply, or a connection, did not come.
+    hangs: bool,
     failed_connects: usize,
+    /// When a reply came last, over whichever connection.
+    heard_at: Msec,
+    usual: Usual,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
 }
@@ -88,9 +95,12 @@ impl Server {
     pub fn new(limits: Limits, seed: u64) -> Server {
         Server {
             connections: (0..limits.connections).map(|_| Connection::default()).collect(),
-            inflight: limits.inflight,
+            limits,
             backoff: Backoff::new(limits.breaker, seed),
+            hangs: false,
             failed_connects: 0,
+            heard_at: 0,
+            usual: Usual::default(),
             events: VecDeque::new(),
         }
     }
@@ -111,7 +121,13 @@ impl Server {
     /// [`Failure::Down`] or [`Failure::Overload`]: nothing was sent, and no event will name the
     /// lookup's token.
     pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, Failure> {
-        self.place(now, &lookup, false)
+        let ticket = self.place(now, &lookup, false)?;
+        if self.is_trial(ticket) && self.hangs {
+            // nobody need wait to find out whether it still does
+            self.cancel(ticket);
+            return Err(Failure::Down);
+        }
+        Ok(ticket)
     }
 
     /// Nobody waits for this lookup any more.
@@ -150,10 +166,10 @@ impl Server {
     }
 
     /// Connection `index` is open.
-    pub fn connected(&mut self, index: usize) {
+    pub fn connected(&mut self, index: usize, now: Msec) {
         if let Some(connection) = self.connections.get_mut(index) {
-            if matches!(connection.link, Link::Connecting { .. }) {
-                connection.link = Link::Open;
+            if connection.is_connecting() {
+                connection.opened(now);
             }
         }
     }
@@ -170,20 +186,18 @@ impl Server {
         if connection.link == Link::Closed {
             return;
         }
-        let was_proven = connection.pipeline.answered();
-        let orphans = connection.end();
         if fault.failure() == Failure::Connect {
             self.failed_connects = self.failed_connects.wrapping_add(1);
         }
-        if (!was_proven || fault.discredits_server()) && self.backoff.failed(now) {
-            self.events.push_back(Event::Down(fault));
-        }
-        for Orphan { token, again } in orphans {
-            let again = again.filter(|lookup| fault.retryable() && now < lookup.deadline);
-            if again.is_none_or(|lookup| self.place(now, &lookup, true).is_err()) {
-                self.events.push_back(Event::Failed(token, fault.failure()));
+        let was_proven = connection.pipeline.answered();
+        let orphans = connection.end();
+        if !was_proven || fault.discredits_server() {
+            self.hangs = fault == Fault::ConnectTimeout;
+            if self.backoff.failed(now) {
+                self.events.push_back(Event::Down(fault));
             }
         }
+        self.ask_again(orphans, now, fault.failure(), |it| it.may_retry && fault.retryable());
     }
 
     /// The driver closes connection `index`, through no fault of the server.
@@ -231,6 +245,11 @@ impl Server {
         !self.events.is_empty()
     }
 
+    /// Whether the driver has something to do here: there are events, or lookups to send.
+    pub fn has_work(&self) -> bool {
+        self.has_events() || self.connections.iter().any(|connection| connection.unflushed)
+    }
+
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
     /// value for which there is no room in `memory` fails with [`Failure::Overload`].
     pub fn next_event(&mut self, index: usize, now: Msec, memory: &Memory) -> Option<Event<'_>> {
@@ -238,57 +257,57 @@ impl Server {
             return Some(event);
         }
         let connection = self.connections.get_mut(index)?;
-        let fault = match connection.pipeline.next_answer(memory) {
-            Ok(None) => return None,
-            Ok(Some((token, answer))) => {
-                // what an old connection goes on to answer does not say that a new one can be had
-                if !std::mem::replace(&mut connection.credited, true) && self.backoff.answered() {
-                    self.events.push_back(Event::Up);
+        let answer = connection.pipeline.next_answer(memory);
+        if let Some(heard) = connection.pipeline.take_heard() {
+            self.hear(index, heard, now);
+        }
+        match answer {
+            Ok(None) => self.events.pop_front(),
+            Ok(Some((token, answer))) => Some(match answer {
+                Answer::Hit(item, value) => {
+                    Event::Hit(token, item, self.connections.get(index)?.pipeline.value(value))
                 }
-                return Some(match answer {
-                    Answer::Hit(item, value) => {
-                        Event::Hit(token, item, self.connections.get(index)?.pipeline.value(value))
-                    }
-                    Answer::Miss => Event::Miss(token),
-                    Answer::Failed(failure) => Event::Failed(token, failure),
-                });
+                Answer::Miss => Event::Miss(token),
+                Answer::Failed(failure) => Event::Failed(token, failure),
+            }),
+            Err(fault) => {
+                self.lost(index, now, fault);
+                self.events.pop_front()
             }
-            Err(fault) => fault,
-        };
-        self.lost(index, now, fault);
-        self.events.pop_front()
+        }
     }
 
     /// When [`Server::expire`] should be called for connection `index`; it does no harm earlier.
     pub fn deadline(&self, index: usize) -> Option<Msec> {
         let connection = self.connections.get(index)?;
-        let connecting = match connection.link {
+        let own = match connection.link {
+            Link::Closed => None,
             Link::Connecting { deadline } => Some(deadline),
-            Link::Open | Link::Closed => None,
+            Link::Open => self.late_at(connection),
         };
-        connecting.into_iter().chain(connection.pipeline.deadline()).min()
+        own.into_iter().chain(connection.pipeline.deadline()).min()
     }
 
-    /// Ends what has taken too long on connection `index`.
+    /// Ends what has taken too long on connection `index`. What came until now must have been received.
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let mut ended = false;
-        let is_open = connection.link == Link::Open;
-        let silent = connection.pipeline.expire(now, is_open, |token| {
-            ended = true;
+        let was_on_trial = self.backoff.is_open() && !connection.pipeline.answered();
+        let expired = connection.pipeline.expire(now, self.heard_at, |token| {
             self.events.push_back(Event::Failed(token, Failure::Timeout));
         });
+        let is_silent = connection.pipeline.is_silent();
+        self.blame_for_silence(expired.unheard, is_silent, now);
+        let Some(connection) = self.connections.get(index) else { return };
         let pipeline = &connection.pipeline;
-        // a trial has one chance
-        let trial_failed = self.backoff.is_open()
-            && !pipeline.answered()
-            && (ended || (connection.link == Link::Open && pipeline.is_overdue()));
-        // with a small bound there may never be as many timeouts as silence takes
-        let stuck = pipeline.is_overdue() && pipeline.in_flight() >= self.inflight;
-        if silent.is_err() || trial_failed || stuck {
-            self.lost(index, now, Fault::Silent);
-        } else if matches!(connection.link, Link::Connecting { deadline } if deadline <= now) {
-            self.lost(index, now, Fault::ConnectTimeout);
+        let is_full = pipeline.in_flight() >= self.limits.inflight;
+        let is_useless = is_silent || pipeline.is_overdue() && (was_on_trial || is_full);
+        match connection.link {
+            Link::Connecting { deadline } if deadline <= now => {
+                self.lost(index, now, Fault::ConnectTimeout);
+            }
+            Link::Open if is_useless => self.give_up(index, now),
+            Link::Open => self.judge(index, now),
+            Link::Connecting { .. } | Link::Closed => {}
         }
     }
 }

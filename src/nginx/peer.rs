@@ -109,7 +109,13 @@ impl Peer {
                 }
                 self.wake.post();
             }
-            Err(_) => drop(self.waiting.borrow_mut().remove(slot)),
+            Err(_) => {
+                self.waiting.borrow_mut().remove(slot);
+                // the server may be tried all the same, and others may have lost their connection for it
+                if self.server.borrow().has_work() {
+                    self.wake.post();
+                }
+            }
         }
         submitted
     }
@@ -210,7 +216,7 @@ impl Peer {
             Ok(socket) => {
                 link.socket.set(Some((socket, server.epoch(index))));
                 if socket.may_write() {
-                    server.connected(index);
+                    server.connected(index, process::now());
                 }
             }
             Err(fault) => self.lose(index, fault, &mut server),
@@ -303,7 +309,7 @@ impl Peer {
     fn finish_connecting(&self, index: usize, socket: Socket) {
         let mut server = self.server.borrow_mut();
         match socket.connect_result() {
-            Ok(()) if socket.may_write() => server.connected(index),
+            Ok(()) if socket.may_write() => server.connected(index, process::now()),
             Ok(()) => {}
             Err(errno) => self.lose(index, Fault::Connect(errno), &mut server),
         }

@@ -301,11 +301,11 @@ fn servers(
     counted: impl Fn(&str) -> Counted,
 ) -> Vec<Rc<UpstreamServer>> {
     let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
-    let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
     let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
     let probes = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
     let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
+    let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
     let server = |mut line: ServerLine| {
         line.addresses.iter_mut().for_each(|address| address.set_keepalive(probes));
         Rc::new(UpstreamServer {

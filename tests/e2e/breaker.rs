@@ -197,9 +197,8 @@ fn a_server_that_was_never_there_is_found_when_it_comes() {
 }
 
 #[test]
-fn a_trial_is_one_lookup_and_the_others_do_not_wait() {
-    // A server that takes connections and lookups and says nothing: each trial costs one request its
-    // budget, and no other request anything.
+fn a_trial_of_a_silent_server_is_one_lookup_and_nobody_waits_for_it() {
+    // A server that takes connections and lookups and says nothing.
     let fake = Fake::start(|_| vec![]);
     let site = plan()
         .store_at(fake.address())
@@ -210,7 +209,7 @@ fn a_trial_is_one_lookup_and_the_others_do_not_wait() {
     let mut client = site.client();
     wait::until("the breaker is open", || reason(&client.get("/page")) == "down");
     let before = fake.lookups().len();
-    let (mut waited, mut at_once) = (0, 0);
+    let mut answered = 0;
     let start = Instant::now();
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..8)
@@ -226,14 +225,11 @@ fn a_trial_is_one_lookup_and_the_others_do_not_wait() {
             })
             .collect();
         for reason in asking.into_iter().flat_map(|thread| thread.join().unwrap()) {
-            match reason.as_str() {
-                "down" => at_once += 1,
-                "timeout" => waited += 1,
-                other => panic!("{other}"),
-            }
+            assert_eq!(reason, "down");
+            answered += 1;
         }
     });
-    assert!(at_once > 100, "{at_once}");
-    assert!((1..=20).contains(&waited), "{waited} of {} waited", waited + at_once);
-    assert_eq!(fake.lookups().len() - before, waited, "a trial is one lookup");
+    assert!(answered > 100, "{answered}");
+    let trials = fake.lookups().len() - before;
+    assert!((1..=20).contains(&trials), "{trials} lookups");
 }

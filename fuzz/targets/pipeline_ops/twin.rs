@@ -47,9 +47,13 @@ impl Room {
 #[derive(Debug)]
 pub struct Asked {
     pub token: u64,
+    /// When.
+    pub at: Msec,
     pub deadline: Msec,
     pub max_size: usize,
     pub command: Command,
+    /// The same was asked elsewhere since: this reply is for nobody.
+    pub is_moved: bool,
     /// The connection had answered before.
     pub reused: bool,
     pub retried: bool,
@@ -78,13 +82,49 @@ struct Value {
 }
 
 impl Twin {
-    pub fn ask(&mut self, command: Command, deadline: Msec, max_size: usize, retried: bool) {
-        let (token, reused) = (token_of(&command.name), self.answered);
-        self.asked.push(Asked { token, deadline, max_size, command, reused, retried });
+    pub fn ask(
+        &mut self,
+        command: Command,
+        at: Msec,
+        deadline: Msec,
+        max_size: usize,
+        retried: bool,
+    ) {
+        let (token, reused, is_moved) = (token_of(&command.name), self.answered, false);
+        self.asked.push(Asked {
+            token,
+            at,
+            deadline,
+            max_size,
+            command,
+            is_moved,
+            reused,
+            retried,
+        });
+    }
+
+    /// The lookup of this token is asked elsewhere. Returns whether it waited here, behind a reply that is late.
+    pub fn move_away(&mut self, token: u64, is_late: impl Fn(&Asked) -> bool) -> bool {
+        let is_behind_a_value = self.value.as_ref().is_some_and(|value| value.kept.is_none());
+        let is_late = is_behind_a_value || self.queue().first().is_some_and(is_late);
+        let is_it = |asked: &&mut Asked| asked.token == token && !asked.is_moved;
+        let behind = self.front + usize::from(!is_behind_a_value);
+        match self.asked.iter_mut().skip(behind).find(is_it) {
+            Some(asked) if is_late => {
+                asked.is_moved = true;
+                true
+            }
+            _ => false,
+        }
     }
 
     pub fn receive(&mut self, bytes: &[u8]) {
         self.received.extend(bytes);
+    }
+
+    /// A lookup was answered.
+    pub fn note_answer(&mut self) {
+        self.answered = true;
     }
 
     /// In the order in which they were asked.

@@ -30,6 +30,8 @@ pub struct World {
     /// Lookups whose connection just ended, and whether they may be sent again.
     orphans: BTreeMap<u64, bool>,
     ended: Vec<Ticket>,
+    /// A lookup that was refused, and may be under way all the same: a trial.
+    refused: Option<(u64, Waiting)>,
     within: Option<Within>,
     /// Events may be waiting that were not told yet.
     is_draining: bool,
@@ -44,7 +46,8 @@ struct Waiting {
     protocol: Protocol,
     deadline: Msec,
     max_size: usize,
-    ticket: Ticket,
+    /// None if it was refused.
+    ticket: Option<Ticket>,
     is_asked: bool,
 }
 
@@ -92,6 +95,7 @@ impl World {
             doomed: BTreeMap::new(),
             orphans: BTreeMap::new(),
             ended: Vec::new(),
+            refused: None,
             within: None,
             is_draining: false,
             down: false,
@@ -213,12 +217,16 @@ impl World {
             connect_timeout,
             max_size,
         };
-        match self.server.submit(self.now, lookup) {
+        let submitted = self.server.submit(self.now, lookup);
+        self.notice_ends();
+        let waiting = |ticket| {
+            let is_asked = false;
+            Waiting { name: name.clone(), protocol, deadline, max_size, ticket, is_asked }
+        };
+        match submitted {
             Ok(ticket) => {
                 assert_eq!(ticket.token(), Token(token));
-                let is_asked = false;
-                let waiting = Waiting { name, protocol, deadline, max_size, ticket, is_asked };
-                self.waiting.insert(token, waiting);
+                self.waiting.insert(token, waiting(Some(ticket)));
                 self.notice();
                 assert!(self.waiting[&token].is_asked, "accepted and not sent");
             }
@@ -227,7 +235,10 @@ impl World {
                 let is_known_down = self.down || self.is_draining;
                 let may_be_left_alone = is_known_down && self.limits.breaker.max_fails > 0;
                 match failure {
-                    Failure::Down => assert!(may_be_left_alone, "nobody was told"),
+                    Failure::Down => {
+                        assert!(may_be_left_alone, "nobody was told");
+                        self.refused = Some((token, waiting(None)));
+                    }
                     Failure::Overload => {
                         assert!(may_be_left_alone || self.sockets.iter().all(is_full));
                     }
@@ -236,19 +247,23 @@ impl World {
                 self.notice();
             }
         }
+        if !self.is_draining {
+            // a connection may have been given up for it
+            self.drain(0);
+        }
     }
 
     fn cancel(&mut self, which: usize) {
         if let Some(&token) = self.waiting.keys().nth(which % self.waiting.len().max(1)) {
             let ticket = self.waiting[&token].ticket;
             self.end(token);
-            self.server.cancel(ticket);
+            self.server.cancel(ticket.expect("a ticket"));
         }
     }
 
     fn open(&mut self, index: usize) {
         if self.server.wants(index) == Want::Connect {
-            self.server.connected(index);
+            self.server.connected(index, self.now);
             assert!(self.is_open(index));
         }
     }
@@ -350,27 +365,27 @@ impl World {
         let now = self.now;
         let is_late = |asked: &&Asked| asked.deadline <= now;
         let queue = self.sockets[index].twin.queue();
-        let any_late = queue.iter().any(|asked| is_late(&asked));
         let late = queue.iter().filter(is_late).filter(|asked| self.is_wanted(asked));
         let late: Vec<u64> = late.map(|asked| asked.token).collect();
         let was_connecting = self.server.wants(index) == Want::Connect;
 
         self.server.expire(index, now);
-        if self.server.epoch(index) != self.sockets[index].epoch {
-            assert!(any_late || was_connecting, "given up for nothing");
-            let (failures, faults) = match was_connecting {
-                true => (
-                    vec![Failure::Connect, Failure::Timeout],
-                    vec![Fault::ConnectTimeout, Fault::Silent],
-                ),
-                false => (vec![Failure::Timeout], vec![Fault::Silent]),
-            };
-            self.orphan(index, failures, faults);
+        self.doomed.extend(late.into_iter().map(|token| (token, vec![Failure::Timeout])));
+        let has_ended = self.server.epoch(index) != self.sockets[index].epoch;
+        if has_ended && was_connecting {
+            self.orphan(
+                index,
+                vec![Failure::Connect, Failure::Timeout],
+                vec![Fault::ConnectTimeout],
+            );
             self.replace(index);
-        } else {
+        }
+        // whatever else came of it is told as silence
+        self.faults.push(Fault::Silent);
+        self.notice_ends();
+        if !has_ended {
             self.sockets[index].twin.expire(now);
         }
-        self.doomed.extend(late.into_iter().map(|token| (token, vec![Failure::Timeout])));
         self.notice();
     }
 

@@ -13,6 +13,9 @@ use super::*;
 use crate::memcached::LongKeys;
 use crate::memcached::command::MAX_COMMAND;
 
+/// When lookups come.
+const NOW: Msec = 0;
+
 const DEADLINE: Msec = 1_000;
 
 /// An answer with its value copied out of the buffer.
@@ -64,7 +67,7 @@ fn waiting(lookups: u64) -> Pipeline {
 }
 
 fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
-    pipeline.submit(&lookup, false).unwrap()
+    pipeline.submit(&lookup, NOW, false).unwrap()
 }
 
 /// A pipeline that has answered before, so that what is submitted to it may be retried.
@@ -147,14 +150,15 @@ fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<
     Ok(seen)
 }
 
-/// Ends what is due at `now`, of which all was written before. Returns whose time was over.
-fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, Result<(), Fault>) {
+/// Ends what is due at `now`, of which all was written before. Returns whose time was over, and whether the
+/// connection is silent.
+fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, bool) {
     pipeline.sent(pipeline.output().len());
     let mut ended = Vec::new();
-    let result = pipeline.expire(now, true, |Token(token)| ended.push(token));
-    (ended, result)
+    pipeline.expire(now, NOW, |Token(token)| ended.push(token));
+    (ended, pipeline.is_silent())
 }
 
 fn orphans(pipeline: &mut Pipeline) -> Vec<(u64, bool)> {
-    pipeline.abandon().map(|orphan| (orphan.token.0, orphan.again.is_some())).collect()
+    pipeline.abandon().map(|orphan| (orphan.token.0, orphan.may_retry)).collect()
 }

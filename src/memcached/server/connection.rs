@@ -1,8 +1,11 @@
-//! One connection of a server: its link, and its lookups.
+//! One connection of a server: its link, its lookups, and how it does.
 
 use crate::memcached::Msec;
 use crate::memcached::pipeline::Pipeline;
 use crate::memcached::queue::Orphan;
+
+/// Bytes after which a value that comes slowly is no late reply.
+const FLOW: u64 = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -13,6 +16,14 @@ pub(super) struct Connection {
     pub unflushed: bool,
     /// An answer over this socket has been counted in the server's favour.
     pub credited: bool,
+    /// When the last reply came, or the connection was opened.
+    pub heard_at: Msec,
+    /// The reply that is due is late.
+    pub is_stuck: bool,
+    /// Lookups that came before this do not tell how long a reply takes: they waited for others.
+    pub timed_at: Msec,
+    /// What [`Pipeline::bytes_received`] was at the last reply.
+    received: u64,
     pub pipeline: Pipeline,
 }
 
@@ -33,6 +44,33 @@ impl Connection {
         self.epoch = self.epoch.wrapping_add(1);
         self.unflushed = false;
         self.credited = false;
+        self.is_stuck = false;
         self.pipeline.abandon()
+    }
+
+    pub fn opened(&mut self, now: Msec) {
+        self.link = Link::Open;
+        self.note_progress(now);
+        self.timed_at = now;
+    }
+
+    /// A reply came, or a good part of one.
+    pub fn note_progress(&mut self, now: Msec) {
+        self.heard_at = now;
+        self.received = self.pipeline.bytes_received();
+    }
+
+    /// Whether a good part of a value came since progress was noted.
+    pub fn is_flowing(&self) -> bool {
+        self.pipeline.bytes_received().wrapping_sub(self.received) >= FLOW
+    }
+
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.link, Link::Connecting { .. })
+    }
+
+    /// Whether it is open, and nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.link == Link::Open && self.pipeline.live() == 0
     }
 }

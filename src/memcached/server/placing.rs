@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Link};
 use super::{Server, Ticket};
-use crate::memcached::pipeline::{Lookup, Pipeline};
+use crate::memcached::pipeline::Lookup;
 use crate::memcached::{Failure, Msec};
 
 impl Server {
@@ -15,9 +15,10 @@ impl Server {
         if let Some(ticket) = self.share(lookup, retried) {
             return Ok(ticket);
         }
+        self.make_room(now);
         let index = self.choose(now)?;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
-        let opaque = connection.pipeline.submit(lookup, retried).ok_or(Failure::Overload)?;
+        let opaque = connection.pipeline.submit(lookup, now, retried).ok_or(Failure::Overload)?;
         connection.unflushed = true;
         if connection.link == Link::Closed {
             let deadline = now.saturating_add(lookup.connect_timeout);
@@ -26,13 +27,21 @@ impl Server {
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
 
+    /// Whether a lookup just placed is to find out if a server that fails is well again.
+    pub(super) fn is_trial(&self, ticket: Ticket) -> bool {
+        let connection = self.connections.get(ticket.connection);
+        self.backoff.is_open() && connection.is_some_and(|it| !it.pipeline.answered())
+    }
+
     /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
     /// is nobody else's risk.
     fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<Ticket> {
-        let (is_failing, inflight) = (self.backoff.is_open(), self.inflight);
-        let may_share = |it: &Pipeline| it.live() < inflight && (it.answered() || !is_failing);
+        let (is_failing, inflight) = (self.backoff.is_open(), self.limits.inflight);
+        let may_share = |it: &Connection| {
+            it.pipeline.live() < inflight && (it.pipeline.answered() || !is_failing) && !it.is_stuck
+        };
         let connections = self.connections.iter_mut().enumerate();
-        connections.filter(|(_, it)| may_share(&it.pipeline)).find_map(|(connection, it)| {
+        connections.filter(|(_, it)| may_share(it)).find_map(|(connection, it)| {
             let opaque = it.pipeline.share(lookup, retried)?;
             Some(Ticket { connection, opaque, token: lookup.token })
         })
@@ -41,7 +50,8 @@ impl Server {
     /// Which connection a new lookup takes.
     fn choose(&self, now: Msec) -> Result<usize, Failure> {
         if !self.backoff.is_open() {
-            return self.best(|_| true).ok_or(Failure::Overload);
+            let flowing = self.best(|connection| !connection.is_stuck);
+            return flowing.or_else(|| self.best(|_| true)).ok_or(Failure::Overload);
         }
         let proven = |connection: &Connection| connection.pipeline.answered();
         let on_trial = |connection: &Connection| match connection.link {
@@ -60,14 +70,8 @@ impl Server {
     /// one with the fewest lookups in flight, else one that is there already, else the first. Round
     /// robin would halve the batches. None is opened while another one is being opened.
     fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
-        let has_room = |connection: &Connection| {
-            let pipeline = &connection.pipeline;
-            pipeline.in_flight().max(pipeline.live()) < self.inflight && fits(connection)
-        };
-        let is_opening = self
-            .connections
-            .iter()
-            .any(|it| matches!(it.link, Link::Connecting { .. }) && has_room(it));
+        let has_room = |it: &Connection| self.room(it) > 0 && fits(it);
+        let is_opening = self.connections.iter().any(|it| it.is_connecting() && has_room(it));
         self.connections
             .iter()
             .enumerate()
@@ -77,5 +81,20 @@ impl Server {
                 (!has_batch, it.pipeline.in_flight(), it.link == Link::Closed)
             })
             .map(|(index, _)| index)
+    }
+
+    /// How many more lookups a connection takes.
+    fn room(&self, connection: &Connection) -> usize {
+        let pipeline = &connection.pipeline;
+        self.limits.inflight.saturating_sub(pipeline.in_flight().max(pipeline.live()))
+    }
+
+    /// How many lookups the next connection takes that is not stuck; 0 if there is none to be had.
+    pub(super) fn room_elsewhere(&self) -> usize {
+        if self.backoff.is_open() {
+            return 0;
+        }
+        let best = self.best(|connection| !connection.is_stuck);
+        best.and_then(|index| self.connections.get(index)).map_or(0, |it| self.room(it))
     }
 }

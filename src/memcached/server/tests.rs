@@ -14,6 +14,8 @@ use crate::memcached::{Client, Key, LongKeys, Protocol};
 const TIMEOUT: Msec = 250;
 const CONNECT_TIMEOUT: Msec = 100;
 
+const KEEPALIVE: Msec = 60_000;
+
 const BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 2_000 };
 
 /// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
@@ -95,7 +97,7 @@ impl Driver {
     fn new(connections: usize, inflight: usize) -> Driver {
         Driver {
             server: Server::new(
-                Limits { connections, inflight, keepalive: 60_000, breaker: BREAKER },
+                Limits { connections, inflight, keepalive: KEEPALIVE, breaker: BREAKER },
                 1,
             ),
             now: 1_000,
@@ -161,7 +163,7 @@ impl Driver {
 
     fn open(&mut self, index: usize) {
         assert_eq!(self.server.wants(index), Want::Connect);
-        self.server.connected(index);
+        self.server.connected(index, self.now);
     }
 
     fn write(&mut self, index: usize, most: usize) {

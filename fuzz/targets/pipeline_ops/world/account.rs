@@ -3,7 +3,10 @@
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next, Room};
-use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Protocol, Want};
+use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Msec, Protocol, Want};
+
+/// So many msec a reply takes at most until it may be late.
+const PATIENCE: Msec = 5;
 
 /// An event with its value.
 #[derive(Debug)]
@@ -46,26 +49,67 @@ impl World {
         self.sockets[index] = Socket::new(epoch);
     }
 
+    /// A reply that takes longer may be late.
+    fn is_late(&self, asked: &Asked) -> bool {
+        asked.at + PATIENCE <= self.now
+    }
+
+    /// Connections that were given up because a reply was late, or because nobody used them: what waited is
+    /// asked again, or its time is over.
+    pub(super) fn notice_ends(&mut self) {
+        for index in self.indexes() {
+            if self.server.epoch(index) == self.sockets[index].epoch {
+                continue;
+            }
+            let queue = self.sockets[index].twin.queue();
+            let is_used = queue.iter().any(|asked| self.is_wanted(asked));
+            let is_late = queue.first().is_some_and(|asked| self.is_late(asked));
+            let has_timeouts = queue.iter().any(|asked| asked.deadline <= self.now);
+            assert!(is_late || has_timeouts || !is_used, "given up without a cause");
+            let wanted = queue.iter().filter(|asked| self.is_wanted(asked));
+            let wanted: Vec<u64> = wanted.map(|asked| asked.token).collect();
+            self.doomed.extend(wanted.iter().map(|&token| (token, vec![Failure::Timeout])));
+            self.orphans.extend(wanted.into_iter().map(|token| (token, true)));
+            self.replace(index);
+        }
+    }
+
+    /// A lookup that was asked before is asked again: its connection ended, or a late reply is before it.
+    fn may_be_asked_again(&mut self, token: u64) -> bool {
+        if self.orphans.remove(&token) == Some(true) {
+            return true;
+        }
+        let now = self.now;
+        let is_late = |asked: &Asked| asked.at + PATIENCE <= now;
+        self.sockets.iter_mut().any(|socket| socket.twin.move_away(token, is_late))
+    }
+
     /// Looks at what was put into the outputs.
     pub(super) fn notice(&mut self) {
-        for (index, socket) in self.sockets.iter_mut().enumerate() {
+        for index in self.indexes() {
+            let socket = &mut self.sockets[index];
             assert_eq!(socket.epoch, self.server.epoch(index), "given up without a cause");
             let output = self.server.output(index);
             let mut new = output[socket.known_output..].to_vec();
             socket.known_output = output.len();
             while let Some(command) = Command::take(&mut new) {
                 let token = token_of(&command.name);
-                let waiting = self.waiting.get_mut(&token).expect("asked for nobody");
+                let refused = self.refused.as_mut().filter(|(refused, _)| *refused == token);
+                let refused = refused.map(|(_, waiting)| waiting);
+                let waiting = self.waiting.get_mut(&token).or(refused).expect("asked for nobody");
                 assert_eq!((&command.name, command.protocol), (&waiting.name, waiting.protocol));
                 let is_retried = std::mem::replace(&mut waiting.is_asked, true);
+                let (deadline, max_size) = (waiting.deadline, waiting.max_size);
                 if is_retried {
-                    assert_eq!(self.orphans.remove(&token), Some(true), "{token} asked again");
+                    assert!(self.may_be_asked_again(token), "{token} asked again");
                     self.doomed.remove(&token);
                 }
-                socket.twin.ask(command, waiting.deadline, waiting.max_size, is_retried);
+                let twin = &mut self.sockets[index].twin;
+                twin.ask(command, self.now, deadline, max_size, is_retried);
             }
             assert!(new.is_empty(), "half a command");
         }
+        self.refused = None;
         self.orphans.clear();
     }
 
@@ -94,6 +138,7 @@ impl World {
                 self.orphan(index, vec![fault.failure()], vec![fault]);
                 self.replace(index);
             }
+            self.notice_ends();
             self.notice();
             match event {
                 Some(Seen::Answer(token, answer)) => self.answered(index, token, answer),
@@ -105,6 +150,8 @@ impl World {
                 Some(Seen::Up) => {
                     assert!(self.down, "up twice");
                     self.down = false;
+                    // perhaps with a reply that nobody waited for
+                    self.sockets[index].twin.note_answer();
                 }
                 None if has_ended => break,
                 None => {
@@ -151,12 +198,14 @@ impl World {
         if self.ended.len() == 16 {
             self.ended.remove(0);
         }
-        self.ended.push(waiting.ticket);
+        self.ended.extend(waiting.ticket);
         Some(waiting)
     }
 
     pub(super) fn is_wanted(&self, asked: &Asked) -> bool {
-        self.waiting.contains_key(&asked.token) && !self.doomed.contains_key(&asked.token)
+        self.waiting.contains_key(&asked.token)
+            && !self.doomed.contains_key(&asked.token)
+            && !asked.is_moved
     }
 
     fn twin_next(&mut self, index: usize) -> Next {

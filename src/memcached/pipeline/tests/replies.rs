@@ -42,7 +42,7 @@ fn a_reply_is_held_against_its_lookup_after_that_was_given_up() {
         if cancelled {
             pipeline.cancel(0, Token(0));
         } else {
-            assert_eq!(expire(&mut pipeline, 10), (vec![0], Ok(())));
+            assert_eq!(expire(&mut pipeline, 10), (vec![0], false));
         }
         submit(&mut pipeline, lookup(1, "/1"));
         assert_eq!(deliver(&mut pipeline, &hit("/1", 1, b"one")), Err(Fault::Mismatch));

@@ -181,7 +181,7 @@ fn who_leaves_between_the_answers_gets_none() {
 #[test]
 fn all_time_out_together() {
     let mut pipeline = three();
-    assert_eq!(expire(&mut pipeline, DEADLINE), (vec![0, 1, 2], Ok(())));
+    assert_eq!(expire(&mut pipeline, DEADLINE), (vec![0, 1, 2], false));
     assert_eq!(pipeline.live(), 0);
     assert_eq!(deliver(&mut pipeline, &miss("/page", 0)), Ok(vec![]));
 }
@@ -192,7 +192,7 @@ fn all_are_orphans_together() {
     let mut pipeline = proven();
     let opaque = submit(&mut pipeline, lookup(0, "/page"));
     assert_eq!(share(&mut pipeline, lookup(1, "/page")), Some(opaque));
-    let again: Vec<_> = pipeline.abandon().filter_map(|orphan| orphan.again).collect();
+    let again: Vec<_> = pipeline.abandon().filter_map(|orphan| orphan.lookup).collect();
     let named: Vec<_> = again.iter().map(|it| (it.token.0, it.key.as_bytes())).collect();
     assert_eq!(named, [(0, &b"/page"[..]), (1, b"/page")]);
 }

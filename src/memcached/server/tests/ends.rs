@@ -96,11 +96,11 @@ fn a_lookup_on_a_fresh_connection_that_dies_is_not_sent_again() {
 #[test]
 fn a_lookup_that_finds_no_place_to_be_sent_again_fails() {
     let mut driver = Driver::proven(2);
-    driver.server.inflight = 2;
+    driver.server.limits.inflight = 2;
     for token in 0..4 {
         driver.submit(token).unwrap();
     }
-    driver.server.inflight = 1;
+    driver.server.limits.inflight = 1;
     driver.lose(1, Fault::Closed);
     // the first finds the connection closed and opens it
     assert_eq!(driver.seen(), [Seen::Failed(3, Failure::Reset)]);
@@ -218,23 +218,6 @@ fn a_driver_that_was_late_does_not_blame_a_server_that_was_never_asked() {
 }
 
 #[test]
-fn a_silent_connection_is_given_up_with_all_that_waits_on_it() {
-    let mut driver = Driver::proven(1);
-    for (token, timeout) in [(0, 10), (1, 20), (2, 30), (3, 40)] {
-        driver.submit_for(timeout, token).unwrap();
-    }
-    driver.flush(0);
-    driver.pass(10);
-    driver.pass(10);
-    assert_eq!(driver.wants(), [Want::Read]);
-    let timeout = |token| Seen::Failed(token, Failure::Timeout);
-    assert_eq!(driver.seen(), [timeout(0), timeout(1)]);
-    driver.pass(10);
-    assert_eq!(driver.seen(), [timeout(2), Seen::Down(Fault::Silent), timeout(3)]);
-    assert_eq!(driver.wants(), [Want::Closed]);
-}
-
-#[test]
 fn a_reply_that_cannot_be_believed_ends_all_on_its_connection_and_nothing_elsewhere() {
     for (bytes, fault) in [
         (&b"EN k/elsewhere O0\r\n"[..], Fault::Mismatch),
@@ -311,7 +294,7 @@ fn failed_connects_are_counted_and_nothing_else() {
     assert_eq!(driver.server.failed_connects(), 2);
     for fault in [Fault::Closed, Fault::Io(104), Fault::Silent, Fault::Mismatch] {
         driver.pass(2_000);
-        driver.submit(2).unwrap();
+        let _ = driver.submit(2);
         driver.open(0);
         driver.lose(0, fault);
     }
@@ -348,6 +331,6 @@ fn a_closed_connection_cannot_be_lost() {
 #[test]
 fn a_connection_that_nobody_wants_cannot_be_opened() {
     let mut driver = Driver::new(1, 64);
-    driver.server.connected(0);
+    driver.server.connected(0, driver.now);
     assert_eq!(driver.wants(), [Want::Closed]);
 }

@@ -211,7 +211,10 @@ impl World {
         let (timeout, connect_timeout, max_size) = bounds;
         let deadline = self.driver.now + timeout;
         let lookup = Lookup { deadline, connect_timeout, max_size, ..self.driver.lookup(token) };
-        match self.driver.server.submit(self.driver.now, lookup) {
+        let submitted = self.driver.server.submit(self.driver.now, lookup);
+        // a connection may have been given up for it
+        self.driver.drain(0);
+        match submitted {
             Ok(ticket) => {
                 self.waiting.insert(token, Waiting { deadline, max_size, ticket });
             }
@@ -220,7 +223,7 @@ impl World {
                 assert_eq!(failure, Failure::Overload);
                 let server = &self.driver.server;
                 let full = |Connection { pipeline, .. }: &Connection| {
-                    pipeline.in_flight().max(pipeline.live()) >= server.inflight
+                    pipeline.in_flight().max(pipeline.live()) >= server.limits.inflight
                 };
                 assert!(self.down || server.connections.iter().all(full), "there was room");
             }
@@ -296,7 +299,7 @@ impl World {
             "timer too late"
         );
         for connection in &server.connections {
-            assert!(connection.pipeline.in_flight() <= server.inflight);
+            assert!(connection.pipeline.in_flight() <= server.limits.inflight);
             assert!(connection.link != Link::Closed || connection.pipeline.in_flight() == 0);
         }
     }

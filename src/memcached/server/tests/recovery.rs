@@ -30,6 +30,18 @@ fn trial(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
     }
 }
 
+/// Waits until the server is tried, whether the request of the trial waits or not. Returns how long that
+/// took, in msec.
+fn tried_again(driver: &mut Driver) -> Msec {
+    let since = driver.now;
+    while !driver.server.has_work() {
+        assert!(driver.now - since <= 2 * LONGEST_WAIT, "the server is never tried again");
+        driver.pass(1);
+        let _ = driver.submit(990);
+    }
+    driver.now - since
+}
+
 #[test]
 fn a_server_that_is_down_gets_nothing() {
     let mut driver = down(2);
@@ -127,8 +139,7 @@ fn a_trial_has_one_timeout() {
         driver.pass(1);
         assert_eq!(driver.wants(), [Want::Closed]);
         assert_eq!(driver.seen(), [Seen::Failed(0, failure)]);
-        let (_, wait) = trial(&mut driver, 1);
-        assert!(wait > 0);
+        assert!(tried_again(&mut driver) > 0);
     }
 }
 
@@ -236,9 +247,10 @@ fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
             _ => {}
         }
         driver.pass(TIMEOUT);
-        let (_, wait) = trial(&mut driver, 1);
+        let wait = tried_again(&mut driver);
         assert!(wait <= LONGEST_WAIT, "{stage}: {wait} ms");
-        assert_eq!(driver.seen(), [], "{stage}");
+        let seen = if stage == "answered" { vec![Seen::Up] } else { vec![] };
+        assert_eq!(driver.seen(), seen, "{stage}");
     }
 }
 
@@ -253,14 +265,12 @@ fn a_connection_on_which_a_lookup_timed_out_does_not_keep_the_server_down_for_ev
     driver.open(1);
     driver.flush(1);
     driver.pass(TIMEOUT);
-    assert_eq!(driver.seen().len(), 2);
-    // two more on the first connection are silence
-    driver.submit(2).unwrap();
-    driver.submit(3).unwrap();
-    driver.flush(0);
-    driver.pass(TIMEOUT);
-    assert!(driver.seen().contains(&Seen::Down(Fault::Silent)));
-    trial(&mut driver, 4);
+    let timeout = |token| Seen::Failed(token, Failure::Timeout);
+    assert_eq!(driver.seen(), [timeout(0), Seen::Down(Fault::Silent), timeout(1)]);
+    assert_eq!(driver.wants(), [Want::Closed, Want::Closed]);
+    tried_again(&mut driver);
+    // nobody waits for it
+    assert_eq!(driver.live(), [0, 0]);
 }
 
 #[test]
@@ -279,4 +289,49 @@ fn timed_out_lookups_do_not_fill_a_small_bound_for_ever() {
         }
         assert!(driver.seen().contains(&Seen::Down(Fault::Silent)), "{inflight} in flight");
     }
+}
+
+#[test]
+fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are() {
+    for connections in [1, 2, 8] {
+        let mut driver = Driver::proven(connections);
+        driver.submit(0).unwrap();
+        driver.flush(0);
+        driver.pass(TIMEOUT);
+        assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout), Seen::Down(Fault::Silent)]);
+        // nor does anybody wait for the trials that follow
+        for _ in 0..5 {
+            assert_eq!(driver.submit(1).unwrap_err(), Failure::Down, "{connections} connections");
+            assert!(tried_again(&mut driver) > 0);
+            driver.open(0);
+            driver.flush(0);
+            assert_eq!(driver.live(), vec![0; connections]);
+            driver.pass(TIMEOUT);
+            assert_eq!((driver.seen(), driver.wants()), (vec![], vec![Want::Closed; connections]));
+        }
+        tried_again(&mut driver);
+        driver.open(0);
+        driver.answer(0);
+        assert_eq!(driver.seen(), [Seen::Up]);
+        driver.submit(2).unwrap();
+    }
+}
+
+#[test]
+fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
+    let mut driver = Driver::proven(2);
+    let limits = Limits { breaker: Breaker { max_fails: 3, ..BREAKER }, ..driver.server.limits };
+    driver.server = Server::new(limits, 1);
+    for token in 0..3 {
+        driver.submit(token).unwrap();
+        let connecting = driver.wants().iter().position(|&wants| wants == Want::Connect);
+        if let Some(index) = connecting {
+            driver.open(index);
+        }
+        (0..2).for_each(|index| driver.flush(index));
+        driver.pass(TIMEOUT);
+    }
+    let timeout = |token| Seen::Failed(token, Failure::Timeout);
+    assert_eq!(driver.seen(), [timeout(0), Seen::Down(Fault::Silent), timeout(1), timeout(2)]);
+    assert_eq!(driver.submit(3).unwrap_err(), Failure::Down);
 }
