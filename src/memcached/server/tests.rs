@@ -3,6 +3,7 @@
 
 mod choice;
 mod ends;
+mod late;
 mod model;
 mod recovery;
 mod room;

@@ -1,0 +1,235 @@
+//! Replies that are late: who is asked again, over which connection, and which connections go.
+
+use super::*;
+
+/// So long a reply takes at most here, in msec, until it is late.
+const PATIENCE: Msec = 5;
+
+/// So long a connection must have been quiet to count as idle, in msec.
+const QUIET: Msec = 1_000;
+
+/// A second connection answers while the first waits, behind a lookup that nobody answers.
+fn one_hangs(connections: usize) -> Driver {
+    let mut driver = Driver::proven(connections);
+    driver.submit(0).unwrap();
+    driver.flush(0);
+    driver
+}
+
+#[test]
+fn nothing_new_waits_behind_a_late_reply() {
+    let mut driver = one_hangs(2);
+    driver.pass(PATIENCE);
+    for token in 1..6 {
+        driver.submit(token).unwrap();
+        assert_eq!(driver.live(), [1, 1]);
+        driver.answer(1);
+        driver.pass(1);
+    }
+    assert_eq!(driver.seen(), [1, 2, 3, 4, 5].map(Seen::Hit));
+    // it was only late
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0)]);
+}
+
+#[test]
+fn what_waits_behind_a_late_reply_is_asked_again_and_the_first_of_the_replies_counts() {
+    let mut driver = Driver::proven(2);
+    for token in 0..3 {
+        driver.submit(token).unwrap();
+    }
+    driver.flush(0);
+    assert_eq!(driver.live(), [3, 0]);
+    driver.pass(PATIENCE - 1);
+    assert_eq!(driver.live(), [3, 0]);
+    driver.pass(1);
+    assert_eq!(driver.live(), [1, 2]);
+    driver.answer(1);
+    assert_eq!(driver.seen(), [Seen::Hit(1), Seen::Hit(2)]);
+    // the late one comes, and with it two that nobody waits for
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0)]);
+    assert_eq!(driver.wants(), [Want::Read, Want::Read]);
+}
+
+#[test]
+fn what_was_asked_again_can_be_cancelled() {
+    let mut driver = Driver::proven(2);
+    driver.submit(0).unwrap();
+    let ticket = driver.submit(1).unwrap();
+    driver.flush(0);
+    driver.pass(PATIENCE);
+    assert_eq!(driver.live(), [1, 1]);
+    driver.server.cancel(ticket);
+    assert_eq!(driver.live(), [1, 0]);
+    driver.answer(1);
+    assert_eq!(driver.seen(), []);
+}
+
+#[test]
+fn a_lookup_is_asked_a_third_time_only_if_the_server_answers_others() {
+    for answers in [false, true] {
+        let mut driver = Driver::proven(3);
+        let asked = |driver: &Driver| -> usize {
+            driver.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
+        };
+        driver.submit(0).unwrap();
+        driver.submit(1).unwrap();
+        driver.flush(0);
+        driver.pass(PATIENCE - 1);
+        driver.submit(2).unwrap();
+        driver.flush(1);
+        driver.submit(3).unwrap();
+        driver.submit(4).unwrap();
+        driver.flush(2);
+        driver.pass(1);
+        // the second comes to wait behind the third
+        assert_eq!((driver.live(), asked(&driver)), (vec![1, 2, 2], 6));
+        driver.flush(1);
+        driver.pass(1);
+        if answers {
+            driver.answer(2);
+            assert_eq!(driver.seen(), [Seen::Hit(3), Seen::Hit(4)]);
+            driver.pass(12);
+            assert_eq!((driver.live(), asked(&driver)), (vec![1, 1, 1], 5));
+            driver.answer(2);
+            assert_eq!(driver.seen(), [Seen::Hit(1)]);
+        } else {
+            driver.pass(12);
+            assert_eq!((driver.live(), asked(&driver)), (vec![1, 2, 2], 6));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_always_takes_its_time_is_not_late() {
+    let mut driver = Driver::proven(2);
+    for token in 0..20 {
+        driver.submit(2 * token).unwrap();
+        driver.submit(2 * token + 1).unwrap();
+        driver.flush(0);
+        driver.flush(1);
+        driver.now += 30;
+        driver.answer(0);
+        driver.answer(1);
+    }
+    driver.seen();
+    driver.submit(100).unwrap();
+    driver.submit(101).unwrap();
+    driver.flush(0);
+    driver.pass(60);
+    assert_eq!(driver.live(), [2, 0]);
+}
+
+#[test]
+fn a_value_that_is_coming_is_not_late() {
+    let mut driver = Driver::proven(2);
+    driver.submit(5).unwrap();
+    driver.submit(6).unwrap();
+    driver.flush(0);
+    driver.serve(0, 1);
+    driver.deliver(0, 100);
+    // 20 KB in 5 ms, three times
+    for _ in 0..3 {
+        driver.pass(PATIENCE - 1);
+        driver.deliver(0, 20_000);
+        driver.pass(1);
+        assert_eq!(driver.live(), [2, 0]);
+    }
+    // and now nothing comes
+    driver.pass(PATIENCE);
+    driver.pass(PATIENCE);
+    assert_eq!(driver.live(), [1, 1]);
+}
+
+/// Behind a proxy of which one server hangs.
+#[test]
+fn where_all_connections_are_stuck_one_is_given_up_if_the_server_answers() {
+    let mut driver = one_hangs(2);
+    driver.pass(PATIENCE);
+    driver.submit(1).unwrap();
+    driver.answer(1);
+    driver.submit(2).unwrap();
+    driver.flush(1);
+    driver.pass(PATIENCE);
+    assert_eq!((driver.live(), driver.seen()), (vec![1, 1], vec![Seen::Hit(1)]));
+    // nothing was heard since the second of them was asked, but since the first
+    driver.submit(3).unwrap();
+    assert_eq!(driver.wants(), [Want::Connect, Want::Read]);
+    driver.drain(0);
+    assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout)]);
+    driver.open(0);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(3)]);
+}
+
+#[test]
+fn where_nothing_is_heard_of_the_server_no_connection_is_given_up() {
+    let mut driver = one_hangs(1);
+    driver.pass(PATIENCE);
+    driver.submit(1).unwrap();
+    assert_eq!((driver.live(), driver.wants()), (vec![2], vec![Want::Write]));
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(1)]);
+}
+
+#[test]
+fn a_proxy_that_answers_others_never_counts_as_down() {
+    let mut driver = Driver::proven(2);
+    for round in 0..20 {
+        driver.submit(2 * round).unwrap();
+        let hung = driver.live().iter().position(|&live| live == 1).unwrap();
+        if driver.wants()[hung] == Want::Connect {
+            driver.open(hung);
+        }
+        driver.flush(hung);
+        // usual replies take 1 ms
+        driver.pass(PATIENCE + 4);
+        driver.submit(2 * round + 1).unwrap();
+        let other =
+            driver.live().iter().enumerate().position(|(at, &live)| at != hung && live == 1);
+        let other = other.expect("a lookup that waits elsewhere");
+        if driver.wants()[other] == Want::Connect {
+            driver.open(other);
+        }
+        driver.pass(1);
+        driver.answer(other);
+        driver.pass(TIMEOUT);
+        let seen = driver.seen();
+        let hung = Seen::Failed(2 * round, Failure::Timeout);
+        assert!(seen.contains(&hung) && seen.len() == 2, "{round}: {seen:?}");
+        assert!(!seen.iter().any(|seen| matches!(seen, Seen::Down(_))), "{round}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_idle_is_replaced_with_all_of_its_age() {
+    let mut driver = Driver::proven(3);
+    driver.pass(QUIET);
+    let epochs = [0, 1, 2].map(|index| driver.server.epoch(index));
+    for token in 0..2 {
+        driver.submit(token).unwrap();
+    }
+    driver.flush(0);
+    driver.pass(PATIENCE);
+    assert_eq!(driver.wants(), [Want::Connect, Want::Closed, Want::Closed]);
+    assert_eq!([0, 1, 2].map(|index| driver.server.epoch(index)), epochs.map(|it| it + 1));
+    driver.open(0);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(1)]);
+}
+
+#[test]
+fn a_hung_server_whose_connections_were_idle_costs_one_budget() {
+    let mut driver = Driver::proven(2);
+    driver.pass(QUIET);
+    driver.submit(0).unwrap();
+    let deadline = driver.now + TIMEOUT;
+    driver.flush(0);
+    driver.pass(PATIENCE);
+    driver.open(0);
+    driver.flush(0);
+    driver.pass(deadline - driver.now);
+    assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout), Seen::Down(Fault::Silent)]);
+    assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
+}
