@@ -280,12 +280,12 @@ impl Server {
     /// When [`Server::expire`] should be called for connection `index`; it does no harm earlier.
     pub fn deadline(&self, index: usize) -> Option<Msec> {
         let connection = self.connections.get(index)?;
-        let own = match connection.link {
-            Link::Closed => None,
-            Link::Connecting { deadline } => Some(deadline),
-            Link::Open => self.late_at(connection),
+        let (first, second) = match connection.link {
+            Link::Closed => (None, None),
+            Link::Connecting { deadline } => (Some(deadline), None),
+            Link::Open => (self.late_at(connection), self.unused_at(connection)),
         };
-        own.into_iter().chain(connection.pipeline.deadline()).min()
+        [first, second, connection.pipeline.deadline()].into_iter().flatten().min()
     }
 
     /// Ends what has taken too long on connection `index`. What came until now must have been received.
@@ -306,7 +306,10 @@ impl Server {
                 self.lost(index, now, Fault::ConnectTimeout);
             }
             Link::Open if is_useless => self.give_up(index, now),
-            Link::Open => self.judge(index, now),
+            Link::Open => {
+                self.judge(index, now);
+                self.close_if_unused(index, now);
+            }
             Link::Connecting { .. } | Link::Closed => {}
         }
     }

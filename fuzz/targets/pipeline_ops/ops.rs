@@ -98,7 +98,7 @@ impl<'a> Input<'a> {
         let limits = Limits {
             connections: 1 + self.number() % 3,
             inflight: [1, 2, 3, 64][self.number() % 4],
-            keepalive: 60_000,
+            keepalive: [60_000, 1, 20, 500][self.number() % 4],
             breaker: Breaker {
                 max_fails: (self.number() % 4) as u32,
                 fail_timeout: [2_000, 0, 100, 500][self.number() % 4],

@@ -18,6 +18,8 @@ pub(super) struct Connection {
     pub credited: bool,
     /// When the last reply came, or the connection was opened.
     pub heard_at: Msec,
+    /// When a lookup came last.
+    pub asked_at: Msec,
     /// The reply that is due is late.
     pub is_stuck: bool,
     /// Lookups that came before this do not tell how long a reply takes: they waited for others.

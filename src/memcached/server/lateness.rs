@@ -80,6 +80,19 @@ impl Server {
         Some(asked.max(connection.heard_at).saturating_add(self.usual.patience()))
     }
 
+    /// When a connection has gone unused for too long.
+    pub(super) fn unused_at(&self, connection: &Connection) -> Option<Msec> {
+        let last_used = connection.heard_at.max(connection.asked_at);
+        connection.is_idle().then(|| last_used.saturating_add(self.limits.keepalive))
+    }
+
+    pub(super) fn close_if_unused(&mut self, index: usize, now: Msec) {
+        let unused_at = self.connections.get(index).and_then(|it| self.unused_at(it));
+        if unused_at.is_some_and(|at| at <= now) {
+            self.close(index);
+        }
+    }
+
     /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get(index) else { return };

@@ -20,6 +20,7 @@ impl Server {
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
         let opaque = connection.pipeline.submit(lookup, now, retried).ok_or(Failure::Overload)?;
         connection.unflushed = true;
+        connection.asked_at = now;
         if connection.link == Link::Closed {
             let deadline = now.saturating_add(lookup.connect_timeout);
             connection.link = Link::Connecting { deadline };

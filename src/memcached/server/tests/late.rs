@@ -233,3 +233,20 @@ fn a_hung_server_whose_connections_were_idle_costs_one_budget() {
     assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout), Seen::Down(Fault::Silent)]);
     assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
 }
+
+#[test]
+fn a_connection_that_nobody_uses_is_closed() {
+    let mut driver = Driver::proven(2);
+    driver.pass(KEEPALIVE - 1);
+    assert_eq!(driver.wants(), [Want::Read, Want::Read]);
+    driver.submit(0).unwrap();
+    driver.answer(0);
+    driver.pass(1);
+    assert_eq!(driver.wants(), [Want::Read, Want::Closed]);
+    driver.pass(KEEPALIVE - 1);
+    assert_eq!((driver.wants(), driver.seen()), (vec![Want::Closed; 2], vec![Seen::Hit(0)]));
+    driver.submit(1).unwrap();
+    driver.open(0);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(1)]);
+}
