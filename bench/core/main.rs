@@ -139,7 +139,8 @@ fn etag(len: usize) -> Run {
 /// a value of `size` bytes or nothing: what the shell calls, and the bytes that its sockets copy.
 fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
     let breaker = Breaker { max_fails: 1, fail_timeout: 1_000 };
-    let limits = Limits { connections: 1, inflight: 1_024, keepalive: 60_000, breaker };
+    let limits =
+        Limits { connections: 1, inflight: 1_024, keepalive: 60_000, addresses: 1, breaker };
     let mut server = Server::new(limits, 1);
     let memory = Memory::new(1 << 20);
     let mut opaque = 0_u32;

@@ -27,6 +27,8 @@ pub struct Limits {
     pub inflight: usize,
     /// How long a connection stays open that nobody uses, in msec, `1..`.
     pub keepalive: Msec,
+    /// Addresses that its name stands for, `1..`: all are tried before the server has failed.
+    pub addresses: usize,
     /// When a server that fails is left alone.
     pub breaker: Breaker,
 }
@@ -180,7 +182,8 @@ impl Server {
         self.failed_connects
     }
 
-    /// Connection `index` ended, or could not be opened.
+    /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet,
+    /// the connection goes on to connect, under a new epoch.
     pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link == Link::Closed {
@@ -188,6 +191,9 @@ impl Server {
         }
         if fault.failure() == Failure::Connect {
             self.failed_connects = self.failed_connects.wrapping_add(1);
+            if fault != Fault::NoConnection && connection.try_next(self.limits.addresses, now) {
+                return;
+            }
         }
         let was_proven = connection.pipeline.answered();
         let orphans = connection.end();
@@ -282,7 +288,7 @@ impl Server {
         let connection = self.connections.get(index)?;
         let (first, second) = match connection.link {
             Link::Closed => (None, None),
-            Link::Connecting { deadline } => (Some(deadline), None),
+            Link::Connecting { deadline, .. } => (Some(deadline), None),
             Link::Open => (self.late_at(connection), self.unused_at(connection)),
         };
         [first, second, connection.pipeline.deadline()].into_iter().flatten().min()
@@ -302,7 +308,7 @@ impl Server {
         let is_full = pipeline.in_flight() >= self.limits.inflight;
         let is_useless = is_silent || pipeline.is_overdue() && (was_on_trial || is_full);
         match connection.link {
-            Link::Connecting { deadline } if deadline <= now => {
+            Link::Connecting { deadline, .. } if deadline <= now => {
                 self.lost(index, now, Fault::ConnectTimeout);
             }
             Link::Open if is_useless => self.give_up(index, now),

@@ -18,6 +18,8 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 const DEFAULT_CONNECTIONS: usize = 2;
+/// In the classic protocol, which proxies speak: a server of theirs that hangs keeps a connection of ours busy.
+const DEFAULT_CONNECTIONS_CLASSIC: usize = 8;
 const DEFAULT_INFLIGHT: usize = 4096;
 const DEFAULT_KEEPALIVE: Msec = 60_000;
 /// Bytes.
@@ -305,15 +307,19 @@ fn servers(
     let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
     let probes = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
     let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
-    let connections = given.and_then(|conf| conf.connections).unwrap_or(DEFAULT_CONNECTIONS);
+    let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
+        Protocol::Meta => DEFAULT_CONNECTIONS,
+        Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
+    });
     let server = |mut line: ServerLine| {
         line.addresses.iter_mut().for_each(|address| address.set_keepalive(probes));
+        let addresses = line.addresses.len();
         Rc::new(UpstreamServer {
             counted: counted(&line.name),
             name: line.name,
             addresses: line.addresses,
             is_down: line.is_down,
-            limits: Limits { connections, inflight, keepalive, breaker: line.breaker },
+            limits: Limits { connections, inflight, keepalive, addresses, breaker: line.breaker },
             protocol,
             memory: memory.clone(),
             worker: RefCell::new(None),

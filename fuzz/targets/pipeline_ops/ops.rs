@@ -99,6 +99,7 @@ impl<'a> Input<'a> {
             connections: 1 + self.number() % 3,
             inflight: [1, 2, 3, 64][self.number() % 4],
             keepalive: [60_000, 1, 20, 500][self.number() % 4],
+            addresses: [1, 1, 2, 3][self.number() % 4],
             breaker: Breaker {
                 max_fails: (self.number() % 4) as u32,
                 fail_timeout: [2_000, 0, 100, 500][self.number() % 4],

@@ -62,6 +62,8 @@ struct Socket {
     replies: Vec<u8>,
     /// memcached has said nothing but the truth.
     is_honest: bool,
+    /// Addresses that could not be connected to since it was open.
+    refusals: usize,
     twin: Twin,
 }
 
@@ -73,6 +75,7 @@ impl Socket {
             written: Vec::new(),
             replies: Vec::new(),
             is_honest: true,
+            refusals: 0,
             twin: Twin::default(),
         }
     }
@@ -264,6 +267,7 @@ impl World {
     fn open(&mut self, index: usize) {
         if self.server.wants(index) == Want::Connect {
             self.server.connected(index, self.now);
+            self.sockets[index].refusals = 0;
             assert!(self.is_open(index));
         }
     }
@@ -329,9 +333,15 @@ impl World {
 
     fn lose(&mut self, index: usize, fault: Fault) {
         if self.server.wants(index) != Want::Closed {
-            self.orphan(index, vec![fault.failure()], vec![fault]);
+            let goes_on = fault.failure() == Failure::Connect && self.has_another_address(index);
+            if !goes_on {
+                self.orphan(index, vec![fault.failure()], vec![fault]);
+            }
             self.server.lost(index, self.now, fault);
-            self.replace(index);
+            match goes_on {
+                true => self.tries_the_next(index),
+                false => self.replace(index),
+            }
             self.notice();
             self.drain(index);
         }
@@ -372,10 +382,13 @@ impl World {
         let late: Vec<u64> = late.map(|asked| asked.token).collect();
         let was_connecting = self.server.wants(index) == Want::Connect;
 
+        let goes_on = was_connecting && self.has_another_address(index);
         self.server.expire(index, now);
         self.doomed.extend(late.into_iter().map(|token| (token, vec![Failure::Timeout])));
         let has_ended = self.server.epoch(index) != self.sockets[index].epoch;
-        if has_ended && was_connecting {
+        if has_ended && goes_on {
+            self.tries_the_next(index);
+        } else if has_ended && was_connecting {
             self.orphan(
                 index,
                 vec![Failure::Connect, Failure::Timeout],
@@ -386,10 +399,27 @@ impl World {
         // whatever else came of it is told as silence
         self.faults.push(Fault::Silent);
         self.notice_ends();
-        if !has_ended {
+        if !has_ended || goes_on {
             self.sockets[index].twin.expire(now);
         }
         self.notice();
+    }
+
+    /// The connection that cannot be opened has addresses left to try.
+    fn has_another_address(&self, index: usize) -> bool {
+        self.server.wants(index) == Want::Connect
+            && self.sockets[index].refusals + 1 < self.limits.addresses
+    }
+
+    fn tries_the_next(&mut self, index: usize) {
+        let epoch = self.server.epoch(index);
+        let socket = &mut self.sockets[index];
+        assert_ne!(epoch, socket.epoch, "the old socket goes on");
+        assert_eq!(self.server.wants(index), Want::Connect);
+        socket.epoch = epoch;
+        socket.refusals += 1;
+        socket.replies.clear();
+        socket.is_honest = true;
     }
 
     /// Does what the request that was just resumed does.

@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub unflushed: bool,
     /// An answer over this socket has been counted in the server's favour.
     pub credited: bool,
+    /// Addresses that could not be connected to, of this attempt.
+    pub refused: usize,
     /// When the last reply came, or the connection was opened.
     pub heard_at: Msec,
     /// When a lookup came last.
@@ -35,6 +37,7 @@ pub(super) enum Link {
     Closed,
     Connecting {
         deadline: Msec,
+        timeout: Msec,
     },
     Open,
 }
@@ -46,12 +49,26 @@ impl Connection {
         self.epoch = self.epoch.wrapping_add(1);
         self.unflushed = false;
         self.credited = false;
+        self.refused = 0;
         self.is_stuck = false;
         self.pipeline.abandon()
     }
 
+    /// It could not be opened: goes on with the next address, if not all of so many were tried.
+    pub fn try_next(&mut self, addresses: usize, now: Msec) -> bool {
+        let Link::Connecting { timeout, .. } = self.link else { return false };
+        self.refused += 1;
+        if self.refused >= addresses {
+            return false;
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
+        true
+    }
+
     pub fn opened(&mut self, now: Msec) {
         self.link = Link::Open;
+        self.refused = 0;
         self.note_progress(now);
         self.timed_at = now;
     }

@@ -22,8 +22,9 @@ impl Server {
         connection.unflushed = true;
         connection.asked_at = now;
         if connection.link == Link::Closed {
-            let deadline = now.saturating_add(lookup.connect_timeout);
-            connection.link = Link::Connecting { deadline };
+            let timeout = lookup.connect_timeout;
+            let deadline = now.saturating_add(timeout);
+            connection.link = Link::Connecting { deadline, timeout };
         }
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }

@@ -1,6 +1,7 @@
 //! One server in virtual time: a driver that does what sockets would, and a memcached that holds a
 //! few items whose values tell their keys.
 
+mod addresses;
 mod choice;
 mod ends;
 mod late;
@@ -98,7 +99,13 @@ impl Driver {
     fn new(connections: usize, inflight: usize) -> Driver {
         Driver {
             server: Server::new(
-                Limits { connections, inflight, keepalive: KEEPALIVE, breaker: BREAKER },
+                Limits {
+                    connections,
+                    inflight,
+                    keepalive: KEEPALIVE,
+                    addresses: 1,
+                    breaker: BREAKER,
+                },
                 1,
             ),
             now: 1_000,

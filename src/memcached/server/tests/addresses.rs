@@ -1,0 +1,82 @@
+//! A server whose name stands for several addresses.
+
+use super::*;
+
+const REFUSED: Fault = Fault::Connect(111);
+
+fn with_addresses(addresses: usize, connections: usize) -> Driver {
+    let mut driver = Driver::new(connections, 64);
+    let limits = Limits { addresses, ..driver.server.limits };
+    driver.server = Server::new(limits, 1);
+    driver
+}
+
+#[test]
+fn the_next_address_is_tried_within_the_same_attempt() {
+    let mut driver = with_addresses(2, 1);
+    driver.submit(0).unwrap();
+    driver.submit(1).unwrap();
+    let epoch = driver.server.epoch(0);
+    driver.lose(0, REFUSED);
+    assert_eq!((driver.seen(), driver.wants()), (vec![], vec![Want::Connect]));
+    assert_eq!((driver.server.epoch(0), driver.server.failed_connects()), (epoch + 1, 1));
+    driver.open(0);
+    driver.answer(0);
+    assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(1)]);
+}
+
+#[test]
+fn each_address_has_the_time_to_connect() {
+    let mut driver = with_addresses(2, 1);
+    driver.submit(0).unwrap();
+    driver.pass(CONNECT_TIMEOUT);
+    assert_eq!((driver.seen(), driver.wants()), (vec![], vec![Want::Connect]));
+    driver.pass(CONNECT_TIMEOUT - 1);
+    assert_eq!((driver.seen(), driver.wants()), (vec![], vec![Want::Connect]));
+    driver.pass(1);
+    let failed = Seen::Failed(0, Failure::Connect);
+    assert_eq!(driver.seen(), [Seen::Down(Fault::ConnectTimeout), failed]);
+}
+
+#[test]
+fn the_server_has_failed_once_when_none_of_its_addresses_connects() {
+    let mut driver = with_addresses(3, 2);
+    for round in 0..3 {
+        driver.submit(round).unwrap();
+        for _ in 0..2 {
+            driver.lose(0, REFUSED);
+            assert_eq!((driver.seen(), driver.wants()[0]), (vec![], Want::Connect));
+        }
+        driver.lose(0, REFUSED);
+        let seen = driver.seen();
+        assert_eq!(seen.last(), Some(&Seen::Failed(round, Failure::Connect)));
+        assert_eq!(seen.len(), if round == 0 { 2 } else { 1 });
+        assert_eq!(driver.submit(99).unwrap_err(), Failure::Down);
+        driver.pass(2_000);
+    }
+    assert_eq!(driver.server.failed_connects(), 9);
+}
+
+#[test]
+fn a_worker_without_a_connection_to_spare_has_none_for_another_address() {
+    let mut driver = with_addresses(2, 1);
+    driver.submit(0).unwrap();
+    driver.lose(0, Fault::NoConnection);
+    let failed = Seen::Failed(0, Failure::Connect);
+    assert_eq!(driver.seen(), [Seen::Down(Fault::NoConnection), failed]);
+}
+
+#[test]
+fn the_address_that_connected_is_kept() {
+    let mut driver = with_addresses(2, 2);
+    driver.submit(0).unwrap();
+    driver.lose(0, REFUSED);
+    driver.open(0);
+    driver.answer(0);
+    driver.lose(0, Fault::Closed);
+    driver.submit(1).unwrap();
+    assert_eq!(driver.server.failed_connects(), 1);
+    // all are tried in each attempt
+    driver.lose(0, REFUSED);
+    assert_eq!((driver.seen(), driver.wants()[0]), (vec![Seen::Hit(0)], Want::Connect));
+}
