@@ -208,9 +208,9 @@ impl Pipeline {
     }
 
     /// Takes out at most `most` of those who wait behind the reply that is due, to ask again over another
-    /// connection. What was asked again already stays, unless the server was heard since, at `heard_at`.
-    pub fn take_behind(&mut self, heard_at: Msec, most: usize) -> Vec<Lookup> {
-        self.queue.take_from(usize::from(!self.is_skipping()), heard_at, most)
+    /// connection. What was asked again already stays, unless it came before `overtaken`.
+    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<Lookup> {
+        self.queue.take_from(usize::from(!self.is_skipping()), overtaken, most)
     }
 
     /// A time before which no lookup times out; none if none can.
@@ -357,9 +357,7 @@ impl Pipeline {
         self.end = 0;
         self.state = State::Between;
         self.large = false;
-        let told = self.shared.take().into_iter();
-        let told =
-            told.map(|token| Orphan { token, lookup: None, is_first: false, may_retry: false });
+        let told = self.shared.take().into_iter().map(Orphan::told);
         told.chain(self.queue.abandon(begun, is_skipping))
     }
 

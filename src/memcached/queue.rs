@@ -63,9 +63,18 @@ pub struct Orphan {
     pub lookup: Option<Lookup>,
     /// Its reply would have come next.
     pub is_first: bool,
+    /// It had been asked again already.
+    pub retried: bool,
     /// It was sent over a connection that had worked before, no byte of its reply came, and it had not
-    /// been sent twice already.
+    /// been asked again already.
     pub may_retry: bool,
+}
+
+impl Orphan {
+    /// Somebody who was to be told an answer that is here already.
+    pub fn told(token: Token) -> Orphan {
+        Orphan { token, lookup: None, is_first: false, retried: false, may_retry: false }
+    }
 }
 
 impl Queue {
@@ -173,11 +182,11 @@ impl Queue {
     }
 
     /// Takes out at most `most` of those who wait, from the lookup with this index on, to ask again
-    /// elsewhere. The replies here are then for nobody. What was asked again already stays, unless the server
-    /// was heard since, at `heard_at`.
-    pub fn take_from(&mut self, first: usize, heard_at: Msec, most: usize) -> Vec<Lookup> {
+    /// elsewhere. The replies here are then for nobody. What was asked again already stays, unless it came
+    /// before `overtaken`.
+    pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<Lookup> {
         let mut taken = Vec::new();
-        let may_go = |it: &&mut Waiting| it.is_wanted() && (!it.retried || it.asked < heard_at);
+        let may_go = |it: &&mut Waiting| it.is_wanted() && (!it.retried || it.asked < overtaken);
         for waiting in self.waiting.iter_mut().skip(first).filter(may_go) {
             if taken.len() + 1 + waiting.sharers.len() > most {
                 break;
@@ -231,10 +240,12 @@ impl Queue {
         self.unsent.clear(self.opaque);
         waiting.into_iter().enumerate().filter(|(_, waiting)| waiting.is_wanted()).flat_map(
             move |(index, waiting)| {
-                let may_retry = waiting.reused && !waiting.retried && !(begun && index == 0);
+                let is_first = index == 0 && !is_skipping;
+                let retried = waiting.retried;
+                let may_retry = waiting.reused && !retried && !(begun && index == 0);
                 std::iter::once(waiting.lookup.token).chain(waiting.sharers).map(move |token| {
                     let lookup = Some(Lookup { token, ..waiting.lookup });
-                    Orphan { token, lookup, is_first: index == 0 && !is_skipping, may_retry }
+                    Orphan { token, lookup, is_first, retried, may_retry }
                 })
             },
         )

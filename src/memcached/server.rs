@@ -12,6 +12,7 @@ mod placing;
 
 use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup};
+use super::queue::Orphan;
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use connection::{Connection, Link};
@@ -87,6 +88,8 @@ pub struct Server {
     failed_connects: usize,
     /// When a reply came last, over whichever connection.
     heard_at: Msec,
+    /// When the newest of the lookups came that were answered: what came before it has been overtaken.
+    overtaken: Msec,
     usual: Usual,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
@@ -102,6 +105,7 @@ impl Server {
             hangs: false,
             failed_connects: 0,
             heard_at: 0,
+            overtaken: 0,
             usual: Usual::default(),
             events: VecDeque::new(),
         }
@@ -203,7 +207,11 @@ impl Server {
                 self.events.push_back(Event::Down(fault));
             }
         }
-        self.ask_again(orphans, now, fault.failure(), |it| it.may_retry && fault.retryable());
+        let orphans = orphans.map(|orphan| match orphan.may_retry && fault.retryable() {
+            true => orphan,
+            false => Orphan { lookup: None, ..orphan },
+        });
+        self.ask_again(orphans, now, fault.failure());
     }
 
     /// The driver closes connection `index`, through no fault of the server.
@@ -311,7 +319,10 @@ impl Server {
             Link::Connecting { deadline, .. } if deadline <= now => {
                 self.lost(index, now, Fault::ConnectTimeout);
             }
-            Link::Open if is_useless => self.give_up(index, now),
+            Link::Open if is_useless => {
+                let last = self.give_up(index, now);
+                self.ask_again(last, now, Failure::Timeout);
+            }
             Link::Open => {
                 self.judge(index, now);
                 self.close_if_unused(index, now);

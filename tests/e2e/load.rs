@@ -1,7 +1,8 @@
 //! Many clients, many requests, clients that leave at any point: nobody gets another's page, and a
 //! worker is as small afterwards as before.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::harness::measure::{descriptors, is_sanitized, private, resident};
 use crate::harness::*;
@@ -90,9 +91,11 @@ fn ten_thousand_requests_that_wait_at_once() {
     let (count, _guard) = very_many();
     let gates: [Gate; 3] = Default::default();
     let held = gates.clone();
+    let now = Arc::new(AtomicUsize::new(0));
+    let turn = Arc::clone(&now);
     let fake = Fake::start(move |lookup| {
         let page = Step::Send(lookup.hit(page(&lookup.key_text(), 1_000)));
-        vec![Step::Wait(held[lookup.nth / count].clone()), page]
+        vec![Step::Wait(held[turn.load(Ordering::SeqCst)].clone()), page]
     });
     let site = plan()
         .store_at(fake.address())
@@ -106,10 +109,12 @@ fn ten_thousand_requests_that_wait_at_once() {
     let mut clients: Vec<Client> = (0..count).map(|_| site.client()).collect();
     let mut memory = Vec::new();
     for (turn, gate) in gates.iter().enumerate() {
+        now.store(turn, Ordering::SeqCst);
+        let before = fake.lookups().len();
         for (nth, client) in clients.iter_mut().enumerate() {
             client.send(&Request::get(format!("/page{nth}")).head());
         }
-        fake.wait_for_lookups(count * (turn + 1));
+        fake.wait_for_lookups(before + count);
         memory.push(private(worker));
         gate.open();
         for (nth, client) in clients.iter_mut().enumerate() {

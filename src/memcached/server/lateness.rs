@@ -2,8 +2,9 @@
 //!
 //! Replies come in the order of the lookups. Where one is late, as behind a proxy of which one server hangs, its
 //! connection is stuck: new lookups take another one, and those that wait behind the late reply are asked again
-//! there; once, and once more only if the server answers others meanwhile. Where all connections are stuck and
-//! the server answers, the oldest is given up. A connection that had been idle may have been forgotten by a
+//! there. That the late one has been overtaken, by a lookup that came after it and is answered, shows that the
+//! server is not slow as a whole: until then only one is asked again, to find out. Where all connections are stuck,
+//! one that has been overtaken is given up. A connection that had been idle may have been forgotten by a
 //! firewall: it is replaced, and all that waits on it is asked again.
 //!
 //! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
@@ -51,6 +52,7 @@ impl Server {
     pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         self.heard_at = now;
+        self.overtaken = self.overtaken.max(heard.asked);
         if heard.asked >= connection.timed_at && !heard.is_error {
             self.usual.add(now.saturating_sub(heard.asked));
             connection.timed_at = now;
@@ -108,8 +110,10 @@ impl Server {
         }
         connection.is_stuck = true;
         if connection.pipeline.live() > 1 {
-            self.make_room(now);
+            let last = self.make_room(now);
+            self.move_elsewhere(index, self.room_elsewhere().min(1), now);
             self.free_those_behind(index, now);
+            self.ask_again(last, now, Failure::Timeout);
         }
     }
 
@@ -121,65 +125,70 @@ impl Server {
         for other in self.connections.iter_mut().filter(is_unused).filter(|it| was_idle(it)) {
             other.end().for_each(drop);
         }
-        self.ask_again(orphans, now, Failure::Timeout, |_| true);
+        self.ask_again(orphans, now, Failure::Timeout);
     }
 
-    /// Asks again, over other connections, what waits behind a late reply on connection `index`.
+    /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
         loop {
-            let room = self.room_elsewhere();
-            let Some(connection) = self.connections.get_mut(index) else { return };
-            if !connection.is_stuck || room == 0 {
+            let stuck = self.connections.get(index).filter(|it| it.is_stuck);
+            let asked = stuck.and_then(|it| it.pipeline.front_asked());
+            let is_overtaken = asked.is_some_and(|asked| asked < self.overtaken);
+            if !is_overtaken || self.move_elsewhere(index, self.room_elsewhere(), now) == 0 {
                 return;
-            }
-            let taken = connection.pipeline.take_behind(self.heard_at, room);
-            if taken.is_empty() {
-                return;
-            }
-            for lookup in taken {
-                if let Err(failure) = self.place(now, &lookup, true) {
-                    self.events.push_back(Event::Failed(lookup.token, failure));
-                }
             }
         }
     }
 
-    /// Where all connections are stuck and the server answered since, one is given up for a new one: one on
-    /// which nobody waits, else the one whose reply is due for longest.
-    pub(super) fn make_room(&mut self, now: Msec) {
+    /// Asks again, over other connections, at most `most` of those who wait behind a late reply. Returns how
+    /// many.
+    fn move_elsewhere(&mut self, index: usize, most: usize, now: Msec) -> usize {
+        let Some(connection) = self.connections.get_mut(index) else { return 0 };
+        let moved = connection.pipeline.take_behind(self.overtaken, most);
+        for lookup in &moved {
+            if let Err(failure) = self.place(now, lookup, true) {
+                self.events.push_back(Event::Failed(lookup.token, failure));
+            }
+        }
+        moved.len()
+    }
+
+    /// Where all connections are stuck, one that has been overtaken is given up for a new one: one on which
+    /// nobody waits, else the one whose reply is due for longest. Returns what is to be asked again at last.
+    pub(super) fn make_room(&mut self, now: Msec) -> Vec<Orphan> {
         if self.backoff.is_open() || !self.connections.iter().all(|it| it.is_stuck) {
-            return;
+            return Vec::new();
         }
         let due =
-            |it: &Connection| it.pipeline.front_asked().filter(|&asked| asked < self.heard_at);
-        let oldest = self.connections.iter().enumerate();
-        let oldest =
-            oldest.filter_map(|(index, it)| Some((it.pipeline.live() > 0, due(it)?, index)));
-        if let Some((_, _, index)) = oldest.min() {
-            self.give_up(index, now);
-        }
+            |it: &Connection| it.pipeline.front_asked().filter(|&asked| asked < self.overtaken);
+        let connections = self.connections.iter().enumerate();
+        let overtaken =
+            connections.filter_map(|(index, it)| Some((it.pipeline.live() > 0, due(it)?, index)));
+        overtaken.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
     }
 
-    /// Connection `index` ends. Whose reply would have come next has waited long enough, which is not to be
-    /// the fate of those behind.
-    pub(super) fn give_up(&mut self, index: usize, now: Msec) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let orphans = connection.end();
-        self.ask_again(orphans, now, Failure::Timeout, |orphan| !orphan.is_first);
+    /// Connection `index` ends, and what waits on it is asked again, but for the lookup whose reply was due:
+    /// others might wait behind it again. Returns that for those who waited for it.
+    pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
+        let Some(connection) = self.connections.get_mut(index) else { return Vec::new() };
+        let (first, behind): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
+        self.ask_again(behind, now, Failure::Timeout);
+        let once =
+            |orphan: Orphan| Orphan { lookup: orphan.lookup.filter(|_| !orphan.retried), ..orphan };
+        first.into_iter().map(once).collect()
     }
 
-    /// Asks again for those who `may`, and ends the others with `failure`.
+    /// Asks again for those whose lookup there is, as long as it has time, and ends the others with `failure`.
     pub(super) fn ask_again(
         &mut self,
-        orphans: impl Iterator<Item = Orphan>,
+        orphans: impl IntoIterator<Item = Orphan>,
         now: Msec,
         failure: Failure,
-        may: impl Fn(&Orphan) -> bool,
     ) {
-        for orphan in orphans {
-            let lookup = orphan.lookup.filter(|it| may(&orphan) && now < it.deadline);
+        for Orphan { token, lookup, .. } in orphans {
+            let lookup = lookup.filter(|lookup| now < lookup.deadline);
             if lookup.is_none_or(|lookup| self.place(now, &lookup, true).is_err()) {
-                self.events.push_back(Event::Failed(orphan.token, failure));
+                self.events.push_back(Event::Failed(token, failure));
             }
         }
     }

@@ -15,7 +15,13 @@ impl Server {
         if let Some(ticket) = self.share(lookup, retried) {
             return Ok(ticket);
         }
-        self.make_room(now);
+        let last = self.make_room(now);
+        let placed = self.place_best(now, lookup, retried);
+        self.ask_again(last, now, Failure::Timeout);
+        placed
+    }
+
+    fn place_best(&mut self, now: Msec, lookup: &Lookup, retried: bool) -> Result<Ticket, Failure> {
         let index = self.choose(now)?;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
         let opaque = connection.pipeline.submit(lookup, now, retried).ok_or(Failure::Overload)?;
