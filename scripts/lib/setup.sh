@@ -16,11 +16,11 @@ VENV=$TARGET/venv
 PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
 # PyPI has uWSGI as source only, so that the compiler is needed to run a site, too.
 PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
-# What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules
-# loaded by the nginx that it starts itself, where they do nothing without directives of theirs.
+# What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules loaded by the
+# nginx that it starts itself, where they do nothing without directives of theirs. nutcracker is twemproxy.
 # The last four lines are clients of memcached in other languages; what npm has of them, setup_npm installs.
 PACKAGES_TEST="curl python3-prometheus-client libnginx-mod-http-srcache-filter libnginx-mod-http-memc
-    python3-pylibmc python3-memcache
+    nutcracker python3-pylibmc python3-memcache
     libcache-memcached-perl libcache-memcached-fast-perl
     php-cli php-memcached php-memcache
     ruby ruby-dalli"

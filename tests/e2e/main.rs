@@ -12,6 +12,7 @@
 mod harness;
 
 mod args;
+mod behind_proxy;
 mod breaker;
 mod buffers;
 mod cache_status;

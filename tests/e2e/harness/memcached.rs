@@ -138,17 +138,16 @@ impl Memcached {
     }
 
     fn try_link(&self) -> io::Result<Link> {
-        let (reader, writer): (Box<dyn Read>, Box<dyn Write>) = match &self.place {
-            Place::Port(port) => {
-                let stream = TcpStream::connect(("127.0.0.1", *port))?;
-                (Box::new(stream.try_clone()?), Box::new(stream))
-            }
+        match &self.place {
+            Place::Port(port) => Link::over(TcpStream::connect(("127.0.0.1", *port))?),
             Place::Socket(path) => {
                 let stream = UnixStream::connect(path)?;
-                (Box::new(stream.try_clone()?), Box::new(stream))
+                Ok(Link {
+                    reader: BufReader::new(Box::new(stream.try_clone()?)),
+                    writer: Box::new(stream),
+                })
             }
-        };
-        Ok(Link { reader: BufReader::new(reader), writer })
+        }
     }
 
     /// Stores a page as an application does.
@@ -192,6 +191,11 @@ pub struct Link {
 }
 
 impl Link {
+    pub fn over(stream: TcpStream) -> io::Result<Link> {
+        let reader = BufReader::new(Box::new(stream.try_clone()?) as Box<dyn Read>);
+        Ok(Link { reader, writer: Box::new(stream) })
+    }
+
     /// `set` with any bytes as key that memcached takes.
     #[track_caller]
     pub fn set(&mut self, key: &[u8], value: &[u8], flags: u32) {
