@@ -31,6 +31,7 @@ mod exhaustion;
 mod failed_reload;
 mod fallback;
 mod faults;
+mod forgotten;
 mod gzip_flag;
 mod harness_proof;
 mod headers_as_proxied;

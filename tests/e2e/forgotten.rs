@@ -1,0 +1,117 @@
+//! Connections that a firewall has forgotten while nothing was asked: nobody waits for what never comes, as long as
+//! a new connection still has the page in time.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::*;
+
+/// Of the lookups: who waits for a connection that is forgotten waits so long.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// Firewalls take a minute or more for it.
+const QUIET: Duration = Duration::from_millis(1_200);
+
+struct Behind {
+    firewall: Firewall,
+    site: Site,
+    memcached: Memcached,
+    _prefix: tempfile::TempDir,
+}
+
+/// A memcached behind a firewall, with a page for each of `/page/0` to `/page/7`.
+fn behind_a_firewall(words: &str) -> Behind {
+    let prefix = prefix();
+    let memcached = Memcached::start(prefix.path());
+    for nth in 0..8 {
+        memcached.set(&format!("/page/{nth}"), format!("page {nth}"), BYTES);
+    }
+    let firewall = Firewall::before(memcached.address().parse().unwrap());
+    let site = plan()
+        .without_application()
+        .store_at(firewall.address())
+        .upstream(&format!("server @MEMCACHED@; {words}"))
+        .location("pagecache_timeout 5s;")
+        .start();
+    Behind { firewall, site, memcached, _prefix: prefix }
+}
+
+impl Behind {
+    /// All visitors ask at once, as soon as memcached hears them again: no two of them share a connection that
+    /// could be had.
+    #[track_caller]
+    fn opens(&mut self, connections: usize) {
+        self.memcached.pause();
+        let mut clients = Vec::new();
+        wait::until("connections", || {
+            let mut client = self.site.client();
+            client.send(&Request::get(format!("/page/{}", clients.len() % 8)).head());
+            clients.push(client);
+            self.firewall.connections() >= connections
+        });
+        self.memcached.resume();
+        for (nth, client) in clients.iter_mut().enumerate() {
+            expect::hit(&client.receive(false).unwrap(), format!("page {}", nth % 8));
+        }
+    }
+
+    /// Nothing is asked for a while, and the firewall forgets what it knew.
+    fn is_quiet(&self) {
+        let since = Instant::now();
+        wait::until("it was quiet", || since.elapsed() > QUIET);
+        self.firewall.forgets();
+    }
+
+    /// Asks for pages, one after the other, and has each before the budget is over.
+    #[track_caller]
+    fn pages_are_hits(&self, count: usize) {
+        let mut client = self.site.client();
+        for nth in (0..8).cycle().take(count) {
+            let asked = Instant::now();
+            expect::hit(&client.get(format!("/page/{nth}")), format!("page {nth}"));
+            assert!(asked.elapsed() < BUDGET, "{nth} took {:?}", asked.elapsed());
+        }
+    }
+}
+
+#[test]
+fn all_connections_are_forgotten_at_once() {
+    for (words, connections) in [("", 2), ("pagecache_connections 8;", 8)] {
+        let mut behind = behind_a_firewall(words);
+        behind.opens(connections);
+        behind.is_quiet();
+        behind.pages_are_hits(16);
+        let site = &behind.site;
+        assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
+        assert!(behind.firewall.connections() > connections, "none was needed");
+    }
+}
+
+#[test]
+fn a_site_so_quiet_that_each_request_finds_its_connection_forgotten() {
+    let behind = behind_a_firewall("");
+    behind.pages_are_hits(1);
+    for _ in 0..5 {
+        let before = behind.firewall.connections();
+        behind.is_quiet();
+        behind.pages_are_hits(1);
+        assert!(behind.firewall.connections() > before, "none was needed");
+    }
+    assert_eq!(behind.site.nginx.state_changes(), 0, "{}", behind.site.nginx.error_log());
+}
+
+#[test]
+fn several_visitors_find_them_forgotten() {
+    let mut behind = behind_a_firewall("");
+    behind.opens(2);
+    behind.is_quiet();
+    let mut clients: Vec<Client> = (0..8).map(|_| behind.site.client()).collect();
+    let asked = Instant::now();
+    for (nth, client) in clients.iter_mut().enumerate() {
+        client.send(&Request::get(format!("/page/{nth}")).head());
+    }
+    for (nth, client) in clients.iter_mut().enumerate() {
+        expect::hit(&client.receive(false).unwrap(), format!("page {nth}"));
+    }
+    assert!(asked.elapsed() < BUDGET, "{:?}", asked.elapsed());
+    assert_eq!(behind.site.nginx.state_changes(), 0, "{}", behind.site.nginx.error_log());
+}
