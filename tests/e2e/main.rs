@@ -43,6 +43,7 @@ mod http2;
 mod http2_resets;
 mod http3;
 mod http_features;
+mod hung;
 mod idle;
 mod ignoring_abort;
 mod invalidation;
