@@ -69,6 +69,8 @@ become_in_debian() {
             touch "$2"
             mount --bind -o ro "$1" "$2"
         }
+        # in a root that is a mount, programs can have mounts of their own: unshare --mount
+        mount --bind "$0" "$0"
         mount -t proc proc "$0/proc"
         mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm"
         share "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$0/root/.cargo/config.toml"

@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod addresses;
 mod args;
 mod behind_proxy;
 mod breaker;

@@ -22,6 +22,7 @@ pub mod kernel;
 mod language;
 pub mod measure;
 mod memcached;
+pub mod names;
 mod nginx;
 pub mod parts;
 mod ports;

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 
 use super::process::Process;
-use super::{kernel, measure, parts, wait};
+use super::{kernel, measure, names, parts, wait};
 
 /// Words that no error log may hold, whatever the test does.
 const NEVER_LOGGED: [&str; 6] =
@@ -63,6 +63,28 @@ impl Nginx {
         configuration: &str,
         address: SocketAddr,
     ) -> Nginx {
+        Nginx::start_command(Command::new(program), prefix, configuration, address)
+    }
+
+    /// The same where `/etc/hosts` is this file.
+    #[track_caller]
+    pub fn start_with_names(
+        hosts: &Path,
+        prefix: &Path,
+        configuration: &str,
+        address: SocketAddr,
+    ) -> Nginx {
+        let program = names::command(hosts, &parts::nginx());
+        Nginx::start_command(program, prefix, configuration, address)
+    }
+
+    #[track_caller]
+    fn start_command(
+        program: Command,
+        prefix: &Path,
+        configuration: &str,
+        address: SocketAddr,
+    ) -> Nginx {
         let mut command = command(program, prefix, configuration);
         let mut process = Process::start("nginx", &mut command, &prefix.join("nginx.out"));
         process.wait_until("listens", || std::net::TcpStream::connect(address).is_ok());
@@ -75,7 +97,10 @@ impl Nginx {
 
     /// Runs `nginx -t`.
     pub fn check(prefix: &Path, configuration: &str) -> Checked {
-        let output = command(&parts::nginx(), prefix, configuration).arg("-t").output().unwrap();
+        let output = command(Command::new(parts::nginx()), prefix, configuration)
+            .arg("-t")
+            .output()
+            .unwrap();
         let text = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&text);
         let lines = said.split_inclusive('\n').filter(|line| !line.contains(DEPRECATED));
@@ -243,8 +268,7 @@ fn is_child(pid: i32, parent: i32) -> bool {
     words.next() != Some("Z") && words.next() == Some(parent.to_string().as_str())
 }
 
-fn command(program: &Path, prefix: &Path, configuration: &str) -> Command {
-    let mut command = Command::new(program);
+fn command(mut command: Command, prefix: &Path, configuration: &str) -> Command {
     command.arg("-p").arg(prefix).arg("-e").arg(prefix.join("error.log"));
     command.arg("-c").arg(write_configuration(prefix, configuration));
     command

@@ -58,6 +58,7 @@ pub struct Plan {
     location: String,
     named: String,
     locations: Option<String>,
+    names: Option<String>,
     processes: String,
     worker_connections: usize,
     event_method: &'static str,
@@ -79,6 +80,7 @@ pub fn plan() -> Plan {
         location: String::new(),
         named: String::new(),
         locations: None,
+        names: None,
         processes: "worker_processes 1;".to_owned(),
         worker_connections: 4096,
         event_method: "epoll",
@@ -184,6 +186,13 @@ impl Plan {
         self
     }
 
+    /// Names and their addresses, in the lines of a hosts file: nginx knows no others. It takes
+    /// [`super::names::may_be_given`].
+    pub fn names(mut self, lines: &str) -> Plan {
+        self.names = Some(lines.to_owned());
+        self
+    }
+
     pub fn workers(mut self, count: usize) -> Plan {
         self.processes = format!("worker_processes {count};");
         self
@@ -251,7 +260,14 @@ impl Plan {
             .replace("@HTTP2_PORT@", &http2_port.to_string())
             .replace("@PREFIX@", &prefix.path().display().to_string());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let nginx = Nginx::start(prefix.path(), &configuration, address);
+        let nginx = match &self.names {
+            None => Nginx::start(prefix.path(), &configuration, address),
+            Some(lines) => {
+                let hosts = prefix.path().join("hosts");
+                fs::write(&hosts, lines).unwrap();
+                Nginx::start_with_names(&hosts, prefix.path(), &configuration, address)
+            }
+        };
         Site { nginx, application, memcached, configuration, http2_address, prefix }
     }
 
