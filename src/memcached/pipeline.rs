@@ -26,7 +26,7 @@
 //! value is in memory of its own, which takes room once.
 
 use super::command::encode_lookup;
-use super::queue::{Expired, Orphan, Queue, Waiting};
+use super::queue::{Expired, Orphan, Queue, Turn, Waiting};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
 use super::{
@@ -220,17 +220,17 @@ impl Pipeline {
 
     /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
     /// there is no memory for it.
-    pub fn submit(&mut self, lookup: &Lookup, now: Msec, retried: bool) -> Option<u32> {
+    pub fn submit(&mut self, lookup: &Lookup, now: Msec, turn: Turn) -> Option<u32> {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
-        let opaque = self.queue.push(lookup, now, retried, self.answered)?;
+        let opaque = self.queue.push(lookup, now, turn, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)
     }
 
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
     /// yet. Returns that one's opaque, or none if there is none.
-    pub fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
-        self.queue.share(lookup, retried)
+    pub fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
+        self.queue.share(lookup, turn)
     }
 
     /// Nobody waits for `token`'s lookup any more: a reply that is for nobody else will be thrown
@@ -240,8 +240,8 @@ impl Pipeline {
     }
 
     /// As [`Pipeline::cancel`], for a lookup that may have been sent again over this connection.
-    pub fn cancel_retried(&mut self, token: Token) -> bool {
-        self.shared.cancel(token) || self.queue.cancel_retried(token)
+    pub fn cancel_again(&mut self, token: Token) -> bool {
+        self.shared.cancel(token) || self.queue.cancel_again(token)
     }
 
     /// Whether replies are due, and each of them too late.

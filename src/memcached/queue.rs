@@ -33,7 +33,18 @@ pub struct Waiting {
     pub asked: Msec,
     /// The connection had answered before.
     reused: bool,
-    retried: bool,
+    turn: Turn,
+}
+
+/// Which time a lookup is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The first time.
+    First,
+    /// Once more, over another connection.
+    Again,
+    /// The last time: its reply kept others waiting.
+    Last,
 }
 
 /// What timed out.
@@ -59,12 +70,10 @@ enum Interest {
 pub struct Orphan {
     /// Who waited.
     pub token: Token,
-    /// What was asked, unless the answer was here already.
+    /// What was asked, unless the answer was here already or it was the last time.
     pub lookup: Option<Lookup>,
     /// Its reply would have come next.
     pub is_first: bool,
-    /// It had been asked again already.
-    pub retried: bool,
     /// It was sent over a connection that had worked before, no byte of its reply came, and it had not
     /// been asked again already.
     pub may_retry: bool,
@@ -73,7 +82,7 @@ pub struct Orphan {
 impl Orphan {
     /// Somebody who was to be told an answer that is here already.
     pub fn told(token: Token) -> Orphan {
-        Orphan { token, lookup: None, is_first: false, retried: false, may_retry: false }
+        Orphan { token, lookup: None, is_first: false, may_retry: false }
     }
 }
 
@@ -107,7 +116,7 @@ impl Queue {
 
     /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
     /// its opaque, or none if there is no memory for it.
-    pub fn push(&mut self, lookup: &Lookup, now: Msec, retried: bool, reused: bool) -> Option<u32> {
+    pub fn push(&mut self, lookup: &Lookup, now: Msec, turn: Turn, reused: bool) -> Option<u32> {
         self.waiting.try_reserve(1).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
@@ -119,7 +128,7 @@ impl Queue {
             interest: Interest::Wanted,
             asked: now,
             reused,
-            retried,
+            turn,
         });
         self.live += 1;
         self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
@@ -133,12 +142,12 @@ impl Queue {
 
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
     /// yet. Returns that one's opaque, or none if there is none.
-    pub fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<u32> {
+    pub fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
         let opaque = self.unsent.find(&lookup.key, self.opaque)?;
         let waiting = waiting_of(&mut self.waiting, opaque)?;
         let first = &waiting.lookup;
         let is_same = waiting.is_wanted()
-            && waiting.retried == retried
+            && waiting.turn == turn
             && (first.protocol, first.deadline, first.max_size)
                 == (lookup.protocol, lookup.deadline, lookup.max_size)
             && first.key == lookup.key;
@@ -159,9 +168,9 @@ impl Queue {
     }
 
     /// `token` does not wait any more, for a lookup that was sent again. Returns whether it did.
-    pub fn cancel_retried(&mut self, token: Token) -> bool {
-        let mut retried = self.waiting.iter_mut().filter(|waiting| waiting.retried);
-        let is_waiting = retried.any(|waiting| waiting.cancel(token));
+    pub fn cancel_again(&mut self, token: Token) -> bool {
+        let mut again = self.waiting.iter_mut().filter(|waiting| waiting.turn != Turn::First);
+        let is_waiting = again.any(|waiting| waiting.cancel(token));
         self.live -= usize::from(is_waiting);
         is_waiting
     }
@@ -186,7 +195,11 @@ impl Queue {
     /// before `overtaken`.
     pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<Lookup> {
         let mut taken = Vec::new();
-        let may_go = |it: &&mut Waiting| it.is_wanted() && (!it.retried || it.asked < overtaken);
+        let may_go = |it: &&mut Waiting| match it.turn {
+            Turn::First => it.is_wanted(),
+            Turn::Again => it.is_wanted() && it.asked < overtaken,
+            Turn::Last => false,
+        };
         for waiting in self.waiting.iter_mut().skip(first).filter(may_go) {
             if taken.len() + 1 + waiting.sharers.len() > most {
                 break;
@@ -241,11 +254,12 @@ impl Queue {
         waiting.into_iter().enumerate().filter(|(_, waiting)| waiting.is_wanted()).flat_map(
             move |(index, waiting)| {
                 let is_first = index == 0 && !is_skipping;
-                let retried = waiting.retried;
-                let may_retry = waiting.reused && !retried && !(begun && index == 0);
+                let may_retry =
+                    waiting.reused && waiting.turn == Turn::First && !(begun && index == 0);
+                let is_spent = waiting.turn == Turn::Last;
                 std::iter::once(waiting.lookup.token).chain(waiting.sharers).map(move |token| {
-                    let lookup = Some(Lookup { token, ..waiting.lookup });
-                    Orphan { token, lookup, is_first, retried, may_retry }
+                    let lookup = (!is_spent).then_some(Lookup { token, ..waiting.lookup });
+                    Orphan { token, lookup, is_first, may_retry }
                 })
             },
         )

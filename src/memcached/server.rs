@@ -12,7 +12,7 @@ mod placing;
 
 use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup};
-use super::queue::Orphan;
+use super::queue::{Orphan, Turn};
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use connection::{Connection, Link};
@@ -127,7 +127,7 @@ impl Server {
     /// [`Failure::Down`] or [`Failure::Overload`]: nothing was sent, and no event will name the
     /// lookup's token.
     pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, Failure> {
-        let ticket = self.place(now, &lookup, false)?;
+        let ticket = self.place(now, &lookup, Turn::First)?;
         if self.is_trial(ticket) && self.hangs {
             // nobody need wait to find out whether it still does
             self.cancel(ticket);
@@ -141,7 +141,7 @@ impl Server {
         let Some(first) = self.connections.get_mut(ticket.connection) else { return };
         if !first.pipeline.cancel(ticket.opaque, ticket.token) {
             let mut pipelines = self.connections.iter_mut().map(|it| &mut it.pipeline);
-            pipelines.any(|pipeline| pipeline.cancel_retried(ticket.token));
+            pipelines.any(|pipeline| pipeline.cancel_again(ticket.token));
         }
     }
 
@@ -211,7 +211,7 @@ impl Server {
             true => orphan,
             false => Orphan { lookup: None, ..orphan },
         });
-        self.ask_again(orphans, now, fault.failure());
+        self.ask(orphans, Turn::Again, now, fault.failure());
     }
 
     /// The driver closes connection `index`, through no fault of the server.
@@ -321,7 +321,7 @@ impl Server {
             }
             Link::Open if is_useless => {
                 let last = self.give_up(index, now);
-                self.ask_again(last, now, Failure::Timeout);
+                self.ask(last, Turn::Last, now, Failure::Timeout);
             }
             Link::Open => {
                 self.judge(index, now);

@@ -94,6 +94,14 @@ fn nobody_waits_behind_lookups_that_hang() {
     nobody_waits_behind("", 1, ANSWERED);
 }
 
+#[test]
+fn nor_where_there_are_more_of_them_than_connections() {
+    // One may be given up, so that others are answered over a new connection.
+    const ENDS: &[(&str, &str)] = &[("MISS", "absent"), ("ERROR", "timeout")];
+    nobody_waits_behind(CLASSIC, 12, ENDS);
+    nobody_waits_behind(&format!("{CLASSIC} pagecache_connections 2;"), 5, ENDS);
+}
+
 /// They time out while others are answered: that is no failure of the proxy, and the next one is looked up.
 #[track_caller]
 fn timeouts_leave_it_in_use(words: &str, hung: usize) {

@@ -67,7 +67,7 @@ fn waiting(lookups: u64) -> Pipeline {
 }
 
 fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
-    pipeline.submit(&lookup, NOW, false).unwrap()
+    pipeline.submit(&lookup, NOW, Turn::First).unwrap()
 }
 
 /// A pipeline that has answered before, so that what is submitted to it may be retried.

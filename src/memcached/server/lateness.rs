@@ -13,7 +13,7 @@
 use super::connection::{Connection, Link};
 use super::{Event, Server};
 use crate::memcached::pipeline::Heard;
-use crate::memcached::queue::Orphan;
+use crate::memcached::queue::{Orphan, Turn};
 use crate::memcached::{Failure, Fault, Msec};
 
 /// A reply is late after so many msec, and as long again as [`USUAL_TIMES`] usual replies take.
@@ -111,9 +111,10 @@ impl Server {
         connection.is_stuck = true;
         if connection.pipeline.live() > 1 {
             let last = self.make_room(now);
-            self.move_elsewhere(index, self.room_elsewhere().min(1), now);
+            // one finds out whether the server answers
+            self.move_elsewhere(index, Msec::MAX, self.room_elsewhere().min(1), now);
             self.free_those_behind(index, now);
-            self.ask_again(last, now, Failure::Timeout);
+            self.ask(last, Turn::Last, now, Failure::Timeout);
         }
     }
 
@@ -125,28 +126,29 @@ impl Server {
         for other in self.connections.iter_mut().filter(is_unused).filter(|it| was_idle(it)) {
             other.end().for_each(drop);
         }
-        self.ask_again(orphans, now, Failure::Timeout);
+        self.ask(orphans, Turn::Again, now, Failure::Timeout);
     }
 
     /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
         loop {
-            let stuck = self.connections.get(index).filter(|it| it.is_stuck);
-            let asked = stuck.and_then(|it| it.pipeline.front_asked());
+            let asked = self.connections.get(index).and_then(|it| it.pipeline.front_asked());
             let is_overtaken = asked.is_some_and(|asked| asked < self.overtaken);
-            if !is_overtaken || self.move_elsewhere(index, self.room_elsewhere(), now) == 0 {
+            let room = self.room_elsewhere();
+            if !is_overtaken || self.move_elsewhere(index, self.overtaken, room, now) == 0 {
                 return;
             }
         }
     }
 
-    /// Asks again, over other connections, at most `most` of those who wait behind a late reply. Returns how
-    /// many.
-    fn move_elsewhere(&mut self, index: usize, most: usize, now: Msec) -> usize {
-        let Some(connection) = self.connections.get_mut(index) else { return 0 };
-        let moved = connection.pipeline.take_behind(self.overtaken, most);
+    /// Asks again, over other connections, at most `most` of those who wait behind a late reply; what was asked
+    /// again already only if it came before `overtaken`. Returns how many.
+    fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) -> usize {
+        let stuck = self.connections.get_mut(index).filter(|connection| connection.is_stuck);
+        let Some(connection) = stuck else { return 0 };
+        let moved = connection.pipeline.take_behind(overtaken, most);
         for lookup in &moved {
-            if let Err(failure) = self.place(now, lookup, true) {
+            if let Err(failure) = self.place(now, lookup, Turn::Again) {
                 self.events.push_back(Event::Failed(lookup.token, failure));
             }
         }
@@ -167,27 +169,27 @@ impl Server {
         overtaken.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
     }
 
-    /// Connection `index` ends, and what waits on it is asked again, but for the lookup whose reply was due:
-    /// others might wait behind it again. Returns that for those who waited for it.
+    /// Connection `index` ends, and what waits on it is asked again. Returns the lookup whose reply was due, for
+    /// each who waited for it: that comes after all others, for the last time.
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
         let Some(connection) = self.connections.get_mut(index) else { return Vec::new() };
-        let (first, behind): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
-        self.ask_again(behind, now, Failure::Timeout);
-        let once =
-            |orphan: Orphan| Orphan { lookup: orphan.lookup.filter(|_| !orphan.retried), ..orphan };
-        first.into_iter().map(once).collect()
+        let (last, again): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
+        self.ask(again, Turn::Again, now, Failure::Timeout);
+        last
     }
 
-    /// Asks again for those whose lookup there is, as long as it has time, and ends the others with `failure`.
-    pub(super) fn ask_again(
+    /// Asks once more for those whose lookup there is, as long as it has time, and ends the others with
+    /// `failure`.
+    pub(super) fn ask(
         &mut self,
         orphans: impl IntoIterator<Item = Orphan>,
+        turn: Turn,
         now: Msec,
         failure: Failure,
     ) {
         for Orphan { token, lookup, .. } in orphans {
             let lookup = lookup.filter(|lookup| now < lookup.deadline);
-            if lookup.is_none_or(|lookup| self.place(now, &lookup, true).is_err()) {
+            if lookup.is_none_or(|lookup| self.place(now, &lookup, turn).is_err()) {
                 self.events.push_back(Event::Failed(token, failure));
             }
         }

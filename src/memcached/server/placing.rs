@@ -3,6 +3,7 @@
 use super::connection::{Connection, Link};
 use super::{Server, Ticket};
 use crate::memcached::pipeline::Lookup;
+use crate::memcached::queue::Turn;
 use crate::memcached::{Failure, Msec};
 
 impl Server {
@@ -10,21 +11,21 @@ impl Server {
         &mut self,
         now: Msec,
         lookup: &Lookup,
-        retried: bool,
+        turn: Turn,
     ) -> Result<Ticket, Failure> {
-        if let Some(ticket) = self.share(lookup, retried) {
+        if let Some(ticket) = self.share(lookup, turn) {
             return Ok(ticket);
         }
         let last = self.make_room(now);
-        let placed = self.place_best(now, lookup, retried);
-        self.ask_again(last, now, Failure::Timeout);
+        let placed = self.place_best(now, lookup, turn);
+        self.ask(last, Turn::Last, now, Failure::Timeout);
         placed
     }
 
-    fn place_best(&mut self, now: Msec, lookup: &Lookup, retried: bool) -> Result<Ticket, Failure> {
-        let index = self.choose(now)?;
+    fn place_best(&mut self, now: Msec, lookup: &Lookup, turn: Turn) -> Result<Ticket, Failure> {
+        let index = self.choose(now, turn)?;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
-        let opaque = connection.pipeline.submit(lookup, now, retried).ok_or(Failure::Overload)?;
+        let opaque = connection.pipeline.submit(lookup, now, turn).ok_or(Failure::Overload)?;
         connection.unflushed = true;
         connection.asked_at = now;
         if connection.link == Link::Closed {
@@ -43,23 +44,24 @@ impl Server {
 
     /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
     /// is nobody else's risk.
-    fn share(&mut self, lookup: &Lookup, retried: bool) -> Option<Ticket> {
+    fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<Ticket> {
         let (is_failing, inflight) = (self.backoff.is_open(), self.limits.inflight);
         let may_share = |it: &Connection| {
             it.pipeline.live() < inflight && (it.pipeline.answered() || !is_failing) && !it.is_stuck
         };
         let connections = self.connections.iter_mut().enumerate();
         connections.filter(|(_, it)| may_share(it)).find_map(|(connection, it)| {
-            let opaque = it.pipeline.share(lookup, retried)?;
+            let opaque = it.pipeline.share(lookup, turn)?;
             Some(Ticket { connection, opaque, token: lookup.token })
         })
     }
 
     /// Which connection a new lookup takes.
-    fn choose(&self, now: Msec) -> Result<usize, Failure> {
+    fn choose(&self, now: Msec, turn: Turn) -> Result<usize, Failure> {
         if !self.backoff.is_open() {
-            let flowing = self.best(|connection| !connection.is_stuck);
-            return flowing.or_else(|| self.best(|_| true)).ok_or(Failure::Overload);
+            // what kept others waiting does so where they wait anyway
+            let belongs = |it: &Connection| it.is_stuck == (turn == Turn::Last);
+            return self.best(belongs).or_else(|| self.best(|_| true)).ok_or(Failure::Overload);
         }
         let proven = |connection: &Connection| connection.pipeline.answered();
         let on_trial = |connection: &Connection| match connection.link {

@@ -21,7 +21,7 @@ fn lookups_that_were_submitted_before_the_first_answer_are_not_retried() {
 #[test]
 fn a_lookup_is_not_retried_twice() {
     let mut pipeline = proven();
-    pipeline.submit(&lookup(0, "/0"), NOW, true).unwrap();
+    pipeline.submit(&lookup(0, "/0"), NOW, Turn::Again).unwrap();
     submit(&mut pipeline, lookup(1, "/1"));
     assert_eq!(orphans(&mut pipeline), [(0, false), (1, true)]);
 }

@@ -5,7 +5,7 @@ use super::*;
 const LINE: usize = "mg /page c f k t v O0\r\n".len();
 
 fn share(pipeline: &mut Pipeline, lookup: Lookup) -> Option<u32> {
-    pipeline.share(&lookup, false)
+    pipeline.share(&lookup, Turn::First)
 }
 
 /// A pipeline whose one lookup tokens 0, 1 and 2 wait for.
@@ -121,7 +121,7 @@ fn nobody_joins_a_lookup_that_is_not_the_same() {
     {
         assert_eq!(share(&mut pipeline, other), None, "{other:?}");
     }
-    assert_eq!(pipeline.share(&first, true), None);
+    assert_eq!(pipeline.share(&first, Turn::Again), None);
     assert_eq!(pipeline.live(), 1);
 }
 

@@ -95,42 +95,25 @@ fn what_was_asked_again_can_be_cancelled() {
 }
 
 #[test]
-fn a_lookup_is_asked_a_third_time_only_if_it_is_overtaken() {
-    for answers in [false, true] {
-        let mut driver = Driver::proven(3);
-        let asked = |driver: &Driver| -> usize {
-            driver.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
-        };
-        driver.submit(0).unwrap();
-        driver.submit(1).unwrap();
-        driver.flush(0);
-        driver.pass(PATIENCE - 1);
-        driver.submit(2).unwrap();
-        driver.flush(1);
-        driver.submit(3).unwrap();
-        driver.submit(4).unwrap();
-        driver.flush(2);
-        driver.pass(1);
-        // the second comes to wait behind the third
-        assert_eq!((driver.live(), asked(&driver)), (vec![1, 2, 2], 6));
-        driver.flush(1);
-        driver.pass(1);
-        if answers {
-            driver.answer(2);
-            assert_eq!(driver.seen(), [Seen::Hit(3), Seen::Hit(4)]);
-            driver.pass(12);
-            // they came before it
-            assert_eq!((driver.live(), asked(&driver)), (vec![1, 2, 0], 4));
-            driver.submit(5).unwrap();
-            driver.answer(2);
-            assert_eq!((driver.live(), asked(&driver)), (vec![1, 1, 1], 5));
-            driver.answer(2);
-            assert_eq!(driver.seen(), [Seen::Hit(5), Seen::Hit(1)]);
-        } else {
-            driver.pass(12);
-            assert_eq!((driver.live(), asked(&driver)), (vec![1, 2, 2], 6));
-        }
-    }
+fn what_comes_to_wait_behind_another_late_reply_is_asked_once_more() {
+    let mut driver = Driver::proven(3);
+    driver.submit(0).unwrap();
+    driver.submit(1).unwrap();
+    driver.flush(0);
+    driver.pass(PATIENCE - 1);
+    driver.submit(2).unwrap();
+    driver.flush(1);
+    driver.submit(3).unwrap();
+    driver.submit(4).unwrap();
+    driver.flush(2);
+    driver.pass(1);
+    // the second waits behind the third, which hangs, too
+    assert_eq!(driver.live(), [1, 2, 2]);
+    driver.flush(1);
+    driver.pass(PATIENCE - 1);
+    assert_eq!(driver.live(), [1, 1, 3]);
+    driver.answer(2);
+    assert_eq!(driver.seen(), [Seen::Hit(3), Seen::Hit(4), Seen::Hit(1)]);
 }
 
 #[test]
@@ -185,28 +168,53 @@ fn where_all_connections_are_stuck_one_that_has_been_overtaken_is_given_up() {
     driver.flush(1);
     driver.pass(PATIENCE);
     assert_eq!((driver.live(), driver.seen()), (vec![1, 1], vec![Seen::Hit(1)]));
-    // the first of them has been overtaken: it is asked again, behind the one that needs the connection
+    // the first of them has been overtaken: it is asked again where it keeps nobody waiting
     driver.submit(3).unwrap();
-    assert_eq!((driver.live(), driver.wants()), (vec![2, 1], vec![Want::Connect, Want::Read]));
+    assert_eq!((driver.live(), driver.wants()), (vec![1, 2], vec![Want::Connect, Want::Write]));
     driver.open(0);
-    driver.flush(0);
-    driver.serve(0, 1);
-    driver.deliver(0, usize::MAX);
-    assert_eq!(driver.seen(), [Seen::Hit(3)]);
-    // the second time, its time is over
-    driver.pass(PATIENCE);
-    driver.submit(4).unwrap();
-    assert_eq!(driver.wants(), [Want::Read, Want::Connect]);
-    driver.open(1);
-    driver.answer(1);
-    assert_eq!(driver.seen(), [Seen::Hit(4), Seen::Hit(2)]);
-    driver.submit(5).unwrap();
+    driver.answer(0);
     driver.flush(1);
-    driver.pass(PATIENCE);
-    driver.submit(6).unwrap();
-    assert_eq!(driver.wants(), [Want::Connect, Want::Read]);
+    assert_eq!((driver.live(), driver.seen()), (vec![0, 2], vec![Seen::Hit(3)]));
+    // a third one that hangs: now the second is, and the time of the first is over
+    driver.pass(1);
+    driver.submit(4).unwrap();
+    driver.flush(0);
+    driver.pass(3 * PATIENCE);
+    driver.submit(5).unwrap();
+    assert_eq!((driver.live(), driver.wants()), (vec![2, 1], vec![Want::Write, Want::Connect]));
     driver.drain(0);
     assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout)]);
+    driver.open(1);
+    driver.answer(1);
+    assert_eq!(driver.seen(), [Seen::Hit(5)]);
+}
+
+#[test]
+fn a_connection_that_is_given_up_for_those_behind_it_is_theirs() {
+    let mut driver = Driver::proven(2);
+    for (token, index) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
+        driver.submit(token).unwrap();
+        driver.flush(index);
+    }
+    driver.now += 1;
+    driver.submit(4).unwrap();
+    driver.answer(0);
+    driver.submit(5).unwrap();
+    driver.flush(0);
+    // the second connection speaks once more, so that it is late after the first one, and overtaken
+    driver.pass(3);
+    driver.serve(1, 1);
+    driver.deliver(1, usize::MAX);
+    driver.pass(5);
+    for token in [6, 7] {
+        driver.submit(token).unwrap();
+    }
+    driver.flush(1);
+    assert_eq!(driver.live(), [1, 3]);
+    let epoch = driver.server.epoch(1);
+    driver.pass(30);
+    assert_eq!((driver.live(), driver.server.epoch(1)), (vec![2, 2], epoch + 1));
+    assert_eq!(driver.server.connections[1].pipeline.in_flight(), 2);
 }
 
 #[test]
