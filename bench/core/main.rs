@@ -185,7 +185,7 @@ fn submit(server: &mut Server, count: u64, keys: &[Key]) {
     if server.wants(0) == Want::Connect {
         server.connected(0, 0);
     }
-    server.sent(0, server.output(0).len());
+    server.sent(0, server.output(0).len(), 0);
 }
 
 /// Returns how many were answered.

@@ -26,7 +26,7 @@
 //! value is in memory of its own, which takes room once.
 
 use super::command::encode_lookup;
-use super::queue::{Expired, Orphan, Queue, Turn, Waiting};
+use super::queue::{Expired, Orphan, Queue, Turn, Waiting, Written};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
 use super::{
@@ -80,10 +80,10 @@ pub enum Answer {
 /// The first reply since [`Pipeline::take_heard`] was called last, wanted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
-    /// When its lookup came.
-    pub asked: Msec,
-    /// It is an error.
-    pub is_error: bool,
+    /// When its lookup was written.
+    pub written_at: Msec,
+    /// It came in time, and is no error: how long it took tells how long others take.
+    pub tells_time: bool,
     /// All of a reply is here, not only its first line.
     pub is_whole: bool,
 }
@@ -202,14 +202,24 @@ impl Pipeline {
         self.heard.take()
     }
 
-    /// When the lookup came whose reply comes next.
-    pub fn front_asked(&self) -> Option<Msec> {
-        self.queue.front().map(|front| front.asked)
+    /// When the lookup was written whose reply comes next.
+    pub fn front_written_at(&self) -> Option<Msec> {
+        self.queue.front().and_then(Waiting::written_at)
+    }
+
+    /// The lookup whose reply comes next.
+    pub fn front_lookup(&self) -> Option<&Lookup> {
+        self.queue.front().map(|front| &front.lookup)
+    }
+
+    /// Whether the rest of a value is still to come.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Between)
     }
 
     /// Takes out at most `most` of those who wait behind the reply that is due, to ask again over another
-    /// connection. What was asked again already stays, unless it came before `overtaken`.
-    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<Lookup> {
+    /// connection. What was asked again already stays, unless it was written before `overtaken`.
+    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
         self.queue.take_from(usize::from(!self.is_skipping()), overtaken, most)
     }
 
@@ -220,9 +230,9 @@ impl Pipeline {
 
     /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
     /// there is no memory for it.
-    pub fn submit(&mut self, lookup: &Lookup, now: Msec, turn: Turn) -> Option<u32> {
+    pub fn submit(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
         self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
-        let opaque = self.queue.push(lookup, now, turn, self.answered)?;
+        let opaque = self.queue.push(lookup, turn, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)
     }
@@ -255,9 +265,9 @@ impl Pipeline {
     }
 
     /// The first `n` bytes of [`Pipeline::output`] were written.
-    pub fn sent(&mut self, n: usize) {
+    pub fn sent(&mut self, n: usize, written: Written) {
         if n > 0 {
-            self.queue.written();
+            self.queue.written(written);
         }
         self.sent += n;
         if self.sent >= self.output.len() {
@@ -325,10 +335,16 @@ impl Pipeline {
         }
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. The server was
-    /// heard last at `heard_at`, over whichever connection.
-    pub fn expire(&mut self, now: Msec, heard_at: Msec, ended: impl FnMut(Token)) -> Expired {
-        let expired = self.queue.expire(now, heard_at, ended);
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Something was `heard`
+    /// of the server so often, and a reply takes `patience` msec at most if it is not late.
+    pub fn expire(
+        &mut self,
+        now: Msec,
+        heard: u64,
+        patience: Msec,
+        ended: impl FnMut(Token),
+    ) -> Expired {
+        let expired = self.queue.expire(now, heard, patience, ended);
         self.timeouts = self.timeouts.saturating_add(expired.sent);
         self.skip_front_if_late();
         expired
@@ -507,8 +523,10 @@ impl Pipeline {
     /// The reply to the lookup at the front is here, or its first line is.
     fn hear(&mut self, is_error: bool, is_whole: bool) {
         self.answered = true;
-        let Some(asked) = self.front_asked() else { return };
-        let heard = self.heard.get_or_insert(Heard { asked, is_error, is_whole });
+        let Some(front) = self.queue.front() else { return };
+        let Some(written_at) = front.written_at() else { return };
+        let tells_time = !is_error && !front.is_late();
+        let heard = self.heard.get_or_insert(Heard { written_at, tells_time, is_whole });
         heard.is_whole |= is_whole;
     }
 

@@ -29,11 +29,20 @@ pub struct Waiting {
     /// Who else waits for the same reply.
     sharers: VecDeque<Token>,
     interest: Interest,
-    /// When it came here.
-    pub asked: Msec,
+    /// None if nothing was written since it came.
+    written: Option<Written>,
     /// The connection had answered before.
     reused: bool,
     turn: Turn,
+}
+
+/// When a lookup was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// The time.
+    pub at: Msec,
+    /// How often something had been heard of the server by then.
+    pub heard: u64,
 }
 
 /// Which time a lookup is asked.
@@ -41,10 +50,22 @@ pub struct Waiting {
 pub enum Turn {
     /// The first time.
     First,
-    /// Once more, over another connection.
-    Again,
-    /// The last time: its reply kept others waiting.
-    Last,
+    /// Once more.
+    Second,
+    /// And at last.
+    Third,
+    /// The last time: it has kept others waiting.
+    Suspect,
+}
+
+impl Turn {
+    fn next(self) -> Option<Turn> {
+        match self {
+            Turn::First => Some(Turn::Second),
+            Turn::Second => Some(Turn::Third),
+            Turn::Third | Turn::Suspect => None,
+        }
+    }
 }
 
 /// What timed out.
@@ -70,19 +91,20 @@ enum Interest {
 pub struct Orphan {
     /// Who waited.
     pub token: Token,
-    /// What was asked, unless the answer was here already or it was the last time.
-    pub lookup: Option<Lookup>,
+    /// What to ask, for which time; none if it is answered already, or was asked often enough.
+    pub again: Option<(Lookup, Turn)>,
     /// Its reply would have come next.
     pub is_first: bool,
-    /// It was sent over a connection that had worked before, no byte of its reply came, and it had not
-    /// been asked again already.
-    pub may_retry: bool,
+    /// It was sent over a connection that had worked before, and no byte of its reply came.
+    pub was_sent_in_vain: bool,
+    /// It was taken from another connection to this one.
+    pub was_moved: bool,
 }
 
 impl Orphan {
     /// Somebody who was to be told an answer that is here already.
     pub fn told(token: Token) -> Orphan {
-        Orphan { token, lookup: None, is_first: false, may_retry: false }
+        Orphan { token, again: None, is_first: false, was_sent_in_vain: false, was_moved: false }
     }
 }
 
@@ -90,7 +112,7 @@ impl Queue {
     #[cfg(test)]
     pub fn starting_at(opaque: u32) -> Queue {
         let mut queue = Queue { opaque, ..Queue::default() };
-        queue.written();
+        queue.written(Written::default());
         queue
     }
 
@@ -116,7 +138,7 @@ impl Queue {
 
     /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
     /// its opaque, or none if there is no memory for it.
-    pub fn push(&mut self, lookup: &Lookup, now: Msec, turn: Turn, reused: bool) -> Option<u32> {
+    pub fn push(&mut self, lookup: &Lookup, turn: Turn, reused: bool) -> Option<u32> {
         self.waiting.try_reserve(1).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
@@ -126,7 +148,7 @@ impl Queue {
             opaque,
             sharers: VecDeque::new(),
             interest: Interest::Wanted,
-            asked: now,
+            written: None,
             reused,
             turn,
         });
@@ -136,8 +158,10 @@ impl Queue {
     }
 
     /// Something was written: what is here may be answered before anybody else asks.
-    pub fn written(&mut self) {
+    pub fn written(&mut self, written: Written) {
         self.unsent.clear(self.opaque);
+        let unwritten = self.waiting.iter_mut().rev().take_while(|it| it.written.is_none());
+        unwritten.for_each(|waiting| waiting.written = Some(written));
     }
 
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
@@ -191,31 +215,35 @@ impl Queue {
     }
 
     /// Takes out at most `most` of those who wait, from the lookup with this index on, to ask again
-    /// elsewhere. The replies here are then for nobody. What was asked again already stays, unless it came
-    /// before `overtaken`.
-    pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<Lookup> {
+    /// elsewhere, for the time that is named. The replies here are then for nobody. What was asked again already
+    /// stays, unless it was written before `overtaken`.
+    pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
         let mut taken = Vec::new();
-        let may_go = |it: &&mut Waiting| match it.turn {
-            Turn::First => it.is_wanted(),
-            Turn::Again => it.is_wanted() && it.asked < overtaken,
-            Turn::Last => false,
-        };
-        for waiting in self.waiting.iter_mut().skip(first).filter(may_go) {
+        for waiting in self.waiting.iter_mut().skip(first).filter(|it| it.is_wanted()) {
+            let is_overtaken = waiting.written.is_some_and(|written| written.at < overtaken);
+            let may_go = waiting.turn == Turn::First || is_overtaken;
+            let Some(turn) = waiting.turn.next().filter(|_| may_go) else { continue };
             if taken.len() + 1 + waiting.sharers.len() > most {
                 break;
             }
             waiting.interest = Interest::Cancelled;
             let lookup = waiting.lookup;
-            taken.push(lookup);
-            taken.extend(waiting.sharers.drain(..).map(|token| Lookup { token, ..lookup }));
+            taken.push((lookup, turn));
+            taken.extend(waiting.sharers.drain(..).map(|token| (Lookup { token, ..lookup }, turn)));
         }
         self.live -= taken.len();
         taken
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. The server was
-    /// heard last at `heard_at`.
-    pub fn expire(&mut self, now: Msec, heard_at: Msec, mut ended: impl FnMut(Token)) -> Expired {
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Something was `heard`
+    /// of the server so often, and a reply takes `patience` msec at most if it is not late.
+    pub fn expire(
+        &mut self,
+        now: Msec,
+        heard: u64,
+        patience: Msec,
+        mut ended: impl FnMut(Token),
+    ) -> Expired {
         let mut expired = Expired::default();
         if self.earliest.is_none_or(|at| now < at) {
             return expired;
@@ -233,9 +261,11 @@ impl Queue {
                 waiting.sharers.drain(..).for_each(&mut ended);
             }
             waiting.interest = Interest::TimedOut;
-            let is_sent = !self.unsent.contains(waiting.opaque, self.opaque);
-            expired.sent += u32::from(is_sent);
-            expired.unheard += u32::from(is_sent && waiting.asked >= heard_at);
+            if let Some(written) = waiting.written {
+                let had_time = now.saturating_sub(written.at) >= patience;
+                expired.sent += 1;
+                expired.unheard += u32::from(had_time && written.heard == heard);
+            }
         }
         expired
     }
@@ -251,22 +281,26 @@ impl Queue {
         self.live = 0;
         self.earliest = None;
         self.unsent.clear(self.opaque);
-        waiting.into_iter().enumerate().filter(|(_, waiting)| waiting.is_wanted()).flat_map(
-            move |(index, waiting)| {
-                let is_first = index == 0 && !is_skipping;
-                let may_retry =
-                    waiting.reused && waiting.turn == Turn::First && !(begun && index == 0);
-                let is_spent = waiting.turn == Turn::Last;
-                std::iter::once(waiting.lookup.token).chain(waiting.sharers).map(move |token| {
-                    let lookup = (!is_spent).then_some(Lookup { token, ..waiting.lookup });
-                    Orphan { token, lookup, is_first, may_retry }
-                })
-            },
-        )
+        let waiting = waiting.into_iter().enumerate();
+        waiting.filter(|(_, waiting)| waiting.is_wanted()).flat_map(move |(index, waiting)| {
+            let Waiting { lookup, sharers, reused, turn, .. } = waiting;
+            let is_first = index == 0 && !is_skipping;
+            let was_sent_in_vain = reused && !(begun && index == 0);
+            let was_moved = turn != Turn::First;
+            std::iter::once(lookup.token).chain(sharers).map(move |token| {
+                let again = turn.next().map(|turn| (Lookup { token, ..lookup }, turn));
+                Orphan { token, again, is_first, was_sent_in_vain, was_moved }
+            })
+        })
     }
 }
 
 impl Waiting {
+    /// When it was written, if it was.
+    pub fn written_at(&self) -> Option<Msec> {
+        self.written.map(|written| written.at)
+    }
+
     /// Whether somebody waits for it.
     pub fn is_wanted(&self) -> bool {
         self.interest == Interest::Wanted

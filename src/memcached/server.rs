@@ -12,11 +12,11 @@ mod placing;
 
 use super::backoff::{Backoff, Breaker};
 use super::pipeline::{Answer, Lookup};
-use super::queue::{Orphan, Turn};
+use super::queue::{Orphan, Turn, Written};
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
 use connection::{Connection, Link};
-use lateness::Usual;
+use lateness::Slowest;
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -85,12 +85,16 @@ pub struct Server {
     backoff: Backoff,
     /// The last failure took somebody's time: a reply, or a connection, did not come.
     hangs: bool,
-    failed_connects: usize,
-    /// When a reply came last, over whichever connection.
-    heard_at: Msec,
-    /// When the newest of the lookups came that were answered: what came before it has been overtaken.
+    /// The address that was connected to last.
+    address: usize,
+    /// How often something was heard, over whichever connection: a reply, or a part of a large value.
+    heard: u64,
+    /// Bytes that came since.
+    flow: u64,
+    /// When the newest of the lookups was written that were answered: what was written before it, and is still
+    /// to be answered, has been overtaken.
     overtaken: Msec,
-    usual: Usual,
+    slowest: Slowest,
     /// Events that did not come out of the input.
     events: VecDeque<Event<'static>>,
 }
@@ -103,10 +107,11 @@ impl Server {
             limits,
             backoff: Backoff::new(limits.breaker, seed),
             hangs: false,
-            failed_connects: 0,
-            heard_at: 0,
+            address: 0,
+            heard: 0,
+            flow: 0,
             overtaken: 0,
-            usual: Usual::default(),
+            slowest: Slowest::default(),
             events: VecDeque::new(),
         }
     }
@@ -176,14 +181,16 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(index) {
             if connection.is_connecting() {
                 connection.opened(now);
+                self.address = connection.address;
+                self.free_all(now);
             }
         }
     }
 
-    /// How many attempts to connect have failed so far: a server with several addresses is tried
-    /// at the next one.
-    pub fn failed_connects(&self) -> usize {
-        self.failed_connects
+    /// Which of the server's addresses connection `index` is to connect to: a number that counts on, from the one
+    /// that was connected to last.
+    pub fn address(&self, index: usize) -> usize {
+        self.connections.get(index).map_or(0, |connection| connection.address)
     }
 
     /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet,
@@ -193,25 +200,31 @@ impl Server {
         if connection.link == Link::Closed {
             return;
         }
-        if fault.failure() == Failure::Connect {
-            self.failed_connects = self.failed_connects.wrapping_add(1);
-            if fault != Fault::NoConnection && connection.try_next(self.limits.addresses, now) {
-                return;
-            }
+        let is_refusal = fault.failure() == Failure::Connect && fault != Fault::NoConnection;
+        if is_refusal && connection.try_next(self.limits.addresses, now) {
+            return;
         }
         let was_proven = connection.pipeline.answered();
+        let was_for_nobody = connection.is_connecting() && connection.pipeline.in_flight() == 0;
         let orphans = connection.end();
+        if was_for_nobody {
+            return;
+        }
         if !was_proven || fault.discredits_server() {
             self.hangs = fault == Fault::ConnectTimeout;
             if self.backoff.failed(now) {
                 self.events.push_back(Event::Down(fault));
             }
         }
-        let orphans = orphans.map(|orphan| match orphan.may_retry && fault.retryable() {
+        let may = |orphan: &Orphan| match fault.failure() {
+            Failure::Connect => orphan.was_moved,
+            _ => orphan.was_sent_in_vain && fault.retryable() && !orphan.was_moved,
+        };
+        let orphans = orphans.map(|orphan| match may(&orphan) {
             true => orphan,
-            false => Orphan { lookup: None, ..orphan },
+            false => Orphan { again: None, ..orphan },
         });
-        self.ask(orphans, Turn::Again, now, fault.failure());
+        self.ask(orphans, now, fault.failure());
     }
 
     /// The driver closes connection `index`, through no fault of the server.
@@ -229,11 +242,13 @@ impl Server {
         self.connections.get(index).map_or(&[], |connection| connection.pipeline.output())
     }
 
-    /// The first `n` bytes of the output were written; 0 if the socket took none.
-    pub fn sent(&mut self, index: usize, n: usize) {
+    /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the very time of it,
+    /// which may be later than that of the iteration.
+    pub fn sent(&mut self, index: usize, n: usize, now: Msec) {
+        let written = Written { at: now, heard: self.heard };
         if let Some(connection) = self.connections.get_mut(index) {
             connection.unflushed = false;
-            connection.pipeline.sent(n);
+            connection.pipeline.sent(n, written);
         }
     }
 
@@ -270,6 +285,7 @@ impl Server {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
+        self.notice_bytes(index, now);
         let connection = self.connections.get_mut(index)?;
         let answer = connection.pipeline.next_answer(memory);
         if let Some(heard) = connection.pipeline.take_heard() {
@@ -297,7 +313,7 @@ impl Server {
         let (first, second) = match connection.link {
             Link::Closed => (None, None),
             Link::Connecting { deadline, .. } => (Some(deadline), None),
-            Link::Open => (self.late_at(connection), self.unused_at(connection)),
+            Link::Open => (self.later_at(connection), self.unused_at(connection)),
         };
         [first, second, connection.pipeline.deadline()].into_iter().flatten().min()
     }
@@ -306,7 +322,8 @@ impl Server {
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let was_on_trial = self.backoff.is_open() && !connection.pipeline.answered();
-        let expired = connection.pipeline.expire(now, self.heard_at, |token| {
+        let patience = self.slowest.patience();
+        let expired = connection.pipeline.expire(now, self.heard, patience, |token| {
             self.events.push_back(Event::Failed(token, Failure::Timeout));
         });
         let is_silent = connection.pipeline.is_silent();
@@ -320,8 +337,8 @@ impl Server {
                 self.lost(index, now, Fault::ConnectTimeout);
             }
             Link::Open if is_useless => {
-                let last = self.give_up(index, now);
-                self.ask(last, Turn::Last, now, Failure::Timeout);
+                let suspects = self.give_up(index, now);
+                self.ask_suspects(suspects, now);
             }
             Link::Open => {
                 self.judge(index, now);

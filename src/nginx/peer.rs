@@ -202,12 +202,12 @@ impl Peer {
     /// requests end here: nothing may be borrowed meanwhile.
     fn connect(&self, link: &Link) {
         let index = link.index;
-        let failed = self.server.borrow().failed_connects();
+        let address = self.server.borrow().address(index);
         let addresses = &self.configured.addresses;
         if let Some(tally) = self.configured.counted.tally() {
             tally.count_connect();
         }
-        let opened = match addresses.get(failed % addresses.len().max(1)) {
+        let opened = match addresses.get(address % addresses.len().max(1)) {
             Some(address) => Socket::connect(address, link, on_read, on_write),
             None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
         };
@@ -228,7 +228,7 @@ impl Peer {
             match socket.write(server.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
                     self.count_batch(server.output(index).get(..n));
-                    server.sent(index, n);
+                    server.sent(index, n, process::exact_now());
                 }
                 Transfer::Later => break,
                 Transfer::End => return self.lose(index, Fault::Closed, server),
@@ -236,7 +236,7 @@ impl Peer {
             }
         }
         // what is left waits for the socket: it is no batch of this iteration any more
-        server.sent(index, 0);
+        server.sent(index, 0, process::now());
     }
 
     fn count_batch(&self, written: Option<&[u8]>) {

@@ -94,12 +94,24 @@ fn nobody_waits_behind_lookups_that_hang() {
     nobody_waits_behind("", 1, ANSWERED);
 }
 
+/// What comes then waits, until the time of the first of those that hang is nearly over.
 #[test]
-fn nor_where_there_are_more_of_them_than_connections() {
-    // One may be given up, so that others are answered over a new connection.
-    const ENDS: &[(&str, &str)] = &[("MISS", "absent"), ("ERROR", "timeout")];
-    nobody_waits_behind(CLASSIC, 12, ENDS);
-    nobody_waits_behind(&format!("{CLASSIC} pagecache_connections 2;"), 5, ENDS);
+fn where_as_many_hang_as_there_are_connections_pages_are_hits_all_the_same() {
+    let gate = Gate::default();
+    let fake = proxy(&gate, Lookup::miss);
+    let site = site_at(&fake.address(), "pagecache_connections 2;");
+    let mut visitor = site.client();
+    let first = hangs(&site, &fake, "/hung/0");
+    is_hit_at_once(&mut visitor, "/page/0", "/page/0");
+    let second = hangs(&site, &fake, "/hung/1");
+    for page in ["/page/1", "/page/2"] {
+        expect::hit(&visitor.get(page), page);
+    }
+    assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
+    gate.open();
+    for mut client in [first, second] {
+        client.receive(false).unwrap();
+    }
 }
 
 /// They time out while others are answered: that is no failure of the proxy, and the next one is looked up.

@@ -269,6 +269,9 @@ impl World {
             self.server.connected(index, self.now);
             self.sockets[index].refusals = 0;
             assert!(self.is_open(index));
+            // what waits behind late replies may follow
+            self.notice_ends();
+            self.notice();
         }
     }
 
@@ -281,7 +284,7 @@ impl World {
             socket.known_output -= part.len();
             let rest = output[part.len()..].to_vec();
             let len = part.len();
-            self.server.sent(index, len);
+            self.server.sent(index, len, self.now);
             assert_eq!(self.server.output(index), rest);
         }
     }

@@ -13,8 +13,8 @@ use super::*;
 use crate::memcached::LongKeys;
 use crate::memcached::command::MAX_COMMAND;
 
-/// When lookups come.
-const NOW: Msec = 0;
+/// When lookups are written.
+const WRITTEN: Written = Written { at: 0, heard: 0 };
 
 const DEADLINE: Msec = 1_000;
 
@@ -67,7 +67,7 @@ fn waiting(lookups: u64) -> Pipeline {
 }
 
 fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
-    pipeline.submit(&lookup, NOW, Turn::First).unwrap()
+    pipeline.submit(&lookup, Turn::First).unwrap()
 }
 
 /// A pipeline that has answered before, so that what is submitted to it may be retried.
@@ -153,12 +153,13 @@ fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<
 /// Ends what is due at `now`, of which all was written before. Returns whose time was over, and whether the
 /// connection is silent.
 fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, bool) {
-    pipeline.sent(pipeline.output().len());
+    pipeline.sent(pipeline.output().len(), WRITTEN);
     let mut ended = Vec::new();
-    pipeline.expire(now, NOW, |Token(token)| ended.push(token));
+    pipeline.expire(now, 0, 0, |Token(token)| ended.push(token));
     (ended, pipeline.is_silent())
 }
 
 fn orphans(pipeline: &mut Pipeline) -> Vec<(u64, bool)> {
-    pipeline.abandon().map(|orphan| (orphan.token.0, orphan.may_retry)).collect()
+    let may_be_sent_again = |it: &Orphan| it.was_sent_in_vain && !it.was_moved;
+    pipeline.abandon().map(|orphan| (orphan.token.0, may_be_sent_again(&orphan))).collect()
 }

@@ -1,11 +1,8 @@
-//! One connection of a server: its link, its lookups, and how it does.
+//! One connection of a server: its link, its lookups, and how the reply does that is due.
 
 use crate::memcached::Msec;
 use crate::memcached::pipeline::Pipeline;
 use crate::memcached::queue::Orphan;
-
-/// Bytes after which a value that comes slowly is no late reply.
-const FLOW: u64 = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -16,18 +13,21 @@ pub(super) struct Connection {
     pub unflushed: bool,
     /// An answer over this socket has been counted in the server's favour.
     pub credited: bool,
+    /// Which of the server's addresses it connects to.
+    pub address: usize,
     /// Addresses that could not be connected to, of this attempt.
     pub refused: usize,
-    /// When the last reply came, or the connection was opened.
-    pub heard_at: Msec,
     /// When a lookup came last.
     pub asked_at: Msec,
-    /// The reply that is due is late.
-    pub is_stuck: bool,
-    /// Lookups that came before this do not tell how long a reply takes: they waited for others.
-    pub timed_at: Msec,
-    /// What [`Pipeline::bytes_received`] was at the last reply.
-    received: u64,
+    /// When bytes came last, or the connection was opened.
+    pub heard_at: Msec,
+    /// Bytes that have come, of which [`Pipeline::bytes_received`] may know more.
+    pub received: u64,
+    /// When the last reply came.
+    replied_at: Msec,
+    /// When the last reply came whose whole way was timed: what was written before waited for it.
+    timed_at: Msec,
+    pub due: Due,
     pub pipeline: Pipeline,
 }
 
@@ -42,6 +42,17 @@ pub(super) enum Link {
     Open,
 }
 
+/// How the reply does that is due, if one is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    #[default]
+    InTime,
+    /// Nobody should wait behind it.
+    Late,
+    /// The connection may be given up for another one.
+    VeryLate,
+}
+
 impl Connection {
     /// It is closed, and has nothing to do any more.
     pub fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
@@ -49,9 +60,15 @@ impl Connection {
         self.epoch = self.epoch.wrapping_add(1);
         self.unflushed = false;
         self.credited = false;
-        self.refused = 0;
-        self.is_stuck = false;
+        self.due = Due::InTime;
         self.pipeline.abandon()
+    }
+
+    /// Begins to connect to this address of the server, or the next ones.
+    pub fn connect(&mut self, address: usize, timeout: Msec, now: Msec) {
+        self.address = address;
+        self.refused = 0;
+        self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
     }
 
     /// It could not be opened: goes on with the next address, if not all of so many were tried.
@@ -61,6 +78,7 @@ impl Connection {
         if self.refused >= addresses {
             return false;
         }
+        self.address = self.address.wrapping_add(1);
         self.epoch = self.epoch.wrapping_add(1);
         self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
         true
@@ -68,28 +86,46 @@ impl Connection {
 
     pub fn opened(&mut self, now: Msec) {
         self.link = Link::Open;
-        self.refused = 0;
-        self.note_progress(now);
+        self.heard_at = now;
+        self.replied_at = now;
         self.timed_at = now;
     }
 
-    /// A reply came, or a good part of one.
-    pub fn note_progress(&mut self, now: Msec) {
-        self.heard_at = now;
-        self.received = self.pipeline.bytes_received();
+    /// Bytes came: returns how many.
+    pub fn take_bytes(&mut self, now: Msec) -> u64 {
+        let received = self.pipeline.bytes_received();
+        let new = received.wrapping_sub(std::mem::replace(&mut self.received, received));
+        if new > 0 {
+            self.heard_at = now;
+            self.due = Due::InTime;
+        }
+        new
     }
 
-    /// Whether a good part of a value came since progress was noted.
-    pub fn is_flowing(&self) -> bool {
-        self.pipeline.bytes_received().wrapping_sub(self.received) >= FLOW
+    /// A reply came to a lookup that was written then. Returns how long it took: from the time it was written, or
+    /// only from the reply before it, if it may have waited for that.
+    pub fn time_reply(&mut self, written_at: Msec, now: Msec) -> Msec {
+        let replied_at = std::mem::replace(&mut self.replied_at, now);
+        if written_at >= self.timed_at {
+            self.timed_at = now;
+            return now.saturating_sub(written_at);
+        }
+        now.saturating_sub(written_at.max(replied_at))
     }
 
     pub fn is_connecting(&self) -> bool {
         matches!(self.link, Link::Connecting { .. })
     }
 
-    /// Whether it is open, and nobody waits.
-    pub fn is_idle(&self) -> bool {
-        self.link == Link::Open && self.pipeline.live() == 0
+    /// Whether a reply is due that is late.
+    pub fn is_stuck(&self) -> bool {
+        self.due != Due::InTime
+    }
+
+    /// Whether it is open, and nobody waits or will be told anything.
+    pub fn is_unused(&self) -> bool {
+        let pipeline = &self.pipeline;
+        let is_awaited = pipeline.in_flight() > 0 && !pipeline.is_overdue();
+        self.link == Link::Open && pipeline.live() == 0 && !is_awaited
     }
 }

@@ -2,90 +2,111 @@
 //!
 //! Replies come in the order of the lookups. Where one is late, as behind a proxy of which one server hangs, its
 //! connection is stuck: new lookups take another one, and those that wait behind the late reply are asked again
-//! there. That the late one has been overtaken, by a lookup that came after it and is answered, shows that the
-//! server is not slow as a whole: until then only one is asked again, to find out. Where all connections are stuck,
-//! one that has been overtaken is given up. A connection that had been idle may have been forgotten by a
-//! firewall: it is replaced, and all that waits on it is asked again.
+//! there. First only one of them: if it is answered, the late one has been overtaken, so that the server is not
+//! slow as a whole, and the others follow. Where all connections are stuck, one whose reply is very late and has
+//! been overtaken is given up. A connection that had been idle may have been forgotten by a firewall: it is
+//! replaced, and all that waits on it is asked again.
 //!
 //! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
-//! was asked.
+//! was written.
 
-use super::connection::{Connection, Link};
+use super::connection::{Connection, Due};
 use super::{Event, Server};
-use crate::memcached::pipeline::Heard;
+use crate::memcached::pipeline::{Heard, Lookup};
 use crate::memcached::queue::{Orphan, Turn};
 use crate::memcached::{Failure, Fault, Msec};
 
-/// A reply is late after so many msec, and as long again as [`USUAL_TIMES`] usual replies take.
+/// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.
 const PATIENCE: Msec = 5;
 
 /// See [`PATIENCE`].
-const USUAL_TIMES: Msec = 4;
+const SLOWEST_TIMES: Msec = 2;
+
+/// A value that has begun to come is late if nothing more of it came for so many msec.
+const PAUSE: Msec = 50;
 
 /// A connection over which nothing came for so many msec may have been forgotten by what is between.
 const IDLE: Msec = 1_000;
 
-/// How long a reply takes: a moving average.
+/// Bytes of a value after which something was heard of the server. Fewer may be those of one that hangs.
+const FLOW: u64 = 16 * 1024;
+
+/// How long the slowest reply took of those that came in the last second or two in which any came.
 #[derive(Debug, Default)]
-pub(super) struct Usual {
-    /// In msec, times [`Usual::WEIGHT`].
-    sum: Option<Msec>,
+pub(super) struct Slowest {
+    since: Msec,
+    took: Msec,
+    took_before: Msec,
 }
 
-impl Usual {
-    /// Of how many replies it is the average, roughly.
-    const WEIGHT: Msec = 8;
+impl Slowest {
+    /// Msec after which what came before is forgotten, the second time.
+    const MEMORY: Msec = 1_000;
 
-    fn add(&mut self, took: Msec) {
-        let sum = self.sum.unwrap_or(took.saturating_mul(Self::WEIGHT));
-        self.sum = Some((sum - sum / Self::WEIGHT).saturating_add(took));
+    fn add(&mut self, took: Msec, now: Msec) {
+        if now.saturating_sub(self.since) >= Self::MEMORY {
+            *self = Slowest { since: now, took: 0, took_before: self.took };
+        }
+        self.took = self.took.max(took);
     }
 
     /// How long to wait for a reply before it is late.
-    fn patience(&self) -> Msec {
-        PATIENCE.saturating_add(self.sum.unwrap_or(0).saturating_mul(USUAL_TIMES) / Self::WEIGHT)
+    pub(super) fn patience(&self) -> Msec {
+        let slowest = self.took.max(self.took_before);
+        PATIENCE.saturating_add(slowest.saturating_mul(SLOWEST_TIMES))
     }
 }
 
 impl Server {
-    /// Something was heard over connection `index`.
-    pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
+    /// Bytes may have come over connection `index`.
+    pub(super) fn notice_bytes(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        self.heard_at = now;
-        self.overtaken = self.overtaken.max(heard.asked);
-        if heard.asked >= connection.timed_at && !heard.is_error {
-            self.usual.add(now.saturating_sub(heard.asked));
-            connection.timed_at = now;
+        self.flow += connection.take_bytes(now);
+        if self.flow >= FLOW {
+            self.flow = 0;
+            self.heard += 1;
         }
-        if std::mem::take(&mut connection.is_stuck) {
-            // those behind it waited for it
-            connection.timed_at = now;
+    }
+
+    /// A reply came over connection `index`, or the first line of one.
+    pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
+        self.heard += 1;
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let took = connection.time_reply(heard.written_at, now);
+        if heard.tells_time {
+            self.slowest.add(took, now);
         }
-        connection.note_progress(now);
         // what an old connection goes on to answer does not say that a new one can be had
         let is_news = heard.is_whole && !std::mem::replace(&mut connection.credited, true);
         if is_news && self.backoff.answered() {
             self.events.push_back(Event::Up);
         }
-        if self.connections.iter().any(|it| it.is_stuck) {
-            // where there was no other connection to be had, there may be one now
-            (0..self.connections.len()).for_each(|stuck| self.free_those_behind(stuck, now));
+        if heard.written_at > self.overtaken {
+            self.overtaken = heard.written_at;
+            (0..self.connections.len()).for_each(|index| self.free_those_behind(index, now));
         }
     }
 
-    /// When the reply that is due on a connection is late.
-    pub(super) fn late_at(&self, connection: &Connection) -> Option<Msec> {
-        if connection.link != Link::Open || connection.is_stuck {
-            return None;
+    /// When the reply that is due on a connection is later than it is known to be.
+    pub(super) fn later_at(&self, connection: &Connection) -> Option<Msec> {
+        match connection.due {
+            Due::InTime => self.late_at(connection),
+            Due::Late => very_late_at(connection),
+            Due::VeryLate => None,
         }
-        let asked = connection.pipeline.front_asked()?;
-        Some(asked.max(connection.heard_at).saturating_add(self.usual.patience()))
     }
 
-    /// When a connection has gone unused for too long.
+    fn late_at(&self, connection: &Connection) -> Option<Msec> {
+        let written_at = connection.pipeline.front_written_at()?;
+        let pause = if connection.pipeline.has_begun() { PAUSE } else { 0 };
+        let since = written_at.max(connection.heard_at);
+        Some(since.saturating_add(self.slowest.patience().max(pause)))
+    }
+
+    /// When a connection is closed that nobody uses.
     pub(super) fn unused_at(&self, connection: &Connection) -> Option<Msec> {
         let last_used = connection.heard_at.max(connection.asked_at);
-        connection.is_idle().then(|| last_used.saturating_add(self.limits.keepalive))
+        connection.is_unused().then(|| last_used.saturating_add(self.limits.keepalive))
     }
 
     pub(super) fn close_if_unused(&mut self, index: usize, now: Msec) {
@@ -98,23 +119,27 @@ impl Server {
     /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get(index) else { return };
-        let is_late = self.late_at(connection).is_some_and(|at| at <= now);
-        let Some(asked) = connection.pipeline.front_asked().filter(|_| is_late) else { return };
-        let was_idle = |it: &Connection| asked >= it.heard_at.saturating_add(IDLE);
+        let written_at = connection.pipeline.front_written_at();
+        let is_later = self.later_at(connection).is_some_and(|at| at <= now);
+        let (Some(written_at), true) = (written_at, is_later) else { return };
+        let was_idle = |it: &Connection| written_at >= it.heard_at.saturating_add(IDLE);
         if was_idle(connection) && !self.backoff.is_open() {
             return self.replace(index, was_idle, now);
         }
+        let is_very_late = very_late_at(connection).is_some_and(|at| at <= now);
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.is_flowing() {
-            return connection.note_progress(now);
-        }
-        connection.is_stuck = true;
-        if connection.pipeline.live() > 1 {
-            let last = self.make_room(now);
-            // one finds out whether the server answers
-            self.move_elsewhere(index, Msec::MAX, self.room_elsewhere().min(1), now);
-            self.free_those_behind(index, now);
-            self.ask(last, Turn::Last, now, Failure::Timeout);
+        let is_late_now = connection.due == Due::InTime;
+        connection.due = if is_very_late { Due::VeryLate } else { Due::Late };
+        let waits_behind = |it: &Connection| it.is_stuck() && it.pipeline.live() > 1;
+        if self.connections.iter().any(waits_behind) {
+            let suspects = self.make_room(now);
+            if is_late_now {
+                self.free_first_behind(index, now);
+                self.free_those_behind(index, now);
+            } else {
+                self.free_all(now);
+            }
+            self.ask_suspects(suspects, now);
         }
     }
 
@@ -122,80 +147,98 @@ impl Server {
     fn replace(&mut self, index: usize, was_idle: impl Fn(&Connection) -> bool, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let orphans = connection.end();
-        let is_unused = |it: &&mut Connection| it.is_idle() && it.pipeline.in_flight() == 0;
-        for other in self.connections.iter_mut().filter(is_unused).filter(|it| was_idle(it)) {
+        for other in self.connections.iter_mut().filter(|it| it.is_unused() && was_idle(it)) {
             other.end().for_each(drop);
         }
-        self.ask(orphans, Turn::Again, now, Failure::Timeout);
+        self.ask(orphans, now, Failure::Timeout);
+    }
+
+    /// There may be a connection now over which to ask again what waits behind replies that are late.
+    pub(super) fn free_all(&mut self, now: Msec) {
+        for index in 0..self.connections.len() {
+            self.free_first_behind(index, now);
+            self.free_those_behind(index, now);
+        }
+    }
+
+    /// Asks again one that waits behind a late reply, which finds out whether the server answers.
+    fn free_first_behind(&mut self, index: usize, now: Msec) {
+        self.move_elsewhere(index, Msec::MAX, 1, now);
     }
 
     /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
-        loop {
-            let asked = self.connections.get(index).and_then(|it| it.pipeline.front_asked());
-            let is_overtaken = asked.is_some_and(|asked| asked < self.overtaken);
-            let room = self.room_elsewhere();
-            if !is_overtaken || self.move_elsewhere(index, self.overtaken, room, now) == 0 {
-                return;
-            }
+        let front = self.connections.get(index).and_then(|it| it.pipeline.front_written_at());
+        if front.is_some_and(|written_at| written_at < self.overtaken) {
+            self.move_elsewhere(index, self.overtaken, usize::MAX, now);
         }
     }
 
-    /// Asks again, over other connections, at most `most` of those who wait behind a late reply; what was asked
-    /// again already only if it came before `overtaken`. Returns how many.
-    fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) -> usize {
-        let stuck = self.connections.get_mut(index).filter(|connection| connection.is_stuck);
-        let Some(connection) = stuck else { return 0 };
-        let moved = connection.pipeline.take_behind(overtaken, most);
-        for lookup in &moved {
-            if let Err(failure) = self.place(now, lookup, Turn::Again) {
+    /// Asks again, over other connections that are open, at most `most` of those who wait behind a late reply.
+    /// What was asked again already is only if it was written before `overtaken`.
+    fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
+        let stuck = |it: &&Connection| it.is_stuck() && it.pipeline.live() > 1;
+        let Some(connection) = self.connections.get(index).filter(stuck) else { return };
+        let Some(Lookup { connect_timeout, .. }) = connection.pipeline.front_lookup() else {
+            return;
+        };
+        let room = self.room_elsewhere(*connect_timeout, now);
+        let Some(connection) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
+        for (lookup, turn) in connection.pipeline.take_behind(overtaken, most.min(room)) {
+            if let Err(failure) = self.place(now, &lookup, turn) {
                 self.events.push_back(Event::Failed(lookup.token, failure));
             }
         }
-        moved.len()
     }
 
-    /// Where all connections are stuck, one that has been overtaken is given up for a new one: one on which
-    /// nobody waits, else the one whose reply is due for longest. Returns what is to be asked again at last.
+    /// Where all connections are stuck, one that is very late and has been overtaken is given up for a new one:
+    /// one on which nobody waits, else the one whose reply is due for longest. Returns whose that is.
     pub(super) fn make_room(&mut self, now: Msec) -> Vec<Orphan> {
-        if self.backoff.is_open() || !self.connections.iter().all(|it| it.is_stuck) {
+        if self.backoff.is_open() || !self.connections.iter().all(Connection::is_stuck) {
             return Vec::new();
         }
-        let due =
-            |it: &Connection| it.pipeline.front_asked().filter(|&asked| asked < self.overtaken);
         let connections = self.connections.iter().enumerate();
-        let overtaken =
-            connections.filter_map(|(index, it)| Some((it.pipeline.live() > 0, due(it)?, index)));
-        overtaken.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
+        let hopeless = connections.filter_map(|(index, it)| {
+            let written_at = it.pipeline.front_written_at()?;
+            let is_hopeless = it.due == Due::VeryLate && written_at < self.overtaken;
+            is_hopeless.then_some((it.pipeline.live() > 0, written_at, index))
+        });
+        hopeless.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
     }
 
-    /// Connection `index` ends, and what waits on it is asked again. Returns the lookup whose reply was due, for
-    /// each who waited for it: that comes after all others, for the last time.
+    /// Connection `index` ends, and what waits on it is asked again. Returns those who waited for the reply that
+    /// was due: [`Server::ask_suspects`] asks for them after all others.
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
         let Some(connection) = self.connections.get_mut(index) else { return Vec::new() };
-        let (last, again): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
-        self.ask(again, Turn::Again, now, Failure::Timeout);
-        last
+        let (suspects, others): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
+        self.ask(others, now, Failure::Timeout);
+        suspects
     }
 
-    /// Asks once more for those whose lookup there is, as long as it has time, and ends the others with
-    /// `failure`.
+    /// Asks once more for those who waited for a reply that kept others waiting.
+    pub(super) fn ask_suspects(&mut self, suspects: Vec<Orphan>, now: Msec) {
+        let turned = |again: Option<(Lookup, Turn)>| again.map(|(it, _)| (it, Turn::Suspect));
+        let suspects = suspects.into_iter();
+        let suspects = suspects.map(|it| Orphan { again: turned(it.again), ..it });
+        self.ask(suspects, now, Failure::Timeout);
+    }
+
+    /// Asks again what may be, as long as it has time, and ends the others with `failure`.
     pub(super) fn ask(
         &mut self,
         orphans: impl IntoIterator<Item = Orphan>,
-        turn: Turn,
         now: Msec,
         failure: Failure,
     ) {
-        for Orphan { token, lookup, .. } in orphans {
-            let lookup = lookup.filter(|lookup| now < lookup.deadline);
-            if lookup.is_none_or(|lookup| self.place(now, &lookup, turn).is_err()) {
+        for Orphan { token, again, .. } in orphans {
+            let again = again.filter(|(lookup, _)| now < lookup.deadline);
+            if again.is_none_or(|(lookup, turn)| self.place(now, &lookup, turn).is_err()) {
                 self.events.push_back(Event::Failed(token, failure));
             }
         }
     }
 
-    /// So many lookups timed out, and nothing at all was heard of the server since they were asked. If the
+    /// So many lookups timed out, and nothing at all was heard of the server since they were written. If the
     /// server is never left alone, it has not failed before a connection `is_silent`.
     pub(super) fn blame_for_silence(&mut self, lookups: u32, is_silent: bool, now: Msec) {
         if lookups == 0 || (self.limits.breaker.max_fails == 0 && !is_silent) {
@@ -213,10 +256,17 @@ impl Server {
             connection.credited = false;
             if is_open {
                 connection.pipeline.distrust();
-                if connection.is_idle() {
+                if connection.is_unused() {
                     connection.end().for_each(drop);
                 }
             }
         }
     }
+}
+
+/// When three quarters of the time of the lookup are over whose reply is due: what waits behind has the rest.
+fn very_late_at(connection: &Connection) -> Option<Msec> {
+    let written_at = connection.pipeline.front_written_at()?;
+    let deadline = connection.pipeline.front_lookup()?.deadline;
+    Some(deadline.saturating_sub(deadline.saturating_sub(written_at) / 4))
 }

@@ -16,22 +16,21 @@ impl Server {
         if let Some(ticket) = self.share(lookup, turn) {
             return Ok(ticket);
         }
-        let last = self.make_room(now);
+        let suspects = self.make_room(now);
         let placed = self.place_best(now, lookup, turn);
-        self.ask(last, Turn::Last, now, Failure::Timeout);
+        self.ask_suspects(suspects, now);
         placed
     }
 
     fn place_best(&mut self, now: Msec, lookup: &Lookup, turn: Turn) -> Result<Ticket, Failure> {
         let index = self.choose(now, turn)?;
+        let address = self.address;
         let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
-        let opaque = connection.pipeline.submit(lookup, now, turn).ok_or(Failure::Overload)?;
+        let opaque = connection.pipeline.submit(lookup, turn).ok_or(Failure::Overload)?;
         connection.unflushed = true;
         connection.asked_at = now;
         if connection.link == Link::Closed {
-            let timeout = lookup.connect_timeout;
-            let deadline = now.saturating_add(timeout);
-            connection.link = Link::Connecting { deadline, timeout };
+            connection.connect(address, lookup.connect_timeout, now);
         }
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
@@ -47,7 +46,8 @@ impl Server {
     fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<Ticket> {
         let (is_failing, inflight) = (self.backoff.is_open(), self.limits.inflight);
         let may_share = |it: &Connection| {
-            it.pipeline.live() < inflight && (it.pipeline.answered() || !is_failing) && !it.is_stuck
+            let is_proven = it.pipeline.answered() || !is_failing;
+            it.pipeline.live() < inflight && is_proven && !it.is_stuck()
         };
         let connections = self.connections.iter_mut().enumerate();
         connections.filter(|(_, it)| may_share(it)).find_map(|(connection, it)| {
@@ -56,12 +56,13 @@ impl Server {
         })
     }
 
-    /// Which connection a new lookup takes.
+    /// Which connection a lookup takes.
     fn choose(&self, now: Msec, turn: Turn) -> Result<usize, Failure> {
         if !self.backoff.is_open() {
             // what kept others waiting does so where they wait anyway
-            let belongs = |it: &Connection| it.is_stuck == (turn == Turn::Last);
-            return self.best(belongs).or_else(|| self.best(|_| true)).ok_or(Failure::Overload);
+            let belongs = |it: &Connection| it.is_stuck() == (turn == Turn::Suspect);
+            let best = self.best(turn, belongs).or_else(|| self.best(turn, |_| true));
+            return best.ok_or(Failure::Overload);
         }
         let proven = |connection: &Connection| connection.pipeline.answered();
         let on_trial = |connection: &Connection| match connection.link {
@@ -73,13 +74,14 @@ impl Server {
         if !may_try && !self.connections.iter().any(proven) {
             return Err(Failure::Down);
         }
-        self.best(|connection| may_try || proven(connection)).ok_or(Failure::Overload)
+        self.best(turn, |it| may_try || proven(it)).ok_or(Failure::Overload)
     }
 
     /// Of the connections that fit: the one that has a batch to write in this iteration, else the
     /// one with the fewest lookups in flight, else one that is there already, else the first. Round
-    /// robin would halve the batches. None is opened while another one is being opened.
-    fn best(&self, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
+    /// robin would halve the batches. What is asked again is spread: what hangs may be among it.
+    /// None is opened while another one is being opened.
+    fn best(&self, turn: Turn, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
         let has_room = |it: &Connection| self.room(it) > 0 && fits(it);
         let is_opening = self.connections.iter().any(|it| it.is_connecting() && has_room(it));
         self.connections
@@ -87,7 +89,7 @@ impl Server {
             .enumerate()
             .filter(|(_, it)| has_room(it) && !(is_opening && it.link == Link::Closed))
             .min_by_key(|(_, it)| {
-                let has_batch = it.unflushed && it.link == Link::Open;
+                let has_batch = it.unflushed && it.link == Link::Open && turn == Turn::First;
                 (!has_batch, it.pipeline.in_flight(), it.link == Link::Closed)
             })
             .map(|(index, _)| index)
@@ -99,12 +101,20 @@ impl Server {
         self.limits.inflight.saturating_sub(pipeline.in_flight().max(pipeline.live()))
     }
 
-    /// How many lookups the next connection takes that is not stuck; 0 if there is none to be had.
-    pub(super) fn room_elsewhere(&self) -> usize {
+    /// How many lookups open connections take on which no reply is late. If there is no such connection, one
+    /// is opened: what waits has a reply to come until then.
+    pub(super) fn room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
         if self.backoff.is_open() {
             return 0;
         }
-        let best = self.best(|connection| !connection.is_stuck);
-        best.and_then(|index| self.connections.get(index)).map_or(0, |it| self.room(it))
+        let flows = |it: &&Connection| it.link == Link::Open && !it.is_stuck();
+        let room = self.connections.iter().filter(flows).map(|it| self.room(it)).sum();
+        let address = self.address;
+        let is_opening = self.connections.iter().any(Connection::is_connecting);
+        let closed = self.connections.iter_mut().find(|it| it.link == Link::Closed);
+        if let (0, false, Some(closed)) = (room, is_opening, closed) {
+            closed.connect(address, connect_timeout, now);
+        }
+        room
     }
 }

@@ -178,7 +178,13 @@ impl Driver {
         let output = self.server.output(index);
         let part = output[..most.min(output.len())].to_vec();
         self.wire(index).commands.extend(&part);
-        self.server.sent(index, part.len());
+        self.server.sent(index, part.len(), self.now);
+    }
+
+    /// Writes all there is, to nobody.
+    fn write_away(&mut self, index: usize) {
+        let len = self.server.output(index).len();
+        self.server.sent(index, len, self.now);
     }
 
     /// Writes all there is.

@@ -13,6 +13,11 @@ pub fn now() -> Msec {
     now as Msec
 }
 
+/// The same clock, read now.
+pub fn exact_now() -> Msec {
+    micros() / 1_000
+}
+
 /// Whether the worker was told to quit and finishes what it has.
 pub fn is_exiting() -> bool {
     // SAFETY: one thread; nginx sets the variable between events.

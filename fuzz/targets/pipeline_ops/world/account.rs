@@ -22,11 +22,15 @@ impl World {
     pub(super) fn orphan(&mut self, index: usize, failures: Vec<Failure>, faults: Vec<Fault>) {
         let twin = &self.sockets[index].twin;
         let may_retry = |position: usize, asked: &Asked| {
-            matches!(faults[..], [Fault::Closed | Fault::Io(_)])
-                && self.now < asked.deadline
-                && asked.reused
-                && !asked.retried
-                && !(position == 0 && twin.front_is_begun())
+            let is_again = match faults[..] {
+                [Fault::Closed | Fault::Io(_)] => {
+                    asked.reused && !asked.retried && !(position == 0 && twin.front_is_begun())
+                }
+                // it was moved to where it could not be asked
+                [Fault::Connect(_) | Fault::ConnectTimeout | Fault::NoConnection] => asked.retried,
+                _ => false,
+            };
+            is_again && self.now < asked.deadline
         };
         let orphans: Vec<(u64, bool)> = twin
             .queue()
@@ -232,7 +236,7 @@ impl World {
             assert!(earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest));
             match self.server.wants(index) {
                 Want::Closed => assert!(queue.is_empty()),
-                Want::Connect => assert!(!queue.is_empty() && timer.is_some()),
+                Want::Connect => assert!(timer.is_some()),
                 Want::Write => assert!(!self.server.output(index).is_empty()),
                 Want::Read => assert!(self.server.output(index).is_empty()),
             }

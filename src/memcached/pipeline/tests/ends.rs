@@ -21,7 +21,7 @@ fn lookups_that_were_submitted_before_the_first_answer_are_not_retried() {
 #[test]
 fn a_lookup_is_not_retried_twice() {
     let mut pipeline = proven();
-    pipeline.submit(&lookup(0, "/0"), NOW, Turn::Again).unwrap();
+    pipeline.submit(&lookup(0, "/0"), Turn::Second).unwrap();
     submit(&mut pipeline, lookup(1, "/1"));
     assert_eq!(orphans(&mut pipeline), [(0, false), (1, true)]);
 }
@@ -82,7 +82,7 @@ fn orphans_are_what_was_asked() {
     let mut pipeline = proven();
     submit(&mut pipeline, at_most(7, until(10, lookup(3, "/page"))));
     let orphan = pipeline.abandon().next().unwrap();
-    let Lookup { token, key, deadline, max_size, .. } = orphan.lookup.unwrap();
+    let Lookup { token, key, deadline, max_size, .. } = orphan.again.unwrap().0;
     assert_eq!((token, key.as_bytes(), deadline, max_size), (Token(3), &b"/page"[..], 10, 7));
 }
 
@@ -96,7 +96,7 @@ fn after_its_end_a_connection_starts_afresh() {
     ];
     for begun in begun {
         let mut pipeline = waiting(3);
-        pipeline.sent(20);
+        pipeline.sent(20, WRITTEN);
         deliver(&mut pipeline, &begun).unwrap();
         orphans(&mut pipeline);
         assert_eq!((pipeline.live(), pipeline.in_flight()), (0, 0));

@@ -6,12 +6,12 @@ use super::*;
 fn lookups_go_out_in_order_and_once() {
     let mut pipeline = waiting(2);
     assert_eq!(pipeline.output(), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
-    pipeline.sent(5);
+    pipeline.sent(5, WRITTEN);
     assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
     submit(&mut pipeline, lookup(2, "/2"));
-    pipeline.sent(0);
+    pipeline.sent(0, WRITTEN);
     assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\nmg /2 c f k t v O2\r\n");
-    pipeline.sent(pipeline.output().len());
+    pipeline.sent(pipeline.output().len(), WRITTEN);
     assert_eq!(pipeline.output(), b"");
     submit(&mut pipeline, lookup(3, "/3"));
     assert_eq!(pipeline.output(), b"mg /3 c f k t v O3\r\n");
@@ -24,7 +24,7 @@ fn output_that_is_never_wholly_written_takes_bounded_memory() {
         let opaque = submit(&mut pipeline, lookup(token.into(), "/a"));
         if token > 0 {
             // all but the lookup just submitted
-            pipeline.sent(pipeline.output().len() - 10);
+            pipeline.sent(pipeline.output().len() - 10, WRITTEN);
             assert_eq!(deliver(&mut pipeline, &miss("/a", opaque - 1)).unwrap().len(), 1);
         }
     }

@@ -16,7 +16,7 @@ fn three() -> Pipeline {
         assert_eq!(share(&mut pipeline, lookup(token, "/page")), Some(0));
     }
     assert_eq!((pipeline.output().len(), pipeline.in_flight(), pipeline.live()), (LINE, 1, 3));
-    pipeline.sent(LINE);
+    pipeline.sent(LINE, WRITTEN);
     pipeline
 }
 
@@ -101,13 +101,13 @@ fn misses_and_failures_are_shared_too() {
 fn nobody_joins_a_lookup_that_may_have_been_answered() {
     let mut pipeline = Pipeline::default();
     submit(&mut pipeline, lookup(0, "/page"));
-    pipeline.sent(1);
+    pipeline.sent(1, WRITTEN);
     assert_eq!(share(&mut pipeline, lookup(1, "/page")), None);
     // a write that took nothing changes nothing
     let second = submit(&mut pipeline, lookup(1, "/page"));
-    pipeline.sent(0);
+    pipeline.sent(0, WRITTEN);
     assert_eq!(share(&mut pipeline, lookup(2, "/page")), Some(second));
-    pipeline.sent(pipeline.output().len());
+    pipeline.sent(pipeline.output().len(), WRITTEN);
     assert_eq!(share(&mut pipeline, lookup(3, "/page")), None);
 }
 
@@ -121,7 +121,7 @@ fn nobody_joins_a_lookup_that_is_not_the_same() {
     {
         assert_eq!(share(&mut pipeline, other), None, "{other:?}");
     }
-    assert_eq!(pipeline.share(&first, Turn::Again), None);
+    assert_eq!(pipeline.share(&first, Turn::Second), None);
     assert_eq!(pipeline.live(), 1);
 }
 
@@ -192,7 +192,7 @@ fn all_are_orphans_together() {
     let mut pipeline = proven();
     let opaque = submit(&mut pipeline, lookup(0, "/page"));
     assert_eq!(share(&mut pipeline, lookup(1, "/page")), Some(opaque));
-    let again: Vec<_> = pipeline.abandon().filter_map(|orphan| orphan.lookup).collect();
+    let again: Vec<_> = pipeline.abandon().filter_map(|orphan| Some(orphan.again?.0)).collect();
     let named: Vec<_> = again.iter().map(|it| (it.token.0, it.key.as_bytes())).collect();
     assert_eq!(named, [(0, &b"/page"[..]), (1, b"/page")]);
 }

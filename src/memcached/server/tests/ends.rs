@@ -283,25 +283,6 @@ fn the_end_of_a_socket_does_not_touch_the_others() {
 }
 
 #[test]
-fn failed_connects_are_counted_and_nothing_else() {
-    let mut driver = Driver::new(1, 64);
-    driver.submit(0).unwrap();
-    driver.lose(0, REFUSED);
-    assert_eq!(driver.server.failed_connects(), 1);
-    driver.pass(2_000);
-    driver.submit(1).unwrap();
-    driver.pass(CONNECT_TIMEOUT);
-    assert_eq!(driver.server.failed_connects(), 2);
-    for fault in [Fault::Closed, Fault::Io(104), Fault::Silent, Fault::Mismatch] {
-        driver.pass(2_000);
-        let _ = driver.submit(2);
-        driver.open(0);
-        driver.lose(0, fault);
-    }
-    assert_eq!(driver.server.failed_connects(), 2);
-}
-
-#[test]
 fn a_connection_that_the_driver_closes_is_nobodys_fault() {
     let mut driver = Driver::proven(1);
     let epoch = driver.server.epoch(0);

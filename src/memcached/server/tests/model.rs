@@ -378,7 +378,7 @@ proptest! {
             for (index, &(epoch, wants)) in old.iter().enumerate() {
                 let is_old = wants != Want::Closed && world.driver.server.epoch(index) == epoch;
                 match is_old {
-                    true => world.driver.server.sent(index, world.driver.server.output(index).len()),
+                    true => world.driver.write_away(index),
                     false => world.run(index),
                 }
             }
