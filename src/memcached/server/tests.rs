@@ -2,9 +2,11 @@
 //! few items whose values tell their keys.
 
 mod addresses;
+mod adversary;
 mod choice;
 mod ends;
 mod late;
+mod load;
 mod model;
 mod recovery;
 mod room;
