@@ -16,6 +16,7 @@ mod backoff;
 pub mod command;
 mod error;
 mod key;
+mod lookup;
 mod memory;
 pub mod pipeline;
 mod queue;
@@ -27,8 +28,8 @@ pub use backoff::Breaker;
 pub use command::Protocol;
 pub use error::{ErrorText, Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
+pub use lookup::Lookup;
 pub use memory::{Buffer, Bytes, Charge, Held, Memory};
-pub use pipeline::Lookup;
 pub use response::Item;
 pub use server::{Event, Limits, Server, Ticket, Want};
 

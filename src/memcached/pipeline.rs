@@ -26,14 +26,11 @@
 //! value is in memory of its own, which takes room once.
 
 use super::command::encode_lookup;
+use super::lookup::{Answer, Lookup, Value};
 use super::queue::{Expired, Orphan, Queue, Turn, Waiting, Written};
 use super::response::{Echo, Head, Item, Status, parse_head, value_end};
 use super::sharing::Shared;
-use super::{
-    Buffer, Bytes, Charge, Client, ErrorText, Failure, Fault, Key, Malformed, Memory, Msec,
-    Protocol, Token,
-};
-use std::ops::Range;
+use super::{Buffer, Bytes, Charge, ErrorText, Failure, Fault, Malformed, Memory, Msec, Token};
 use std::rc::Rc;
 
 /// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
@@ -47,36 +44,6 @@ const SHORT_READ: usize = 4 * 1024;
 /// Timeouts in a row, without a reply between them, after which a connection is silent.
 const SILENT_AFTER: u32 = 3;
 
-/// What to look up, and within which bounds.
-#[derive(Debug, Clone, Copy)]
-pub struct Lookup {
-    /// Who waits for the answer.
-    pub token: Token,
-    /// Whose request that is.
-    pub client: Client,
-    /// Which item.
-    pub key: Key,
-    /// How to ask for it.
-    pub protocol: Protocol,
-    /// When to give up.
-    pub deadline: Msec,
-    /// Budget of opening a connection, if one is opened for this lookup, in msec.
-    pub connect_timeout: Msec,
-    /// Largest value to accept, in bytes.
-    pub max_size: usize,
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The item and its value.
-    Hit(Item, Value),
-    /// There is no such item.
-    Miss,
-    /// This lookup failed, the connection is well.
-    Failed(Failure),
-}
-
 /// The first reply since [`Pipeline::take_heard`] was called last, wanted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
@@ -86,15 +53,6 @@ pub struct Heard {
     pub tells_time: bool,
     /// All of a reply is here, not only its first line.
     pub is_whole: bool,
-}
-
-/// Where a value is. [`Pipeline::value`] gives its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// In the read buffer, until the next call of [`Pipeline::input`].
-    InPlace(Range<usize>),
-    /// Received into memory of its own.
-    Owned(Rc<Buffer>),
 }
 
 /// One connection's lookups.

@@ -1,7 +1,7 @@
 //! The lookups that wait for their replies on one connection, in the order in which those will come: who
 //! waits for each, how long, and who may still join.
 
-use super::pipeline::Lookup;
+use super::lookup::Lookup;
 use super::sharing::Unsent;
 use super::{Msec, Token};
 use std::collections::VecDeque;

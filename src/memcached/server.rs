@@ -11,7 +11,7 @@ mod lateness;
 mod placing;
 
 use super::backoff::{Backoff, Breaker};
-use super::pipeline::{Answer, Lookup};
+use super::lookup::{Answer, Lookup};
 use super::queue::{Orphan, Turn, Written};
 use super::response::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};

@@ -1,7 +1,7 @@
 //! Replies that several wait for: which lookups can still be joined, and who gets an answer after the
 //! first has had it.
 
-use super::pipeline::Answer;
+use super::lookup::Answer;
 use super::{Key, Token};
 use std::collections::VecDeque;
 

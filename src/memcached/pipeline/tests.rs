@@ -10,8 +10,8 @@ mod time;
 mod values;
 
 use super::*;
-use crate::memcached::LongKeys;
 use crate::memcached::command::MAX_COMMAND;
+use crate::memcached::{Client, Key, LongKeys, Protocol};
 
 /// When lookups are written.
 const WRITTEN: Written = Written { at: 0, heard: 0 };

@@ -12,7 +12,8 @@
 
 use super::connection::{Connection, Due};
 use super::{Event, Server};
-use crate::memcached::pipeline::{Heard, Lookup};
+use crate::memcached::lookup::Lookup;
+use crate::memcached::pipeline::Heard;
 use crate::memcached::queue::{Orphan, Turn};
 use crate::memcached::{Failure, Fault, Msec};
 

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Link};
 use super::{Server, Ticket};
-use crate::memcached::pipeline::Lookup;
+use crate::memcached::lookup::Lookup;
 use crate::memcached::queue::Turn;
 use crate::memcached::{Failure, Msec};
 

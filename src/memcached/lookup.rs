@@ -1,0 +1,45 @@
+//! A lookup and its answer, between those who ask and the connection that carries them.
+
+use super::response::Item;
+use super::{Buffer, Client, Failure, Key, Msec, Protocol, Token};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// What to look up, and within which bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup {
+    /// Who waits for the answer.
+    pub token: Token,
+    /// Whose request that is.
+    pub client: Client,
+    /// Which item.
+    pub key: Key,
+    /// How to ask for it.
+    pub protocol: Protocol,
+    /// When to give up.
+    pub deadline: Msec,
+    /// Budget of opening a connection, if one is opened for this lookup, in msec.
+    pub connect_timeout: Msec,
+    /// Largest value to accept, in bytes.
+    pub max_size: usize,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The item and its value.
+    Hit(Item, Value),
+    /// There is no such item.
+    Miss,
+    /// This lookup failed, the connection is well.
+    Failed(Failure),
+}
+
+/// Where a value is. [`Pipeline::value`](super::pipeline::Pipeline::value) gives its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// In the read buffer, until the next read.
+    InPlace(Range<usize>),
+    /// Received into memory of its own.
+    Owned(Rc<Buffer>),
+}
