@@ -65,11 +65,14 @@ impl Behind {
     #[track_caller]
     fn pages_are_hits(&self, count: usize) {
         let mut client = self.site.client();
+        let mut longest = Duration::ZERO;
         for nth in (0..8).cycle().take(count) {
             let asked = Instant::now();
             expect::hit(&client.get(format!("/page/{nth}")), format!("page {nth}"));
-            assert!(asked.elapsed() < BUDGET, "{nth} took {:?}", asked.elapsed());
+            longest = longest.max(asked.elapsed());
         }
+        println!("forgotten connections: {count} hits, the longest took {longest:?}");
+        assert!(longest < BUDGET, "{longest:?}");
     }
 }
 

@@ -68,6 +68,7 @@ fn hits_return_within_fail_timeout(site: &Site) {
     let since = Instant::now();
     let mut client = site.client();
     wait::until("hits return", || expect::hit_or_fallen_through(&client.get("/page/1"), "page"));
+    println!("hits returned after {:?}", since.elapsed());
     assert!(since.elapsed() <= FAIL_TIMEOUT + SLACK, "{:?}", since.elapsed());
     for _ in 0..20 {
         expect::hit(&client.get("/page/1"), "page");
