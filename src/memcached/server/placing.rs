@@ -68,7 +68,10 @@ impl Server {
         let on_trial = |connection: &Connection| match connection.link {
             Link::Closed => false,
             Link::Connecting { .. } => true,
-            Link::Open => !proven(connection) && !connection.pipeline.is_overdue(),
+            Link::Open => {
+                let pipeline = &connection.pipeline;
+                !proven(connection) && pipeline.in_flight() > 0 && !pipeline.is_overdue()
+            }
         };
         let may_try = self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
         if !may_try && !self.connections.iter().any(proven) {

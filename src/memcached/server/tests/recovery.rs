@@ -335,3 +335,23 @@ fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
     assert_eq!(driver.seen(), [timeout(0), Seen::Down(Fault::Silent), timeout(1), timeout(2)]);
     assert_eq!(driver.submit(3).unwrap_err(), Failure::Down);
 }
+
+/// It was opened for those who waited behind a late reply, and they had gone when it was there.
+#[test]
+fn a_connection_that_nobody_needs_any_more_is_no_trial() {
+    let mut driver = Driver::new(2, 64);
+    driver.submit(0).unwrap();
+    driver.open(0);
+    driver.answer(0);
+    for token in 0..2 {
+        driver.submit_for(20, token).unwrap();
+    }
+    driver.flush(0);
+    driver.pass(5);
+    assert_eq!(driver.wants(), [Want::Read, Want::Connect]);
+    driver.pass(15);
+    assert!(driver.seen().contains(&Seen::Down(Fault::Silent)));
+    driver.open(1);
+    let wait = tried_again(&mut driver);
+    assert!(wait <= LONGEST_WAIT, "{wait} ms");
+}
