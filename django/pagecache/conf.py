@@ -57,6 +57,9 @@ keys_of_views: set[str] = set()
 wrong_keys_of_views: dict[str, str] = {}
 """Those of them that are no keys, each with what is wrong with it."""
 
+wrong_timeouts_of_views: dict[str, str] = {}
+"""The timeouts of views with `@page_cache(timeout=...)` that are none, each with what is wrong with it."""
+
 has_marked_views = False
 """Is a view with `@page_cache` loaded?"""
 
@@ -137,7 +140,8 @@ def ignored_vary() -> Collection[str]:
     `["Cookie"]` is right for a site whose pages differ for logged-in visitors alone, and whose nginx
     has `pagecache_bypass $cookie_sessionid`.
     """
-    return {name.lower() for name in setting("PAGECACHE_IGNORE_VARY")}
+    names = setting("PAGECACHE_IGNORE_VARY")  # system checks ask for it, too, whatever it is
+    return {name.lower() for name in names if isinstance(name, str)} if is_list(names) else set()
 
 
 def stores_heads() -> bool:

@@ -57,12 +57,16 @@ def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[
     looked up in, if it is not that of PAGECACHE_KEY. None: as the settings say.
     """
     conf.has_marked_views = True
+    # With what is wrong the site goes on, without these pages in the cache.
+    if timeout is not None and type(timeout) is not int:
+        said = f"timeout={timeout!r}"
+        conf.wrong_timeouts_of_views[said] = f"@page_cache({said}): a timeout is a whole number of seconds"
     if key is not None:
         try:
             KeyPattern.parse(key)
             conf.keys_of_views.add(key)
-        except (ImproperlyConfigured, TypeError) as error:  # the site goes on, without these pages in the cache
-            conf.wrong_keys_of_views[key] = str(error)
+        except (ImproperlyConfigured, TypeError) as error:
+            conf.wrong_keys_of_views[str(key)] = f"@page_cache(key={key!r}): {error}"
 
     def mark(response: Any) -> Any:
         if isinstance(response, HttpResponseBase):  # what else a view may return, Django complains of itself

@@ -92,11 +92,18 @@ def _of_values() -> Iterator[str]:
     names = conf.setting("PAGECACHE_IGNORE_VARY")
     if not conf.is_list(names) or not all(isinstance(name, str) for name in names):
         yield f'PAGECACHE_IGNORE_VARY is {names!r}; it is a list of header names, such as ["Cookie"]'
+    elif "*" in conf.ignored_vary():
+        yield (
+            'PAGECACHE_IGNORE_VARY has "*", by which a page says that it is for one request alone: name the headers that '
+            "are in the way"
+        )
     elif "accept-language" in conf.ignored_vary():
         yield (
             "PAGECACHE_IGNORE_VARY has Accept-Language, which is in no key: the language of one visitor would be that of "
             "all. Give each language URLs of its own (i18n_patterns)"
         )
+    if not isinstance(conf.setting("PAGECACHE_ONLY_MARKED"), bool):
+        yield f'PAGECACHE_ONLY_MARKED is {conf.setting("PAGECACHE_ONLY_MARKED")!r}; it is True or False'
     if conf.setting("PAGECACHE_FORMAT") not in conf.FORMATS:
         yield f'PAGECACHE_FORMAT is {conf.setting("PAGECACHE_FORMAT")!r}; it is one of {" ".join(conf.FORMATS)}'
     kept = conf.setting("PAGECACHE_STATUSES")
@@ -111,6 +118,8 @@ def _of_values() -> Iterator[str]:
 
 
 def _of_gzip() -> Iterator[str]:
+    if not isinstance(conf.setting("PAGECACHE_GZIP"), (bool, type(None))):
+        yield f'PAGECACHE_GZIP is {conf.setting("PAGECACHE_GZIP")!r}; it is True, False or None'
     flag = conf.gzip_flag()
     if not isinstance(flag, int) or isinstance(flag, bool) or flag & (flag - 1) or not 0 <= flag < 2**32:
         yield f"PAGECACHE_GZIP_FLAG is {flag!r}; it is one bit, a power of two up to 2147483648"
@@ -156,6 +165,7 @@ def _of_views() -> Iterator[str]:
             "and set PAGECACHE_ONLY_MARKED = True if only views with @page_cache are to be stored"
         )
     yield from conf.wrong_keys_of_views.values()
+    yield from conf.wrong_timeouts_of_views.values()
 
 
 _LOOKS: dict[str, Callable[[], Iterator[str]]] = {

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from pagecache import client, conf, enabled, origin, policy, query, told
@@ -40,6 +41,8 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
         logger.debug('"%s" is not stored: %s', request.path, off)
         return off
     pattern = conf.key_pattern(key)
+    if timeout is not None and type(timeout) is not int:  # nginx reads no fractions
+        raise ImproperlyConfigured(f"a timeout is a whole number of seconds, and that of the view is {timeout!r}")
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
     if conf.marks_pages():
         seconds = min(seconds, SECONDS_MOST)

@@ -222,6 +222,15 @@ class Decorated(PageCase):
                 self.assertIn('"$nonsense" is not a variable', logged.output[0])
                 self.assertStored("/b")
 
+    def test_a_wrong_timeout(self):
+        for wrong in (90.0, "60"):
+            with self.subTest(wrong), patch.object(conf, "wrong_timeouts_of_views", {}):
+                view = page_cache(timeout=wrong)(site.page)
+                with override_settings(ROOT_URLCONF=(path("a", view),)), patch.object(store, "_last_warning", float("-inf")):
+                    with self.assertLogs("pagecache", "WARNING") as logged:
+                        self.assertNotStored("/a")
+                    self.assertIn("whole number of seconds", logged.output[0])
+
     @override_settings(PAGECACHE_ONLY_MARKED=True)
     def test_decorated_views_alone(self):
         self.assertNotStored("/")

@@ -125,6 +125,30 @@ class Views(SimpleTestCase):
             self.assertNotIn("$nonsense", conf.keys_of_views)
             self.assertEqual(problems.problems(), [])
 
+    def test_a_key_of_another_type(self):
+        with patch.object(conf, "wrong_keys_of_views", {}):
+            page_cache(key=["$uri"])
+            self.assertIn("@page_cache(key=['$uri'])", found()["pagecache.W009"].msg)
+
+    def test_a_wrong_timeout(self):
+        with patch.object(conf, "wrong_timeouts_of_views", {}):
+            for right in (None, 0, 60):
+                page_cache(timeout=right)
+            self.assertNotIn("pagecache.W009", found())
+            for wrong in (90.0, "60", True):
+                with self.subTest(wrong), patch.object(conf, "wrong_timeouts_of_views", {}):
+                    page_cache(timeout=wrong)
+                    self.assertIn(f"@page_cache(timeout={wrong!r})", found()["pagecache.W009"].msg)
+                    self.assertEqual(problems.problems(), [])
+
+
+class WrongTypes(SimpleTestCase):
+    def test_checks_say_so_and_fail_not(self):
+        for wrong in (None, 5, [1], "Cookie"):
+            with self.subTest(wrong):
+                messages = found(MIDDLEWARE=[conf.MIDDLEWARE, before.CORS], PAGECACHE_IGNORE_VARY=wrong)
+                self.assertIn("PAGECACHE_IGNORE_VARY", messages["pagecache.W006"].msg)
+
 
 if __name__ == "__main__":
     unittest.main()
