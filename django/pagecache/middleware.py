@@ -31,17 +31,24 @@ class PageCacheMiddleware(MiddlewareMixin):
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)
         # Said here, too: servers of applications run no system checks.
-        wrong = problems.problems()
-        for problem in wrong:
-            logger.error("No page is stored: %s", problem.text)
-        self._wrong = wrong[0].text if wrong else None
+        wrong = [problem.text for problem in problems.problems()]
+        if not conf.has_middleware():  # a class above it, or around a view: nobody knows what stands before it
+            wrong.append(f'MIDDLEWARE does not name "{conf.MIDDLEWARE}" itself, which would not see what others add to a page')
+        for text in wrong:
+            logger.error("No page is stored: %s", text)
+        self._wrong = wrong[0] if wrong else None
 
     def process_request(self, request: HttpRequest) -> None:
+        if hasattr(request, "pagecache_outermost"):
+            return
+        request.pagecache_outermost = self  # type: ignore[attr-defined]
         if self._wrong is None:
             prepare(request)
         probe.prepare(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if getattr(request, "pagecache_outermost", self) is not self:  # one around a view does not see what is added
+            return response
         why_not = self._wrong
         wishes = getattr(response, "pagecache_wishes", None)
         if why_not is None and (wishes is not None or not conf.only_marked()):

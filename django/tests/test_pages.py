@@ -7,10 +7,11 @@ from unittest.mock import patch
 
 from django.test import override_settings
 from django.urls import path
+from django.utils.decorators import decorator_from_middleware
 from django.utils.http import http_date
 
 from pagecache import before, conf, store
-from pagecache.middleware import page_cache
+from pagecache.middleware import PageCacheMiddleware, page_cache
 from tests import site
 from tests.cases import PageCase
 
@@ -201,6 +202,38 @@ class NotStored(PageCase):
         with self.assertLogs("pagecache", "DEBUG") as log:
             self.client.get("/cookie/")
         self.assertEqual(log.output, ['DEBUG:pagecache:"/cookie/" is not stored: a cookie'])
+
+
+class Subclass(PageCacheMiddleware):
+    """Nothing knows of it what stands before it."""
+
+
+class NotWhereItBelongs(PageCase):
+    def test_what_others_add_would_not_be_seen(self):
+        of_a_view = decorator_from_middleware(PageCacheMiddleware)
+        for middlewares, view in (
+            (["tests.site.a_cookie", "tests.test_pages.Subclass"], lambda: site.page),
+            (["tests.site.a_cookie"], lambda: of_a_view(site.page)),
+        ):
+            with self.subTest(middlewares), override_settings(MIDDLEWARE=middlewares):
+                with self.assertLogs("pagecache", "ERROR") as logged, override_settings(ROOT_URLCONF=(path("a", view()),)):
+                    self.client = self.client_class()
+                    self.assertNotStored("/a")
+                self.assertIn("No page is stored: MIDDLEWARE", logged.output[0])
+
+    def test_of_several_the_outermost_stores(self):
+        of_a_view = decorator_from_middleware(PageCacheMiddleware)(site.page)
+        for behind in ([conf.MIDDLEWARE], []):
+            with self.subTest(behind), override_settings(ROOT_URLCONF=(path("a", site.page), path("b", of_a_view))):
+                with override_settings(MIDDLEWARE=[conf.MIDDLEWARE, "tests.site.a_cookie", *behind]):
+                    self.client = self.client_class()
+                    self.assertNotStored("/a")
+                    self.assertNotStored("/b")
+                with override_settings(MIDDLEWARE=[conf.MIDDLEWARE, *behind]):
+                    self.client = self.client_class()
+                    self.assertStored("/a")
+                    self.assertStored("/b")
+                self.memcached.flush_all()
 
 
 class Decorated(PageCase):
