@@ -1,10 +1,12 @@
 """PAGECACHE_ENABLED, and that a site's tests leave its pages alone."""
 
+import io
 import unittest
 from contextlib import contextmanager
 from unittest.mock import patch
 
 from django.core import mail
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.test.utils import setup_test_environment, teardown_test_environment
 
@@ -53,6 +55,18 @@ class Enabled(PageCase):
             self.assertStored("/a")
             invalidate("/a")
             self.assertIsNone(self.item("/a"))
+
+    def test_commands_leave_the_cache_alone(self):
+        self.assertStored("/before")
+        stored = self.memcached.stats()[b"cmd_set"]
+        for action in ("purge", "check"):
+            with self.subTest(action), tests_running(), self.assertRaisesMessage(CommandError, "tests are running"):
+                call_command("pagecache", action, "http://127.0.0.1:1/before")
+        self.assertIsNotNone(self.item("/before"))
+        self.assertEqual(self.memcached.stats()[b"cmd_set"], stored)
+        with override_settings(PAGECACHE_ENABLED="in tests"), tests_running():
+            call_command("pagecache", "purge", "/before", stdout=io.StringIO())
+        self.assertIsNone(self.item("/before"))
 
     def test_a_django_without_the_word_that_is_looked_at(self):
         with patch("django.test.utils._TestState", None), patch.object(mail, "outbox", [], create=True):

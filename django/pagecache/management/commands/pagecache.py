@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from pagecache import conf
+from pagecache import conf, enabled
 from pagecache.address import PageAddress
 from pagecache.check import Check
 from pagecache.key import KeyPattern, NoKey
@@ -66,6 +66,8 @@ class Command(BaseCommand):
             self.pattern: KeyPattern = conf.key_pattern(options.get("key"))
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=2) from None
+        if options["action"] in ("purge", "check") and enabled.tests_run():
+            raise CommandError("tests are running: no page is stored or dropped, see PAGECACHE_ENABLED", returncode=1)
         self.host: str | None = options["host"]
         self.cookies = dict(cookie.partition("=")[::2] for cookie in options["cookie"])
         self.body: bool = options.get("body", False)
