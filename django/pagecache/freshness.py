@@ -60,9 +60,10 @@ def _seconds(said: str) -> int:
 
 
 def directives(cache_control: str) -> dict[str, list[str]]:
-    """The directives of a Cache-Control in lower case, each with the values that it is given, "" for none."""
+    """The directives of a Cache-Control in lower case, each with the values that it is given, "" for none. Some write a
+    `;` between them: behind it, no-store means what it says."""
     named: dict[str, list[str]] = {}
-    for directive in listed(cache_control):
+    for directive in listed(cache_control.replace(";", ",")):
         name, _, value = directive.partition("=")
         named.setdefault(name.strip(), []).append(value.strip(' "'))
     return named

@@ -122,6 +122,8 @@ class NotStored(PageCase):
             "/header/Vary/Accept-Language",
             "/header/Cache-Control/private",
             "/header/Cache-Control/no-store,max-age=60",
+            "/header/Cache-Control/max-age=60;no-store",
+            "/header/Cache-Control/no-cache;private",
             "/header/Cache-Control/no-cache",
             "/header/Cache-Control/max-age=0",
             "/header/Cache-Control/max-age=soon",
