@@ -293,16 +293,16 @@ impl Pipeline {
         }
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Something was `heard`
-    /// of the server so often, and a reply takes `patience` msec at most if it is not late.
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Of those that were sent,
+    /// those are counted apart since which nothing was heard of the server: `is_unheard` is told when one was
+    /// written, and its deadline.
     pub fn expire(
         &mut self,
         now: Msec,
-        heard: u64,
-        patience: Msec,
+        is_unheard: impl Fn(Written, Msec) -> bool,
         ended: impl FnMut(Token),
     ) -> Expired {
-        let expired = self.queue.expire(now, heard, patience, ended);
+        let expired = self.queue.expire(now, is_unheard, ended);
         self.timeouts = self.timeouts.saturating_add(expired.sent);
         self.skip_front_if_late();
         expired

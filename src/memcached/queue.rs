@@ -82,6 +82,8 @@ enum Interest {
     Wanted,
     /// Nobody waits any more, but a reply is still due in time.
     Cancelled,
+    /// It was asked again elsewhere: a reply is for nobody.
+    Moved,
     /// Its time is over; a tombstone.
     TimedOut,
 }
@@ -226,7 +228,7 @@ impl Queue {
             if taken.len() + 1 + waiting.sharers.len() > most {
                 break;
             }
-            waiting.interest = Interest::Cancelled;
+            waiting.interest = Interest::Moved;
             let lookup = waiting.lookup;
             taken.push((lookup, turn));
             taken.extend(waiting.sharers.drain(..).map(|token| (Lookup { token, ..lookup }, turn)));
@@ -235,13 +237,12 @@ impl Queue {
         taken
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Something was `heard`
-    /// of the server so often, and a reply takes `patience` msec at most if it is not late.
+    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Of those that were sent,
+    /// those are counted apart since which nothing was heard of the server, as `is_unheard` says.
     pub fn expire(
         &mut self,
         now: Msec,
-        heard: u64,
-        patience: Msec,
+        is_unheard: impl Fn(Written, Msec) -> bool,
         mut ended: impl FnMut(Token),
     ) -> Expired {
         let mut expired = Expired::default();
@@ -260,11 +261,11 @@ impl Queue {
                 ended(waiting.lookup.token);
                 waiting.sharers.drain(..).for_each(&mut ended);
             }
+            let was_moved = waiting.interest == Interest::Moved;
             waiting.interest = Interest::TimedOut;
-            if let Some(written) = waiting.written {
-                let had_time = now.saturating_sub(written.at) >= patience;
+            if let Some(written) = waiting.written.filter(|_| !was_moved) {
                 expired.sent += 1;
-                expired.unheard += u32::from(had_time && written.heard == heard);
+                expired.unheard += u32::from(is_unheard(written, deadline));
             }
         }
         expired

@@ -85,6 +85,8 @@ pub struct Server {
     backoff: Backoff,
     /// The last failure took somebody's time: a reply, or a connection, did not come.
     hangs: bool,
+    /// When the server was silent last.
+    silent_at: Msec,
     /// The address that was connected to last.
     address: usize,
     /// How often something was heard, over whichever connection: a reply, or a part of a large value.
@@ -107,6 +109,7 @@ impl Server {
             limits,
             backoff: Backoff::new(limits.breaker, seed),
             hangs: false,
+            silent_at: 0,
             address: 0,
             heard: 0,
             flow: 0,
@@ -205,9 +208,9 @@ impl Server {
             return;
         }
         let was_proven = connection.pipeline.answered();
-        let was_for_nobody = connection.is_connecting() && connection.pipeline.in_flight() == 0;
+        let was_for_nobody = !was_proven && connection.pipeline.in_flight() == 0;
         let orphans = connection.end();
-        if was_for_nobody {
+        if was_for_nobody && !fault.discredits_server() {
             return;
         }
         if !was_proven || fault.discredits_server() {
@@ -216,14 +219,16 @@ impl Server {
                 self.events.push_back(Event::Down(fault));
             }
         }
-        let may = |orphan: &Orphan| match fault.failure() {
-            Failure::Connect => orphan.was_moved,
-            _ => orphan.was_sent_in_vain && fault.retryable() && !orphan.was_moved,
+        let again = |orphan: &Orphan| match orphan.was_moved {
+            // it had been well where it was
+            true => orphan.again.filter(|_| !was_proven),
+            // once
+            false if orphan.was_sent_in_vain && fault.retryable() => {
+                orphan.again.map(|(lookup, _)| (lookup, Turn::Third))
+            }
+            false => None,
         };
-        let orphans = orphans.map(|orphan| match may(&orphan) {
-            true => orphan,
-            false => Orphan { again: None, ..orphan },
-        });
+        let orphans = orphans.map(|orphan| Orphan { again: again(&orphan), ..orphan });
         self.ask(orphans, now, fault.failure());
     }
 
@@ -322,8 +327,14 @@ impl Server {
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let was_on_trial = self.backoff.is_open() && !connection.pipeline.answered();
-        let patience = self.slowest.patience();
-        let expired = connection.pipeline.expire(now, self.heard, patience, |token| {
+        // what fell silent with others, before the server was left alone, is no further failure
+        let since = if self.backoff.is_open() { self.silent_at } else { 0 };
+        let (heard, fair) = (self.heard, self.slowest.fair_time());
+        let is_unheard = |written: Written, deadline: Msec| {
+            let had_time = deadline.saturating_sub(written.at) >= fair;
+            written.heard == heard && written.at >= since && had_time
+        };
+        let expired = connection.pipeline.expire(now, is_unheard, |token| {
             self.events.push_back(Event::Failed(token, Failure::Timeout));
         });
         let is_silent = connection.pipeline.is_silent();

@@ -217,6 +217,8 @@ impl Peer {
                 link.socket.set(Some((socket, server.epoch(index))));
                 if socket.may_write() {
                     server.connected(index, process::now());
+                    // others may have been given what waited for it
+                    self.wake.post();
                 }
             }
             Err(fault) => self.lose(index, fault, &mut server),

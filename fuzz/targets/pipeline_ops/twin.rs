@@ -127,6 +127,10 @@ impl Twin {
         self.answered = true;
     }
 
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+
     /// In the order in which they were asked.
     pub fn queue(&self) -> &[Asked] {
         &self.asked[self.front..]

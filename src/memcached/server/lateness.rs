@@ -26,6 +26,9 @@ const SLOWEST_TIMES: Msec = 2;
 /// A value that has begun to come is late if nothing more of it came for so many msec.
 const PAUSE: Msec = 50;
 
+/// A lookup that had so many msec from when it was written had time for a reply, however slow others were.
+const FAIR_TIME: Msec = 50;
+
 /// A connection over which nothing came for so many msec may have been forgotten by what is between.
 const IDLE: Msec = 1_000;
 
@@ -52,9 +55,17 @@ impl Slowest {
     }
 
     /// How long to wait for a reply before it is late.
-    pub(super) fn patience(&self) -> Msec {
-        let slowest = self.took.max(self.took_before);
-        PATIENCE.saturating_add(slowest.saturating_mul(SLOWEST_TIMES))
+    fn patience(&self) -> Msec {
+        PATIENCE.saturating_add(self.slowest().saturating_mul(SLOWEST_TIMES))
+    }
+
+    /// Who had less time is no sign that the server is silent.
+    pub(super) fn fair_time(&self) -> Msec {
+        self.slowest().clamp(1, FAIR_TIME)
+    }
+
+    fn slowest(&self) -> Msec {
+        self.took.max(self.took_before)
     }
 }
 
@@ -97,11 +108,19 @@ impl Server {
         }
     }
 
+    /// However slow replies were of late, what waits behind one needs some of its time for itself.
     fn late_at(&self, connection: &Connection) -> Option<Msec> {
+        let paused_at = connection.heard_at.saturating_add(PAUSE);
+        let unusual_at = self.unusual_at(connection)?;
+        let has_begun = connection.pipeline.has_begun();
+        let late_at = if has_begun { unusual_at.max(paused_at) } else { unusual_at };
+        Some(late_at.min(very_late_at(connection)?.max(paused_at)))
+    }
+
+    /// When the reply that is due on a connection takes longer than any of late.
+    fn unusual_at(&self, connection: &Connection) -> Option<Msec> {
         let written_at = connection.pipeline.front_written_at()?;
-        let pause = if connection.pipeline.has_begun() { PAUSE } else { 0 };
-        let since = written_at.max(connection.heard_at);
-        Some(since.saturating_add(self.slowest.patience().max(pause)))
+        Some(written_at.max(connection.heard_at).saturating_add(self.slowest.patience()))
     }
 
     /// When a connection is closed that nobody uses.
@@ -123,9 +142,11 @@ impl Server {
         let written_at = connection.pipeline.front_written_at();
         let is_later = self.later_at(connection).is_some_and(|at| at <= now);
         let (Some(written_at), true) = (written_at, is_later) else { return };
-        let was_idle = |it: &Connection| written_at >= it.heard_at.saturating_add(IDLE);
-        if was_idle(connection) && !self.backoff.is_open() {
-            return self.replace(index, was_idle, now);
+        let was_idle_for = |it: &Connection| written_at.saturating_sub(it.heard_at);
+        let is_unusual = self.unusual_at(connection).is_some_and(|at| at <= now);
+        if was_idle_for(connection) >= IDLE && is_unusual && !self.backoff.is_open() {
+            // of those that were used a moment later, too
+            return self.replace(index, |it| was_idle_for(it) >= IDLE / 2, now);
         }
         let is_very_late = very_late_at(connection).is_some_and(|at| at <= now);
         let Some(connection) = self.connections.get_mut(index) else { return };
@@ -246,9 +267,16 @@ impl Server {
             return;
         }
         self.hangs = true;
+        self.silent_at = now;
+        // the next connection tries the next address
+        self.address = self.address.wrapping_add(1);
+        let was_open = self.backoff.is_open();
         for _ in 0..lookups {
             if self.backoff.failed(now) {
                 self.events.push_back(Event::Down(Fault::Silent));
+            }
+            if was_open || self.backoff.is_open() {
+                break;
             }
         }
         let is_open = self.backoff.is_open();

@@ -58,12 +58,7 @@ impl Server {
 
     /// Which connection a lookup takes.
     fn choose(&self, now: Msec, turn: Turn) -> Result<usize, Failure> {
-        if !self.backoff.is_open() {
-            // what kept others waiting does so where they wait anyway
-            let belongs = |it: &Connection| it.is_stuck() == (turn == Turn::Suspect);
-            let best = self.best(turn, belongs).or_else(|| self.best(turn, |_| true));
-            return best.ok_or(Failure::Overload);
-        }
+        let is_open = self.backoff.is_open();
         let proven = |connection: &Connection| connection.pipeline.answered();
         let on_trial = |connection: &Connection| match connection.link {
             Link::Closed => false,
@@ -73,11 +68,15 @@ impl Server {
                 !proven(connection) && pipeline.in_flight() > 0 && !pipeline.is_overdue()
             }
         };
-        let may_try = self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
+        let may_try =
+            !is_open || self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
         if !may_try && !self.connections.iter().any(proven) {
             return Err(Failure::Down);
         }
-        self.best(turn, |it| may_try || proven(it)).ok_or(Failure::Overload)
+        let fits = |it: &Connection| may_try || proven(it);
+        // what kept others waiting does so where they wait anyway
+        let belongs = |it: &Connection| fits(it) && it.is_stuck() == (turn == Turn::Suspect);
+        self.best(turn, belongs).or_else(|| self.best(turn, fits)).ok_or(Failure::Overload)
     }
 
     /// Of the connections that fit: the one that has a batch to write in this iteration, else the
@@ -107,13 +106,13 @@ impl Server {
     /// How many lookups open connections take on which no reply is late. If there is no such connection, one
     /// is opened: what waits has a reply to come until then.
     pub(super) fn room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
-        if self.backoff.is_open() {
-            return 0;
-        }
-        let flows = |it: &&Connection| it.link == Link::Open && !it.is_stuck();
+        let is_open = self.backoff.is_open();
+        let flows = |it: &&Connection| {
+            it.link == Link::Open && !it.is_stuck() && (it.pipeline.answered() || !is_open)
+        };
         let room = self.connections.iter().filter(flows).map(|it| self.room(it)).sum();
         let address = self.address;
-        let is_opening = self.connections.iter().any(Connection::is_connecting);
+        let is_opening = is_open || self.connections.iter().any(Connection::is_connecting);
         let closed = self.connections.iter_mut().find(|it| it.link == Link::Closed);
         if let (0, false, Some(closed)) = (room, is_opening, closed) {
             closed.connect(address, connect_timeout, now);

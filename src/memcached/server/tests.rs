@@ -2,12 +2,13 @@
 //! few items whose values tell their keys.
 
 mod addresses;
-mod adversary;
+mod around_late;
 mod choice;
 mod ends;
 mod late;
 mod load;
 mod model;
+mod not_late;
 mod recovery;
 mod room;
 

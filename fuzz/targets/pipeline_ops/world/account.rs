@@ -23,11 +23,11 @@ impl World {
         let twin = &self.sockets[index].twin;
         let may_retry = |position: usize, asked: &Asked| {
             let is_again = match faults[..] {
+                // it was moved to where nothing was ever answered
+                [_] if asked.retried => !twin.has_answered(),
                 [Fault::Closed | Fault::Io(_)] => {
-                    asked.reused && !asked.retried && !(position == 0 && twin.front_is_begun())
+                    asked.reused && !(position == 0 && twin.front_is_begun())
                 }
-                // it was moved to where it could not be asked
-                [Fault::Connect(_) | Fault::ConnectTimeout | Fault::NoConnection] => asked.retried,
                 _ => false,
             };
             is_again && self.now < asked.deadline

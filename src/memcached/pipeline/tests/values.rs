@@ -353,7 +353,7 @@ fn a_value_whose_time_is_over_while_it_waits_in_the_read_buffer_is_skipped() {
     let reply = hit("/0", 0, &pattern(1_000));
     assert_eq!(refused(&mut pipeline, &memory, &reply[..500]), []);
     let mut ended = Vec::new();
-    pipeline.expire(DEADLINE, 0, 0, |token| ended.push(token));
+    pipeline.expire(DEADLINE, |_, _| true, |token| ended.push(token));
     assert_eq!(ended, [Token(0), Token(1)]);
     submit(&mut pipeline, until(2 * DEADLINE, lookup(2, "/2")));
     let rest = [&reply[500..], &hit("/1", 1, b"late"), &hit("/2", 2, b"value")].concat();

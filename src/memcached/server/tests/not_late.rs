@@ -1,4 +1,4 @@
-//! Sequences that broke the handling of late replies.
+//! What was taken for late, for silence or for a failure, and is none.
 
 use super::*;
 
