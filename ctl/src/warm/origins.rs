@@ -26,6 +26,11 @@ impl Origins {
     }
 }
 
+/// Whether a shell takes it as one word.
+fn is_plain(site: &str) -> bool {
+    site.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:/[]-_".contains(&byte))
+}
+
 /// The URLs that are not asked for, by site.
 #[derive(Debug, Default)]
 pub struct Strangers {
@@ -47,9 +52,11 @@ impl Strangers {
     /// A line for each site.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let line = |(site, count): (&String, &usize)| {
+            // who pastes it into a shell runs nothing else
+            let hint =
+                if is_plain(site) { format!(": add --origin {site}") } else { String::new() };
             format!(
-                "{count} URLs of {site} are left out, because the command line does not name it: add \
-                 --origin {site}"
+                "{count} URLs of {site} are left out, because the command line does not name it{hint}"
             )
         };
         let lines = self.told.iter().map(line);

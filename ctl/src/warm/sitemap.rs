@@ -18,6 +18,10 @@ pub const MAX_SITEMAP: u64 = 50 << 20;
 /// pages that the protocol allows, with twenty elements each and blanks between them.
 const MAX_NODES: u32 = 3_000_000;
 
+/// Attributes of one element, and elements within each other: what reading takes grows with their squares.
+const MAX_ATTRIBUTES: usize = 64;
+const MAX_NESTING: usize = 32;
+
 /// gzip's first bytes (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -46,6 +50,7 @@ impl Sitemap {
             return Err(format!("has more than {MAX_SITEMAP} bytes"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+        check_shape(text)?;
         // entities of a document's own could make it large again
         let options = ParsingOptions {
             allow_dtd: false,
@@ -61,6 +66,56 @@ impl Sitemap {
             other => Err(format!("is no sitemap: it begins with <{other}>")),
         }
     }
+}
+
+/// Refuses what no sitemap looks like, and takes a long time to read.
+fn check_shape(text: &str) -> Result<(), String> {
+    let mut rest = text;
+    let mut nesting = 0_usize;
+    while let Some((_, markup)) = rest.split_once('<') {
+        let end = |of: &str| markup.split_once(of).map_or("", |(_, rest)| rest);
+        rest = match markup.as_bytes().first() {
+            Some(b'!') if markup.starts_with("!--") => end("-->"),
+            Some(b'!') if markup.starts_with("![CDATA[") => end("]]>"),
+            Some(b'?') => end("?>"),
+            Some(b'!') => markup,
+            Some(b'/') => {
+                nesting = nesting.saturating_sub(1);
+                markup
+            }
+            _ => {
+                let (is_empty, attributes, rest) = element(markup);
+                if attributes > MAX_ATTRIBUTES {
+                    return Err(format!("has an element of more than {MAX_ATTRIBUTES} attributes"));
+                }
+                nesting += usize::from(!is_empty);
+                if nesting > MAX_NESTING {
+                    return Err(format!("has more than {MAX_NESTING} elements within each other"));
+                }
+                rest
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Whether the element that begins here has no content, its attributes, and what is behind its tag.
+fn element(markup: &str) -> (bool, usize, &str) {
+    let (mut quote, mut attributes, mut before) = (None, 0, ' ');
+    for (at, character) in markup.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '=') => attributes += 1,
+            (None, '>') => {
+                return (before == '/', attributes, markup.get(at..).unwrap_or_default());
+            }
+            (None, _) => {}
+        }
+        before = character;
+    }
+    (false, attributes, "")
 }
 
 fn locations(root: Node<'_, '_>, entry: &str) -> Vec<String> {
@@ -122,5 +177,27 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&vec![b' '; (MAX_SITEMAP + 1) as usize]).unwrap();
         assert!(reason(&gzip.finish().unwrap()).contains("more than"));
+    }
+
+    #[test]
+    fn what_takes_long_to_read_is_refused() {
+        let attributes = |count| (0..count).map(|nth| format!(" a{nth}='>'")).collect::<String>();
+        let with = |count| format!("<urlset><url{}><loc/></url></urlset>", attributes(count));
+        assert_eq!(Sitemap::parse(with(MAX_ATTRIBUTES).as_bytes()), Ok(Sitemap::Pages(vec![])));
+        let refusal = Sitemap::parse(with(100_000).as_bytes()).unwrap_err();
+        assert!(refusal.contains("more than 64 attributes"), "{refusal}");
+        let nested = |count| {
+            let open: String = (0..count).map(|nth| format!("<a xmlns:n{nth}='/>'>")).collect();
+            format!("<urlset><!-- <a> --><b/>{open}{}</urlset>", "</a>".repeat(count))
+        };
+        assert_eq!(Sitemap::parse(nested(20).as_bytes()), Ok(Sitemap::Pages(vec![])));
+        let refusal = Sitemap::parse(nested(3_000).as_bytes()).unwrap_err();
+        assert!(refusal.contains("more than 32 elements"), "{refusal}");
+        // as many entries as may be, and no more at a time
+        let many = format!("<urlset>{}</urlset>", "<url><loc>/</loc></url>".repeat(1_000));
+        assert_eq!(
+            Sitemap::parse(many.as_bytes()),
+            Ok(Sitemap::Pages(vec!["/".to_owned(); 1_000]))
+        );
     }
 }

@@ -15,6 +15,12 @@ use std::io::Read;
 /// An index within an index is none, by the protocol; some sites have one all the same.
 const MAX_DEPTH: usize = 3;
 
+/// How many troubles are told one by one.
+const TOLD: usize = 20;
+
+/// Characters of a text that are told.
+const MOST_OF_TEXT: usize = 200;
+
 /// Where reading on ends.
 pub struct Limits {
     pub pages: usize,
@@ -25,8 +31,9 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Pages {
     pub urls: Vec<String>,
-    /// What could not be read, and what is no URL.
+    /// What could not be read, and what is no URL: a line for each of the first ones.
     pub troubles: Vec<String>,
+    untold: usize,
     /// Whether there were more than the limits allow.
     pub is_cut: bool,
     strangers: Strangers,
@@ -56,17 +63,28 @@ pub fn pages(
     for sitemap in sitemaps {
         pages.read(sitemap, site, base, limits, 0);
     }
+    if pages.untold > 0 {
+        let more = format!("{} more URLs and sitemaps could not be read", pages.untold);
+        pages.troubles.push(more);
+    }
     pages.troubles.extend(pages.strangers.lines());
     Ok(pages)
 }
 
 impl Pages {
+    fn tell(&mut self, trouble: String) {
+        match self.troubles.len() < TOLD {
+            true => self.troubles.push(trouble),
+            false => self.untold += 1,
+        }
+    }
+
     fn add(&mut self, texts: Vec<String>, site: &Site, base: Option<&Origin>, limits: &Limits) {
         for text in texts {
             let (origin, url) = match whole(&text, base) {
                 Ok(parts) => parts,
                 Err(reason) => {
-                    self.troubles.push(format!("\"{text}\" {reason}"));
+                    self.tell(format!("{} {reason}", quoted(&text)));
                     continue;
                 }
             };
@@ -97,16 +115,16 @@ impl Pages {
         }
         self.sitemaps += 1;
         let read = load(name, site).and_then(|bytes| {
-            Sitemap::parse(&bytes).map_err(|reason| format!("sitemap \"{name}\" {reason}"))
+            Sitemap::parse(&bytes).map_err(|reason| format!("sitemap {} {reason}", quoted(name)))
         });
         match read {
-            Err(reason) => self.troubles.push(reason),
+            Err(reason) => self.tell(reason),
             Ok(Sitemap::Pages(locations)) => self.add(locations, site, base, limits),
             Ok(Sitemap::Sitemaps(locations)) => {
                 for location in locations {
                     match Url::parse(&location, None).ok().and_then(|url| url.origin) {
                         // only the command line may name files
-                        None => self.troubles.push(format!("sitemap \"{location}\" is no URL")),
+                        None => self.tell(format!("sitemap {} is no URL", quoted(&location))),
                         Some(origin) if !site.may_ask(&origin) => self.strangers.add(&origin),
                         Some(_) => self.read(&location, site, base, limits, depth + 1),
                     }
@@ -116,9 +134,17 @@ impl Pages {
     }
 }
 
+/// A text of somebody else's, as a part of a line: no line of ours begins within it, and it does not fill a
+/// screen.
+fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(MOST_OF_TEXT).collect();
+    let dots = if cut.len() < text.len() { "..." } else { "" };
+    format!("\"{}{dots}\"", cut.replace('\n', "\\n").replace('\t', "\\t"))
+}
+
 fn load(name: &str, site: &Site) -> Result<Vec<u8>, String> {
     let failed =
-        |reason: &dyn std::fmt::Display| format!("cannot read sitemap \"{name}\": {reason}");
+        |reason: &dyn std::fmt::Display| format!("cannot read sitemap {}: {reason}", quoted(name));
     if is_url(name) {
         return site.fetch(name, MAX_SITEMAP).map_err(|reason| failed(&reason));
     }
@@ -202,5 +228,25 @@ mod tests {
         std::fs::write(&index, text.replace("/etc", "http://x.test/etc")).unwrap();
         let pages = found(&format!("--sitemap {}", index.display()), &LIMITS);
         assert!(pages.troubles[0].contains("--origin http://x.test"), "{:?}", pages.troubles);
+    }
+
+    #[test]
+    fn what_a_hostile_sitemap_has_told_is_bounded_and_stays_on_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let sitemap = folder.path().join("sitemap.xml");
+        let entry = |text: &str| format!("<url><loc>{text}</loc></url>");
+        let long = "x".repeat(10_000);
+        let first = format!("ftp://a\npagecachectl: 9 pages\t{long}");
+        let shell = entry("http://h.test;reboot/");
+        let text =
+            format!("<urlset>{}{}{shell}</urlset>", entry(&first), entry("ftp://x").repeat(1_000));
+        std::fs::write(&sitemap, text).unwrap();
+        let pages = found(&format!("--sitemap {}", sitemap.display()), &LIMITS);
+        assert!(pages.troubles.len() <= TOLD + 2, "{}", pages.troubles.len());
+        for trouble in &pages.troubles {
+            assert!(!trouble.contains(['\n', '\t']) && trouble.len() < 400, "{trouble}");
+            assert!(!trouble.contains("--origin http://h.test;"), "{trouble}");
+        }
+        assert!(pages.troubles[TOLD].contains("981 more"), "{}", pages.troubles[TOLD]);
     }
 }
