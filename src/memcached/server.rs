@@ -197,7 +197,8 @@ impl Server {
     }
 
     /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet,
-    /// the connection goes on to connect, under a new epoch.
+    /// the connection goes on to connect, under a new epoch. It is the server's failure if nothing was ever answered
+    /// over the connection and anybody needed it, or if the server misbehaved.
     pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         if connection.link == Link::Closed {

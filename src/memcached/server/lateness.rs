@@ -5,7 +5,8 @@
 //! there. First only one of them: if it is answered, the late one has been overtaken, so that the server is not
 //! slow as a whole, and the others follow. Where all connections are stuck, one whose reply is very late and has
 //! been overtaken is given up. A connection that had been idle may have been forgotten by a firewall: it is
-//! replaced, and all that waits on it is asked again.
+//! replaced, and all that waits on it is asked again. As long as the server is left alone, none of this opens or ends a
+//! connection.
 //!
 //! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
 //! was written.
@@ -35,7 +36,8 @@ const IDLE: Msec = 1_000;
 /// Bytes of a value after which something was heard of the server. Fewer may be those of one that hangs.
 const FLOW: u64 = 16 * 1024;
 
-/// How long the slowest reply took of those that came in the last second or two in which any came.
+/// How long the slowest reply took of those that came in the last second or two in which any came: as long as
+/// none comes, nothing is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Slowest {
     since: Msec,
@@ -204,7 +206,7 @@ impl Server {
         let Some(Lookup { connect_timeout, .. }) = connection.pipeline.front_lookup() else {
             return;
         };
-        let room = self.room_elsewhere(*connect_timeout, now);
+        let room = self.open_room_elsewhere(*connect_timeout, now);
         let Some(connection) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
         for (lookup, turn) in connection.pipeline.take_behind(overtaken, most.min(room)) {
             if let Err(failure) = self.place(now, &lookup, turn) {

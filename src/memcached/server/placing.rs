@@ -105,7 +105,7 @@ impl Server {
 
     /// How many lookups open connections take on which no reply is late. If there is no such connection, one
     /// is opened: what waits has a reply to come until then.
-    pub(super) fn room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
+    pub(super) fn open_room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
         let is_open = self.backoff.is_open();
         let flows = |it: &&Connection| {
             it.link == Link::Open && !it.is_stuck() && (it.pipeline.answered() || !is_open)
