@@ -8,9 +8,9 @@ use std::rc::Rc;
 /// What to look up, and within which bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
-    /// Who waits for the answer.
+    /// Names the request that waits for the answer.
     pub token: Token,
-    /// Whose request that is.
+    /// The client connection of that request.
     pub client: Client,
     /// Which item.
     pub key: Key,

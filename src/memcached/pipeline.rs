@@ -160,14 +160,9 @@ impl Pipeline {
         self.heard.take()
     }
 
-    /// When the lookup was written whose reply comes next.
-    pub fn front_written_at(&self) -> Option<Msec> {
-        self.queue.front().and_then(Waiting::written_at)
-    }
-
     /// The lookup whose reply comes next.
-    pub fn front_lookup(&self) -> Option<&Lookup> {
-        self.queue.front().map(|front| &front.lookup)
+    pub fn front(&self) -> Option<&Waiting> {
+        self.queue.front()
     }
 
     /// Whether the rest of a value is still to come.
@@ -175,8 +170,8 @@ impl Pipeline {
         !matches!(self.state, State::Between)
     }
 
-    /// Takes out at most `most` of those who wait behind the reply that is due, to ask again over another
-    /// connection. What was asked again already stays, unless it was written before `overtaken`.
+    /// Takes lookups out, to ask them again over another connection: at most `most` of those behind the reply that is
+    /// due. One that was asked again already stays, unless it was written before `overtaken`.
     pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
         self.queue.take_from(usize::from(!self.is_skipping()), overtaken, most)
     }
@@ -293,9 +288,9 @@ impl Pipeline {
         }
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Of those that were sent,
-    /// those are counted apart since which nothing was heard of the server: `is_unheard` is told when one was
-    /// written, and its deadline.
+    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited.
+    /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
+    /// server since.
     pub fn expire(
         &mut self,
         now: Msec,

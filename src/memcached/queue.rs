@@ -216,9 +216,9 @@ impl Queue {
         wanted
     }
 
-    /// Takes out at most `most` of those who wait, from the lookup with this index on, to ask again
-    /// elsewhere, for the time that is named. The replies here are then for nobody. What was asked again already
-    /// stays, unless it was written before `overtaken`.
+    /// Takes lookups out, to ask them again elsewhere: at most `most` of them, from this index on. Returns each with
+    /// the time that it is asked next. Their replies here are for nobody. One that was asked again already stays,
+    /// unless it was written before `overtaken`.
     pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
         let mut taken = Vec::new();
         for waiting in self.waiting.iter_mut().skip(first).filter(|it| it.is_wanted()) {
@@ -237,8 +237,9 @@ impl Queue {
         taken
     }
 
-    /// Ends the lookups whose deadline has come, and names who waited for them to `ended`. Of those that were sent,
-    /// those are counted apart since which nothing was heard of the server, as `is_unheard` says.
+    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited.
+    /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
+    /// server since.
     pub fn expire(
         &mut self,
         now: Msec,

@@ -179,7 +179,7 @@ impl Server {
         self.connections.get(index).map_or(0, |connection| connection.pipeline.live())
     }
 
-    /// Connection `index` is open.
+    /// Connection `index` is open. Others may have lookups to send that had waited for it: [`Server::has_work`].
     pub fn connected(&mut self, index: usize, now: Msec) {
         if let Some(connection) = self.connections.get_mut(index) {
             if connection.is_connecting() {
@@ -350,7 +350,7 @@ impl Server {
             }
             Link::Open if is_useless => {
                 let suspects = self.give_up(index, now);
-                self.ask_suspects(suspects, now);
+                self.ask(suspects, now, Failure::Timeout);
             }
             Link::Open => {
                 self.judge(index, now);

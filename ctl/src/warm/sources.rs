@@ -31,7 +31,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Pages {
     pub urls: Vec<String>,
-    /// What could not be read, and what is no URL: a line for each of the first ones.
+    /// A line for each text that is no URL and each sitemap that could not be read, up to [`TOLD`] of them.
     pub troubles: Vec<String>,
     untold: usize,
     /// Whether there were more than the limits allow.

@@ -16,13 +16,13 @@ pub(super) struct Connection {
     /// Which of the server's addresses it connects to.
     pub address: usize,
     /// Addresses that could not be connected to, of this attempt.
-    pub refused: usize,
+    refused: usize,
     /// When a lookup came last.
     pub asked_at: Msec,
     /// When bytes came last, or the connection was opened.
     pub heard_at: Msec,
     /// Bytes that have come, of which [`Pipeline::bytes_received`] may know more.
-    pub received: u64,
+    received: u64,
     /// When the last reply came.
     replied_at: Msec,
     /// When the last reply came whose whole way was timed: what was written before waited for it.
@@ -68,6 +68,10 @@ impl Connection {
     pub fn connect(&mut self, address: usize, timeout: Msec, now: Msec) {
         self.address = address;
         self.refused = 0;
+        self.wait_to_connect(timeout, now);
+    }
+
+    fn wait_to_connect(&mut self, timeout: Msec, now: Msec) {
         self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
     }
 
@@ -80,7 +84,7 @@ impl Connection {
         }
         self.address = self.address.wrapping_add(1);
         self.epoch = self.epoch.wrapping_add(1);
-        self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
+        self.wait_to_connect(timeout, now);
         true
     }
 
@@ -115,6 +119,11 @@ impl Connection {
 
     pub fn is_connecting(&self) -> bool {
         matches!(self.link, Link::Connecting { .. })
+    }
+
+    /// Whether it may carry what is nobody's trial, where the server fails or not.
+    pub fn is_usable(&self, is_failing: bool) -> bool {
+        self.pipeline.answered() || !is_failing
     }
 
     /// Whether a reply is due that is late.

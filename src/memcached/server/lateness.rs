@@ -13,9 +13,8 @@
 
 use super::connection::{Connection, Due};
 use super::{Event, Server};
-use crate::memcached::lookup::Lookup;
 use crate::memcached::pipeline::Heard;
-use crate::memcached::queue::{Orphan, Turn};
+use crate::memcached::queue::{Orphan, Turn, Waiting};
 use crate::memcached::{Failure, Fault, Msec};
 
 /// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.
@@ -36,8 +35,8 @@ const IDLE: Msec = 1_000;
 /// Bytes of a value after which something was heard of the server. Fewer may be those of one that hangs.
 const FLOW: u64 = 16 * 1024;
 
-/// How long the slowest reply took of those that came in the last second or two in which any came: as long as
-/// none comes, nothing is forgotten.
+/// The longest time that a reply took, of those of the last second or two. As long as none comes, nothing is
+/// forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Slowest {
     since: Msec,
@@ -121,7 +120,7 @@ impl Server {
 
     /// When the reply that is due on a connection takes longer than any of late.
     fn unusual_at(&self, connection: &Connection) -> Option<Msec> {
-        let written_at = connection.pipeline.front_written_at()?;
+        let written_at = connection.pipeline.front()?.written_at()?;
         Some(written_at.max(connection.heard_at).saturating_add(self.slowest.patience()))
     }
 
@@ -141,13 +140,13 @@ impl Server {
     /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
         let Some(connection) = self.connections.get(index) else { return };
-        let written_at = connection.pipeline.front_written_at();
+        let written_at = connection.pipeline.front().and_then(Waiting::written_at);
         let is_later = self.later_at(connection).is_some_and(|at| at <= now);
         let (Some(written_at), true) = (written_at, is_later) else { return };
         let was_idle_for = |it: &Connection| written_at.saturating_sub(it.heard_at);
         let is_unusual = self.unusual_at(connection).is_some_and(|at| at <= now);
         if was_idle_for(connection) >= IDLE && is_unusual && !self.backoff.is_open() {
-            // of those that were used a moment later, too
+            // so are connections that were used a moment after it
             return self.replace(index, |it| was_idle_for(it) >= IDLE / 2, now);
         }
         let is_very_late = very_late_at(connection).is_some_and(|at| at <= now);
@@ -163,7 +162,7 @@ impl Server {
             } else {
                 self.free_all(now);
             }
-            self.ask_suspects(suspects, now);
+            self.ask(suspects, now, Failure::Timeout);
         }
     }
 
@@ -171,10 +170,15 @@ impl Server {
     fn replace(&mut self, index: usize, was_idle: impl Fn(&Connection) -> bool, now: Msec) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let orphans = connection.end();
-        for other in self.connections.iter_mut().filter(|it| it.is_unused() && was_idle(it)) {
-            other.end().for_each(drop);
-        }
+        self.end_unused(was_idle);
         self.ask(orphans, now, Failure::Timeout);
+    }
+
+    /// Ends the connections that nobody uses, of those that `may` end.
+    fn end_unused(&mut self, may: impl Fn(&Connection) -> bool) {
+        for unused in self.connections.iter_mut().filter(|it| it.is_unused() && may(it)) {
+            unused.end().for_each(drop);
+        }
     }
 
     /// There may be a connection now over which to ask again what waits behind replies that are late.
@@ -192,21 +196,19 @@ impl Server {
 
     /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
-        let front = self.connections.get(index).and_then(|it| it.pipeline.front_written_at());
-        if front.is_some_and(|written_at| written_at < self.overtaken) {
+        let front = self.connections.get(index).and_then(|it| it.pipeline.front());
+        if front.and_then(Waiting::written_at).is_some_and(|at| at < self.overtaken) {
             self.move_elsewhere(index, self.overtaken, usize::MAX, now);
         }
     }
 
-    /// Asks again, over other connections that are open, at most `most` of those who wait behind a late reply.
-    /// What was asked again already is only if it was written before `overtaken`.
+    /// Asks again what waits behind a late reply, at most `most` lookups, over other connections that are open.
+    /// One that was asked again already is only if it was written before `overtaken`.
     fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
         let stuck = |it: &&Connection| it.is_stuck() && it.pipeline.live() > 1;
         let Some(connection) = self.connections.get(index).filter(stuck) else { return };
-        let Some(Lookup { connect_timeout, .. }) = connection.pipeline.front_lookup() else {
-            return;
-        };
-        let room = self.open_room_elsewhere(*connect_timeout, now);
+        let Some(front) = connection.pipeline.front() else { return };
+        let room = self.open_room_elsewhere(front.lookup.connect_timeout, now);
         let Some(connection) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
         for (lookup, turn) in connection.pipeline.take_behind(overtaken, most.min(room)) {
             if let Err(failure) = self.place(now, &lookup, turn) {
@@ -223,7 +225,7 @@ impl Server {
         }
         let connections = self.connections.iter().enumerate();
         let hopeless = connections.filter_map(|(index, it)| {
-            let written_at = it.pipeline.front_written_at()?;
+            let written_at = it.pipeline.front()?.written_at()?;
             let is_hopeless = it.due == Due::VeryLate && written_at < self.overtaken;
             is_hopeless.then_some((it.pipeline.live() > 0, written_at, index))
         });
@@ -231,20 +233,13 @@ impl Server {
     }
 
     /// Connection `index` ends, and what waits on it is asked again. Returns those who waited for the reply that
-    /// was due: [`Server::ask_suspects`] asks for them after all others.
+    /// was due: they are to be asked for after all others, because they would keep them waiting once more.
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
         let Some(connection) = self.connections.get_mut(index) else { return Vec::new() };
         let (suspects, others): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
         self.ask(others, now, Failure::Timeout);
-        suspects
-    }
-
-    /// Asks once more for those who waited for a reply that kept others waiting.
-    pub(super) fn ask_suspects(&mut self, suspects: Vec<Orphan>, now: Msec) {
-        let turned = |again: Option<(Lookup, Turn)>| again.map(|(it, _)| (it, Turn::Suspect));
-        let suspects = suspects.into_iter();
-        let suspects = suspects.map(|it| Orphan { again: turned(it.again), ..it });
-        self.ask(suspects, now, Failure::Timeout);
+        let suspect = |(lookup, _)| (lookup, Turn::Suspect);
+        suspects.into_iter().map(|it| Orphan { again: it.again.map(suspect), ..it }).collect()
     }
 
     /// Asks again what may be, as long as it has time, and ends the others with `failure`.
@@ -287,17 +282,17 @@ impl Server {
             connection.credited = false;
             if is_open {
                 connection.pipeline.distrust();
-                if connection.is_unused() {
-                    connection.end().for_each(drop);
-                }
             }
+        }
+        if is_open {
+            self.end_unused(|_| true);
         }
     }
 }
 
-/// When three quarters of the time of the lookup are over whose reply is due: what waits behind has the rest.
+/// When three quarters of the time are over of the lookup whose reply is due. What waits behind has the rest.
 fn very_late_at(connection: &Connection) -> Option<Msec> {
-    let written_at = connection.pipeline.front_written_at()?;
-    let deadline = connection.pipeline.front_lookup()?.deadline;
+    let front = connection.pipeline.front()?;
+    let (written_at, deadline) = (front.written_at()?, front.lookup.deadline);
     Some(deadline.saturating_sub(deadline.saturating_sub(written_at) / 4))
 }

@@ -18,7 +18,7 @@ impl Server {
         }
         let suspects = self.make_room(now);
         let placed = self.place_best(now, lookup, turn);
-        self.ask_suspects(suspects, now);
+        self.ask(suspects, now, Failure::Timeout);
         placed
     }
 
@@ -46,8 +46,7 @@ impl Server {
     fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<Ticket> {
         let (is_failing, inflight) = (self.backoff.is_open(), self.limits.inflight);
         let may_share = |it: &Connection| {
-            let is_proven = it.pipeline.answered() || !is_failing;
-            it.pipeline.live() < inflight && is_proven && !it.is_stuck()
+            it.pipeline.live() < inflight && it.is_usable(is_failing) && !it.is_stuck()
         };
         let connections = self.connections.iter_mut().enumerate();
         connections.filter(|(_, it)| may_share(it)).find_map(|(connection, it)| {
@@ -107,9 +106,8 @@ impl Server {
     /// is opened: what waits has a reply to come until then.
     pub(super) fn open_room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
         let is_open = self.backoff.is_open();
-        let flows = |it: &&Connection| {
-            it.link == Link::Open && !it.is_stuck() && (it.pipeline.answered() || !is_open)
-        };
+        let flows =
+            |it: &&Connection| it.link == Link::Open && !it.is_stuck() && it.is_usable(is_open);
         let room = self.connections.iter().filter(flows).map(|it| self.room(it)).sum();
         let address = self.address;
         let is_opening = is_open || self.connections.iter().any(Connection::is_connecting);
