@@ -21,6 +21,11 @@ const CONNECT_TIMEOUT: Msec = 100;
 
 const KEEPALIVE: Msec = 60_000;
 
+/// So long a reply takes at most, in msec, until it is late, where the last ones took no time.
+const PATIENCE: Msec = 5;
+
+const REFUSED: Fault = Fault::Connect(111);
+
 const BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 2_000 };
 
 /// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
@@ -119,6 +124,26 @@ impl Driver {
         }
     }
 
+    /// Starts anew, with other limits.
+    fn limit(&mut self, change: impl FnOnce(Limits) -> Limits) {
+        self.server = Server::new(change(self.server.limits), 1);
+    }
+
+    /// The first of two connections is proven, and two lookups wait on it.
+    fn two_wait_on_one() -> Driver {
+        let mut driver = Driver::new(2, 64);
+        driver.submit(0).unwrap();
+        driver.open(0);
+        driver.answer(0);
+        driver.seen();
+        driver.submit(0).unwrap();
+        // with a batch to write, the second goes where the first does
+        driver.submit(1).unwrap();
+        driver.flush(0);
+        assert_eq!(driver.live(), [2, 0]);
+        driver
+    }
+
     /// All `connections` have answered and are idle. They used tokens from 900.
     fn proven(connections: usize) -> Driver {
         let mut driver = Driver::new(connections, 64);
@@ -175,6 +200,13 @@ impl Driver {
     fn open(&mut self, index: usize) {
         assert_eq!(self.server.wants(index), Want::Connect);
         self.server.connected(index, self.now);
+    }
+
+    /// Opens it if it is to be.
+    fn open_if_wanted(&mut self, index: usize) {
+        if self.server.wants(index) == Want::Connect {
+            self.open(index);
+        }
     }
 
     fn write(&mut self, index: usize, most: usize) {
@@ -280,6 +312,11 @@ impl Driver {
 
     fn live(&self) -> Vec<usize> {
         (0..self.server.len()).map(|index| self.server.live(index)).collect()
+    }
+
+    /// Lookups that were sent, or are about to be, and to which no reply has come.
+    fn in_flight(&self) -> usize {
+        self.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
     }
 
     fn wants(&self) -> Vec<Want> {

@@ -2,12 +2,9 @@
 
 use super::*;
 
-const REFUSED: Fault = Fault::Connect(111);
-
 fn with_addresses(addresses: usize, connections: usize) -> Driver {
     let mut driver = Driver::new(connections, 64);
-    let limits = Limits { addresses, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits { addresses, ..limits });
     driver
 }
 
@@ -84,7 +81,7 @@ fn the_address_that_connected_is_kept() {
 #[test]
 fn each_of_two_attempts_at_once_tries_all_addresses() {
     let mut driver = Driver::new(2, 1);
-    driver.server = Server::new(Limits { addresses: 2, ..driver.server.limits }, 1);
+    driver.limit(|limits| Limits { addresses: 2, ..limits });
     for token in 0..2 {
         driver.submit(token).unwrap();
     }

@@ -2,28 +2,10 @@
 
 use super::*;
 
-/// So long a reply takes at most here, in msec, until it is late.
-const PATIENCE: Msec = 5;
-
-/// The first of some connections is proven, and two lookups wait on it.
-fn two_wait_on_one(connections: usize) -> Driver {
-    let mut driver = Driver::new(connections, 64);
-    driver.submit(0).unwrap();
-    driver.open(0);
-    driver.answer(0);
-    driver.submit(0).unwrap();
-    // with a batch to write, the second goes where the first does
-    driver.submit(1).unwrap();
-    driver.flush(0);
-    assert_eq!(driver.live()[0], 2);
-    driver.seen();
-    driver
-}
-
 /// A proxy, or memcached itself, closes what is idle.
 #[test]
 fn a_connection_opened_for_nobody_that_is_closed_unused_is_no_failure() {
-    let mut driver = two_wait_on_one(2);
+    let mut driver = Driver::two_wait_on_one();
     driver.pass(PATIENCE);
     assert_eq!(driver.wants()[1], Want::Connect);
     driver.answer(0);
@@ -37,7 +19,7 @@ fn a_connection_opened_for_nobody_that_is_closed_unused_is_no_failure() {
 /// The breaker opens while a connection is being opened for nobody.
 #[test]
 fn a_connection_opened_for_nobody_does_not_pass_for_a_trial() {
-    let mut driver = two_wait_on_one(2);
+    let mut driver = Driver::two_wait_on_one();
     driver.pass(PATIENCE);
     assert_eq!(driver.wants()[1], Want::Connect);
     // until the connection times out, and the lookups are very late: another one
@@ -47,17 +29,13 @@ fn a_connection_opened_for_nobody_does_not_pass_for_a_trial() {
     driver.pass(TIMEOUT / 4);
     let seen = driver.seen();
     assert!(seen.contains(&Seen::Down(Fault::Silent)), "{seen:?}");
-    if driver.wants()[1] == Want::Connect {
-        driver.open(1);
-    }
+    driver.open_if_wanted(1);
     // the server is well again, and the longest time is over that it is left alone
     for _ in 0..5 {
         driver.pass(BREAKER.fail_timeout);
         _ = driver.submit(2);
         for index in 0..2 {
-            if driver.wants()[index] == Want::Connect {
-                driver.open(index);
-            }
+            driver.open_if_wanted(index);
             driver.answer(index);
         }
     }
@@ -67,7 +45,7 @@ fn a_connection_opened_for_nobody_does_not_pass_for_a_trial() {
 /// As memcached does that has too many connections: it accepts, and closes.
 #[test]
 fn what_was_moved_to_a_connection_that_closes_at_once_is_asked_again() {
-    let mut driver = two_wait_on_one(2);
+    let mut driver = Driver::two_wait_on_one();
     driver.pass(PATIENCE);
     driver.open(1);
     driver.flush(1);
@@ -85,14 +63,12 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
     for token in [900, 910] {
         for index in 0..2 {
             driver.submit(token + index as u64).unwrap();
-            if driver.wants()[index] == Want::Connect {
-                driver.open(index);
-            }
+            driver.open_if_wanted(index);
             driver.flush(index);
         }
         if token == 910 {
             driver.submit(920).unwrap();
-            driver.lose(2, Fault::Connect(111));
+            driver.lose(2, REFUSED);
         }
         (0..2).for_each(|index| driver.answer(index));
     }
@@ -115,9 +91,10 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
 #[test]
 fn one_silence_is_one_failure_to_the_back_off() {
     let mut driver = Driver::proven(1);
-    let limits =
-        Limits { breaker: Breaker { max_fails: 1, fail_timeout: 60_000 }, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits {
+        breaker: Breaker { max_fails: 1, fail_timeout: 60_000 },
+        ..limits
+    });
     driver.submit(0).unwrap();
     driver.open(0);
     driver.answer(0);
@@ -136,9 +113,10 @@ fn one_silence_is_one_failure_to_the_back_off() {
 #[test]
 fn a_lookup_that_was_asked_twice_is_one_failure() {
     let mut driver = Driver::proven(2);
-    let limits =
-        Limits { breaker: Breaker { max_fails: 3, fail_timeout: 2_000 }, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits {
+        breaker: Breaker { max_fails: 3, fail_timeout: 2_000 },
+        ..limits
+    });
     driver.submit(900).unwrap();
     driver.open(0);
     driver.flush(0);
@@ -161,7 +139,7 @@ fn a_lookup_that_was_asked_twice_is_one_failure() {
 #[test]
 fn an_address_that_hangs_is_left_for_the_next() {
     let mut driver = Driver::new(1, 64);
-    driver.server = Server::new(Limits { addresses: 2, ..driver.server.limits }, 1);
+    driver.limit(|limits| Limits { addresses: 2, ..limits });
     let mut addresses = Vec::new();
     for token in 0..4 {
         _ = driver.submit(token);
@@ -188,9 +166,7 @@ fn a_server_that_was_slow_before_it_hangs_goes_down() {
         for token in 1..20 {
             waited += usize::from(driver.submit(token).is_ok());
             for index in 0..connections {
-                if driver.wants()[index] == Want::Connect {
-                    driver.open(index);
-                }
+                driver.open_if_wanted(index);
                 driver.write_away(index);
             }
             driver.pass(TIMEOUT);
@@ -254,10 +230,9 @@ fn a_lookup_is_not_ended_before_its_time_because_connections_were_forgotten_one_
 
 /// A unix socket connects at once, as the driver goes through the connections in their order.
 #[test]
-#[ignore = "shows what the driver must expect: src/nginx/peer.rs does not"]
-fn what_a_connection_that_opens_moves_may_go_to_one_before_it() {
+fn what_waited_for_a_new_connection_may_go_to_one_that_the_driver_has_done_with() {
     let mut driver = Driver::proven(2);
-    driver.server = Server::new(Limits { connections: 3, ..driver.server.limits }, 1);
+    driver.limit(|limits| Limits { connections: 3, ..limits });
     driver.wires.push(Wire::default());
     for index in 0..2 {
         driver.submit(900 + index as u64).unwrap();
@@ -277,5 +252,7 @@ fn what_a_connection_that_opens_moves_may_go_to_one_before_it() {
     (0..2).for_each(|index| driver.flush(index));
     driver.open(2);
     driver.flush(2);
-    assert_eq!(driver.wants(), [Want::Read; 3]);
+    assert_eq!(driver.wants(), [Want::Read, Want::Write, Want::Read]);
+    // which the driver is told
+    assert!(driver.server.has_work());
 }

@@ -3,8 +3,6 @@
 use super::*;
 use crate::memcached::ErrorText;
 
-const REFUSED: Fault = Fault::Connect(111);
-
 #[test]
 fn a_lookup_on_a_reused_connection_that_dies_is_sent_again() {
     for fault in [Fault::Closed, Fault::Io(104)] {

@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// So long a reply takes at most here, in msec, until it is late.
-const PATIENCE: Msec = 5;
-
 /// So long may nothing come of a value that has begun to, in msec, until it is late.
 const PAUSE: Msec = 50;
 
@@ -70,10 +67,7 @@ fn a_server_that_is_slow_as_a_whole_is_asked_one_lookup_twice() {
     for _ in 0..30 {
         driver.pass(2);
     }
-    let asked = |driver: &Driver| -> usize {
-        driver.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
-    };
-    assert!(asked(&driver) <= 102, "{}", asked(&driver));
+    assert!(driver.in_flight() <= 102, "{}", driver.in_flight());
     driver.answer(0);
     driver.answer(1);
     let seen = driver.seen();
@@ -168,7 +162,7 @@ fn where_all_connections_are_stuck_one_that_has_been_overtaken_is_given_up_in_ti
     driver.flush(1);
     driver.pass(PATIENCE);
     assert_eq!((driver.live(), driver.seen()), (vec![1, 1], vec![Seen::Hit(1)]));
-    // both hang: who comes now waits until three quarters of the first one's time are over
+    // both hang: what comes now waits until three quarters of the time of the first are over
     driver.submit(3).unwrap();
     driver.submit(4).unwrap();
     (0..2).for_each(|index| driver.flush(index));
@@ -203,9 +197,7 @@ fn a_proxy_that_answers_others_never_counts_as_down() {
     for round in 0..20 {
         driver.submit(2 * round).unwrap();
         let hung = driver.live().iter().position(|&live| live == 1).unwrap();
-        if driver.wants()[hung] == Want::Connect {
-            driver.open(hung);
-        }
+        driver.open_if_wanted(hung);
         driver.flush(hung);
         // usual replies take 1 ms
         driver.pass(PATIENCE + 4);
@@ -213,9 +205,7 @@ fn a_proxy_that_answers_others_never_counts_as_down() {
         let other =
             driver.live().iter().enumerate().position(|(at, &live)| at != hung && live == 1);
         let other = other.expect("a lookup that waits elsewhere");
-        if driver.wants()[other] == Want::Connect {
-            driver.open(other);
-        }
+        driver.open_if_wanted(other);
         driver.pass(1);
         driver.answer(other);
         driver.pass(TIMEOUT);

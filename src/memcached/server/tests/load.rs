@@ -76,8 +76,7 @@ pub fn run(
     mut arrivals: impl FnMut(Msec, usize, &mut fastrand::Rng) -> Vec<u64>,
 ) -> Tally {
     let mut driver = Driver::new(connections, 4096);
-    let limits = Limits { breaker, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits { breaker, ..limits });
     let mut random = fastrand::Rng::with_seed(7);
     let mut flows: Vec<Flow> = (0..connections).map(|_| Flow::default()).collect();
     let mut tally = Tally::default();

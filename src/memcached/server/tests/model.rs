@@ -231,9 +231,7 @@ impl World {
     }
 
     fn run(&mut self, index: usize) {
-        if self.driver.server.wants(index) == Want::Connect {
-            self.driver.open(index);
-        }
+        self.driver.open_if_wanted(index);
         if self.is_open(index) {
             self.driver.answer(index);
         }

@@ -2,25 +2,10 @@
 
 use super::*;
 
-/// So long a reply takes at most here, in msec, until it is late.
-const PATIENCE: Msec = 5;
-
-/// Commands that the server was sent over all connections and has not answered.
-fn asked(driver: &Driver) -> usize {
-    driver.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
-}
-
 /// The reply that was due came a moment too late, with that of the lookup behind it.
 #[test]
 fn a_reply_that_comes_is_not_thrown_away_while_its_lookup_is_asked_again() {
-    let mut driver = Driver::new(2, 64);
-    driver.submit(0).unwrap();
-    driver.open(0);
-    driver.answer(0);
-    driver.seen();
-    driver.submit(0).unwrap();
-    driver.submit(1).unwrap();
-    driver.flush(0);
+    let mut driver = Driver::two_wait_on_one();
     driver.pass(PATIENCE);
     // the second connection begins to be opened
     driver.pass(1);
@@ -31,14 +16,7 @@ fn a_reply_that_comes_is_not_thrown_away_while_its_lookup_is_asked_again() {
 /// As the last one; and the server takes no more connections.
 #[test]
 fn a_late_reply_of_six_milliseconds_does_not_lose_the_lookups_behind_it() {
-    let mut driver = Driver::new(2, 64);
-    driver.submit(0).unwrap();
-    driver.open(0);
-    driver.answer(0);
-    driver.seen();
-    driver.submit(0).unwrap();
-    driver.submit(1).unwrap();
-    driver.flush(0);
+    let mut driver = Driver::two_wait_on_one();
     driver.pass(PATIENCE + 1);
     driver.answer(0);
     driver.pass(CONNECT_TIMEOUT);
@@ -58,7 +36,7 @@ fn a_connection_whose_late_value_was_skipped_is_not_stuck_any_more() {
     driver.pass(TIMEOUT);
     assert_eq!(driver.seen(), [Seen::Failed(5, Failure::Timeout)]);
     driver.deliver(0, usize::MAX);
-    assert_eq!((asked(&driver), driver.wants()), (0, vec![Want::Read; 2]));
+    assert_eq!((driver.in_flight(), driver.wants()), (0, vec![Want::Read; 2]));
     assert!(!driver.server.connections[0].is_stuck());
 }
 
@@ -144,8 +122,7 @@ fn a_worker_that_is_busy_does_not_take_the_server_for_silent() {
 #[test]
 fn a_trial_is_not_closed_as_unused_before_its_reply() {
     let mut driver = Driver::proven(1);
-    let limits = Limits { keepalive: 5, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits { keepalive: 5, ..limits });
     driver.submit(0).unwrap();
     driver.open(0);
     driver.flush(0);

@@ -3,8 +3,6 @@
 use super::*;
 use crate::memcached::ErrorText;
 
-const REFUSED: Fault = Fault::Connect(111);
-
 /// Longest time in msec, after a failure, until the server is tried again.
 const LONGEST_WAIT: Msec = 2_000;
 
@@ -320,8 +318,7 @@ fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are
 #[test]
 fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
     let mut driver = Driver::proven(2);
-    let limits = Limits { breaker: Breaker { max_fails: 3, ..BREAKER }, ..driver.server.limits };
-    driver.server = Server::new(limits, 1);
+    driver.limit(|limits| Limits { breaker: Breaker { max_fails: 3, ..BREAKER }, ..limits });
     for token in 0..3 {
         driver.submit(token).unwrap();
         let connecting = driver.wants().iter().position(|&wants| wants == Want::Connect);
