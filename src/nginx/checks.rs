@@ -1,7 +1,7 @@
 //! What stops `nginx -t` once all of the configuration is read, or a whole location.
 
 use super::conf::{Handler, MainConf, Redirect};
-use super::sys::conf::{Location, Reading, Refusal};
+use super::sys::conf::{HttpServer, Location, Reading, Refusal};
 use super::sys::raw::ngx_str_t;
 use core::ptr::fn_addr_eq;
 use std::rc::Rc;
@@ -28,8 +28,34 @@ pub fn check(main: &MainConf, reading: Reading) -> bool {
     for (directive, place, refusal) in unusable.iter().chain(&wrong) {
         reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
     }
+    warn_of_conditions(&redirects, reading);
     warn_of_buffers(main, reading);
     unusable.is_none() && wrong.is_none() && main.count_in_zone(reading)
+}
+
+/// Warns of ways that come back to where they begin as long as the condition of an `if` holds: a condition may have
+/// any variable in it, so that nobody knows here whether it holds the next time.
+fn warn_of_conditions(redirects: &[Redirect], reading: Reading) {
+    let mut warned: Vec<(HttpServer, &[u8])> = Vec::new();
+    for redirect in redirects.iter().filter(|redirect| redirect.is_conditional) {
+        let Some(start) = redirect.from.as_ref() else { continue };
+        let known = (redirect.server, start.as_bytes());
+        if !is_endless(redirect, redirects, |_| true) || warned.contains(&known) {
+            continue;
+        }
+        warned.push(known);
+        reading.warn_at(
+            &redirect.to.place,
+            &format!(
+                "\"pagecache_fallback\" names \"{}\", by which the server at {} hands a request that is no hit back to \"{start}\", where \
+                 \"pagecache_pass\" is in an \"if\": if the condition still holds, the request goes round until nginx \
+                 answers 500. Name a location that makes pages, write \"pagecache_fallback off\" into \"{start}\", or \
+                 have the condition hold before the lookup alone, by if ($pagecache_status = \"\")",
+                redirect.to.name,
+                redirect.server.place()
+            ),
+        );
+    }
 }
 
 /// Warns of `pagecache_buffers` that are small for the pages that they are to hold.
@@ -73,7 +99,8 @@ fn refusal(redirect: &Redirect, all: &[Redirect]) -> Option<Refusal> {
             server.place()
         )));
     }
-    is_endless(redirect, all).then(|| {
+    let is_endless = is_endless(redirect, all, |other| !other.is_conditional);
+    is_endless.then(|| {
         Refusal(format!(
             "names \"{name}\", by which the server at {} hands a request that is no hit back to the location \
              that it came from, until nginx gives up: name a location that makes pages, or, where the directive is \
@@ -83,13 +110,13 @@ fn refusal(redirect: &Redirect, all: &[Redirect]) -> Option<Refusal> {
     })
 }
 
-/// Whether the way comes back to where it begins.
-fn is_endless(redirect: &Redirect, all: &[Redirect]) -> bool {
-    let Some(start) = redirect.from else { return false };
+/// Whether the way comes back to where it begins, by those of `all` that are `taken`.
+fn is_endless(redirect: &Redirect, all: &[Redirect], taken: impl Fn(&Redirect) -> bool) -> bool {
+    let Some(start) = redirect.from.filter(|_| taken(redirect)) else { return false };
     let next = |name: &ngx_str_t| {
         let is_next = |other: &&Redirect| {
             let from = other.from.as_ref().map(ngx_str_t::as_bytes);
-            other.server == redirect.server && from == Some(name.as_bytes())
+            other.server == redirect.server && from == Some(name.as_bytes()) && taken(other)
         };
         all.iter().find(is_next).map(|other| other.to.name)
     };

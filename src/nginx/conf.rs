@@ -116,6 +116,8 @@ pub struct LocationConf {
     /// Of `pagecache_pass` or `pagecache_stats` in this very block.
     pub handler: Option<Handler>,
     pub stats: Option<StatsChoice>,
+    /// Of an `if` whose condition holds only as long as the request has not been looked up.
+    is_before_lookup: bool,
     settings: Option<Settings>,
 }
 
@@ -130,9 +132,11 @@ pub struct Fallback {
 /// The way of a request that is no hit, out of a location.
 pub struct Redirect {
     pub server: HttpServer,
-    /// The location, if it is a named one, and the way does not depend on an `if`.
+    /// The location, if it is a named one, and the request may take this way more than once.
     pub from: Option<ngx_str_t>,
     pub to: Fallback,
+    /// Depends on the condition of an `if`, which may be another one each time.
+    pub is_conditional: bool,
 }
 
 /// What a location's responses are made by.
@@ -222,6 +226,11 @@ impl MainConf {
 }
 
 impl LocationConf {
+    /// Of the block that the directive of these words begins.
+    pub fn beginning_with(words: &[ngx_str_t]) -> LocationConf {
+        LocationConf { is_before_lookup: is_before_lookup(words), ..LocationConf::default() }
+    }
+
     /// What requests in this location find. None where nothing is looked up.
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()
@@ -278,8 +287,15 @@ impl LocationConf {
         if let (Some(fallback), Some(main), Some(location), Some(server)) =
             (&fallback, reading.main_conf::<MainConf>(), reading.location(), reading.server())
         {
-            let redirect = Redirect { server, from: location.named(), to: fallback.clone() };
-            main.redirects.borrow_mut().push(redirect);
+            let is_conditional = location.is_if();
+            // an `if` without a directive of its own goes the way of the block that it is in, or none
+            let is_repeated = !is_conditional || (self.handler.is_some() && !self.is_before_lookup);
+            main.redirects.borrow_mut().push(Redirect {
+                server,
+                from: location.named().filter(|_| is_repeated),
+                to: fallback.clone(),
+                is_conditional,
+            });
         }
         let max_size = self.max_size.unwrap_or(DEFAULT_MAX_SIZE);
         if let Some(main) = reading.main_conf::<MainConf>() {
@@ -311,6 +327,15 @@ impl LocationConf {
         });
         Ok(())
     }
+}
+
+/// Whether these are the words of `if ($pagecache_status = "")`, or with `$pagecache_reason`: no request that comes
+/// from a lookup has either empty.
+fn is_before_lookup(words: &[ngx_str_t]) -> bool {
+    let Some((name, condition)) = words.split_first() else { return false };
+    let condition: String = condition.iter().map(ngx_str_t::to_string).collect();
+    name.as_bytes() == b"if"
+        && matches!(condition.as_str(), "($pagecache_status=)" | "($pagecache_reason=)")
 }
 
 impl Drop for MainConf {

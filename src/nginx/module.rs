@@ -34,7 +34,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     init_main_conf: None,
     create_srv_conf: Some(create_upstream),
     merge_srv_conf: None,
-    create_loc_conf: Some(create::<LocationConf>),
+    create_loc_conf: Some(create_location),
     merge_loc_conf: Some(merge_location),
 };
 
@@ -165,6 +165,14 @@ unsafe extern "C" fn create_upstream(cf: *mut ngx_conf_t) -> *mut c_void {
     }
 }
 
+unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes its state, which is not used after this returns.
+    match unsafe { Reading::from_raw(cf) } {
+        Some(reading) => allocate(reading, LocationConf::beginning_with(reading.words())),
+        None => ptr::null_mut(),
+    }
+}
+
 /// Handles each directive: `post` is its row, `conf` the struct that create_*_conf made.
 unsafe extern "C" fn set<C>(
     cf: *mut ngx_conf_t,
@@ -199,7 +207,7 @@ unsafe extern "C" fn merge_location(
     outer: *mut c_void,
     inner: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: both are what `create::<LocationConf>` made, two different ones, borrowed by no one.
+    // SAFETY: both are what `create_location` made, two different ones, borrowed by no one.
     let parts = unsafe {
         let (outer, inner) = (outer.cast::<LocationConf>(), inner.cast::<LocationConf>());
         (Reading::from_raw(cf), outer.as_ref(), inner.as_mut())

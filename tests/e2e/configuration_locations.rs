@@ -70,8 +70,6 @@ fn a_fallback_must_not_lead_back() {
          location @second { PASS pagecache_fallback @application; }",
         "pagecache_fallback @second; location / { PASS } location @second { PASS pagecache_fallback off; }",
         "location @a { PASS pagecache_fallback @b; } location @b { PASS pagecache_fallback @application; }",
-        // the second time there is a status
-        "location @again { if ($pagecache_status = '') { PASS } pagecache_fallback @again; return 200; }",
         // no named location
         "location = @again { PASS pagecache_fallback @again; } location @again { return 200; }",
     ] {
@@ -88,6 +86,44 @@ fn a_fallback_must_not_lead_back() {
         ),
         &format!("location @elsewhere {{ {PASS} pagecache_fallback @application; }}"),
     );
+}
+
+#[test]
+fn a_fallback_leads_back_as_long_as_a_condition_holds() {
+    const PASS: &str = "pagecache_pass 127.0.0.1:11211;";
+    const PROXY: &str = "proxy_pass http://127.0.0.1:1;";
+    let written = |server: &str| server.replace("PASS", PASS).replace("PROXY", PROXY);
+    let words = ["pagecache_fallback", "back to \"@again\"", "$pagecache_status"];
+    for server in [
+        "location @again { PROXY pagecache_fallback @again; if ($arg_x) { PASS } }",
+        // inherited
+        "pagecache_fallback @again; location / { PASS } location @again { PROXY if ($arg_x) { PASS } }",
+        // still true after the lookup
+        "location @again { PROXY pagecache_fallback @again; if ($pagecache_status != HIT) { PASS } }",
+        // there and back, by one condition or two
+        "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PASS pagecache_fallback @again; }",
+        "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } }
+         location @b { PROXY pagecache_fallback @again; if ($arg_x) { PASS } }",
+    ] {
+        warned("", &written(server), &words);
+    }
+    let twice = "location @again { PROXY pagecache_fallback @again; if ($arg_x) { PASS } if ($arg_y) { PASS } }";
+    let checked = plan().without_application().server(KEY).locations(&written(twice)).check();
+    assert_eq!(checked.output.matches("[warn]").count(), 1, "{}", checked.output);
+    for server in [
+        // the second time there is a status
+        "location @again { if ($pagecache_status = '') { PASS } pagecache_fallback @again; return 200; }",
+        "location @again { if ( $pagecache_reason = \"\" ) { PASS } pagecache_fallback @again; return 200; }",
+        "location @again { PROXY pagecache_fallback off; if ($arg_x) { PASS } }",
+        "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PROXY }",
+        // inherited in a block that makes other responses, or that goes the way of its location
+        "location @a { PASS pagecache_fallback @b; if ($arg_x) { PROXY } } location @b { PROXY }",
+        "location @a { PASS pagecache_fallback @b; if ($arg_x) { add_header X-X x; } } location @b { PROXY }",
+        // no named location
+        "location = @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PROXY }",
+    ] {
+        passes_silently("", &written(server));
+    }
 }
 
 #[test]

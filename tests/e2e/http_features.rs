@@ -195,6 +195,29 @@ fn pagecache_pass_inside_if() {
     assert_eq!(site.application().count(), 2);
 }
 
+/// By the condition that `nginx -t` advises, a location is its own fallback; by another one a miss is 500.
+#[test]
+fn pagecache_pass_inside_if_of_its_own_fallback() {
+    for (condition, status) in [("$pagecache_status = ''", 200), ("$arg_x", 500)] {
+        let site = plan()
+            .without_application()
+            .locations(&format!(
+                "location / {{ error_page 418 = @page; return 418; }}
+                 location @page {{
+                     if ({condition}) {{ pagecache_pass @MEMCACHED@; }}
+                     pagecache_key      $uri$pagecache_args;
+                     pagecache_fallback @page;
+                     root               @PREFIX@;
+                     try_files          /nginx.conf =404;
+                 }}"
+            ))
+            .start();
+        site.memcached().set("/page?x=1", "the page", BYTES);
+        assert_eq!(site.get("/page?x=1").text(), "the page", "{condition}");
+        assert_eq!(site.get("/absent?x=1").status, status, "{condition}");
+    }
+}
+
 #[test]
 fn pagecache_pass_inside_limit_except() {
     let site = plan()

@@ -279,19 +279,25 @@ impl Location {
         unsafe { (*self.0.as_ptr()).lmt_excpt() != 0 && (*self.0.as_ptr()).handler.is_none() }
     }
 
+    /// Whether this is an `if` block within a location.
+    pub fn is_if(self) -> bool {
+        // SAFETY: the location belongs to the configuration that is being read.
+        unsafe { (*self.0.as_ptr()).noname() != 0 && (*self.0.as_ptr()).lmt_excpt() == 0 }
+    }
+
     /// What makes the location's responses.
     pub fn handler(self) -> ngx_http_handler_pt {
         // SAFETY: the location belongs to the configuration that is being read.
         unsafe { (*self.0.as_ptr()).handler }
     }
 
-    /// The name, if it is a named location, or a limit_except block within one.
+    /// The name, if it is a named location, or an `if` or limit_except block within one.
     pub fn named(self) -> Option<ngx_str_t> {
         // SAFETY: the location belongs to the configuration that is being read; a block within another has
         // its name.
         let (name, is_named) = unsafe {
             let location = self.0.as_ptr();
-            ((*location).name, (*location).named() != 0 || (*location).lmt_excpt() != 0)
+            ((*location).name, (*location).named() != 0 || self.is_nameless())
         };
         (is_named && name.as_bytes().first() == Some(&b'@')).then_some(name)
     }
