@@ -122,9 +122,6 @@ def _of_bare_body(response: HttpResponseBase) -> str | None:
 def _of_cache_control(response: HttpResponseBase) -> str | None:
     if not directives(response.get("Cache-Control", "")).keys().isdisjoint({"private", "no-store", "no-cache"}):
         return "its Cache-Control"
-    # What nginx's own caches mind as well: 0 keeps a page out.
-    if response.get("X-Accel-Expires", "").strip() in ("0", "@0"):
-        return "a lifetime of 0"
     return None
 
 

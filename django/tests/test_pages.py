@@ -57,6 +57,26 @@ class Stored(PageCase):
                 left = self.seconds_left(url.replace("%20", " ").replace(" ", "%20"))
                 self.assertIn(left, range(least, most + 1))
 
+    def test_what_it_says_to_nginx_of_its_lifetime(self):
+        both, now = "/headers/{}/X-Accel-Expires/{}", int(time.time())
+        for url, least, most in (
+            ("/header/X-Accel-Expires/20", 10, 20),
+            ("/header/X-Accel-Expires/999", 290, 300),
+            (f"/header/X-Accel-Expires/@{now + 50}", 40, 50),
+            (f"/header/X-Accel-Expires/@{now + 9999}", 290, 300),
+            # It comes first, be it shorter or longer.
+            (both.format("Cache-Control/max-age=99", "20"), 10, 20),
+            (both.format("Cache-Control/max-age=20,s-maxage=30", "99"), 89, 99),
+            (both.format("Cache-Control/max-age=0", "99"), 89, 99),
+            (both.format("Expires/0", "99"), 89, 99),
+            (both.format("Age/40", "100"), 50, 60),
+            # A time of day, whatever the page's age.
+            (both.format("Age/40", f"@{now + 100}"), 90, 100),
+        ):
+            with self.subTest(url):
+                self.client.get(url)
+                self.assertIn(self.seconds_left(url), range(least, most + 1))
+
     def test_what_it_says_of_its_age(self):
         soon, just = (http_date(time.time() + seconds).replace(" ", "%20") for seconds in (50, -100))
         for url, least, most in (
@@ -132,6 +152,10 @@ class NotStored(PageCase):
             "/header/Expires/0",
             "/header/X-Accel-Expires/0",
             "/header/X-Accel-Expires/@0",
+            "/header/X-Accel-Expires/@1000000000",
+            *("/headers/Cache-Control/max-age=60/X-Accel-Expires/" + wrong for wrong in ("soon", "-1", "@", "@soon", "1.5", "9,9")),
+            "/headers/Age/100/X-Accel-Expires/100",
+            "/headers/Age/soon/X-Accel-Expires/100",
             "/header/Expires/" + http_date(1_000_000_000).replace(" ", "%20"),
             "/headers/Cache-Control/max-age=60/Age/60",
             "/headers/Cache-Control/max-age=60/Age/soon",
