@@ -90,6 +90,8 @@ def _of_key(request: HttpRequest, pattern: KeyPattern) -> str | None:
 def _of_response(response: HttpResponseBase) -> str | None:
     if response.status_code not in conf.statuses():
         return "its status"
+    if response.status_code == 404 and settings.DEBUG:
+        return "a 404 with DEBUG"  # it may be Django's own page, which lists the URLs of the site
     if response.streaming:
         return "a streaming answer"
     if response.cookies:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import django
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -91,6 +91,10 @@ def with_status(request, status):
 
 def redirect(request, status):
     return HttpResponse(status=status, headers={"Location": request.GET["to"]})
+
+
+def missing(request):
+    raise Http404("no such page")
 
 
 def with_cookie(request):
@@ -230,6 +234,7 @@ urlpatterns = [
     path("cached/", cache_page(100)(page)),
     path("status/<int:status>/", with_status),
     path("redirect/<int:status>/", redirect),
+    path("missing/", missing),
     path("cookie/", with_cookie),
     path("csrf/", lambda request: HttpResponse(get_token(request))),
     path("session/", with_session),

@@ -69,6 +69,17 @@ class Served(PageCase):
                 self.assertEqual(headers["Content-Length"], str(len(body)))
                 self.assertEqual(headers.get_all("Date"), [headers["Date"]])
 
+    def test_a_404_that_shows_the_site_s_urls(self):
+        for form in ("head", "http"):
+            with self.subTest(form), override_settings(PAGECACHE_FORMAT=form, PAGECACHE_STATUSES=[200, 404]):
+                with override_settings(DEBUG=True):
+                    page = self.client.get("/missing/")
+                    self.assertIn(b"DEBUG = True", page.content)
+                    self.assertIsNone(self.item("/missing/"))
+                    self.assertStored("/")
+                self.assertStored("/missing/")
+                self.memcached.flush_all()
+
     @override_settings(**HEADS)
     def test_what_no_format_makes_storable(self):
         for url in (
