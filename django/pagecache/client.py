@@ -38,6 +38,22 @@ def takes_flags(backend: BaseCache) -> bool:
     return isinstance(backend, (PyMemcacheCache, PyLibMCCache))
 
 
+def place_unknown_to_nginx(backend: BaseCache) -> str | None:
+    """Where a cache keeps its items, if nginx cannot read them there; None for memcached, and for what is not known."""
+    return next((_PLACES[of.__module__] for of in type(backend).__mro__ if of.__module__ in _PLACES), None)
+
+
+_PLACES = {
+    "django.core.cache.backends.locmem": "in the memory of one process",
+    "django.core.cache.backends.filebased": "in files",
+    "django.core.cache.backends.db": "in the database",
+    "django.core.cache.backends.dummy": "nowhere",
+    "django.core.cache.backends.redis": "in Redis",
+    "django_redis.cache": "in Redis",
+}
+"""By the module of the cache's class."""
+
+
 def problem_of(backend: BaseCache, options: Mapping[str, Any]) -> str | None:
     """What about a cache's OPTIONS makes its items other than nginx expects them; None for nothing."""
     if not isinstance(backend, PyMemcacheCache):

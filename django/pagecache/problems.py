@@ -146,7 +146,12 @@ def _of_cache() -> Iterator[str]:
         yield f'CACHES["{alias}"]: {problem}'
     if client.takes_flags(backend):
         return
-    if conf.marks_pages():
+    if conf.marks_pages() and client.place_unknown_to_nginx(backend):
+        yield (
+            f'CACHES["{alias}"]: PAGECACHE_FORMAT = "head" needs a client that can set flags, that of '
+            "PyMemcacheCache or of PyLibMCCache"
+        )
+    elif conf.marks_pages():
         yield (
             f'CACHES["{alias}"]: PAGECACHE_FORMAT = "head" needs a client that can set flags, that of '
             'PyMemcacheCache or of PyLibMCCache; with any other, use PAGECACHE_FORMAT = "http"'

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 
-from pagecache import before, conf, problems
+from pagecache import before, client, conf, problems
 from pagecache.key import KeyPattern
 
 LOCALE = "django.middleware.locale.LocaleMiddleware"
@@ -44,6 +44,7 @@ HEADERS: dict[str, dict[str, str | None]] = {
 
 def register_all() -> None:
     register(settings_that_are_wrong)
+    register(cache_that_nginx_does_not_read)
     register(headers_that_are_lost)
     register(headers_from_before)
     register(pages_that_vary)
@@ -67,6 +68,29 @@ def nothing_is_stored(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
     if not ids:
         return []
     return [Error(f"No page is stored: see {', '.join(ids)}.", id="pagecache.E002")]
+
+
+def cache_that_nginx_does_not_read(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A cache that is not memcached takes pages as well, but no visitor is ever served one."""
+    alias = conf.cache_alias()
+    if conf.enabled() is False or alias not in settings.CACHES:
+        return []
+    try:
+        place = client.place_unknown_to_nginx(conf.cache())
+    except Exception:  # which is a problem of its own
+        return []
+    if place is None:
+        return []
+    return [
+        Warning(
+            f'CACHES["{alias}"] has the BACKEND "{settings.CACHES[alias]["BACKEND"]}", which keeps its items {place}: nginx '
+            "reads memcached alone, and serves no page.",
+            hint=f'Give CACHES["{alias}"] the PyMemcacheCache or PyLibMCCache of django.core.cache.backends.memcached as '
+            "its BACKEND, and the servers that nginx asks as its LOCATION, or have PAGECACHE_CACHE name a cache that is so. "
+            "Where no page is to be stored, as in development, set PAGECACHE_ENABLED = False.",
+            id="pagecache.W014",
+        )
+    ]
 
 
 def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:

@@ -3,6 +3,7 @@
 import unittest
 from unittest.mock import patch
 
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import Tags
 from django.core.checks.registry import registry
 from django.core.management import call_command
@@ -13,8 +14,8 @@ from django.utils.module_loading import import_string
 
 from pagecache import before, conf, problems
 from pagecache.middleware import page_cache
-from tests import site  # noqa: F401  (configures Django)
-from pagecache.system_checks import HEADERS
+from tests import site
+from pagecache.system_checks import HEADERS, cache_that_nginx_does_not_read
 
 ONE_KEY = {"PAGECACHE_KEY": "/test-$uri$is_args$args"}
 WITH_HOST = {"PAGECACHE_KEY": "$scheme://$host$uri$is_args$args"}
@@ -108,6 +109,57 @@ class Headers(SimpleTestCase):
 
     def test_a_head_loses_none(self):
         self.assertNotIn("pagecache.W001", found(PAGECACHE_FORMAT="http"))
+
+
+class Caches(SimpleTestCase):
+    IN_DJANGO = "django.core.cache.backends."
+
+    def test_those_that_nginx_does_not_read(self):
+        for form in ("http", "body", "head"):
+            for backend, place in (
+                ("locmem.LocMemCache", "memory"),
+                ("filebased.FileBasedCache", "files"),
+                ("db.DatabaseCache", "database"),
+                ("dummy.DummyCache", "nowhere"),
+                ("redis.RedisCache", "Redis"),
+            ):
+                name = self.IN_DJANGO + backend
+                messages = self.found(form, BACKEND=name, LOCATION="redis://127.0.0.1:1")
+                with self.subTest(form=form, backend=backend):
+                    message = messages["pagecache.W014"]
+                    self.assertIn(f'CACHES["pages"] has the BACKEND "{name}"', message.msg)
+                    self.assertIn(place, message.msg)
+                    for word in ("PAGECACHE_CACHE", "PyMemcacheCache", "PyLibMCCache"):
+                        self.assertIn(word, message.hint)
+                    self.assertNotIn('use PAGECACHE_FORMAT = "http"', str(messages.get("pagecache.W008")))
+
+    def test_a_class_of_a_site_s_own(self):
+        message = self.found("http", BACKEND="tests.test_system_checks.OwnLocMem")["pagecache.W014"]
+        self.assertIn('"tests.test_system_checks.OwnLocMem"', message.msg)
+
+    def test_those_that_nginx_reads(self):
+        for backend in ("PyMemcacheCache", "PyLibMCCache"):
+            name = f"{self.IN_DJANGO}memcached.{backend}"
+            for form in ("http", "body", "head"):
+                self.assertNotIn("pagecache.W014", self.found(form, BACKEND=name, LOCATION="127.0.0.1:1"))
+
+    def test_where_nothing_is_stored(self):
+        # As in development.
+        dummy = {"BACKEND": self.IN_DJANGO + "dummy.DummyCache"}
+        self.assertNotIn("pagecache.W014", self.found("http", PAGECACHE_ENABLED=False, **dummy))
+        # A problem of its own.
+        absent = {"default": site.DUMMY, "pages": {"BACKEND": "absent.Absent"}}
+        with override_settings(CACHES=absent):  # of which a check of Django's own fails
+            self.assertEqual(cache_that_nginx_does_not_read(None), [])
+        self.assertNotIn("pagecache.W014", found(PAGECACHE_CACHE="absent"))
+
+    def found(self, form, PAGECACHE_ENABLED=True, **pages):
+        changed = {"default": site.DUMMY, "pages": {"KEY_FUNCTION": "pagecache.key.raw_key", **pages}}
+        return found(CACHES=changed, PAGECACHE_FORMAT=form, PAGECACHE_ENABLED=PAGECACHE_ENABLED)
+
+
+class OwnLocMem(LocMemCache):
+    pass
 
 
 class Views(SimpleTestCase):
