@@ -6,12 +6,20 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Different values of the cache header that are counted apart, beside HIT and MISS, and the bytes of one: a site may
+/// send another one with each page.
+const MAX_CACHE_VALUES: usize = 64;
+const MAX_CACHE_VALUE: usize = 100;
+
+/// Stands for the values beyond that. Others are in upper case.
+const OTHERS: &str = "others";
+
 /// The counts of a run.
 #[derive(Debug, Default)]
 pub struct Tally {
     pages: u64,
     bytes: u64,
-    /// What the cache header said.
+    /// What the cache header said, in upper case, or [`OTHERS`].
     cache: BTreeMap<String, u64>,
     statuses: BTreeMap<u16, u64>,
     /// Requests without an answer.
@@ -27,10 +35,18 @@ impl Tally {
                 self.bytes += visit.bytes;
                 *self.statuses.entry(visit.status).or_default() += 1;
                 if let Some(cache) = &visit.cache {
-                    *self.cache.entry(cache.to_ascii_uppercase()).or_default() += 1;
+                    *self.cache.entry(self.name_of(cache)).or_default() += 1;
                 }
             }
         }
+    }
+
+    /// Under which name a value of the cache header is counted.
+    fn name_of(&self, cache: &str) -> String {
+        let is_short = cache.len() <= MAX_CACHE_VALUE;
+        let name = if is_short { cache.to_ascii_uppercase() } else { OTHERS.to_owned() };
+        let is_apart = matches!(name.as_str(), "HIT" | "MISS") || self.cache.contains_key(&name);
+        if is_apart || self.cache.len() < MAX_CACHE_VALUES { name } else { OTHERS.to_owned() }
     }
 
     /// Those that were requested.
@@ -97,6 +113,30 @@ mod tests {
 
     fn visit(status: u16, cache: Option<&str>) -> Result<Visit, String> {
         Ok(Visit { status, cache: cache.map(str::to_owned), bytes: 10 })
+    }
+
+    #[test]
+    fn a_site_that_says_something_else_each_time() {
+        let mut tally = Tally::default();
+        for status in ["BYPASS", "expired"] {
+            tally.add(&visit(200, Some(status)));
+        }
+        for nth in 0..10_000 {
+            tally.add(&visit(200, Some(&format!("miss {nth}"))));
+        }
+        tally.add(&visit(200, Some(&"é".repeat(MAX_CACHE_VALUE))));
+        for status in ["HIT", "Miss", "bypass", "others"] {
+            tally.add(&visit(200, Some(status)));
+        }
+        let json = tally.json(Duration::from_secs(1));
+        let cache = json["cache"].as_object().unwrap();
+        let (counted, others) = (&json["cache"], &json["cache"]["others"]);
+        assert_eq!((&counted["HIT"], &counted["MISS"]), (&json!(1), &json!(1)), "{counted}");
+        assert_eq!((&counted["BYPASS"], &counted["EXPIRED"]), (&json!(2), &json!(1)), "{counted}");
+        assert_eq!(cache.len(), MAX_CACHE_VALUES + 3, "{counted}");
+        let apart = MAX_CACHE_VALUES - 2;
+        assert_eq!(others, &json!(10_000 - apart + 2));
+        assert_eq!(cache.values().filter_map(Value::as_u64).sum::<u64>(), json["pages"]);
     }
 
     #[test]
