@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         println!("cargo::rustc-cfg=ngx_linked_headers");
     }
     println!("cargo::rerun-if-changed=build");
-    // as nginx-config/config has it: src/nginx/sys/loaded.rs says why
+    // as config has it: src/sys/loaded.rs says why
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "macos") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

@@ -12,7 +12,7 @@
 //! } pagecache_layout_ngx_buf_t = { ... };
 //! ```
 //!
-//! `src/nginx/sys/layout.rs` reads it twice: while it is compiled, from a file into which the bytes between
+//! `src/sys/layout.rs` reads it twice: while it is compiled, from a file into which the bytes between
 //! the two marks are copied, and when nginx loads the module, from the module itself.
 
 use std::collections::BTreeMap;

@@ -1,40 +1,26 @@
 //! nginx-pagecache: an nginx content handler that serves pages from memcached and falls through to
-//! the application.
+//! the application. Everything that needs no nginx is in the crate [`pagecache_core`].
 //!
-//! The crate is a pure core with a thin nginx shell around it:
+//! `sys` <- `log` <- `upstream` <- `conf`, `peer`, `output` <- `record` <- `request_headers` <- `checks`, `handler`, `variables`, `cache_status`, `stats`, `directives` <- `module`.
 //!
-//! | module | owns | must not know |
-//! |---|---|---|
-//! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks, nginx |
-//! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets, nginx |
-//! | [`page`] | which stored items are pages | memcached's wire, nginx |
-//! | [`pattern`] | the text of `pagecache_key` | values, nginx |
-//! | [`args`] | query arguments: those in the key, those ignored | values of other variables, nginx |
-//! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
-//! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers, nginx |
-//! | [`stats`] | what is counted, and its reports | where the numbers are kept, nginx |
-//! | `nginx` | sockets, timers, requests, directives; the only folder with `unsafe` | |
-//!
-//! Dependencies point from the shell to the core and never back. The `module` feature brings the
-//! shell in; without it the core builds with neither nginx's headers nor libclang, so the compiler
-//! itself enforces the direction.
+//! [`sys`] is the raw layer. Everything above it is safe code, but for static tables and for the
+//! trampolines that nginx calls: a null check, a borrow, and one call of a safe function.
 
-#[forbid(unsafe_code)]
-pub mod args;
-#[forbid(unsafe_code)]
-pub mod decision;
-#[forbid(unsafe_code)]
-pub mod distribution;
-#[forbid(unsafe_code)]
-pub mod memcached;
-#[forbid(unsafe_code)]
-pub mod page;
-#[forbid(unsafe_code)]
-pub mod pattern;
-#[forbid(unsafe_code)]
-pub mod request_headers;
-#[forbid(unsafe_code)]
-pub mod stats;
+// without the feature there is nothing to build, so that neither nginx's headers nor libclang are needed
+#![cfg(feature = "module")]
 
-#[cfg(feature = "module")]
-mod nginx;
+mod cache_status;
+mod checks;
+mod conf;
+mod directives;
+mod handler;
+mod log;
+mod module;
+mod output;
+mod peer;
+mod record;
+mod request_headers;
+mod stats;
+mod sys;
+mod upstream;
+mod variables;

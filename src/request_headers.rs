@@ -1,77 +1,53 @@
-//! The request headers that tell the application what became of the lookup: their names, which of a
-//! client's headers pass for them, and which values they can have.
+//! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names is
+//! removed, and a request that falls through gets them.
 
-/// The status word: `MISS`, `BYPASS` or `ERROR`.
-pub const STATUS: &str = "X-Pagecache-Status";
+use super::conf::Settings;
+use super::record::Record;
+use super::sys::conf::{Phase, Reading};
+use super::sys::raw::{
+    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
+};
+use super::sys::request::Request;
+use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_reserved};
 
-/// The key as sent, after a lookup.
-pub const KEY: &str = "X-Pagecache-Key";
+/// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
+/// location: `error_page` can redirect a request that nginx refused before any phase.
+const PHASES: [Phase; 2] = [Phase::PostRead, Phase::Rewrite];
 
-/// Whether an application may take a header of this name for one of these. CGI and its successors give
-/// upper case letters and underscores to all names, and some servers do so to every byte that is
-/// neither a letter nor a digit.
-///
-/// ```
-/// use ngx_http_pagecache_module::request_headers::is_reserved;
-///
-/// assert!(is_reserved(b"x_pagecache.status"));
-/// assert!(!is_reserved(b"X-Pagecache"));
-/// ```
-pub fn is_reserved(name: &[u8]) -> bool {
-    [STATUS, KEY].iter().any(|own| {
-        name.len() == own.len()
-            && name.iter().zip(own.bytes()).all(|(&a, b)| folded(a) == folded(b))
-    })
+/// Has the headers of all servers' requests removed. False without memory.
+pub fn install(reading: Reading) -> bool {
+    PHASES.into_iter().all(|phase| reading.add_phase_handler(phase, Some(remove)))
 }
 
-fn folded(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+unsafe extern "C" fn remove(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a live request, which is not used after this returns.
+    match unsafe { Request::from_raw(r) } {
+        Some(request) => remove_foreign(request),
+        None => NGX_DECLINED as ngx_int_t,
+    }
 }
 
-/// Whether the key can be the value of a header. Keys have neither spaces nor control characters but
-/// DEL, for which Node, Go and others refuse the whole request (RFC 9110, section 5.5).
-pub fn can_be_value(key: &[u8]) -> bool {
-    !key.contains(&0x7f)
+/// Removes what is not of this request's own lookup: a client sent it, the parent of a subrequest has it,
+/// or it was of the page that an application failed to make before `error_page` went on to another URI.
+fn remove_foreign(request: Request) -> ngx_int_t {
+    if request.has_header(is_reserved)
+        && !Record::of(request).is_some_and(Record::is_current)
+        && request.replace_headers(is_reserved, &[]).is_none()
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    }
+    NGX_DECLINED as ngx_int_t
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_an_application_reads_alike() {
-        for name in [
-            "X-Pagecache-Status",
-            "x-pagecache-status",
-            "X_PAGECACHE_STATUS",
-            "X.Pagecache Status",
-            "x-pagecache_Key",
-            "X\u{7f}Pagecache\u{1}Key",
-        ] {
-            assert!(is_reserved(name.as_bytes()), "{name}");
-        }
-        assert!(is_reserved(b"X\xffPagecache\x80Key"));
+/// Tells the application what became of the lookup, in place of what an earlier one has told. None
+/// without memory.
+pub fn tell(request: Request, settings: &Settings, record: &Record) -> Option<()> {
+    let mut headers = Vec::new();
+    if let (true, Some(outcome)) = (settings.request_headers, record.outcome()) {
+        headers.push((STATUS, outcome.status().name().as_bytes()));
+        headers.extend(record.key().filter(|key| can_be_value(key)).map(|key| (KEY, key)));
+    } else if !request.has_header(is_reserved) {
+        return Some(());
     }
-
-    #[test]
-    fn other_names() {
-        for name in [
-            "",
-            "X-Pagecache",
-            "X-Pagecache-Keys",
-            "X-Pagecache-Statu5",
-            "XX-Pagecache-Key",
-            "X-Page-cacheKey",
-            "X1Pagecache-Key",
-            "X--Pagecache-Key",
-        ] {
-            assert!(!is_reserved(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_key_with_del_is_no_value() {
-        assert!(can_be_value("/caf\u{e9}?a=b%20".as_bytes()));
-        assert!(!can_be_value(b"/a\x7f"));
-    }
+    request.replace_headers(is_reserved, &headers)
 }

@@ -1,5 +1,5 @@
 //! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
-//! stand only under `src/nginx/`, and each file says in its first line what it owns. And the README's
+//! stand only under `src/`, and each file says in its first line what it owns. And the README's
 //! tables and the manual page are those of the code, and all versions that of `Cargo.toml`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -19,7 +19,7 @@ const MANUAL_PAGE: &str = "docs/man/nginx-pagecache.5";
 #[test]
 fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
     let mut found = Vec::new();
-    for file in rust_files("src").into_iter().filter(|file| !file.starts_with("src/nginx")) {
+    for file in rust_files("core/src") {
         let text = fs::read_to_string(root().join(&file)).unwrap();
         for (nth, line) in text.lines().enumerate() {
             let code = code_of(line);
@@ -44,7 +44,7 @@ fn only_one_file_takes_from_nginx_sys() {
             has_word(&code, "nginx_sys") || has_word(&code, "ffi")
         })
     });
-    assert_eq!(found, [Path::new("src/nginx/sys/raw.rs")]);
+    assert_eq!(found, [Path::new("src/sys/raw.rs")]);
 }
 
 #[test]
@@ -66,6 +66,7 @@ fn each_file_is_one_subject() {
 fn all_files() -> Vec<PathBuf> {
     [
         "src",
+        "core/src",
         "build",
         "tests",
         "bench/core",
@@ -81,7 +82,7 @@ fn all_files() -> Vec<PathBuf> {
 
 #[test]
 fn the_docs_have_each_directive_in_its_order() {
-    let mut rows = names("src/nginx/directives.rs", "Directive { name: c\"", '"');
+    let mut rows = names("src/directives.rs", "Directive { name: c\"", '"');
     // one that stands in upstream {} and in locations has one row
     let mut seen = BTreeSet::new();
     rows.retain(|row| seen.insert(row.clone()));
@@ -97,7 +98,7 @@ fn the_docs_have_each_directive_in_its_order() {
 
 #[test]
 fn the_docs_have_each_variable_in_its_order() {
-    let variables: Vec<_> = names("src/nginx/variables.rs", "    (c\"", '"');
+    let variables: Vec<_> = names("src/variables.rs", "    (c\"", '"');
     assert!(variables.len() > 3, "{variables:?}");
     assert_eq!(names("README.md", "| `$", '`'), variables);
     assert_eq!(names(MANUAL_PAGE, ".It Va $", ' '), variables);
@@ -106,7 +107,7 @@ fn the_docs_have_each_variable_in_its_order() {
 #[test]
 fn the_docs_have_each_reason_in_its_order() {
     let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
-    let code = read("src/decision.rs");
+    let code = read("core/src/decision.rs");
     let named = code.lines().filter_map(|line| line.trim().strip_prefix("Reason::"));
     let reasons: Vec<&str> =
         named.filter_map(|rest| rest.split_once(" => \"")?.1.strip_suffix("\",")).collect();
@@ -124,7 +125,7 @@ fn the_docs_have_each_reason_in_its_order() {
 
 #[test]
 fn the_docs_have_each_distribution() {
-    let rules = names("src/distribution/rule.rs", "    row(\"", '"');
+    let rules = names("core/src/distribution/rule.rs", "    row(\"", '"');
     assert!(rules.len() > 5, "{rules:?}");
     for file in ["README.md", MANUAL_PAGE, "docs/distribution.md"] {
         let text = fs::read_to_string(root().join(file)).unwrap();
@@ -220,7 +221,7 @@ fn words_are_found_as_words() {
 }
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// Relative paths of all `.rs` files below a folder of the repository.

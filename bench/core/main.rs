@@ -1,7 +1,7 @@
 //! What the core costs, in instructions, which repeat exactly where seconds do not.
 //!
-//!     cargo bench --no-default-features --bench core              compares with bench/core/instructions.tsv
-//!     cargo bench --no-default-features --bench core -- --record  writes it
+//!     cargo bench -p pagecache-core --bench core              compares with bench/core/instructions.tsv
+//!     cargo bench -p pagecache-core --bench core -- --record  writes it
 //!
 //! Each case runs under valgrind's callgrind, which counts what [`measured`] executes and nothing
 //! else. Another compiler makes other code: the file names the one that it was recorded with.
@@ -9,12 +9,12 @@
 
 mod placement;
 
-use ngx_http_pagecache_module::memcached::command::encode_lookup;
-use ngx_http_pagecache_module::memcached::response::parse_head;
-use ngx_http_pagecache_module::memcached::{
+use pagecache_core::memcached::command::encode_lookup;
+use pagecache_core::memcached::response::parse_head;
+use pagecache_core::memcached::{
     Breaker, Client, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };
-use ngx_http_pagecache_module::page::{Etag, Format, Policy};
+use pagecache_core::page::{Etag, Format, Policy};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -235,7 +235,7 @@ fn instructions(output: &Path) -> u64 {
 }
 
 fn recorded_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/core/instructions.tsv")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/core/instructions.tsv")
 }
 
 fn compiler() -> String {

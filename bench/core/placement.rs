@@ -2,7 +2,7 @@
 //! with the logarithm of their points, `rendezvous` with the servers, the others not at all.
 
 use super::{Case, Run, measured};
-use ngx_http_pagecache_module::distribution::{Distribution, Node, Rule};
+use pagecache_core::distribution::{Distribution, Node, Rule};
 use std::hint::black_box;
 
 const SERVERS: [u32; 3] = [3, 30, 300];

@@ -5,9 +5,9 @@ use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
 use crate::options::Given;
 use crate::request::{Header, KeyPattern, Origin, Url, Version};
-use pagecache::args::Ignored;
-use pagecache::distribution::Rule;
-use pagecache::memcached::LongKeys;
+use pagecache_core::args::Ignored;
+use pagecache_core::distribution::Rule;
+use pagecache_core::memcached::LongKeys;
 use std::path::Path;
 
 /// Debian's.

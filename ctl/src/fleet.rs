@@ -1,7 +1,7 @@
 //! The memcached servers of one upstream, and which of them has a key: the same code as in nginx.
 
 use crate::exit::Stop;
-use pagecache::distribution::{Distribution, Node, Rule};
+use pagecache_core::distribution::{Distribution, Node, Rule};
 
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-"""Query arguments, as nginx-pagecache reads them (src/args.rs, a second time): whether a key has each argument that may
+"""Query arguments, as nginx-pagecache reads them (core/src/args.rs, a second time): whether a key has each argument that may
 change the page, and the query without those that cannot.
 
 Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent, not decoded. An empty

@@ -39,7 +39,7 @@ times")."""
 
 HEADERS_MOST = 100
 HEAD_BYTES_MOST = 64 * 1024
-"""A larger head is none to nginx (src/page/http.rs)."""
+"""A larger head is none to nginx (core/src/page/http.rs)."""
 
 _OF_A_CONNECTION = {
     "accept-ranges",

@@ -1,4 +1,4 @@
-"""Query arguments: the tables of src/args.rs, and what they mean for pages."""
+"""Query arguments: the tables of core/src/args.rs, and what they mean for pages."""
 
 import unittest
 from unittest.mock import patch

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ngx_http_pagecache_module::memcached::command::{MAX_COMMAND, encode_lookup};
-use ngx_http_pagecache_module::memcached::{Key, KeyError, LongKeys, MAX_KEY, Protocol};
+use pagecache_core::memcached::command::{MAX_COMMAND, encode_lookup};
+use pagecache_core::memcached::{Key, KeyError, LongKeys, MAX_KEY, Protocol};
 
 fuzz_target!(|raw: &[u8]| {
     let hashed = Key::new(raw, LongKeys::Sha256);

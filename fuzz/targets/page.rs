@@ -6,8 +6,8 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use ngx_http_pagecache_module::memcached::Item;
-use ngx_http_pagecache_module::page::{Coding, Format, Life, NotAPage, Page, PageFlags, Policy};
+use pagecache_core::memcached::Item;
+use pagecache_core::page::{Coding, Format, Life, NotAPage, Page, PageFlags, Policy};
 
 /// Letter, format, gzip bit, whether any flags mark a page.
 const POLICIES: [(u8, Format, Option<u32>, bool); 10] = [

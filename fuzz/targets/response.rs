@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ngx_http_pagecache_module::memcached::response::{Echo, Head, MAX_LINE, Status, parse_head};
-use ngx_http_pagecache_module::memcached::{Item, Malformed, Protocol};
+use pagecache_core::memcached::response::{Echo, Head, MAX_LINE, Status, parse_head};
+use pagecache_core::memcached::{Item, Malformed, Protocol};
 
 fuzz_target!(|input: &[u8]| {
     for protocol in [Protocol::Meta, Protocol::Classic] {

@@ -5,7 +5,7 @@ use crate::harness::parts;
 
 /// Files whose `RefCell`s can tell, by a panic, that they are borrowed twice. Nothing is borrowed
 /// there across a call that may come back.
-const WITH_REF_CELLS: [&str; 3] = ["src/nginx/checks.rs", "src/nginx/conf.rs", "src/nginx/peer.rs"];
+const WITH_REF_CELLS: [&str; 3] = ["src/checks.rs", "src/conf.rs", "src/peer.rs"];
 
 /// A sanitizer's build asks for checks that panic.
 const SANITIZER: &[u8] = b"__asan_init";
@@ -22,19 +22,20 @@ fn minor_version(module: &[u8]) -> u32 {
     String::from_utf8(digits.copied().collect()).unwrap().parse().unwrap()
 }
 
-/// The names of our files in the module; `src/lib.rs` stands there for the crate, in its symbols.
+/// The names of our files in the module; `src/lib.rs` stands there for a crate, in its symbols.
 fn files_named(module: &[u8]) -> Vec<String> {
     let starts = memchr::memmem::find_iter(module, b"src/");
     let mut files: Vec<String> = starts
         .filter_map(|at| {
-            let rest = &module[at..];
+            let is_core = module[..at].ends_with(b"core/");
+            let rest = &module[if is_core { at - "core/".len() } else { at }..];
             let end = rest.iter().position(|byte| !is_of_a_path(*byte))?;
             let path = std::str::from_utf8(&rest[..end]).ok()?;
             // names stand side by side without anything between them
             let file = &path[..path.find(".rs")? + ".rs".len()];
             parts::root().join(file).is_file().then(|| file.to_owned())
         })
-        .filter(|file| file != "src/lib.rs")
+        .filter(|file| !file.ends_with("src/lib.rs"))
         .collect();
     files.sort_unstable();
     files.dedup();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 
-use ngx_http_pagecache_module::distribution::{Distribution, Node, Rule};
+use pagecache_core::distribution::{Distribution, Node, Rule};
 
 use crate::harness::*;
 

@@ -7,7 +7,7 @@ use crate::fleet::Fleet;
 use crate::options::Given;
 use crate::request::{KeyPattern, NoKey};
 use crate::urls;
-use pagecache::memcached::MAX_KEY;
+use pagecache_core::memcached::MAX_KEY;
 use serde_json::{Map, Value, json};
 
 /// One page that the command line names.

@@ -3,7 +3,7 @@
 use super::text::{Link, Ttl};
 use crate::fleet::Server;
 use memcache::{Client, ConnectionManager, MemcacheError, Pool, Url};
-use pagecache::distribution::{Address, Node};
+use pagecache_core::distribution::{Address, Node};
 use std::time::Duration;
 
 /// An item.

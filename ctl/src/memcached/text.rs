@@ -8,7 +8,7 @@
 //! ```
 
 use crate::fleet::Server;
-use pagecache::distribution::{Address, Node};
+use pagecache_core::distribution::{Address, Node};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

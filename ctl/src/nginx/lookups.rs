@@ -2,8 +2,8 @@
 //! with nginx's inheritance from http to server to location.
 
 use super::file::{Directive, Place};
-use pagecache::args::Ignored;
-use pagecache::memcached::LongKeys;
+use pagecache_core::args::Ignored;
+use pagecache_core::memcached::LongKeys;
 
 /// One location with `pagecache_pass`.
 #[derive(Debug, Clone, PartialEq, Eq)]

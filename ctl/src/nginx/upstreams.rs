@@ -3,7 +3,7 @@
 use super::file::Directive;
 use crate::exit::Stop;
 use crate::fleet::Server;
-use pagecache::distribution::Rule;
+use pagecache_core::distribution::Rule;
 
 /// What an `upstream {}` block says.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 //! is the one that this tool finds.
 
 use super::{Header, KeyPattern, Url, Version};
-use pagecache::args::Ignored;
-use pagecache::memcached::LongKeys;
+use pagecache_core::args::Ignored;
+use pagecache_core::memcached::LongKeys;
 
 /// Undoes `\xNN` and `\\` of the recorded tables.
 pub fn unescape(text: &str) -> Vec<u8> {

@@ -9,10 +9,10 @@ use super::cookies::Version;
 use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
-use pagecache::args::{Ignored, KeyArgs};
-use pagecache::decision::Reason;
-use pagecache::memcached::{Key, LongKeys};
-use pagecache::pattern::{confuses_question_marks, variables};
+use pagecache_core::args::{Ignored, KeyArgs};
+use pagecache_core::decision::Reason;
+use pagecache_core::memcached::{Key, LongKeys};
+use pagecache_core::pattern::{confuses_question_marks, variables};
 
 /// How URLs become keys.
 #[derive(Debug)]

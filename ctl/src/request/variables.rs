@@ -3,7 +3,7 @@
 use super::cookies::{Version, cookie};
 use super::target::Target;
 use super::url::{Origin, Url};
-use pagecache::args::Ignored;
+use pagecache_core::args::Ignored;
 
 /// A header of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]

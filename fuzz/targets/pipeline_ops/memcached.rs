@@ -2,7 +2,7 @@
 //! value, follow from the name alone.
 
 use crate::ops::False;
-use ngx_http_pagecache_module::memcached::{Client, Item, Protocol};
+use pagecache_core::memcached::{Client, Item, Protocol};
 
 /// Sizes of the items; the last is not there.
 const SIZES: [Option<usize>; 8] =

@@ -15,7 +15,7 @@
 //! ```
 
 use arbitrary::Unstructured;
-use ngx_http_pagecache_module::memcached::{Breaker, Fault, Limits, Msec, Protocol};
+use pagecache_core::memcached::{Breaker, Fault, Limits, Msec, Protocol};
 
 /// In msec. Recovery is promised only if no lookup waits for longer than the last.
 const BUDGETS: [Msec; 8] = [1, 0, 2, 10, 50, 100, 250, 500];

@@ -2,9 +2,9 @@
 //! kept whole and in order, with no buffer to run full.
 
 use crate::memcached::{Command, client_of, token_of};
-use ngx_http_pagecache_module::memcached::pipeline::INPUT_SIZE;
-use ngx_http_pagecache_module::memcached::response::{Echo, Head, Status, parse_head, value_end};
-use ngx_http_pagecache_module::memcached::{
+use pagecache_core::memcached::pipeline::INPUT_SIZE;
+use pagecache_core::memcached::response::{Echo, Head, Status, parse_head, value_end};
+use pagecache_core::memcached::{
     Client, ErrorText, Failure, Fault, Item, Malformed, Msec, Protocol,
 };
 

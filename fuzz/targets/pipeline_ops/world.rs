@@ -5,7 +5,7 @@ mod account;
 use crate::memcached::{Command, client_of, name};
 use crate::ops::{Bounds, False, Op, Request, Within};
 use crate::twin::{Asked, Twin};
-use ngx_http_pagecache_module::memcached::{
+use pagecache_core::memcached::{
     Failure, Fault, Key, Limits, LongKeys, Lookup, Memory, Msec, Protocol, Server, Ticket, Token,
     Want,
 };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// The repository.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// The module under test: `PAGECACHE_MODULE`, or what `scripts/build` leaves.

@@ -3,7 +3,7 @@
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next, Room};
-use ngx_http_pagecache_module::memcached::{Event, Failure, Fault, Item, Msec, Protocol, Want};
+use pagecache_core::memcached::{Event, Failure, Fault, Item, Msec, Protocol, Want};
 
 /// So many msec a reply takes at most until it may be late.
 const PATIENCE: Msec = 5;

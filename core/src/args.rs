@@ -1,0 +1,346 @@
+//! Query arguments: whether the key has each argument that may change the page, and the query without
+//! those that cannot.
+//!
+//! ```text
+//! key "$uri$pagecache_args", ignored utm_*   /list?utm_id=1&page=2   key "/list?page=2"
+//! key "$uri?$arg_page"                       /list?page=2&q=a        no lookup: the key lacks q
+//! ```
+//!
+//! Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent. An
+//! empty argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
+
+use crate::pattern::{has_args, has_target, variables_as_written};
+
+/// `pagecache_ignore_args`: arguments that do not change a page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignored {
+    all: bool,
+    names: Vec<Vec<u8>>,
+    /// Of names that end with `*`.
+    beginnings: Vec<Vec<u8>>,
+}
+
+/// What a key does with arguments.
+#[derive(Debug, Clone)]
+pub struct KeyArgs {
+    /// `$request_uri`, which is not the request's own in a subrequest.
+    has_target: bool,
+    /// All arguments elsewhere.
+    has_all: bool,
+    /// Of `$arg_NAME`, as written.
+    names: Vec<Vec<u8>>,
+}
+
+impl Ignored {
+    /// Reads the words of the directive.
+    ///
+    /// # Errors
+    /// The word that is none of a list of names, or `all` that is not alone.
+    pub fn parse<'words>(
+        words: impl IntoIterator<Item = &'words [u8]>,
+    ) -> Result<Ignored, &'words [u8]> {
+        let mut ignored = Ignored::default();
+        let mut count = 0;
+        for word in words {
+            count += 1;
+            let (name, is_beginning) = match word.strip_suffix(b"*") {
+                Some(beginning) => (beginning, true),
+                None => (word, false),
+            };
+            if name.is_empty() || name.iter().any(|byte| b"*&=".contains(byte)) {
+                return Err(word);
+            }
+            match (word, is_beginning) {
+                (b"all", _) => ignored.all = true,
+                (_, true) => ignored.beginnings.push(name.to_vec()),
+                (_, false) => ignored.names.push(name.to_vec()),
+            }
+        }
+        if ignored.all && count > 1 { Err(b"all") } else { Ok(ignored) }
+    }
+
+    /// Whether the query never matters.
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether every argument matters.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.names.is_empty() && self.beginnings.is_empty()
+    }
+
+    /// Whether an argument of this name is ignored.
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        self.all
+            || self.names.iter().any(|own| own == name)
+            || self.beginnings.iter().any(|own| name.starts_with(own))
+    }
+
+    /// Some applications begin another argument at a `;`, which may matter.
+    fn has(&self, argument: &[u8]) -> bool {
+        self.all || (self.has_name(parts(argument).0) && !argument.contains(&b';'))
+    }
+
+    /// The value of `$pagecache_args`: `query` with its question mark, without ignored arguments. Empty
+    /// if no argument is left.
+    ///
+    /// ```
+    /// use pagecache_core::args::Ignored;
+    ///
+    /// let ignored = Ignored::parse([&b"utm_*"[..]]).unwrap();
+    /// assert_eq!(ignored.without(b"utm_id=1&page=2"), b"?page=2");
+    /// assert_eq!(ignored.without(b"utm_id=1"), b"");
+    /// ```
+    pub fn without(&self, query: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::with_capacity(query.len() + 1);
+        for argument in arguments(query).filter(|argument| !self.has(argument)) {
+            kept.push(if kept.is_empty() { b'?' } else { b'&' });
+            kept.extend_from_slice(argument);
+        }
+        kept
+    }
+}
+
+impl KeyArgs {
+    /// Of the text of `pagecache_key`.
+    pub fn of(key: &str) -> KeyArgs {
+        let name = |(variable, _): (&str, _)| {
+            let (before, name) = variable.split_at_checked("arg_".len())?;
+            let is_argument = before.eq_ignore_ascii_case("arg_") && !name.is_empty();
+            is_argument.then(|| name.as_bytes().to_vec())
+        };
+        KeyArgs {
+            has_target: has_target(key),
+            has_all: has_args(key),
+            names: variables_as_written(key).filter_map(name).collect(),
+        }
+    }
+
+    /// Whether the key has all of a query that may change the page, so that the request may be
+    /// looked up. `has_own_target`: its `$request_uri` is that of this page, and not of another one.
+    pub fn cover(&self, query: &[u8], ignored: &Ignored, has_own_target: bool) -> bool {
+        self.has_all
+            || (self.has_target && has_own_target)
+            || ignored.all
+            || arguments(query)
+                .all(|argument| ignored.has(argument) || self.carries(argument, query))
+    }
+
+    /// nginx takes the first argument whose name is NAME in any case, and an empty value for one that
+    /// is not there. Applications tell cases apart, and many take the last.
+    fn carries(&self, argument: &[u8], query: &[u8]) -> bool {
+        let (name, value) = parts(argument);
+        let is_same = |other: &&[u8]| parts(other).0.eq_ignore_ascii_case(name);
+        !value.is_empty()
+            && self.names.iter().any(|own| own == name)
+            && arguments(query).filter(is_same).nth(1).is_none()
+    }
+
+    /// A variable by which ignored arguments are in the key all the same.
+    ///
+    /// ```
+    /// use pagecache_core::args::{Ignored, KeyArgs};
+    ///
+    /// let ignored = Ignored::parse([&b"utm_*"[..]]).unwrap();
+    /// assert_eq!(KeyArgs::ignored_in("$uri?$args", &ignored), Some("args".to_owned()));
+    /// assert_eq!(KeyArgs::ignored_in("$uri$pagecache_args", &ignored), None);
+    /// ```
+    pub fn ignored_in(key: &str, ignored: &Ignored) -> Option<String> {
+        let is_in = |variable: &&str| {
+            let name = variable.to_ascii_lowercase();
+            let argument = KeyArgs::of(&format!("${variable}"));
+            match name.as_str() {
+                "pagecache_args" => false,
+                _ if argument.has_target || argument.has_all => !ignored.is_empty(),
+                _ => argument.names.iter().any(|name| ignored.has_name(name)),
+            }
+        };
+        variables_as_written(key).map(|(name, _)| name).find(is_in).map(str::to_owned)
+    }
+}
+
+fn arguments(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // a query of no bytes has no argument, not an empty one
+    query.split(|&byte| byte == b'&').filter(move |_| !query.is_empty())
+}
+
+/// Name and value.
+fn parts(argument: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'=', argument).unwrap_or(argument.len());
+    let (name, rest) = argument.split_at(end);
+    (name, rest.get(1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignored(words: &str) -> Ignored {
+        Ignored::parse(words.split_ascii_whitespace().map(str::as_bytes)).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_covered(key: &str, words: &str, queries: &[&str], expected: bool) {
+        for query in queries {
+            let covered = KeyArgs::of(key).cover(query.as_bytes(), &ignored(words), true);
+            assert_eq!(covered, expected, "{key} with {words:?} and ?{query}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_the_query_covers_no_argument() {
+        assert_covered("/site-$uri", "", &[""], true);
+        let queries = ["page=2", "page", "page=", "=", "&", "%70age=2", ";"];
+        for key in ["/site-$uri", "$uri$is_args", "$host$uri$cookie_lang", "$my_map", "$1"] {
+            assert_covered(key, "", &queries, false);
+        }
+    }
+
+    #[test]
+    fn a_key_with_the_query_covers_each() {
+        for key in [
+            "$uri?$args",
+            "$uri$is_args$ARGS",
+            "${uri}?${query_string}",
+            "$request_uri",
+            "$uri$pagecache_args",
+            "$uri?$arg_q&$args",
+        ] {
+            assert_covered(key, "", &["", "page=2", "&", "a=1&a=2&A=3", "x;y"], true);
+        }
+    }
+
+    #[test]
+    fn another_page_s_target_covers_none() {
+        let covered = |key| KeyArgs::of(key).cover(b"page=2", &Ignored::default(), false);
+        assert!(!covered("$host$request_uri"));
+        assert!(covered("$uri?$args$request_uri") && covered("$uri?$arg_page&$request_uri"));
+    }
+
+    #[test]
+    fn an_argument_of_the_key_must_be_the_one_that_nginx_and_the_application_take() {
+        let key = "$uri?$arg_page&$arg_q";
+        assert_covered(key, "", &["page=2", "page=2&q=a", "q=a=b&page=;", "q=a;page=3"], true);
+        // nginx takes the first in any case, and nothing for one that is empty
+        for query in ["PAGE=2", "page=1&page=2", "page=1&PAGE=2", "PAGE=1&page=2", "page&page=2"] {
+            assert_covered(key, "", &[query], false);
+            // an ignored one is taken all the same
+            assert_covered(key, "PAGE x", &[query], query == "PAGE=2");
+        }
+        let others = ["page=", "page", "page=2&", "&page=2", "page=2&r=1", "pag%65=2", "page[]=2"];
+        assert_covered(key, "", &others, false);
+    }
+
+    #[test]
+    fn the_contract_says_so_too() {
+        let mut compared = 0;
+        for table in [
+            include_str!("../../tests/data/contract/ignored_args.tsv"),
+            include_str!("../../tests/data/contract/queries.tsv"),
+            include_str!("../../tests/data/contract/question_marks.tsv"),
+        ] {
+            for line in table.lines().skip(1) {
+                let fields: Vec<&str> = line.split('\t').collect();
+                let &[pattern, target, _, _, raw, _, _, reason, ref rest @ ..] = fields.as_slice()
+                else {
+                    panic!("{line}")
+                };
+                let words = ignored(rest.first().unwrap_or(&""));
+                let uri = target.split('#').next().unwrap_or_default();
+                let query = uri.split_once('?').map_or("", |(_, query)| query);
+                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &words, true);
+                assert_eq!(covered, reason != "args", "{line}");
+                if pattern.ends_with("$pagecache_args") && raw != "-" {
+                    let kept = String::from_utf8(words.without(query.as_bytes())).unwrap();
+                    // neither host nor path of these rows has a question mark
+                    assert_eq!(kept, raw.find('?').map_or("", |at| &raw[at..]), "{line}");
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared > 140, "only {compared} rows");
+    }
+
+    #[test]
+    fn names_of_the_key_are_those_that_were_written() {
+        assert_covered("$uri?$ARG_Page", "", &["Page=2"], true);
+        assert_covered("$uri?${arg_Page}", "", &["page=2"], false);
+        assert_covered("$uri?$arg_", "", &["=2", "page=2"], false);
+    }
+
+    #[test]
+    fn ignored_arguments_need_not_be_in_the_key() {
+        let words = "utm_* gclid";
+        let covered = ["utm_source=x", "gclid=1&utm_=2", "gclid", "gclid=&gclid=2"];
+        assert_covered("$uri", words, &covered, true);
+        let others = ["gclid=1&page=2", "gclids=1", "UTM_ID=1", "utm%5Fid=1", "gclid=1&", "utm"];
+        assert_covered("$uri", words, &others, false);
+        // to Rack 2 or CGI.pm this is page=2, too
+        assert_covered("$uri", words, &["gclid=1;page=2"], false);
+        assert_covered("$uri", "all", &["page=2", "&&", "a;b", "PAGE=1&page"], true);
+    }
+
+    #[test]
+    fn ignored_arguments_are_taken_out() {
+        let words = ignored("utm_* gclid");
+        for (query, expected) in [
+            ("", ""),
+            ("page=2", "?page=2"),
+            ("b=1&a=2&b=3", "?b=1&a=2&b=3"),
+            ("utm_id=1&b=1&gclid&a=%20&utm_=", "?b=1&a=%20"),
+            ("gclid=1", ""),
+            ("gclid=1&utm_id=2", ""),
+            ("Gclid=1", "?Gclid=1"),
+            // what is left is left as it was
+            ("&", "?&"),
+            ("gclid=1&", "?"),
+            ("a&&gclid&b", "?a&&b"),
+            ("gclid=1;page=2", "?gclid=1;page=2"),
+            ("a=1?b", "?a=1?b"),
+        ] {
+            let kept = words.without(query.as_bytes());
+            assert_eq!(String::from_utf8(kept).unwrap(), expected, "{query}");
+            assert_eq!(ignored("all").without(query.as_bytes()), b"");
+            let whole = Ignored::default().without(query.as_bytes());
+            let mark = if query.is_empty() { "" } else { "?" };
+            assert_eq!(String::from_utf8(whole).unwrap(), format!("{mark}{query}"));
+        }
+    }
+
+    #[test]
+    fn words_of_the_directive() {
+        for (words, wrong) in [
+            (vec!["*"], "*"),
+            (vec!["a", ""], ""),
+            (vec!["a*b"], "a*b"),
+            (vec!["**"], "**"),
+            (vec!["a=1"], "a=1"),
+            (vec!["a&b"], "a&b"),
+            (vec!["all", "a"], "all"),
+            (vec!["a", "all"], "all"),
+            (vec!["all", "all"], "all"),
+        ] {
+            let read = Ignored::parse(words.iter().map(|word| word.as_bytes()));
+            assert_eq!(read.unwrap_err(), wrong.as_bytes(), "{words:?}");
+        }
+        assert!(ignored("all*").has_name(b"allow") && !ignored("all*").is_all());
+        assert!(ignored("all").is_all() && !ignored("all").is_empty());
+        assert!(ignored("").is_empty() && !ignored("a").is_empty() && !ignored("a*").is_empty());
+    }
+
+    #[test]
+    fn ignored_arguments_that_the_key_has_all_the_same() {
+        let found = |key, words| KeyArgs::ignored_in(key, &ignored(words));
+        for (key, words, variable) in [
+            ("$uri?$args", "utm_*", "args"),
+            ("$uri?$Query_String", "all", "Query_String"),
+            ("$host$request_uri", "gclid", "request_uri"),
+            ("$uri?$arg_page&$arg_lang", "lang", "arg_lang"),
+        ] {
+            assert_eq!(found(key, words).as_deref(), Some(variable), "{key}");
+            assert_eq!(found(key, ""), None, "{key}");
+        }
+        assert_eq!(found("$uri$pagecache_args", "all"), None);
+        assert_eq!(found("$uri?$arg_page", "utm_*"), None);
+    }
+}

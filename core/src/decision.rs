@@ -1,0 +1,269 @@
+//! What became of a request: served from the cache, or fallen through and why. One enum feeds the
+//! variables, the log and the statuses of `pagecache_fallback off`.
+
+use crate::memcached::{Failure, KeyError};
+use crate::page::NotAPage;
+use std::fmt;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Served from the cache.
+    Hit,
+    /// Left to the fallback.
+    Fallthrough(Reason),
+}
+
+/// Why a request was left to the fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// memcached has no such item, or one of 0 bytes.
+    Absent,
+    /// The item was invalidated and waits to be replaced.
+    Stale,
+    /// The method is not one of `pagecache_methods`.
+    Method,
+    /// A `pagecache_bypass` condition held.
+    Bypass,
+    /// The query has an argument that is neither in the key nor ignored.
+    Args,
+    /// `pagecache_key` came out empty, a question mark in the path would pass for the query's, or
+    /// `$request_uri` is another page's.
+    NoKey,
+    /// The key is too long and `pagecache_long_keys bypass` is set.
+    LongKey,
+    /// The item's flags are not among `pagecache_flags`: it is no page.
+    Flags,
+    /// The value is larger than `pagecache_max_size`.
+    Size,
+    /// The value has no response head that `pagecache_format http` could serve, or a client that
+    /// takes no gzip cannot be given what is compressed.
+    Format,
+    /// The lookup's budget ran out.
+    Timeout,
+    /// memcached could not be reached.
+    Connect,
+    /// The connection ended before the reply did.
+    Reset,
+    /// The reply was an error, or no reply of the protocol.
+    Protocol,
+    /// The server failed a moment ago and is left alone.
+    Down,
+    /// Too many lookups were waiting, or memory ran out.
+    Overload,
+}
+
+/// The kinds of outcome, named as nginx names them in `$upstream_cache_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Served from the cache.
+    Hit,
+    /// Asked, and no page was there.
+    Miss,
+    /// Not asked.
+    Bypass,
+    /// The cache failed.
+    Error,
+}
+
+impl Outcome {
+    /// Its kind.
+    pub fn status(self) -> Status {
+        match self {
+            Outcome::Hit => Status::Hit,
+            Outcome::Fallthrough(reason) => reason.status(),
+        }
+    }
+}
+
+impl Outcome {
+    /// What `Cache-Status` says of it (RFC 9211): `ttl` is for how many seconds a hit is still there.
+    ///
+    /// ```
+    /// use pagecache_core::decision::{Outcome, Reason};
+    ///
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60)), "nginx; hit; ttl=60");
+    /// assert_eq!(Outcome::Fallthrough(Reason::Absent).cache_status(None), "nginx; fwd=uri-miss");
+    /// ```
+    pub fn cache_status(self, ttl: Option<u32>) -> String {
+        match (self, ttl) {
+            (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
+            (Outcome::Hit, None) => "nginx; hit".to_owned(),
+            (Outcome::Fallthrough(Reason::Absent), _) => "nginx; fwd=uri-miss".to_owned(),
+            (Outcome::Fallthrough(Reason::Stale), _) => "nginx; fwd=stale".to_owned(),
+            (Outcome::Fallthrough(Reason::Method), _) => "nginx; fwd=method".to_owned(),
+            (Outcome::Fallthrough(reason), _) => {
+                let forwarded = match reason.status() {
+                    Status::Bypass => "bypass",
+                    _ => "miss",
+                };
+                format!("nginx; fwd={forwarded}; detail={reason}")
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Reason; 16] = [
+        Reason::Absent,
+        Reason::Stale,
+        Reason::Method,
+        Reason::Bypass,
+        Reason::Args,
+        Reason::NoKey,
+        Reason::LongKey,
+        Reason::Flags,
+        Reason::Size,
+        Reason::Format,
+        Reason::Timeout,
+        Reason::Connect,
+        Reason::Reset,
+        Reason::Protocol,
+        Reason::Down,
+        Reason::Overload,
+    ];
+
+    /// The value of `$pagecache_reason`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Absent => "absent",
+            Reason::Stale => "stale",
+            Reason::Method => "method",
+            Reason::Bypass => "bypass",
+            Reason::Args => "args",
+            Reason::NoKey => "nokey",
+            Reason::LongKey => "longkey",
+            Reason::Flags => "flags",
+            Reason::Size => "size",
+            Reason::Format => "format",
+            Reason::Timeout => "timeout",
+            Reason::Connect => "connect",
+            Reason::Reset => "reset",
+            Reason::Protocol => "protocol",
+            Reason::Down => "down",
+            Reason::Overload => "overload",
+        }
+    }
+
+    /// The kind of outcome.
+    pub fn status(self) -> Status {
+        match self {
+            Reason::Absent | Reason::Stale | Reason::Flags | Reason::Size | Reason::Format => {
+                Status::Miss
+            }
+            Reason::Method | Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => {
+                Status::Bypass
+            }
+            Reason::Timeout
+            | Reason::Connect
+            | Reason::Reset
+            | Reason::Protocol
+            | Reason::Down
+            | Reason::Overload => Status::Error,
+        }
+    }
+
+    /// The response status where `pagecache_fallback` is `off`, so that
+    /// `error_page 404 405 502 504 = @name` takes over as it does for nginx's memcached module.
+    pub fn http_status(self) -> u16 {
+        match (self, self.status()) {
+            (Reason::Method, _) => 405,
+            (Reason::Timeout, _) => 504,
+            (_, Status::Error) => 502,
+            (_, Status::Hit | Status::Miss | Status::Bypass) => 404,
+        }
+    }
+}
+
+impl Status {
+    /// The value of `$pagecache_status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Hit => "HIT",
+            Status::Miss => "MISS",
+            Status::Bypass => "BYPASS",
+            Status::Error => "ERROR",
+        }
+    }
+}
+
+impl From<KeyError> for Reason {
+    fn from(error: KeyError) -> Reason {
+        match error {
+            KeyError::Empty => Reason::NoKey,
+            KeyError::TooLong => Reason::LongKey,
+        }
+    }
+}
+
+impl From<NotAPage> for Reason {
+    fn from(why: NotAPage) -> Reason {
+        match why {
+            NotAPage::Empty => Reason::Absent,
+            NotAPage::Stale => Reason::Stale,
+            NotAPage::Flags => Reason::Flags,
+            NotAPage::Format => Reason::Format,
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Reason {
+        match failure {
+            Failure::TooLarge => Reason::Size,
+            Failure::Timeout => Reason::Timeout,
+            Failure::Connect => Reason::Connect,
+            Failure::Reset => Reason::Reset,
+            Failure::Protocol => Reason::Protocol,
+            Failure::Down => Reason::Down,
+            Failure::Overload => Reason::Overload,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_once() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.map(Reason::name).into();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn statuses_without_a_fallback() {
+        for reason in Reason::ALL {
+            let expected = match reason {
+                Reason::Absent | Reason::Stale => 404,
+                Reason::Flags | Reason::Size | Reason::Format => 404,
+                Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => 404,
+                Reason::Method => 405,
+                Reason::Timeout => 504,
+                _ => 502,
+            };
+            assert_eq!(reason.http_status(), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn cache_status_has_a_member_of_rfc_9211_for_each_reason() {
+        for reason in Reason::ALL {
+            let text = Outcome::Fallthrough(reason).cache_status(Some(1));
+            let words: Vec<&str> = text.split("; ").collect();
+            assert_eq!(words[0], "nginx");
+            // section 2.2
+            let forwarded = ["fwd=bypass", "fwd=method", "fwd=uri-miss", "fwd=miss", "fwd=stale"];
+            assert!(forwarded.contains(&words[1]), "{text}");
+            assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
+        }
+        assert_eq!(Outcome::Hit.cache_status(None), "nginx; hit");
+    }
+}

@@ -1,0 +1,22 @@
+//! What nginx-pagecache does that needs no nginx: no sockets, no clock, no `unsafe`. The same calls in the same order
+//! give the same result.
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks |
+//! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
+//! | [`page`] | which stored items are pages | memcached's wire |
+//! | [`pattern`] | the text of `pagecache_key` | values |
+//! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
+//! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
+//! | [`stats`] | what is counted, and its reports | where the numbers are kept |
+
+pub mod args;
+pub mod decision;
+pub mod distribution;
+pub mod memcached;
+pub mod page;
+pub mod pattern;
+pub mod request_headers;
+pub mod stats;

@@ -1,0 +1,267 @@
+//! Which bytes name an item: escaping, the length limit, and names for keys that are too long.
+
+use rustc_hash::FxHasher;
+use sha2::{Digest, Sha256};
+use std::hash::Hasher;
+
+/// Longest key memcached takes, in bytes (protocol.txt, "Keys").
+pub const MAX_KEY: usize = 250;
+
+/// What the name of a key that was too long begins with. In no escaped key are these bytes: behind `%`
+/// are two hex digits there.
+const DIGEST_PREFIX: &[u8] = b"%sha256:";
+
+/// What becomes of a key that is longer than [`MAX_KEY`] once it is escaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LongKeys {
+    /// Its item is named by `%sha256:` and the 64 hex digits of the SHA-256 of the escaped key.
+    #[default]
+    Sha256,
+    /// It is not looked up.
+    Bypass,
+}
+
+/// Why there is no key to look up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyError {
+    /// The configured key came out empty.
+    Empty,
+    /// The key is too long, and [`LongKeys::Bypass`] was asked for.
+    TooLong,
+}
+
+/// An item's name as it goes over the wire: `1..=250` bytes, none of them a space or a control byte,
+/// so that it can never end a command or begin another one.
+#[derive(Clone, Copy)]
+pub struct Key {
+    hash: u32,
+    bytes: [u8; MAX_KEY],
+    len: u8,
+}
+
+impl Key {
+    /// Escapes `raw` as nginx's memcached module does: bytes `0x00..=0x20` and `%` become `%XX`,
+    /// nothing else changes.
+    ///
+    /// ```
+    /// use pagecache_core::memcached::{Key, LongKeys};
+    ///
+    /// let key = Key::new(b"/a b%", LongKeys::Sha256).unwrap();
+    /// assert_eq!(key.as_bytes(), b"/a%20b%25");
+    /// ```
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] for no bytes at all; [`KeyError::TooLong`] as `long` says.
+    pub fn new(raw: &[u8], long: LongKeys) -> Result<Key, KeyError> {
+        if raw.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if let Some(key) = Key::plain(raw).or_else(|| Key::fitting(escaped(raw))) {
+            return Ok(key);
+        }
+        match long {
+            LongKeys::Bypass => Err(KeyError::TooLong),
+            LongKeys::Sha256 => Ok(Key::digest(raw)),
+        }
+    }
+
+    /// The key's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// A hash of the bytes, to find the same key again.
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    fn of(bytes: [u8; MAX_KEY], len: u8) -> Key {
+        let mut key = Key { hash: 0, bytes, len };
+        let mut hasher = FxHasher::default();
+        hasher.write(key.as_bytes());
+        key.hash = hasher.finish() as u32;
+        key
+    }
+
+    /// Most keys have nothing to escape. Without a way out of the loop it looks at many bytes at once.
+    fn plain(raw: &[u8]) -> Option<Key> {
+        let mut bytes = [0; MAX_KEY];
+        bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+        let is_special = raw.iter().fold(false, |any, &byte| any | is_special(byte));
+        let len = u8::try_from(raw.len()).ok()?;
+        (!is_special).then(|| Key::of(bytes, len))
+    }
+
+    fn fitting(escaped: impl Iterator<Item = u8>) -> Option<Key> {
+        let mut bytes = [0; MAX_KEY];
+        let mut len = 0_u8;
+        for byte in escaped {
+            *bytes.get_mut(usize::from(len))? = byte;
+            len += 1;
+        }
+        Some(Key::of(bytes, len))
+    }
+
+    fn digest(raw: &[u8]) -> Key {
+        let digest = Sha256::digest(escaped(raw).collect::<Vec<u8>>());
+        let digits = digest.iter().flat_map(|byte| [hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
+        let mut bytes = [0; MAX_KEY];
+        let mut len = 0;
+        for (place, byte) in bytes.iter_mut().zip(DIGEST_PREFIX.iter().copied().chain(digits)) {
+            *place = byte;
+            len += 1;
+        }
+        Key::of(bytes, len)
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.hash == other.hash && self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key(\"{}\")", self.as_bytes().escape_ascii())
+    }
+}
+
+/// The bytes of `raw` with those that memcached's protocol or the escape itself gives a meaning
+/// written as `%XX`.
+fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    raw.iter().flat_map(|&byte| {
+        let (text, len) = match is_special(byte) {
+            true => ([b'%', hex(byte >> 4, b'A'), hex(byte & 15, b'A')], 3),
+            false => ([byte, 0, 0], 1),
+        };
+        text.into_iter().take(len)
+    })
+}
+
+fn is_special(byte: u8) -> bool {
+    byte <= 0x20 || byte == b'%'
+}
+
+fn hex(digit: u8, ten: u8) -> u8 {
+    match digit {
+        0..=9 => b'0' + digit,
+        _ => ten + (digit - 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(raw: &[u8]) -> Vec<u8> {
+        Key::new(raw, LongKeys::Sha256).unwrap().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn every_byte_is_escaped_as_the_stock_module_does() {
+        for byte in 0..=255_u8 {
+            let expected = if byte <= 0x20 || byte == b'%' {
+                format!("%{byte:02X}").into_bytes()
+            } else {
+                vec![byte]
+            };
+            assert_eq!(key(&[byte]), expected, "byte {byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn length_limit_counts_escaped_bytes() {
+        assert_eq!(key(&[b'a'; 250]), vec![b'a'; 250]);
+        assert_eq!(key(&[b'a'; 251]).len(), 72);
+        // 83 escaped spaces are 249 bytes, 84 are 252
+        assert_eq!(key(&[b' '; 83]), b"%20".repeat(83));
+        assert_eq!(key(&[b' '; 84]).len(), 72);
+        assert_eq!(Key::new(&[b' '; 84], LongKeys::Bypass).unwrap_err(), KeyError::TooLong);
+        assert_eq!(Key::new(b"", LongKeys::Sha256).unwrap_err(), KeyError::Empty);
+    }
+
+    #[test]
+    fn long_key_is_the_digest_of_the_escaped_key() {
+        let raw = b"/a b".repeat(100);
+        let digest = format!("%sha256:{:x}", Sha256::digest(b"/a%20b".repeat(100)));
+        assert_eq!(key(&raw), digest.as_bytes());
+    }
+
+    #[test]
+    fn no_short_key_is_the_digest_of_a_long_one() {
+        let long = key(&[b'a'; 300]);
+        assert!(long.starts_with(DIGEST_PREFIX));
+        assert_ne!(key(&long), long);
+        assert_ne!(key(&long[DIGEST_PREFIX.len()..]), long);
+    }
+
+    /// The rows that writers of pages are tested with, too.
+    const CONTRACT: [&str; 9] = [
+        include_str!("../../../tests/data/contract/commas_before_1.29.6.tsv"),
+        include_str!("../../../tests/data/contract/commas_since_1.29.6.tsv"),
+        include_str!("../../../tests/data/contract/cookies.tsv"),
+        include_str!("../../../tests/data/contract/hosts.tsv"),
+        include_str!("../../../tests/data/contract/ignored_args.tsv"),
+        include_str!("../../../tests/data/contract/long_keys.tsv"),
+        include_str!("../../../tests/data/contract/paths.tsv"),
+        include_str!("../../../tests/data/contract/queries.tsv"),
+        include_str!("../../../tests/data/contract/question_marks.tsv"),
+    ];
+
+    #[test]
+    fn keys_are_those_of_the_contract() {
+        let rows = CONTRACT.iter().flat_map(|table| table.lines().skip(1));
+        let mut compared = 0;
+        for line in rows {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let &[_, _, _, _, raw, wire, ..] = fields.as_slice() else { panic!("no row: {line}") };
+            if wire != "-" {
+                assert_eq!(key(&unescaped(raw)), unescaped(wire), "{line}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 280, "only {compared} rows");
+    }
+
+    /// Undoes the tables' `\xNN` and `\\`.
+    fn unescaped(text: &str) -> Vec<u8> {
+        let mut parts = text.split('\\');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        while let Some(part) = parts.next() {
+            if let Some(hex) = part.strip_prefix('x') {
+                let (digits, rest) = hex.split_at(2);
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                bytes.extend_from_slice(rest.as_bytes());
+            } else {
+                // `\\`: what follows the second one stands for itself
+                bytes.push(b'\\');
+                bytes.extend_from_slice(parts.next().unwrap().as_bytes());
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn key_is_always_one_word_of_the_protocol(raw in proptest::collection::vec(any::<u8>(), 1..600)) {
+            let key = key(&raw);
+            prop_assert!((1..=MAX_KEY).contains(&key.len()));
+            prop_assert!(key.iter().all(|&byte| byte > 0x20));
+        }
+
+        #[test]
+        fn no_short_key_begins_as_a_digest(raw in proptest::collection::vec(any::<u8>(), 1..80)) {
+            prop_assert!(!key(&raw).starts_with(DIGEST_PREFIX));
+        }
+
+        #[test]
+        fn short_keys_can_be_told_apart(a in proptest::collection::vec(any::<u8>(), 1..80),
+                                        b in proptest::collection::vec(any::<u8>(), 1..80)) {
+            prop_assert_eq!(a == b, key(&a) == key(&b));
+        }
+    }
+}

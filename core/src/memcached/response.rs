@@ -1,0 +1,442 @@
+//! Reads the first line of a reply to a lookup, without copying.
+//!
+//! ```text
+//! reply  = value / miss / error
+//! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
+//! miss   = "EN" *(SP flag) CRLF
+//! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
+//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "b" / "O" opaque / "X" / <any other letter> [text]
+//!
+//! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
+//! EN k/index.html O18\r\n
+//! ```
+//!
+//! In the classic protocol a hit is a `VALUE` line, the value, and a second line that ends the reply
+//! ([`value_end`]); a miss is that line alone.
+//!
+//! ```text
+//! value  = "VALUE" SP key SP item-flags SP length [SP cas] CRLF  <length bytes> CRLF "END" CRLF
+//! miss   = "END" CRLF
+//! ```
+//!
+//! The bytes of a value are the pipeline's concern. `b` says that the key is in base64: so memcached names
+//! an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
+//! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
+//! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
+
+use super::command::Protocol;
+use super::{MAX_KEY, Malformed};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
+/// shorter than this.
+pub const MAX_LINE: usize = 1024;
+
+/// What is at the front of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status<T> {
+    /// The input ends before the line does.
+    Partial,
+    /// The whole line, and how many bytes it takes, its end included.
+    Complete(T, usize),
+}
+
+/// The first line of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// A hit: `len` bytes and CRLF follow.
+    Value {
+        /// Length of the value, in bytes.
+        len: usize,
+        /// What is known of the item.
+        item: Item,
+        /// Which lookup it answers.
+        echo: Echo<'a>,
+    },
+    /// There is no such item.
+    Miss(Echo<'a>),
+    /// The server failed at this one lookup.
+    ServerError,
+    /// The server did not take the command: the line without its end.
+    Rejected(&'a [u8]),
+}
+
+/// What memcached says of an item besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Item {
+    /// As its writer set them.
+    pub flags: u32,
+    /// The number of the item's version: a server gives each number once in its life. None in the
+    /// classic protocol, and from a server that was told not to count.
+    pub cas: Option<u64>,
+    /// For how many seconds it is still there. None if that was not asked, or it does not expire.
+    pub ttl: Option<u32>,
+    /// It was invalidated and waits to be replaced. Never so in the classic protocol, which cannot say it.
+    pub is_stale: bool,
+}
+
+/// The fields of a reply that repeat what the lookup said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Echo<'a> {
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The key is in base64.
+    pub is_base64: bool,
+    /// The opaque.
+    pub opaque: Option<u32>,
+}
+
+impl Echo<'_> {
+    /// Whether this is the echo of a lookup of `key` with `opaque`. A field that the protocol has
+    /// and the reply lacks does not match.
+    pub fn is_of(&self, protocol: Protocol, key: &[u8], opaque: u32) -> bool {
+        let opaque = match protocol {
+            Protocol::Meta => Some(opaque),
+            Protocol::Classic => None,
+        };
+        let is_key = |said| if self.is_base64 { is_base64_of(said, key) } else { said == key };
+        self.opaque == opaque && self.key.is_some_and(is_key)
+    }
+
+    /// Whether the reply repeats nothing at all, as a miss does in the classic protocol, and in
+    /// memcached before 1.6.10.
+    pub fn is_empty(&self) -> bool {
+        self.key.is_none() && self.opaque.is_none()
+    }
+}
+
+fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
+    // whole groups of three
+    let mut decoded = [0; MAX_KEY.next_multiple_of(3)];
+    let len = BASE64_STANDARD.decode_slice(text, &mut decoded);
+    len.is_ok_and(|len| decoded.get(..len) == Some(key))
+}
+
+/// Reads the line at the front of `input`.
+///
+/// ```
+/// use pagecache_core::memcached::Protocol;
+/// use pagecache_core::memcached::response::{Head, Status, parse_head};
+///
+/// let reply = b"VA 5 f0 k/a O17\r\nhello\r\n";
+/// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(Protocol::Meta, reply) else {
+///     panic!()
+/// };
+/// assert_eq!(len, 5);
+/// assert_eq!(parse_head(Protocol::Meta, b"VA 5 f0"), Ok(Status::Partial));
+/// ```
+///
+/// # Errors
+/// The connection cannot be used any more: where the next reply begins is unknown.
+pub fn parse_head(protocol: Protocol, input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
+    let window = input.get(..MAX_LINE).unwrap_or(input);
+    let Some(end) = memchr::memchr(b'\n', window) else {
+        return match window.len() {
+            MAX_LINE => Err(Malformed::LineTooLong),
+            _ => Ok(Status::Partial),
+        };
+    };
+    let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+    let head = parse_line(protocol, line.ok_or(Malformed::NoCarriageReturn)?)?;
+    Ok(Status::Complete(head, end + 1))
+}
+
+/// What follows a value and ends its reply.
+pub fn value_end(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Meta => b"\r\n",
+        Protocol::Classic => b"\r\nEND\r\n",
+    }
+}
+
+fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
+    let mut words = Words(Some(line));
+    match (protocol, words.word()?) {
+        (Protocol::Meta, b"VA") => {
+            let len = words.length()?;
+            let (item, echo) = parse_flags(words)?;
+            Ok(Head::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
+        }
+        (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
+        (Protocol::Classic, b"VALUE") => {
+            let echo = Echo { key: Some(words.word()?), ..Echo::default() };
+            let item = Item { flags: words.number32()?, ..Item::default() };
+            Ok(Head::Value { len: words.length()?, item, echo })
+        }
+        (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
+        (_, b"SERVER_ERROR") => Ok(Head::ServerError),
+        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected(line)),
+        _ => Err(Malformed::UnknownReply),
+    }
+}
+
+fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malformed> {
+    let mut item = Item::default();
+    let mut has_flags = false;
+    let mut echo = Echo::default();
+    while let Some(letter) = words.letter() {
+        match letter {
+            b'f' => (item.flags, has_flags) = (words.number32()?, true),
+            b'c' => item.cas = Some(words.number()?).filter(|&cas| cas > 0),
+            b't' => item.ttl = words.ttl()?,
+            b'k' => echo.key = Some(words.word()?),
+            b'b' => echo.is_base64 |= words.word()?.is_empty(),
+            b'O' => echo.opaque = Some(words.number32()?),
+            b'X' => item.is_stale |= words.word()?.is_empty(),
+            _ => drop(words.word()?),
+        }
+    }
+    Ok((has_flags.then_some(item), echo))
+}
+
+/// What is left of a line whose words stand between spaces; none behind the last.
+struct Words<'a>(Option<&'a [u8]>);
+
+impl<'a> Words<'a> {
+    fn word(&mut self) -> Result<&'a [u8], Malformed> {
+        let line = self.0.take().ok_or(Malformed::MissingField)?;
+        let Some((word, behind)) = memchr::memchr(b' ', line).map(|end| line.split_at(end)) else {
+            return Ok(line);
+        };
+        self.0 = behind.get(1..);
+        Ok(word)
+    }
+
+    /// The first byte of the next word that has one, which is taken off it.
+    fn letter(&mut self) -> Option<u8> {
+        while let Some((&letter, behind)) = self.0?.split_first() {
+            self.0 = Some(behind);
+            if letter != b' ' {
+                return Some(letter);
+            }
+        }
+        None
+    }
+
+    /// A word of decimal digits and nothing else: no sign, no overflow.
+    fn number(&mut self) -> Result<u64, Malformed> {
+        let line = self.0.take().ok_or(Malformed::MissingField)?;
+        let mut number = 0_u64;
+        for (at, &byte) in line.iter().enumerate() {
+            number = match byte {
+                b'0'..=b'9' => number
+                    .checked_mul(10)
+                    .and_then(|number| number.checked_add(u64::from(byte - b'0')))
+                    .ok_or(Malformed::BadNumber)?,
+                b' ' if at > 0 => {
+                    self.0 = line.get(at + 1..);
+                    return Ok(number);
+                }
+                _ => return Err(Malformed::BadNumber),
+            };
+        }
+        if line.is_empty() { Err(Malformed::BadNumber) } else { Ok(number) }
+    }
+
+    fn number32(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
+    }
+
+    /// Seconds; -1 for an item that does not expire.
+    fn ttl(&mut self) -> Result<Option<u32>, Malformed> {
+        match self.0 {
+            Some(line) if line.starts_with(b"-1") => {
+                let is_it = self.word()? == b"-1";
+                if is_it { Ok(None) } else { Err(Malformed::BadNumber) }
+            }
+            _ => Ok(Some(self.number32()?)),
+        }
+    }
+
+    fn length(&mut self) -> Result<usize, Malformed> {
+        usize::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(input: &[u8]) -> Result<Head<'_>, Malformed> {
+        head_of(Protocol::Meta, input)
+    }
+
+    fn head_of(protocol: Protocol, input: &[u8]) -> Result<Head<'_>, Malformed> {
+        match parse_head(protocol, input) {
+            Ok(Status::Complete(head, consumed)) => {
+                assert_eq!(consumed, input.len());
+                Ok(head)
+            }
+            Ok(Status::Partial) => panic!("partial: {}", input.escape_ascii()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn echo(key: &[u8], opaque: u32) -> Echo<'_> {
+        Echo { key: Some(key), opaque: Some(opaque), ..Echo::default() }
+    }
+
+    #[test]
+    fn replies_of_the_protocol() {
+        let item = Item { flags: 16, ..Item::default() };
+        let value = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
+        assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
+        // memcached -C
+        assert_eq!(head(b"VA 5 c0 f16 k/a O17\r\n"), Ok(value));
+        let ttl = |ttl| Head::Value { len: 5, item: Item { ttl, ..item }, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 f16 k/a t60 O17\r\n"), Ok(ttl(Some(60))));
+        assert_eq!(head(b"VA 5 f16 k/a t-1 O17\r\n"), Ok(ttl(None)));
+        let item = Item { cas: Some(u64::MAX), ..item };
+        let versioned = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
+        assert_eq!(head(b"VA 5 c18446744073709551615 f16 k/a O17\r\n"), Ok(versioned));
+        assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
+        assert_eq!(head(b"EN\r\n"), Ok(Head::Miss(Echo::default())));
+        assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Head::ServerError));
+        assert_eq!(
+            head(b"CLIENT_ERROR bad command line format\r\n"),
+            Ok(Head::Rejected(b"CLIENT_ERROR bad command line format"))
+        );
+        assert_eq!(head(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
+        assert_eq!(
+            head(b"ERROR Too many open connections\r\n"),
+            Ok(Head::Rejected(b"ERROR Too many open connections"))
+        );
+    }
+
+    #[test]
+    fn an_item_that_was_invalidated_is_marked() {
+        let is_stale = |line: &str| match head(line.as_bytes()) {
+            Ok(Head::Value { item, .. }) => item.is_stale,
+            other => panic!("{line}: {other:?}"),
+        };
+        // the first client that asks is told to store it again, the others that this was said
+        assert!(is_stale("VA 5 c2 f0 k/a O17 W X\r\n"));
+        assert!(is_stale("VA 5 c2 f0 k/a O17 X Z\r\n"));
+        assert!(is_stale("VA 5 X f0 k/a O17\r\n"));
+        // a placeholder that a client asked for with N, and its Z
+        assert!(!is_stale("VA 0 c2 f0 k/a O17 W\r\n"));
+        assert!(!is_stale("VA 0 c2 f0 k/a O17 Z\r\n"));
+        assert!(!is_stale("VA 5 c2 f0 kX O17\r\n"));
+    }
+
+    #[test]
+    fn replies_of_the_classic_protocol() {
+        let echo = Echo { key: Some(b"/a"), ..Echo::default() };
+        let item = Item { flags: 16, ..Item::default() };
+        let value = Head::Value { len: 5, item, echo };
+        let classic = |line| head_of(Protocol::Classic, line);
+        assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
+        assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
+        assert_eq!(classic(b"END\r\n"), Ok(Head::Miss(Echo::default())));
+        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Head::ServerError));
+        assert_eq!(classic(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
+        assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
+        assert_eq!(classic(b"VALUE /a x 5\r\n"), Err(Malformed::BadNumber));
+        assert_eq!(classic(b"VALUE /a 16 -5\r\n"), Err(Malformed::BadNumber));
+        assert_eq!(classic(b"VA 5 f16 k/a O17\r\n"), Err(Malformed::UnknownReply));
+        assert!(echo.is_of(Protocol::Classic, b"/a", 17));
+        assert!(!echo.is_of(Protocol::Classic, b"/b", 17));
+        assert!(!echo.is_of(Protocol::Meta, b"/a", 17));
+    }
+
+    #[test]
+    fn numbers_at_their_edges() {
+        let max = format!("VA {} f{} k O{}\r\n", usize::MAX, u32::MAX, u32::MAX);
+        let echo = echo(b"", u32::MAX);
+        assert_eq!(
+            head(max.as_bytes()),
+            Ok(Head::Value {
+                len: usize::MAX,
+                item: Item { flags: u32::MAX, ..Item::default() },
+                echo
+            })
+        );
+        for line in [
+            "VA 18446744073709551616 f0 k O1\r\n",
+            "VA 99999999999999999999999999999 f0 k O1\r\n",
+            "VA -1 f0 k O1\r\n",
+            "VA +1 f0 k O1\r\n",
+            "VA 0x10 f0 k O1\r\n",
+            "VA  f0 k O1\r\n",
+            "VA 1 f4294967296 k O1\r\n",
+            "VA 1 f k O1\r\n",
+            "VA 1 c18446744073709551616 f0 k O1\r\n",
+            "VA 1 f0 k O4294967296\r\n",
+            "VA 1 f0 k O\r\n",
+            "EN O1x\r\n",
+        ] {
+            assert_eq!(head(line.as_bytes()), Err(Malformed::BadNumber), "{line}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        for line in
+            ["\r\n", "HD\r\n", "va 5\r\n", "VALUE /a 0 5\r\n", "END\r\n", "NF\r\n", " EN\r\n"]
+        {
+            assert_eq!(head(line.as_bytes()), Err(Malformed::UnknownReply), "{line}");
+        }
+        assert_eq!(head(b"VA\r\n"), Err(Malformed::MissingField));
+        assert_eq!(head(b"VA 5 k/a O1\r\n"), Err(Malformed::MissingField));
+        assert_eq!(head(b"EN\n"), Err(Malformed::NoCarriageReturn));
+        assert_eq!(head(b"\n"), Err(Malformed::NoCarriageReturn));
+        assert_eq!(head(&[b'x'; MAX_LINE]), Err(Malformed::LineTooLong));
+        assert_eq!(parse_head(Protocol::Meta, &[b'x'; MAX_LINE - 1]), Ok(Status::Partial));
+    }
+
+    #[test]
+    fn every_prefix_is_partial() {
+        for line in [&b"VA 5 f16 k/a O17\r\n"[..], b"EN k/a O18\r\n", b"SERVER_ERROR oops\r\n"] {
+            for end in 0..line.len() {
+                assert_eq!(parse_head(Protocol::Meta, &line[..end]), Ok(Status::Partial));
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_no_echo() {
+        assert!(echo(b"/a", 1).is_of(Protocol::Meta, b"/a", 1));
+        assert!(!echo(b"/b", 1).is_of(Protocol::Meta, b"/a", 1));
+        assert!(!echo(b"/a", 2).is_of(Protocol::Meta, b"/a", 1));
+        let no_key = Echo { key: None, ..echo(b"", 1) };
+        assert!(!no_key.is_of(Protocol::Meta, b"/a", 1));
+        let no_opaque = Echo { opaque: None, ..echo(b"/a", 1) };
+        assert!(!no_opaque.is_of(Protocol::Meta, b"/a", 1));
+    }
+
+    #[test]
+    fn a_key_in_base64_is_the_key() {
+        let is_of = |line: &str, key: &str| match head(line.as_bytes()) {
+            Ok(Head::Value { echo, .. }) => echo.is_of(Protocol::Meta, key.as_bytes(), 17),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/größe"));
+        let longest = "a".repeat(MAX_KEY);
+        let text = "YWFh".repeat(MAX_KEY / 3) + "YQ==";
+        assert!(is_of(&format!("VA 5 f16 k{text} b O17\r\n"), &longest));
+        assert!(!is_of(&format!("VA 5 f16 k{text}YWFh b O17\r\n"), &longest));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/grösse"));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "L2dyw7bDn2U="));
+        assert!(!is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "/größe"));
+        assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= t-1 O17\r\n", "L2dyw7bDn2U="));
+        for not_base64 in ["", "L2E", "L2E=A", "L2F=", "L2E==", "L2E=L2E=", "*"] {
+            assert!(!is_of(&format!("VA 5 f16 k{not_base64} b O17\r\n"), "/a"), "{not_base64}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_complete_stays_the_same_with_more_input(input in proptest::collection::vec(any::<u8>(), 0..60), more in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let longer = [&input[..], &more[..]].concat();
+            for protocol in [Protocol::Meta, Protocol::Classic] {
+                match parse_head(protocol, &input) {
+                    Ok(Status::Partial) => {}
+                    done => prop_assert_eq!(done, parse_head(protocol, &longer)),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How long a page is fresh and how old it is, as its writer notes it in the item itself.
+//!
+//! ```text
+//! X-Pagecache: v=1; life=300; window=60; ttl=360; age=12
+//! ```
+//!
+//! The page was made 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and in the
+//! last `window` of them it is no longer fresh. Only memcached's clock counts: what it says of the time
+//! that is left decides. Members of other names are passed over.
+
+/// The only version of the line.
+const VERSION: u32 = 1;
+
+/// What the line says, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// How long the page is fresh after it was stored.
+    life: u32,
+    /// How long memcached keeps it afterwards.
+    window: u32,
+    /// The expiry that memcached was given.
+    ttl: u32,
+    /// How old the page was when it was stored.
+    age: u32,
+}
+
+impl Life {
+    /// Reads the line's value. None if it is of another version, or a member is missing, twice there, or
+    /// no number.
+    ///
+    /// ```
+    /// use pagecache_core::page::Life;
+    ///
+    /// let life = Life::parse(b"v=1; life=300; window=60; ttl=360; age=12").unwrap();
+    /// assert_eq!(life.age(Some(350)), 22);
+    /// assert_eq!(life.fresh_for(Some(350)), Some(290));
+    /// assert!(!life.is_fresh(Some(60)));
+    /// assert!(Life::parse(b"v=2; life=300; window=60; ttl=360; age=12").is_none());
+    /// ```
+    pub fn parse(line: &[u8]) -> Option<Life> {
+        let [mut version, mut life, mut window, mut ttl, mut age] = [None; 5];
+        for member in line.split(|&byte| byte == b';') {
+            let (name, value) = split_member(member)?;
+            let place = match name {
+                b"v" => &mut version,
+                b"life" => &mut life,
+                b"window" => &mut window,
+                b"ttl" => &mut ttl,
+                b"age" => &mut age,
+                _ => continue,
+            };
+            if place.replace(number(value)?).is_some() {
+                return None;
+            }
+        }
+        let life = Life { life: life?, window: window?, ttl: ttl?, age: age? };
+        (version? == VERSION).then_some(life)
+    }
+
+    /// Whether the page may be served where `left` seconds are left of its item; none are known where the
+    /// server does not say or the item does not expire. An item with more than its writer gave it was
+    /// touched by somebody who wants to keep it.
+    pub fn is_fresh(&self, left: Option<u32>) -> bool {
+        left.is_none_or(|left| left > self.window || left > self.ttl)
+    }
+
+    /// Seconds for which it stays fresh.
+    pub fn fresh_for(&self, left: Option<u32>) -> Option<u32> {
+        left.map(|left| left.saturating_sub(self.window))
+    }
+
+    /// Seconds since the page was made, at least.
+    pub fn age(&self, left: Option<u32>) -> u64 {
+        let kept_for = left.map_or(0, |left| {
+            (u64::from(self.life) + u64::from(self.window)).saturating_sub(left.into())
+        });
+        u64::from(self.age) + kept_for
+    }
+
+    /// Whether [`Life::age`] counts how long memcached has kept the item.
+    pub fn is_timed(&self, left: Option<u32>) -> bool {
+        left.is_some_and(|left| left <= self.ttl)
+    }
+}
+
+/// `name=value`, with spaces around it.
+fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
+    let member = member.trim_ascii();
+    let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
+    Some((name, value.get(1..)?))
+}
+
+/// Decimal digits and nothing else.
+fn number(digits: &[u8]) -> Option<u32> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Life = Life { life: 300, window: 60, ttl: 360, age: 12 };
+
+    #[test]
+    fn lines_as_writers_have_them() {
+        for line in [
+            "v=1; life=300; window=60; ttl=360; age=12",
+            "v=1;life=300;window=60;ttl=360;age=12",
+            "age=12; ttl=360; window=60; life=300; v=1",
+            " v=1 ;\tlife=300; window=60; ttl=360; swr=60; tags=a,b; key=/a=b; age=012 ",
+        ] {
+            assert_eq!(Life::parse(line.as_bytes()), Some(LIFE), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_lines_are_none() {
+        for line in [
+            "",
+            "v=1",
+            "life=300; window=60; ttl=360; age=12",
+            "v=2; life=300; window=60; ttl=360; age=12",
+            "v=1; v=1; life=300; window=60; ttl=360; age=12",
+            "v=1; life=300; window=60; ttl=360",
+            "v=1; life=300; window=60; ttl=360; age=12; age=12",
+            "v=1; life=-300; window=60; ttl=360; age=12",
+            "v=1; life=+300; window=60; ttl=360; age=12",
+            "v=1; life=; window=60; ttl=360; age=12",
+            "v=1; life=4294967296; window=60; ttl=360; age=12",
+            "v=1; life=300; window=60; ttl=360; age=12;",
+            "v=1, life=300, window=60, ttl=360, age=12",
+            "V=1; Life=300; Window=60; Ttl=360; Age=12",
+        ] {
+            assert_eq!(Life::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_fresh_until_its_window_begins() {
+        for (left, is_fresh) in [(360, true), (61, true), (60, false), (1, false), (0, false)] {
+            assert_eq!(LIFE.is_fresh(Some(left)), is_fresh, "{left}");
+        }
+        assert!(LIFE.is_fresh(None));
+        // touched: also where the window alone is longer than that
+        assert!(LIFE.is_fresh(Some(361)));
+        assert!(Life { life: 0, window: 400, ttl: 360, age: 0 }.is_fresh(Some(361)));
+    }
+
+    #[test]
+    fn its_age_grows_as_its_time_runs_out() {
+        for (left, age) in [(Some(360), 12), (Some(359), 13), (Some(61), 311), (Some(0), 372)] {
+            assert_eq!(LIFE.age(left), age, "{left:?}");
+            assert!(LIFE.is_timed(left));
+        }
+        for unknown in [None, Some(361)] {
+            assert_eq!(LIFE.age(unknown), 12);
+            assert!(!LIFE.is_timed(unknown));
+        }
+        assert_eq!(LIFE.fresh_for(Some(360)), Some(300));
+        assert_eq!(LIFE.fresh_for(Some(10)), Some(0));
+        let most = Life { life: u32::MAX, window: u32::MAX, ttl: u32::MAX, age: u32::MAX };
+        assert_eq!(most.age(Some(0)), 3 * u64::from(u32::MAX));
+    }
+}

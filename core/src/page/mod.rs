@@ -1,0 +1,360 @@
+//! What a stored item is: a page, with its status, headers and body, or nothing that a browser
+//! should see.
+
+mod coding;
+mod etag;
+mod flags;
+mod http;
+mod life;
+#[cfg(test)]
+mod srcache;
+
+pub use coding::Coding;
+pub use etag::Etag;
+pub use flags::{DEFAULT_FLAGS, PageFlags};
+pub use life::Life;
+
+use crate::memcached::Item;
+use std::ops::Range;
+
+/// How a location reads items.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Which flags mark a page, once the gzip bit is taken off.
+    pub flags: PageFlags,
+    /// The bit of the flags that marks a body compressed with gzip.
+    pub gzip_flag: Option<u32>,
+    /// What a value is.
+    pub format: Format,
+}
+
+/// The top byte of the flags of an item that is marked as a page: a head and a body, whose 24 other bits
+/// are random. It stays below 2^31, since some clients read flags as signed.
+const MARK: u32 = 0x5c;
+
+/// What a value is. Never guessed from its bytes: a page whose text begins with `HTTP/1.1` must not
+/// be able to set headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// As the item's flags say: a head and a body if they mark a page, else the bare body.
+    #[default]
+    Auto,
+    /// The bare body.
+    Body,
+    /// The head and body of an HTTP/1.x response, as srcache stores it.
+    Http,
+}
+
+/// A page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<'a> {
+    /// `200..=599`.
+    pub status: u16,
+    /// The stored headers that may be sent, in their order.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Where in the value the body is.
+    pub body: Range<usize>,
+    /// How the body is encoded, as its item's flags or its stored head say.
+    pub coding: Coding<'a>,
+    /// What the writer of a marked page notes of its life.
+    pub life: Option<Life>,
+}
+
+impl Page<'_> {
+    /// The stored header of this name; of several the first.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
+        self.headers.iter().find(is_it).map(|(_, value)| *value)
+    }
+
+    /// Seconds since the page was made, as far as that is known: `left` seconds are left of its item,
+    /// and its `Date` was `dated` seconds ago. memcached's clock counts where the writer noted what it
+    /// gave the item (RFC 9111, section 4.2.3).
+    pub fn age(&self, left: Option<u32>, dated: Option<u64>) -> Option<u64> {
+        match self.life {
+            Some(life) if life.is_timed(left) => Some(life.age(left)),
+            Some(life) => dated.max(Some(life.age(left))),
+            None => {
+                let said = self.header("age").and_then(|age| std::str::from_utf8(age).ok());
+                dated.max(said.and_then(|age| age.parse().ok()))
+            }
+        }
+    }
+
+    /// Seconds for which the page is still a hit, where `left` are left of its item.
+    pub fn fresh_for(&self, left: Option<u32>) -> Option<u32> {
+        self.life.map_or(left, |life| life.fresh_for(left))
+    }
+}
+
+/// Why an item is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAPage {
+    /// It has 0 bytes: a placeholder that a client stored while it renders the page.
+    Empty,
+    /// It was invalidated, or its writer gave it no longer.
+    Stale,
+    /// Its flags say so.
+    Flags,
+    /// The value does not begin with a response head that could be served, or is no gzip where it
+    /// should be.
+    Format,
+}
+
+impl Policy {
+    /// Reads an item.
+    ///
+    /// ```
+    /// use pagecache_core::memcached::Item;
+    /// use pagecache_core::page::{Format, NotAPage, Policy};
+    ///
+    /// let policy = Policy { format: Format::Http, ..Policy::default() };
+    /// let page = policy.read(&Item::default(), b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
+    /// assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+    /// assert_eq!(page.body, 34..38);
+    /// let pickle = Item { flags: 1, ..Item::default() };
+    /// assert_eq!(policy.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
+    /// ```
+    ///
+    /// # Errors
+    /// The item must not be served.
+    pub fn read<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+        if value.is_empty() {
+            return Err(NotAPage::Empty);
+        }
+        if item.is_stale {
+            return Err(NotAPage::Stale);
+        }
+        let page = match self.format {
+            Format::Auto if item.flags >> 24 == MARK => marked(item, value)?,
+            Format::Auto | Format::Body | Format::Http => self.configured(item, value)?,
+        };
+        let body = value.get(page.body.clone()).unwrap_or_default();
+        let is_false_gzip = page.coding.ends_in_gzip() && !looks_like_gzip(body);
+        if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
+    }
+
+    /// An item that is what the configuration says.
+    fn configured<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+        let gzip_flag = self.gzip_flag.unwrap_or(0);
+        if !self.flags.allow(item.flags & !gzip_flag) {
+            return Err(NotAPage::Flags);
+        }
+        let mut page = match self.format {
+            Format::Http => with_head(http::read_head(value), value)?,
+            Format::Auto | Format::Body => Page {
+                status: 200,
+                headers: Vec::new(),
+                body: 0..value.len(),
+                coding: Coding::Identity,
+                life: None,
+            },
+        };
+        if item.flags & gzip_flag != 0 {
+            page.coding = match page.coding {
+                Coding::Identity | Coding::Gzip => Coding::Gzip,
+                // the flags and the head contradict each other
+                Coding::Others(_) => return Err(NotAPage::Format),
+            };
+        }
+        Ok(page)
+    }
+}
+
+/// An item whose flags mark a page. Its head says the rest.
+fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+    let head = http::read_head(value);
+    let note = head.as_ref().and_then(|head| head.note);
+    let life = note.and_then(Life::parse).ok_or(NotAPage::Format)?;
+    if !life.is_fresh(item.ttl) {
+        return Err(NotAPage::Stale);
+    }
+    Ok(Page { life: Some(life), ..with_head(head, value)? })
+}
+
+fn with_head<'a>(head: Option<http::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
+    let http::Head { status, headers, len, .. } = head.ok_or(NotAPage::Format)?;
+    let is_coding = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("content-encoding");
+    let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
+    Ok(Page { status, headers, body: len..value.len(), coding, life: None })
+}
+
+/// Whether a body begins as gzip does and has room for its head and tail (RFC 1952, section 2.3): one
+/// that does not would cost a client that takes no gzip its connection.
+fn looks_like_gzip(body: &[u8]) -> bool {
+    body.starts_with(&[0x1f, 0x8b, 8]) && body.len() >= 18
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(flags: u32) -> Item {
+        Item { flags, ..Item::default() }
+    }
+
+    /// As much of gzip as is looked at.
+    const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_placeholder_is_never_a_page() {
+        for format in [Format::Body, Format::Http] {
+            let any = Policy { flags: PageFlags::Any, format, ..Policy::default() };
+            let stale = Item { is_stale: true, ..Item::default() };
+            for item in [flags(0), flags(16), flags(1), stale] {
+                assert_eq!(any.read(&item, b""), Err(NotAPage::Empty));
+                assert_eq!(
+                    Policy { format, ..Policy::default() }.read(&item, b""),
+                    Err(NotAPage::Empty)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_that_was_invalidated_is_no_page_whatever_it_holds() {
+        let stale = Item { is_stale: true, ..Item::default() };
+        assert_eq!(Policy::default().read(&stale, b"the old page"), Err(NotAPage::Stale));
+        let http = Policy { format: Format::Http, ..Policy::default() };
+        assert_eq!(http.read(&stale, b"HTTP/1.1 200 OK\r\n\r\nold"), Err(NotAPage::Stale));
+    }
+
+    #[test]
+    fn what_is_marked_as_gzip_must_look_like_it() {
+        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
+        assert!(policy.read(&flags(2), &GZIP).is_ok());
+        assert_eq!(policy.read(&flags(2), &GZIP[..17]), Err(NotAPage::Format));
+        assert_eq!(policy.read(&flags(2), b"a page of plain text"), Err(NotAPage::Format));
+        assert!(policy.read(&flags(0), b"a page of plain text").is_ok());
+    }
+
+    #[test]
+    fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
+        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
+        let is_gzip =
+            |bits| policy.read(&flags(bits), &GZIP).map(|page| page.coding == Coding::Gzip);
+        assert_eq!(is_gzip(0), Ok(false));
+        assert_eq!(is_gzip(2), Ok(true));
+        assert_eq!(is_gzip(16), Ok(false));
+        assert_eq!(is_gzip(18), Ok(true));
+        assert_eq!(is_gzip(1), Err(NotAPage::Flags));
+        assert_eq!(is_gzip(3), Err(NotAPage::Flags));
+    }
+
+    #[test]
+    fn a_stored_head_says_the_coding() {
+        let policy = Policy { format: Format::Http, ..Policy::default() };
+        let value = |coding: &str, body: &[u8]| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+            [head.as_bytes(), body].concat()
+        };
+        let coding = |text: &str| {
+            policy.read(&flags(0), &value(text, &GZIP)).map(|page| page.coding == Coding::Gzip)
+        };
+        assert_eq!(coding("GZIP"), Ok(true));
+        assert_eq!(coding("br"), Ok(false));
+        // gzip outside must look like it
+        assert_eq!(coding("br, gzip"), Ok(false));
+        let plain = |text: &str| policy.read(&flags(0), &value(text, b"plain")).map(|_| ());
+        assert_eq!(plain("br, gzip"), Err(NotAPage::Format));
+        assert_eq!(plain("gzip, br"), Ok(()));
+    }
+
+    #[test]
+    fn a_gzip_flag_and_a_head_must_not_contradict_each_other() {
+        let policy = Policy { gzip_flag: Some(2), format: Format::Http, ..Policy::default() };
+        for (line, coding) in [
+            ("X-A: b", Ok(Coding::Gzip)),
+            ("Content-Encoding: gzip", Ok(Coding::Gzip)),
+            ("Content-Encoding: br", Err(NotAPage::Format)),
+        ] {
+            let value = [format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n").as_bytes(), &GZIP].concat();
+            assert_eq!(policy.read(&flags(2), &value).map(|page| page.coding), coding, "{line}");
+        }
+    }
+
+    const MARKED: Item = Item { flags: 0x5c12_3456, cas: Some(7), ttl: Some(350), is_stale: false };
+    const NOTE: &str = "X-Pagecache: v=1; life=300; window=60; ttl=360; age=12";
+
+    fn marked_value(note: &str) -> Vec<u8> {
+        format!("HTTP/1.1 404 Not Found\r\nX-A: b\r\n{note}\r\n\r\nthe page").into_bytes()
+    }
+
+    #[test]
+    fn marked_items_are_pages_whatever_flags_are_allowed() {
+        let value = marked_value(NOTE);
+        let only_7 =
+            Policy { flags: PageFlags::OneOf(vec![7]), gzip_flag: Some(2), ..Policy::default() };
+        for policy in [Policy::default(), only_7] {
+            let page = policy.read(&MARKED, &value).unwrap();
+            assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+            assert_eq!((&value[page.body], page.coding), (&b"the page"[..], Coding::Identity));
+        }
+        for format in [Format::Body, Format::Http] {
+            let policy = Policy { format, ..Policy::default() };
+            assert_eq!(policy.read(&MARKED, &value), Err(NotAPage::Flags), "{format:?}");
+        }
+        // another item is a bare body, whatever it looks like
+        for other in [0, 16, 0x5b12_3456, 0x5d12_3456, 0xdc12_3456] {
+            let any = Policy { flags: PageFlags::Any, ..Policy::default() };
+            let page = any.read(&flags(other), &value).unwrap();
+            assert_eq!((page.status, page.body), (200, 0..value.len()), "{other:#x}");
+        }
+    }
+
+    #[test]
+    fn a_marked_item_needs_its_note() {
+        let no_head = Policy::default().read(&MARKED, b"the page");
+        assert_eq!(no_head, Err(NotAPage::Format));
+        let twice = format!("{NOTE}\r\n{NOTE}");
+        let later = NOTE.replace("v=1", "v=2");
+        for note in ["X-B: c", "X-Pagecache: nonsense", &twice, &later] {
+            let read = Policy::default().read(&MARKED, &marked_value(note)).map(|_| ());
+            assert_eq!(read, Err(NotAPage::Format), "{note}");
+        }
+    }
+
+    #[test]
+    fn a_marked_page_in_its_window_is_stale() {
+        let value = marked_value(NOTE);
+        let read = |ttl| Policy::default().read(&Item { ttl, ..MARKED }, &value);
+        assert_eq!(read(Some(60)), Err(NotAPage::Stale));
+        for ttl in [Some(61), Some(361), None] {
+            assert!(read(ttl).is_ok(), "{ttl:?}");
+        }
+        assert_eq!(read(Some(350)).unwrap().fresh_for(Some(350)), Some(290));
+    }
+
+    #[test]
+    fn the_age_of_a_page() {
+        let value = marked_value(NOTE);
+        let page = Policy::default().read(&MARKED, &value).unwrap();
+        // memcached's clock counts, and only without it the page's own date
+        assert_eq!(page.age(Some(350), Some(1_000)), Some(22));
+        assert_eq!(page.age(Some(1_000), Some(500)), Some(500));
+        assert_eq!(page.age(None, None), Some(12));
+        let http = Policy { format: Format::Http, ..Policy::default() };
+        let age = |line: &str, dated| {
+            let value = marked_value(line);
+            http.read(&flags(0), &value).unwrap().age(Some(350), dated)
+        };
+        assert_eq!(age("X-B: c", None), None);
+        assert_eq!(age("X-B: c", Some(500)), Some(500));
+        assert_eq!(age("Age: 17", None), Some(17));
+        assert_eq!(age("Age: 17", Some(500)), Some(500));
+        assert_eq!(age("Age: 17", Some(3)), Some(17));
+        assert_eq!(age("Age: old", None), None);
+    }
+
+    #[test]
+    fn without_a_gzip_flag_no_bit_is_taken_off() {
+        assert_eq!(Policy::default().read(&flags(2), b"page"), Err(NotAPage::Flags));
+    }
+
+    #[test]
+    fn a_bare_body_sets_no_header_whatever_it_looks_like() {
+        let value = b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n";
+        let page = Policy::default().read(&flags(0), value).unwrap();
+        assert_eq!((page.status, page.headers.len(), page.body), (200, 0, 0..value.len()));
+    }
+}

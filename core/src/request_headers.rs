@@ -1,0 +1,77 @@
+//! The request headers that tell the application what became of the lookup: their names, which of a
+//! client's headers pass for them, and which values they can have.
+
+/// The status word: `MISS`, `BYPASS` or `ERROR`.
+pub const STATUS: &str = "X-Pagecache-Status";
+
+/// The key as sent, after a lookup.
+pub const KEY: &str = "X-Pagecache-Key";
+
+/// Whether an application may take a header of this name for one of these. CGI and its successors give
+/// upper case letters and underscores to all names, and some servers do so to every byte that is
+/// neither a letter nor a digit.
+///
+/// ```
+/// use pagecache_core::request_headers::is_reserved;
+///
+/// assert!(is_reserved(b"x_pagecache.status"));
+/// assert!(!is_reserved(b"X-Pagecache"));
+/// ```
+pub fn is_reserved(name: &[u8]) -> bool {
+    [STATUS, KEY].iter().any(|own| {
+        name.len() == own.len()
+            && name.iter().zip(own.bytes()).all(|(&a, b)| folded(a) == folded(b))
+    })
+}
+
+fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// Whether the key can be the value of a header. Keys have neither spaces nor control characters but
+/// DEL, for which Node, Go and others refuse the whole request (RFC 9110, section 5.5).
+pub fn can_be_value(key: &[u8]) -> bool {
+    !key.contains(&0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_an_application_reads_alike() {
+        for name in [
+            "X-Pagecache-Status",
+            "x-pagecache-status",
+            "X_PAGECACHE_STATUS",
+            "X.Pagecache Status",
+            "x-pagecache_Key",
+            "X\u{7f}Pagecache\u{1}Key",
+        ] {
+            assert!(is_reserved(name.as_bytes()), "{name}");
+        }
+        assert!(is_reserved(b"X\xffPagecache\x80Key"));
+    }
+
+    #[test]
+    fn other_names() {
+        for name in [
+            "",
+            "X-Pagecache",
+            "X-Pagecache-Keys",
+            "X-Pagecache-Statu5",
+            "XX-Pagecache-Key",
+            "X-Page-cacheKey",
+            "X1Pagecache-Key",
+            "X--Pagecache-Key",
+        ] {
+            assert!(!is_reserved(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_del_is_no_value() {
+        assert!(can_be_value("/caf\u{e9}?a=b%20".as_bytes()));
+        assert!(!can_be_value(b"/a\x7f"));
+    }
+}

@@ -1,0 +1,345 @@
+//! The configuration: what directives have said, and inheritance. What requests see is an immutable
+//! [`Settings`]; what is only checked once all is read is in `checks`.
+
+use super::sys::conf::{
+    ComplexValue, HttpServer, Location, LocationHandler, Place, Reading, Refusal,
+};
+use super::sys::loaded::Loaded;
+use super::sys::raw::ngx_str_t;
+use super::sys::shared::Zone;
+use super::sys::upstream::UpstreamBlock;
+use super::upstream::{Counted, Upstream};
+use pagecache_core::args::{Ignored, KeyArgs};
+use pagecache_core::memcached::{LongKeys, Msec, Protocol};
+use pagecache_core::page::{Format, PageFlags, Policy};
+use pagecache_core::pattern::{has_whole_query, opaque_variable};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Msec.
+const DEFAULT_CONNECT_TIMEOUT: Msec = 100;
+/// Msec.
+const DEFAULT_TIMEOUT: Msec = 250;
+/// Bytes.
+const DEFAULT_MAX_SIZE: usize = 8 << 20;
+
+/// What one location does with a request.
+pub struct Settings {
+    pub upstream: Rc<Upstream>,
+    pub key: KeyPattern,
+    /// Arguments that need not be in the key.
+    pub ignored_args: Rc<Ignored>,
+    pub long_keys: LongKeys,
+    /// Whether HEAD is looked up, as GET is.
+    pub head: bool,
+    pub bypass: Rc<[ComplexValue]>,
+    pub connect_timeout: Msec,
+    pub timeout: Msec,
+    /// As the location says; else it is the upstream's.
+    pub protocol: Option<Protocol>,
+    /// Bytes.
+    pub max_size: usize,
+    pub policy: Policy,
+    /// Whether nginx unpacks gzip for clients that do not take it.
+    pub unpacks_gzip: bool,
+    pub etag: bool,
+    /// Whether responses say what became of the lookup.
+    pub cache_status: bool,
+    /// Whether requests that fall through tell the application the outcome.
+    pub request_headers: bool,
+    /// Whether a request whose client leaves goes on to the fallback.
+    pub ignores_client_abort: bool,
+    /// A named location.
+    pub fallback: Option<ngx_str_t>,
+}
+
+/// The text of `pagecache_key`.
+#[derive(Clone)]
+pub struct KeyPattern {
+    pub value: ComplexValue,
+    pub text: Rc<str>,
+    pub place: Place,
+    /// Which arguments are in it.
+    pub args: Rc<KeyArgs>,
+    /// A question mark within the path might pass for the one that begins the query.
+    pub confuses_question_marks: bool,
+    /// Of a request's path and query, only `$request_uri` is in it.
+    pub has_target_alone: bool,
+}
+
+/// The module's configuration of a cycle.
+#[derive(Default)]
+pub struct MainConf {
+    upstreams: RefCell<Vec<Rc<Upstream>>>,
+    /// `pagecache_stats` stands somewhere.
+    pub counts: Cell<bool>,
+    /// Where workers count, if it does.
+    pub zone: Cell<Option<Zone>>,
+    pub redirects: RefCell<Vec<Redirect>>,
+    /// Where pages are looked up, and up to which size in bytes.
+    pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
+    /// Locations inherit keys: what is wrong with one is said once.
+    warnings: RefCell<Vec<String>>,
+    _loaded: Loaded,
+}
+
+/// By what `pagecache_stats` chooses the form of its report.
+#[derive(Clone, Copy)]
+pub struct StatsChoice {
+    /// `$arg_format`.
+    pub format: ComplexValue,
+    /// `$http_accept`.
+    pub accept: ComplexValue,
+}
+
+/// The directives of one level of http, server and location, as far as they are given.
+#[derive(Default)]
+pub struct LocationConf {
+    pub pass: Option<Rc<Upstream>>,
+    pub key: Option<KeyPattern>,
+    pub ignored_args: Option<Rc<Ignored>>,
+    pub long_keys: Option<LongKeys>,
+    pub head: Option<bool>,
+    pub bypass: Option<Rc<[ComplexValue]>>,
+    pub connect_timeout: Option<Msec>,
+    pub timeout: Option<Msec>,
+    pub protocol: Option<Protocol>,
+    pub max_size: Option<usize>,
+    pub flags: Option<PageFlags>,
+    pub gzip_flag: Option<Option<u32>>,
+    pub format: Option<Format>,
+    pub etag: Option<bool>,
+    pub cache_status: Option<bool>,
+    pub request_headers: Option<bool>,
+    pub ignore_client_abort: Option<bool>,
+    pub fallback: Option<Option<Fallback>>,
+    /// Of `pagecache_pass` or `pagecache_stats` in this very block.
+    pub handler: Option<Handler>,
+    pub stats: Option<StatsChoice>,
+    /// Of an `if` whose condition holds only as long as the request has not been looked up.
+    is_before_lookup: bool,
+    settings: Option<Settings>,
+}
+
+/// The value of `pagecache_fallback`.
+#[derive(Clone)]
+pub struct Fallback {
+    /// Of a named location.
+    pub name: ngx_str_t,
+    pub place: Place,
+}
+
+/// The way of a request that is no hit, out of a location.
+pub struct Redirect {
+    pub server: HttpServer,
+    /// The location, if it is a named one, and the request may take this way more than once.
+    pub from: Option<ngx_str_t>,
+    pub to: Fallback,
+    /// Depends on the condition of an `if`, which may be another one each time.
+    pub is_conditional: bool,
+}
+
+/// What a location's responses are made by.
+pub struct Handler {
+    pub call: LocationHandler,
+    /// The directive's name.
+    pub directive: &'static str,
+    pub place: Place,
+}
+
+impl MainConf {
+    /// All that `pagecache_pass` names, in the configuration's order.
+    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
+        self.upstreams.borrow().clone()
+    }
+
+    /// Gives up what the worker kept: it is exiting, or the configuration is going.
+    pub fn leave_worker(&self) {
+        for upstream in self.upstreams() {
+            for server in upstream.servers() {
+                let kept = server.worker.borrow_mut().take();
+                drop(kept);
+            }
+        }
+    }
+
+    /// Counts no more: the zone may go.
+    pub fn leave_zone(&self) {
+        self.zone.set(None);
+        let upstreams = self.upstreams.borrow();
+        upstreams.iter().flat_map(|upstream| upstream.counted()).for_each(Counted::leave);
+    }
+
+    /// Gets the memory in which workers count. False without any.
+    pub fn count_in_zone(&self, reading: Reading) -> bool {
+        if !self.counts.get() {
+            return true;
+        }
+        let upstreams = self.upstreams.borrow();
+        let counted = || upstreams.iter().flat_map(|upstream| upstream.counted());
+        let names = counted().map(Counted::name).collect();
+        self.zone.set(Zone::add(reading, &names));
+        counted().for_each(|counted| counted.set_zone(self.zone.get()));
+        self.zone.get().is_some()
+    }
+
+    /// Warns of arguments whose part in the key is not what the configuration seems to say.
+    fn warn_of_args(&self, reading: Reading, key: &KeyPattern, ignored: &Ignored) {
+        let text = &key.text;
+        let opaque = opaque_variable(text).filter(|_| !ignored.is_all() && !has_whole_query(text));
+        let warnings = [
+            KeyArgs::ignored_in(text, ignored).map(|variable| {
+                format!(
+                    "\"pagecache_key\" has \"${variable}\", in which arguments of \
+                     \"pagecache_ignore_args\" are still in the key: write \"$pagecache_args\", with \
+                     its question mark, in place of the query"
+                )
+            }),
+            opaque.map(|variable| {
+                format!(
+                    "\"pagecache_key\" has \"${variable}\", which may be made of anything, but does \
+                     not count as the query: requests with arguments are not looked up. Add \
+                     \"$pagecache_args\" to the key, or \"pagecache_ignore_args all\" if \
+                     \"${variable}\" has each argument that changes a page"
+                )
+            }),
+        ];
+        for warning in warnings.into_iter().flatten() {
+            let known = format!("{warning} {}", key.place);
+            if !self.warnings.borrow().contains(&known) {
+                reading.warn_at(&key.place, &warning);
+                self.warnings.borrow_mut().push(known);
+            }
+        }
+    }
+
+    /// The upstream of `pagecache_pass text;`, the same for all that name the same servers.
+    pub fn upstream(&self, block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Rc<Upstream> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(known) = upstreams.iter().find(|upstream| upstream.is_of(block)) {
+            return known.clone();
+        }
+        let upstream = Rc::new(Upstream::new(block, text, place));
+        upstreams.push(upstream.clone());
+        upstream
+    }
+}
+
+impl LocationConf {
+    /// Of the block that the directive of these words begins.
+    pub fn beginning_with(words: &[ngx_str_t]) -> LocationConf {
+        LocationConf { is_before_lookup: is_before_lookup(words), ..LocationConf::default() }
+    }
+
+    /// What requests in this location find. None where nothing is looked up.
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
+    }
+
+    /// Takes from `outer` what is not given here.
+    pub fn merge(&mut self, outer: &LocationConf, reading: Reading) -> Result<(), Refusal> {
+        fn inherit<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
+            if inner.is_none() {
+                inner.clone_from(outer);
+            }
+        }
+        // as every *_pass: a location within a location makes its own responses
+        if reading.location().is_some_and(Location::is_nameless) {
+            inherit(&mut self.pass, &outer.pass);
+            inherit(&mut self.stats, &outer.stats);
+        }
+        inherit(&mut self.key, &outer.key);
+        inherit(&mut self.ignored_args, &outer.ignored_args);
+        inherit(&mut self.long_keys, &outer.long_keys);
+        inherit(&mut self.head, &outer.head);
+        inherit(&mut self.bypass, &outer.bypass);
+        inherit(&mut self.connect_timeout, &outer.connect_timeout);
+        inherit(&mut self.timeout, &outer.timeout);
+        inherit(&mut self.protocol, &outer.protocol);
+        inherit(&mut self.max_size, &outer.max_size);
+        inherit(&mut self.flags, &outer.flags);
+        inherit(&mut self.gzip_flag, &outer.gzip_flag);
+        inherit(&mut self.format, &outer.format);
+        inherit(&mut self.etag, &outer.etag);
+        inherit(&mut self.cache_status, &outer.cache_status);
+        inherit(&mut self.request_headers, &outer.request_headers);
+        inherit(&mut self.ignore_client_abort, &outer.ignore_client_abort);
+        inherit(&mut self.fallback, &outer.fallback);
+
+        let Some(upstream) = self.pass.clone() else { return Ok(()) };
+        let Some(key) = self.key.clone() else {
+            let place = upstream.place().clone();
+            let refusal = Refusal(
+                "\"pagecache_pass\" needs a key: add \"pagecache_key\" to this location, its \
+                 server or http, for example: pagecache_key \
+                 \"$scheme://$host$uri$pagecache_args\";"
+                    .to_owned(),
+            );
+            reading.log_at(&place, &refusal);
+            return Err(refusal);
+        };
+        let ignored_args = self.ignored_args.clone().unwrap_or_default();
+        if let Some(main) = reading.main_conf::<MainConf>() {
+            main.warn_of_args(reading, &key, &ignored_args);
+        }
+        let gzip_flag = self.gzip_flag.flatten();
+        let fallback = self.fallback.clone().flatten();
+        if let (Some(fallback), Some(main), Some(location), Some(server)) =
+            (&fallback, reading.main_conf::<MainConf>(), reading.location(), reading.server())
+        {
+            let is_conditional = location.is_if();
+            // an `if` without a directive of its own goes the way of the block that it is in, or none
+            let is_repeated = !is_conditional || (self.handler.is_some() && !self.is_before_lookup);
+            main.redirects.borrow_mut().push(Redirect {
+                server,
+                from: location.named().filter(|_| is_repeated),
+                to: fallback.clone(),
+                is_conditional,
+            });
+        }
+        let max_size = self.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+        if let Some(main) = reading.main_conf::<MainConf>() {
+            main.sizes.borrow_mut().push((upstream.clone(), max_size));
+        }
+        self.settings = Some(Settings {
+            upstream,
+            key,
+            ignored_args,
+            long_keys: self.long_keys.unwrap_or_default(),
+            head: self.head.unwrap_or(true),
+            bypass: self.bypass.clone().unwrap_or_default(),
+            connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            protocol: self.protocol,
+            max_size,
+            policy: Policy {
+                flags: self.flags.clone().unwrap_or_default(),
+                gzip_flag,
+                format: self.format.unwrap_or_default(),
+            },
+            unpacks_gzip: (gzip_flag.is_some() || self.format != Some(Format::Body))
+                && reading.enable_gunzip(),
+            etag: self.etag.unwrap_or(true),
+            cache_status: self.cache_status.unwrap_or(false),
+            request_headers: self.request_headers.unwrap_or(true),
+            ignores_client_abort: self.ignore_client_abort.unwrap_or(false),
+            fallback: fallback.map(|fallback| fallback.name),
+        });
+        Ok(())
+    }
+}
+
+/// Whether these are the words of `if ($pagecache_status = "")`, or with `$pagecache_reason`: no request that comes
+/// from a lookup has either empty.
+fn is_before_lookup(words: &[ngx_str_t]) -> bool {
+    let Some((name, condition)) = words.split_first() else { return false };
+    let condition: String = condition.iter().map(ngx_str_t::to_string).collect();
+    name.as_bytes() == b"if"
+        && matches!(condition.as_str(), "($pagecache_status=)" | "($pagecache_reason=)")
+}
+
+impl Drop for MainConf {
+    fn drop(&mut self) {
+        self.leave_worker();
+    }
+}

@@ -1,0 +1,422 @@
+//! Sockets and timers for [`memcached::Server`](pagecache_core::memcached::Server): one [`Peer`] for each
+//! server and worker.
+//!
+//! Resuming a request re-enters this file: the request may end, and another one may begin a lookup.
+//! So events are taken out of the server one at a time, and nothing is borrowed across a resume.
+//! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
+//! iteration, when [`Peer::settle`] does it for all of them at once.
+
+use super::log;
+use super::sys::connection::{Socket, Transfer};
+use super::sys::event::{Posted, owner};
+use super::sys::process;
+use super::sys::raw::ngx_event_t;
+use super::sys::request::Request;
+use super::upstream::UpstreamServer;
+use pagecache_core::memcached::{
+    Bytes, Event, Failure, Fault, Item, Lookup, Memory, Server, Ticket, Token, Want,
+};
+use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
+const READS_PER_EVENT: usize = 16;
+
+/// An answer to a lookup.
+pub enum Answer<'a> {
+    /// The item and its value.
+    Hit(Item, Bytes<'a>),
+    /// There is no such item.
+    Miss,
+    /// The lookup failed.
+    Failed(Failure),
+}
+
+/// What a peer does with an answer.
+#[derive(Clone, Copy)]
+pub struct Delivery {
+    /// Keeps of the answer what the request needs. Must not call the peer.
+    pub keep: fn(Request, Answer<'_>),
+    /// Goes on with the request, which may be gone afterwards.
+    pub resume: fn(Request),
+}
+
+/// A worker's connections to one memcached server.
+pub struct Peer {
+    configured: Rc<UpstreamServer>,
+    delivery: Delivery,
+    server: RefCell<Server>,
+    /// Who waits, and since when: [`Peer::moment`].
+    waiting: RefCell<SlotMap<DefaultKey, (Request, u64)>>,
+    moment: Cell<Option<u64>>,
+    links: Box<[Link]>,
+    /// Calls [`Peer::settle`] at the end of the iteration.
+    wake: Posted,
+}
+
+/// One connection. Its address is what the socket's event handlers are given.
+struct Link {
+    peer: Cell<*const Peer>,
+    index: usize,
+    /// The socket, and the epoch of the connection that it belongs to.
+    socket: Cell<Option<(Socket, u32)>>,
+}
+
+impl Peer {
+    /// This worker's peer for a server.
+    pub fn of(configured: &Rc<UpstreamServer>, delivery: Delivery) -> Option<Rc<Peer>> {
+        let known = configured.worker.borrow().clone();
+        if let Some(peer) = known {
+            return peer.downcast::<Peer>().ok();
+        }
+        let limits = configured.limits;
+        let link =
+            |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
+        let peer = Rc::new(Peer {
+            configured: configured.clone(),
+            delivery,
+            server: RefCell::new(Server::new(limits, process::seed())),
+            waiting: RefCell::default(),
+            moment: Cell::new(None),
+            links: (0..limits.connections).map(link).collect(),
+            wake: Posted::new(on_wake),
+        });
+        peer.wake.set_owner(Rc::as_ptr(&peer));
+        for link in &peer.links {
+            link.peer.set(Rc::as_ptr(&peer));
+        }
+        configured.worker.replace(Some(peer.clone()));
+        Some(peer)
+    }
+
+    /// Starts a lookup for `request`, which must end it with [`Peer::cancel`] if it goes before the
+    /// answer comes.
+    pub fn submit(
+        &self,
+        request: Request,
+        lookup: impl FnOnce(Token) -> Lookup,
+    ) -> Result<Ticket, Failure> {
+        let slot = self.waiting.borrow_mut().insert((request, 0));
+        let lookup = lookup(Token(slot.data().as_ffi()));
+        let submitted = self.server.borrow_mut().submit(process::now(), lookup);
+        match submitted {
+            Ok(_) => {
+                // what is refused begins no iteration's work, and leaves no moment behind
+                let moment = self.moment();
+                if let Some((_, since)) = self.waiting.borrow_mut().get_mut(slot) {
+                    *since = moment;
+                }
+                self.wake.post();
+            }
+            Err(_) => {
+                self.waiting.borrow_mut().remove(slot);
+                // the server may be tried all the same, and others may have lost their connection for it
+                if self.server.borrow().has_work() {
+                    self.wake.post();
+                }
+            }
+        }
+        submitted
+    }
+
+    /// The request of this lookup is going.
+    pub fn cancel(&self, ticket: Ticket) {
+        self.take(ticket.token());
+        self.server.borrow_mut().cancel(ticket);
+    }
+
+    /// The memory that the server's values are counted in.
+    pub fn memory(&self) -> &Memory {
+        &self.configured.memory
+    }
+
+    /// Closes every connection: the worker is exiting, or the configuration is going.
+    pub fn close(&self) {
+        for link in &self.links {
+            if let Some((socket, _)) = link.socket.take() {
+                socket.close();
+            }
+        }
+    }
+
+    /// Does what the server wants done, and hands out what that leads to.
+    fn settle(&self) {
+        self.arrange_all();
+        if self.server.borrow().has_events() {
+            self.deliver(0);
+            // an answer may have made connections wanted again
+            self.arrange_all();
+        }
+        if let Some(tally) = self.configured.counted.tally() {
+            let connections = self.links.iter().filter(|link| link.socket.get().is_some());
+            tally.set_level(self.waiting.borrow().len(), connections.count());
+        }
+        self.moment.set(None);
+    }
+
+    /// Microseconds, read once for all lookups that begin in one iteration, and for all answers that
+    /// are handed out together; 0 where nobody counts.
+    fn moment(&self) -> u64 {
+        if self.configured.counted.tally().is_none() {
+            return 0;
+        }
+        let moment = self.moment.get().unwrap_or_else(process::micros);
+        self.moment.set(Some(moment));
+        moment
+    }
+
+    fn arrange_all(&self) {
+        for link in &self.links {
+            self.arrange(link);
+        }
+    }
+
+    /// Brings one socket in line with what the server wants of its connection.
+    fn arrange(&self, link: &Link) {
+        let index = link.index;
+        if process::is_exiting() && self.server.borrow().live(index) == 0 {
+            self.server.borrow_mut().close(index);
+        }
+        match link.socket.get() {
+            Some((socket, epoch)) if epoch != self.server.borrow().epoch(index) => {
+                socket.close();
+                link.socket.set(None);
+            }
+            _ => {}
+        }
+        let wants_socket = self.server.borrow().wants(index) == Want::Connect;
+        if wants_socket && link.socket.get().is_none() {
+            self.connect(link);
+        }
+        let Some((socket, _)) = link.socket.get() else { return };
+        let mut server = self.server.borrow_mut();
+        if server.wants(index) == Want::Write {
+            self.flush(index, socket, &mut server);
+        }
+        socket.set_idle(server.live(index) == 0);
+        socket.wake_by(server.deadline(index));
+    }
+
+    /// A worker that is short of connections closes clients' ones to have one for the socket, and their
+    /// requests end here: nothing may be borrowed meanwhile.
+    fn connect(&self, link: &Link) {
+        let index = link.index;
+        let address = self.server.borrow().address(index);
+        let addresses = &self.configured.addresses;
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.count_connect();
+        }
+        let opened = match addresses.get(address % addresses.len().max(1)) {
+            Some(address) => Socket::connect(address, link, on_read, on_write),
+            None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
+        };
+        let mut server = self.server.borrow_mut();
+        match opened {
+            Ok(socket) => {
+                link.socket.set(Some((socket, server.epoch(index))));
+                if socket.may_write() {
+                    server.connected(index, process::now());
+                    // others may have been given what waited for it
+                    self.wake.post();
+                }
+            }
+            Err(fault) => self.lose(index, fault, &mut server),
+        }
+    }
+
+    fn flush(&self, index: usize, socket: Socket, server: &mut Server) {
+        while socket.may_write() && server.wants(index) == Want::Write {
+            match socket.write(server.output(index)) {
+                Transfer::Bytes(n) | Transfer::Last(n) => {
+                    self.count_batch(server.output(index).get(..n));
+                    server.sent(index, n, process::exact_now());
+                }
+                Transfer::Later => break,
+                Transfer::End => return self.lose(index, Fault::Closed, server),
+                Transfer::Failed(errno) => return self.lose(index, Fault::Io(errno), server),
+            }
+        }
+        // what is left waits for the socket: it is no batch of this iteration any more
+        server.sent(index, 0, process::now());
+    }
+
+    fn count_batch(&self, written: Option<&[u8]>) {
+        if let (Some(tally), Some(written)) = (self.configured.counted.tally(), written) {
+            // a lookup is a line
+            tally.count_batch(memchr::memchr_iter(b'\n', written).count());
+        }
+    }
+
+    fn lose(&self, index: usize, fault: Fault, server: &mut Server) {
+        server.lost(index, process::now(), fault);
+        self.wake.post();
+    }
+
+    fn readable(&self, link: &Link) {
+        let Some((socket, epoch)) = link.socket.get() else { return };
+        let index = link.index;
+        if socket.must_close() {
+            self.server.borrow_mut().close(index);
+            return self.settle();
+        }
+        let is_current =
+            || link.socket.get().is_some() && self.server.borrow().epoch(index) == epoch;
+        let is_overdue = socket.take_timeout() && is_current() && self.is_overdue(index);
+        if is_overdue {
+            // a worker that was late itself has not heard yet what came in time
+            socket.look();
+        }
+        // what a new socket is wanted for, an old one must not be taken for
+        if is_current() && self.server.borrow().wants(index) == Want::Connect {
+            self.finish_connecting(index, socket);
+        }
+        if self.server.borrow().has_events() {
+            self.deliver(index);
+        }
+        for _ in 0..READS_PER_EVENT {
+            if !is_current() || !socket.may_read() {
+                break;
+            }
+            self.receive(index, socket);
+            self.deliver(index);
+        }
+        if is_overdue && is_current() {
+            self.server.borrow_mut().expire(index, process::now());
+            self.deliver(index);
+        }
+        if is_current() && socket.may_read() {
+            socket.read_again();
+        }
+        self.settle();
+    }
+
+    fn is_overdue(&self, index: usize) -> bool {
+        self.server.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
+    }
+
+    fn writable(&self, link: &Link) {
+        let Some((socket, epoch)) = link.socket.get() else { return };
+        let is_current = self.server.borrow().epoch(link.index) == epoch;
+        let wants = self.server.borrow().wants(link.index);
+        match wants {
+            // epoll announces this with every read
+            Want::Read if is_current => return,
+            Want::Connect if is_current => self.finish_connecting(link.index, socket),
+            _ => {}
+        }
+        self.settle();
+    }
+
+    fn finish_connecting(&self, index: usize, socket: Socket) {
+        let mut server = self.server.borrow_mut();
+        match socket.connect_result() {
+            Ok(()) if socket.may_write() => server.connected(index, process::now()),
+            Ok(()) => {}
+            Err(errno) => self.lose(index, Fault::Connect(errno), &mut server),
+        }
+    }
+
+    fn receive(&self, index: usize, socket: Socket) {
+        let mut server = self.server.borrow_mut();
+        match socket.read(server.input(index)) {
+            Transfer::Bytes(n) | Transfer::Last(n) => server.received(index, n),
+            Transfer::Later => {}
+            Transfer::End => self.lose(index, Fault::Closed, &mut server),
+            Transfer::Failed(errno) => self.lose(index, Fault::Io(errno), &mut server),
+        }
+    }
+
+    /// Hands out the events that are there now.
+    fn deliver(&self, index: usize) {
+        self.moment.set(None);
+        while let Some(resumed) = self.keep_next(index) {
+            if let Some(request) = resumed {
+                (self.delivery.resume)(request);
+            }
+        }
+    }
+
+    /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
+    fn keep_next(&self, index: usize) -> Option<Option<Request>> {
+        let mut server = self.server.borrow_mut();
+        let event = server.next_event(index, process::now(), &self.configured.memory);
+        let (token, answer) = match event? {
+            Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
+            Event::Miss(token) => (token, Answer::Miss),
+            Event::Failed(token, failure) => (token, Answer::Failed(failure)),
+            Event::Down(fault) => {
+                // a log may be a socket, which is opened as in connect
+                drop(server);
+                self.set_failing(true);
+                log::server_down(self.name(), fault, self.configured.protocol);
+                return Some(None);
+            }
+            Event::Up => {
+                drop(server);
+                self.set_failing(false);
+                log::server_up(self.name());
+                return Some(None);
+            }
+        };
+        let (request, since) = match self.take(token) {
+            Some(waiting) => waiting,
+            None => return Some(None),
+        };
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.observe(self.moment().saturating_sub(since));
+        }
+        (self.delivery.keep)(request, answer);
+        Some(Some(request))
+    }
+
+    fn set_failing(&self, failing: bool) {
+        if let Some(tally) = self.configured.counted.tally() {
+            tally.set_failing(failing, process::seconds());
+        }
+    }
+
+    fn take(&self, token: Token) -> Option<(Request, u64)> {
+        self.waiting.borrow_mut().remove(KeyData::from_ffi(token.0).into())
+    }
+
+    fn name(&self) -> &str {
+        &self.configured.name
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
+    // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
+    // peer outlives the call: UpstreamServer::worker keeps it, and gives it up between events only.
+    unsafe { with_peer(event, Peer::readable) }
+}
+
+unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
+    // SAFETY: as in on_read.
+    unsafe { with_peer(event, Peer::writable) }
+}
+
+unsafe extern "C" fn on_wake(event: *mut ngx_event_t) {
+    // SAFETY: the event's owner is the peer that has it, and that takes it off the queue as it goes.
+    if let Some(peer) = unsafe { owner::<Peer>(event) } {
+        peer.settle();
+    }
+}
+
+/// # Safety
+/// `event` is of a socket whose owner is a [`Link`].
+unsafe fn with_peer(event: *mut ngx_event_t, call: fn(&Peer, &Link)) {
+    // SAFETY: as above; a link's peer is the one it is part of.
+    unsafe {
+        let Some(link) = owner::<Link>(event) else { return };
+        if let Some(peer) = link.peer.get().as_ref() {
+            call(peer, link);
+        }
+    }
+}

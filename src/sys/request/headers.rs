@@ -1,0 +1,135 @@
+//! The headers of a request, nginx's list `headers_in.headers`.
+//!
+//! A list is a chain of parts, each an array of elements; the first part lies in the list itself.
+//! Three things forbid to change one in place:
+//!
+//! - nginx has no delete: its modules read all elements of all parts;
+//! - nginx keeps pointers to elements (`headers_in.host`), so that elements must stay where they are;
+//! - a subrequest has a copy of its parent's list, which shares the parts and the elements.
+//!
+//! Therefore a request gets a list of its own, whose parts point to the elements that stay:
+//!
+//! ```text
+//!   shared:   [ Host  Forged  Cookie ] -> [ Accept ]
+//!   its own:  [ Host ] -> [ Cookie ] -> [ Accept ] -> [ added ]
+//! ```
+
+use super::Request;
+use crate::sys::pool::Pool;
+use crate::sys::raw::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use core::ptr::NonNull;
+
+impl Request {
+    /// Whether a header's name is one that `is_one` takes.
+    pub fn has_header(self, is_one: fn(&[u8]) -> bool) -> bool {
+        self.header_parts().flatten().any(|header| is_one(header.key.as_bytes()))
+    }
+
+    /// The values of a request's headers of this name, compared without case.
+    pub fn header_values<'pool>(
+        self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'pool [u8]> + Clone {
+        let is_it = move |header: &&ngx_table_elt_t| {
+            header.key.as_bytes().eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.header_parts().flatten().filter(is_it).map(|header| header.value.as_bytes())
+    }
+
+    /// Gives the request a list of headers without those whose names `is_removed` takes, and with those
+    /// that are `added` at the end. None without memory; the headers are then what they were.
+    pub fn replace_headers(
+        self,
+        is_removed: fn(&[u8]) -> bool,
+        added: &[(&'static str, &[u8])],
+    ) -> Option<()> {
+        let pool = self.pool()?;
+        let mut runs: Vec<&[ngx_table_elt_t]> = self
+            .header_parts()
+            .flat_map(|part| part.split(|header| is_removed(header.key.as_bytes())))
+            // nginx reads the first element of each part but the first without a look at their number
+            .filter(|run| !run.is_empty())
+            .collect();
+        let added: Option<Vec<_>> =
+            added.iter().map(|(name, value)| element(pool, name, value)).collect();
+        let added = pool.copy_slice(&added?)?;
+        if !added.is_empty() {
+            runs.push(added);
+        }
+        // the memory behind the last part's elements is not this list's: the part counts as full, so that
+        // ngx_list_push begins another one
+        let nalloc = runs.last().map_or(1, |run| run.len());
+        let mut runs = runs.into_iter();
+        let first = match runs.next() {
+            Some(run) => part_of(run),
+            None => empty_part(pool)?,
+        };
+        // SAFETY: the request is live. Nothing is written to parts or elements that were there before,
+        // except the part in the list itself, which is the request's own and is replaced last.
+        unsafe {
+            let list = &raw mut (*self.0.as_ptr()).headers_in.headers;
+            let (mut head, mut last) = (first, &raw mut (*list).part);
+            let mut end = &raw mut head.next;
+            for run in runs {
+                let part = pool.reserve::<ngx_list_part_t>()?.as_ptr();
+                part.write(part_of(run));
+                *end = part;
+                end = &raw mut (*part).next;
+                last = part;
+            }
+            let size = size_of::<ngx_table_elt_t>();
+            let pool = self.read(|r| r.pool);
+            list.write(ngx_list_t { last, part: head, size, nalloc, pool });
+        }
+        Some(())
+    }
+
+    /// The elements of each part. They live as long as the request's pool; nobody may have a part of
+    /// this while nginx changes headers.
+    fn header_parts<'pool>(self) -> impl Iterator<Item = &'pool [ngx_table_elt_t]> + Clone {
+        // SAFETY: the request is live; a list that has not been set up yet is zero.
+        let mut next = unsafe { &raw const (*self.0.as_ptr()).headers_in.headers.part };
+        core::iter::from_fn(move || {
+            // SAFETY: a list's parts end with null, and each has `nelts` elements of the list's type.
+            unsafe {
+                let part = next.as_ref()?;
+                next = part.next;
+                Some(match NonNull::new(part.elts.cast::<ngx_table_elt_t>()) {
+                    Some(elements) => core::slice::from_raw_parts(elements.as_ptr(), part.nelts),
+                    None => &[],
+                })
+            }
+        })
+    }
+}
+
+fn part_of(run: &[ngx_table_elt_t]) -> ngx_list_part_t {
+    ngx_list_part_t {
+        elts: run.as_ptr().cast_mut().cast(),
+        nelts: run.len(),
+        next: core::ptr::null_mut(),
+    }
+}
+
+/// A part with room for one element.
+fn empty_part(pool: Pool) -> Option<ngx_list_part_t> {
+    let elts = pool.reserve::<ngx_table_elt_t>()?.as_ptr().cast();
+    Some(ngx_list_part_t { elts, nelts: 0, next: core::ptr::null_mut() })
+}
+
+/// A header as nginx's parser makes them: modules find it by its hash and its name in lower case.
+fn element(pool: Pool, name: &'static str, value: &[u8]) -> Option<ngx_table_elt_t> {
+    let key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+    let lowercase = pool.copy(name.as_bytes())?.as_text();
+    let value = pool.copy(value)?.as_text();
+    // SAFETY: zero is a value of the struct, whose fields depend on nginx's version; the copy has as
+    // many bytes as the name, and nobody writes to the name.
+    unsafe {
+        let mut element: ngx_table_elt_t = core::mem::zeroed();
+        element.hash = ngx_hash_strlow(lowercase.data, key.data, key.len);
+        element.key = key;
+        element.value = value;
+        element.lowcase_key = lowercase.data;
+        Some(element)
+    }
+}

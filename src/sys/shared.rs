@@ -1,0 +1,375 @@
+//! Memory that all workers share: a zone of nginx's, which outlives a reload, with one tally for each
+//! worker and each name.
+//!
+//! Its size comes from the configuration. A reload that needs another size gets a new zone, into which
+//! what was counted so far is copied.
+//!
+//! A worker claims its tallies, and only then takes the zone's lock. Claimed, a tally is written by its
+//! worker alone, and read by whoever reports. When the worker leaves, it keeps its counts for the next
+//! one that claims the name. Entries are never taken out, so readers need no lock.
+
+use super::conf::Reading;
+use super::pool::PoolBytes;
+use super::process;
+use super::raw::{
+    NGX_ERROR, NGX_OK, ngx_int_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
+    ngx_shmtx_lock, ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t,
+    ngx_str_t,
+};
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use pagecache_core::stats::{Numbers, Room, Tally};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
+
+/// A layout of its own for each version, as the name says.
+const NAME: &str = concat!("pagecache_stats_", env!("CARGO_PKG_VERSION"));
+
+/// Workers of the configuration before, which still have requests, count beside those of the new one.
+const GENERATIONS: usize = 2;
+
+/// The zone of one configuration.
+#[derive(Clone, Copy)]
+pub struct Zone(NonNull<ngx_shm_zone_t>);
+
+/// What a zone's data points to. It has no destructor: it is read as long as its configuration's pool
+/// is there.
+struct Context {
+    /// None before nginx has made the memory.
+    directory: Option<NonNull<Directory>>,
+    /// Of the configuration that is being replaced.
+    old: Option<NonNull<Directory>>,
+    /// Under which this configuration counts.
+    names: *const [PoolBytes],
+}
+
+/// Lists of entries, each of its names: few entries are read to find one.
+const LISTS: usize = 1024;
+
+/// What the zone begins with.
+struct Directory {
+    /// Seconds since the epoch.
+    started: u64,
+    /// The first entry of each list.
+    lists: [AtomicPtr<Entry>; LISTS],
+    /// Requests of workers that found no room for a tally.
+    uncounted: AtomicU64,
+    /// One of them has said so since the configuration was read.
+    is_said: AtomicBool,
+}
+
+/// A tally and its name, whose bytes follow. The zone has the same address in all workers.
+struct Entry {
+    next: *mut Entry,
+    /// The worker that writes to it; 0: nobody.
+    owner: AtomicI32,
+    name: *const u8,
+    len: usize,
+    tally: Tally,
+}
+
+/// A tally to which this worker writes, until it is released.
+pub struct Claim(Cell<Option<NonNull<Entry>>>);
+
+impl Zone {
+    /// The zone, for the configuration that has been read, whose workers count under `names`. Called
+    /// once. None without memory.
+    pub fn add(reading: Reading, names: &HashSet<&[u8]>) -> Option<Zone> {
+        let tag = super::loaded::module().cast::<c_void>();
+        let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
+        let pool = reading.pool()?;
+        let copies: Option<Vec<_>> = names.iter().map(|name| pool.copy(name)).collect();
+        let old = reading.old_zone(NAME, tag).map(Zone);
+        let new = Context {
+            directory: None,
+            old: old.and_then(Zone::place),
+            names: pool.copy_slice(&copies?)?,
+        };
+        let context = pool.reserve::<Context>()?;
+        let size = size_of_zone(names, reading.workers(), old);
+        // SAFETY: nginx keeps the name, which is static, and compares the tag. The context's place was
+        // made for it.
+        unsafe {
+            context.write(new);
+            let zone = ngx_shared_memory_add(reading.as_ptr(), &raw mut name, size, tag);
+            let zone = NonNull::new(zone)?;
+            (*zone.as_ptr()).init = Some(init);
+            (*zone.as_ptr()).data = context.as_ptr().cast();
+            Some(Zone(zone))
+        }
+    }
+
+    /// When counting began, in seconds since the epoch.
+    pub fn started(self) -> u64 {
+        self.directory().map_or(0, |directory| directory.started)
+    }
+
+    /// Bytes.
+    pub fn size(self) -> usize {
+        // SAFETY: the configuration keeps the zone.
+        unsafe { (*self.0.as_ptr()).shm.size }
+    }
+
+    /// Requests of workers that found no room for a tally.
+    pub fn uncounted(self) -> u64 {
+        self.directory().map_or(0, |directory| directory.uncounted.load(Ordering::Relaxed))
+    }
+
+    /// A request for which there is no tally.
+    pub fn miss_out(self) {
+        if let Some(directory) = self.directory() {
+            directory.uncounted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody has said yet that there is no room; true once for each configuration.
+    pub fn is_news(self) -> bool {
+        self.directory().is_some_and(|directory| !directory.is_said.swap(true, Ordering::Relaxed))
+    }
+
+    /// This worker's tally of a name. None if there is no room.
+    pub fn claim(self, name: &[u8]) -> Option<Claim> {
+        let directory = self.directory()?;
+        // SAFETY: nginx has laid a slab pool into the zone's memory before it called init.
+        let lock = Lock::of(unsafe { (*self.0.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>() });
+        let mut known = directory.list(name).filter(|entry| entry.name() == name);
+        let entry = match known.find(|entry| !entry.is_owned()) {
+            Some(entry) => {
+                // its last worker may have crashed
+                entry.tally.leave();
+                entry
+            }
+            None => directory.insert(name, &lock)?,
+        };
+        entry.owner.store(process::id(), Ordering::Relaxed);
+        Some(Claim(Cell::new(Some(NonNull::from(entry)))))
+    }
+
+    /// What all workers have counted, by name.
+    pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Numbers<u64>> {
+        // a worker that crashed has not said that it leaves
+        self.directory().map(|directory| directory.totals(process::lives)).unwrap_or_default()
+    }
+
+    fn directory<'zone>(self) -> Option<&'zone Directory> {
+        // SAFETY: it is in the zone, and stays as long.
+        self.place().map(|place| unsafe { place.as_ref() })
+    }
+
+    /// None before nginx has made the memory.
+    fn place(self) -> Option<NonNull<Directory>> {
+        // SAFETY: add has put a context there.
+        unsafe { (*self.0.as_ptr()).data.cast::<Context>().as_ref() }?.directory
+    }
+}
+
+impl Directory {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.lists.iter().flat_map(entries_from)
+    }
+
+    /// All entries of this name, and some others.
+    fn list(&self, name: &[u8]) -> impl Iterator<Item = &Entry> {
+        self.lists.get(list_of(name)).into_iter().flat_map(entries_from)
+    }
+
+    /// A tally of this name that nobody has. None if there is no room.
+    fn insert(&self, name: &[u8], lock: &Lock) -> Option<&Entry> {
+        let first = self.lists.get(list_of(name))?;
+        let entry = lock.allocate::<Entry>(Entry::size(name))?;
+        // SAFETY: it is new and of that size, nobody else knows it yet, and all zero is an entry.
+        let entry = unsafe {
+            let text = entry.add(1).cast::<u8>();
+            text.as_ptr().copy_from_nonoverlapping(name.as_ptr(), name.len());
+            (*entry.as_ptr()).name = text.as_ptr();
+            (*entry.as_ptr()).len = name.len();
+            (*entry.as_ptr()).next = first.load(Ordering::Relaxed);
+            entry.as_ref()
+        };
+        first.store(NonNull::from(entry).as_ptr(), Ordering::Release);
+        Some(entry)
+    }
+
+    /// Takes what was counted under `names` in another zone, without how things are there.
+    fn take_over(&self, old: &Directory, names: &[PoolBytes], lock: &Lock) {
+        let mut totals = old.totals(|_| false);
+        for name in names.iter().map(PoolBytes::as_bytes) {
+            let Some(counts) = totals.remove(name) else { continue };
+            if let Some(entry) = self.insert(name, lock) {
+                entry.tally.take_over(&counts);
+            }
+        }
+        self.uncounted.store(old.uncounted.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// What all workers have counted, by name. `is_there` says whether there is a worker of a number.
+    fn totals(&self, is_there: impl Fn(i32) -> bool) -> HashMap<&[u8], Numbers<u64>> {
+        let mut totals: HashMap<&[u8], Numbers<u64>> = HashMap::new();
+        let mut known = HashMap::new();
+        for entry in self.entries() {
+            let owner = entry.owner.load(Ordering::Acquire);
+            let is_there = *known.entry(owner).or_insert_with(|| is_there(owner));
+            totals.entry(entry.name()).or_default().add(&entry.tally, is_there);
+        }
+        totals
+    }
+}
+
+/// Which list has a name.
+fn list_of(name: &[u8]) -> usize {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish() as usize % LISTS
+}
+
+fn entries_from(first: &AtomicPtr<Entry>) -> impl Iterator<Item = &Entry> {
+    let mut next = first.load(Ordering::Acquire);
+    core::iter::from_fn(move || {
+        // SAFETY: an entry is whole before it is put into the list, and stays as long as the zone,
+        // which the configuration keeps. What changes in it are atomics.
+        let entry = unsafe { next.as_ref() }?;
+        next = entry.next;
+        Some(entry)
+    })
+}
+
+impl Entry {
+    /// Bytes that an entry of this name takes.
+    fn size(name: &[u8]) -> usize {
+        size_of::<Entry>() + name.len()
+    }
+
+    fn name(&self) -> &[u8] {
+        // SAFETY: insert has written so many bytes there, and they stay as long as the entry.
+        unsafe { core::slice::from_raw_parts(self.name, self.len) }
+    }
+
+    fn is_owned(&self) -> bool {
+        process::lives(self.owner.load(Ordering::Acquire))
+    }
+}
+
+impl Claim {
+    /// The tally. None once it is released.
+    pub fn tally(&self) -> Option<&Tally> {
+        // SAFETY: the zone outlives the claim: it goes after the configuration that has both, or,
+        // without workers, after release.
+        self.0.get().map(|entry| unsafe { &(*entry.as_ptr()).tally })
+    }
+
+    /// Gives the tally up for the next worker.
+    pub fn release(&self) {
+        if let Some(entry) = self.0.take() {
+            // SAFETY: as in tally.
+            let entry = unsafe { entry.as_ref() };
+            entry.tally.leave();
+            entry.owner.store(0, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The pool's lock, held until this is dropped.
+struct Lock(*mut ngx_slab_pool_t);
+
+impl Lock {
+    fn of(pool: *mut ngx_slab_pool_t) -> Lock {
+        // SAFETY: the zone's pool.
+        unsafe { ngx_shmtx_lock(&raw mut (*pool).mutex) };
+        Lock(pool)
+    }
+
+    /// Zeroed memory of so many bytes, aligned for nginx's own structs. None if there is no room.
+    fn allocate<T>(&self, size: usize) -> Option<NonNull<T>> {
+        // SAFETY: the lock is held.
+        NonNull::new(unsafe { ngx_slab_calloc_locked(self.0, size) }.cast())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // SAFETY: as in of.
+        unsafe { ngx_shmtx_unlock(&raw mut (*self.0).mutex) };
+    }
+}
+
+/// Bytes of a zone for `names`, each counted by so many workers, where `old` is the one so far.
+fn size_of_zone(names: &HashSet<&[u8]>, workers: usize, old: Option<Zone>) -> usize {
+    // SAFETY: nginx sets it as it starts.
+    let page = unsafe { ngx_pagesize };
+    let most = workers.saturating_mul(GENERATIONS);
+    let mut wanted = Room::new(page);
+    names.iter().for_each(|name| wanted.add(Entry::size(name), most));
+    let old = old.map(|old| {
+        let mut others = Room::new(page);
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        for entry in old.directory().into_iter().flat_map(Directory::entries) {
+            let nth = known.entry(entry.name()).or_default();
+            *nth += 1;
+            if *nth > most || !names.contains(entry.name()) {
+                others.add(Entry::size(entry.name()), 1);
+            }
+        }
+        (old.size(), others)
+    });
+    wanted.zone_size(old)
+}
+
+/// nginx calls this for each new configuration, with what the last one had if the zone stays.
+unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
+    // SAFETY: nginx passes the zone, whose memory has a slab pool, and the data of the zone of the same
+    // name, tag and size; both data are contexts, which add wrote, and nobody else borrows the new one.
+    let done = unsafe {
+        let pool = (*zone).shm.addr.cast::<ngx_slab_pool_t>();
+        let known = old.cast::<Context>().as_ref().and_then(|old| old.directory);
+        let known = known.or(NonNull::new((*pool).data.cast::<Directory>()));
+        (*zone).data.cast::<Context>().as_mut().and_then(|context| begin(context, pool, known))
+    };
+    if done.is_some() { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }
+}
+
+/// Finds the directory, or makes one. None without room.
+fn begin(
+    context: &mut Context,
+    pool: *mut ngx_slab_pool_t,
+    known: Option<NonNull<Directory>>,
+) -> Option<()> {
+    if let Some(known) = known {
+        // SAFETY: it is in the zone's memory, where an earlier call has put it.
+        unsafe { known.as_ref() }.is_said.store(false, Ordering::Relaxed);
+        context.directory = Some(known);
+        return Some(());
+    }
+    // SAFETY: nginx does not free the zone and the pool of a configuration before it has replaced it.
+    let (old, names) = unsafe {
+        (context.old.map(|old| old.as_ref()), context.names.as_ref().unwrap_or_default())
+    };
+    let new = Directory {
+        started: old.map_or_else(process::seconds, |old| old.started),
+        lists: [const { AtomicPtr::new(null_mut()) }; LISTS],
+        uncounted: AtomicU64::new(0),
+        is_said: AtomicBool::new(false),
+    };
+    // SAFETY: the zone's pool, of which nobody else knows yet; what it gives is aligned.
+    let place = unsafe {
+        // nginx would log each allocation that fails; this module logs the first
+        (*pool).set_log_nomem(0);
+        let place = ngx_slab_calloc(pool, size_of::<Directory>()).cast::<Directory>();
+        let place = NonNull::new(place)?;
+        place.write(new);
+        (*pool).data = place.as_ptr().cast();
+        place.as_ref()
+    };
+    if let Some(old) = old {
+        place.take_over(old, names, &Lock::of(pool));
+    }
+    context.directory = Some(NonNull::from(place));
+    Some(())
+}

@@ -1,0 +1,329 @@
+//! Where pages are looked up: the servers of one upstream, and which of them has a key.
+//!
+//! What `pagecache_pass` names may stand further down in the configuration, so it is only known, and
+//! checked, after everything is read.
+
+use super::log;
+use super::sys::conf::{Place, Reading, Refusal};
+use super::sys::raw::ngx_str_t;
+use super::sys::shared::{Claim, Zone};
+use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
+use pagecache_core::decision::Outcome;
+use pagecache_core::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
+use pagecache_core::memcached::{Key, Limits, Memory, Msec, Protocol};
+use pagecache_core::stats::{Numbers, ServerReport, Tally, UpstreamReport};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+const DEFAULT_CONNECTIONS: usize = 2;
+/// In the classic protocol, which proxies speak: a server of theirs that hangs keeps a connection of ours busy.
+const DEFAULT_CONNECTIONS_CLASSIC: usize = 8;
+const DEFAULT_INFLIGHT: usize = 4096;
+const DEFAULT_KEEPALIVE: Msec = 60_000;
+/// Bytes.
+const DEFAULT_BUFFERS: usize = 64 << 20;
+
+/// What `pagecache_pass` names.
+pub struct Upstream {
+    block: UpstreamBlock,
+    text: ngx_str_t,
+    place: Place,
+    /// Set once all is read.
+    servers: OnceCell<Servers>,
+    /// What is decided before a server is chosen.
+    counted: OnceCell<Counted>,
+}
+
+struct Servers {
+    list: Vec<Rc<UpstreamServer>>,
+    /// None for a single server.
+    distribution: Option<Distribution>,
+}
+
+/// The directives of one `upstream {}` block.
+#[derive(Default)]
+pub struct UpstreamConf {
+    /// Where the block begins.
+    place: Option<Place>,
+    pub distribution: Option<Rule>,
+    pub connections: Option<usize>,
+    pub inflight: Option<usize>,
+    pub keepalive: Option<Msec>,
+    pub socket_keepalive: Option<bool>,
+    pub buffers: Option<usize>,
+    pub protocol: Option<Protocol>,
+}
+
+/// One memcached.
+pub struct UpstreamServer {
+    /// As written in the configuration.
+    pub name: String,
+    /// In the order to try them: a host name may have several, and is still one server.
+    pub addresses: Vec<Address>,
+    pub is_down: bool,
+    pub limits: Limits,
+    /// For locations that do not say.
+    pub protocol: Protocol,
+    /// For bodies; the upstream's servers share it.
+    pub memory: Memory,
+    pub counted: Counted,
+    /// What a worker keeps for this server; its type is the worker's concern.
+    pub worker: RefCell<Option<Rc<dyn Any>>>,
+}
+
+impl UpstreamConf {
+    /// Of a block that begins at `place`.
+    pub fn beginning_at(place: Place) -> UpstreamConf {
+        UpstreamConf { place: Some(place), ..UpstreamConf::default() }
+    }
+}
+
+/// What all workers have counted, by the names under which they do.
+pub type Totals<'zone> = HashMap<&'zone [u8], Numbers<u64>>;
+
+/// Where a worker counts, if `pagecache_stats` stands somewhere.
+pub struct Counted {
+    zone: Cell<Option<Zone>>,
+    name: Vec<u8>,
+    claim: OnceCell<Option<Claim>>,
+}
+
+impl Counted {
+    fn new(upstream: &str, server: &str) -> Counted {
+        // no name has a zero byte
+        let name = [upstream.as_bytes(), b"\0", server.as_bytes()].concat();
+        Counted { zone: Cell::new(None), name, claim: OnceCell::new() }
+    }
+
+    /// Under which it is counted in the zone.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    pub fn set_zone(&self, zone: Option<Zone>) {
+        self.zone.set(zone);
+    }
+
+    /// A request has ended so.
+    pub fn count(&self, outcome: Outcome, body: usize) {
+        match (self.tally(), self.zone.get()) {
+            (Some(tally), _) => tally.count(outcome, body),
+            (None, Some(zone)) => zone.miss_out(),
+            (None, None) => {}
+        }
+    }
+
+    /// This worker's tally.
+    pub fn tally(&self) -> Option<&Tally> {
+        let zone = self.zone.get()?;
+        let claim = || {
+            let claim = zone.claim(&self.name);
+            if claim.is_none() && zone.is_news() {
+                log::zone_full(zone.size());
+            }
+            claim
+        };
+        self.claim.get_or_init(claim).as_ref()?.tally()
+    }
+
+    /// Counts no more: the zone may go.
+    pub fn leave(&self) {
+        self.zone.set(None);
+        if let Some(Some(claim)) = self.claim.get() {
+            claim.release();
+        }
+    }
+
+    /// What all workers have counted, of `totals`.
+    fn total(&self, totals: &Totals<'_>) -> Numbers<u64> {
+        totals.get(self.name.as_slice()).cloned().unwrap_or_default()
+    }
+}
+
+impl Upstream {
+    pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Upstream {
+        Upstream { block, text: *text, place, servers: OnceCell::new(), counted: OnceCell::new() }
+    }
+
+    /// Whether it is made from this block.
+    pub fn is_of(&self, block: UpstreamBlock) -> bool {
+        self.block == block
+    }
+
+    /// What `pagecache_pass` says.
+    pub fn text(&self) -> &ngx_str_t {
+        &self.text
+    }
+
+    /// Bytes of bodies that a worker may hold.
+    pub fn buffers(&self) -> usize {
+        let given = self.block.conf::<UpstreamConf>();
+        given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS)
+    }
+
+    /// Where it is first used.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The one server that may have an item of this key. None before the configuration is checked.
+    pub fn server(&self, key: &Key) -> Option<&Rc<UpstreamServer>> {
+        let servers = self.servers.get()?;
+        let distribution = servers.distribution.as_ref();
+        servers.list.get(distribution.map_or(0, |rule| rule.index(key.as_bytes())))
+    }
+
+    /// All of them.
+    pub fn servers(&self) -> &[Rc<UpstreamServer>] {
+        self.servers.get().map_or(&[], |servers| &servers.list)
+    }
+
+    /// Where a worker counts what is decided before a server is chosen.
+    pub fn before(&self) -> Option<&Counted> {
+        self.counted.get()
+    }
+
+    /// All places where it is counted.
+    pub fn counted(&self) -> impl Iterator<Item = &Counted> {
+        let servers = self.servers().iter().map(|server| &server.counted);
+        self.counted.get().into_iter().chain(servers)
+    }
+
+    /// What all workers have counted, of `totals`. A server that stands there twice is one.
+    pub fn report(&self, totals: &Totals<'_>) -> UpstreamReport {
+        let mut seen = HashSet::new();
+        let servers = self.servers().iter().filter(|server| seen.insert(&server.name));
+        let server = |server: &Rc<UpstreamServer>| ServerReport {
+            name: server.name.clone(),
+            numbers: server.counted.total(totals),
+        };
+        UpstreamReport {
+            name: self.text.to_string(),
+            before: self.counted.get().map(|before| before.total(totals)).unwrap_or_default(),
+            servers: servers.map(server).collect(),
+        }
+    }
+
+    /// Finds the servers and checks that they can be honoured.
+    pub fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
+        let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
+        if let [line] = lines.as_mut_slice() {
+            // nginx makes a line up for a plain address
+            if line.name.is_empty() {
+                line.name = self.text.to_string();
+            }
+        }
+        let given = self.block.conf::<UpstreamConf>();
+        let found = check(&lines)
+            .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
+        let distribution =
+            found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
+        self.warn_of_ignored(&lines, reading);
+        let counted = |server: &str| Counted::new(&self.text.to_string(), server);
+        let list = servers(lines, given, counted);
+        // an upstream is resolved once, after everything is read
+        let _ = self.counted.set(counted(""));
+        let _ = self.servers.set(Servers { list, distribution });
+        Ok(())
+    }
+
+    /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
+    /// `memcached_pass` may use the same block.
+    fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading) {
+        let given = self.block.conf::<UpstreamConf>();
+        // a plain address has nothing that could be ignored
+        let Some(place) = given.and_then(|conf| conf.place.as_ref()) else { return };
+        let warn = |ignored: &str, instead: &str| {
+            reading.warn_at(
+                place,
+                &format!(
+                    "\"pagecache_pass\" uses the upstream block \"{}\" and ignores {ignored}: write \
+                     {instead} instead, and remove it, unless a directive such as \"memcached_pass\" uses \
+                     the same block",
+                    self.text
+                ),
+            );
+        };
+        if self.block.has_balancer() {
+            warn(
+                "its directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
+                 \"least_conn\", \"random\", \"keepalive\" or the like)",
+                "\"pagecache_distribution\" or \"pagecache_connections\"",
+            );
+        }
+        if let Some(line) = lines.iter().find(|line| line.has_max_conns) {
+            warn(
+                &format!("\"max_conns\" of the server \"{}\"", line.name),
+                "\"pagecache_connections\" or \"pagecache_max_inflight\"",
+            );
+        }
+    }
+}
+
+fn check(lines: &[ServerLine]) -> Result<(), String> {
+    if lines.iter().any(|line| line.is_backup) {
+        return Err("\"backup\" is not supported, because another server never has this server's \
+                    pages; remove it"
+            .to_owned());
+    }
+    if let Some(line) = lines.iter().find(|line| line.addresses.is_empty()) {
+        let name = &line.name;
+        return Err(format!("its server \"{name}\" has no address; \"resolve\" is not supported"));
+    }
+    if lines.is_empty() {
+        return Err("it has no server; add a \"server\" line".to_owned());
+    }
+    Ok(())
+}
+
+/// Which of several servers has a key.
+fn distribute(lines: &[ServerLine], rule: Option<Rule>) -> Result<Option<Distribution>, String> {
+    if lines.len() < 2 {
+        return Ok(None);
+    }
+    let Some(rule) = rule else {
+        return Err(format!(
+            "it has {} servers, and which of them has a page is up to the client that stores it; add \
+             \"pagecache_distribution\" with that client's rule to the upstream block: {}",
+            lines.len(),
+            Rule::names().collect::<Vec<_>>().join(", "),
+        ));
+    };
+    let nodes: Vec<Node<'_>> =
+        lines.iter().map(|line| Node { name: &line.name, weight: line.weight }).collect();
+    rule.check(&nodes).map_err(|unsuitable| unsuitable.to_string())?;
+    Ok(Some(Distribution::new(rule, &nodes)))
+}
+
+fn servers(
+    lines: Vec<ServerLine>,
+    given: Option<&UpstreamConf>,
+    counted: impl Fn(&str) -> Counted,
+) -> Vec<Rc<UpstreamServer>> {
+    let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
+    let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
+    let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
+    let probes = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
+    let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
+    let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
+        Protocol::Meta => DEFAULT_CONNECTIONS,
+        Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
+    });
+    let server = |mut line: ServerLine| {
+        line.addresses.iter_mut().for_each(|address| address.set_keepalive(probes));
+        let addresses = line.addresses.len();
+        Rc::new(UpstreamServer {
+            counted: counted(&line.name),
+            name: line.name,
+            addresses: line.addresses,
+            is_down: line.is_down,
+            limits: Limits { connections, inflight, keepalive, addresses, breaker: line.breaker },
+            protocol,
+            memory: memory.clone(),
+            worker: RefCell::new(None),
+        })
+    };
+    lines.into_iter().map(server).collect()
+}
