@@ -1,6 +1,8 @@
 //! How much memory the numbers take: a zone's size is a power of two, so that a reload that changes little
 //! keeps the zone, and with it what its workers go on to count.
 
+use std::num::NonZeroUsize;
+
 /// Bytes of the smallest zone, of which no more is used than there is to count.
 pub const LEAST: usize = 4 << 20;
 
@@ -10,22 +12,23 @@ pub const MOST: usize = 256 << 20;
 /// What takes room in a zone, as nginx's slab allocator gives it out.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    page: usize,
+    page: NonZeroUsize,
     bytes: usize,
 }
 
 impl Room {
     /// None yet; `page` is the size of nginx's pages.
     pub fn new(page: usize) -> Room {
-        Room { page: page.max(1), bytes: 0 }
+        Room { page: NonZeroUsize::new(page).unwrap_or(NonZeroUsize::MIN), bytes: 0 }
     }
 
     /// So many pieces of `size` bytes more. Small ones are rounded up to powers of two, which share
     /// pages with their like; others have pages of their own.
     pub fn add(&mut self, size: usize, pieces: usize) {
-        let whole = match size <= self.page / 2 {
+        let page = self.page.get();
+        let whole = match size <= page / 2 {
             true => size.next_power_of_two(),
-            false => size.div_ceil(self.page).saturating_mul(self.page),
+            false => size.div_ceil(page).saturating_mul(page),
         };
         self.bytes = self.bytes.saturating_add(whole.saturating_mul(pieces));
     }
@@ -33,7 +36,7 @@ impl Room {
     /// Whether a zone of `size` bytes has room for that, beside nginx's own: 24 bytes for each page, a
     /// head, and a page that is begun for each size.
     fn fits(self, size: usize) -> bool {
-        let own = size / self.page * 24 + 16 * self.page;
+        let own = size / self.page * 24 + 16 * self.page.get();
         self.bytes <= size.saturating_sub(own)
     }
 
@@ -45,7 +48,7 @@ impl Room {
         while size < MOST && !self.fits(size) {
             size *= 2;
         }
-        let sizes = [size, size + self.page];
+        let sizes = [size, size + self.page.get()];
         let Some((old, others)) = old.filter(|(old, _)| sizes.contains(old)) else { return size };
         let all = Room { bytes: self.bytes.saturating_add(others.bytes), ..self };
         match all.fits(old) || others.bytes == 0 {
