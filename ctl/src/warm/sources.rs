@@ -115,7 +115,8 @@ impl Pages {
         }
         self.sitemaps += 1;
         let read = load(name, site).and_then(|bytes| {
-            Sitemap::parse(&bytes).map_err(|reason| format!("sitemap {} {reason}", quoted(name)))
+            let told = |reason: String| format!("sitemap {} {}", quoted(name), cut(&reason));
+            Sitemap::parse(&bytes).map_err(told)
         });
         match read {
             Err(reason) => self.tell(reason),
@@ -134,12 +135,16 @@ impl Pages {
     }
 }
 
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", cut(text))
+}
+
 /// A text of somebody else's, as a part of a line: no line of ours begins within it, and it does not fill a
 /// screen.
-fn quoted(text: &str) -> String {
+fn cut(text: &str) -> String {
     let cut: String = text.chars().take(MOST_OF_TEXT).collect();
     let dots = if cut.len() < text.len() { "..." } else { "" };
-    format!("\"{}{dots}\"", cut.replace('\n', "\\n").replace('\t', "\\t"))
+    format!("{}{dots}", cut.replace('\n', "\\n").replace('\t', "\\t"))
 }
 
 fn load(name: &str, site: &Site) -> Result<Vec<u8>, String> {
@@ -248,5 +253,14 @@ mod tests {
             assert!(!trouble.contains("--origin http://h.test;"), "{trouble}");
         }
         assert!(pages.troubles[TOLD].contains("981 more"), "{}", pages.troubles[TOLD]);
+        // nor do its elements fill a screen
+        let text = format!("<urlset></urlset\npagecachectl: 9 pages{long}>");
+        for text in [format!("<{long}/>"), text] {
+            std::fs::write(&sitemap, text).unwrap();
+            let pages = found(&format!("--sitemap {}", sitemap.display()), &LIMITS);
+            assert_eq!(pages.troubles.len(), 1);
+            let trouble = &pages.troubles[0];
+            assert!(!trouble.contains('\n') && trouble.len() < 400, "{trouble}");
+        }
     }
 }
