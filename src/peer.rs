@@ -214,6 +214,9 @@ impl Peer {
         let mut server = self.server.borrow_mut();
         match opened {
             Ok(socket) => {
+                if self.configured.socket_keepalive {
+                    socket.keep_alive();
+                }
                 link.socket.set(Some((socket, server.epoch(index))));
                 if socket.may_write() {
                     server.connected(index, process::now());

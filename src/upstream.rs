@@ -62,6 +62,8 @@ pub struct UpstreamServer {
     pub name: String,
     /// In the order to try them: a host name may have several, and is still one server.
     pub addresses: Vec<Address>,
+    /// Whether the system is to look from time to time if the other end of a silent connection is still there.
+    pub socket_keepalive: bool,
     pub is_down: bool,
     pub limits: Limits,
     /// For locations that do not say.
@@ -305,19 +307,19 @@ fn servers(
     let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
     let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
-    let probes = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
+    let socket_keepalive = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
     let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
     let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
         Protocol::Meta => DEFAULT_CONNECTIONS,
         Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
     });
-    let server = |mut line: ServerLine| {
-        line.addresses.iter_mut().for_each(|address| address.set_keepalive(probes));
+    let server = |line: ServerLine| {
         let addresses = line.addresses.len();
         Rc::new(UpstreamServer {
             counted: counted(&line.name),
             name: line.name,
             addresses: line.addresses,
+            socket_keepalive,
             is_down: line.is_down,
             limits: Limits { connections, inflight, keepalive, addresses, breaker: line.breaker },
             protocol,

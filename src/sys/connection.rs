@@ -82,16 +82,12 @@ impl Socket {
             // unix socket, and without it the connection is only slower
             ngx_tcp_nodelay(c);
         }
-        let socket = Socket(connection);
-        if address.keepalive() {
-            socket.keep_alive();
-        }
-        Ok(socket)
+        Ok(Socket(connection))
     }
 
     /// Has the system look from time to time if the other end is still there. ngx_event_connect_peer
     /// would do it as well, and say nothing if that fails, as its log is the quiet one.
-    fn keep_alive(self) {
+    pub fn keep_alive(self) {
         let on: libc::c_int = 1;
         // SAFETY: on is live and of the size that SO_KEEPALIVE wants.
         let status = unsafe {

@@ -36,12 +36,10 @@ pub struct ServerLine {
     pub has_max_conns: bool,
 }
 
-/// A socket address, copied out of the configuration: the pool it was in may go first. And what its
-/// sockets are to have.
+/// A socket address, copied out of the configuration: the pool it was in may go first.
 pub struct Address {
     storage: sockaddr_storage,
     len: socklen_t,
-    keepalive: bool,
 }
 
 impl Address {
@@ -53,16 +51,6 @@ impl Address {
     /// Length in bytes.
     pub fn len(&self) -> socklen_t {
         self.len
-    }
-
-    /// Whether the system is to look from time to time if the other end of a silent connection is still there.
-    pub fn keepalive(&self) -> bool {
-        self.keepalive
-    }
-
-    /// Sets [`Address::keepalive`], which is off.
-    pub fn set_keepalive(&mut self, keepalive: bool) {
-        self.keepalive = keepalive;
     }
 
     /// Does nothing to a unix socket.
@@ -90,7 +78,7 @@ impl Address {
             (&raw mut storage)
                 .cast::<u8>()
                 .copy_from_nonoverlapping(address.cast::<u8>(), len as usize);
-            Some(Address { storage, len, keepalive: false })
+            Some(Address { storage, len })
         }
     }
 }
