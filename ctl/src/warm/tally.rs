@@ -133,7 +133,7 @@ mod tests {
         let (counted, others) = (&json["cache"], &json["cache"]["others"]);
         assert_eq!((&counted["HIT"], &counted["MISS"]), (&json!(1), &json!(1)), "{counted}");
         assert_eq!((&counted["BYPASS"], &counted["EXPIRED"]), (&json!(2), &json!(1)), "{counted}");
-        assert_eq!(cache.len(), MAX_CACHE_VALUES + 3, "{counted}");
+        assert_eq!(cache.len(), MAX_CACHE_VALUES + 3);
         let apart = MAX_CACHE_VALUES - 2;
         assert_eq!(others, &json!(10_000 - apart + 2));
         assert_eq!(cache.values().filter_map(Value::as_u64).sum::<u64>(), json["pages"]);
