@@ -21,8 +21,8 @@ use super::sys::raw::{
     ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::Request;
-use pagecache_core::decision::{Outcome, Reason};
 use pagecache_core::memcached::{Failure, Key, Lookup};
+use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::Coding;
 
 const DELIVERY: Delivery = Delivery { keep, resume };

@@ -11,7 +11,7 @@ use super::sys::raw::{
 use super::sys::request::Request;
 use core::ffi::CStr;
 use pagecache_core::args::Ignored;
-use pagecache_core::decision::Outcome;
+use pagecache_core::outcome::Outcome;
 
 /// A value, in the request's pool; none where there is nothing to say.
 type Value = fn(Request, Pool) -> Option<PoolBytes>;

@@ -8,14 +8,14 @@
 //! | [`page`] | which stored items are pages | memcached's wire |
 //! | [`pattern`] | the text of `pagecache_key` | values |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
-//! | [`decision`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | [`outcome`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
 //! | [`stats`] | what is counted, and its reports | where the numbers are kept |
 
 pub mod args;
-pub mod decision;
 pub mod distribution;
 pub mod memcached;
+pub mod outcome;
 pub mod page;
 pub mod pattern;
 pub mod request_headers;

@@ -1,7 +1,7 @@
 //! A report as JSON, for scripts and for the page. Times are in seconds, sizes in bytes.
 
 use super::{BOUNDS, Histogram, Numbers, Report, ServerReport, UpstreamReport};
-use crate::decision::{Reason, Status};
+use crate::outcome::{Reason, Status};
 use serde_json::Value;
 
 /// The report. Its Content-Type is `application/json`.

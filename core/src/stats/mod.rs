@@ -14,7 +14,7 @@ pub use json::json;
 pub use prometheus::prometheus;
 pub use room::Room;
 
-use crate::decision::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The page that draws a report in a browser. It asks for the JSON, and for nothing else.

@@ -8,7 +8,7 @@
 //! ```
 
 use super::{BOUNDS, Numbers, Report, ServerReport, UpstreamReport};
-use crate::decision::{Reason, Status};
+use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
 
 /// A metric with one sample for each server.

@@ -10,8 +10,8 @@ use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
 use pagecache_core::args::{Ignored, KeyArgs};
-use pagecache_core::decision::Reason;
 use pagecache_core::memcached::{Key, LongKeys};
+use pagecache_core::outcome::Reason;
 use pagecache_core::pattern::{confuses_question_marks, variables};
 
 /// How URLs become keys.

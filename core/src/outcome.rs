@@ -14,43 +14,88 @@ pub enum Outcome {
     Fallthrough(Reason),
 }
 
-/// Why a request was left to the fallback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+/// Declares [`Reason`] and its table: a row has the name of the reason, its status, the response status where
+/// `pagecache_fallback` is `off`, and what `Cache-Status` says (RFC 9211, section 2.2). The order is that of the
+/// documentation.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $reason:ident $name:literal $status:ident $http:literal $forward:literal $detail:ident;)*) => {
+        /// Why a request was left to the fallback.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason {
+            $($(#[doc = $doc])* $reason,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: [Reason; [$($name),*].len()] = [$(Reason::$reason),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Reason::$reason => Row {
+                        name: $name,
+                        status: Status::$status,
+                        http_status: $http,
+                        forward: $forward,
+                        detail: Detail::$detail,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+/// What is known of a reason.
+struct Row {
+    name: &'static str,
+    status: Status,
+    http_status: u16,
+    /// The value of `fwd`.
+    forward: &'static str,
+    detail: Detail,
+}
+
+/// Whether `Cache-Status` names the reason besides.
+#[derive(PartialEq, Eq)]
+enum Detail {
+    Named,
+    Implied,
+}
+
+reasons! {
     /// memcached has no such item, or one of 0 bytes.
-    Absent,
+    Absent   "absent"   Miss   404 "uri-miss" Implied;
     /// The item was invalidated and waits to be replaced.
-    Stale,
+    Stale    "stale"    Miss   404 "stale"    Implied;
     /// The method is not one of `pagecache_methods`.
-    Method,
+    Method   "method"   Bypass 405 "method"   Implied;
     /// A `pagecache_bypass` condition held.
-    Bypass,
+    Bypass   "bypass"   Bypass 404 "bypass"   Named;
     /// The query has an argument that is neither in the key nor ignored.
-    Args,
+    Args     "args"     Bypass 404 "bypass"   Named;
     /// `pagecache_key` came out empty, a question mark in the path would pass for the query's, or
     /// `$request_uri` is another page's.
-    NoKey,
+    NoKey    "nokey"    Bypass 404 "bypass"   Named;
     /// The key is too long and `pagecache_long_keys bypass` is set.
-    LongKey,
+    LongKey  "longkey"  Bypass 404 "bypass"   Named;
     /// The item's flags are not among `pagecache_flags`: it is no page.
-    Flags,
+    Flags    "flags"    Miss   404 "miss"     Named;
     /// The value is larger than `pagecache_max_size`.
-    Size,
+    Size     "size"     Miss   404 "miss"     Named;
     /// The value has no response head that `pagecache_format http` could serve, or a client that
     /// takes no gzip cannot be given what is compressed.
-    Format,
+    Format   "format"   Miss   404 "miss"     Named;
     /// The lookup's budget ran out.
-    Timeout,
+    Timeout  "timeout"  Error  504 "miss"     Named;
     /// memcached could not be reached.
-    Connect,
+    Connect  "connect"  Error  502 "miss"     Named;
     /// The connection ended before the reply did.
-    Reset,
+    Reset    "reset"    Error  502 "miss"     Named;
     /// The reply was an error, or no reply of the protocol.
-    Protocol,
+    Protocol "protocol" Error  502 "miss"     Named;
     /// The server failed a moment ago and is left alone.
-    Down,
+    Down     "down"     Error  502 "miss"     Named;
     /// Too many lookups were waiting, or memory ran out.
-    Overload,
+    Overload "overload" Error  502 "miss"     Named;
 }
 
 /// The kinds of outcome, named as nginx names them in `$upstream_cache_status`.
@@ -74,13 +119,11 @@ impl Outcome {
             Outcome::Fallthrough(reason) => reason.status(),
         }
     }
-}
 
-impl Outcome {
     /// What `Cache-Status` says of it (RFC 9211): `ttl` is for how many seconds a hit is still there.
     ///
     /// ```
-    /// use pagecache_core::decision::{Outcome, Reason};
+    /// use pagecache_core::outcome::{Outcome, Reason};
     ///
     /// assert_eq!(Outcome::Hit.cache_status(Some(60)), "nginx; hit; ttl=60");
     /// assert_eq!(Outcome::Fallthrough(Reason::Absent).cache_status(None), "nginx; fwd=uri-miss");
@@ -89,90 +132,32 @@ impl Outcome {
         match (self, ttl) {
             (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
             (Outcome::Hit, None) => "nginx; hit".to_owned(),
-            (Outcome::Fallthrough(Reason::Absent), _) => "nginx; fwd=uri-miss".to_owned(),
-            (Outcome::Fallthrough(Reason::Stale), _) => "nginx; fwd=stale".to_owned(),
-            (Outcome::Fallthrough(Reason::Method), _) => "nginx; fwd=method".to_owned(),
             (Outcome::Fallthrough(reason), _) => {
-                let forwarded = match reason.status() {
-                    Status::Bypass => "bypass",
-                    _ => "miss",
-                };
-                format!("nginx; fwd={forwarded}; detail={reason}")
+                let Row { forward, name, detail, .. } = reason.row();
+                match detail {
+                    Detail::Named => format!("nginx; fwd={forward}; detail={name}"),
+                    Detail::Implied => format!("nginx; fwd={forward}"),
+                }
             }
         }
     }
 }
 
 impl Reason {
-    /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 16] = [
-        Reason::Absent,
-        Reason::Stale,
-        Reason::Method,
-        Reason::Bypass,
-        Reason::Args,
-        Reason::NoKey,
-        Reason::LongKey,
-        Reason::Flags,
-        Reason::Size,
-        Reason::Format,
-        Reason::Timeout,
-        Reason::Connect,
-        Reason::Reset,
-        Reason::Protocol,
-        Reason::Down,
-        Reason::Overload,
-    ];
-
-    /// The value of `$pagecache_reason`.
+    /// The value of `$pagecache_reason`, and of the label `reason` in the metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Reason::Absent => "absent",
-            Reason::Stale => "stale",
-            Reason::Method => "method",
-            Reason::Bypass => "bypass",
-            Reason::Args => "args",
-            Reason::NoKey => "nokey",
-            Reason::LongKey => "longkey",
-            Reason::Flags => "flags",
-            Reason::Size => "size",
-            Reason::Format => "format",
-            Reason::Timeout => "timeout",
-            Reason::Connect => "connect",
-            Reason::Reset => "reset",
-            Reason::Protocol => "protocol",
-            Reason::Down => "down",
-            Reason::Overload => "overload",
-        }
+        self.row().name
     }
 
     /// The kind of outcome.
     pub fn status(self) -> Status {
-        match self {
-            Reason::Absent | Reason::Stale | Reason::Flags | Reason::Size | Reason::Format => {
-                Status::Miss
-            }
-            Reason::Method | Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => {
-                Status::Bypass
-            }
-            Reason::Timeout
-            | Reason::Connect
-            | Reason::Reset
-            | Reason::Protocol
-            | Reason::Down
-            | Reason::Overload => Status::Error,
-        }
+        self.row().status
     }
 
     /// The response status where `pagecache_fallback` is `off`, so that
     /// `error_page 404 405 502 504 = @name` takes over as it does for nginx's memcached module.
     pub fn http_status(self) -> u16 {
-        match (self, self.status()) {
-            (Reason::Method, _) => 405,
-            (Reason::Timeout, _) => 504,
-            (_, Status::Error) => 502,
-            (_, Status::Hit | Status::Miss | Status::Bypass) => 404,
-        }
+        self.row().http_status
     }
 }
 
