@@ -68,6 +68,7 @@ fn all_files() -> Vec<PathBuf> {
         "src",
         "core/src",
         "build",
+        "testkit/src",
         "tests",
         "bench/core",
         "bench/openloop/src",

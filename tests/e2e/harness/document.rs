@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::parts;
+use pagecache_testkit::parts;
 
 /// A file of the documentation, by its path in the repository.
 pub fn text(path: &str) -> String {

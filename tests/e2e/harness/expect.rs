@@ -1,7 +1,7 @@
 //! Owns the two questions that nearly each test asks: was that a hit with this body, and was that
 //! the application's answer for this reason?
 
-use super::http::Response;
+use pagecache_testkit::Response;
 
 /// A hit: status 200, this body and its length, nothing from the application.
 #[track_caller]

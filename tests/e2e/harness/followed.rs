@@ -4,15 +4,13 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use pagecache_testkit::{
+    Client, Memcached, Nginx, Request, Response, directives, parts, ports, prefix,
+};
 use tempfile::TempDir;
 
 use super::document::{self, replace};
-use super::http::{Client, Request, Response};
-use super::memcached::Memcached;
-use super::nginx::Nginx;
 use super::project::Project;
-use super::site::prefix;
-use super::{directives, parts, ports};
 
 /// In nginx's `server_name`, as the README has it, and in ALLOWED_HOSTS of tests/e2e/app/readme_settings.py.
 pub const NAMES: [&str; 2] = ["example.com", "www.example.com"];

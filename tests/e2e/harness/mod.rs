@@ -1,59 +1,12 @@
-//! Everything the tests share: a site of real parts in a temporary prefix, a scripted memcached, an
-//! HTTP client. The tests see the parts through these names only.
+//! What the tests see: the testkit, and what these tests alone share: expectations, visitors, and sites that follow
+//! the documentation.
 
-mod answer;
-mod application;
-mod batch;
-pub mod bytes;
-mod curl;
-mod daemon;
-pub mod directives;
 pub mod document;
-mod echo;
 pub mod expect;
-mod fake;
-mod firewall;
-mod fleet;
 mod followed;
-pub mod gzip;
-mod http;
-mod http2;
-pub mod kernel;
-mod language;
-pub mod measure;
-mod memcached;
-pub mod names;
-mod nginx;
-pub mod parts;
-mod ports;
-mod process;
 mod project;
-mod site;
-mod srcache;
-pub mod tcp;
-mod twemproxy;
-mod unreachable;
 mod visitors;
-pub mod wait;
 
-pub use answer::Answer;
-pub use application::{Application, Interface, Seen, Writes};
-pub use batch::Batch;
-pub use curl::curl;
-pub use daemon::{Daemon, is_alive};
-pub use echo::{Echo, Protocol};
-pub use fake::{Fake, Gate, Lookup, Step};
-pub use firewall::Firewall;
-pub use fleet::Fleet;
 pub use followed::{Followed, NAMES};
-pub use http::{Client, Lost, Request, Response};
-pub use http2::Http2;
-pub use language::Language;
-pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
-pub use nginx::{Nginx, SINGLE_PROCESS, unescape};
-pub use ports::free as free_port;
-pub use site::{Plan, Site, plan, prefix};
-pub use srcache::Srcache;
-pub use twemproxy::Twemproxy;
-pub use unreachable::Unreachable;
+pub use pagecache_testkit::*;
 pub use visitors::{QUERIES_NAME_VISITS, SLACK, Visitor, Visits, visitors};

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::parts;
-use super::process::Process;
+use pagecache_testkit::parts;
+use pagecache_testkit::process::Process;
 
 pub struct Project {
     address: String,

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, Request, Response, Site, expect, wait};
+use pagecache_testkit::{Client, Request, Response, Site, wait};
+
+use super::expect;
 
 /// What a busy machine adds to the budget of a lookup: nginx itself waits for a CPU.
 pub const SLACK: Duration = Duration::from_millis(1_500);

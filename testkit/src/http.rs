@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::kernel;
+use crate::kernel;
 
 /// How long a client waits for the next byte.
 const PATIENCE: Duration = Duration::from_secs(30);

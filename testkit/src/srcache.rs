@@ -6,10 +6,10 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use super::http::{Client, Request, Response};
-use super::nginx::Nginx;
-use super::site::print_tail;
-use super::{Site, directives, parts, ports, prefix};
+use crate::http::{Client, Request, Response};
+use crate::nginx::Nginx;
+use crate::prefix::{prefix, print_tail};
+use crate::{Site, directives, parts, ports};
 
 pub struct Srcache {
     nginx: Nginx,

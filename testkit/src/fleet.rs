@@ -3,8 +3,8 @@
 
 use tempfile::TempDir;
 
-use super::memcached::Memcached;
-use super::site::prefix;
+use crate::memcached::Memcached;
+use crate::prefix::prefix;
 
 /// The servers end before their folder goes.
 pub struct Fleet {

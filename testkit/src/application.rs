@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::process::Process;
-use super::{parts, ports};
+use crate::process::Process;
+use crate::{parts, ports};
 
 /// How nginx reaches the application.
 #[derive(Clone, Copy, PartialEq)]
@@ -94,7 +94,7 @@ impl Application {
             // Head and body leave in two writes, of which the second would wait for the first's ACK.
             command.arg("--tcp-nodelay");
         }
-        command.arg("--chdir").arg(parts::root().join("tests/e2e/app"));
+        command.arg("--chdir").arg(parts::root().join("testkit/app"));
         command.env("E2E_REQUESTS", &requests);
         command.env("E2E_MEMCACHED", &writes.memcached);
         command.env("PAGECACHE_KEY", &writes.key);

@@ -6,7 +6,7 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{kernel, parts, wait};
+use crate::{kernel, parts, wait};
 
 /// Whose packages a program may use.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::{kernel, wait};
+use crate::{kernel, wait};
 
 /// How long a process may take to end when asked, before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);

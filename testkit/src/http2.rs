@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::kernel;
+use crate::kernel;
 
 /// Frame types: RFC 9113, section 6.
 const DATA: u8 = 0;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::nginx::{children, never_logged};
-use super::{Site, kernel, parts, ports, prefix, wait};
+use crate::nginx::{children, never_logged};
+use crate::{Site, kernel, parts, ports, prefix, wait};
 
 /// How long the last of it may take to quit.
 const PATIENCE: Duration = Duration::from_secs(15);

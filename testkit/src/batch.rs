@@ -2,7 +2,7 @@
 //! but not each anew: answers that are, byte for byte, those that were read and checked before need
 //! no second reading, which would take longer than nginx takes for them.
 
-use super::{Client, Request, Response};
+use crate::{Client, Request, Response};
 
 pub struct Batch {
     wire: Vec<u8>,

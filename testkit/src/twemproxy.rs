@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::memcached::{Link, Memcached};
-use super::process::Process;
-use super::site::prefix;
-use super::{parts, ports};
+use crate::memcached::{Link, Memcached};
+use crate::prefix::prefix;
+use crate::process::Process;
+use crate::{parts, ports};
 
 /// It ends before its folder goes.
 pub struct Twemproxy {

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::kernel;
+use crate::kernel;
 
 /// What a configuration begins with, outside of all blocks: nginx stays in the foreground.
 pub fn foreground(prefix: impl Display) -> String {

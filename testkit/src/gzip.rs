@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::parts;
+use crate::parts;
 
 pub fn pack(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     // The same bytes give the same body: no time, no name.

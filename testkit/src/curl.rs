@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Site, parts};
+use crate::{Site, parts};
 
 /// Runs curl in the site's prefix; its output, or a failed test with what it complained of.
 #[track_caller]

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use super::process::Process;
-use super::{kernel, measure, names, parts, wait};
+use crate::escapes::unescape;
+use crate::process::Process;
+use crate::{kernel, measure, names, parts, wait};
 
 /// Words that no error log may hold, whatever the test does.
 const NEVER_LOGGED: [&str; 6] =
@@ -293,27 +294,4 @@ fn logged(line: &str) -> Logged {
         time: time.to_owned(),
         key: unescape(key),
     }
-}
-
-/// Undoes `\xNN` and the other escapes that nginx's logs and the recorded vectors share.
-pub fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        match (first, tail) {
-            (b'\\', [b'x', high, low, after @ ..]) => {
-                let digits = [*high, *low];
-                let digits = std::str::from_utf8(&digits).unwrap();
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = after;
-            }
-            (b'\\', [escaped, after @ ..]) => {
-                bytes.push(*escaped);
-                rest = after;
-            }
-            _ => bytes.push(first),
-        }
-    }
-    bytes
 }

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 
 use memcache::ToMemcacheValue;
 
-use super::process::Process;
-use super::{kernel, measure, parts, ports, wait};
+use crate::process::Process;
+use crate::{kernel, measure, parts, ports, wait};
 
 /// Django stores bytes with 0 and text with 16; its pickles have 1.
 pub const BYTES: u32 = 0;

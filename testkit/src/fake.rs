@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{kernel, wait};
+use crate::{kernel, wait};
 
 /// What the fake does, one after the other, on the connection that a lookup came by.
 #[derive(Clone)]

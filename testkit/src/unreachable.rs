@@ -4,7 +4,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::{Fake, Lookup, Step, kernel};
+use crate::{Fake, Lookup, Step, kernel};
 
 pub struct Unreachable {
     listener: TcpListener,

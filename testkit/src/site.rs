@@ -3,35 +3,22 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use tempfile::TempDir;
 
-use super::application::{Application, Interface, Writes};
-use super::http::{Client, Request, Response};
-use super::http2::Http2;
-use super::memcached::Memcached;
-use super::nginx::{Checked, Nginx};
-use super::{directives, parts, ports};
+use crate::application::{Application, Interface, Writes};
+use crate::http::{Client, Request, Response};
+use crate::http2::Http2;
+use crate::memcached::Memcached;
+use crate::nginx::{Checked, Nginx};
+use crate::prefix::{prefix, print_tail};
+use crate::{directives, parts, ports};
 
 /// Read by `nginx::Logged`.
 const ACCESS_LOG: &str = "$status $pagecache_status $pagecache_reason $pagecache_server \
                           $pagecache_time $pagecache_key";
-
-/// What Debian's `uwsgi_params` passes, as far as the application looks at it.
-const UWSGI_PARAMS: &str = "
-    uwsgi_param QUERY_STRING    $query_string;
-    uwsgi_param REQUEST_METHOD  $request_method;
-    uwsgi_param CONTENT_TYPE    $content_type;
-    uwsgi_param CONTENT_LENGTH  $content_length;
-    uwsgi_param REQUEST_URI     $request_uri;
-    uwsgi_param PATH_INFO       $document_uri;
-    uwsgi_param SERVER_PROTOCOL $server_protocol;
-    uwsgi_param SERVER_NAME     $server_name;
-    uwsgi_param SERVER_PORT     $server_port;
-    uwsgi_param HTTP_HOST       $host;
-";
 
 /// Where pages are looked up.
 enum Store {
@@ -187,7 +174,7 @@ impl Plan {
     }
 
     /// Names and their addresses, in the lines of a hosts file: nginx knows no others. It takes
-    /// [`super::names::may_be_given`].
+    /// [`crate::names::may_be_given`].
     pub fn names(mut self, lines: &str) -> Plan {
         self.names = Some(lines.to_owned());
         self
@@ -211,7 +198,7 @@ impl Plan {
 
     /// One process for all, as developers run nginx.
     pub fn single_process(mut self) -> Plan {
-        super::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
+        crate::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
         self
     }
 
@@ -449,23 +436,5 @@ impl Drop for Site {
         if thread::panicking() {
             self.print_logs();
         }
-    }
-}
-
-/// An empty folder with what nginx wants to find in one.
-pub fn prefix() -> TempDir {
-    let prefix = tempfile::Builder::new().prefix("pagecache-e2e-").tempdir().unwrap();
-    fs::create_dir(prefix.path().join("temp")).unwrap();
-    fs::write(prefix.path().join("uwsgi_params"), UWSGI_PARAMS).unwrap();
-    prefix
-}
-
-/// Shows what a part has last logged.
-pub fn print_tail(log: &PathBuf) {
-    const LINES: usize = 40;
-    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    if let Some(shown) = lines.get(lines.len().saturating_sub(LINES)..).filter(|l| !l.is_empty()) {
-        println!("--- the end of {}\n{}", log.display(), shown.join("\n"));
     }
 }
