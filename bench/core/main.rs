@@ -9,8 +9,8 @@
 
 mod placement;
 
-use pagecache_core::memcached::command::encode_lookup;
-use pagecache_core::memcached::response::parse_head;
+use pagecache_core::memcached::encode::encode_lookup;
+use pagecache_core::memcached::reply::parse_head;
 use pagecache_core::memcached::{
     Breaker, Client, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
 };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pagecache_core::memcached::response::{Echo, Head, MAX_LINE, Status, parse_head};
+use pagecache_core::memcached::reply::{Echo, Head, MAX_LINE, Status, parse_head};
 use pagecache_core::memcached::{Item, Malformed, Protocol};
 
 fuzz_target!(|input: &[u8]| {

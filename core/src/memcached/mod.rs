@@ -12,26 +12,24 @@
 //! The same calls in the same order give the same result, which is what the tests in virtual time
 //! and the fuzz targets rely on.
 
-mod backoff;
-pub mod command;
+mod breaker;
+mod buffers;
+mod client;
+pub mod connection;
+pub mod encode;
 mod error;
 mod key;
-mod lookup;
-mod memory;
-pub mod pipeline;
-mod queue;
-pub mod response;
-mod server;
-mod sharing;
+mod operation;
+pub mod reply;
 
-pub use backoff::Breaker;
-pub use command::Protocol;
+pub use breaker::Breaker;
+pub use buffers::{Buffer, Bytes, Charge, Held, Memory};
+pub use client::{Event, Limits, Server, Ticket, Want};
+pub use encode::Protocol;
 pub use error::{ErrorText, Failure, Fault, Malformed};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use lookup::Lookup;
-pub use memory::{Buffer, Bytes, Charge, Held, Memory};
-pub use response::Item;
-pub use server::{Event, Limits, Server, Ticket, Want};
+pub use operation::Lookup;
+pub use reply::Item;
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;

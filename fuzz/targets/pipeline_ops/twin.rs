@@ -2,8 +2,8 @@
 //! kept whole and in order, with no buffer to run full.
 
 use crate::memcached::{Command, client_of, token_of};
-use pagecache_core::memcached::pipeline::INPUT_SIZE;
-use pagecache_core::memcached::response::{Echo, Head, Status, parse_head, value_end};
+use pagecache_core::memcached::connection::INPUT_SIZE;
+use pagecache_core::memcached::reply::{Echo, Head, Status, parse_head, value_end};
 use pagecache_core::memcached::{
     Client, ErrorText, Failure, Fault, Item, Malformed, Msec, Protocol,
 };

@@ -1,9 +1,9 @@
 //! The lookups that wait for their replies on one connection, in the order in which those will come: who
 //! waits for each, how long, and who may still join.
 
-use super::lookup::Lookup;
-use super::sharing::Unsent;
-use super::{Msec, Token};
+use super::coalescing::Unsent;
+use crate::memcached::operation::Lookup;
+use crate::memcached::{Msec, Token};
 use std::collections::VecDeque;
 
 /// Lookups that were sent, or are about to be.

@@ -11,10 +11,10 @@
 //! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
 //! was written.
 
-use super::connection::{Connection, Due};
+use super::pooled::{Connection, Due};
 use super::{Event, Server};
-use crate::memcached::pipeline::Heard;
-use crate::memcached::queue::{Orphan, Turn, Waiting};
+use crate::memcached::connection::Heard;
+use crate::memcached::connection::queue::{Orphan, Turn, Waiting};
 use crate::memcached::{Failure, Fault, Msec};
 
 /// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.

@@ -1,6 +1,6 @@
 //! A lookup and its answer, between those who ask and the connection that carries them.
 
-use super::response::Item;
+use super::reply::Item;
 use super::{Buffer, Client, Failure, Key, Msec, Protocol, Token};
 use std::ops::Range;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub enum Answer {
     Failed(Failure),
 }
 
-/// Where a value is. [`Pipeline::value`](super::pipeline::Pipeline::value) gives its bytes.
+/// Where a value is. [`Pipeline::value`](super::connection::Pipeline::value) gives its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// In the read buffer, until the next read.

@@ -1,8 +1,8 @@
 //! Replies that several wait for: which lookups can still be joined, and who gets an answer after the
 //! first has had it.
 
-use super::lookup::Answer;
-use super::{Key, Token};
+use crate::memcached::operation::Answer;
+use crate::memcached::{Key, Token};
 use std::collections::VecDeque;
 
 /// Places for lookups that can be found again: as many as a busy worker sends at once. A later lookup

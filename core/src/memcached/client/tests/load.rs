@@ -351,7 +351,7 @@ fn what_a_reply_costs_beside_stuck_connections() {
         let mut driver = Driver::new(8, 4_096);
         for index in 0..8 {
             let connection = &mut driver.server.connections[index];
-            connection.link = connection::Link::Open;
+            connection.link = pooled::Link::Open;
             connection.opened(driver.now);
         }
         for index in 0..7 {
@@ -362,7 +362,7 @@ fn what_a_reply_costs_beside_stuck_connections() {
             let connection = &mut driver.server.connections[index];
             connection.pipeline.sent(1 << 30, Written { at: driver.now, heard: 0 });
             connection.pipeline.take_behind(0, usize::MAX);
-            connection.due = connection::Due::Late;
+            connection.due = pooled::Due::Late;
         }
         let begin = std::time::Instant::now();
         for token in 0..2_000 {

@@ -25,12 +25,17 @@
 //! reply: memcached answers after both have asked, so that nobody is given what was there before. Their
 //! value is in memory of its own, which takes room once.
 
-use super::command::encode_lookup;
-use super::lookup::{Answer, Lookup, Value};
-use super::queue::{Expired, Orphan, Queue, Turn, Waiting, Written};
-use super::response::{Echo, Head, Item, Status, parse_head, value_end};
-use super::sharing::Shared;
-use super::{Buffer, Bytes, Charge, ErrorText, Failure, Fault, Malformed, Memory, Msec, Token};
+mod coalescing;
+pub(super) mod queue;
+
+use crate::memcached::encode::encode_lookup;
+use crate::memcached::operation::{Answer, Lookup, Value};
+use crate::memcached::reply::{Echo, Head, Item, Status, parse_head, value_end};
+use crate::memcached::{
+    Buffer, Bytes, Charge, ErrorText, Failure, Fault, Malformed, Memory, Msec, Token,
+};
+use coalescing::Shared;
+use queue::{Expired, Orphan, Queue, Turn, Waiting, Written};
 use std::rc::Rc;
 
 /// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
@@ -184,7 +189,7 @@ impl Pipeline {
     /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
     /// there is no memory for it.
     pub fn submit(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
-        self.output.try_reserve(super::command::MAX_COMMAND).ok()?;
+        self.output.try_reserve(crate::memcached::encode::MAX_COMMAND).ok()?;
         let opaque = self.queue.push(lookup, turn, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)

@@ -2,15 +2,15 @@
 //! memcached writes them, and reads as `readv` does them.
 
 mod classic;
+mod coalescing;
 mod ends;
 mod order;
 mod replies;
-mod sharing;
 mod time;
 mod values;
 
 use super::*;
-use crate::memcached::command::MAX_COMMAND;
+use crate::memcached::encode::MAX_COMMAND;
 use crate::memcached::{Client, Key, LongKeys, Protocol};
 
 /// When lookups are written.

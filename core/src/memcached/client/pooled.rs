@@ -1,8 +1,8 @@
 //! One connection of a server: its link, its lookups, and how the reply does that is due.
 
 use crate::memcached::Msec;
-use crate::memcached::pipeline::Pipeline;
-use crate::memcached::queue::Orphan;
+use crate::memcached::connection::Pipeline;
+use crate::memcached::connection::queue::Orphan;
 
 #[derive(Debug, Default)]
 pub(super) struct Connection {

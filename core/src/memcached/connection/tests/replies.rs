@@ -117,7 +117,7 @@ fn what_is_no_reply_line_is_malformed() {
 #[test]
 fn a_line_without_end_is_refused_before_the_buffer_is_full() {
     let mut pipeline = waiting(1);
-    for _ in 0..crate::memcached::response::MAX_LINE - 1 {
+    for _ in 0..crate::memcached::reply::MAX_LINE - 1 {
         assert_eq!(deliver(&mut pipeline, b"V"), Ok(vec![]));
     }
     assert_eq!(deliver(&mut pipeline, b"V"), malformed(Malformed::LineTooLong));

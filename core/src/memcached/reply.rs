@@ -24,7 +24,7 @@
 //! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
 //! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
 
-use super::command::Protocol;
+use super::encode::Protocol;
 use super::{MAX_KEY, Malformed};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -117,7 +117,7 @@ fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
 ///
 /// ```
 /// use pagecache_core::memcached::Protocol;
-/// use pagecache_core::memcached::response::{Head, Status, parse_head};
+/// use pagecache_core::memcached::reply::{Head, Status, parse_head};
 ///
 /// let reply = b"VA 5 f0 k/a O17\r\nhello\r\n";
 /// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(Protocol::Meta, reply) else {

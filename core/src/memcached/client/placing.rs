@@ -1,9 +1,9 @@
 //! Which connection a lookup takes.
 
-use super::connection::{Connection, Link};
+use super::pooled::{Connection, Link};
 use super::{Server, Ticket};
-use crate::memcached::lookup::Lookup;
-use crate::memcached::queue::Turn;
+use crate::memcached::connection::queue::Turn;
+use crate::memcached::operation::Lookup;
 use crate::memcached::{Failure, Msec};
 
 impl Server {

@@ -6,17 +6,17 @@
 //! and that one carries a single lookup, its trial: everything else falls through at once. Where the
 //! server last failed by its silence, so does the request of the trial.
 
-mod connection;
 mod lateness;
 mod placing;
+mod pooled;
 
-use super::backoff::{Backoff, Breaker};
-use super::lookup::{Answer, Lookup};
-use super::queue::{Orphan, Turn, Written};
-use super::response::Item;
+use super::breaker::{Backoff, Breaker};
+use super::connection::queue::{Orphan, Turn, Written};
+use super::operation::{Answer, Lookup};
+use super::reply::Item;
 use super::{Bytes, Failure, Fault, Memory, Msec, Token};
-use connection::{Connection, Link};
 use lateness::Slowest;
+use pooled::{Connection, Link};
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
