@@ -21,7 +21,7 @@ use super::sys::raw::{
     ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::Request;
-use pagecache_core::memcached::{Failure, Key, Lookup};
+use pagecache_core::memcached::{Key, Lookup, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::Coding;
 
@@ -79,10 +79,10 @@ fn look_up(request: Request, settings: &Settings, record: &Record) -> Result<(),
     if server.is_down {
         return Err(Reason::Down);
     }
-    let peer = Peer::of(server, DELIVERY).ok_or(Failure::Overload)?;
+    let peer = Peer::of(server, DELIVERY).ok_or(OperationError::Overload)?;
     let ticket = peer.submit(request, |token| Lookup {
         token,
-        client: request.client(),
+        visitor: request.client(),
         key,
         deadline: process::now() + settings.timeout,
         protocol: settings.protocol.unwrap_or(server.protocol),

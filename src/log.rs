@@ -5,11 +5,11 @@ use super::sys::process;
 use super::sys::raw::{NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE};
 use super::sys::request::Request;
 use ngx::{ngx_log_debug_mask, ngx_log_error};
-use pagecache_core::memcached::{Fault, Protocol};
+use pagecache_core::memcached::{ConnectionError, Protocol};
 use pagecache_core::outcome::Reason;
 
 /// A server was well and failed. A connection that was of use before fails no server by its end.
-pub fn server_down(server: &str, fault: Fault, protocol: Protocol) {
+pub fn server_down(server: &str, fault: ConnectionError, protocol: Protocol) {
     let log = process::cycle_log();
     let hint = fault.hint(protocol).map_or(String::new(), |hint| format!(" {hint}"));
     ngx_log_error!(

@@ -1,4 +1,4 @@
-//! Sockets and timers for [`memcached::Server`](pagecache_core::memcached::Server): one [`Peer`] for each
+//! Sockets and timers for [`memcached::Client`](pagecache_core::memcached::Client): one [`Peer`] for each
 //! server and worker.
 //!
 //! Resuming a request re-enters this file: the request may end, and another one may begin a lookup.
@@ -14,7 +14,8 @@ use super::sys::raw::ngx_event_t;
 use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
-    Bytes, Event, Failure, Fault, Item, Lookup, Memory, Server, Ticket, Token, Want,
+    Buffers, Bytes, Client, ConnectionError, Event, Item, Lookup, OperationError, Ticket, Token,
+    Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,7 @@ pub enum Answer<'a> {
     /// There is no such item.
     Miss,
     /// The lookup failed.
-    Failed(Failure),
+    Failed(OperationError),
 }
 
 /// What a peer does with an answer.
@@ -46,7 +47,7 @@ pub struct Delivery {
 pub struct Peer {
     configured: Rc<UpstreamServer>,
     delivery: Delivery,
-    server: RefCell<Server>,
+    client: RefCell<Client>,
     /// Who waits, and since when: [`Peer::moment`].
     waiting: RefCell<SlotMap<DefaultKey, (Request, u64)>>,
     moment: Cell<Option<u64>>,
@@ -59,7 +60,7 @@ pub struct Peer {
 struct Link {
     peer: Cell<*const Peer>,
     index: usize,
-    /// The socket, and the epoch of the connection that it belongs to.
+    /// The socket, and the generation of the connection that it belongs to.
     socket: Cell<Option<(Socket, u32)>>,
 }
 
@@ -76,7 +77,7 @@ impl Peer {
         let peer = Rc::new(Peer {
             configured: configured.clone(),
             delivery,
-            server: RefCell::new(Server::new(limits, process::seed())),
+            client: RefCell::new(Client::new(limits, process::seed())),
             waiting: RefCell::default(),
             moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
@@ -96,10 +97,10 @@ impl Peer {
         &self,
         request: Request,
         lookup: impl FnOnce(Token) -> Lookup,
-    ) -> Result<Ticket, Failure> {
+    ) -> Result<Ticket, OperationError> {
         let slot = self.waiting.borrow_mut().insert((request, 0));
         let lookup = lookup(Token(slot.data().as_ffi()));
-        let submitted = self.server.borrow_mut().submit(process::now(), lookup);
+        let submitted = self.client.borrow_mut().submit(process::now(), lookup);
         match submitted {
             Ok(_) => {
                 // what is refused begins no iteration's work, and leaves no moment behind
@@ -112,7 +113,7 @@ impl Peer {
             Err(_) => {
                 self.waiting.borrow_mut().remove(slot);
                 // the server may be tried all the same, and others may have lost their connection for it
-                if self.server.borrow().has_work() {
+                if self.client.borrow().has_work() {
                     self.wake.post();
                 }
             }
@@ -123,11 +124,11 @@ impl Peer {
     /// The request of this lookup is going.
     pub fn cancel(&self, ticket: Ticket) {
         self.take(ticket.token());
-        self.server.borrow_mut().cancel(ticket);
+        self.client.borrow_mut().cancel(ticket);
     }
 
     /// The memory that the server's values are counted in.
-    pub fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &Buffers {
         &self.configured.memory
     }
 
@@ -143,7 +144,7 @@ impl Peer {
     /// Does what the server wants done, and hands out what that leads to.
     fn settle(&self) {
         self.arrange_all();
-        if self.server.borrow().has_events() {
+        if self.client.borrow().has_events() {
             self.deliver(0);
             // an answer may have made connections wanted again
             self.arrange_all();
@@ -175,73 +176,75 @@ impl Peer {
     /// Brings one socket in line with what the server wants of its connection.
     fn arrange(&self, link: &Link) {
         let index = link.index;
-        if process::is_exiting() && self.server.borrow().live(index) == 0 {
-            self.server.borrow_mut().close(index);
+        if process::is_exiting() && self.client.borrow().live(index) == 0 {
+            self.client.borrow_mut().close(index);
         }
         match link.socket.get() {
-            Some((socket, epoch)) if epoch != self.server.borrow().epoch(index) => {
+            Some((socket, generation)) if generation != self.client.borrow().generation(index) => {
                 socket.close();
                 link.socket.set(None);
             }
             _ => {}
         }
-        let wants_socket = self.server.borrow().wants(index) == Want::Connect;
+        let wants_socket = self.client.borrow().wants(index) == Want::Connect;
         if wants_socket && link.socket.get().is_none() {
             self.connect(link);
         }
         let Some((socket, _)) = link.socket.get() else { return };
-        let mut server = self.server.borrow_mut();
-        if server.wants(index) == Want::Write {
-            self.flush(index, socket, &mut server);
+        let mut client = self.client.borrow_mut();
+        if client.wants(index) == Want::Write {
+            self.flush(index, socket, &mut client);
         }
-        socket.set_idle(server.live(index) == 0);
-        socket.wake_by(server.deadline(index));
+        socket.set_idle(client.live(index) == 0);
+        socket.wake_by(client.deadline(index));
     }
 
     /// A worker that is short of connections closes clients' ones to have one for the socket, and their
     /// requests end here: nothing may be borrowed meanwhile.
     fn connect(&self, link: &Link) {
         let index = link.index;
-        let address = self.server.borrow().address(index);
+        let address = self.client.borrow().address(index);
         let addresses = &self.configured.addresses;
         if let Some(tally) = self.configured.counted.tally() {
             tally.count_connect();
         }
         let opened = match addresses.get(address % addresses.len().max(1)) {
             Some(address) => Socket::connect(address, link, on_read, on_write),
-            None => Err(Fault::Connect(libc::EADDRNOTAVAIL)),
+            None => Err(ConnectionError::Connect(libc::EADDRNOTAVAIL)),
         };
-        let mut server = self.server.borrow_mut();
+        let mut client = self.client.borrow_mut();
         match opened {
             Ok(socket) => {
                 if self.configured.socket_keepalive {
                     socket.keep_alive();
                 }
-                link.socket.set(Some((socket, server.epoch(index))));
+                link.socket.set(Some((socket, client.generation(index))));
                 if socket.may_write() {
-                    server.connected(index, process::now());
+                    client.connected(index, process::now());
                     // others may have been given what waited for it
                     self.wake.post();
                 }
             }
-            Err(fault) => self.lose(index, fault, &mut server),
+            Err(fault) => self.lose(index, fault, &mut client),
         }
     }
 
-    fn flush(&self, index: usize, socket: Socket, server: &mut Server) {
-        while socket.may_write() && server.wants(index) == Want::Write {
-            match socket.write(server.output(index)) {
+    fn flush(&self, index: usize, socket: Socket, client: &mut Client) {
+        while socket.may_write() && client.wants(index) == Want::Write {
+            match socket.write(client.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
-                    self.count_batch(server.output(index).get(..n));
-                    server.sent(index, n, process::exact_now());
+                    self.count_batch(client.output(index).get(..n));
+                    client.sent(index, n, process::exact_now());
                 }
                 Transfer::Later => break,
-                Transfer::End => return self.lose(index, Fault::Closed, server),
-                Transfer::Failed(errno) => return self.lose(index, Fault::Io(errno), server),
+                Transfer::End => return self.lose(index, ConnectionError::Closed, client),
+                Transfer::Failed(errno) => {
+                    return self.lose(index, ConnectionError::Io(errno), client);
+                }
             }
         }
         // what is left waits for the socket: it is no batch of this iteration any more
-        server.sent(index, 0, process::now());
+        client.sent(index, 0, process::now());
     }
 
     fn count_batch(&self, written: Option<&[u8]>) {
@@ -251,30 +254,30 @@ impl Peer {
         }
     }
 
-    fn lose(&self, index: usize, fault: Fault, server: &mut Server) {
-        server.lost(index, process::now(), fault);
+    fn lose(&self, index: usize, fault: ConnectionError, client: &mut Client) {
+        client.lost(index, process::now(), fault);
         self.wake.post();
     }
 
     fn readable(&self, link: &Link) {
-        let Some((socket, epoch)) = link.socket.get() else { return };
+        let Some((socket, generation)) = link.socket.get() else { return };
         let index = link.index;
         if socket.must_close() {
-            self.server.borrow_mut().close(index);
+            self.client.borrow_mut().close(index);
             return self.settle();
         }
         let is_current =
-            || link.socket.get().is_some() && self.server.borrow().epoch(index) == epoch;
+            || link.socket.get().is_some() && self.client.borrow().generation(index) == generation;
         let is_overdue = socket.take_timeout() && is_current() && self.is_overdue(index);
         if is_overdue {
             // a worker that was late itself has not heard yet what came in time
             socket.look();
         }
         // what a new socket is wanted for, an old one must not be taken for
-        if is_current() && self.server.borrow().wants(index) == Want::Connect {
+        if is_current() && self.client.borrow().wants(index) == Want::Connect {
             self.finish_connecting(index, socket);
         }
-        if self.server.borrow().has_events() {
+        if self.client.borrow().has_events() {
             self.deliver(index);
         }
         for _ in 0..READS_PER_EVENT {
@@ -285,7 +288,7 @@ impl Peer {
             self.deliver(index);
         }
         if is_overdue && is_current() {
-            self.server.borrow_mut().expire(index, process::now());
+            self.client.borrow_mut().expire(index, process::now());
             self.deliver(index);
         }
         if is_current() && socket.may_read() {
@@ -295,13 +298,13 @@ impl Peer {
     }
 
     fn is_overdue(&self, index: usize) -> bool {
-        self.server.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
+        self.client.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
     }
 
     fn writable(&self, link: &Link) {
-        let Some((socket, epoch)) = link.socket.get() else { return };
-        let is_current = self.server.borrow().epoch(link.index) == epoch;
-        let wants = self.server.borrow().wants(link.index);
+        let Some((socket, generation)) = link.socket.get() else { return };
+        let is_current = self.client.borrow().generation(link.index) == generation;
+        let wants = self.client.borrow().wants(link.index);
         match wants {
             // epoll announces this with every read
             Want::Read if is_current => return,
@@ -312,21 +315,21 @@ impl Peer {
     }
 
     fn finish_connecting(&self, index: usize, socket: Socket) {
-        let mut server = self.server.borrow_mut();
+        let mut client = self.client.borrow_mut();
         match socket.connect_result() {
-            Ok(()) if socket.may_write() => server.connected(index, process::now()),
+            Ok(()) if socket.may_write() => client.connected(index, process::now()),
             Ok(()) => {}
-            Err(errno) => self.lose(index, Fault::Connect(errno), &mut server),
+            Err(errno) => self.lose(index, ConnectionError::Connect(errno), &mut client),
         }
     }
 
     fn receive(&self, index: usize, socket: Socket) {
-        let mut server = self.server.borrow_mut();
-        match socket.read(server.input(index)) {
-            Transfer::Bytes(n) | Transfer::Last(n) => server.received(index, n),
+        let mut client = self.client.borrow_mut();
+        match socket.read(client.input(index)) {
+            Transfer::Bytes(n) | Transfer::Last(n) => client.received(index, n),
             Transfer::Later => {}
-            Transfer::End => self.lose(index, Fault::Closed, &mut server),
-            Transfer::Failed(errno) => self.lose(index, Fault::Io(errno), &mut server),
+            Transfer::End => self.lose(index, ConnectionError::Closed, &mut client),
+            Transfer::Failed(errno) => self.lose(index, ConnectionError::Io(errno), &mut client),
         }
     }
 
@@ -342,21 +345,21 @@ impl Peer {
 
     /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
-        let mut server = self.server.borrow_mut();
-        let event = server.next_event(index, process::now(), &self.configured.memory);
+        let mut client = self.client.borrow_mut();
+        let event = client.next_event(index, process::now(), &self.configured.memory);
         let (token, answer) = match event? {
             Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
             Event::Miss(token) => (token, Answer::Miss),
             Event::Failed(token, failure) => (token, Answer::Failed(failure)),
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
-                drop(server);
+                drop(client);
                 self.set_failing(true);
                 log::server_down(self.name(), fault, self.configured.protocol);
                 return Some(None);
             }
             Event::Up => {
-                drop(server);
+                drop(client);
                 self.set_failing(false);
                 log::server_up(self.name());
                 return Some(None);

@@ -11,7 +11,7 @@ use super::sys::process;
 use super::sys::request::{EndsWithRequest, Request};
 use super::upstream::UpstreamServer;
 use pagecache_core::args::Ignored;
-use pagecache_core::memcached::{Buffer, Bytes, Charge, Held, Item, Key, Msec, Ticket};
+use pagecache_core::memcached::{Buffer, Bytes, Charge, Item, Key, Msec, Reservation, Ticket};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::{Etag, Page};
 use std::cell::{Cell, OnceCell};
@@ -48,7 +48,7 @@ pub struct Stored {
 }
 
 enum Value {
-    Pool(PoolBytes, #[expect(dead_code, reason = "counts until it is dropped")] Held),
+    Pool(PoolBytes, #[expect(dead_code, reason = "counts until it is dropped")] Reservation),
     Own(Rc<Buffer>),
 }
 
@@ -150,7 +150,7 @@ impl Record {
             Bytes::Owned(buffer) => Value::Own(buffer),
             Bytes::Borrowed(bytes) => {
                 let copy = self.request.pool()?.copy(bytes)?;
-                Value::Pool(copy, memory.hold(bytes.len()))
+                Value::Pool(copy, memory.reserve(bytes.len()))
             }
         };
         Some(Stored { item, value, charge })

@@ -9,7 +9,7 @@ use super::sys::raw::ngx_str_t;
 use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use pagecache_core::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
-use pagecache_core::memcached::{Key, Limits, Memory, Msec, Protocol};
+use pagecache_core::memcached::{Buffers, Key, Limits, Msec, Protocol};
 use pagecache_core::outcome::Outcome;
 use pagecache_core::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use std::any::Any;
@@ -69,7 +69,7 @@ pub struct UpstreamServer {
     /// For locations that do not say.
     pub protocol: Protocol,
     /// For bodies; the upstream's servers share it.
-    pub memory: Memory,
+    pub memory: Buffers,
     pub counted: Counted,
     /// What a worker keeps for this server; its type is the worker's concern.
     pub worker: RefCell<Option<Rc<dyn Any>>>,
@@ -304,7 +304,7 @@ fn servers(
     given: Option<&UpstreamConf>,
     counted: impl Fn(&str) -> Counted,
 ) -> Vec<Rc<UpstreamServer>> {
-    let memory = Memory::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
+    let memory = Buffers::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
     let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
     let socket_keepalive = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);

@@ -10,9 +10,10 @@
 mod placement;
 
 use pagecache_core::memcached::encode::encode_lookup;
-use pagecache_core::memcached::reply::parse_head;
+use pagecache_core::memcached::reply::parse_reply;
 use pagecache_core::memcached::{
-    Breaker, Client, Item, Key, Limits, LongKeys, Lookup, Memory, Protocol, Server, Token, Want,
+    BreakerLimits, Buffers, Client, Item, Key, Limits, LongKeys, Lookup, Protocol, Token, Visitor,
+    Want,
 };
 use pagecache_core::page::{Etag, Format, Policy};
 use std::collections::BTreeMap;
@@ -116,7 +117,7 @@ fn command(protocol: Protocol) -> Run {
 
 fn reply(line: &'static [u8]) -> Run {
     Box::new(move || {
-        let _ = black_box(measured(|| parse_head(Protocol::Meta, black_box(line))));
+        let _ = black_box(measured(|| parse_reply(Protocol::Meta, black_box(line))));
     })
 }
 
@@ -138,11 +139,11 @@ fn etag(len: usize) -> Run {
 /// A server's share of `count` requests that come at once, for `keys` pages in turn, each of which finds
 /// a value of `size` bytes or nothing: what the shell calls, and the bytes that its sockets copy.
 fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
-    let breaker = Breaker { max_fails: 1, fail_timeout: 1_000 };
+    let breaker = BreakerLimits { max_fails: 1, fail_timeout: 1_000 };
     let limits =
         Limits { connections: 1, inflight: 1_024, keepalive: 60_000, addresses: 1, breaker };
-    let mut server = Server::new(limits, 1);
-    let memory = Memory::new(1 << 20);
+    let mut client = Client::new(limits, 1);
+    let buffers = Buffers::new(1 << 20);
     let mut opaque = 0_u32;
     // of the same length as any other page's
     let texts: Vec<String> =
@@ -151,7 +152,7 @@ fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
         texts.iter().map(|text| Key::new(text.as_bytes(), LongKeys::Sha256).unwrap()).collect();
     let value = size.map(|size| [&vec![b'x'; size][..], b"\r\n"].concat());
     Box::new(move || {
-        measured(|| submit(&mut server, count, &keys));
+        measured(|| submit(&mut client, count, &keys));
         let mut replies = Vec::new();
         for text in texts.iter().take(count as usize) {
             match &value {
@@ -164,42 +165,42 @@ fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
             }
             opaque = opaque.wrapping_add(1);
         }
-        let answered = measured(|| receive(&mut server, &memory, &replies));
+        let answered = measured(|| receive(&mut client, &buffers, &replies));
         assert_eq!(answered, count);
     })
 }
 
-fn submit(server: &mut Server, count: u64, keys: &[Key]) {
+fn submit(client: &mut Client, count: u64, keys: &[Key]) {
     for (token, key) in (0..count).zip(keys.iter().cycle()) {
         let lookup = Lookup {
             token: Token(token),
-            client: Client(token),
+            visitor: Visitor(token),
             key: *key,
             protocol: Protocol::Meta,
             deadline: 250,
             connect_timeout: 100,
             max_size: 1 << 20,
         };
-        server.submit(0, lookup).unwrap();
+        client.submit(0, lookup).unwrap();
     }
-    if server.wants(0) == Want::Connect {
-        server.connected(0, 0);
+    if client.wants(0) == Want::Connect {
+        client.connected(0, 0);
     }
-    server.sent(0, server.output(0).len(), 0);
+    client.sent(0, client.output(0).len(), 0);
 }
 
 /// Returns how many were answered.
-fn receive(server: &mut Server, memory: &Memory, mut bytes: &[u8]) -> u64 {
+fn receive(client: &mut Client, buffers: &Buffers, mut bytes: &[u8]) -> u64 {
     let mut answered = 0;
     while !bytes.is_empty() {
-        let [first, second] = server.input(0);
+        let [first, second] = client.input(0);
         let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
         let (two, rest) = rest.split_at(second.len().min(rest.len()));
         first[..one.len()].copy_from_slice(one);
         second[..two.len()].copy_from_slice(two);
-        server.received(0, one.len() + two.len());
+        client.received(0, one.len() + two.len());
         bytes = rest;
-        while let Some(event) = server.next_event(0, 0, memory) {
+        while let Some(event) = client.next_event(0, 0, buffers) {
             answered += 1;
             drop(black_box(event));
         }

@@ -1,7 +1,7 @@
 //! What became of a request: served from the cache, or fallen through and why. One enum feeds the
 //! variables, the log and the statuses of `pagecache_fallback off`.
 
-use crate::memcached::{Failure, KeyError};
+use crate::memcached::{KeyError, OperationError};
 use crate::page::NotAPage;
 use std::fmt;
 
@@ -193,16 +193,16 @@ impl From<NotAPage> for Reason {
     }
 }
 
-impl From<Failure> for Reason {
-    fn from(failure: Failure) -> Reason {
+impl From<OperationError> for Reason {
+    fn from(failure: OperationError) -> Reason {
         match failure {
-            Failure::TooLarge => Reason::Size,
-            Failure::Timeout => Reason::Timeout,
-            Failure::Connect => Reason::Connect,
-            Failure::Reset => Reason::Reset,
-            Failure::Protocol => Reason::Protocol,
-            Failure::Down => Reason::Down,
-            Failure::Overload => Reason::Overload,
+            OperationError::TooLarge => Reason::Size,
+            OperationError::Timeout => Reason::Timeout,
+            OperationError::Connect => Reason::Connect,
+            OperationError::Reset => Reason::Reset,
+            OperationError::Protocol => Reason::Protocol,
+            OperationError::Down => Reason::Down,
+            OperationError::Overload => Reason::Overload,
         }
     }
 }

@@ -3,31 +3,31 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pagecache_core::memcached::reply::{Echo, Head, MAX_LINE, Status, parse_head};
+use pagecache_core::memcached::reply::{Echo, MAX_LINE, Parsed, Reply, parse_reply};
 use pagecache_core::memcached::{Item, Malformed, Protocol};
 
 fuzz_target!(|input: &[u8]| {
     for protocol in [Protocol::Meta, Protocol::Classic] {
-        let read = parse_head(protocol, input);
+        let read = parse_reply(protocol, input);
         line_end_is_right(input, read);
         every_cut_is_partial_or_the_same(protocol, input, read);
-        if let Ok(Status::Complete(head, taken)) = read {
+        if let Ok(Parsed::Complete(head, taken)) = read {
             fields_are_those_of_the_line(protocol, &input[..taken - 2], head);
             written_again_it_reads_the_same(protocol, head);
         }
     }
 });
 
-fn line_end_is_right(input: &[u8], read: Result<Status<Head<'_>>, Malformed>) {
+fn line_end_is_right(input: &[u8], read: Result<Parsed<Reply<'_>>, Malformed>) {
     let line_feed = input.iter().take(MAX_LINE).position(|&byte| byte == b'\n');
     match (read, line_feed) {
-        (Ok(Status::Partial), at) => assert!(at.is_none() && input.len() < MAX_LINE),
+        (Ok(Parsed::Partial), at) => assert!(at.is_none() && input.len() < MAX_LINE),
         (Err(Malformed::LineTooLong), at) => assert!(at.is_none() && input.len() >= MAX_LINE),
         (_, None) => panic!("{read:?} before the line ends"),
         (Err(Malformed::NoCarriageReturn), Some(at)) => {
             assert!(!input[..at].ends_with(b"\r"));
         }
-        (Ok(Status::Complete(_, taken)), Some(at)) => {
+        (Ok(Parsed::Complete(_, taken)), Some(at)) => {
             assert_eq!(taken, at + 1);
             assert!(input[..taken].ends_with(b"\r\n"));
         }
@@ -39,21 +39,21 @@ fn line_end_is_right(input: &[u8], read: Result<Status<Head<'_>>, Malformed>) {
 fn every_cut_is_partial_or_the_same(
     protocol: Protocol,
     input: &[u8],
-    whole: Result<Status<Head<'_>>, Malformed>,
+    whole: Result<Parsed<Reply<'_>>, Malformed>,
 ) {
     let end = input.iter().position(|&byte| byte == b'\n').map_or(MAX_LINE, |at| at + 1);
     for cut in 0..input.len().min(MAX_LINE + 1) {
-        let part = parse_head(protocol, &input[..cut]);
-        let expected = if cut < end.min(MAX_LINE) { Ok(Status::Partial) } else { whole };
+        let part = parse_reply(protocol, &input[..cut]);
+        let expected = if cut < end.min(MAX_LINE) { Ok(Parsed::Partial) } else { whole };
         assert_eq!(part, expected, "cut at {cut}");
     }
 }
 
 /// Finds each field in the line again, as text.
-fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>) {
+fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Reply<'_>) {
     let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     match (protocol, head) {
-        (Protocol::Meta, Head::Value { len, item, echo }) => {
+        (Protocol::Meta, Reply::Value { len, item, echo }) => {
             let fields = &words[2..];
             assert_eq!(words[0], b"VA");
             assert!(is_number(words[1], len as u64));
@@ -65,22 +65,22 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Head<'_>)
             assert_eq!(fields.contains(&&b"X"[..]), item.is_stale);
             echo_is_of(fields, echo);
         }
-        (Protocol::Meta, Head::Miss(echo)) => {
+        (Protocol::Meta, Reply::Miss(echo)) => {
             assert_eq!(words[0], b"EN");
             echo_is_of(&words[1..], echo);
         }
-        (Protocol::Classic, Head::Value { len, item, echo }) => {
+        (Protocol::Classic, Reply::Value { len, item, echo }) => {
             assert_eq!(words[0], b"VALUE");
             assert_eq!(echo, Echo { key: Some(words[1]), ..Echo::default() });
             assert!(is_number(words[2], item.flags.into()) && item.cas.is_none());
             assert!(is_number(words[3], len as u64));
         }
-        (Protocol::Classic, Head::Miss(echo)) => {
+        (Protocol::Classic, Reply::Miss(echo)) => {
             assert_eq!(words[0], b"END");
             assert!(echo.is_empty());
         }
-        (_, Head::ServerError) => assert_eq!(words[0], b"SERVER_ERROR"),
-        (_, Head::Rejected(said)) => {
+        (_, Reply::ServerError) => assert_eq!(words[0], b"SERVER_ERROR"),
+        (_, Reply::Rejected(said)) => {
             assert!([&b"ERROR"[..], b"CLIENT_ERROR"].contains(&words[0]));
             assert_eq!(said, line);
         }
@@ -110,10 +110,10 @@ fn is_number(digits: &[u8], number: u64) -> bool {
     }
 }
 
-fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
+fn written_again_it_reads_the_same(protocol: Protocol, head: Reply<'_>) {
     let mut line = Vec::new();
     match head {
-        Head::Value { len, item: Item { flags, cas, ttl, is_stale }, echo }
+        Reply::Value { len, item: Item { flags, cas, ttl, is_stale }, echo }
             if protocol == Protocol::Meta =>
         {
             line.extend(format!("VA {len} f{flags}").bytes());
@@ -122,21 +122,21 @@ fn written_again_it_reads_the_same(protocol: Protocol, head: Head<'_>) {
             line.extend(is_stale.then_some(b" X").into_iter().flatten());
             write_echo(&mut line, echo);
         }
-        Head::Value { len, item, echo } => {
+        Reply::Value { len, item, echo } => {
             let key = echo.key.unwrap_or_default();
             line.extend([b"VALUE ", key, format!(" {} {len}", item.flags).as_bytes()].concat());
         }
-        Head::Miss(echo) => {
+        Reply::Miss(echo) => {
             line.extend(if protocol == Protocol::Meta { &b"EN"[..] } else { b"END" });
             write_echo(&mut line, echo);
         }
-        Head::ServerError => line.extend(b"SERVER_ERROR"),
-        Head::Rejected(said) => line.extend(said),
+        Reply::ServerError => line.extend(b"SERVER_ERROR"),
+        Reply::Rejected(said) => line.extend(said),
     }
     line.extend(b"\r\n");
     // CLIENT_ERROR shrinks, leading zeros go: only a word that was empty can make it longer
     if line.len() <= MAX_LINE {
-        assert_eq!(parse_head(protocol, &line), Ok(Status::Complete(head, line.len())));
+        assert_eq!(parse_reply(protocol, &line), Ok(Parsed::Complete(head, line.len())));
     }
 }
 

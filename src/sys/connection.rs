@@ -12,7 +12,7 @@ use super::upstream::Address;
 use core::mem::zeroed;
 use core::ptr::NonNull;
 use ngx::ngx_log_error;
-use pagecache_core::memcached::{Fault, Msec};
+use pagecache_core::memcached::{ConnectionError, Msec};
 use std::io;
 
 /// An open or opening socket. It is closed with [`Socket::close`], once, by its owner.
@@ -37,13 +37,13 @@ impl Socket {
     /// Starts to connect. The handlers find `owner` with [`super::event::owner`].
     ///
     /// # Errors
-    /// [`Fault::Connect`] or [`Fault::NoConnection`].
+    /// [`ConnectionError::Connect`] or [`ConnectionError::NoConnection`].
     pub fn connect<T>(
         address: &Address,
         owner: *const T,
         on_read: EventHandler,
         on_write: EventHandler,
-    ) -> Result<Socket, Fault> {
+    ) -> Result<Socket, ConnectionError> {
         let mut name = ngx_str_t::empty();
         let mut log = quiet_log();
         // SAFETY: a C struct of integers, pointers and optional functions: zero is a value.
@@ -65,8 +65,8 @@ impl Socket {
             {
                 connection
             }
-            _ if errno == 0 => return Err(Fault::NoConnection),
-            _ => return Err(Fault::Connect(errno)),
+            _ if errno == 0 => return Err(ConnectionError::NoConnection),
+            _ => return Err(ConnectionError::Connect(errno)),
         };
         // SAFETY: the connection is new and ours; its two events are nginx's and live with it.
         unsafe {

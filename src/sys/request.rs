@@ -20,7 +20,7 @@ use super::raw::{
 };
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use pagecache_core::memcached::Client;
+use pagecache_core::memcached::Visitor;
 
 /// A live request of nginx: from the handler that nginx called with it, or from a record in its
 /// pool, whose drop says that it is going.
@@ -97,14 +97,14 @@ impl Request {
 
     /// The connection over which the client has its requests answered. That of a stream of HTTP/2 or
     /// HTTP/3 is made up for the stream: HTTP/2's has the number of the real one, HTTP/3's the TLS state.
-    pub fn client(self) -> Client {
+    pub fn client(self) -> Visitor {
         // SAFETY: a live request has a connection.
         let connection = unsafe { &*self.connection().0 };
         #[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
         if !connection.ssl.is_null() {
-            return Client(connection.ssl.addr() as u64);
+            return Visitor(connection.ssl.addr() as u64);
         }
-        Client(connection.number as usize as u64)
+        Visitor(connection.number as usize as u64)
     }
 
     /// The log that names this request.

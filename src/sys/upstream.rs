@@ -9,10 +9,10 @@ use super::raw::{
 use core::ffi::CStr;
 use core::mem::zeroed;
 use core::ptr::NonNull;
-use pagecache_core::memcached::Breaker;
+use pagecache_core::memcached::BreakerLimits;
 
 /// nginx's defaults of `max_fails` and `fail_timeout`.
-const DEFAULT_BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 10_000 };
+const DEFAULT_BREAKER: BreakerLimits = BreakerLimits { max_fails: 1, fail_timeout: 10_000 };
 
 /// An `upstream {}` block, or the one that nginx makes up for a plain address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct ServerLine {
     /// Marked as `backup`.
     pub is_backup: bool,
     /// Its `max_fails` and `fail_timeout`.
-    pub breaker: Breaker,
+    pub breaker: BreakerLimits,
     /// Has `max_conns`, and not 0, which is no limit.
     pub has_max_conns: bool,
 }
@@ -156,7 +156,7 @@ fn server_line(line: &ngx_http_upstream_server_t, port: u16) -> ServerLine {
     if is_written && !has_port(line.name.as_bytes()) {
         addresses.iter_mut().for_each(|address| address.set_port(port));
     }
-    let written = Breaker {
+    let written = BreakerLimits {
         max_fails: u32::try_from(line.max_fails).unwrap_or(u32::MAX),
         fail_timeout: u64::try_from(line.fail_timeout).unwrap_or(0).saturating_mul(1000),
     };

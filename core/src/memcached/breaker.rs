@@ -7,7 +7,7 @@ const FIRST: Msec = 100;
 
 /// The `max_fails` and `fail_timeout` of a `server` line.
 #[derive(Debug, Clone, Copy)]
-pub struct Breaker {
+pub struct BreakerLimits {
     /// Failures in a row after which the server is left alone; 0: it never is.
     pub max_fails: u32,
     /// The longest time it is left alone, in msec: the bound within which hits return once the
@@ -17,19 +17,19 @@ pub struct Breaker {
 
 /// A server's recent failures.
 #[derive(Debug)]
-pub struct Backoff {
-    breaker: Breaker,
+pub struct Breaker {
+    breaker: BreakerLimits,
     /// In a row.
     failures: u32,
     retry_at: Msec,
     random: fastrand::Rng,
 }
 
-impl Backoff {
+impl Breaker {
     /// No failures yet. `seed` should differ between workers, so that they do not all try again at
     /// the same moment.
-    pub fn new(breaker: Breaker, seed: u64) -> Backoff {
-        Backoff { breaker, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
+    pub fn new(breaker: BreakerLimits, seed: u64) -> Breaker {
+        Breaker { breaker, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// Whether the server failed too often and has not answered since.
@@ -63,58 +63,58 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn backoff(max_fails: u32, seed: u64) -> Backoff {
-        Backoff::new(Breaker { max_fails, fail_timeout: 2_000 }, seed)
+    fn breaker(max_fails: u32, seed: u64) -> Breaker {
+        Breaker::new(BreakerLimits { max_fails, fail_timeout: 2_000 }, seed)
     }
 
     #[test]
     fn waits_grow_to_their_bound_and_start_again() {
-        let mut backoff = backoff(1, 1);
-        assert!(backoff.may_try(0));
+        let mut breaker = breaker(1, 1);
+        assert!(breaker.may_try(0));
         let mut waits = Vec::new();
         for failure in 0..40 {
-            assert_eq!(backoff.failed(1_000), failure == 0);
-            waits.push(backoff.retry_at - 1_000);
-            assert!(!backoff.may_try(1_000) && backoff.may_try(backoff.retry_at));
+            assert_eq!(breaker.failed(1_000), failure == 0);
+            waits.push(breaker.retry_at - 1_000);
+            assert!(!breaker.may_try(1_000) && breaker.may_try(breaker.retry_at));
         }
         for (failure, wait) in waits.iter().enumerate() {
             let ceiling = (100 << failure.min(16)).min(2_000);
             assert!((ceiling / 2..=ceiling).contains(wait), "failure {failure}: {wait} ms");
         }
-        assert!(backoff.answered());
-        assert!(!backoff.answered());
-        assert!(backoff.may_try(0));
-        backoff.failed(0);
-        assert!(backoff.retry_at <= 100);
+        assert!(breaker.answered());
+        assert!(!breaker.answered());
+        assert!(breaker.may_try(0));
+        breaker.failed(0);
+        assert!(breaker.retry_at <= 100);
     }
 
     #[test]
     fn max_fails_failures_in_a_row_open_the_breaker() {
-        let mut backoff = backoff(3, 1);
+        let mut breaker = breaker(3, 1);
         for _ in 0..2 {
-            assert!(backoff.failed(0));
-            assert!(!backoff.failed(0));
-            assert!(backoff.may_try(0) && !backoff.is_open());
-            assert!(backoff.answered());
+            assert!(breaker.failed(0));
+            assert!(!breaker.failed(0));
+            assert!(breaker.may_try(0) && !breaker.is_open());
+            assert!(breaker.answered());
         }
-        (0..3).for_each(|_| _ = backoff.failed(0));
-        assert!(backoff.is_open() && !backoff.may_try(49));
-        assert!(backoff.may_try(100));
+        (0..3).for_each(|_| _ = breaker.failed(0));
+        assert!(breaker.is_open() && !breaker.may_try(49));
+        assert!(breaker.may_try(100));
     }
 
     #[test]
     fn no_max_fails_means_no_breaker() {
-        let mut backoff = backoff(0, 1);
-        (0..100).for_each(|_| _ = backoff.failed(0));
-        assert!(backoff.may_try(0) && !backoff.is_open());
+        let mut breaker = breaker(0, 1);
+        (0..100).for_each(|_| _ = breaker.failed(0));
+        assert!(breaker.may_try(0) && !breaker.is_open());
     }
 
     #[test]
     fn workers_do_not_try_in_step() {
         let wait = |seed| {
-            let mut backoff = backoff(1, seed);
-            (0..8).for_each(|_| _ = backoff.failed(0));
-            backoff.retry_at
+            let mut breaker = breaker(1, seed);
+            (0..8).for_each(|_| _ = breaker.failed(0));
+            breaker.retry_at
         };
         assert!((2..20).any(|seed| wait(seed) != wait(1)));
     }

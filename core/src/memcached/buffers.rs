@@ -1,4 +1,4 @@
-//! Memory of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
+//! Buffers of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
 //! takes about as long as receiving a value into it, and one that is used again needs none.
 //!
 //! What is counted is the bytes of values outside of read buffers, until the last request lets go of
@@ -8,7 +8,7 @@
 //! The same bytes are counted for each client whose requests hold them, so that one who reads nothing
 //! cannot take all of the room: a quarter, or a single value, is the most.
 
-use super::Client;
+use super::Visitor;
 use rustc_hash::FxBuildHasher;
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
@@ -23,15 +23,15 @@ const CLIENT_PART: usize = 4;
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
 
-/// Memory of one worker for the bodies from one upstream. Clones are the same memory.
+/// Buffers of one worker for the bodies from one upstream. Clones are the same memory.
 #[derive(Debug, Clone)]
-pub struct Memory(Rc<Account>);
+pub struct Buffers(Rc<Account>);
 
 struct Account {
     limit: usize,
     held: Cell<usize>,
     /// Bytes by client, none of them 0.
-    clients: Cell<HashMap<Client, usize, FxBuildHasher>>,
+    visitors: Cell<HashMap<Visitor, usize, FxBuildHasher>>,
     spare: Cell<Spare>,
 }
 
@@ -44,7 +44,7 @@ struct Spare {
 
 /// Counts as held as long as it is there.
 #[derive(Debug)]
-pub struct Held {
+pub struct Reservation {
     bytes: usize,
     account: Rc<Account>,
 }
@@ -52,7 +52,7 @@ pub struct Held {
 /// Counts as held by one client as long as it is there.
 #[derive(Debug)]
 pub struct Charge {
-    client: Client,
+    visitor: Visitor,
     bytes: usize,
     account: Rc<Account>,
 }
@@ -65,21 +65,21 @@ pub enum Bytes<'a> {
     Owned(Rc<Buffer>),
 }
 
-/// Memory for a value, whose length counts as held. What is initialised of it may be more.
+/// Buffers for a value, whose length counts as held. What is initialised of it may be more.
 pub struct Buffer {
     memory: Vec<u8>,
-    held: Held,
+    reservation: Reservation,
     /// The last one that was computed, and behind how many bytes it begins.
     digest: Cell<Option<(usize, u128)>>,
 }
 
-impl Memory {
+impl Buffers {
     /// Of which `limit` bytes may be held.
-    pub fn new(limit: usize) -> Memory {
-        Memory(Rc::new(Account {
+    pub fn new(limit: usize) -> Buffers {
+        Buffers(Rc::new(Account {
             limit,
             held: Cell::default(),
-            clients: Cell::default(),
+            visitors: Cell::default(),
             spare: Cell::default(),
         }))
     }
@@ -90,25 +90,25 @@ impl Memory {
     }
 
     /// Counts a body of so many bytes.
-    pub fn hold(&self, bytes: usize) -> Held {
+    pub fn reserve(&self, bytes: usize) -> Reservation {
         self.0.held.set(self.0.held.get().saturating_add(bytes));
-        Held { bytes, account: self.0.clone() }
+        Reservation { bytes, account: self.0.clone() }
     }
 
     /// Counts a body of so many bytes for one of the clients that hold it. None if that is more than a
     /// client may hold, which is any single value, and of several a quarter.
-    pub fn charge(&self, client: Client, bytes: usize) -> Option<Charge> {
+    pub fn charge(&self, visitor: Visitor, bytes: usize) -> Option<Charge> {
         let account = self.0.clone();
-        let mut clients = account.clients.take();
-        let held = clients.get(&client).map_or(0, |held| *held);
+        let mut visitors = account.visitors.take();
+        let held = visitors.get(&visitor).map_or(0, |held| *held);
         let together = held.saturating_add(bytes);
         let has_room = held == 0 || together <= account.limit / CLIENT_PART;
         if has_room && together > 0 {
-            clients.insert(client, together);
+            visitors.insert(visitor, together);
         }
-        account.clients.set(clients);
+        account.visitors.set(visitors);
         // one that is made gives back what it counts
-        has_room.then(|| Charge { client, bytes, account })
+        has_room.then(|| Charge { visitor, bytes, account })
     }
 
     /// A buffer for `len` bytes, of which `first` are here. None without memory.
@@ -125,7 +125,7 @@ impl Memory {
         if memory.len() < len {
             memory.resize(len, 0);
         }
-        Some(Buffer { memory, held: self.hold(len), digest: Cell::default() })
+        Some(Buffer { memory, reservation: self.reserve(len), digest: Cell::default() })
     }
 }
 
@@ -165,7 +165,7 @@ fn capacity_for(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(len.checked_next_power_of_two()? / 8)
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let held = &self.account.held;
         held.set(held.get().saturating_sub(self.bytes));
@@ -174,20 +174,20 @@ impl Drop for Held {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut clients = self.account.clients.take();
-        if let Entry::Occupied(mut entry) = clients.entry(self.client) {
+        let mut visitors = self.account.visitors.take();
+        if let Entry::Occupied(mut entry) = visitors.entry(self.visitor) {
             match entry.get().saturating_sub(self.bytes) {
                 0 => drop(entry.remove()),
                 left => *entry.get_mut() = left,
             }
         }
-        self.account.clients.set(clients);
+        self.account.visitors.set(visitors);
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.held.account.keep(std::mem::take(&mut self.memory));
+        self.reservation.account.keep(std::mem::take(&mut self.memory));
     }
 }
 
@@ -195,7 +195,7 @@ impl Buffer {
     /// What is behind the first `filled` bytes.
     pub fn rest(&mut self, filled: usize) -> &mut [u8] {
         self.digest.set(None);
-        self.memory.get_mut(filled..self.held.bytes).unwrap_or_default()
+        self.memory.get_mut(filled..self.reservation.bytes).unwrap_or_default()
     }
 
     /// What `compute` makes of the bytes from `start` on. It is kept for those who ask with the same
@@ -216,7 +216,7 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.memory.get(..self.held.bytes).unwrap_or_default()
+        self.memory.get(..self.reservation.bytes).unwrap_or_default()
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    impl Memory {
+    impl Buffers {
         /// What waits to be used again: how many buffers, and their size together.
         fn spare(&self) -> (usize, usize) {
             let spare = self.0.spare.take();
@@ -284,24 +284,24 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_as_it_is() {
-        let memory = Memory::new(usize::MAX);
-        let mut buffer = memory.buffer(100_000, b"").unwrap();
+        let buffers = Buffers::new(usize::MAX);
+        let mut buffer = buffers.buffer(100_000, b"").unwrap();
         assert_eq!(*buffer, [0; 100_000]);
         buffer.rest(0).fill(7);
         let place = buffer.as_ptr();
         drop(buffer);
-        let shorter = memory.buffer(99_000, b"").unwrap();
+        let shorter = buffers.buffer(99_000, b"").unwrap();
         assert_eq!((shorter.as_ptr(), &*shorter), (place, &[7; 99_000][..]));
         // of what was never used, the rest is zero
         drop(shorter);
-        let longer = memory.buffer(100_001, b"").unwrap();
+        let longer = buffers.buffer(100_001, b"").unwrap();
         assert_eq!(longer.as_ptr(), place);
         assert_eq!(longer[99_999..], [7, 0]);
     }
 
     #[test]
     fn a_digest_is_computed_once_until_the_bytes_may_change() {
-        let mut buffer = Memory::new(usize::MAX).buffer(4, b"page").unwrap();
+        let mut buffer = Buffers::new(usize::MAX).buffer(4, b"page").unwrap();
         let compute = |bytes: &[u8]| u128::from(bytes[0]);
         assert_eq!(buffer.digest(0, compute), u128::from(b'p'));
         assert_eq!(buffer.digest(0, |_| unreachable!("it is known")), u128::from(b'p'));
@@ -312,77 +312,77 @@ mod tests {
 
     #[test]
     fn a_buffer_of_another_size_is_not_taken() {
-        let memory = Memory::new(usize::MAX);
-        drop(memory.buffer(1 << 20, b""));
-        let small = memory.buffer(10_000, b"").unwrap();
+        let buffers = Buffers::new(usize::MAX);
+        drop(buffers.buffer(1 << 20, b""));
+        let small = buffers.buffer(10_000, b"").unwrap();
         assert!(small.memory.capacity() < 20_000);
-        assert_eq!(memory.spare(), (1, 1 << 20));
+        assert_eq!(buffers.spare(), (1, 1 << 20));
     }
 
     #[test]
     fn spare_buffers_are_bounded_and_the_oldest_goes_first() {
-        let memory = Memory::new(usize::MAX);
-        let buffers: Vec<Buffer> = (0..5).map(|_| memory.buffer(1 << 20, b"").unwrap()).collect();
-        let places: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
-        drop(buffers);
-        assert_eq!(memory.spare(), (4, SPARE_SIZE));
-        drop(memory.buffer(SPARE_SIZE + 1, b""));
-        assert_eq!(memory.spare(), (4, SPARE_SIZE));
+        let buffers = Buffers::new(usize::MAX);
+        let held: Vec<Buffer> = (0..5).map(|_| buffers.buffer(1 << 20, b"").unwrap()).collect();
+        let places: Vec<_> = held.iter().map(|buffer| buffer.as_ptr()).collect();
+        drop(held);
+        assert_eq!(buffers.spare(), (4, SPARE_SIZE));
+        drop(buffers.buffer(SPARE_SIZE + 1, b""));
+        assert_eq!(buffers.spare(), (4, SPARE_SIZE));
         // the latest is taken first
-        let again: Vec<Buffer> = (0..4).map(|_| memory.buffer(1 << 20, b"").unwrap()).collect();
+        let again: Vec<Buffer> = (0..4).map(|_| buffers.buffer(1 << 20, b"").unwrap()).collect();
         assert!(again.iter().map(|buffer| buffer.as_ptr()).eq(places[1..].iter().rev().copied()));
     }
 
     #[test]
     fn no_more_is_kept_than_may_be_held() {
-        let memory = Memory::new(10_000);
+        let buffers = Buffers::new(10_000);
         for _ in 0..3 {
-            drop([4_096; 3].map(|len| memory.buffer(len, b"").unwrap()));
-            assert_eq!(memory.spare(), (2, 8_192));
+            drop([4_096; 3].map(|len| buffers.buffer(len, b"").unwrap()));
+            assert_eq!(buffers.spare(), (2, 8_192));
         }
     }
 
     #[test]
     fn what_is_held_leaves_less_room() {
-        let memory = Memory::new(10);
-        let (four, seven) = (memory.hold(4), memory.hold(7));
-        assert_eq!(memory.room(), 0);
+        let buffers = Buffers::new(10);
+        let (four, seven) = (buffers.reserve(4), buffers.reserve(7));
+        assert_eq!(buffers.room(), 0);
         drop(four);
-        assert_eq!(memory.room(), 3);
+        assert_eq!(buffers.room(), 3);
         drop(seven);
-        let buffer = Rc::new(memory.buffer(8, b"").unwrap());
+        let buffer = Rc::new(buffers.buffer(8, b"").unwrap());
         let other = Bytes::Owned(buffer.clone());
         drop(buffer);
-        assert_eq!(memory.room(), 2);
+        assert_eq!(buffers.room(), 2);
         drop(other);
-        assert_eq!(memory.room(), 10);
+        assert_eq!(buffers.room(), 10);
     }
 
     #[test]
     fn a_client_holds_a_quarter_or_one_value() {
-        let (one, other) = (Client(1), Client(2));
-        let memory = Memory::new(40);
-        let (four, six) = (memory.charge(one, 4).unwrap(), memory.charge(one, 6).unwrap());
-        assert!(memory.charge(one, 1).is_none());
-        let all = memory.charge(other, 40).unwrap();
-        assert!(memory.charge(other, 1).is_none());
+        let (one, other) = (Visitor(1), Visitor(2));
+        let buffers = Buffers::new(40);
+        let (four, six) = (buffers.charge(one, 4).unwrap(), buffers.charge(one, 6).unwrap());
+        assert!(buffers.charge(one, 1).is_none());
+        let all = buffers.charge(other, 40).unwrap();
+        assert!(buffers.charge(other, 1).is_none());
         drop(four);
-        assert!(memory.charge(one, 5).is_none());
-        let again = memory.charge(one, 4).unwrap();
+        assert!(buffers.charge(one, 5).is_none());
+        let again = buffers.charge(one, 4).unwrap();
         drop((six, again, all));
         // nothing is left of clients that hold nothing
-        drop(memory.charge(one, 0).unwrap());
-        assert!(memory.0.clients.take().is_empty());
-        assert_eq!(memory.room(), 40);
+        drop(buffers.charge(one, 0).unwrap());
+        assert!(buffers.0.visitors.take().is_empty());
+        assert_eq!(buffers.room(), 40);
     }
 
     #[test]
     fn more_than_there_is_is_none() {
-        let memory = Memory::new(usize::MAX);
+        let buffers = Buffers::new(usize::MAX);
         for len in [usize::MAX, usize::MAX - 2, usize::MAX / 2 + 1, isize::MAX as usize] {
-            assert!(memory.buffer(len, b"").is_none(), "{len}");
+            assert!(buffers.buffer(len, b"").is_none(), "{len}");
         }
-        assert_eq!(memory.room(), usize::MAX);
+        assert_eq!(buffers.room(), usize::MAX);
     }
 
     proptest! {

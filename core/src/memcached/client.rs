@@ -10,13 +10,13 @@ mod lateness;
 mod placing;
 mod pooled;
 
-use super::breaker::{Backoff, Breaker};
-use super::connection::queue::{Orphan, Turn, Written};
+use super::breaker::{Breaker, BreakerLimits};
+use super::connection::queue::{Attempt, Orphan, Written};
 use super::operation::{Answer, Lookup};
 use super::reply::Item;
-use super::{Bytes, Failure, Fault, Memory, Msec, Token};
+use super::{Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
 use lateness::Slowest;
-use pooled::{Connection, Link};
+use pooled::{PooledConnection, SocketState};
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -31,10 +31,10 @@ pub struct Limits {
     /// Addresses that its name stands for, `1..`: all are tried before the server has failed.
     pub addresses: usize,
     /// When a server that fails is left alone.
-    pub breaker: Breaker,
+    pub breaker: BreakerLimits,
 }
 
-/// Where a lookup went, for [`Server::cancel`]. It does no harm when it is out of date.
+/// Where a lookup went, for [`Client::cancel`]. It does no harm when it is out of date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     connection: usize,
@@ -57,9 +57,9 @@ pub enum Event<'a> {
     /// There is no such item.
     Miss(Token),
     /// There is no answer.
-    Failed(Token, Failure),
+    Failed(Token, OperationError),
     /// The server was well and is not any more. Connections that still work go on being used.
-    Down(Fault),
+    Down(ConnectionError),
     /// The server takes connections and answers again.
     Up,
 }
@@ -69,9 +69,9 @@ pub enum Event<'a> {
 pub enum Want {
     /// No socket; one that is there must be closed.
     Closed,
-    /// A socket that connects. Answered with [`Server::connected`] or [`Server::lost`].
+    /// A socket that connects. Answered with [`Client::connected`] or [`Client::lost`].
     Connect,
-    /// A write of [`Server::output`].
+    /// A write of [`Client::output`].
     Write,
     /// Nothing but what the server sends.
     Read,
@@ -79,10 +79,10 @@ pub enum Want {
 
 /// A server's connections.
 #[derive(Debug)]
-pub struct Server {
-    connections: Vec<Connection>,
+pub struct Client {
+    connections: Vec<PooledConnection>,
     limits: Limits,
-    backoff: Backoff,
+    breaker: Breaker,
     /// The last failure took somebody's time: a reply, or a connection, did not come.
     hangs: bool,
     /// When the server was silent last.
@@ -101,13 +101,13 @@ pub struct Server {
     events: VecDeque<Event<'static>>,
 }
 
-impl Server {
+impl Client {
     /// All connections closed. `seed` feeds the jitter of the reconnect backoff.
-    pub fn new(limits: Limits, seed: u64) -> Server {
-        Server {
-            connections: (0..limits.connections).map(|_| Connection::default()).collect(),
+    pub fn new(limits: Limits, seed: u64) -> Client {
+        Client {
+            connections: (0..limits.connections).map(|_| PooledConnection::default()).collect(),
             limits,
-            backoff: Backoff::new(limits.breaker, seed),
+            breaker: Breaker::new(limits.breaker, seed),
             hangs: false,
             silent_at: 0,
             address: 0,
@@ -132,14 +132,14 @@ impl Server {
     /// Starts a lookup.
     ///
     /// # Errors
-    /// [`Failure::Down`] or [`Failure::Overload`]: nothing was sent, and no event will name the
+    /// [`OperationError::Down`] or [`OperationError::Overload`]: nothing was sent, and no event will name the
     /// lookup's token.
-    pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, Failure> {
-        let ticket = self.place(now, &lookup, Turn::First)?;
-        if self.is_trial(ticket) && self.hangs {
+    pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, OperationError> {
+        let ticket = self.place(now, &lookup, Attempt::First)?;
+        if self.is_probe(ticket) && self.hangs {
             // nobody need wait to find out whether it still does
             self.cancel(ticket);
-            return Err(Failure::Down);
+            return Err(OperationError::Down);
         }
         Ok(ticket)
     }
@@ -147,44 +147,40 @@ impl Server {
     /// Nobody waits for this lookup any more.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(first) = self.connections.get_mut(ticket.connection) else { return };
-        if !first.pipeline.cancel(ticket.opaque, ticket.token) {
-            let mut pipelines = self.connections.iter_mut().map(|it| &mut it.pipeline);
-            pipelines.any(|pipeline| pipeline.cancel_again(ticket.token));
+        if !first.connection.cancel(ticket.opaque, ticket.token) {
+            let mut connections = self.connections.iter_mut().map(|it| &mut it.connection);
+            connections.any(|connection| connection.cancel_again(ticket.token));
         }
     }
 
     /// What connection `index` wants.
     pub fn wants(&self, index: usize) -> Want {
         match self.connections.get(index) {
-            Some(Connection { link: Link::Connecting { .. }, .. }) => Want::Connect,
-            Some(Connection { link: Link::Open, pipeline, .. }) => {
-                if pipeline.output().is_empty() {
-                    Want::Read
-                } else {
-                    Want::Write
-                }
+            Some(PooledConnection { socket: SocketState::Connecting { .. }, .. }) => Want::Connect,
+            Some(PooledConnection { socket: SocketState::Open, connection, .. }) => {
+                if connection.output().is_empty() { Want::Read } else { Want::Write }
             }
-            Some(Connection { link: Link::Closed, .. }) | None => Want::Closed,
+            Some(PooledConnection { socket: SocketState::Closed, .. }) | None => Want::Closed,
         }
     }
 
     /// Which socket of connection `index` is current: the number changes when one is given up, so
     /// that the driver tells an old socket from the one that replaces it.
-    pub fn epoch(&self, index: usize) -> u32 {
-        self.connections.get(index).map_or(0, |connection| connection.epoch)
+    pub fn generation(&self, index: usize) -> u32 {
+        self.connections.get(index).map_or(0, |pooled| pooled.generation)
     }
 
     /// Lookups of connection `index` that somebody waits for.
     pub fn live(&self, index: usize) -> usize {
-        self.connections.get(index).map_or(0, |connection| connection.pipeline.live())
+        self.connections.get(index).map_or(0, |pooled| pooled.connection.live())
     }
 
-    /// Connection `index` is open. Others may have lookups to send that had waited for it: [`Server::has_work`].
+    /// Connection `index` is open. Others may have lookups to send that had waited for it: [`Client::has_work`].
     pub fn connected(&mut self, index: usize, now: Msec) {
-        if let Some(connection) = self.connections.get_mut(index) {
-            if connection.is_connecting() {
-                connection.opened(now);
-                self.address = connection.address;
+        if let Some(pooled) = self.connections.get_mut(index) {
+            if pooled.is_connecting() {
+                pooled.opened(now);
+                self.address = pooled.address;
                 self.free_all(now);
             }
         }
@@ -193,88 +189,89 @@ impl Server {
     /// Which of the server's addresses connection `index` is to connect to: a number that counts on, from the one
     /// that was connected to last.
     pub fn address(&self, index: usize) -> usize {
-        self.connections.get(index).map_or(0, |connection| connection.address)
+        self.connections.get(index).map_or(0, |pooled| pooled.address)
     }
 
     /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet,
-    /// the connection goes on to connect, under a new epoch. It is the server's failure if nothing was ever answered
+    /// the connection goes on to connect, under a new generation. It is the server's failure if nothing was ever answered
     /// over the connection and anybody needed it, or if the server misbehaved.
-    pub fn lost(&mut self, index: usize, now: Msec, fault: Fault) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.link == Link::Closed {
+    pub fn lost(&mut self, index: usize, now: Msec, error: ConnectionError) {
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        if pooled.socket == SocketState::Closed {
             return;
         }
-        let is_refusal = fault.failure() == Failure::Connect && fault != Fault::NoConnection;
-        if is_refusal && connection.try_next(self.limits.addresses, now) {
+        let is_refusal = error.operation_error() == OperationError::Connect
+            && error != ConnectionError::NoConnection;
+        if is_refusal && pooled.try_next(self.limits.addresses, now) {
             return;
         }
-        let was_proven = connection.pipeline.answered();
-        let was_for_nobody = !was_proven && connection.pipeline.in_flight() == 0;
-        let orphans = connection.end();
-        if was_for_nobody && !fault.discredits_server() {
+        let was_proven = pooled.connection.answered();
+        let was_for_nobody = !was_proven && pooled.connection.in_flight() == 0;
+        let orphans = pooled.end();
+        if was_for_nobody && !error.discredits_server() {
             return;
         }
-        if !was_proven || fault.discredits_server() {
-            self.hangs = fault == Fault::ConnectTimeout;
-            if self.backoff.failed(now) {
-                self.events.push_back(Event::Down(fault));
+        if !was_proven || error.discredits_server() {
+            self.hangs = error == ConnectionError::ConnectTimeout;
+            if self.breaker.failed(now) {
+                self.events.push_back(Event::Down(error));
             }
         }
         let again = |orphan: &Orphan| match orphan.was_moved {
             // it had been well where it was
             true => orphan.again.filter(|_| !was_proven),
             // once
-            false if orphan.was_sent_in_vain && fault.retryable() => {
-                orphan.again.map(|(lookup, _)| (lookup, Turn::Third))
+            false if orphan.was_sent_in_vain && error.retryable() => {
+                orphan.again.map(|(lookup, _)| (lookup, Attempt::Third))
             }
             false => None,
         };
         let orphans = orphans.map(|orphan| Orphan { again: again(&orphan), ..orphan });
-        self.ask(orphans, now, fault.failure());
+        self.ask(orphans, now, error.operation_error());
     }
 
     /// The driver closes connection `index`, through no fault of the server.
     pub fn close(&mut self, index: usize) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.link != Link::Closed {
-            let orphans = connection.end();
-            let failed = orphans.map(|orphan| Event::Failed(orphan.token, Failure::Reset));
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        if pooled.socket != SocketState::Closed {
+            let orphans = pooled.end();
+            let failed = orphans.map(|orphan| Event::Failed(orphan.token, OperationError::Reset));
             self.events.extend(failed);
         }
     }
 
     /// What to write to connection `index`.
     pub fn output(&self, index: usize) -> &[u8] {
-        self.connections.get(index).map_or(&[], |connection| connection.pipeline.output())
+        self.connections.get(index).map_or(&[], |pooled| pooled.connection.output())
     }
 
     /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the very time of it,
     /// which may be later than that of the iteration.
     pub fn sent(&mut self, index: usize, n: usize, now: Msec) {
         let written = Written { at: now, heard: self.heard };
-        if let Some(connection) = self.connections.get_mut(index) {
-            connection.unflushed = false;
-            connection.pipeline.sent(n, written);
+        if let Some(pooled) = self.connections.get_mut(index) {
+            pooled.unflushed = false;
+            pooled.connection.sent(n, written);
         }
     }
 
     /// Where to read from connection `index` into, in this order. Not empty once
-    /// [`Server::next_event`] has returned none.
+    /// [`Client::next_event`] has returned none.
     pub fn input(&mut self, index: usize) -> [&mut [u8]; 2] {
         match self.connections.get_mut(index) {
-            Some(connection) => connection.pipeline.input(),
+            Some(pooled) => pooled.connection.input(),
             None => [&mut [], &mut []],
         }
     }
 
-    /// `n` bytes were read from connection `index` into [`Server::input`].
+    /// `n` bytes were read from connection `index` into [`Client::input`].
     pub fn received(&mut self, index: usize, n: usize) {
-        if let Some(connection) = self.connections.get_mut(index) {
-            connection.pipeline.received(n);
+        if let Some(pooled) = self.connections.get_mut(index) {
+            pooled.connection.received(n);
         }
     }
 
-    /// Whether there are events that no input has to bring. [`Server::next_event`] gives them for any
+    /// Whether there are events that no input has to bring. [`Client::next_event`] gives them for any
     /// connection.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
@@ -282,81 +279,81 @@ impl Server {
 
     /// Whether the driver has something to do here: there are events, or lookups to send.
     pub fn has_work(&self) -> bool {
-        self.has_events() || self.connections.iter().any(|connection| connection.unflushed)
+        self.has_events() || self.connections.iter().any(|pooled| pooled.unflushed)
     }
 
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
-    /// value for which there is no room in `memory` fails with [`Failure::Overload`].
-    pub fn next_event(&mut self, index: usize, now: Msec, memory: &Memory) -> Option<Event<'_>> {
+    /// value for which there is no room in `memory` fails with [`OperationError::Overload`].
+    pub fn next_event(&mut self, index: usize, now: Msec, buffers: &Buffers) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
         self.notice_bytes(index, now);
-        let connection = self.connections.get_mut(index)?;
-        let answer = connection.pipeline.next_answer(memory);
-        if let Some(heard) = connection.pipeline.take_heard() {
+        let pooled = self.connections.get_mut(index)?;
+        let answer = pooled.connection.next_answer(buffers);
+        if let Some(heard) = pooled.connection.take_heard() {
             self.hear(index, heard, now);
         }
         match answer {
             Ok(None) => self.events.pop_front(),
             Ok(Some((token, answer))) => Some(match answer {
                 Answer::Hit(item, value) => {
-                    Event::Hit(token, item, self.connections.get(index)?.pipeline.value(value))
+                    Event::Hit(token, item, self.connections.get(index)?.connection.value(value))
                 }
                 Answer::Miss => Event::Miss(token),
                 Answer::Failed(failure) => Event::Failed(token, failure),
             }),
-            Err(fault) => {
-                self.lost(index, now, fault);
+            Err(error) => {
+                self.lost(index, now, error);
                 self.events.pop_front()
             }
         }
     }
 
-    /// When [`Server::expire`] should be called for connection `index`; it does no harm earlier.
+    /// When [`Client::expire`] should be called for connection `index`; it does no harm earlier.
     pub fn deadline(&self, index: usize) -> Option<Msec> {
-        let connection = self.connections.get(index)?;
-        let (first, second) = match connection.link {
-            Link::Closed => (None, None),
-            Link::Connecting { deadline, .. } => (Some(deadline), None),
-            Link::Open => (self.later_at(connection), self.unused_at(connection)),
+        let pooled = self.connections.get(index)?;
+        let (first, second) = match pooled.socket {
+            SocketState::Closed => (None, None),
+            SocketState::Connecting { deadline, .. } => (Some(deadline), None),
+            SocketState::Open => (self.later_at(pooled), self.unused_at(pooled)),
         };
-        [first, second, connection.pipeline.deadline()].into_iter().flatten().min()
+        [first, second, pooled.connection.deadline()].into_iter().flatten().min()
     }
 
     /// Ends what has taken too long on connection `index`. What came until now must have been received.
     pub fn expire(&mut self, index: usize, now: Msec) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let was_on_trial = self.backoff.is_open() && !connection.pipeline.answered();
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        let was_probing = self.breaker.is_open() && !pooled.connection.answered();
         // what fell silent with others, before the server was left alone, is no further failure
-        let since = if self.backoff.is_open() { self.silent_at } else { 0 };
+        let since = if self.breaker.is_open() { self.silent_at } else { 0 };
         let (heard, fair) = (self.heard, self.slowest.fair_time());
         let is_unheard = |written: Written, deadline: Msec| {
             let had_time = deadline.saturating_sub(written.at) >= fair;
             written.heard == heard && written.at >= since && had_time
         };
-        let expired = connection.pipeline.expire(now, is_unheard, |token| {
-            self.events.push_back(Event::Failed(token, Failure::Timeout));
+        let expired = pooled.connection.expire(now, is_unheard, |token| {
+            self.events.push_back(Event::Failed(token, OperationError::Timeout));
         });
-        let is_silent = connection.pipeline.is_silent();
+        let is_silent = pooled.connection.is_silent();
         self.blame_for_silence(expired.unheard, is_silent, now);
-        let Some(connection) = self.connections.get(index) else { return };
-        let pipeline = &connection.pipeline;
-        let is_full = pipeline.in_flight() >= self.limits.inflight;
-        let is_useless = is_silent || pipeline.is_overdue() && (was_on_trial || is_full);
-        match connection.link {
-            Link::Connecting { deadline, .. } if deadline <= now => {
-                self.lost(index, now, Fault::ConnectTimeout);
+        let Some(pooled) = self.connections.get(index) else { return };
+        let connection = &pooled.connection;
+        let is_full = connection.in_flight() >= self.limits.inflight;
+        let is_useless = is_silent || connection.is_overdue() && (was_probing || is_full);
+        match pooled.socket {
+            SocketState::Connecting { deadline, .. } if deadline <= now => {
+                self.lost(index, now, ConnectionError::ConnectTimeout);
             }
-            Link::Open if is_useless => {
+            SocketState::Open if is_useless => {
                 let suspects = self.give_up(index, now);
-                self.ask(suspects, now, Failure::Timeout);
+                self.ask(suspects, now, OperationError::Timeout);
             }
-            Link::Open => {
+            SocketState::Open => {
                 self.judge(index, now);
                 self.close_if_unused(index, now);
             }
-            Link::Connecting { .. } | Link::Closed => {}
+            SocketState::Connecting { .. } | SocketState::Closed => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by what it costs: a [`Failure`] ends one lookup, a [`Fault`] ends a
+//! What can go wrong, sorted by what it costs: a [`OperationError`] ends one lookup, a [`ConnectionError`] ends a
 //! connection and with it every lookup that waits on it.
 
 use super::Protocol;
@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Why one lookup has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum OperationError {
     /// The value is larger than the lookup allows.
     TooLarge,
     /// The lookup's budget ran out.
@@ -25,7 +25,7 @@ pub enum Failure {
 
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ConnectionError {
     /// It could not be opened: the system's error number.
     Connect(i32),
     /// It could not be opened: the driver itself has no connection to spare.
@@ -43,7 +43,7 @@ pub enum Fault {
     /// The reply names another key, or another lookup.
     Mismatch,
     /// A reply came that no lookup asked for.
-    Unasked,
+    Unsolicited,
     /// The server answered `ERROR` or `CLIENT_ERROR`: it does not speak the meta protocol, has too
     /// many connections, wants a password, or did not understand us; what it sends next cannot be relied on.
     Rejected(ErrorText),
@@ -100,31 +100,34 @@ pub enum Malformed {
     BadValueEnd,
 }
 
-impl Fault {
+impl ConnectionError {
     /// What the fault means for a lookup that was waiting on the connection.
-    pub fn failure(self) -> Failure {
+    pub fn operation_error(self) -> OperationError {
         match self {
-            Fault::Connect(_) | Fault::NoConnection | Fault::ConnectTimeout => Failure::Connect,
-            Fault::Closed | Fault::Io(_) => Failure::Reset,
-            Fault::Silent => Failure::Timeout,
-            Fault::Malformed(_) | Fault::Mismatch | Fault::Unasked | Fault::Rejected(_) => {
-                Failure::Protocol
-            }
+            ConnectionError::Connect(_)
+            | ConnectionError::NoConnection
+            | ConnectionError::ConnectTimeout => OperationError::Connect,
+            ConnectionError::Closed | ConnectionError::Io(_) => OperationError::Reset,
+            ConnectionError::Silent => OperationError::Timeout,
+            ConnectionError::Malformed(_)
+            | ConnectionError::Mismatch
+            | ConnectionError::Unsolicited
+            | ConnectionError::Rejected(_) => OperationError::Protocol,
         }
     }
 
     /// Whether a lookup none of whose reply has come may be sent again over another connection: the
     /// connection ended, but nothing says that the server itself is unwell.
     pub fn retryable(self) -> bool {
-        matches!(self, Fault::Closed | Fault::Io(_))
+        matches!(self, ConnectionError::Closed | ConnectionError::Io(_))
     }
 
     /// What an operator may look for, if the fault ended a connection over which no lookup was ever answered.
     pub fn hint(self, protocol: Protocol) -> Option<&'static str> {
         let is_reset = |errno| system(errno).kind() == std::io::ErrorKind::ConnectionReset;
         let is_refusal = match self {
-            Fault::Closed => true,
-            Fault::Io(errno) => is_reset(errno),
+            ConnectionError::Closed => true,
+            ConnectionError::Io(errno) => is_reset(errno),
             _ => false,
         };
         is_refusal.then_some(match protocol {
@@ -140,24 +143,24 @@ impl Fault {
 
     /// Whether the server misbehaved, however well the connection had worked before.
     pub fn discredits_server(self) -> bool {
-        matches!(self.failure(), Failure::Protocol | Failure::Timeout)
+        matches!(self.operation_error(), OperationError::Protocol | OperationError::Timeout)
     }
 }
 
 /// Composes into a log line after the server's name: lower case, no full stop.
-impl fmt::Display for Fault {
+impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Connect(errno) => write!(f, "connect failed: {}", system(*errno)),
-            Fault::NoConnection => f.write_str("none of worker_connections is free"),
-            Fault::ConnectTimeout => f.write_str("connect timed out"),
-            Fault::Closed => f.write_str("it closed the connection"),
-            Fault::Io(errno) => write!(f, "connection failed: {}", system(*errno)),
-            Fault::Silent => f.write_str("lookups timed out"),
-            Fault::Malformed(how) => write!(f, "it sent an invalid reply ({how})"),
-            Fault::Mismatch => f.write_str("it sent a reply for another key"),
-            Fault::Unasked => f.write_str("it sent a reply that nothing asked for"),
-            Fault::Rejected(text) => write!(
+            ConnectionError::Connect(errno) => write!(f, "connect failed: {}", system(*errno)),
+            ConnectionError::NoConnection => f.write_str("none of worker_connections is free"),
+            ConnectionError::ConnectTimeout => f.write_str("connect timed out"),
+            ConnectionError::Closed => f.write_str("it closed the connection"),
+            ConnectionError::Io(errno) => write!(f, "connection failed: {}", system(*errno)),
+            ConnectionError::Silent => f.write_str("lookups timed out"),
+            ConnectionError::Malformed(how) => write!(f, "it sent an invalid reply ({how})"),
+            ConnectionError::Mismatch => f.write_str("it sent a reply for another key"),
+            ConnectionError::Unsolicited => f.write_str("it sent a reply that nothing asked for"),
+            ConnectionError::Rejected(text) => write!(
                 f,
                 "it rejected a lookup with \"{text}\" (memcached 1.6 or newer is needed, with free connections and \
                  without authentication)"
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_server_s_own_words_are_escaped_and_bounded() {
-        let text = |line: &[u8]| Fault::Rejected(ErrorText::of(line)).to_string();
+        let text = |line: &[u8]| ConnectionError::Rejected(ErrorText::of(line)).to_string();
         assert!(
             text(b"CLIENT_ERROR unauthenticated")
                 .contains("with \"CLIENT_ERROR unauthenticated\" (")
@@ -203,13 +206,18 @@ mod tests {
     #[test]
     fn only_an_end_is_a_hint() {
         let reset = 104;
-        for fault in [Fault::Closed, Fault::Io(reset)] {
-            assert!(fault.hint(Protocol::Meta).unwrap().contains("pagecache_protocol classic"));
-            let hint = fault.hint(Protocol::Classic).unwrap();
+        for error in [ConnectionError::Closed, ConnectionError::Io(reset)] {
+            assert!(error.hint(Protocol::Meta).unwrap().contains("pagecache_protocol classic"));
+            let hint = error.hint(Protocol::Classic).unwrap();
             assert!(hint.contains("TLS") && !hint.contains("classic"), "{hint}");
         }
-        for fault in [Fault::Silent, Fault::Connect(reset), Fault::Mismatch, Fault::Io(110)] {
-            assert_eq!(fault.hint(Protocol::Meta), None);
+        for error in [
+            ConnectionError::Silent,
+            ConnectionError::Connect(reset),
+            ConnectionError::Mismatch,
+            ConnectionError::Io(110),
+        ] {
+            assert_eq!(error.hint(Protocol::Meta), None);
         }
     }
 }

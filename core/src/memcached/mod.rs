@@ -1,13 +1,13 @@
 //! A sans-I/O memcached client: no sockets, no clock, no nginx types.
 //!
-//! [`Server`] multiplexes lookups over a few connections. Its driver owns the sockets and the clock
+//! [`Client`] multiplexes lookups over a few connections. Its driver owns the sockets and the clock
 //! and calls, in any order that the sockets suggest:
 //!
-//! - commands: [`Server::submit`], [`Server::cancel`];
-//! - inputs: [`Server::connected`], [`Server::input`] + [`Server::received`], [`Server::sent`],
-//!   [`Server::lost`], [`Server::close`], [`Server::expire`], each with `now` where time matters;
-//! - and after each of them: [`Server::next_event`] until there is none, then [`Server::wants`] and
-//!   [`Server::deadline`] for each connection.
+//! - commands: [`Client::submit`], [`Client::cancel`];
+//! - inputs: [`Client::connected`], [`Client::input`] + [`Client::received`], [`Client::sent`],
+//!   [`Client::lost`], [`Client::close`], [`Client::expire`], each with `now` where time matters;
+//! - and after each of them: [`Client::next_event`] until there is none, then [`Client::wants`] and
+//!   [`Client::deadline`] for each connection.
 //!
 //! The same calls in the same order give the same result, which is what the tests in virtual time
 //! and the fuzz targets rely on.
@@ -22,11 +22,11 @@ mod key;
 mod operation;
 pub mod reply;
 
-pub use breaker::Breaker;
-pub use buffers::{Buffer, Bytes, Charge, Held, Memory};
-pub use client::{Event, Limits, Server, Ticket, Want};
+pub use breaker::BreakerLimits;
+pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation};
+pub use client::{Client, Event, Limits, Ticket, Want};
 pub use encode::Protocol;
-pub use error::{ErrorText, Failure, Fault, Malformed};
+pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use operation::Lookup;
 pub use reply::Item;
@@ -42,4 +42,4 @@ pub struct Token(pub u64);
 /// Names a client's connection to the driver's side, whose requests hold values together. The core only
 /// compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Client(pub u64);
+pub struct Visitor(pub u64);

@@ -1,7 +1,7 @@
 //! A lookup and its answer, between those who ask and the connection that carries them.
 
 use super::reply::Item;
-use super::{Buffer, Client, Failure, Key, Msec, Protocol, Token};
+use super::{Buffer, Key, Msec, OperationError, Protocol, Token, Visitor};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ pub struct Lookup {
     /// Names the request that waits for the answer.
     pub token: Token,
     /// The client connection of that request.
-    pub client: Client,
+    pub visitor: Visitor,
     /// Which item.
     pub key: Key,
     /// How to ask for it.
@@ -28,16 +28,16 @@ pub struct Lookup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The item and its value.
-    Hit(Item, Value),
+    Hit(Item, ValueLocation),
     /// There is no such item.
     Miss,
     /// This lookup failed, the connection is well.
-    Failed(Failure),
+    Failed(OperationError),
 }
 
-/// Where a value is. [`Pipeline::value`](super::connection::Pipeline::value) gives its bytes.
+/// Where a value is. [`Connection::value`](super::connection::Connection::value) gives its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum ValueLocation {
     /// In the read buffer, until the next read.
     InPlace(Range<usize>),
     /// Received into memory of its own.

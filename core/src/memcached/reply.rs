@@ -19,7 +19,7 @@
 //! miss   = "END" CRLF
 //! ```
 //!
-//! The bytes of a value are the pipeline's concern. `b` says that the key is in base64: so memcached names
+//! The bytes of a value are the connection's concern. `b` says that the key is in base64: so memcached names
 //! an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
 //! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
 //! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
@@ -35,7 +35,7 @@ pub const MAX_LINE: usize = 1024;
 
 /// What is at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status<T> {
+pub enum Parsed<T> {
     /// The input ends before the line does.
     Partial,
     /// The whole line, and how many bytes it takes, its end included.
@@ -44,7 +44,7 @@ pub enum Status<T> {
 
 /// The first line of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head<'a> {
+pub enum Reply<'a> {
     /// A hit: `len` bytes and CRLF follow.
     Value {
         /// Length of the value, in bytes.
@@ -117,29 +117,29 @@ fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
 ///
 /// ```
 /// use pagecache_core::memcached::Protocol;
-/// use pagecache_core::memcached::reply::{Head, Status, parse_head};
+/// use pagecache_core::memcached::reply::{Reply, Parsed, parse_reply};
 ///
 /// let reply = b"VA 5 f0 k/a O17\r\nhello\r\n";
-/// let Ok(Status::Complete(Head::Value { len, .. }, 17)) = parse_head(Protocol::Meta, reply) else {
+/// let Ok(Parsed::Complete(Reply::Value { len, .. }, 17)) = parse_reply(Protocol::Meta, reply) else {
 ///     panic!()
 /// };
 /// assert_eq!(len, 5);
-/// assert_eq!(parse_head(Protocol::Meta, b"VA 5 f0"), Ok(Status::Partial));
+/// assert_eq!(parse_reply(Protocol::Meta, b"VA 5 f0"), Ok(Parsed::Partial));
 /// ```
 ///
 /// # Errors
 /// The connection cannot be used any more: where the next reply begins is unknown.
-pub fn parse_head(protocol: Protocol, input: &[u8]) -> Result<Status<Head<'_>>, Malformed> {
+pub fn parse_reply(protocol: Protocol, input: &[u8]) -> Result<Parsed<Reply<'_>>, Malformed> {
     let window = input.get(..MAX_LINE).unwrap_or(input);
     let Some(end) = memchr::memchr(b'\n', window) else {
         return match window.len() {
             MAX_LINE => Err(Malformed::LineTooLong),
-            _ => Ok(Status::Partial),
+            _ => Ok(Parsed::Partial),
         };
     };
     let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r"));
     let head = parse_line(protocol, line.ok_or(Malformed::NoCarriageReturn)?)?;
-    Ok(Status::Complete(head, end + 1))
+    Ok(Parsed::Complete(head, end + 1))
 }
 
 /// What follows a value and ends its reply.
@@ -150,23 +150,23 @@ pub fn value_end(protocol: Protocol) -> &'static [u8] {
     }
 }
 
-fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Head<'_>, Malformed> {
+fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Reply<'_>, Malformed> {
     let mut words = Words(Some(line));
     match (protocol, words.word()?) {
         (Protocol::Meta, b"VA") => {
             let len = words.length()?;
             let (item, echo) = parse_flags(words)?;
-            Ok(Head::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
+            Ok(Reply::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
         }
-        (Protocol::Meta, b"EN") => Ok(Head::Miss(parse_flags(words)?.1)),
+        (Protocol::Meta, b"EN") => Ok(Reply::Miss(parse_flags(words)?.1)),
         (Protocol::Classic, b"VALUE") => {
             let echo = Echo { key: Some(words.word()?), ..Echo::default() };
             let item = Item { flags: words.number32()?, ..Item::default() };
-            Ok(Head::Value { len: words.length()?, item, echo })
+            Ok(Reply::Value { len: words.length()?, item, echo })
         }
-        (Protocol::Classic, b"END") => Ok(Head::Miss(Echo::default())),
-        (_, b"SERVER_ERROR") => Ok(Head::ServerError),
-        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Head::Rejected(line)),
+        (Protocol::Classic, b"END") => Ok(Reply::Miss(Echo::default())),
+        (_, b"SERVER_ERROR") => Ok(Reply::ServerError),
+        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Reply::Rejected(line)),
         _ => Err(Malformed::UnknownReply),
     }
 }
@@ -259,17 +259,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn head(input: &[u8]) -> Result<Head<'_>, Malformed> {
+    fn head(input: &[u8]) -> Result<Reply<'_>, Malformed> {
         head_of(Protocol::Meta, input)
     }
 
-    fn head_of(protocol: Protocol, input: &[u8]) -> Result<Head<'_>, Malformed> {
-        match parse_head(protocol, input) {
-            Ok(Status::Complete(head, consumed)) => {
+    fn head_of(protocol: Protocol, input: &[u8]) -> Result<Reply<'_>, Malformed> {
+        match parse_reply(protocol, input) {
+            Ok(Parsed::Complete(head, consumed)) => {
                 assert_eq!(consumed, input.len());
                 Ok(head)
             }
-            Ok(Status::Partial) => panic!("partial: {}", input.escape_ascii()),
+            Ok(Parsed::Partial) => panic!("partial: {}", input.escape_ascii()),
             Err(error) => Err(error),
         }
     }
@@ -281,35 +281,35 @@ mod tests {
     #[test]
     fn replies_of_the_protocol() {
         let item = Item { flags: 16, ..Item::default() };
-        let value = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
+        let value = Reply::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 f16 k/a O17\r\n"), Ok(value));
         assert_eq!(head(b"VA 5 O17 k/a f16\r\n"), Ok(value));
         // memcached -C
         assert_eq!(head(b"VA 5 c0 f16 k/a O17\r\n"), Ok(value));
-        let ttl = |ttl| Head::Value { len: 5, item: Item { ttl, ..item }, echo: echo(b"/a", 17) };
+        let ttl = |ttl| Reply::Value { len: 5, item: Item { ttl, ..item }, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 f16 k/a t60 O17\r\n"), Ok(ttl(Some(60))));
         assert_eq!(head(b"VA 5 f16 k/a t-1 O17\r\n"), Ok(ttl(None)));
         let item = Item { cas: Some(u64::MAX), ..item };
-        let versioned = Head::Value { len: 5, item, echo: echo(b"/a", 17) };
+        let versioned = Reply::Value { len: 5, item, echo: echo(b"/a", 17) };
         assert_eq!(head(b"VA 5 c18446744073709551615 f16 k/a O17\r\n"), Ok(versioned));
-        assert_eq!(head(b"EN k/a O18\r\n"), Ok(Head::Miss(echo(b"/a", 18))));
-        assert_eq!(head(b"EN\r\n"), Ok(Head::Miss(Echo::default())));
-        assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Head::ServerError));
+        assert_eq!(head(b"EN k/a O18\r\n"), Ok(Reply::Miss(echo(b"/a", 18))));
+        assert_eq!(head(b"EN\r\n"), Ok(Reply::Miss(Echo::default())));
+        assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Reply::ServerError));
         assert_eq!(
             head(b"CLIENT_ERROR bad command line format\r\n"),
-            Ok(Head::Rejected(b"CLIENT_ERROR bad command line format"))
+            Ok(Reply::Rejected(b"CLIENT_ERROR bad command line format"))
         );
-        assert_eq!(head(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
+        assert_eq!(head(b"ERROR\r\n"), Ok(Reply::Rejected(b"ERROR")));
         assert_eq!(
             head(b"ERROR Too many open connections\r\n"),
-            Ok(Head::Rejected(b"ERROR Too many open connections"))
+            Ok(Reply::Rejected(b"ERROR Too many open connections"))
         );
     }
 
     #[test]
     fn an_item_that_was_invalidated_is_marked() {
         let is_stale = |line: &str| match head(line.as_bytes()) {
-            Ok(Head::Value { item, .. }) => item.is_stale,
+            Ok(Reply::Value { item, .. }) => item.is_stale,
             other => panic!("{line}: {other:?}"),
         };
         // the first client that asks is told to store it again, the others that this was said
@@ -326,13 +326,13 @@ mod tests {
     fn replies_of_the_classic_protocol() {
         let echo = Echo { key: Some(b"/a"), ..Echo::default() };
         let item = Item { flags: 16, ..Item::default() };
-        let value = Head::Value { len: 5, item, echo };
+        let value = Reply::Value { len: 5, item, echo };
         let classic = |line| head_of(Protocol::Classic, line);
         assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
-        assert_eq!(classic(b"END\r\n"), Ok(Head::Miss(Echo::default())));
-        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Head::ServerError));
-        assert_eq!(classic(b"ERROR\r\n"), Ok(Head::Rejected(b"ERROR")));
+        assert_eq!(classic(b"END\r\n"), Ok(Reply::Miss(Echo::default())));
+        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Reply::ServerError));
+        assert_eq!(classic(b"ERROR\r\n"), Ok(Reply::Rejected(b"ERROR")));
         assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
         assert_eq!(classic(b"VALUE /a x 5\r\n"), Err(Malformed::BadNumber));
         assert_eq!(classic(b"VALUE /a 16 -5\r\n"), Err(Malformed::BadNumber));
@@ -348,7 +348,7 @@ mod tests {
         let echo = echo(b"", u32::MAX);
         assert_eq!(
             head(max.as_bytes()),
-            Ok(Head::Value {
+            Ok(Reply::Value {
                 len: usize::MAX,
                 item: Item { flags: u32::MAX, ..Item::default() },
                 echo
@@ -384,14 +384,14 @@ mod tests {
         assert_eq!(head(b"EN\n"), Err(Malformed::NoCarriageReturn));
         assert_eq!(head(b"\n"), Err(Malformed::NoCarriageReturn));
         assert_eq!(head(&[b'x'; MAX_LINE]), Err(Malformed::LineTooLong));
-        assert_eq!(parse_head(Protocol::Meta, &[b'x'; MAX_LINE - 1]), Ok(Status::Partial));
+        assert_eq!(parse_reply(Protocol::Meta, &[b'x'; MAX_LINE - 1]), Ok(Parsed::Partial));
     }
 
     #[test]
     fn every_prefix_is_partial() {
         for line in [&b"VA 5 f16 k/a O17\r\n"[..], b"EN k/a O18\r\n", b"SERVER_ERROR oops\r\n"] {
             for end in 0..line.len() {
-                assert_eq!(parse_head(Protocol::Meta, &line[..end]), Ok(Status::Partial));
+                assert_eq!(parse_reply(Protocol::Meta, &line[..end]), Ok(Parsed::Partial));
             }
         }
     }
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn a_key_in_base64_is_the_key() {
         let is_of = |line: &str, key: &str| match head(line.as_bytes()) {
-            Ok(Head::Value { echo, .. }) => echo.is_of(Protocol::Meta, key.as_bytes(), 17),
+            Ok(Reply::Value { echo, .. }) => echo.is_of(Protocol::Meta, key.as_bytes(), 17),
             other => panic!("{line}: {other:?}"),
         };
         assert!(is_of("VA 5 c2 f16 kL2dyw7bDn2U= b t-1 O17\r\n", "/größe"));
@@ -432,9 +432,9 @@ mod tests {
         fn what_is_complete_stays_the_same_with_more_input(input in proptest::collection::vec(any::<u8>(), 0..60), more in proptest::collection::vec(any::<u8>(), 0..60)) {
             let longer = [&input[..], &more[..]].concat();
             for protocol in [Protocol::Meta, Protocol::Classic] {
-                match parse_head(protocol, &input) {
-                    Ok(Status::Partial) => {}
-                    done => prop_assert_eq!(done, parse_head(protocol, &longer)),
+                match parse_reply(protocol, &input) {
+                    Ok(Parsed::Partial) => {}
+                    done => prop_assert_eq!(done, parse_reply(protocol, &longer)),
                 }
             }
         }

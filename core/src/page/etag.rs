@@ -51,7 +51,7 @@ impl Etag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::Memory;
+    use crate::memcached::Buffers;
 
     #[test]
     fn equal_bodies_have_equal_tags_and_others_have_others() {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_shared_buffer_has_the_tag_of_its_body() {
-        let buffer = Memory::new(usize::MAX).buffer(8, b"headbody").unwrap();
+        let buffer = Buffers::new(usize::MAX).buffer(8, b"headbody").unwrap();
         for _ in 0..2 {
             assert_eq!(Etag::of_shared(&buffer, 4), Etag::of(b"body"));
             // another location may read the same value as a body alone

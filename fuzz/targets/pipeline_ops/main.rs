@@ -1,4 +1,4 @@
-//! Sequences of what sockets, clocks and clients do to a `Server`, in virtual time, against what
+//! Sequences of what sockets, clocks and clients do to a `Client`, in virtual time, against what
 //! each lookup is owed.
 //!
 //! The input is five bytes of bounds, then operations: a letter and its arguments, a byte each, of

@@ -2,7 +2,7 @@
 //! value, follow from the name alone.
 
 use crate::ops::False;
-use pagecache_core::memcached::{Client, Item, Protocol};
+use pagecache_core::memcached::{Item, Protocol, Visitor};
 
 /// Sizes of the items; the last is not there.
 const SIZES: [Option<usize>; 8] =
@@ -19,8 +19,8 @@ pub fn token_of(name: &str) -> u64 {
 }
 
 /// Two clients ask for everything.
-pub fn client_of(token: u64) -> Client {
-    Client(token % 2)
+pub fn visitor_of(token: u64) -> Visitor {
+    Visitor(token % 2)
 }
 
 /// An item and its value.

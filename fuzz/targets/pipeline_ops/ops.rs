@@ -15,7 +15,7 @@
 //! ```
 
 use arbitrary::Unstructured;
-use pagecache_core::memcached::{Breaker, Fault, Limits, Msec, Protocol};
+use pagecache_core::memcached::{BreakerLimits, ConnectionError, Limits, Msec, Protocol};
 
 /// In msec. Recovery is promised only if no lookup waits for longer than the last.
 const BUDGETS: [Msec; 8] = [1, 0, 2, 10, 50, 100, 250, 500];
@@ -47,7 +47,7 @@ pub enum Op<'a> {
     Falsify(usize, False),
     Rubbish(usize, &'a [u8]),
     Deliver(usize, usize),
-    End(usize, Fault),
+    End(usize, ConnectionError),
     Close(usize),
     Pass(Msec),
     Lag(Msec),
@@ -100,7 +100,7 @@ impl<'a> Input<'a> {
             inflight: [1, 2, 3, 64][self.number() % 4],
             keepalive: [60_000, 1, 20, 500][self.number() % 4],
             addresses: [1, 1, 2, 3][self.number() % 4],
-            breaker: Breaker {
+            breaker: BreakerLimits {
                 max_fails: (self.number() % 4) as u32,
                 fail_timeout: [2_000, 0, 100, 500][self.number() % 4],
             },
@@ -142,7 +142,10 @@ impl<'a> Input<'a> {
                 Op::Rubbish(connection, self.0.bytes(len).unwrap_or_default())
             }
             b'd' => Op::Deliver(self.number(), self.bytes()),
-            b'e' => Op::End(self.number(), [Fault::Closed, Fault::Io(104)][self.number() % 2]),
+            b'e' => Op::End(
+                self.number(),
+                [ConnectionError::Closed, ConnectionError::Io(104)][self.number() % 2],
+            ),
             b'k' => Op::Close(self.number()),
             b'p' => Op::Pass(TIMES[self.number() % 8]),
             b'l' => Op::Lag(TIMES[self.number() % 8]),

@@ -1,11 +1,11 @@
 //! What one connection owes its lookups, read naively: all that was asked and all that was received,
 //! kept whole and in order, with no buffer to run full.
 
-use crate::memcached::{Command, client_of, token_of};
+use crate::memcached::{Command, token_of, visitor_of};
 use pagecache_core::memcached::connection::INPUT_SIZE;
-use pagecache_core::memcached::reply::{Echo, Head, Status, parse_head, value_end};
+use pagecache_core::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use pagecache_core::memcached::{
-    Client, ErrorText, Failure, Fault, Item, Malformed, Msec, Protocol,
+    ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol, Visitor,
 };
 
 /// What comes of a connection's input next.
@@ -14,21 +14,21 @@ pub enum Next {
     /// Nothing until more is received.
     More,
     Answer(u64, Answer),
-    Fault(Fault),
+    ConnectionError(ConnectionError),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     Hit(Item, Vec<u8>),
     Miss,
-    Failed(Failure),
+    Failed(OperationError),
 }
 
 /// What values may take.
 pub struct Room {
     pub limit: usize,
     /// What those take that are being received elsewhere.
-    pub held: Vec<(Client, usize)>,
+    pub held: Vec<(Visitor, usize)>,
 }
 
 impl Room {
@@ -36,9 +36,9 @@ impl Room {
         len <= self.limit.saturating_sub(self.held.iter().map(|(_, held)| held).sum())
     }
 
-    /// A client holds a quarter, or one value.
-    fn is_for_client(&self, client: Client, len: usize) -> bool {
-        let its = self.held.iter().filter(|(other, _)| *other == client);
+    /// A visitor holds a quarter, or one value.
+    fn is_for_visitor(&self, visitor: Visitor, len: usize) -> bool {
+        let its = self.held.iter().filter(|(other, _)| *other == visitor);
         let held: usize = its.map(|(_, held)| held).sum();
         held == 0 || held + len <= self.limit / 4
     }
@@ -145,9 +145,9 @@ impl Twin {
     }
 
     /// Who has a value received, and how many bytes of memory that takes.
-    pub fn receiving(&self) -> Option<(Client, usize)> {
+    pub fn receiving(&self) -> Option<(Visitor, usize)> {
         let value = self.value.as_ref().filter(|it| it.kept.is_some() && it.is_partial)?;
-        Some((client_of(self.queue().first()?.token), value.len))
+        Some((visitor_of(self.queue().first()?.token), value.len))
     }
 
     /// What a value takes counts elsewhere.
@@ -185,43 +185,49 @@ impl Twin {
         }
         let front = self.asked.get(self.front);
         let protocol = front.map_or(Protocol::Meta, |front| front.command.protocol);
-        let (head, line) = match parse_head(protocol, here) {
-            Ok(Status::Partial) => return Some(Next::More),
-            Ok(Status::Complete(head, line)) => (head, line),
-            Err(how) => return Some(Next::Fault(Fault::Malformed(how))),
+        let (head, line) = match parse_reply(protocol, here) {
+            Ok(Parsed::Partial) => return Some(Next::More),
+            Ok(Parsed::Complete(head, line)) => (head, line),
+            Err(how) => return Some(Next::ConnectionError(ConnectionError::Malformed(how))),
         };
         let Some(front) = front else {
-            return Some(Next::Fault(match head {
-                Head::Rejected(said) => Fault::Rejected(ErrorText::of(said)),
-                _ => Fault::Unasked,
+            return Some(Next::ConnectionError(match head {
+                Reply::Rejected(said) => ConnectionError::Rejected(ErrorText::of(said)),
+                _ => ConnectionError::Unsolicited,
             }));
         };
         let (name, opaque) = (front.command.name.as_bytes(), front.command.opaque());
         let answer = match head {
-            Head::Rejected(said) => return Some(Next::Fault(Fault::Rejected(ErrorText::of(said)))),
-            Head::ServerError => Answer::Failed(Failure::Protocol),
-            Head::Miss(Echo { key: None, opaque: None, .. }) => Answer::Miss,
-            Head::Miss(echo) | Head::Value { echo, .. }
+            Reply::Rejected(said) => {
+                return Some(Next::ConnectionError(ConnectionError::Rejected(ErrorText::of(said))));
+            }
+            Reply::ServerError => Answer::Failed(OperationError::Protocol),
+            Reply::Miss(Echo { key: None, opaque: None, .. }) => Answer::Miss,
+            Reply::Miss(echo) | Reply::Value { echo, .. }
                 if !names(echo, name) || echo.opaque != opaque =>
             {
-                return Some(Next::Fault(Fault::Mismatch));
+                return Some(Next::ConnectionError(ConnectionError::Mismatch));
             }
-            Head::Miss(_) => Answer::Miss,
-            Head::Value { len, item, .. } => {
+            Reply::Miss(_) => Answer::Miss,
+            Reply::Value { len, item, .. } => {
                 let Some(whole) = len.checked_add(value_end(protocol).len()) else {
-                    return Some(Next::Fault(Fault::Malformed(Malformed::BadNumber)));
+                    return Some(Next::ConnectionError(ConnectionError::Malformed(
+                        Malformed::BadNumber,
+                    )));
                 };
                 let is_partial = here.len() - line < whole;
                 let has_room = !is_partial || room.is_for(len);
-                let client_has_room =
-                    !is_partial || room.is_for_client(client_of(front.token), len);
+                let visitor_has_room =
+                    !is_partial || room.is_for_visitor(visitor_of(front.token), len);
                 let failure = match () {
-                    () if !is_wanted(front) || len > front.max_size => Some(Failure::TooLarge),
+                    () if !is_wanted(front) || len > front.max_size => {
+                        Some(OperationError::TooLarge)
+                    }
                     () if !has_room && line + whole <= INPUT_SIZE => {
                         self.answered = true;
                         return Some(Next::More);
                     }
-                    () if !has_room || !client_has_room => Some(Failure::Overload),
+                    () if !has_room || !visitor_has_room => Some(OperationError::Overload),
                     () => None,
                 };
                 let kept = if failure.is_none() { Some(item) } else { None };
@@ -249,7 +255,7 @@ impl Twin {
         }
         let (bytes, rest) = here.split_at(value.len);
         if !rest.starts_with(end) {
-            return Some(Next::Fault(Fault::Malformed(Malformed::BadValueEnd)));
+            return Some(Next::ConnectionError(ConnectionError::Malformed(Malformed::BadValueEnd)));
         }
         let hit = value.kept.map(|item| Answer::Hit(item, bytes.to_vec()));
         self.at += value.len + end.len();

@@ -1,13 +1,13 @@
-//! A driver of a `Server`, and the sockets, the clock and the clients that it drives with.
+//! A driver of a `Client`, and the sockets, the clock and the clients that it drives with.
 
 mod account;
 
-use crate::memcached::{Command, client_of, name};
+use crate::memcached::{Command, name, visitor_of};
 use crate::ops::{Bounds, False, Op, Request, Within};
 use crate::twin::{Asked, Twin};
 use pagecache_core::memcached::{
-    Failure, Fault, Key, Limits, LongKeys, Lookup, Memory, Msec, Protocol, Server, Ticket, Token,
-    Want,
+    Buffers, Client, ConnectionError, Key, Limits, LongKeys, Lookup, Msec, OperationError,
+    Protocol, Ticket, Token, Want,
 };
 use std::collections::BTreeMap;
 
@@ -16,17 +16,17 @@ const ROOM: usize = 1 << 20;
 
 pub struct World {
     is_traced: bool,
-    server: Server,
+    client: Client,
     limits: Limits,
     now: Msec,
-    memory: Memory,
+    buffers: Buffers,
     /// What may be held of it.
     room: usize,
     sockets: Vec<Socket>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     /// Lookups whose end is decided, with what they may hear.
-    doomed: BTreeMap<u64, Vec<Failure>>,
+    doomed: BTreeMap<u64, Vec<OperationError>>,
     /// Lookups whose connection just ended, and whether they may be sent again.
     orphans: BTreeMap<u64, bool>,
     ended: Vec<Ticket>,
@@ -37,7 +37,7 @@ pub struct World {
     is_draining: bool,
     down: bool,
     /// Why a connection ended last, as far as can be known.
-    faults: Vec<Fault>,
+    faults: Vec<ConnectionError>,
     hits: usize,
 }
 
@@ -53,7 +53,7 @@ struct Waiting {
 
 /// What is under way on one socket.
 struct Socket {
-    epoch: u32,
+    generation: u32,
     /// Bytes of the output that have been looked at.
     known_output: usize,
     /// On its way to memcached.
@@ -68,9 +68,9 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(epoch: u32) -> Socket {
+    fn new(generation: u32) -> Socket {
         Socket {
-            epoch,
+            generation,
             known_output: 0,
             written: Vec::new(),
             replies: Vec::new(),
@@ -83,14 +83,15 @@ impl Socket {
 
 impl World {
     pub fn new(bounds: &Bounds, is_traced: bool) -> World {
-        let server = Server::new(bounds.limits, 1);
-        let sockets = (0..server.len()).map(|index| Socket::new(server.epoch(index))).collect();
+        let client = Client::new(bounds.limits, 1);
+        let sockets =
+            (0..client.len()).map(|index| Socket::new(client.generation(index))).collect();
         World {
             is_traced,
-            server,
+            client,
             limits: bounds.limits,
             now: 1_000,
-            memory: Memory::new(ROOM),
+            buffers: Buffers::new(ROOM),
             room: ROOM,
             sockets,
             next: 0,
@@ -112,15 +113,15 @@ impl World {
             Op::Submit(request) => self.submit(request),
             Op::Cancel(which) => self.cancel(which),
             Op::CancelEnded(which) if !self.ended.is_empty() => {
-                self.server.cancel(self.ended[which % self.ended.len()]);
+                self.client.cancel(self.ended[which % self.ended.len()]);
             }
             Op::CancelEnded(_) => {}
             Op::Within(within) => self.within = Some(within),
             Op::Open(index) => self.open(self.index(index)),
             Op::Refuse(index) => {
                 let index = self.index(index);
-                if self.server.wants(index) == Want::Connect {
-                    self.lose(index, Fault::Connect(111));
+                if self.client.wants(index) == Want::Connect {
+                    self.lose(index, ConnectionError::Connect(111));
                 }
             }
             Op::Write(index, most) => self.write(self.index(index), most),
@@ -128,7 +129,7 @@ impl World {
             Op::Falsify(index, how) => self.falsify(self.index(index), how),
             Op::Rubbish(index, bytes) => {
                 let index = self.index(index);
-                if self.server.wants(index) != Want::Closed {
+                if self.client.wants(index) != Want::Closed {
                     self.sockets[index].replies.extend(bytes);
                     self.sockets[index].is_honest &= bytes.is_empty();
                 }
@@ -150,11 +151,13 @@ impl World {
     /// A server that is well again soon serves, whatever has become of the sockets of before.
     pub fn recovers(&mut self, old_sockets_hang: bool) {
         if !old_sockets_hang {
-            self.indexes().for_each(|index| self.lose(index, Fault::Closed));
+            self.indexes().for_each(|index| self.lose(index, ConnectionError::Closed));
         }
-        let is_old = |index| self.server.wants(index) != Want::Closed;
-        let old: Vec<Option<u32>> =
-            self.indexes().map(|index| is_old(index).then(|| self.server.epoch(index))).collect();
+        let is_old = |index| self.client.wants(index) != Want::Closed;
+        let old: Vec<Option<u32>> = self
+            .indexes()
+            .map(|index| is_old(index).then(|| self.client.generation(index)))
+            .collect();
         self.renew_memory(ROOM);
         self.within = None;
         self.hits = 0;
@@ -165,7 +168,7 @@ impl World {
         for _ in 0..300 {
             self.submit(request);
             for index in self.indexes() {
-                if old_sockets_hang && old[index] == Some(self.server.epoch(index)) {
+                if old_sockets_hang && old[index] == Some(self.client.generation(index)) {
                     self.write(index, usize::MAX);
                 } else {
                     self.run(index);
@@ -189,7 +192,7 @@ impl World {
 
     /// What is being received does not count in the new one.
     fn renew_memory(&mut self, room: usize) {
-        (self.memory, self.room) = (Memory::new(room), room);
+        (self.buffers, self.room) = (Buffers::new(room), room);
         self.sockets.iter_mut().for_each(|socket| socket.twin.forget_memory());
     }
 
@@ -202,7 +205,7 @@ impl World {
     }
 
     fn is_open(&self, index: usize) -> bool {
-        matches!(self.server.wants(index), Want::Write | Want::Read)
+        matches!(self.client.wants(index), Want::Write | Want::Read)
     }
 
     fn submit(&mut self, request: Request) {
@@ -213,14 +216,14 @@ impl World {
         let deadline = self.now + request.timeout;
         let lookup = Lookup {
             token: Token(token),
-            client: client_of(token),
+            visitor: visitor_of(token),
             key: Key::new(name.as_bytes(), LongKeys::Bypass).expect("a short name"),
             protocol,
             deadline,
             connect_timeout,
             max_size,
         };
-        let submitted = self.server.submit(self.now, lookup);
+        let submitted = self.client.submit(self.now, lookup);
         self.notice_ends();
         let waiting = |ticket| {
             let is_asked = false;
@@ -238,11 +241,11 @@ impl World {
                 let is_known_down = self.down || self.is_draining;
                 let may_be_left_alone = is_known_down && self.limits.breaker.max_fails > 0;
                 match failure {
-                    Failure::Down => {
+                    OperationError::Down => {
                         assert!(may_be_left_alone, "nobody was told");
                         self.refused = Some((token, waiting(None)));
                     }
-                    Failure::Overload => {
+                    OperationError::Overload => {
                         assert!(may_be_left_alone || self.sockets.iter().all(is_full));
                     }
                     _ => panic!("{failure:?} at once"),
@@ -260,13 +263,13 @@ impl World {
         if let Some(&token) = self.waiting.keys().nth(which % self.waiting.len().max(1)) {
             let ticket = self.waiting[&token].ticket;
             self.end(token);
-            self.server.cancel(ticket.expect("a ticket"));
+            self.client.cancel(ticket.expect("a ticket"));
         }
     }
 
     fn open(&mut self, index: usize) {
-        if self.server.wants(index) == Want::Connect {
-            self.server.connected(index, self.now);
+        if self.client.wants(index) == Want::Connect {
+            self.client.connected(index, self.now);
             self.sockets[index].refusals = 0;
             assert!(self.is_open(index));
             // what waits behind late replies may follow
@@ -277,15 +280,15 @@ impl World {
 
     fn write(&mut self, index: usize, most: usize) {
         if self.is_open(index) {
-            let output = self.server.output(index);
+            let output = self.client.output(index);
             let part = &output[..most.min(output.len())];
             let socket = &mut self.sockets[index];
             socket.written.extend(part);
             socket.known_output -= part.len();
             let rest = output[part.len()..].to_vec();
             let len = part.len();
-            self.server.sent(index, len, self.now);
-            assert_eq!(self.server.output(index), rest);
+            self.client.sent(index, len, self.now);
+            assert_eq!(self.client.output(index), rest);
         }
     }
 
@@ -310,17 +313,17 @@ impl World {
             return;
         }
         let socket = &mut self.sockets[index];
-        let epoch = socket.epoch;
+        let generation = socket.generation;
         let most = most.min(socket.replies.len());
         let bytes: Vec<u8> = socket.replies.drain(..most).collect();
         let mut bytes = &bytes[..];
-        while !bytes.is_empty() && self.server.epoch(index) == epoch {
-            let [first, second] = self.server.input(index);
+        while !bytes.is_empty() && self.client.generation(index) == generation {
+            let [first, second] = self.client.input(index);
             let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
             let (two, rest) = rest.split_at(second.len().min(rest.len()));
             first[..one.len()].copy_from_slice(one);
             second[..two.len()].copy_from_slice(two);
-            self.server.received(index, one.len() + two.len());
+            self.client.received(index, one.len() + two.len());
             self.sockets[index].twin.receive(&bytes[..one.len() + two.len()]);
             bytes = rest;
             self.drain(index);
@@ -334,13 +337,14 @@ impl World {
         self.deliver(index, usize::MAX);
     }
 
-    fn lose(&mut self, index: usize, fault: Fault) {
-        if self.server.wants(index) != Want::Closed {
-            let goes_on = fault.failure() == Failure::Connect && self.has_another_address(index);
+    fn lose(&mut self, index: usize, fault: ConnectionError) {
+        if self.client.wants(index) != Want::Closed {
+            let goes_on = fault.operation_error() == OperationError::Connect
+                && self.has_another_address(index);
             if !goes_on {
-                self.orphan(index, vec![fault.failure()], vec![fault]);
+                self.orphan(index, vec![fault.operation_error()], vec![fault]);
             }
-            self.server.lost(index, self.now, fault);
+            self.client.lost(index, self.now, fault);
             match goes_on {
                 true => self.tries_the_next(index),
                 false => self.replace(index),
@@ -351,26 +355,26 @@ impl World {
     }
 
     fn close(&mut self, index: usize) {
-        if self.server.wants(index) != Want::Closed {
-            self.orphan(index, vec![Failure::Reset], Vec::new());
-            self.server.close(index);
+        if self.client.wants(index) != Want::Closed {
+            self.orphan(index, vec![OperationError::Reset], Vec::new());
+            self.client.close(index);
             self.replace(index);
             self.notice();
         }
     }
 
-    /// Lets time go by, with no other timer than `Server::deadline`.
+    /// Lets time go by, with no other timer than `Client::deadline`.
     fn pass(&mut self, msec: Msec) {
         self.now += msec;
         for index in self.indexes() {
             // a request that is told may end others, so that the connection is not needed any more
             for _ in 0..2 {
-                if self.server.deadline(index).is_some_and(|at| at <= self.now) {
+                if self.client.deadline(index).is_some_and(|at| at <= self.now) {
                     self.expire(index);
                     self.drain(index);
                 }
             }
-            let timer = self.server.deadline(index);
+            let timer = self.client.deadline(index);
             assert!(timer.is_none_or(|at| at > self.now), "the timer never rests");
         }
         let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= self.now);
@@ -383,24 +387,24 @@ impl World {
         let queue = self.sockets[index].twin.queue();
         let late = queue.iter().filter(is_late).filter(|asked| self.is_wanted(asked));
         let late: Vec<u64> = late.map(|asked| asked.token).collect();
-        let was_connecting = self.server.wants(index) == Want::Connect;
+        let was_connecting = self.client.wants(index) == Want::Connect;
 
         let goes_on = was_connecting && self.has_another_address(index);
-        self.server.expire(index, now);
-        self.doomed.extend(late.into_iter().map(|token| (token, vec![Failure::Timeout])));
-        let has_ended = self.server.epoch(index) != self.sockets[index].epoch;
+        self.client.expire(index, now);
+        self.doomed.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
+        let has_ended = self.client.generation(index) != self.sockets[index].generation;
         if has_ended && goes_on {
             self.tries_the_next(index);
         } else if has_ended && was_connecting {
             self.orphan(
                 index,
-                vec![Failure::Connect, Failure::Timeout],
-                vec![Fault::ConnectTimeout],
+                vec![OperationError::Connect, OperationError::Timeout],
+                vec![ConnectionError::ConnectTimeout],
             );
             self.replace(index);
         }
         // whatever else came of it is told as silence
-        self.faults.push(Fault::Silent);
+        self.faults.push(ConnectionError::Silent);
         self.notice_ends();
         if !has_ended || goes_on {
             self.sockets[index].twin.expire(now);
@@ -410,16 +414,16 @@ impl World {
 
     /// The connection that cannot be opened has addresses left to try.
     fn has_another_address(&self, index: usize) -> bool {
-        self.server.wants(index) == Want::Connect
+        self.client.wants(index) == Want::Connect
             && self.sockets[index].refusals + 1 < self.limits.addresses
     }
 
     fn tries_the_next(&mut self, index: usize) {
-        let epoch = self.server.epoch(index);
+        let generation = self.client.generation(index);
         let socket = &mut self.sockets[index];
-        assert_ne!(epoch, socket.epoch, "the old socket goes on");
-        assert_eq!(self.server.wants(index), Want::Connect);
-        socket.epoch = epoch;
+        assert_ne!(generation, socket.generation, "the old socket goes on");
+        assert_eq!(self.client.wants(index), Want::Connect);
+        socket.generation = generation;
         socket.refusals += 1;
         socket.replies.clear();
         socket.is_honest = true;

@@ -11,11 +11,11 @@
 //! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
 //! was written.
 
-use super::pooled::{Connection, Due};
-use super::{Event, Server};
+use super::pooled::{Due, PooledConnection};
+use super::{Client, Event};
 use crate::memcached::connection::Heard;
-use crate::memcached::connection::queue::{Orphan, Turn, Waiting};
-use crate::memcached::{Failure, Fault, Msec};
+use crate::memcached::connection::queue::{Attempt, Orphan, Pending};
+use crate::memcached::{ConnectionError, Msec, OperationError};
 
 /// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.
 const PATIENCE: Msec = 5;
@@ -70,11 +70,11 @@ impl Slowest {
     }
 }
 
-impl Server {
+impl Client {
     /// Bytes may have come over connection `index`.
     pub(super) fn notice_bytes(&mut self, index: usize, now: Msec) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        self.flow += connection.take_bytes(now);
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        self.flow += pooled.take_bytes(now);
         if self.flow >= FLOW {
             self.flow = 0;
             self.heard += 1;
@@ -84,14 +84,14 @@ impl Server {
     /// A reply came over connection `index`, or the first line of one.
     pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
         self.heard += 1;
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let took = connection.time_reply(heard.written_at, now);
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        let took = pooled.time_reply(heard.written_at, now);
         if heard.tells_time {
             self.slowest.add(took, now);
         }
         // what an old connection goes on to answer does not say that a new one can be had
-        let is_news = heard.is_whole && !std::mem::replace(&mut connection.credited, true);
-        if is_news && self.backoff.answered() {
+        let is_news = heard.is_whole && !std::mem::replace(&mut pooled.credited, true);
+        if is_news && self.breaker.answered() {
             self.events.push_back(Event::Up);
         }
         if heard.written_at > self.overtaken {
@@ -101,33 +101,33 @@ impl Server {
     }
 
     /// When the reply that is due on a connection is later than it is known to be.
-    pub(super) fn later_at(&self, connection: &Connection) -> Option<Msec> {
-        match connection.due {
-            Due::InTime => self.late_at(connection),
-            Due::Late => very_late_at(connection),
+    pub(super) fn later_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+        match pooled.due {
+            Due::InTime => self.late_at(pooled),
+            Due::Late => very_late_at(pooled),
             Due::VeryLate => None,
         }
     }
 
     /// However slow replies were of late, what waits behind one needs some of its time for itself.
-    fn late_at(&self, connection: &Connection) -> Option<Msec> {
-        let paused_at = connection.heard_at.saturating_add(PAUSE);
-        let unusual_at = self.unusual_at(connection)?;
-        let has_begun = connection.pipeline.has_begun();
+    fn late_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+        let paused_at = pooled.heard_at.saturating_add(PAUSE);
+        let unusual_at = self.unusual_at(pooled)?;
+        let has_begun = pooled.connection.has_begun();
         let late_at = if has_begun { unusual_at.max(paused_at) } else { unusual_at };
-        Some(late_at.min(very_late_at(connection)?.max(paused_at)))
+        Some(late_at.min(very_late_at(pooled)?.max(paused_at)))
     }
 
     /// When the reply that is due on a connection takes longer than any of late.
-    fn unusual_at(&self, connection: &Connection) -> Option<Msec> {
-        let written_at = connection.pipeline.front()?.written_at()?;
-        Some(written_at.max(connection.heard_at).saturating_add(self.slowest.patience()))
+    fn unusual_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+        let written_at = pooled.connection.front()?.written_at()?;
+        Some(written_at.max(pooled.heard_at).saturating_add(self.slowest.patience()))
     }
 
     /// When a connection is closed that nobody uses.
-    pub(super) fn unused_at(&self, connection: &Connection) -> Option<Msec> {
-        let last_used = connection.heard_at.max(connection.asked_at);
-        connection.is_unused().then(|| last_used.saturating_add(self.limits.keepalive))
+    pub(super) fn unused_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+        let last_used = pooled.heard_at.max(pooled.asked_at);
+        pooled.is_unused().then(|| last_used.saturating_add(self.limits.keepalive))
     }
 
     pub(super) fn close_if_unused(&mut self, index: usize, now: Msec) {
@@ -139,21 +139,21 @@ impl Server {
 
     /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
-        let Some(connection) = self.connections.get(index) else { return };
-        let written_at = connection.pipeline.front().and_then(Waiting::written_at);
-        let is_later = self.later_at(connection).is_some_and(|at| at <= now);
+        let Some(pooled) = self.connections.get(index) else { return };
+        let written_at = pooled.connection.front().and_then(Pending::written_at);
+        let is_later = self.later_at(pooled).is_some_and(|at| at <= now);
         let (Some(written_at), true) = (written_at, is_later) else { return };
-        let was_idle_for = |it: &Connection| written_at.saturating_sub(it.heard_at);
-        let is_unusual = self.unusual_at(connection).is_some_and(|at| at <= now);
-        if was_idle_for(connection) >= IDLE && is_unusual && !self.backoff.is_open() {
+        let was_idle_for = |it: &PooledConnection| written_at.saturating_sub(it.heard_at);
+        let is_unusual = self.unusual_at(pooled).is_some_and(|at| at <= now);
+        if was_idle_for(pooled) >= IDLE && is_unusual && !self.breaker.is_open() {
             // so are connections that were used a moment after it
             return self.replace(index, |it| was_idle_for(it) >= IDLE / 2, now);
         }
-        let is_very_late = very_late_at(connection).is_some_and(|at| at <= now);
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let is_late_now = connection.due == Due::InTime;
-        connection.due = if is_very_late { Due::VeryLate } else { Due::Late };
-        let waits_behind = |it: &Connection| it.is_stuck() && it.pipeline.live() > 1;
+        let is_very_late = very_late_at(pooled).is_some_and(|at| at <= now);
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        let is_late_now = pooled.due == Due::InTime;
+        pooled.due = if is_very_late { Due::VeryLate } else { Due::Late };
+        let waits_behind = |it: &PooledConnection| it.is_stuck() && it.connection.live() > 1;
         if self.connections.iter().any(waits_behind) {
             let suspects = self.make_room(now);
             if is_late_now {
@@ -162,20 +162,20 @@ impl Server {
             } else {
                 self.free_all(now);
             }
-            self.ask(suspects, now, Failure::Timeout);
+            self.ask(suspects, now, OperationError::Timeout);
         }
     }
 
     /// Connection `index` may have been forgotten, and others that nothing waits on: asks again over a new one.
-    fn replace(&mut self, index: usize, was_idle: impl Fn(&Connection) -> bool, now: Msec) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let orphans = connection.end();
+    fn replace(&mut self, index: usize, was_idle: impl Fn(&PooledConnection) -> bool, now: Msec) {
+        let Some(pooled) = self.connections.get_mut(index) else { return };
+        let orphans = pooled.end();
         self.end_unused(was_idle);
-        self.ask(orphans, now, Failure::Timeout);
+        self.ask(orphans, now, OperationError::Timeout);
     }
 
     /// Ends the connections that nobody uses, of those that `may` end.
-    fn end_unused(&mut self, may: impl Fn(&Connection) -> bool) {
+    fn end_unused(&mut self, may: impl Fn(&PooledConnection) -> bool) {
         for unused in self.connections.iter_mut().filter(|it| it.is_unused() && may(it)) {
             unused.end().for_each(drop);
         }
@@ -196,8 +196,8 @@ impl Server {
 
     /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
-        let front = self.connections.get(index).and_then(|it| it.pipeline.front());
-        if front.and_then(Waiting::written_at).is_some_and(|at| at < self.overtaken) {
+        let front = self.connections.get(index).and_then(|it| it.connection.front());
+        if front.and_then(Pending::written_at).is_some_and(|at| at < self.overtaken) {
             self.move_elsewhere(index, self.overtaken, usize::MAX, now);
         }
     }
@@ -205,13 +205,13 @@ impl Server {
     /// Asks again what waits behind a late reply, at most `most` lookups, over other connections that are open.
     /// One that was asked again already is only if it was written before `overtaken`.
     fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
-        let stuck = |it: &&Connection| it.is_stuck() && it.pipeline.live() > 1;
-        let Some(connection) = self.connections.get(index).filter(stuck) else { return };
-        let Some(front) = connection.pipeline.front() else { return };
+        let stuck = |it: &&PooledConnection| it.is_stuck() && it.connection.live() > 1;
+        let Some(pooled) = self.connections.get(index).filter(stuck) else { return };
+        let Some(front) = pooled.connection.front() else { return };
         let room = self.open_room_elsewhere(front.lookup.connect_timeout, now);
-        let Some(connection) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
-        for (lookup, turn) in connection.pipeline.take_behind(overtaken, most.min(room)) {
-            if let Err(failure) = self.place(now, &lookup, turn) {
+        let Some(pooled) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
+        for (lookup, attempt) in pooled.connection.take_behind(overtaken, most.min(room)) {
+            if let Err(failure) = self.place(now, &lookup, attempt) {
                 self.events.push_back(Event::Failed(lookup.token, failure));
             }
         }
@@ -220,14 +220,14 @@ impl Server {
     /// Where all connections are stuck, one that is very late and has been overtaken is given up for a new one:
     /// one on which nobody waits, else the one whose reply is due for longest. Returns whose that is.
     pub(super) fn make_room(&mut self, now: Msec) -> Vec<Orphan> {
-        if self.backoff.is_open() || !self.connections.iter().all(Connection::is_stuck) {
+        if self.breaker.is_open() || !self.connections.iter().all(PooledConnection::is_stuck) {
             return Vec::new();
         }
         let connections = self.connections.iter().enumerate();
         let hopeless = connections.filter_map(|(index, it)| {
-            let written_at = it.pipeline.front()?.written_at()?;
+            let written_at = it.connection.front()?.written_at()?;
             let is_hopeless = it.due == Due::VeryLate && written_at < self.overtaken;
-            is_hopeless.then_some((it.pipeline.live() > 0, written_at, index))
+            is_hopeless.then_some((it.connection.live() > 0, written_at, index))
         });
         hopeless.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
     }
@@ -235,10 +235,10 @@ impl Server {
     /// Connection `index` ends, and what waits on it is asked again. Returns those who waited for the reply that
     /// was due: they are to be asked for after all others, because they would keep them waiting once more.
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
-        let Some(connection) = self.connections.get_mut(index) else { return Vec::new() };
-        let (suspects, others): (Vec<_>, Vec<_>) = connection.end().partition(|it| it.is_first);
-        self.ask(others, now, Failure::Timeout);
-        let suspect = |(lookup, _)| (lookup, Turn::Suspect);
+        let Some(pooled) = self.connections.get_mut(index) else { return Vec::new() };
+        let (suspects, others): (Vec<_>, Vec<_>) = pooled.end().partition(|it| it.is_first);
+        self.ask(others, now, OperationError::Timeout);
+        let suspect = |(lookup, _)| (lookup, Attempt::Suspect);
         suspects.into_iter().map(|it| Orphan { again: it.again.map(suspect), ..it }).collect()
     }
 
@@ -247,11 +247,11 @@ impl Server {
         &mut self,
         orphans: impl IntoIterator<Item = Orphan>,
         now: Msec,
-        failure: Failure,
+        failure: OperationError,
     ) {
         for Orphan { token, again, .. } in orphans {
             let again = again.filter(|(lookup, _)| now < lookup.deadline);
-            if again.is_none_or(|(lookup, turn)| self.place(now, &lookup, turn).is_err()) {
+            if again.is_none_or(|(lookup, attempt)| self.place(now, &lookup, attempt).is_err()) {
                 self.events.push_back(Event::Failed(token, failure));
             }
         }
@@ -267,21 +267,21 @@ impl Server {
         self.silent_at = now;
         // the next connection tries the next address
         self.address = self.address.wrapping_add(1);
-        let was_open = self.backoff.is_open();
+        let was_open = self.breaker.is_open();
         for _ in 0..lookups {
-            if self.backoff.failed(now) {
-                self.events.push_back(Event::Down(Fault::Silent));
+            if self.breaker.failed(now) {
+                self.events.push_back(Event::Down(ConnectionError::Silent));
             }
-            if was_open || self.backoff.is_open() {
+            if was_open || self.breaker.is_open() {
                 break;
             }
         }
-        let is_open = self.backoff.is_open();
-        for connection in &mut self.connections {
+        let is_open = self.breaker.is_open();
+        for pooled in &mut self.connections {
             // what was answered before says nothing any more
-            connection.credited = false;
+            pooled.credited = false;
             if is_open {
-                connection.pipeline.distrust();
+                pooled.connection.distrust();
             }
         }
         if is_open {
@@ -291,8 +291,8 @@ impl Server {
 }
 
 /// When three quarters of the time are over of the lookup whose reply is due. What waits behind has the rest.
-fn very_late_at(connection: &Connection) -> Option<Msec> {
-    let front = connection.pipeline.front()?;
+fn very_late_at(pooled: &PooledConnection) -> Option<Msec> {
+    let front = pooled.connection.front()?;
     let (written_at, deadline) = (front.written_at()?, front.lookup.deadline);
     Some(deadline.saturating_sub(deadline.saturating_sub(written_at) / 4))
 }

@@ -1,117 +1,127 @@
 //! Which connection a lookup takes.
 
-use super::pooled::{Connection, Link};
-use super::{Server, Ticket};
-use crate::memcached::connection::queue::Turn;
+use super::pooled::{PooledConnection, SocketState};
+use super::{Client, Ticket};
+use crate::memcached::connection::queue::Attempt;
 use crate::memcached::operation::Lookup;
-use crate::memcached::{Failure, Msec};
+use crate::memcached::{Msec, OperationError};
 
-impl Server {
+impl Client {
     pub(super) fn place(
         &mut self,
         now: Msec,
         lookup: &Lookup,
-        turn: Turn,
-    ) -> Result<Ticket, Failure> {
-        if let Some(ticket) = self.share(lookup, turn) {
+        attempt: Attempt,
+    ) -> Result<Ticket, OperationError> {
+        if let Some(ticket) = self.join(lookup, attempt) {
             return Ok(ticket);
         }
         let suspects = self.make_room(now);
-        let placed = self.place_best(now, lookup, turn);
-        self.ask(suspects, now, Failure::Timeout);
+        let placed = self.place_best(now, lookup, attempt);
+        self.ask(suspects, now, OperationError::Timeout);
         placed
     }
 
-    fn place_best(&mut self, now: Msec, lookup: &Lookup, turn: Turn) -> Result<Ticket, Failure> {
-        let index = self.choose(now, turn)?;
+    fn place_best(
+        &mut self,
+        now: Msec,
+        lookup: &Lookup,
+        attempt: Attempt,
+    ) -> Result<Ticket, OperationError> {
+        let index = self.choose(now, attempt)?;
         let address = self.address;
-        let connection = self.connections.get_mut(index).ok_or(Failure::Overload)?;
-        let opaque = connection.pipeline.submit(lookup, turn).ok_or(Failure::Overload)?;
-        connection.unflushed = true;
-        connection.asked_at = now;
-        if connection.link == Link::Closed {
-            connection.connect(address, lookup.connect_timeout, now);
+        let pooled = self.connections.get_mut(index).ok_or(OperationError::Overload)?;
+        let opaque = pooled.connection.submit(lookup, attempt).ok_or(OperationError::Overload)?;
+        pooled.unflushed = true;
+        pooled.asked_at = now;
+        if pooled.socket == SocketState::Closed {
+            pooled.connect(address, lookup.connect_timeout, now);
         }
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
 
     /// Whether a lookup just placed is to find out if a server that fails is well again.
-    pub(super) fn is_trial(&self, ticket: Ticket) -> bool {
-        let connection = self.connections.get(ticket.connection);
-        self.backoff.is_open() && connection.is_some_and(|it| !it.pipeline.answered())
+    pub(super) fn is_probe(&self, ticket: Ticket) -> bool {
+        let pooled = self.connections.get(ticket.connection);
+        self.breaker.is_open() && pooled.is_some_and(|it| !it.connection.answered())
     }
 
     /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
     /// is nobody else's risk.
-    fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<Ticket> {
-        let (is_failing, inflight) = (self.backoff.is_open(), self.limits.inflight);
-        let may_share = |it: &Connection| {
-            it.pipeline.live() < inflight && it.is_usable(is_failing) && !it.is_stuck()
+    fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<Ticket> {
+        let (is_failing, inflight) = (self.breaker.is_open(), self.limits.inflight);
+        let may_join = |it: &PooledConnection| {
+            it.connection.live() < inflight && it.is_usable(is_failing) && !it.is_stuck()
         };
         let connections = self.connections.iter_mut().enumerate();
-        connections.filter(|(_, it)| may_share(it)).find_map(|(connection, it)| {
-            let opaque = it.pipeline.share(lookup, turn)?;
-            Some(Ticket { connection, opaque, token: lookup.token })
+        connections.filter(|(_, it)| may_join(it)).find_map(|(pooled, it)| {
+            let opaque = it.connection.join(lookup, attempt)?;
+            Some(Ticket { connection: pooled, opaque, token: lookup.token })
         })
     }
 
     /// Which connection a lookup takes.
-    fn choose(&self, now: Msec, turn: Turn) -> Result<usize, Failure> {
-        let is_open = self.backoff.is_open();
-        let proven = |connection: &Connection| connection.pipeline.answered();
-        let on_trial = |connection: &Connection| match connection.link {
-            Link::Closed => false,
-            Link::Connecting { .. } => true,
-            Link::Open => {
-                let pipeline = &connection.pipeline;
-                !proven(connection) && pipeline.in_flight() > 0 && !pipeline.is_overdue()
+    fn choose(&self, now: Msec, attempt: Attempt) -> Result<usize, OperationError> {
+        let is_open = self.breaker.is_open();
+        let proven = |pooled: &PooledConnection| pooled.connection.answered();
+        let is_probing = |pooled: &PooledConnection| match pooled.socket {
+            SocketState::Closed => false,
+            SocketState::Connecting { .. } => true,
+            SocketState::Open => {
+                let connection = &pooled.connection;
+                !proven(pooled) && connection.in_flight() > 0 && !connection.is_overdue()
             }
         };
         let may_try =
-            !is_open || self.backoff.may_try(now) && !self.connections.iter().any(on_trial);
+            !is_open || self.breaker.may_try(now) && !self.connections.iter().any(is_probing);
         if !may_try && !self.connections.iter().any(proven) {
-            return Err(Failure::Down);
+            return Err(OperationError::Down);
         }
-        let fits = |it: &Connection| may_try || proven(it);
+        let fits = |it: &PooledConnection| may_try || proven(it);
         // what kept others waiting does so where they wait anyway
-        let belongs = |it: &Connection| fits(it) && it.is_stuck() == (turn == Turn::Suspect);
-        self.best(turn, belongs).or_else(|| self.best(turn, fits)).ok_or(Failure::Overload)
+        let belongs =
+            |it: &PooledConnection| fits(it) && it.is_stuck() == (attempt == Attempt::Suspect);
+        self.best(attempt, belongs)
+            .or_else(|| self.best(attempt, fits))
+            .ok_or(OperationError::Overload)
     }
 
     /// Of the connections that fit: the one that has a batch to write in this iteration, else the
     /// one with the fewest lookups in flight, else one that is there already, else the first. Round
     /// robin would halve the batches. What is asked again is spread: what hangs may be among it.
     /// None is opened while another one is being opened.
-    fn best(&self, turn: Turn, fits: impl Fn(&Connection) -> bool) -> Option<usize> {
-        let has_room = |it: &Connection| self.room(it) > 0 && fits(it);
+    fn best(&self, attempt: Attempt, fits: impl Fn(&PooledConnection) -> bool) -> Option<usize> {
+        let has_room = |it: &PooledConnection| self.room(it) > 0 && fits(it);
         let is_opening = self.connections.iter().any(|it| it.is_connecting() && has_room(it));
         self.connections
             .iter()
             .enumerate()
-            .filter(|(_, it)| has_room(it) && !(is_opening && it.link == Link::Closed))
+            .filter(|(_, it)| has_room(it) && !(is_opening && it.socket == SocketState::Closed))
             .min_by_key(|(_, it)| {
-                let has_batch = it.unflushed && it.link == Link::Open && turn == Turn::First;
-                (!has_batch, it.pipeline.in_flight(), it.link == Link::Closed)
+                let has_batch =
+                    it.unflushed && it.socket == SocketState::Open && attempt == Attempt::First;
+                (!has_batch, it.connection.in_flight(), it.socket == SocketState::Closed)
             })
             .map(|(index, _)| index)
     }
 
     /// How many more lookups a connection takes.
-    fn room(&self, connection: &Connection) -> usize {
-        let pipeline = &connection.pipeline;
-        self.limits.inflight.saturating_sub(pipeline.in_flight().max(pipeline.live()))
+    fn room(&self, pooled: &PooledConnection) -> usize {
+        let connection = &pooled.connection;
+        self.limits.inflight.saturating_sub(connection.in_flight().max(connection.live()))
     }
 
     /// How many lookups open connections take on which no reply is late. If there is no such connection, one
     /// is opened: what waits has a reply to come until then.
     pub(super) fn open_room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
-        let is_open = self.backoff.is_open();
-        let flows =
-            |it: &&Connection| it.link == Link::Open && !it.is_stuck() && it.is_usable(is_open);
+        let is_open = self.breaker.is_open();
+        let flows = |it: &&PooledConnection| {
+            it.socket == SocketState::Open && !it.is_stuck() && it.is_usable(is_open)
+        };
         let room = self.connections.iter().filter(flows).map(|it| self.room(it)).sum();
         let address = self.address;
-        let is_opening = is_open || self.connections.iter().any(Connection::is_connecting);
-        let closed = self.connections.iter_mut().find(|it| it.link == Link::Closed);
+        let is_opening = is_open || self.connections.iter().any(PooledConnection::is_connecting);
+        let closed = self.connections.iter_mut().find(|it| it.socket == SocketState::Closed);
         if let (0, false, Some(closed)) = (room, is_opening, closed) {
             closed.connect(address, connect_timeout, now);
         }

@@ -1,14 +1,14 @@
 //! One connection of a server: its link, its lookups, and how the reply does that is due.
 
 use crate::memcached::Msec;
-use crate::memcached::connection::Pipeline;
+use crate::memcached::connection::Connection;
 use crate::memcached::connection::queue::Orphan;
 
 #[derive(Debug, Default)]
-pub(super) struct Connection {
-    pub link: Link,
+pub(super) struct PooledConnection {
+    pub socket: SocketState,
     /// Counts the sockets this connection has had.
-    pub epoch: u32,
+    pub generation: u32,
     /// Lookups were submitted since the last write.
     pub unflushed: bool,
     /// An answer over this socket has been counted in the server's favour.
@@ -21,18 +21,18 @@ pub(super) struct Connection {
     pub asked_at: Msec,
     /// When bytes came last, or the connection was opened.
     pub heard_at: Msec,
-    /// Bytes that have come, of which [`Pipeline::bytes_received`] may know more.
+    /// Bytes that have come, of which [`Connection::bytes_received`] may know more.
     received: u64,
     /// When the last reply came.
     replied_at: Msec,
     /// When the last reply came whose whole way was timed: what was written before waited for it.
     timed_at: Msec,
     pub due: Due,
-    pub pipeline: Pipeline,
+    pub connection: Connection,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum SocketState {
     #[default]
     Closed,
     Connecting {
@@ -53,15 +53,15 @@ pub(super) enum Due {
     VeryLate,
 }
 
-impl Connection {
+impl PooledConnection {
     /// It is closed, and has nothing to do any more.
     pub fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
-        self.link = Link::Closed;
-        self.epoch = self.epoch.wrapping_add(1);
+        self.socket = SocketState::Closed;
+        self.generation = self.generation.wrapping_add(1);
         self.unflushed = false;
         self.credited = false;
         self.due = Due::InTime;
-        self.pipeline.abandon()
+        self.connection.abandon()
     }
 
     /// Begins to connect to this address of the server, or the next ones.
@@ -72,24 +72,24 @@ impl Connection {
     }
 
     fn wait_to_connect(&mut self, timeout: Msec, now: Msec) {
-        self.link = Link::Connecting { deadline: now.saturating_add(timeout), timeout };
+        self.socket = SocketState::Connecting { deadline: now.saturating_add(timeout), timeout };
     }
 
     /// It could not be opened: goes on with the next address, if not all of so many were tried.
     pub fn try_next(&mut self, addresses: usize, now: Msec) -> bool {
-        let Link::Connecting { timeout, .. } = self.link else { return false };
+        let SocketState::Connecting { timeout, .. } = self.socket else { return false };
         self.refused += 1;
         if self.refused >= addresses {
             return false;
         }
         self.address = self.address.wrapping_add(1);
-        self.epoch = self.epoch.wrapping_add(1);
+        self.generation = self.generation.wrapping_add(1);
         self.wait_to_connect(timeout, now);
         true
     }
 
     pub fn opened(&mut self, now: Msec) {
-        self.link = Link::Open;
+        self.socket = SocketState::Open;
         self.heard_at = now;
         self.replied_at = now;
         self.timed_at = now;
@@ -97,7 +97,7 @@ impl Connection {
 
     /// Bytes came: returns how many.
     pub fn take_bytes(&mut self, now: Msec) -> u64 {
-        let received = self.pipeline.bytes_received();
+        let received = self.connection.bytes_received();
         let new = received.wrapping_sub(std::mem::replace(&mut self.received, received));
         if new > 0 {
             self.heard_at = now;
@@ -118,12 +118,12 @@ impl Connection {
     }
 
     pub fn is_connecting(&self) -> bool {
-        matches!(self.link, Link::Connecting { .. })
+        matches!(self.socket, SocketState::Connecting { .. })
     }
 
     /// Whether it may carry what is nobody's trial, where the server fails or not.
     pub fn is_usable(&self, is_failing: bool) -> bool {
-        self.pipeline.answered() || !is_failing
+        self.connection.answered() || !is_failing
     }
 
     /// Whether a reply is due that is late.
@@ -133,8 +133,8 @@ impl Connection {
 
     /// Whether it is open, and nobody waits or will be told anything.
     pub fn is_unused(&self) -> bool {
-        let pipeline = &self.pipeline;
-        let is_awaited = pipeline.in_flight() > 0 && !pipeline.is_overdue();
-        self.link == Link::Open && pipeline.live() == 0 && !is_awaited
+        let connection = &self.connection;
+        let is_awaited = connection.in_flight() > 0 && !connection.is_overdue();
+        self.socket == SocketState::Open && connection.live() == 0 && !is_awaited
     }
 }

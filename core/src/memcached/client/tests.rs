@@ -13,7 +13,7 @@ mod recovery;
 mod room;
 
 use super::*;
-use crate::memcached::{Client, Key, LongKeys, Protocol};
+use crate::memcached::{Key, LongKeys, Protocol, Visitor};
 
 /// Budgets of the lookups that [`Driver::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
@@ -24,9 +24,9 @@ const KEEPALIVE: Msec = 60_000;
 /// So long a reply takes at most, in msec, until it is late, where the last ones took no time.
 const PATIENCE: Msec = 5;
 
-const REFUSED: Fault = Fault::Connect(111);
+const REFUSED: ConnectionError = ConnectionError::Connect(111);
 
-const BREAKER: Breaker = Breaker { max_fails: 1, fail_timeout: 2_000 };
+const BREAKER: BreakerLimits = BreakerLimits { max_fails: 1, fail_timeout: 2_000 };
 
 /// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
 const SIZES: [usize; 7] = [5, 100, 0, 3_000, 1, 70_000, 30];
@@ -80,25 +80,25 @@ impl Command {
 enum Seen {
     Hit(u64),
     Miss(u64),
-    Failed(u64, Failure),
-    Down(Fault),
+    Failed(u64, OperationError),
+    Down(ConnectionError),
     Up,
 }
 
 /// What is under way on one socket.
 #[derive(Debug, Default)]
 struct Wire {
-    epoch: u32,
+    generation: u32,
     commands: Vec<u8>,
     replies: Vec<u8>,
 }
 
 struct Driver {
-    server: Server,
+    client: Client,
     now: Msec,
     wires: Vec<Wire>,
     seen: Vec<Seen>,
-    memory: Memory,
+    buffers: Buffers,
     /// Cancelled as soon as the next event has been taken, as a request does that ends another.
     cancel_next: Option<Ticket>,
 }
@@ -106,7 +106,7 @@ struct Driver {
 impl Driver {
     fn new(connections: usize, inflight: usize) -> Driver {
         Driver {
-            server: Server::new(
+            client: Client::new(
                 Limits {
                     connections,
                     inflight,
@@ -119,14 +119,14 @@ impl Driver {
             now: 1_000,
             wires: (0..connections).map(|_| Wire::default()).collect(),
             seen: Vec::new(),
-            memory: Memory::new(usize::MAX),
+            buffers: Buffers::new(usize::MAX),
             cancel_next: None,
         }
     }
 
     /// Starts anew, with other limits.
     fn limit(&mut self, change: impl FnOnce(Limits) -> Limits) {
-        self.server = Server::new(change(self.server.limits), 1);
+        self.client = Client::new(change(self.client.limits), 1);
     }
 
     /// The first of two connections is proven, and two lookups wait on it.
@@ -150,7 +150,7 @@ impl Driver {
         for index in 0..connections {
             // one more waits on each connection that is open already
             driver.submit(900 + index as u64).unwrap();
-            assert_eq!(driver.server.live(index), 1);
+            assert_eq!(driver.client.live(index), 1);
             driver.open(index);
             driver.flush(index);
             driver.answer(index);
@@ -170,7 +170,7 @@ impl Driver {
     fn lookup(&self, token: u64) -> Lookup {
         Lookup {
             token: Token(token),
-            client: Client(token),
+            visitor: Visitor(token),
             key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
             protocol: Protocol::Meta,
             deadline: self.now + TIMEOUT,
@@ -179,47 +179,47 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, token: u64) -> Result<Ticket, Failure> {
+    fn submit(&mut self, token: u64) -> Result<Ticket, OperationError> {
         self.submit_for(TIMEOUT, token)
     }
 
-    fn submit_for(&mut self, timeout: Msec, token: u64) -> Result<Ticket, Failure> {
+    fn submit_for(&mut self, timeout: Msec, token: u64) -> Result<Ticket, OperationError> {
         let lookup = Lookup { deadline: self.now + timeout, ..self.lookup(token) };
-        self.server.submit(self.now, lookup)
+        self.client.submit(self.now, lookup)
     }
 
     fn wire(&mut self, index: usize) -> &mut Wire {
-        let epoch = self.server.epoch(index);
+        let generation = self.client.generation(index);
         let wire = &mut self.wires[index];
-        if wire.epoch != epoch {
-            *wire = Wire { epoch, ..Wire::default() };
+        if wire.generation != generation {
+            *wire = Wire { generation, ..Wire::default() };
         }
         wire
     }
 
     fn open(&mut self, index: usize) {
-        assert_eq!(self.server.wants(index), Want::Connect);
-        self.server.connected(index, self.now);
+        assert_eq!(self.client.wants(index), Want::Connect);
+        self.client.connected(index, self.now);
     }
 
     /// Opens it if it is to be.
     fn open_if_wanted(&mut self, index: usize) {
-        if self.server.wants(index) == Want::Connect {
+        if self.client.wants(index) == Want::Connect {
             self.open(index);
         }
     }
 
     fn write(&mut self, index: usize, most: usize) {
-        let output = self.server.output(index);
+        let output = self.client.output(index);
         let part = output[..most.min(output.len())].to_vec();
         self.wire(index).commands.extend(&part);
-        self.server.sent(index, part.len(), self.now);
+        self.client.sent(index, part.len(), self.now);
     }
 
     /// Writes all there is, to nobody.
     fn write_away(&mut self, index: usize) {
-        let len = self.server.output(index).len();
-        self.server.sent(index, len, self.now);
+        let len = self.client.output(index).len();
+        self.client.sent(index, len, self.now);
     }
 
     /// Writes all there is.
@@ -242,14 +242,14 @@ impl Driver {
         let most = most.min(wire.replies.len());
         let bytes: Vec<u8> = wire.replies.drain(..most).collect();
         let mut bytes = &bytes[..];
-        let epoch = self.server.epoch(index);
-        while !bytes.is_empty() && self.server.epoch(index) == epoch {
-            let [first, second] = self.server.input(index);
+        let generation = self.client.generation(index);
+        while !bytes.is_empty() && self.client.generation(index) == generation {
+            let [first, second] = self.client.input(index);
             let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
             let (two, rest) = rest.split_at(second.len().min(rest.len()));
             first[..one.len()].copy_from_slice(one);
             second[..two.len()].copy_from_slice(two);
-            self.server.received(index, one.len() + two.len());
+            self.client.received(index, one.len() + two.len());
             bytes = rest;
             self.drain(index);
         }
@@ -268,25 +268,25 @@ impl Driver {
         self.deliver(index, usize::MAX);
     }
 
-    fn lose(&mut self, index: usize, fault: Fault) {
-        self.server.lost(index, self.now, fault);
+    fn lose(&mut self, index: usize, fault: ConnectionError) {
+        self.client.lost(index, self.now, fault);
         self.drain(index);
     }
 
-    /// Lets time go by, with no other timer than [`Server::deadline`].
+    /// Lets time go by, with no other timer than [`Client::deadline`].
     fn pass(&mut self, msec: Msec) {
         self.now += msec;
-        for index in 0..self.server.len() {
-            if self.server.deadline(index).is_some_and(|at| at <= self.now) {
-                self.server.expire(index, self.now);
+        for index in 0..self.client.len() {
+            if self.client.deadline(index).is_some_and(|at| at <= self.now) {
+                self.client.expire(index, self.now);
                 self.drain(index);
-                assert!(self.server.deadline(index).is_none_or(|at| at > self.now));
+                assert!(self.client.deadline(index).is_none_or(|at| at > self.now));
             }
         }
     }
 
     fn drain(&mut self, index: usize) {
-        while let Some(event) = self.server.next_event(index, self.now, &self.memory) {
+        while let Some(event) = self.client.next_event(index, self.now, &self.buffers) {
             self.seen.push(match event {
                 Event::Hit(Token(token), Item { flags, .. }, value) => {
                     let item = item(&name_of(token)).expect("a hit of an item that is not there");
@@ -299,10 +299,10 @@ impl Driver {
                 Event::Up => Seen::Up,
             });
             if let Some(ticket) = self.cancel_next.take() {
-                self.server.cancel(ticket);
+                self.client.cancel(ticket);
             }
         }
-        assert!(!self.server.input(index)[1].is_empty(), "no room for more input");
+        assert!(!self.client.input(index)[1].is_empty(), "no room for more input");
     }
 
     /// What happened since the last call.
@@ -311,15 +311,15 @@ impl Driver {
     }
 
     fn live(&self) -> Vec<usize> {
-        (0..self.server.len()).map(|index| self.server.live(index)).collect()
+        (0..self.client.len()).map(|index| self.client.live(index)).collect()
     }
 
     /// Lookups that were sent, or are about to be, and to which no reply has come.
     fn in_flight(&self) -> usize {
-        self.server.connections.iter().map(|it| it.pipeline.in_flight()).sum()
+        self.client.connections.iter().map(|it| it.connection.in_flight()).sum()
     }
 
     fn wants(&self) -> Vec<Want> {
-        (0..self.server.len()).map(|index| self.server.wants(index)).collect()
+        (0..self.client.len()).map(|index| self.client.wants(index)).collect()
     }
 }

@@ -11,7 +11,7 @@ const PLACES: usize = 64;
 
 /// The lookups of which nothing was written yet, by key.
 #[derive(Debug)]
-pub struct Unsent {
+pub struct JoinTable {
     /// Opaques. What stands in a place may be old.
     places: Box<[u32; PLACES]>,
     /// Opaque of the first.
@@ -20,18 +20,18 @@ pub struct Unsent {
 
 /// An answer that others are still to have.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub struct FanOut {
     tokens: VecDeque<Token>,
     answer: Option<Answer>,
 }
 
-impl Default for Unsent {
-    fn default() -> Unsent {
-        Unsent { places: Box::new([0; PLACES]), from: 0 }
+impl Default for JoinTable {
+    fn default() -> JoinTable {
+        JoinTable { places: Box::new([0; PLACES]), from: 0 }
     }
 }
 
-impl Unsent {
+impl JoinTable {
     /// A lookup was submitted.
     pub fn add(&mut self, key: &Key, opaque: u32) {
         if let Some(place) = self.places.get_mut(place_of(key)) {
@@ -63,10 +63,10 @@ fn place_of(key: &Key) -> usize {
     key.hash() as usize % PLACES
 }
 
-impl Shared {
+impl FanOut {
     /// `tokens` are to have `answer`.
-    pub fn new(tokens: VecDeque<Token>, answer: Answer) -> Shared {
-        Shared { tokens, answer: Some(answer) }
+    pub fn new(tokens: VecDeque<Token>, answer: Answer) -> FanOut {
+        FanOut { tokens, answer: Some(answer) }
     }
 
     /// How many are still to have it.
@@ -86,7 +86,7 @@ impl Shared {
 
     /// `token` does not wait any more. Returns whether it did.
     pub fn cancel(&mut self, token: Token) -> bool {
-        let at = self.tokens.iter().position(|&sharer| sharer == token);
+        let at = self.tokens.iter().position(|&other| other == token);
         let is_waiting = at.and_then(|at| self.tokens.remove(at)).is_some();
         if self.tokens.is_empty() {
             // it may have the memory of a large value

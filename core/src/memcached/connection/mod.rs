@@ -29,13 +29,14 @@ mod coalescing;
 pub(super) mod queue;
 
 use crate::memcached::encode::encode_lookup;
-use crate::memcached::operation::{Answer, Lookup, Value};
-use crate::memcached::reply::{Echo, Head, Item, Status, parse_head, value_end};
+use crate::memcached::operation::{Answer, Lookup, ValueLocation};
+use crate::memcached::reply::{Echo, Item, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
-    Buffer, Bytes, Charge, ErrorText, Failure, Fault, Malformed, Memory, Msec, Token,
+    Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Malformed, Msec, OperationError,
+    Token,
 };
-use coalescing::Shared;
-use queue::{Expired, Orphan, Queue, Turn, Waiting, Written};
+use coalescing::FanOut;
+use queue::{Attempt, Expired, Orphan, Pending, Queue, Written};
 use std::rc::Rc;
 
 /// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
@@ -49,7 +50,7 @@ const SHORT_READ: usize = 4 * 1024;
 /// Timeouts in a row, without a reply between them, after which a connection is silent.
 const SILENT_AFTER: u32 = 3;
 
-/// The first reply since [`Pipeline::take_heard`] was called last, wanted or not.
+/// The first reply since [`Connection::take_heard`] was called last, wanted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// When its lookup was written.
@@ -62,10 +63,10 @@ pub struct Heard {
 
 /// One connection's lookups.
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct Connection {
     queue: Queue,
     /// An answer that others get too.
-    shared: Shared,
+    fan_out: FanOut,
     /// Timeouts since the last reply.
     timeouts: u32,
     answered: bool,
@@ -114,11 +115,11 @@ enum Step {
     Done(Token, Answer),
 }
 
-impl Default for Pipeline {
+impl Default for Connection {
     fn default() -> Self {
-        Pipeline {
+        Connection {
             queue: Queue::default(),
-            shared: Shared::default(),
+            fan_out: FanOut::default(),
             timeouts: 0,
             answered: false,
             heard: None,
@@ -134,7 +135,7 @@ impl Default for Pipeline {
     }
 }
 
-impl Pipeline {
+impl Connection {
     /// Replies still to come, wanted or not. One that several wait for is one.
     pub fn in_flight(&self) -> usize {
         self.queue.len()
@@ -142,7 +143,7 @@ impl Pipeline {
 
     /// How many still wait for an answer.
     pub fn live(&self) -> usize {
-        self.queue.live() + self.shared.len()
+        self.queue.live() + self.fan_out.len()
     }
 
     /// Whether a lookup was ever answered over this connection.
@@ -166,7 +167,7 @@ impl Pipeline {
     }
 
     /// The lookup whose reply comes next.
-    pub fn front(&self) -> Option<&Waiting> {
+    pub fn front(&self) -> Option<&Pending> {
         self.queue.front()
     }
 
@@ -177,7 +178,7 @@ impl Pipeline {
 
     /// Takes lookups out, to ask them again over another connection: at most `most` of those behind the reply that is
     /// due. One that was asked again already stays, unless it was written before `overtaken`.
-    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
+    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Lookup, Attempt)> {
         self.queue.take_from(usize::from(!self.is_skipping()), overtaken, most)
     }
 
@@ -186,30 +187,30 @@ impl Pipeline {
         self.queue.deadline()
     }
 
-    /// Puts a lookup into the output. Returns the opaque that [`Pipeline::cancel`] takes, or none if
+    /// Puts a lookup into the output. Returns the opaque that [`Connection::cancel`] takes, or none if
     /// there is no memory for it.
-    pub fn submit(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
+    pub fn submit(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
         self.output.try_reserve(crate::memcached::encode::MAX_COMMAND).ok()?;
-        let opaque = self.queue.push(lookup, turn, self.answered)?;
+        let opaque = self.queue.push(lookup, attempt, self.answered)?;
         encode_lookup(&mut self.output, lookup.protocol, &lookup.key, opaque);
         Some(opaque)
     }
 
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
     /// yet. Returns that one's opaque, or none if there is none.
-    pub fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
-        self.queue.share(lookup, turn)
+    pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
+        self.queue.join(lookup, attempt)
     }
 
     /// Nobody waits for `token`'s lookup any more: a reply that is for nobody else will be thrown
     /// away. Returns whether it was waiting here.
     pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
-        self.shared.cancel(token) || self.queue.cancel(opaque, token)
+        self.fan_out.cancel(token) || self.queue.cancel(opaque, token)
     }
 
-    /// As [`Pipeline::cancel`], for a lookup that may have been sent again over this connection.
+    /// As [`Connection::cancel`], for a lookup that may have been sent again over this connection.
     pub fn cancel_again(&mut self, token: Token) -> bool {
-        self.shared.cancel(token) || self.queue.cancel_again(token)
+        self.fan_out.cancel(token) || self.queue.cancel_again(token)
     }
 
     /// Whether replies are due, and each of them too late.
@@ -222,7 +223,7 @@ impl Pipeline {
         self.output.get(self.sent..).unwrap_or_default()
     }
 
-    /// The first `n` bytes of [`Pipeline::output`] were written.
+    /// The first `n` bytes of [`Connection::output`] were written.
     pub fn sent(&mut self, n: usize, written: Written) {
         if n > 0 {
             self.queue.written(written);
@@ -239,7 +240,7 @@ impl Pipeline {
     }
 
     /// Where to read into, in this order: the rest of a large value, then the read buffer. The
-    /// buffer has room whenever [`Pipeline::next_answer`] has returned none.
+    /// buffer has room whenever [`Connection::next_answer`] has returned none.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // what is left is a part of a line or of a value's end, so this moves few bytes
         self.input.copy_within(self.start..self.end, 0);
@@ -253,7 +254,7 @@ impl Pipeline {
         [value, self.input.get_mut(self.end..most.min(INPUT_SIZE)).unwrap_or_default()]
     }
 
-    /// `n` bytes were read into [`Pipeline::input`].
+    /// `n` bytes were read into [`Connection::input`].
     pub fn received(&mut self, n: usize) {
         self.received = self.received.wrapping_add(n as u64);
         let mut n = n;
@@ -267,17 +268,20 @@ impl Pipeline {
 
     /// Takes the next answer out of the input, for a lookup that is still wanted. A value that does not
     /// fit into the read buffer and for which there is no room in `memory`, or whose client holds as
-    /// much as it may, fails with [`Failure::Overload`].
+    /// much as it may, fails with [`OperationError::Overload`].
     ///
     /// # Errors
     /// The input is not what was asked for: the connection must be closed, and what waits on it
-    /// taken with [`Pipeline::abandon`].
-    pub fn next_answer(&mut self, memory: &Memory) -> Result<Option<(Token, Answer)>, Fault> {
-        if let Some(next) = self.shared.next() {
+    /// taken with [`Connection::abandon`].
+    pub fn next_answer(
+        &mut self,
+        buffers: &Buffers,
+    ) -> Result<Option<(Token, Answer)>, ConnectionError> {
+        if let Some(next) = self.fan_out.next() {
             return Ok(Some(next));
         }
         loop {
-            match self.step(memory)? {
+            match self.step(buffers)? {
                 Step::More => return Ok(None),
                 Step::Again => {}
                 Step::Done(token, answer) => return Ok(Some((token, answer))),
@@ -286,10 +290,12 @@ impl Pipeline {
     }
 
     /// The bytes of a value.
-    pub fn value(&self, value: Value) -> Bytes<'_> {
+    pub fn value(&self, value: ValueLocation) -> Bytes<'_> {
         match value {
-            Value::InPlace(range) => Bytes::Borrowed(self.input.get(range).unwrap_or_default()),
-            Value::Owned(buffer) => Bytes::Owned(buffer),
+            ValueLocation::InPlace(range) => {
+                Bytes::Borrowed(self.input.get(range).unwrap_or_default())
+            }
+            ValueLocation::Owned(buffer) => Bytes::Owned(buffer),
         }
     }
 
@@ -331,7 +337,7 @@ impl Pipeline {
         self.end = 0;
         self.state = State::Between;
         self.large = false;
-        let told = self.shared.take().into_iter().map(Orphan::told);
+        let told = self.fan_out.take().into_iter().map(Orphan::told);
         told.chain(self.queue.abandon(begun, is_skipping))
     }
 
@@ -340,9 +346,9 @@ impl Pipeline {
         matches!(self.state, State::Skipping { .. })
     }
 
-    fn step(&mut self, memory: &Memory) -> Result<Step, Fault> {
+    fn step(&mut self, buffers: &Buffers) -> Result<Step, ConnectionError> {
         match &mut self.state {
-            State::Between => self.begin(memory),
+            State::Between => self.begin(buffers),
             State::Skipping { left, end } => {
                 let (part, end) = ((*left).min(self.end - self.start), *end);
                 *left -= part;
@@ -362,13 +368,13 @@ impl Pipeline {
                 let received = std::mem::replace(&mut self.state, State::Between);
                 self.take_value_end(end)?;
                 let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
-                Ok(self.finish(Answer::Hit(item, Value::Owned(Rc::new(value)))))
+                Ok(self.finish(Answer::Hit(item, ValueLocation::Owned(Rc::new(value)))))
             }
         }
     }
 
     /// Reads the first line of a reply, and its value if that is all here.
-    fn begin(&mut self, memory: &Memory) -> Result<Step, Fault> {
+    fn begin(&mut self, buffers: &Buffers) -> Result<Step, ConnectionError> {
         let here = self.input.get(self.start..self.end).unwrap_or_default();
         if here.is_empty() {
             return Ok(Step::More);
@@ -376,26 +382,26 @@ impl Pipeline {
         self.large = false;
         let front = self.queue.front();
         let protocol = front.map(|front| front.lookup.protocol).unwrap_or_default();
-        let (head, line) = match parse_head(protocol, here).map_err(Fault::Malformed)? {
-            Status::Partial => return Ok(Step::More),
-            Status::Complete(head, line) => (head, line),
+        let (head, line) = match parse_reply(protocol, here).map_err(ConnectionError::Malformed)? {
+            Parsed::Partial => return Ok(Step::More),
+            Parsed::Complete(head, line) => (head, line),
         };
         let front = front.ok_or(match head {
             // sent without being asked, when the server has too many connections
-            Head::Rejected(line) => Fault::Rejected(ErrorText::of(line)),
-            _ => Fault::Unasked,
+            Reply::Rejected(line) => ConnectionError::Rejected(ErrorText::of(line)),
+            _ => ConnectionError::Unsolicited,
         })?;
         let key = front.lookup.key.as_bytes();
         let answers = |echo: &Echo<'_>| echo.is_of(protocol, key, front.opaque);
         let answer = match head {
-            Head::Value { echo, .. } if !answers(&echo) => return Err(Fault::Mismatch),
-            Head::Value { len, item, .. } => {
-                return self.begin_value(line, len, item, memory);
+            Reply::Value { echo, .. } if !answers(&echo) => return Err(ConnectionError::Mismatch),
+            Reply::Value { len, item, .. } => {
+                return self.begin_value(line, len, item, buffers);
             }
-            Head::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
-            Head::Miss(_) => return Err(Fault::Mismatch),
-            Head::ServerError => Answer::Failed(Failure::Protocol),
-            Head::Rejected(line) => return Err(Fault::Rejected(ErrorText::of(line))),
+            Reply::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
+            Reply::Miss(_) => return Err(ConnectionError::Mismatch),
+            Reply::ServerError => Answer::Failed(OperationError::Protocol),
+            Reply::Rejected(line) => return Err(ConnectionError::Rejected(ErrorText::of(line))),
         };
         self.start += line;
         Ok(self.finish(answer))
@@ -407,39 +413,40 @@ impl Pipeline {
         line: usize,
         len: usize,
         item: Item,
-        memory: &Memory,
-    ) -> Result<Step, Fault> {
-        let Some(front) = self.queue.front() else { return Err(Fault::Unasked) };
+        buffers: &Buffers,
+    ) -> Result<Step, ConnectionError> {
+        let Some(front) = self.queue.front() else { return Err(ConnectionError::Unsolicited) };
         let end = value_end(front.lookup.protocol);
-        let whole = len.checked_add(end.len()).ok_or(Fault::Malformed(Malformed::BadNumber))?;
+        let whole =
+            len.checked_add(end.len()).ok_or(ConnectionError::Malformed(Malformed::BadNumber))?;
         let at = self.start + line;
         let is_here = self.end - at >= whole;
         if len > front.lookup.max_size || !front.is_wanted() {
             self.start = at;
-            return Ok(self.skip(len, end, Failure::TooLarge));
+            return Ok(self.skip(len, end, OperationError::TooLarge));
         }
-        let (client, is_shared) = (front.lookup.client, front.is_shared());
-        if is_here && !is_shared {
+        let (visitor, is_coalesced) = (front.lookup.visitor, front.is_coalesced());
+        if is_here && !is_coalesced {
             self.start = at + len;
             self.take_value_end(end)?;
-            return Ok(self.finish(Answer::Hit(item, Value::InPlace(at..at + len))));
+            return Ok(self.finish(Answer::Hit(item, ValueLocation::InPlace(at..at + len))));
         }
         self.hear(false, false);
-        let has_room = is_here || len <= memory.room();
+        let has_room = is_here || len <= buffers.room();
         if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
             // what others hold is no reason to refuse it: the rest comes into the read buffer
             return Ok(Step::More);
         }
         self.start = at;
         // of several, each is judged when it gets the value
-        let charge = if is_shared { None } else { memory.charge(client, len) };
-        if !has_room || (charge.is_none() && !is_shared) {
-            return Ok(self.skip(len, end, Failure::Overload));
+        let charge = if is_coalesced { None } else { buffers.charge(visitor, len) };
+        if !has_room || (charge.is_none() && !is_coalesced) {
+            return Ok(self.skip(len, end, OperationError::Overload));
         }
         let here = self.input.get(at..self.end).unwrap_or_default();
         let first = here.get(..len).unwrap_or(here);
-        let Some(value) = memory.buffer(len, first) else {
-            return Ok(self.skip(len, end, Failure::Overload));
+        let Some(value) = buffers.buffer(len, first) else {
+            return Ok(self.skip(len, end, OperationError::Overload));
         };
         let filled = first.len();
         self.start += filled;
@@ -449,15 +456,15 @@ impl Pipeline {
     }
 
     /// Passes over a value of `len` bytes, which nobody gets.
-    fn skip(&mut self, len: usize, end: ValueEnd, failure: Failure) -> Step {
+    fn skip(&mut self, len: usize, end: ValueEnd, failure: OperationError) -> Step {
         self.state = State::Skipping { left: len, end };
         self.finish(Answer::Failed(failure))
     }
 
-    fn take_value_end(&mut self, end: ValueEnd) -> Result<(), Fault> {
+    fn take_value_end(&mut self, end: ValueEnd) -> Result<(), ConnectionError> {
         let here = self.input.get(self.start..).unwrap_or_default();
         if !here.starts_with(end) {
-            return Err(Fault::Malformed(Malformed::BadValueEnd));
+            return Err(ConnectionError::Malformed(Malformed::BadValueEnd));
         }
         self.start += end.len();
         Ok(())
@@ -465,13 +472,13 @@ impl Pipeline {
 
     /// The lookup at the front has its reply.
     fn finish(&mut self, answer: Answer) -> Step {
-        let is_error = matches!(answer, Answer::Failed(Failure::Protocol));
+        let is_error = matches!(answer, Answer::Failed(OperationError::Protocol));
         self.hear(is_error, true);
         self.timeouts = 0;
         match self.queue.pop() {
-            Some((token, sharers)) if sharers.is_empty() => Step::Done(token, answer),
-            Some((token, sharers)) => {
-                self.shared = Shared::new(sharers, answer.clone());
+            Some((token, joined)) if joined.is_empty() => Step::Done(token, answer),
+            Some((token, joined)) => {
+                self.fan_out = FanOut::new(joined, answer.clone());
                 Step::Done(token, answer)
             }
             None => Step::Again,
@@ -490,7 +497,7 @@ impl Pipeline {
 
     /// A value that is being received for a lookup whose time is over is skipped instead.
     fn skip_front_if_late(&mut self) {
-        let late = self.queue.front().is_some_and(Waiting::is_late);
+        let late = self.queue.front().is_some_and(Pending::is_late);
         if let (true, State::Receiving { value, filled, end, .. }) = (late, &self.state) {
             self.state = State::Skipping { left: value.len() - filled, end };
             self.large = false;

@@ -1,7 +1,7 @@
 //! The lookups that wait for their replies on one connection, in the order in which those will come: who
 //! waits for each, how long, and who may still join.
 
-use super::coalescing::Unsent;
+use super::coalescing::JoinTable;
 use crate::memcached::operation::Lookup;
 use crate::memcached::{Msec, Token};
 use std::collections::VecDeque;
@@ -9,31 +9,31 @@ use std::collections::VecDeque;
 /// Lookups that were sent, or are about to be.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<Pending>,
     /// How many wait for what is in `waiting`.
     live: usize,
     /// Of the next lookup.
     opaque: u32,
-    unsent: Unsent,
+    join_table: JoinTable,
     /// No deadline that is still to come is earlier than this.
     earliest: Option<Msec>,
 }
 
 /// A lookup whose reply is due.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct Pending {
     /// What was asked, and who was the first of those who still wait.
     pub lookup: Lookup,
     /// What a reply to it repeats.
     pub opaque: u32,
     /// Who else waits for the same reply.
-    sharers: VecDeque<Token>,
+    joined: VecDeque<Token>,
     interest: Interest,
     /// None if nothing was written since it came.
     written: Option<Written>,
     /// The connection had answered before.
     reused: bool,
-    turn: Turn,
+    attempt: Attempt,
 }
 
 /// When a lookup was written.
@@ -47,7 +47,7 @@ pub struct Written {
 
 /// Which time a lookup is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Attempt {
     /// The first time.
     First,
     /// Once more.
@@ -58,12 +58,12 @@ pub enum Turn {
     Suspect,
 }
 
-impl Turn {
-    fn next(self) -> Option<Turn> {
+impl Attempt {
+    fn next(self) -> Option<Attempt> {
         match self {
-            Turn::First => Some(Turn::Second),
-            Turn::Second => Some(Turn::Third),
-            Turn::Third | Turn::Suspect => None,
+            Attempt::First => Some(Attempt::Second),
+            Attempt::Second => Some(Attempt::Third),
+            Attempt::Third | Attempt::Suspect => None,
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Orphan {
     /// Who waited.
     pub token: Token,
     /// What to ask, for which time; none if it is answered already, or was asked often enough.
-    pub again: Option<(Lookup, Turn)>,
+    pub again: Option<(Lookup, Attempt)>,
     /// Its reply would have come next.
     pub is_first: bool,
     /// It was sent over a connection that had worked before, and no byte of its reply came.
@@ -120,7 +120,7 @@ impl Queue {
 
     /// Replies still to come, wanted or not.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.pending.len()
     }
 
     /// How many wait.
@@ -134,25 +134,25 @@ impl Queue {
     }
 
     /// The lookup whose reply comes next.
-    pub fn front(&self) -> Option<&Waiting> {
-        self.waiting.front()
+    pub fn front(&self) -> Option<&Pending> {
+        self.pending.front()
     }
 
     /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
     /// its opaque, or none if there is no memory for it.
-    pub fn push(&mut self, lookup: &Lookup, turn: Turn, reused: bool) -> Option<u32> {
-        self.waiting.try_reserve(1).ok()?;
+    pub fn push(&mut self, lookup: &Lookup, attempt: Attempt, reused: bool) -> Option<u32> {
+        self.pending.try_reserve(1).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
-        self.unsent.add(&lookup.key, opaque);
-        self.waiting.push_back(Waiting {
+        self.join_table.add(&lookup.key, opaque);
+        self.pending.push_back(Pending {
             lookup: *lookup,
             opaque,
-            sharers: VecDeque::new(),
+            joined: VecDeque::new(),
             interest: Interest::Wanted,
             written: None,
             reused,
-            turn,
+            attempt,
         });
         self.live += 1;
         self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
@@ -161,42 +161,42 @@ impl Queue {
 
     /// Something was written: what is here may be answered before anybody else asks.
     pub fn written(&mut self, written: Written) {
-        self.unsent.clear(self.opaque);
-        let unwritten = self.waiting.iter_mut().rev().take_while(|it| it.written.is_none());
-        unwritten.for_each(|waiting| waiting.written = Some(written));
+        self.join_table.clear(self.opaque);
+        let unwritten = self.pending.iter_mut().rev().take_while(|it| it.written.is_none());
+        unwritten.for_each(|pending| pending.written = Some(written));
     }
 
     /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
     /// yet. Returns that one's opaque, or none if there is none.
-    pub fn share(&mut self, lookup: &Lookup, turn: Turn) -> Option<u32> {
-        let opaque = self.unsent.find(&lookup.key, self.opaque)?;
-        let waiting = waiting_of(&mut self.waiting, opaque)?;
-        let first = &waiting.lookup;
-        let is_same = waiting.is_wanted()
-            && waiting.turn == turn
+    pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
+        let opaque = self.join_table.find(&lookup.key, self.opaque)?;
+        let pending = pending_of(&mut self.pending, opaque)?;
+        let first = &pending.lookup;
+        let is_same = pending.is_wanted()
+            && pending.attempt == attempt
             && (first.protocol, first.deadline, first.max_size)
                 == (lookup.protocol, lookup.deadline, lookup.max_size)
             && first.key == lookup.key;
-        if !is_same || waiting.sharers.try_reserve(1).is_err() {
+        if !is_same || pending.joined.try_reserve(1).is_err() {
             return None;
         }
-        waiting.sharers.push_back(lookup.token);
+        pending.joined.push_back(lookup.token);
         self.live += 1;
         Some(opaque)
     }
 
     /// `token` does not wait any more for the lookup with this opaque. Returns whether it did.
     pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
-        let waiting = waiting_of(&mut self.waiting, opaque);
-        let is_waiting = waiting.is_some_and(|waiting| waiting.cancel(token));
+        let pending = pending_of(&mut self.pending, opaque);
+        let is_waiting = pending.is_some_and(|pending| pending.cancel(token));
         self.live -= usize::from(is_waiting);
         is_waiting
     }
 
     /// `token` does not wait any more, for a lookup that was sent again. Returns whether it did.
     pub fn cancel_again(&mut self, token: Token) -> bool {
-        let mut again = self.waiting.iter_mut().filter(|waiting| waiting.turn != Turn::First);
-        let is_waiting = again.any(|waiting| waiting.cancel(token));
+        let mut again = self.pending.iter_mut().filter(|pending| pending.attempt != Attempt::First);
+        let is_waiting = again.any(|pending| pending.cancel(token));
         self.live -= usize::from(is_waiting);
         is_waiting
     }
@@ -204,34 +204,41 @@ impl Queue {
     /// The reply to the lookup at the front is here. Returns who waits for it.
     pub fn pop(&mut self) -> Option<(Token, VecDeque<Token>)> {
         let wanted = self
-            .waiting
+            .pending
             .front_mut()
             .filter(|front| front.is_wanted())
-            .map(|front| (front.lookup.token, std::mem::take(&mut front.sharers)));
-        self.waiting.pop_front();
-        if self.waiting.is_empty() {
+            .map(|front| (front.lookup.token, std::mem::take(&mut front.joined)));
+        self.pending.pop_front();
+        if self.pending.is_empty() {
             self.earliest = None;
         }
-        self.live -= wanted.as_ref().map_or(0, |(_, sharers)| 1 + sharers.len());
+        self.live -= wanted.as_ref().map_or(0, |(_, joined)| 1 + joined.len());
         wanted
     }
 
     /// Takes lookups out, to ask them again elsewhere: at most `most` of them, from this index on. Returns each with
     /// the time that it is asked next. Their replies here are for nobody. One that was asked again already stays,
     /// unless it was written before `overtaken`.
-    pub fn take_from(&mut self, first: usize, overtaken: Msec, most: usize) -> Vec<(Lookup, Turn)> {
+    pub fn take_from(
+        &mut self,
+        first: usize,
+        overtaken: Msec,
+        most: usize,
+    ) -> Vec<(Lookup, Attempt)> {
         let mut taken = Vec::new();
-        for waiting in self.waiting.iter_mut().skip(first).filter(|it| it.is_wanted()) {
-            let is_overtaken = waiting.written.is_some_and(|written| written.at < overtaken);
-            let may_go = waiting.turn == Turn::First || is_overtaken;
-            let Some(turn) = waiting.turn.next().filter(|_| may_go) else { continue };
-            if taken.len() + 1 + waiting.sharers.len() > most {
+        for pending in self.pending.iter_mut().skip(first).filter(|it| it.is_wanted()) {
+            let is_overtaken = pending.written.is_some_and(|written| written.at < overtaken);
+            let may_go = pending.attempt == Attempt::First || is_overtaken;
+            let Some(attempt) = pending.attempt.next().filter(|_| may_go) else { continue };
+            if taken.len() + 1 + pending.joined.len() > most {
                 break;
             }
-            waiting.interest = Interest::Moved;
-            let lookup = waiting.lookup;
-            taken.push((lookup, turn));
-            taken.extend(waiting.sharers.drain(..).map(|token| (Lookup { token, ..lookup }, turn)));
+            pending.interest = Interest::Moved;
+            let lookup = pending.lookup;
+            taken.push((lookup, attempt));
+            taken.extend(
+                pending.joined.drain(..).map(|token| (Lookup { token, ..lookup }, attempt)),
+            );
         }
         self.live -= taken.len();
         taken
@@ -251,20 +258,20 @@ impl Queue {
             return expired;
         }
         self.earliest = None;
-        for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.is_late()) {
-            let deadline = waiting.lookup.deadline;
+        for pending in self.pending.iter_mut().filter(|pending| !pending.is_late()) {
+            let deadline = pending.lookup.deadline;
             if now < deadline {
                 self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
                 continue;
             }
-            if waiting.is_wanted() {
-                self.live -= 1 + waiting.sharers.len();
-                ended(waiting.lookup.token);
-                waiting.sharers.drain(..).for_each(&mut ended);
+            if pending.is_wanted() {
+                self.live -= 1 + pending.joined.len();
+                ended(pending.lookup.token);
+                pending.joined.drain(..).for_each(&mut ended);
             }
-            let was_moved = waiting.interest == Interest::Moved;
-            waiting.interest = Interest::TimedOut;
-            if let Some(written) = waiting.written.filter(|_| !was_moved) {
+            let was_moved = pending.interest == Interest::Moved;
+            pending.interest = Interest::TimedOut;
+            if let Some(written) = pending.written.filter(|_| !was_moved) {
                 expired.sent += 1;
                 expired.unheard += u32::from(is_unheard(written, deadline));
             }
@@ -279,25 +286,25 @@ impl Queue {
         begun: bool,
         is_skipping: bool,
     ) -> impl Iterator<Item = Orphan> + use<> {
-        let waiting = std::mem::take(&mut self.waiting);
+        let pending = std::mem::take(&mut self.pending);
         self.live = 0;
         self.earliest = None;
-        self.unsent.clear(self.opaque);
-        let waiting = waiting.into_iter().enumerate();
-        waiting.filter(|(_, waiting)| waiting.is_wanted()).flat_map(move |(index, waiting)| {
-            let Waiting { lookup, sharers, reused, turn, .. } = waiting;
+        self.join_table.clear(self.opaque);
+        let pending = pending.into_iter().enumerate();
+        pending.filter(|(_, pending)| pending.is_wanted()).flat_map(move |(index, pending)| {
+            let Pending { lookup, joined, reused, attempt, .. } = pending;
             let is_first = index == 0 && !is_skipping;
             let was_sent_in_vain = reused && !(begun && index == 0);
-            let was_moved = turn != Turn::First;
-            std::iter::once(lookup.token).chain(sharers).map(move |token| {
-                let again = turn.next().map(|turn| (Lookup { token, ..lookup }, turn));
+            let was_moved = attempt != Attempt::First;
+            std::iter::once(lookup.token).chain(joined).map(move |token| {
+                let again = attempt.next().map(|attempt| (Lookup { token, ..lookup }, attempt));
                 Orphan { token, again, is_first, was_sent_in_vain, was_moved }
             })
         })
     }
 }
 
-impl Waiting {
+impl Pending {
     /// When it was written, if it was.
     pub fn written_at(&self) -> Option<Msec> {
         self.written.map(|written| written.at)
@@ -309,8 +316,8 @@ impl Waiting {
     }
 
     /// Whether several wait for it.
-    pub fn is_shared(&self) -> bool {
-        !self.sharers.is_empty()
+    pub fn is_coalesced(&self) -> bool {
+        !self.joined.is_empty()
     }
 
     /// Whether its time was over before its reply came.
@@ -325,10 +332,10 @@ impl Waiting {
         }
         if self.lookup.token != token {
             // many leave in the order in which they came, and some as soon as they have come
-            let at = self.sharers.iter().rposition(|&sharer| sharer == token);
-            return at.and_then(|at| self.sharers.remove(at)).is_some();
+            let at = self.joined.iter().rposition(|&other| other == token);
+            return at.and_then(|at| self.joined.remove(at)).is_some();
         }
-        match self.sharers.pop_front() {
+        match self.joined.pop_front() {
             Some(next) => self.lookup.token = next,
             None => self.interest = Interest::Cancelled,
         }
@@ -337,7 +344,7 @@ impl Waiting {
 }
 
 /// The lookup with this opaque: those in the queue are consecutive.
-fn waiting_of(queue: &mut VecDeque<Waiting>, opaque: u32) -> Option<&mut Waiting> {
+fn pending_of(queue: &mut VecDeque<Pending>, opaque: u32) -> Option<&mut Pending> {
     let index = opaque.wrapping_sub(queue.front()?.opaque);
     queue.get_mut(index as usize)
 }

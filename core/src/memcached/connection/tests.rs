@@ -11,7 +11,7 @@ mod values;
 
 use super::*;
 use crate::memcached::encode::MAX_COMMAND;
-use crate::memcached::{Client, Key, LongKeys, Protocol};
+use crate::memcached::{Key, LongKeys, Protocol, Visitor};
 
 /// When lookups are written.
 const WRITTEN: Written = Written { at: 0, heard: 0 };
@@ -23,7 +23,7 @@ const DEADLINE: Msec = 1_000;
 enum Seen {
     Hit(u64, Vec<u8>),
     Miss(u64),
-    Failed(u64, Failure),
+    Failed(u64, OperationError),
 }
 
 /// What the replies of [`hit`] say of their items.
@@ -36,7 +36,7 @@ fn key(name: &str) -> Key {
 fn lookup(token: u64, name: &str) -> Lookup {
     Lookup {
         token: Token(token),
-        client: Client(token),
+        visitor: Visitor(token),
         key: key(name),
         protocol: Protocol::Meta,
         deadline: DEADLINE,
@@ -57,25 +57,25 @@ fn at_most(max_size: usize, lookup: Lookup) -> Lookup {
     Lookup { max_size, ..lookup }
 }
 
-/// A pipeline that waits for `/0`, `/1`... with tokens and opaques of the same number.
-fn waiting(lookups: u64) -> Pipeline {
-    let mut pipeline = Pipeline::default();
+/// A connection that waits for `/0`, `/1`... with tokens and opaques of the same number.
+fn waiting(lookups: u64) -> Connection {
+    let mut connection = Connection::default();
     for token in 0..lookups {
-        submit(&mut pipeline, lookup(token, &format!("/{token}")));
+        submit(&mut connection, lookup(token, &format!("/{token}")));
     }
-    pipeline
+    connection
 }
 
-fn submit(pipeline: &mut Pipeline, lookup: Lookup) -> u32 {
-    pipeline.submit(&lookup, Turn::First).unwrap()
+fn submit(connection: &mut Connection, lookup: Lookup) -> u32 {
+    connection.submit(&lookup, Attempt::First).unwrap()
 }
 
-/// A pipeline that has answered before, so that what is submitted to it may be retried.
-fn proven() -> Pipeline {
-    let mut pipeline = Pipeline::default();
-    let opaque = submit(&mut pipeline, lookup(99, "/first"));
-    assert_eq!(deliver(&mut pipeline, &miss("/first", opaque)), Ok(vec![Seen::Miss(99)]));
-    pipeline
+/// A connection that has answered before, so that what is submitted to it may be retried.
+fn proven() -> Connection {
+    let mut connection = Connection::default();
+    let opaque = submit(&mut connection, lookup(99, "/first"));
+    assert_eq!(deliver(&mut connection, &miss("/first", opaque)), Ok(vec![Seen::Miss(99)]));
+    connection
 }
 
 fn hit(name: &str, opaque: u32, value: &[u8]) -> Vec<u8> {
@@ -95,33 +95,33 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 /// Fills the first slice, then the second, as `readv` does. Returns how many bytes went in.
-fn read(pipeline: &mut Pipeline, bytes: &[u8]) -> usize {
-    let [first, second] = pipeline.input();
+fn read(connection: &mut Connection, bytes: &[u8]) -> usize {
+    let [first, second] = connection.input();
     assert!(!second.is_empty(), "no room in the buffer");
     let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
     let two = rest.split_at(second.len().min(rest.len())).0;
     first[..one.len()].copy_from_slice(one);
     second[..two.len()].copy_from_slice(two);
-    pipeline.received(one.len() + two.len());
+    connection.received(one.len() + two.len());
     one.len() + two.len()
 }
 
 /// With room for everything.
-fn next_answer(pipeline: &mut Pipeline) -> Result<Option<(Token, Answer)>, Fault> {
-    pipeline.next_answer(&Memory::new(usize::MAX))
+fn next_answer(connection: &mut Connection) -> Result<Option<(Token, Answer)>, ConnectionError> {
+    connection.next_answer(&Buffers::new(usize::MAX))
 }
 
 /// A value in memory of its own.
-fn owned(value: &[u8]) -> Value {
-    Value::Owned(Rc::new(Memory::new(usize::MAX).buffer(value.len(), value).unwrap()))
+fn owned(value: &[u8]) -> ValueLocation {
+    ValueLocation::Owned(Rc::new(Buffers::new(usize::MAX).buffer(value.len(), value).unwrap()))
 }
 
 /// Takes out what is complete.
-fn answers(pipeline: &mut Pipeline) -> Result<Vec<Seen>, Fault> {
+fn answers(connection: &mut Connection) -> Result<Vec<Seen>, ConnectionError> {
     let mut seen = Vec::new();
-    while let Some((Token(token), answer)) = next_answer(pipeline)? {
+    while let Some((Token(token), answer)) = next_answer(connection)? {
         seen.push(match answer {
-            Answer::Hit(_, value) => Seen::Hit(token, pipeline.value(value).to_vec()),
+            Answer::Hit(_, value) => Seen::Hit(token, connection.value(value).to_vec()),
             Answer::Miss => Seen::Miss(token),
             Answer::Failed(failure) => Seen::Failed(token, failure),
         });
@@ -129,22 +129,26 @@ fn answers(pipeline: &mut Pipeline) -> Result<Vec<Seen>, Fault> {
     Ok(seen)
 }
 
-/// Delivers `bytes` in reads as large as the pipeline takes them.
-fn deliver(pipeline: &mut Pipeline, mut bytes: &[u8]) -> Result<Vec<Seen>, Fault> {
+/// Delivers `bytes` in reads as large as the connection takes them.
+fn deliver(connection: &mut Connection, mut bytes: &[u8]) -> Result<Vec<Seen>, ConnectionError> {
     let mut seen = Vec::new();
     while !bytes.is_empty() {
-        bytes = &bytes[read(pipeline, bytes)..];
-        seen.extend(answers(pipeline)?);
+        bytes = &bytes[read(connection, bytes)..];
+        seen.extend(answers(connection)?);
     }
     Ok(seen)
 }
 
 /// Delivers `bytes` in reads that also end at each of `cuts`, which ascend.
-fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Seen>, Fault> {
+fn deliver_cut(
+    connection: &mut Connection,
+    bytes: &[u8],
+    cuts: &[usize],
+) -> Result<Vec<Seen>, ConnectionError> {
     let mut seen = Vec::new();
     let mut from = 0;
     for &cut in cuts.iter().chain([&bytes.len()]) {
-        seen.extend(deliver(pipeline, &bytes[from..cut])?);
+        seen.extend(deliver(connection, &bytes[from..cut])?);
         from = cut;
     }
     Ok(seen)
@@ -152,14 +156,14 @@ fn deliver_cut(pipeline: &mut Pipeline, bytes: &[u8], cuts: &[usize]) -> Result<
 
 /// Ends what is due at `now`, of which all was written before. Returns whose time was over, and whether the
 /// connection is silent.
-fn expire(pipeline: &mut Pipeline, now: Msec) -> (Vec<u64>, bool) {
-    pipeline.sent(pipeline.output().len(), WRITTEN);
+fn expire(connection: &mut Connection, now: Msec) -> (Vec<u64>, bool) {
+    connection.sent(connection.output().len(), WRITTEN);
     let mut ended = Vec::new();
-    pipeline.expire(now, |_, _| true, |Token(token)| ended.push(token));
-    (ended, pipeline.is_silent())
+    connection.expire(now, |_, _| true, |Token(token)| ended.push(token));
+    (ended, connection.is_silent())
 }
 
-fn orphans(pipeline: &mut Pipeline) -> Vec<(u64, bool)> {
+fn orphans(connection: &mut Connection) -> Vec<(u64, bool)> {
     let may_be_sent_again = |it: &Orphan| it.was_sent_in_vain && !it.was_moved;
-    pipeline.abandon().map(|orphan| (orphan.token.0, may_be_sent_again(&orphan))).collect()
+    connection.abandon().map(|orphan| (orphan.token.0, may_be_sent_again(&orphan))).collect()
 }

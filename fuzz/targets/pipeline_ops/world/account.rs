@@ -3,7 +3,9 @@
 use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next, Room};
-use pagecache_core::memcached::{Event, Failure, Fault, Item, Msec, Protocol, Want};
+use pagecache_core::memcached::{
+    ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
+};
 
 /// So many msec a reply takes at most until it may be late.
 const PATIENCE: Msec = 5;
@@ -12,20 +14,25 @@ const PATIENCE: Msec = 5;
 #[derive(Debug)]
 enum Seen {
     Answer(u64, Answer),
-    Down(Fault),
+    Down(ConnectionError),
     Up,
 }
 
 impl World {
     /// The connection ends, by no fault if the driver closes it: what waits on it will be told, or
     /// asked again.
-    pub(super) fn orphan(&mut self, index: usize, failures: Vec<Failure>, faults: Vec<Fault>) {
+    pub(super) fn orphan(
+        &mut self,
+        index: usize,
+        failures: Vec<OperationError>,
+        faults: Vec<ConnectionError>,
+    ) {
         let twin = &self.sockets[index].twin;
         let may_retry = |position: usize, asked: &Asked| {
             let is_again = match faults[..] {
                 // it was moved to where nothing was ever answered
                 [_] if asked.retried => !twin.has_answered(),
-                [Fault::Closed | Fault::Io(_)] => {
+                [ConnectionError::Closed | ConnectionError::Io(_)] => {
                     asked.reused && !(position == 0 && twin.front_is_begun())
                 }
                 _ => false,
@@ -48,9 +55,9 @@ impl World {
     }
 
     pub(super) fn replace(&mut self, index: usize) {
-        let epoch = self.server.epoch(index);
-        assert_ne!(epoch, self.sockets[index].epoch, "the old socket goes on");
-        self.sockets[index] = Socket::new(epoch);
+        let generation = self.client.generation(index);
+        assert_ne!(generation, self.sockets[index].generation, "the old socket goes on");
+        self.sockets[index] = Socket::new(generation);
     }
 
     /// A reply that takes longer may be late.
@@ -62,7 +69,7 @@ impl World {
     /// asked again, or its time is over.
     pub(super) fn notice_ends(&mut self) {
         for index in self.indexes() {
-            if self.server.epoch(index) == self.sockets[index].epoch {
+            if self.client.generation(index) == self.sockets[index].generation {
                 continue;
             }
             let queue = self.sockets[index].twin.queue();
@@ -72,7 +79,7 @@ impl World {
             assert!(is_late || has_timeouts || !is_used, "given up without a cause");
             let wanted = queue.iter().filter(|asked| self.is_wanted(asked));
             let wanted: Vec<u64> = wanted.map(|asked| asked.token).collect();
-            self.doomed.extend(wanted.iter().map(|&token| (token, vec![Failure::Timeout])));
+            self.doomed.extend(wanted.iter().map(|&token| (token, vec![OperationError::Timeout])));
             self.orphans.extend(wanted.into_iter().map(|token| (token, true)));
             self.replace(index);
         }
@@ -92,8 +99,12 @@ impl World {
     pub(super) fn notice(&mut self) {
         for index in self.indexes() {
             let socket = &mut self.sockets[index];
-            assert_eq!(socket.epoch, self.server.epoch(index), "given up without a cause");
-            let output = self.server.output(index);
+            assert_eq!(
+                socket.generation,
+                self.client.generation(index),
+                "given up without a cause"
+            );
+            let output = self.client.output(index);
             let mut new = output[socket.known_output..].to_vec();
             socket.known_output = output.len();
             while let Some(command) = Command::take(&mut new) {
@@ -120,8 +131,8 @@ impl World {
     pub(super) fn drain(&mut self, index: usize) {
         self.is_draining = true;
         loop {
-            let memory = &self.memory;
-            let event = self.server.next_event(index, self.now, memory).map(|event| match event {
+            let buffers = &self.buffers;
+            let event = self.client.next_event(index, self.now, buffers).map(|event| match event {
                 Event::Hit(token, item, value) => {
                     Seen::Answer(token.0, Answer::Hit(item, value.to_vec()))
                 }
@@ -133,13 +144,13 @@ impl World {
             if self.is_traced && event.is_some() {
                 eprintln!("    {index}: {}", shortened(&event));
             }
-            let has_ended = self.server.epoch(index) != self.sockets[index].epoch;
+            let has_ended = self.client.generation(index) != self.sockets[index].generation;
             if has_ended {
-                let Next::Fault(fault) = self.twin_next(index) else {
+                let Next::ConnectionError(fault) = self.twin_next(index) else {
                     panic!("a good connection was given up: {event:?}");
                 };
                 assert!(!self.sockets[index].is_honest, "{fault} of a server that is well");
-                self.orphan(index, vec![fault.failure()], vec![fault]);
+                self.orphan(index, vec![fault.operation_error()], vec![fault]);
                 self.replace(index);
             }
             self.notice_ends();
@@ -170,7 +181,7 @@ impl World {
         assert!(forgotten.is_none(), "{forgotten:?} was not told");
         self.doomed.clear();
         for index in self.indexes() {
-            assert!(!self.server.input(index)[1].is_empty(), "no room for more input");
+            assert!(!self.client.input(index)[1].is_empty(), "no room for more input");
         }
     }
 
@@ -227,18 +238,18 @@ impl World {
         for (index, socket) in self.sockets.iter().enumerate() {
             let queue = socket.twin.queue();
             let wanted: Vec<&Asked> = queue.iter().filter(|asked| self.is_wanted(asked)).collect();
-            assert_eq!(self.server.live(index), wanted.len());
+            assert_eq!(self.client.live(index), wanted.len());
             assert!(queue.len() <= self.limits.inflight);
             live += wanted.len();
 
             let earliest = wanted.iter().map(|asked| asked.deadline).min();
-            let timer = self.server.deadline(index);
+            let timer = self.client.deadline(index);
             assert!(earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest));
-            match self.server.wants(index) {
+            match self.client.wants(index) {
                 Want::Closed => assert!(queue.is_empty()),
                 Want::Connect => assert!(timer.is_some()),
-                Want::Write => assert!(!self.server.output(index).is_empty()),
-                Want::Read => assert!(self.server.output(index).is_empty()),
+                Want::Write => assert!(!self.client.output(index).is_empty()),
+                Want::Read => assert!(self.client.output(index).is_empty()),
             }
         }
         assert_eq!(live, self.waiting.len());
@@ -258,7 +269,7 @@ fn is_the_truth(waiting: &Waiting, answer: Answer) {
         Answer::Miss => assert!(stored.is_none(), "a miss of what is there"),
         Answer::Failed(failure) => {
             let len = stored.map_or(0, |(_, value)| value.len());
-            assert_eq!(failure == Failure::TooLarge, len > waiting.max_size, "{failure:?}");
+            assert_eq!(failure == OperationError::TooLarge, len > waiting.max_size, "{failure:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ fn a_connection_opened_for_nobody_that_is_closed_unused_is_no_failure() {
     driver.open(1);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(1)]);
     driver.pass(10_000);
-    driver.lose(1, Fault::Closed);
+    driver.lose(1, ConnectionError::Closed);
     assert_eq!(driver.seen(), []);
 }
 
@@ -28,7 +28,7 @@ fn a_connection_opened_for_nobody_does_not_pass_for_a_trial() {
     assert_eq!(driver.wants()[1], Want::Connect);
     driver.pass(TIMEOUT / 4);
     let seen = driver.seen();
-    assert!(seen.contains(&Seen::Down(Fault::Silent)), "{seen:?}");
+    assert!(seen.contains(&Seen::Down(ConnectionError::Silent)), "{seen:?}");
     driver.open_if_wanted(1);
     // the server is well again, and the longest time is over that it is left alone
     for _ in 0..5 {
@@ -50,7 +50,7 @@ fn what_was_moved_to_a_connection_that_closes_at_once_is_asked_again() {
     driver.open(1);
     driver.flush(1);
     assert_eq!(driver.live(), [1, 1]);
-    driver.lose(1, Fault::Closed);
+    driver.lose(1, ConnectionError::Closed);
     driver.answer(0);
     let seen = driver.seen();
     assert!(seen.contains(&Seen::Hit(0)) && seen.contains(&Seen::Hit(1)), "{seen:?}");
@@ -72,7 +72,7 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
         }
         (0..2).for_each(|index| driver.answer(index));
     }
-    assert!(driver.server.backoff.is_open());
+    assert!(driver.client.breaker.is_open());
     (0..2).for_each(|index| driver.answer(index));
     driver.seen();
     driver.submit(0).unwrap();
@@ -92,7 +92,7 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
 fn one_silence_is_one_failure_to_the_back_off() {
     let mut driver = Driver::proven(1);
     driver.limit(|limits| Limits {
-        breaker: Breaker { max_fails: 1, fail_timeout: 60_000 },
+        breaker: BreakerLimits { max_fails: 1, fail_timeout: 60_000 },
         ..limits
     });
     driver.submit(0).unwrap();
@@ -114,7 +114,7 @@ fn one_silence_is_one_failure_to_the_back_off() {
 fn a_lookup_that_was_asked_twice_is_one_failure() {
     let mut driver = Driver::proven(2);
     driver.limit(|limits| Limits {
-        breaker: Breaker { max_fails: 3, fail_timeout: 2_000 },
+        breaker: BreakerLimits { max_fails: 3, fail_timeout: 2_000 },
         ..limits
     });
     driver.submit(900).unwrap();
@@ -132,7 +132,7 @@ fn a_lookup_that_was_asked_twice_is_one_failure() {
     driver.flush(1);
     driver.pass(TIMEOUT);
     // two lookups timed out, and it takes three
-    assert!(!driver.server.backoff.is_open());
+    assert!(!driver.client.breaker.is_open());
 }
 
 /// Of two addresses, the one hangs that was connected to last.
@@ -143,7 +143,7 @@ fn an_address_that_hangs_is_left_for_the_next() {
     let mut addresses = Vec::new();
     for token in 0..4 {
         _ = driver.submit(token);
-        addresses.push(driver.server.address(0) % 2);
+        addresses.push(driver.client.address(0) % 2);
         driver.open(0);
         driver.flush(0);
         driver.pass(TIMEOUT);
@@ -198,7 +198,7 @@ fn one_slow_reply_does_not_let_everybody_wait_behind_a_hung_one() {
     }
     let seen = driver.seen();
     assert!(seen.contains(&Seen::Hit(1)), "{seen:?}");
-    assert!(!seen.contains(&Seen::Failed(2, Failure::Timeout)), "{seen:?}");
+    assert!(!seen.contains(&Seen::Failed(2, OperationError::Timeout)), "{seen:?}");
 }
 
 /// A firewall forgot them all, which were used last within some milliseconds.
@@ -207,7 +207,7 @@ fn a_lookup_is_not_ended_before_its_time_because_connections_were_forgotten_one_
     let mut driver = Driver::proven(4);
     let start = driver.now;
     for (index, used_at) in [0, 3, 9, 15].into_iter().enumerate() {
-        driver.server.connections[index].heard_at = start + used_at;
+        driver.client.connections[index].heard_at = start + used_at;
     }
     driver.now = start + 1_001;
     driver.submit(0).unwrap();
@@ -254,5 +254,5 @@ fn what_waited_for_a_new_connection_may_go_to_one_that_the_driver_has_done_with(
     driver.flush(2);
     assert_eq!(driver.wants(), [Want::Read, Want::Write, Want::Read]);
     // which the driver is told
-    assert!(driver.server.has_work());
+    assert!(driver.client.has_work());
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn nothing_is_opened_before_the_first_lookup() {
     let mut driver = Driver::new(2, 64);
-    assert_eq!(driver.server.len(), 2);
+    assert_eq!(driver.client.len(), 2);
     assert_eq!(driver.wants(), [Want::Closed, Want::Closed]);
     driver.submit(0).unwrap();
     assert_eq!(driver.wants(), [Want::Connect, Want::Closed]);
@@ -103,7 +103,7 @@ fn replies_still_to_come_count_as_in_flight_though_nobody_waits() {
     let mut driver = Driver::proven(2);
     for token in 0..2 {
         let ticket = driver.submit(token).unwrap();
-        driver.server.cancel(ticket);
+        driver.client.cancel(ticket);
     }
     driver.flush(0);
     driver.submit(2).unwrap();
@@ -119,8 +119,8 @@ fn a_batch_is_forgotten_with_its_connection() {
     driver.flush(0);
     let ticket = driver.submit(1).unwrap();
     driver.answer(0);
-    driver.server.cancel(ticket);
-    driver.lose(1, Fault::Closed);
+    driver.client.cancel(ticket);
+    driver.lose(1, ConnectionError::Closed);
     driver.submit(2).unwrap();
     assert_eq!(driver.live(), [1, 0]);
 }
@@ -150,11 +150,11 @@ fn past_the_bound_of_every_connection_lookups_are_refused_and_not_sent() {
         submitted += 1;
         assert!(submitted <= 4);
     }
-    assert_eq!(driver.submit(submitted).unwrap_err(), Failure::Overload);
+    assert_eq!(driver.submit(submitted).unwrap_err(), OperationError::Overload);
     assert_eq!(driver.live(), [2, 2]);
     for index in 0..2 {
         driver.open(index);
-        let commands = driver.server.output(index).split(|&byte| byte == b'\n').count() - 1;
+        let commands = driver.client.output(index).split(|&byte| byte == b'\n').count() - 1;
         assert_eq!(commands, 2);
     }
     // one reply makes room for one lookup, on the connection it came over
@@ -162,7 +162,7 @@ fn past_the_bound_of_every_connection_lookups_are_refused_and_not_sent() {
     driver.serve(1, 1);
     driver.deliver(1, usize::MAX);
     driver.submit(10).unwrap();
-    assert_eq!(driver.submit(11).unwrap_err(), Failure::Overload);
+    assert_eq!(driver.submit(11).unwrap_err(), OperationError::Overload);
     assert_eq!(driver.live(), [2, 2]);
 }
 
@@ -170,9 +170,9 @@ fn past_the_bound_of_every_connection_lookups_are_refused_and_not_sent() {
 fn a_cancelled_lookup_counts_against_the_bound_until_its_reply_came() {
     let mut driver = Driver::new(1, 1);
     let ticket = driver.submit(0).unwrap();
-    driver.server.cancel(ticket);
+    driver.client.cancel(ticket);
     assert_eq!(driver.live(), [0]);
-    assert_eq!(driver.submit(1).unwrap_err(), Failure::Overload);
+    assert_eq!(driver.submit(1).unwrap_err(), OperationError::Overload);
     driver.open(0);
     driver.answer(0);
     assert_eq!(driver.seen(), []);
@@ -191,7 +191,7 @@ fn the_same_lookup_is_sent_once_whichever_connection_it_is_on() {
     let second = driver.submit(SAME).unwrap();
     driver.submit(2 * SAME).unwrap();
     assert_eq!(driver.live(), [3, 0]);
-    driver.server.cancel(second);
+    driver.client.cancel(second);
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(2 * SAME)]);
     // what is on its way already may be older than what is asked for now
@@ -205,10 +205,10 @@ fn the_same_lookup_is_sent_once_whichever_connection_it_is_on() {
 fn who_shares_a_lookup_counts_as_waiting() {
     let mut driver = Driver::new(1, 2);
     driver.submit(0).unwrap();
-    let shared = driver.submit(SAME).unwrap();
-    assert_eq!(driver.submit(2 * SAME), Err(Failure::Overload));
-    assert_eq!(driver.submit(1), Err(Failure::Overload));
-    driver.server.cancel(shared);
+    let fan_out = driver.submit(SAME).unwrap();
+    assert_eq!(driver.submit(2 * SAME), Err(OperationError::Overload));
+    assert_eq!(driver.submit(1), Err(OperationError::Overload));
+    driver.client.cancel(fan_out);
     driver.submit(1).unwrap();
 }
 
@@ -216,10 +216,10 @@ fn who_shares_a_lookup_counts_as_waiting() {
 fn nobody_waits_for_the_trial_of_a_server_that_fails() {
     let mut driver = Driver::new(1, 64);
     driver.submit(0).unwrap();
-    driver.lose(0, Fault::Connect(111));
+    driver.lose(0, ConnectionError::Connect(111));
     driver.pass(BREAKER.fail_timeout);
     driver.submit(0).unwrap();
-    assert_eq!(driver.submit(SAME), Err(Failure::Down));
+    assert_eq!(driver.submit(SAME), Err(OperationError::Down));
 }
 
 #[test]
@@ -228,11 +228,11 @@ fn a_connection_that_works_is_shared_though_the_server_takes_no_other() {
     driver.submit(0).unwrap();
     driver.submit(SAME).unwrap();
     driver.flush(0);
-    driver.lose(1, Fault::Silent);
-    assert_eq!(driver.seen(), [Seen::Down(Fault::Silent)]);
+    driver.lose(1, ConnectionError::Silent);
+    assert_eq!(driver.seen(), [Seen::Down(ConnectionError::Silent)]);
     driver.submit(1).unwrap();
     driver.submit(1 + SAME).unwrap();
-    assert_eq!(driver.server.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(driver.client.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
     driver.answer(0);
     let all = [Seen::Hit(0), Seen::Hit(SAME), Seen::Hit(1), Seen::Hit(1 + SAME)];
     assert_eq!(driver.seen(), all);
@@ -244,11 +244,11 @@ fn all_who_share_a_lookup_are_sent_again_with_it() {
     driver.submit(0).unwrap();
     driver.submit(SAME).unwrap();
     driver.flush(0);
-    driver.lose(0, Fault::Closed);
+    driver.lose(0, ConnectionError::Closed);
     assert_eq!(driver.seen(), []);
     assert_eq!(driver.live(), [2]);
     driver.open(0);
-    assert_eq!(driver.server.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(driver.client.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(SAME)]);
 }
@@ -259,7 +259,7 @@ fn who_leaves_between_the_answers_gets_none_on_whichever_connection() {
     driver.submit(0).unwrap();
     let second = driver.submit(SAME).unwrap();
     driver.flush(0);
-    driver.lose(0, Fault::Closed);
+    driver.lose(0, ConnectionError::Closed);
     assert_eq!(driver.live(), [0, 2]);
     driver.cancel_next = Some(second);
     driver.answer(1);

@@ -85,7 +85,7 @@ fn what_was_asked_again_can_be_cancelled() {
     driver.flush(0);
     driver.pass(PATIENCE);
     assert_eq!(driver.live(), [1, 1]);
-    driver.server.cancel(ticket);
+    driver.client.cancel(ticket);
     assert_eq!(driver.live(), [1, 0]);
     driver.answer(1);
     assert_eq!(driver.seen(), []);
@@ -177,7 +177,7 @@ fn where_all_connections_are_stuck_one_that_has_been_overtaken_is_given_up_in_ti
     // the one that kept others waiting is asked again where it keeps nobody waiting
     assert_eq!(driver.live(), [0, 2]);
     driver.pass(TIMEOUT);
-    let timeout = |token| Seen::Failed(token, Failure::Timeout);
+    let timeout = |token| Seen::Failed(token, OperationError::Timeout);
     assert_eq!(driver.seen(), [timeout(2), timeout(0)]);
 }
 
@@ -210,7 +210,7 @@ fn a_proxy_that_answers_others_never_counts_as_down() {
         driver.answer(other);
         driver.pass(TIMEOUT);
         let seen = driver.seen();
-        let hung = Seen::Failed(2 * round, Failure::Timeout);
+        let hung = Seen::Failed(2 * round, OperationError::Timeout);
         assert!(seen.contains(&hung) && seen.len() == 2, "{round}: {seen:?}");
         assert!(!seen.iter().any(|seen| matches!(seen, Seen::Down(_))), "{round}: {seen:?}");
     }
@@ -220,14 +220,14 @@ fn a_proxy_that_answers_others_never_counts_as_down() {
 fn a_connection_that_was_idle_is_replaced_with_all_of_its_age() {
     let mut driver = Driver::proven(3);
     driver.pass(QUIET);
-    let epochs = [0, 1, 2].map(|index| driver.server.epoch(index));
+    let epochs = [0, 1, 2].map(|index| driver.client.generation(index));
     for token in 0..2 {
         driver.submit(token).unwrap();
     }
     driver.flush(0);
     driver.pass(PATIENCE);
     assert_eq!(driver.wants(), [Want::Connect, Want::Closed, Want::Closed]);
-    assert_eq!([0, 1, 2].map(|index| driver.server.epoch(index)), epochs.map(|it| it + 1));
+    assert_eq!([0, 1, 2].map(|index| driver.client.generation(index)), epochs.map(|it| it + 1));
     driver.open(0);
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(1)]);
@@ -244,8 +244,11 @@ fn a_hung_server_whose_connections_were_idle_costs_one_budget() {
     driver.open(0);
     driver.flush(0);
     driver.pass(deadline - driver.now);
-    assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout), Seen::Down(Fault::Silent)]);
-    assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
+    assert_eq!(
+        driver.seen(),
+        [Seen::Failed(0, OperationError::Timeout), Seen::Down(ConnectionError::Silent)]
+    );
+    assert_eq!(driver.submit(1).unwrap_err(), OperationError::Down);
 }
 
 #[test]

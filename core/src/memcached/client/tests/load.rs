@@ -17,7 +17,7 @@ pub struct Far {
 
 #[derive(Default)]
 struct Flow {
-    epoch: u32,
+    generation: u32,
     opens_at: Option<Msec>,
     replies: VecDeque<(Option<Msec>, Vec<u8>)>,
 }
@@ -70,7 +70,7 @@ impl Tally {
 /// `arrivals` says how many lookups begin in a msec, and of which names; with how many under way.
 pub fn run(
     connections: usize,
-    breaker: Breaker,
+    breaker: BreakerLimits,
     far: &Far,
     msec: Msec,
     mut arrivals: impl FnMut(Msec, usize, &mut fastrand::Rng) -> Vec<u64>,
@@ -84,17 +84,17 @@ pub fn run(
     let mut serial = 0;
     let start = driver.now;
     let mut budget = 0;
-    let mut turn = 0;
+    let mut attempt = 0;
     while driver.now < start + msec {
         driver.now += 1;
         let now = driver.now;
         // the network
         budget = far.bandwidth.min(budget + far.bandwidth);
         for turned in 0..connections * 64 {
-            let index = (turn + turned) % connections;
+            let index = (attempt + turned) % connections;
             let flow = &mut flows[index];
             let Some((Some(at), bytes)) = flow.replies.front_mut() else { continue };
-            if *at > now || budget == 0 || driver.server.epoch(index) != flow.epoch {
+            if *at > now || budget == 0 || driver.client.generation(index) != flow.generation {
                 continue;
             }
             let n = bytes.len().min(budget).min(1460);
@@ -107,17 +107,17 @@ pub fn run(
             }
             driver.wire(index).replies.extend(part);
         }
-        turn += 1;
+        attempt += 1;
         if (far.is_blocked)(now - start) {
             continue;
         }
         for (index, flow) in flows.iter_mut().enumerate() {
-            if flow.epoch != driver.server.epoch(index) {
-                *flow = Flow { epoch: driver.server.epoch(index), ..Flow::default() };
+            if flow.generation != driver.client.generation(index) {
+                *flow = Flow { generation: driver.client.generation(index), ..Flow::default() };
             }
             if flow.opens_at.is_some_and(|at| at <= now) {
                 flow.opens_at = None;
-                driver.server.connected(index, now);
+                driver.client.connected(index, now);
             }
             if !driver.wire(index).replies.is_empty() {
                 driver.deliver(index, usize::MAX);
@@ -130,30 +130,30 @@ pub fn run(
             // no two are the same, so that none is shared
             let most = usize::MAX - serial as usize;
             let lookup = Lookup { max_size: most, ..driver.lookup(token) };
-            match driver.server.submit(now, lookup) {
+            match driver.client.submit(now, lookup) {
                 Ok(_) => _ = since.insert(token, now),
                 Err(_) => tally.refused += 1,
             }
         }
         for index in 0..connections {
-            if driver.server.deadline(index).is_some_and(|at| at <= now) {
-                driver.server.expire(index, now);
+            if driver.client.deadline(index).is_some_and(|at| at <= now) {
+                driver.client.expire(index, now);
                 driver.drain(index);
-                assert!(driver.server.deadline(index).is_none_or(|at| at > now), "spins");
+                assert!(driver.client.deadline(index).is_none_or(|at| at > now), "spins");
             }
         }
         driver.drain(0);
         for (index, flow) in flows.iter_mut().enumerate() {
-            if flow.epoch != driver.server.epoch(index) {
-                *flow = Flow { epoch: driver.server.epoch(index), ..Flow::default() };
+            if flow.generation != driver.client.generation(index) {
+                *flow = Flow { generation: driver.client.generation(index), ..Flow::default() };
             }
-            match driver.server.wants(index) {
+            match driver.client.wants(index) {
                 Want::Connect if flow.opens_at.is_none() => {
                     tally.connects += 1;
                     flow.opens_at = Some(far.connect.map_or(Msec::MAX, |ms| now + ms));
                     if far.connect == Some(0) {
                         flow.opens_at = None;
-                        driver.server.connected(index, now);
+                        driver.client.connected(index, now);
                         driver.flush(index);
                     }
                 }
@@ -178,7 +178,7 @@ pub fn run(
                 Seen::Failed(token, failure) => {
                     let took = end(token).expect("answered twice, or not asked");
                     match failure {
-                        Failure::Timeout => {
+                        OperationError::Timeout => {
                             tally.timeouts += 1;
                             tally.failed_after.push(took);
                         }
@@ -350,18 +350,18 @@ fn what_a_reply_costs_beside_stuck_connections() {
     for tombstones in [0, 100, 1_000, 4_000] {
         let mut driver = Driver::new(8, 4_096);
         for index in 0..8 {
-            let connection = &mut driver.server.connections[index];
-            connection.link = pooled::Link::Open;
+            let connection = &mut driver.client.connections[index];
+            connection.socket = pooled::SocketState::Open;
             connection.opened(driver.now);
         }
         for index in 0..7 {
             for token in 0..tombstones {
                 let lookup = driver.lookup(token * KEYS);
-                driver.server.connections[index].pipeline.submit(&lookup, Turn::First);
+                driver.client.connections[index].connection.submit(&lookup, Attempt::First);
             }
-            let connection = &mut driver.server.connections[index];
-            connection.pipeline.sent(1 << 30, Written { at: driver.now, heard: 0 });
-            connection.pipeline.take_behind(0, usize::MAX);
+            let connection = &mut driver.client.connections[index];
+            connection.connection.sent(1 << 30, Written { at: driver.now, heard: 0 });
+            connection.connection.take_behind(0, usize::MAX);
             connection.due = pooled::Due::Late;
         }
         let begin = std::time::Instant::now();

@@ -27,7 +27,7 @@ enum Op {
     /// memcached answers its next lookup wrongly.
     Wrong(usize, Wrong),
     Deliver(usize, usize),
-    End(usize, Fault),
+    End(usize, ConnectionError),
     Close(usize),
     Pass(Msec),
     /// All sockets do all they can.
@@ -39,7 +39,7 @@ enum Wrong {
     /// No answer at all: those behind it come in its place.
     Omitted,
     /// An answer nobody asked for.
-    Unasked,
+    Unsolicited,
     OtherKey,
     OtherOpaque,
     BareMiss,
@@ -54,7 +54,7 @@ enum Wrong {
 fn wrong() -> impl Strategy<Value = Wrong> {
     prop_oneof![
         Just(Wrong::Omitted),
-        Just(Wrong::Unasked),
+        Just(Wrong::Unsolicited),
         Just(Wrong::OtherKey),
         Just(Wrong::OtherOpaque),
         Just(Wrong::BareMiss),
@@ -69,7 +69,7 @@ fn wrong() -> impl Strategy<Value = Wrong> {
 fn op() -> impl Strategy<Value = Op> {
     let index = || 0..3_usize;
     let bytes = || prop_oneof![1..60_usize, Just(usize::MAX)];
-    let fault = prop::sample::select(vec![Fault::Closed, Fault::Io(104)]);
+    let fault = prop::sample::select(vec![ConnectionError::Closed, ConnectionError::Io(104)]);
     let max_size = prop_oneof![4 => Just(usize::MAX), 1 => 0..200_usize];
     prop_oneof![
         8 => (1..400_u64, 1..200_u64, max_size).prop_map(|(timeout, connect_timeout, max_size)| {
@@ -133,7 +133,7 @@ struct World {
 impl World {
     fn new((connections, inflight): (usize, usize)) -> World {
         let mut driver = Driver::new(connections, inflight);
-        driver.memory = Memory::new(ROOM);
+        driver.buffers = Buffers::new(ROOM);
         World {
             driver,
             next: 0,
@@ -148,11 +148,11 @@ impl World {
     }
 
     fn indexes(&self) -> std::ops::Range<usize> {
-        0..self.driver.server.len()
+        0..self.driver.client.len()
     }
 
     fn is_open(&self, index: usize) -> bool {
-        matches!(self.driver.server.wants(index), Want::Write | Want::Read)
+        matches!(self.driver.client.wants(index), Want::Write | Want::Read)
     }
 
     fn apply(&mut self, op: Op) {
@@ -170,7 +170,7 @@ impl World {
             Op::Cancel(at) if !self.waiting.is_empty() => {
                 let token = *self.waiting.keys().nth(at % self.waiting.len()).unwrap();
                 let ticket = self.end(token).unwrap().ticket;
-                self.driver.server.cancel(ticket);
+                self.driver.client.cancel(ticket);
             }
             Op::CancelWithin(at) if !self.waiting.is_empty() => {
                 let (token, waiting) = self.waiting.iter().nth(at % self.waiting.len()).unwrap();
@@ -178,20 +178,20 @@ impl World {
                 self.driver.cancel_next = Some(waiting.ticket);
             }
             Op::CancelEnded(at) if !self.ended.is_empty() => {
-                self.driver.server.cancel(self.ended[at % self.ended.len()]);
+                self.driver.client.cancel(self.ended[at % self.ended.len()]);
             }
             Op::Pass(msec) => self.driver.pass(msec),
             Op::Run => self.indexes().for_each(|index| self.run(index)),
-            Op::Open(index) if self.driver.server.wants(index) == Want::Connect => {
+            Op::Open(index) if self.driver.client.wants(index) == Want::Connect => {
                 self.driver.open(index);
             }
-            Op::Refuse(index) if self.driver.server.wants(index) == Want::Connect => {
-                self.driver.lose(index, Fault::Connect(111));
+            Op::Refuse(index) if self.driver.client.wants(index) == Want::Connect => {
+                self.driver.lose(index, ConnectionError::Connect(111));
             }
             Op::End(index, fault) if self.is_open(index) => self.driver.lose(index, fault),
             Op::Close(index) => {
-                self.driver.server.close(index);
-                if index < self.driver.server.len() {
+                self.driver.client.close(index);
+                if index < self.driver.client.len() {
                     self.driver.drain(index);
                 }
             }
@@ -211,21 +211,23 @@ impl World {
         let (timeout, connect_timeout, max_size) = bounds;
         let deadline = self.driver.now + timeout;
         let lookup = Lookup { deadline, connect_timeout, max_size, ..self.driver.lookup(token) };
-        let submitted = self.driver.server.submit(self.driver.now, lookup);
+        let submitted = self.driver.client.submit(self.driver.now, lookup);
         // a connection may have been given up for it
         self.driver.drain(0);
         match submitted {
             Ok(ticket) => {
                 self.waiting.insert(token, Waiting { deadline, max_size, ticket });
             }
-            Err(Failure::Down) => assert!(self.down, "refused as down, which nobody was told"),
+            Err(OperationError::Down) => {
+                assert!(self.down, "refused as down, which nobody was told")
+            }
             Err(failure) => {
-                assert_eq!(failure, Failure::Overload);
-                let server = &self.driver.server;
-                let full = |Connection { pipeline, .. }: &Connection| {
-                    pipeline.in_flight().max(pipeline.live()) >= server.limits.inflight
+                assert_eq!(failure, OperationError::Overload);
+                let client = &self.driver.client;
+                let full = |PooledConnection { connection, .. }: &PooledConnection| {
+                    connection.in_flight().max(connection.live()) >= client.limits.inflight
                 };
-                assert!(self.down || server.connections.iter().all(full), "there was room");
+                assert!(self.down || client.connections.iter().all(full), "there was room");
             }
         }
     }
@@ -239,14 +241,14 @@ impl World {
 
     fn answer_wrongly(&mut self, index: usize, wrong: Wrong) {
         let wire = self.driver.wire(index);
-        if let Wrong::Unasked = wrong {
+        if let Wrong::Unsolicited = wrong {
             wire.replies.extend(b"EN k/unasked O4294967295\r\n");
             return;
         }
         let Some(command) = Command::take(&mut wire.commands) else { return };
         let value = item(&command.name).unwrap_or_default();
         let reply = match wrong {
-            Wrong::Omitted | Wrong::Unasked => Vec::new(),
+            Wrong::Omitted | Wrong::Unsolicited => Vec::new(),
             Wrong::OtherKey => {
                 Command { name: format!("{}/", command.name), ..command }.hit(value.len(), &value)
             }
@@ -289,16 +291,18 @@ impl World {
         let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= now);
         assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
         assert_eq!(self.driver.live().iter().sum::<usize>(), self.waiting.len());
-        let server = &self.driver.server;
-        let timer = self.indexes().filter_map(|index| server.deadline(index)).min();
+        let client = &self.driver.client;
+        let timer = self.indexes().filter_map(|index| client.deadline(index)).min();
         let earliest = self.waiting.values().map(|waiting| waiting.deadline).min();
         assert!(
             earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest),
             "timer too late"
         );
-        for connection in &server.connections {
-            assert!(connection.pipeline.in_flight() <= server.limits.inflight);
-            assert!(connection.link != Link::Closed || connection.pipeline.in_flight() == 0);
+        for connection in &client.connections {
+            assert!(connection.connection.in_flight() <= client.limits.inflight);
+            assert!(
+                connection.socket != SocketState::Closed || connection.connection.in_flight() == 0
+            );
         }
     }
 
@@ -326,13 +330,13 @@ impl World {
         match seen {
             Seen::Hit(_) => assert!(item <= Some(waiting.max_size)),
             Seen::Miss(_) => assert!(item.is_none() || self.denied.contains(&name_of(token))),
-            Seen::Failed(_, Failure::TooLarge) => {
+            Seen::Failed(_, OperationError::TooLarge) => {
                 assert!(item.is_some_and(|size| size + LONGEST_LIE > waiting.max_size));
             }
-            Seen::Failed(_, Failure::Overload) => {
+            Seen::Failed(_, OperationError::Overload) => {
                 assert!(item.is_some_and(|size| 2 * (size + LONGEST_LIE) > ROOM));
             }
-            Seen::Failed(_, failure) => assert_ne!(failure, Failure::Down),
+            Seen::Failed(_, failure) => assert_ne!(failure, OperationError::Down),
             Seen::Down(_) | Seen::Up => {}
         }
         self.hits += usize::from(seen == Seen::Hit(token));
@@ -348,7 +352,7 @@ proptest! {
         }
         world.apply(Op::Pass(1_000));
         prop_assert!(world.waiting.is_empty());
-        prop_assert_eq!(world.driver.memory.room(), ROOM);
+        prop_assert_eq!(world.driver.buffers.room(), ROOM);
     }
 
     /// The sockets of before never answer and never end: their host is gone, another has its address.
@@ -358,11 +362,11 @@ proptest! {
         for op in ops {
             world.apply(op);
         }
-        let server = &world.driver.server;
-        let old: Vec<_> = world.indexes().map(|index| (server.epoch(index), server.wants(index))).collect();
+        let client = &world.driver.client;
+        let old: Vec<_> = world.indexes().map(|index| (client.generation(index), client.wants(index))).collect();
         if !gone {
             for index in world.indexes() {
-                world.driver.lose(index, Fault::Closed);
+                world.driver.lose(index, ConnectionError::Closed);
             }
             world.check();
         }
@@ -373,8 +377,8 @@ proptest! {
                 break;
             }
             world.submit((250, 100, usize::MAX));
-            for (index, &(epoch, wants)) in old.iter().enumerate() {
-                let is_old = wants != Want::Closed && world.driver.server.epoch(index) == epoch;
+            for (index, &(generation, wants)) in old.iter().enumerate() {
+                let is_old = wants != Want::Closed && world.driver.client.generation(index) == generation;
                 match is_old {
                     true => world.driver.write_away(index),
                     false => world.run(index),

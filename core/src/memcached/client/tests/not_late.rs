@@ -34,10 +34,10 @@ fn a_connection_whose_late_value_was_skipped_is_not_stuck_any_more() {
     driver.deliver(0, 1_000);
     driver.pass(PATIENCE + 4);
     driver.pass(TIMEOUT);
-    assert_eq!(driver.seen(), [Seen::Failed(5, Failure::Timeout)]);
+    assert_eq!(driver.seen(), [Seen::Failed(5, OperationError::Timeout)]);
     driver.deliver(0, usize::MAX);
     assert_eq!((driver.in_flight(), driver.wants()), (0, vec![Want::Read; 2]));
-    assert!(!driver.server.connections[0].is_stuck());
+    assert!(!driver.client.connections[0].is_stuck());
 }
 
 /// The head of the value comes in the millisecond in which it was asked for, as on any fast network.
@@ -49,7 +49,7 @@ fn a_server_whose_value_has_begun_to_come_is_not_silent() {
     driver.serve(0, 1);
     driver.deliver(0, 30_000);
     driver.pass(TIMEOUT);
-    assert_eq!(driver.seen(), [Seen::Failed(5, Failure::Timeout)]);
+    assert_eq!(driver.seen(), [Seen::Failed(5, OperationError::Timeout)]);
 }
 
 /// One connection, or several that are all busy with large values.
@@ -70,7 +70,7 @@ fn a_server_that_is_sending_a_large_value_is_not_silent() {
         driver.say(0, &[b'x'; 20_000]);
         driver.pass(1);
     }
-    let timeout = |token| Seen::Failed(token, Failure::Timeout);
+    let timeout = |token| Seen::Failed(token, OperationError::Timeout);
     assert_eq!(driver.seen(), [timeout(5), timeout(6)]);
     assert_eq!(driver.submit(7).map(drop), Ok(()));
 }
@@ -116,7 +116,7 @@ fn a_worker_that_is_busy_does_not_take_the_server_for_silent() {
     driver.now += TIMEOUT;
     driver.flush(0);
     driver.pass(0);
-    assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout)]);
+    assert_eq!(driver.seen(), [Seen::Failed(0, OperationError::Timeout)]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_trial_is_not_closed_as_unused_before_its_reply() {
     driver.pass(TIMEOUT);
     driver.pass(200);
     driver.seen();
-    assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
+    assert_eq!(driver.submit(1).unwrap_err(), OperationError::Down);
     driver.open(0);
     driver.flush(0);
     // an answer after 10 ms

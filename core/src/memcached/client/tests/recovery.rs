@@ -11,7 +11,7 @@ fn down(connections: usize) -> Driver {
     let mut driver = Driver::new(connections, 64);
     driver.submit(900).unwrap();
     driver.lose(0, REFUSED);
-    assert_eq!(driver.seen(), [Seen::Down(REFUSED), Seen::Failed(900, Failure::Connect)]);
+    assert_eq!(driver.seen(), [Seen::Down(REFUSED), Seen::Failed(900, OperationError::Connect)]);
     driver
 }
 
@@ -21,7 +21,7 @@ fn trial(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
     loop {
         match driver.submit(token) {
             Ok(ticket) => return (ticket, driver.now - since),
-            Err(failure) => assert_eq!(failure, Failure::Down),
+            Err(failure) => assert_eq!(failure, OperationError::Down),
         }
         assert!(driver.now - since <= 2 * LONGEST_WAIT, "the server is never tried again");
         driver.pass(1);
@@ -32,7 +32,7 @@ fn trial(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
 /// took, in msec.
 fn tried_again(driver: &mut Driver) -> Msec {
     let since = driver.now;
-    while !driver.server.has_work() {
+    while !driver.client.has_work() {
         assert!(driver.now - since <= 2 * LONGEST_WAIT, "the server is never tried again");
         driver.pass(1);
         let _ = driver.submit(990);
@@ -43,7 +43,7 @@ fn tried_again(driver: &mut Driver) -> Msec {
 #[test]
 fn a_server_that_is_down_gets_nothing() {
     let mut driver = down(2);
-    assert_eq!(driver.submit(0).unwrap_err(), Failure::Down);
+    assert_eq!(driver.submit(0).unwrap_err(), OperationError::Down);
     assert_eq!(driver.wants(), [Want::Closed, Want::Closed]);
     assert_eq!((driver.live(), driver.seen()), (vec![0, 0], vec![]));
 }
@@ -53,11 +53,11 @@ fn a_server_that_is_down_gets_one_lookup_as_a_trial() {
     let mut driver = down(2);
     let (_, wait) = trial(&mut driver, 0);
     assert!(wait > 0);
-    assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
+    assert_eq!(driver.submit(1).unwrap_err(), OperationError::Down);
     assert_eq!((driver.wants(), driver.live()), (vec![Want::Connect, Want::Closed], vec![1, 0]));
     driver.open(0);
     driver.flush(0);
-    assert_eq!(driver.submit(1).unwrap_err(), Failure::Down);
+    assert_eq!(driver.submit(1).unwrap_err(), OperationError::Down);
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Up]);
     driver.submit(1).unwrap();
@@ -98,8 +98,8 @@ fn each_time_a_server_goes_down_or_comes_back_is_told() {
         driver.flush(0);
         driver.say(0, b"ERROR\r\n");
         let seen = [
-            Seen::Down(Fault::Rejected(ErrorText::of(b"ERROR"))),
-            Seen::Failed(0, Failure::Protocol),
+            Seen::Down(ConnectionError::Rejected(ErrorText::of(b"ERROR"))),
+            Seen::Failed(0, OperationError::Protocol),
         ];
         assert_eq!(driver.seen(), seen);
         trial(&mut driver, 1);
@@ -116,7 +116,7 @@ fn waits_stay_within_their_bound_and_going_down_is_told_once() {
         let (_, wait) = trial(&mut driver, failure);
         assert!(wait <= LONGEST_WAIT, "{wait} ms after failure {failure}");
         driver.lose(0, REFUSED);
-        assert_eq!(driver.seen(), [Seen::Failed(failure, Failure::Connect)]);
+        assert_eq!(driver.seen(), [Seen::Failed(failure, OperationError::Connect)]);
     }
 }
 
@@ -128,9 +128,9 @@ fn a_trial_has_one_timeout() {
         let (timeout, failure, wants) = if opened {
             driver.open(0);
             driver.flush(0);
-            (TIMEOUT, Failure::Timeout, Want::Read)
+            (TIMEOUT, OperationError::Timeout, Want::Read)
         } else {
-            (CONNECT_TIMEOUT, Failure::Connect, Want::Connect)
+            (CONNECT_TIMEOUT, OperationError::Connect, Want::Connect)
         };
         driver.pass(timeout - 1);
         assert_eq!((driver.wants(), driver.seen()), (vec![wants], vec![]));
@@ -153,9 +153,9 @@ fn several_connections_that_fail_together_are_one_change_of_state() {
     assert_eq!(
         driver.seen(),
         [
-            Seen::Down(Fault::Rejected(ErrorText::of(b"ERROR"))),
-            Seen::Failed(0, Failure::Protocol),
-            Seen::Failed(1, Failure::Protocol)
+            Seen::Down(ConnectionError::Rejected(ErrorText::of(b"ERROR"))),
+            Seen::Failed(0, OperationError::Protocol),
+            Seen::Failed(1, OperationError::Protocol)
         ]
     );
 }
@@ -163,8 +163,8 @@ fn several_connections_that_fail_together_are_one_change_of_state() {
 #[test]
 fn the_end_of_idle_connections_is_no_failure() {
     let mut driver = Driver::proven(2);
-    driver.lose(0, Fault::Closed);
-    driver.lose(1, Fault::Io(104));
+    driver.lose(0, ConnectionError::Closed);
+    driver.lose(1, ConnectionError::Io(104));
     assert_eq!(driver.seen(), []);
     driver.submit(0).unwrap();
     assert_eq!(driver.wants(), [Want::Connect, Want::Closed]);
@@ -180,7 +180,7 @@ fn half_down() -> Driver {
     driver.flush(0);
     driver.submit(2).unwrap();
     driver.lose(1, REFUSED);
-    let seen = [Seen::Hit(0), Seen::Down(REFUSED), Seen::Failed(2, Failure::Connect)];
+    let seen = [Seen::Hit(0), Seen::Down(REFUSED), Seen::Failed(2, OperationError::Connect)];
     assert_eq!(driver.seen(), seen);
     driver
 }
@@ -228,7 +228,7 @@ fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
     for stage in ["connecting", "refused", "opened", "sent", "answered", "ended", "closed"] {
         let mut driver = down(2);
         let (ticket, _) = trial(&mut driver, 0);
-        driver.server.cancel(ticket);
+        driver.client.cancel(ticket);
         match stage {
             "connecting" => {}
             "refused" => driver.lose(0, REFUSED),
@@ -240,8 +240,8 @@ fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
         }
         match stage {
             "answered" => driver.answer(0),
-            "ended" => driver.lose(0, Fault::Closed),
-            "closed" => driver.server.close(0),
+            "ended" => driver.lose(0, ConnectionError::Closed),
+            "closed" => driver.client.close(0),
             _ => {}
         }
         driver.pass(TIMEOUT);
@@ -263,8 +263,8 @@ fn a_connection_on_which_a_lookup_timed_out_does_not_keep_the_server_down_for_ev
     driver.open(1);
     driver.flush(1);
     driver.pass(TIMEOUT);
-    let timeout = |token| Seen::Failed(token, Failure::Timeout);
-    assert_eq!(driver.seen(), [timeout(0), Seen::Down(Fault::Silent), timeout(1)]);
+    let timeout = |token| Seen::Failed(token, OperationError::Timeout);
+    assert_eq!(driver.seen(), [timeout(0), Seen::Down(ConnectionError::Silent), timeout(1)]);
     assert_eq!(driver.wants(), [Want::Closed, Want::Closed]);
     tried_again(&mut driver);
     // nobody waits for it
@@ -285,7 +285,10 @@ fn timed_out_lookups_do_not_fill_a_small_bound_for_ever() {
             driver.flush(0);
             driver.pass(TIMEOUT);
         }
-        assert!(driver.seen().contains(&Seen::Down(Fault::Silent)), "{inflight} in flight");
+        assert!(
+            driver.seen().contains(&Seen::Down(ConnectionError::Silent)),
+            "{inflight} in flight"
+        );
     }
 }
 
@@ -296,10 +299,17 @@ fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are
         driver.submit(0).unwrap();
         driver.flush(0);
         driver.pass(TIMEOUT);
-        assert_eq!(driver.seen(), [Seen::Failed(0, Failure::Timeout), Seen::Down(Fault::Silent)]);
+        assert_eq!(
+            driver.seen(),
+            [Seen::Failed(0, OperationError::Timeout), Seen::Down(ConnectionError::Silent)]
+        );
         // nor does anybody wait for the trials that follow
         for _ in 0..5 {
-            assert_eq!(driver.submit(1).unwrap_err(), Failure::Down, "{connections} connections");
+            assert_eq!(
+                driver.submit(1).unwrap_err(),
+                OperationError::Down,
+                "{connections} connections"
+            );
             assert!(tried_again(&mut driver) > 0);
             driver.open(0);
             driver.flush(0);
@@ -318,7 +328,7 @@ fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are
 #[test]
 fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
     let mut driver = Driver::proven(2);
-    driver.limit(|limits| Limits { breaker: Breaker { max_fails: 3, ..BREAKER }, ..limits });
+    driver.limit(|limits| Limits { breaker: BreakerLimits { max_fails: 3, ..BREAKER }, ..limits });
     for token in 0..3 {
         driver.submit(token).unwrap();
         let connecting = driver.wants().iter().position(|&wants| wants == Want::Connect);
@@ -328,9 +338,12 @@ fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
         (0..2).for_each(|index| driver.flush(index));
         driver.pass(TIMEOUT);
     }
-    let timeout = |token| Seen::Failed(token, Failure::Timeout);
-    assert_eq!(driver.seen(), [timeout(0), Seen::Down(Fault::Silent), timeout(1), timeout(2)]);
-    assert_eq!(driver.submit(3).unwrap_err(), Failure::Down);
+    let timeout = |token| Seen::Failed(token, OperationError::Timeout);
+    assert_eq!(
+        driver.seen(),
+        [timeout(0), Seen::Down(ConnectionError::Silent), timeout(1), timeout(2)]
+    );
+    assert_eq!(driver.submit(3).unwrap_err(), OperationError::Down);
 }
 
 /// It was opened for those who waited behind a late reply, and they had gone when it was there.
@@ -347,7 +360,7 @@ fn a_connection_that_nobody_needs_any_more_is_no_trial() {
     driver.pass(5);
     assert_eq!(driver.wants(), [Want::Read, Want::Connect]);
     driver.pass(15);
-    assert!(driver.seen().contains(&Seen::Down(Fault::Silent)));
+    assert!(driver.seen().contains(&Seen::Down(ConnectionError::Silent)));
     driver.open(1);
     let wait = tried_again(&mut driver);
     assert!(wait <= LONGEST_WAIT, "{wait} ms");

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn asked(names: &[&str]) -> Pipeline {
-    let mut pipeline = Pipeline::default();
+fn asked(names: &[&str]) -> Connection {
+    let mut connection = Connection::default();
     for (token, name) in names.iter().enumerate() {
-        submit(&mut pipeline, classic(lookup(token as u64, name)));
+        submit(&mut connection, classic(lookup(token as u64, name)));
     }
-    pipeline
+    connection
 }
 
 fn found(name: &str, value: &[u8]) -> Vec<u8> {
@@ -22,10 +22,10 @@ fn lookups_are_gets() {
 
 #[test]
 fn hits_and_misses_come_in_the_order_of_the_lookups() {
-    let mut pipeline = asked(&["/a", "/b", "/c"]);
+    let mut connection = asked(&["/a", "/b", "/c"]);
     let replies = [found("/a", b"one"), b"END\r\n".to_vec(), found("/c", b"")].concat();
     let expected = vec![Seen::Hit(0, b"one".to_vec()), Seen::Miss(1), Seen::Hit(2, Vec::new())];
-    assert_eq!(deliver(&mut pipeline, &replies), Ok(expected));
+    assert_eq!(deliver(&mut connection, &replies), Ok(expected));
 }
 
 #[test]
@@ -35,19 +35,19 @@ fn replies_may_be_cut_anywhere() {
         let reply = found("/a", &value[..size]);
         let cuts = (0..reply.len()).filter(|cut| *cut < 60 || *cut + 60 > reply.len());
         for cut in cuts {
-            let mut pipeline = asked(&["/a"]);
-            assert_eq!(deliver(&mut pipeline, &reply[..cut]), Ok(vec![]), "cut at {cut}");
+            let mut connection = asked(&["/a"]);
+            assert_eq!(deliver(&mut connection, &reply[..cut]), Ok(vec![]), "cut at {cut}");
             let hit = Seen::Hit(0, value[..size].to_vec());
-            assert_eq!(deliver(&mut pipeline, &reply[cut..]), Ok(vec![hit]), "cut at {cut}");
+            assert_eq!(deliver(&mut connection, &reply[cut..]), Ok(vec![hit]), "cut at {cut}");
         }
     }
 }
 
 #[test]
 fn flags_and_a_cas_are_read() {
-    let mut pipeline = asked(&["/a"]);
-    read(&mut pipeline, b"VALUE /a 16 2 99\r\nhi\r\nEND\r\n");
-    let answer = next_answer(&mut pipeline).unwrap();
+    let mut connection = asked(&["/a"]);
+    read(&mut connection, b"VALUE /a 16 2 99\r\nhi\r\nEND\r\n");
+    let answer = next_answer(&mut connection).unwrap();
     assert!(
         matches!(
             answer,
@@ -62,22 +62,22 @@ fn flags_and_a_cas_are_read() {
 
 #[test]
 fn a_reply_for_another_key_ends_the_connection() {
-    let mut pipeline = asked(&["/a"]);
-    assert_eq!(deliver(&mut pipeline, &found("/b", b"other")), Err(Fault::Mismatch));
+    let mut connection = asked(&["/a"]);
+    assert_eq!(deliver(&mut connection, &found("/b", b"other")), Err(ConnectionError::Mismatch));
 }
 
 #[test]
 fn a_value_without_its_end_line_ends_the_connection() {
     for reply in [&b"VALUE /a 0 2\r\nhi\r\nVALUE /"[..], b"VALUE /a 0 2\r\nhithere\r\n"] {
-        let mut pipeline = asked(&["/a", "/b"]);
-        let fault = Fault::Malformed(Malformed::BadValueEnd);
-        assert_eq!(deliver(&mut pipeline, reply), Err(fault));
+        let mut connection = asked(&["/a", "/b"]);
+        let fault = ConnectionError::Malformed(Malformed::BadValueEnd);
+        assert_eq!(deliver(&mut connection, reply), Err(fault));
     }
 }
 
 #[test]
 fn replies_of_the_other_protocol_end_the_connection() {
-    let unknown = Fault::Malformed(Malformed::UnknownReply);
+    let unknown = ConnectionError::Malformed(Malformed::UnknownReply);
     assert_eq!(deliver(&mut asked(&["/a"]), &hit("/a", 0, b"meta")), Err(unknown));
     assert_eq!(deliver(&mut waiting(1), &found("/0", b"classic")), Err(unknown));
     assert_eq!(deliver(&mut waiting(1), b"END\r\n"), Err(unknown));
@@ -85,19 +85,19 @@ fn replies_of_the_other_protocol_end_the_connection() {
 
 #[test]
 fn both_protocols_share_a_connection() {
-    let mut pipeline = Pipeline::default();
-    submit(&mut pipeline, lookup(0, "/a"));
-    submit(&mut pipeline, classic(lookup(1, "/b")));
-    submit(&mut pipeline, lookup(2, "/c"));
+    let mut connection = Connection::default();
+    submit(&mut connection, lookup(0, "/a"));
+    submit(&mut connection, classic(lookup(1, "/b")));
+    submit(&mut connection, lookup(2, "/c"));
     let replies = [hit("/a", 0, b"A"), found("/b", b"B"), miss("/c", 2)].concat();
     let expected = vec![Seen::Hit(0, b"A".to_vec()), Seen::Hit(1, b"B".to_vec()), Seen::Miss(2)];
-    assert_eq!(deliver(&mut pipeline, &replies), Ok(expected));
+    assert_eq!(deliver(&mut connection, &replies), Ok(expected));
 }
 
 #[test]
 fn a_value_that_nobody_wants_is_skipped_to_its_end_line() {
-    let mut pipeline = asked(&["/a", "/b"]);
-    pipeline.cancel(0, Token(0));
+    let mut connection = asked(&["/a", "/b"]);
+    connection.cancel(0, Token(0));
     let replies = [found("/a", &pattern(200_000)), found("/b", b"B")].concat();
-    assert_eq!(deliver(&mut pipeline, &replies), Ok(vec![Seen::Hit(1, b"B".to_vec())]));
+    assert_eq!(deliver(&mut connection, &replies), Ok(vec![Seen::Hit(1, b"B".to_vec())]));
 }

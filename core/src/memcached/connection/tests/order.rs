@@ -4,62 +4,65 @@ use super::*;
 
 #[test]
 fn lookups_go_out_in_order_and_once() {
-    let mut pipeline = waiting(2);
-    assert_eq!(pipeline.output(), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
-    pipeline.sent(5, WRITTEN);
-    assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
-    submit(&mut pipeline, lookup(2, "/2"));
-    pipeline.sent(0, WRITTEN);
-    assert_eq!(pipeline.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\nmg /2 c f k t v O2\r\n");
-    pipeline.sent(pipeline.output().len(), WRITTEN);
-    assert_eq!(pipeline.output(), b"");
-    submit(&mut pipeline, lookup(3, "/3"));
-    assert_eq!(pipeline.output(), b"mg /3 c f k t v O3\r\n");
+    let mut connection = waiting(2);
+    assert_eq!(connection.output(), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
+    connection.sent(5, WRITTEN);
+    assert_eq!(connection.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
+    submit(&mut connection, lookup(2, "/2"));
+    connection.sent(0, WRITTEN);
+    assert_eq!(
+        connection.output(),
+        b" c f k t v O0\r\nmg /1 c f k t v O1\r\nmg /2 c f k t v O2\r\n"
+    );
+    connection.sent(connection.output().len(), WRITTEN);
+    assert_eq!(connection.output(), b"");
+    submit(&mut connection, lookup(3, "/3"));
+    assert_eq!(connection.output(), b"mg /3 c f k t v O3\r\n");
 }
 
 #[test]
 fn output_that_is_never_wholly_written_takes_bounded_memory() {
-    let mut pipeline = Pipeline::default();
+    let mut connection = Connection::default();
     for token in 0..2_000_u32 {
-        let opaque = submit(&mut pipeline, lookup(token.into(), "/a"));
+        let opaque = submit(&mut connection, lookup(token.into(), "/a"));
         if token > 0 {
             // all but the lookup just submitted
-            pipeline.sent(pipeline.output().len() - 10, WRITTEN);
-            assert_eq!(deliver(&mut pipeline, &miss("/a", opaque - 1)).unwrap().len(), 1);
+            connection.sent(connection.output().len() - 10, WRITTEN);
+            assert_eq!(deliver(&mut connection, &miss("/a", opaque - 1)).unwrap().len(), 1);
         }
     }
-    assert_eq!(pipeline.in_flight(), 1);
-    let memory = pipeline.output.capacity();
+    assert_eq!(connection.in_flight(), 1);
+    let memory = connection.output.capacity();
     assert!(memory <= 16 * MAX_COMMAND, "{memory} bytes for one lookup in flight");
 }
 
 #[test]
 fn replies_reach_their_lookups_in_order() {
-    let mut pipeline = waiting(3);
+    let mut connection = waiting(3);
     let one = hit("/0", 0, b"zero");
-    assert_eq!(deliver(&mut pipeline, &one), Ok(vec![Seen::Hit(0, b"zero".to_vec())]));
-    assert_eq!((pipeline.in_flight(), pipeline.live()), (2, 2));
-    assert!(pipeline.answered());
-    assert_eq!(deliver(&mut pipeline, &miss("/1", 1)), Ok(vec![Seen::Miss(1)]));
+    assert_eq!(deliver(&mut connection, &one), Ok(vec![Seen::Hit(0, b"zero".to_vec())]));
+    assert_eq!((connection.in_flight(), connection.live()), (2, 2));
+    assert!(connection.answered());
+    assert_eq!(deliver(&mut connection, &miss("/1", 1)), Ok(vec![Seen::Miss(1)]));
     assert_eq!(
-        deliver(&mut pipeline, &hit("/2", 2, b"two")),
+        deliver(&mut connection, &hit("/2", 2, b"two")),
         Ok(vec![Seen::Hit(2, b"two".to_vec())])
     );
-    assert_eq!((pipeline.in_flight(), pipeline.live()), (0, 0));
+    assert_eq!((connection.in_flight(), connection.live()), (0, 0));
 }
 
 #[test]
 fn a_hit_brings_its_flags() {
-    let mut pipeline = waiting(2);
-    read(&mut pipeline, b"VA 1 f16 k/0 O0\r\nx\r\nVA 1 f4294967295 k/1 O1\r\ny");
+    let mut connection = waiting(2);
+    read(&mut connection, b"VA 1 f16 k/0 O0\r\nx\r\nVA 1 f4294967295 k/1 O1\r\ny");
     assert_eq!(
-        next_answer(&mut pipeline).unwrap().unwrap(),
-        (Token(0), Answer::Hit(Item { flags: 16, ..PLAIN }, Value::InPlace(17..18)))
+        next_answer(&mut connection).unwrap().unwrap(),
+        (Token(0), Answer::Hit(Item { flags: 16, ..PLAIN }, ValueLocation::InPlace(17..18)))
     );
-    assert_eq!(next_answer(&mut pipeline), Ok(None));
-    read(&mut pipeline, b"\r\n");
+    assert_eq!(next_answer(&mut connection), Ok(None));
+    read(&mut connection, b"\r\n");
     assert_eq!(
-        next_answer(&mut pipeline).unwrap().unwrap(),
+        next_answer(&mut connection).unwrap().unwrap(),
         (Token(1), Answer::Hit(Item { flags: u32::MAX, ..PLAIN }, owned(b"y")))
     );
 }
@@ -82,7 +85,7 @@ fn mixed() -> (Vec<u8>, Vec<Seen>) {
         Seen::Hit(2, forged.to_vec()),
         Seen::Miss(3),
         Seen::Hit(4, Vec::new()),
-        Seen::Failed(5, Failure::Protocol),
+        Seen::Failed(5, OperationError::Protocol),
         Seen::Hit(6, b"\r".to_vec()),
     ];
     (bytes.concat(), seen)
@@ -91,9 +94,9 @@ fn mixed() -> (Vec<u8>, Vec<Seen>) {
 #[test]
 fn several_replies_may_come_in_one_read() {
     let (bytes, seen) = mixed();
-    let mut pipeline = waiting(7);
-    assert_eq!(read(&mut pipeline, &bytes), bytes.len());
-    assert_eq!(answers(&mut pipeline), Ok(seen));
+    let mut connection = waiting(7);
+    assert_eq!(read(&mut connection, &bytes), bytes.len());
+    assert_eq!(answers(&mut connection), Ok(seen));
 }
 
 #[test]
@@ -119,15 +122,15 @@ fn replies_may_come_byte_by_byte() {
 fn short_replies_may_be_cut_in_every_pair_of_places() {
     let bytes = [hit("/0", 0, b"hello"), miss("/1", 1)].concat();
     let seen = vec![Seen::Hit(0, b"hello".to_vec()), Seen::Miss(1)];
-    let mut pipeline = Pipeline::default();
+    let mut connection = Connection::default();
     for first in 0..=bytes.len() {
         for second in first..=bytes.len() {
-            orphans(&mut pipeline);
-            pipeline.queue = Queue::starting_at(0);
-            submit(&mut pipeline, lookup(0, "/0"));
-            submit(&mut pipeline, lookup(1, "/1"));
+            orphans(&mut connection);
+            connection.queue = Queue::starting_at(0);
+            submit(&mut connection, lookup(0, "/0"));
+            submit(&mut connection, lookup(1, "/1"));
             assert_eq!(
-                deliver_cut(&mut pipeline, &bytes, &[first, second]).as_ref(),
+                deliver_cut(&mut connection, &bytes, &[first, second]).as_ref(),
                 Ok(&seen),
                 "cut at {first} and {second}"
             );
@@ -138,12 +141,12 @@ fn short_replies_may_be_cut_in_every_pair_of_places() {
 #[test]
 fn opaques_wrap_around() {
     let queue = Queue::starting_at(u32::MAX - 1);
-    let mut pipeline = Pipeline { queue, ..Pipeline::default() };
+    let mut connection = Connection { queue, ..Connection::default() };
     let opaques: Vec<u32> =
-        (0..4).map(|token| submit(&mut pipeline, lookup(token, "/a"))).collect();
+        (0..4).map(|token| submit(&mut connection, lookup(token, "/a"))).collect();
     assert_eq!(opaques, [u32::MAX - 1, u32::MAX, 0, 1]);
-    pipeline.cancel(u32::MAX, Token(1));
-    pipeline.cancel(1, Token(3));
+    connection.cancel(u32::MAX, Token(1));
+    connection.cancel(1, Token(3));
     let replies: Vec<u8> = opaques.iter().flat_map(|&opaque| miss("/a", opaque)).collect();
-    assert_eq!(deliver(&mut pipeline, &replies), Ok(vec![Seen::Miss(0), Seen::Miss(2)]));
+    assert_eq!(deliver(&mut connection, &replies), Ok(vec![Seen::Miss(0), Seen::Miss(2)]));
 }

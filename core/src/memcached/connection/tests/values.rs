@@ -48,50 +48,50 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     let value = pattern(INPUT_SIZE - "VA 65514 f0 k/0 O0\r\n\r\n".len());
     let reply = hit("/0", 0, &value);
     assert_eq!(reply.len(), INPUT_SIZE);
-    let mut pipeline = waiting(1);
-    assert_eq!(read(&mut pipeline, &reply), INPUT_SIZE);
-    let Some((Token(0), Answer::Hit(PLAIN, place))) = next_answer(&mut pipeline).unwrap() else {
+    let mut connection = waiting(1);
+    assert_eq!(read(&mut connection, &reply), INPUT_SIZE);
+    let Some((Token(0), Answer::Hit(PLAIN, place))) = next_answer(&mut connection).unwrap() else {
         panic!()
     };
-    assert_eq!(place, Value::InPlace(20..INPUT_SIZE - 2));
-    assert_eq!(*pipeline.value(place), value);
-    assert_eq!(next_answer(&mut pipeline), Ok(None));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(place, ValueLocation::InPlace(20..INPUT_SIZE - 2));
+    assert_eq!(*connection.value(place), value);
+    assert_eq!(next_answer(&mut connection), Ok(None));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
 }
 
 #[test]
 fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     let value = pattern(100_000);
     let reply = hit("/0", 0, &value);
-    let mut pipeline = waiting(2);
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
-    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
+    let mut connection = waiting(2);
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut connection, &reply[..1_000]), Ok(vec![]));
     let rest = reply.len() - 1_000 - 2;
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, SHORT_READ]);
+    assert_eq!(connection.input().map(|slice| slice.len()), [rest, SHORT_READ]);
     // asking again changes nothing
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest, SHORT_READ]);
-    assert_eq!(deliver(&mut pipeline, &reply[1_000..2_000]), Ok(vec![]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [rest - 1_000, SHORT_READ]);
-    assert_eq!(deliver(&mut pipeline, &reply[2_000..reply.len() - 1]), Ok(vec![]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, SHORT_READ]);
+    assert_eq!(connection.input().map(|slice| slice.len()), [rest, SHORT_READ]);
+    assert_eq!(deliver(&mut connection, &reply[1_000..2_000]), Ok(vec![]));
+    assert_eq!(connection.input().map(|slice| slice.len()), [rest - 1_000, SHORT_READ]);
+    assert_eq!(deliver(&mut connection, &reply[2_000..reply.len() - 1]), Ok(vec![]));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, SHORT_READ]);
     // one read takes the last byte and the whole of the next reply
     let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
-    assert_eq!(read(&mut pipeline, &last), last.len());
-    let answer = next_answer(&mut pipeline).unwrap();
+    assert_eq!(read(&mut connection, &last), last.len());
+    let answer = next_answer(&mut connection).unwrap();
     assert_eq!(answer, Some((Token(0), Answer::Hit(PLAIN, owned(&value)))));
-    assert_eq!(answers(&mut pipeline), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
+    assert_eq!(answers(&mut connection), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
 }
 
 #[test]
 fn a_value_served_from_the_buffer_stands_while_later_answers_are_taken() {
-    let mut pipeline = waiting(3);
+    let mut connection = waiting(3);
     let replies = [hit("/0", 0, b"zero"), hit("/1", 1, b"one"), hit("/2", 2, b"two")].concat();
-    read(&mut pipeline, &replies[..replies.len() - 1]);
+    read(&mut connection, &replies[..replies.len() - 1]);
     let mut places = Vec::new();
-    while let Some((_, Answer::Hit(_, place))) = next_answer(&mut pipeline).unwrap() {
+    while let Some((_, Answer::Hit(_, place))) = next_answer(&mut connection).unwrap() {
         places.push(place);
     }
-    let values: Vec<_> = places.into_iter().map(|place| pipeline.value(place).to_vec()).collect();
+    let values: Vec<_> = places.into_iter().map(|place| connection.value(place).to_vec()).collect();
     assert_eq!(values, [&b"zero"[..], b"one"]);
 }
 
@@ -101,17 +101,17 @@ fn the_largest_value_that_is_accepted_is_as_large_as_the_lookup_says() {
         let value = pattern(size);
         let replies = [hit("/0", 0, &value), hit("/1", 1, b"next")].concat();
         let first = match size > max_size {
-            true => Seen::Failed(0, Failure::TooLarge),
+            true => Seen::Failed(0, OperationError::TooLarge),
             false => Seen::Hit(0, value),
         };
         let expected = vec![first, Seen::Hit(1, b"next".to_vec())];
         let head = replies.len().min(40);
         for cut in (0..head).chain(replies.len() - head..replies.len()) {
-            let mut pipeline = Pipeline::default();
-            submit(&mut pipeline, at_most(max_size, lookup(0, "/0")));
-            submit(&mut pipeline, lookup(1, "/1"));
+            let mut connection = Connection::default();
+            submit(&mut connection, at_most(max_size, lookup(0, "/0")));
+            submit(&mut connection, lookup(1, "/1"));
             assert_eq!(
-                deliver_cut(&mut pipeline, &replies, &[cut]).as_ref(),
+                deliver_cut(&mut connection, &replies, &[cut]).as_ref(),
                 Ok(&expected),
                 "{size} bytes of {max_size}, cut at {cut}"
             );
@@ -122,50 +122,50 @@ fn the_largest_value_that_is_accepted_is_as_large_as_the_lookup_says() {
 #[test]
 fn little_is_read_with_the_head_of_what_may_be_another_large_value() {
     let large = pattern(INPUT_SIZE + 1);
-    let mut pipeline = waiting(4);
+    let mut connection = waiting(4);
     let replies = [hit("/0", 0, &large), hit("/1", 1, &large)].concat();
-    assert_eq!(deliver(&mut pipeline, &replies).unwrap().len(), 2);
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, SHORT_READ]);
+    assert_eq!(deliver(&mut connection, &replies).unwrap().len(), 2);
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, SHORT_READ]);
     // what is no large value, however it is cut, is followed by whole reads again
-    assert_eq!(deliver(&mut pipeline, b"EN k/2"), Ok(vec![]));
-    assert_eq!(deliver(&mut pipeline, b" O2\r\n"), Ok(vec![Seen::Miss(2)]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut connection, b"EN k/2"), Ok(vec![]));
+    assert_eq!(deliver(&mut connection, b" O2\r\n"), Ok(vec![Seen::Miss(2)]));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
     // nor is a value of which only the end does not fit
     let split = hit("/3", 3, &pattern(INPUT_SIZE - 10));
-    assert_eq!(deliver(&mut pipeline, &split[..INPUT_SIZE]), Ok(vec![]));
-    assert_eq!(pipeline.input()[1].len(), INPUT_SIZE);
+    assert_eq!(deliver(&mut connection, &split[..INPUT_SIZE]), Ok(vec![]));
+    assert_eq!(connection.input()[1].len(), INPUT_SIZE);
 }
 
 #[test]
 fn a_value_that_is_too_large_ends_its_lookup_with_its_head() {
-    let mut pipeline = waiting(1);
+    let mut connection = waiting(1);
     let head = b"VA 18446744073709551613 f0 k/0 O0\r\n";
-    assert_eq!(deliver(&mut pipeline, head), Ok(vec![Seen::Failed(0, Failure::TooLarge)]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
-    assert_eq!(deliver(&mut pipeline, &pattern(3 * INPUT_SIZE)), Ok(vec![]));
+    assert_eq!(deliver(&mut connection, head), Ok(vec![Seen::Failed(0, OperationError::TooLarge)]));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut connection, &pattern(3 * INPUT_SIZE)), Ok(vec![]));
 }
 
 #[test]
 fn a_value_for_which_there_is_no_memory_is_skipped() {
-    let mut pipeline = Pipeline::default();
-    submit(&mut pipeline, at_most(usize::MAX, lookup(0, "/0")));
+    let mut connection = Connection::default();
+    submit(&mut connection, at_most(usize::MAX, lookup(0, "/0")));
     let head = format!("VA {} f0 k/0 O0\r\n", usize::MAX - 2);
     assert_eq!(
-        deliver(&mut pipeline, head.as_bytes()),
-        Ok(vec![Seen::Failed(0, Failure::Overload)])
+        deliver(&mut connection, head.as_bytes()),
+        Ok(vec![Seen::Failed(0, OperationError::Overload)])
     );
-    assert_eq!(deliver(&mut pipeline, &pattern(INPUT_SIZE)), Ok(vec![]));
+    assert_eq!(deliver(&mut connection, &pattern(INPUT_SIZE)), Ok(vec![]));
 }
 
 #[test]
 fn a_length_that_no_memory_could_hold_is_malformed() {
     for len in [usize::MAX, usize::MAX - 1] {
-        let mut pipeline = Pipeline::default();
-        submit(&mut pipeline, at_most(usize::MAX, lookup(0, "/0")));
+        let mut connection = Connection::default();
+        submit(&mut connection, at_most(usize::MAX, lookup(0, "/0")));
         let head = format!("VA {len} f0 k/0 O0\r\n");
         assert_eq!(
-            deliver(&mut pipeline, head.as_bytes()),
-            Err(Fault::Malformed(Malformed::BadNumber))
+            deliver(&mut connection, head.as_bytes()),
+            Err(ConnectionError::Malformed(Malformed::BadNumber))
         );
     }
 }
@@ -174,24 +174,24 @@ fn a_length_that_no_memory_could_hold_is_malformed() {
 fn given_up_at(stage: usize, reply: &[u8]) {
     let replies = [reply, &hit("/1", 1, b"next")].concat();
     for cancelled in [true, false] {
-        let mut pipeline = Pipeline::default();
-        submit(&mut pipeline, until(10, lookup(0, "/0")));
-        submit(&mut pipeline, lookup(1, "/1"));
-        assert_eq!(deliver(&mut pipeline, &replies[..stage]), Ok(vec![]), "before {stage}");
+        let mut connection = Connection::default();
+        submit(&mut connection, until(10, lookup(0, "/0")));
+        submit(&mut connection, lookup(1, "/1"));
+        assert_eq!(deliver(&mut connection, &replies[..stage]), Ok(vec![]), "before {stage}");
         if cancelled {
-            pipeline.cancel(0, Token(0));
+            connection.cancel(0, Token(0));
         } else {
-            assert_eq!(expire(&mut pipeline, 10), (vec![0], false));
+            assert_eq!(expire(&mut connection, 10), (vec![0], false));
         }
-        assert_eq!(pipeline.live(), 1);
+        assert_eq!(connection.live(), 1);
         // its time may also come after it was cancelled
-        assert_eq!(expire(&mut pipeline, 20), (vec![], false));
+        assert_eq!(expire(&mut connection, 20), (vec![], false));
         assert_eq!(
-            deliver(&mut pipeline, &replies[stage..]),
+            deliver(&mut connection, &replies[stage..]),
             Ok(vec![Seen::Hit(1, b"next".to_vec())]),
             "cancelled {cancelled} after {stage} bytes"
         );
-        assert_eq!((pipeline.in_flight(), pipeline.live()), (0, 0));
+        assert_eq!((connection.in_flight(), connection.live()), (0, 0));
     }
 }
 
@@ -219,21 +219,21 @@ fn a_lookup_may_be_given_up_while_a_large_value_comes() {
 
 #[test]
 fn a_value_that_nobody_waits_for_takes_no_memory() {
-    let mut pipeline = waiting(1);
-    pipeline.cancel(0, Token(0));
+    let mut connection = waiting(1);
+    connection.cancel(0, Token(0));
     let reply = hit("/0", 0, &pattern(100_000));
-    assert_eq!(deliver(&mut pipeline, &reply[..1_000]), Ok(vec![]));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(deliver(&mut connection, &reply[..1_000]), Ok(vec![]));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
 }
 
 #[test]
 fn a_lookup_whose_time_is_over_frees_the_memory_of_its_value() {
     let reply = hit("/0", 0, &pattern(100_000));
-    let mut pipeline = waiting(1);
-    deliver(&mut pipeline, &reply[..1_000]).unwrap();
-    assert_eq!(expire(&mut pipeline, DEADLINE), (vec![0], false));
-    assert_eq!(pipeline.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
-    assert_eq!(pipeline.in_flight(), 0);
+    let mut connection = waiting(1);
+    deliver(&mut connection, &reply[..1_000]).unwrap();
+    assert_eq!(expire(&mut connection, DEADLINE), (vec![0], false));
+    assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
+    assert_eq!(connection.in_flight(), 0);
 }
 
 /// What becomes of one lookup of the property below.
@@ -258,11 +258,11 @@ proptest! {
         asked in proptest::collection::vec(asked(), 1..8),
         reads in proptest::collection::vec(prop_oneof![1..60_usize, 1..2 * INPUT_SIZE], 1..40),
     ) {
-        let mut pipeline = Pipeline::default();
+        let mut connection = Connection::default();
         let mut replies = Vec::new();
         let mut ends = Vec::new();
         for (token, Asked { size, max_size, .. }) in (0..).zip(&asked) {
-            let opaque = submit(&mut pipeline, at_most(*max_size, lookup(token, "/key")));
+            let opaque = submit(&mut connection, at_most(*max_size, lookup(token, "/key")));
             replies.extend(hit("/key", opaque, &pattern(*size)));
             ends.push(replies.len());
         }
@@ -273,42 +273,42 @@ proptest! {
         while at < replies.len() {
             for (token, asked) in asked.iter().enumerate() {
                 if asked.cancelled.is_some_and(|share| usize::from(share) * replies.len() / 256 <= at) && left[token] {
-                    pipeline.cancel(token as u32, Token(token as u64));
+                    connection.cancel(token as u32, Token(token as u64));
                     left[token] = false;
                 }
             }
             let part = reads.next().unwrap().min(replies.len() - at);
-            at += read(&mut pipeline, &replies[at..at + part]);
-            for answer in answers(&mut pipeline).unwrap() {
+            at += read(&mut connection, &replies[at..at + part]);
+            for answer in answers(&mut connection).unwrap() {
                 let (Seen::Hit(token, _) | Seen::Miss(token) | Seen::Failed(token, _)) = &answer;
                 let token = *token as usize;
                 prop_assert!(left[token], "{token} was cancelled or answered before");
                 left[token] = false;
                 let asked = &asked[token];
                 let expected = match asked.size > asked.max_size {
-                    true => Seen::Failed(token as u64, Failure::TooLarge),
+                    true => Seen::Failed(token as u64, OperationError::TooLarge),
                     false => Seen::Hit(token as u64, pattern(asked.size)),
                 };
                 prop_assert_eq!(&answer, &expected);
                 seen.push(token);
             }
-            prop_assert_eq!(pipeline.live(), left.iter().filter(|&&left| left).count());
+            prop_assert_eq!(connection.live(), left.iter().filter(|&&left| left).count());
             prop_assert!(ends.iter().zip(&left).all(|(&end, &left)| end > at || !left), "a reply is withheld");
         }
         prop_assert!(seen.is_sorted());
-        prop_assert_eq!(pipeline.in_flight(), 0);
+        prop_assert_eq!(connection.in_flight(), 0);
     }
 }
 
 /// Which of the lookups that wait were refused for want of room.
-fn refused(pipeline: &mut Pipeline, memory: &Memory, replies: &[u8]) -> Vec<(u64, bool)> {
+fn refused(connection: &mut Connection, buffers: &Buffers, replies: &[u8]) -> Vec<(u64, bool)> {
     let mut rest = replies;
     let mut seen = Vec::new();
     while !rest.is_empty() {
-        let taken = read(pipeline, rest);
+        let taken = read(connection, rest);
         rest = &rest[taken..];
-        while let Some((Token(token), answer)) = pipeline.next_answer(memory).unwrap() {
-            seen.push((token, matches!(answer, Answer::Failed(Failure::Overload))));
+        while let Some((Token(token), answer)) = connection.next_answer(buffers).unwrap() {
+            seen.push((token, matches!(answer, Answer::Failed(OperationError::Overload))));
         }
     }
     seen
@@ -318,13 +318,13 @@ fn refused(pipeline: &mut Pipeline, memory: &Memory, replies: &[u8]) -> Vec<(u64
 fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
     // the head takes 20 bytes
     for (size, is_refused) in [(INPUT_SIZE - 22, false), (INPUT_SIZE - 21, true)] {
-        let (mut pipeline, memory) = (waiting(3), Memory::new(0));
+        let (mut connection, buffers) = (waiting(3), Buffers::new(0));
         let sizes = [INPUT_SIZE * 2, size, 100];
         let replies: Vec<u8> = (0..)
             .zip(sizes)
             .flat_map(|(nth, size)| hit(&format!("/{nth}"), nth, &pattern(size)))
             .collect();
-        let seen = refused(&mut pipeline, &memory, &replies);
+        let seen = refused(&mut connection, &buffers, &replies);
         assert_eq!(seen, [(0, true), (1, is_refused), (2, false)], "{size} bytes");
     }
 }
@@ -333,76 +333,76 @@ fn a_value_for_which_there_is_no_room_fails_and_the_connection_goes_on() {
 fn a_value_that_fits_into_the_read_buffer_needs_no_room_however_its_parts_come() {
     let reply = hit("/0", 0, &pattern(1_000));
     for parts in 1..reply.len() {
-        let (mut pipeline, memory) = (waiting(1), Memory::new(999));
+        let (mut connection, buffers) = (waiting(1), Buffers::new(999));
         let mut answers = Vec::new();
         for part in reply.chunks(parts) {
-            assert_eq!(read(&mut pipeline, part), part.len());
-            answers.extend(pipeline.next_answer(&memory).unwrap());
+            assert_eq!(read(&mut connection, part), part.len());
+            answers.extend(connection.next_answer(&buffers).unwrap());
         }
         let [(Token(0), Answer::Hit(PLAIN, value))] = &answers[..] else {
             panic!("parts of {parts} bytes: {answers:?}")
         };
-        assert_eq!(*pipeline.value(value.clone()), *pattern(1_000));
-        assert_eq!(memory.room(), 999);
+        assert_eq!(*connection.value(value.clone()), *pattern(1_000));
+        assert_eq!(buffers.room(), 999);
     }
 }
 
 #[test]
 fn a_value_whose_time_is_over_while_it_waits_in_the_read_buffer_is_skipped() {
-    let (mut pipeline, memory) = (waiting(2), Memory::new(0));
+    let (mut connection, buffers) = (waiting(2), Buffers::new(0));
     let reply = hit("/0", 0, &pattern(1_000));
-    assert_eq!(refused(&mut pipeline, &memory, &reply[..500]), []);
+    assert_eq!(refused(&mut connection, &buffers, &reply[..500]), []);
     let mut ended = Vec::new();
-    pipeline.expire(DEADLINE, |_, _| true, |token| ended.push(token));
+    connection.expire(DEADLINE, |_, _| true, |token| ended.push(token));
     assert_eq!(ended, [Token(0), Token(1)]);
-    submit(&mut pipeline, until(2 * DEADLINE, lookup(2, "/2")));
+    submit(&mut connection, until(2 * DEADLINE, lookup(2, "/2")));
     let rest = [&reply[500..], &hit("/1", 1, b"late"), &hit("/2", 2, b"value")].concat();
-    assert_eq!(refused(&mut pipeline, &memory, &rest), [(2, false)]);
+    assert_eq!(refused(&mut connection, &buffers, &rest), [(2, false)]);
 }
 
 #[test]
 fn a_client_that_holds_its_part_is_refused_and_no_other() {
-    let memory = Memory::new(INPUT_SIZE * 8);
-    let held = memory.charge(Client(0), INPUT_SIZE);
+    let buffers = Buffers::new(INPUT_SIZE * 8);
+    let held = buffers.charge(Visitor(0), INPUT_SIZE);
     let replies = [
         hit("/0", 0, &pattern(INPUT_SIZE + 1)),
         hit("/1", 1, &pattern(INPUT_SIZE * 4)),
         hit("/2", 2, b"whole"),
     ];
-    let mut pipeline = waiting(2);
-    submit(&mut pipeline, Lookup { client: Client(0), ..lookup(2, "/2") });
-    let seen = refused(&mut pipeline, &memory, &replies.concat());
+    let mut connection = waiting(2);
+    submit(&mut connection, Lookup { visitor: Visitor(0), ..lookup(2, "/2") });
+    let seen = refused(&mut connection, &buffers, &replies.concat());
     // a value that is whole in the read buffer is charged when a request takes it
     assert_eq!(seen, [(0, true), (1, false), (2, false)]);
     drop(held);
     // one that is on its way counts
-    let mut pipeline = waiting(1);
-    assert_eq!(refused(&mut pipeline, &memory, &replies[0][..1_000]), []);
-    assert!(memory.charge(Client(0), INPUT_SIZE).is_none());
-    drop(pipeline.abandon());
-    assert!(memory.charge(Client(0), INPUT_SIZE).is_some());
+    let mut connection = waiting(1);
+    assert_eq!(refused(&mut connection, &buffers, &replies[0][..1_000]), []);
+    assert!(buffers.charge(Visitor(0), INPUT_SIZE).is_none());
+    drop(connection.abandon());
+    assert!(buffers.charge(Visitor(0), INPUT_SIZE).is_some());
 }
 
 #[test]
 fn memory_of_a_value_on_its_way_is_counted() {
-    let (mut pipeline, memory) = (waiting(2), Memory::new(200_000));
+    let (mut connection, buffers) = (waiting(2), Buffers::new(200_000));
     let reply = hit("/0", 0, &pattern(200_000));
-    read(&mut pipeline, &reply[..1_000]);
-    assert_eq!(pipeline.next_answer(&memory), Ok(None));
-    assert_eq!(memory.room(), 0);
+    read(&mut connection, &reply[..1_000]);
+    assert_eq!(connection.next_answer(&buffers), Ok(None));
+    assert_eq!(buffers.room(), 0);
     let mut rest = &reply[1_000..];
     while !rest.is_empty() {
-        assert_eq!(pipeline.next_answer(&memory), Ok(None));
-        rest = &rest[read(&mut pipeline, rest)..];
+        assert_eq!(connection.next_answer(&buffers), Ok(None));
+        rest = &rest[read(&mut connection, rest)..];
     }
-    let (_, answer) = pipeline.next_answer(&memory).unwrap().unwrap();
-    assert_eq!((memory.room(), &answer), (0, &Answer::Hit(PLAIN, owned(&pattern(200_000)))));
+    let (_, answer) = connection.next_answer(&buffers).unwrap().unwrap();
+    assert_eq!((buffers.room(), &answer), (0, &Answer::Hit(PLAIN, owned(&pattern(200_000)))));
     drop(answer);
-    assert_eq!(memory.room(), 200_000);
+    assert_eq!(buffers.room(), 200_000);
     // so is one whose connection ends
-    read(&mut pipeline, &hit("/1", 1, &pattern(200_000))[..1_000]);
-    assert_eq!(pipeline.next_answer(&memory), Ok(None));
-    assert_eq!(memory.room(), 0);
-    drop(pipeline.abandon());
-    assert_eq!(memory.room(), 200_000);
+    read(&mut connection, &hit("/1", 1, &pattern(200_000))[..1_000]);
+    assert_eq!(connection.next_answer(&buffers), Ok(None));
+    assert_eq!(buffers.room(), 0);
+    drop(connection.abandon());
+    assert_eq!(buffers.room(), 200_000);
 }
