@@ -1,11 +1,11 @@
-//! Buffers of bodies: how much requests may hold, and buffers that are used again. Zeroing a new buffer
+//! Buffers for bodies: how many bytes requests may hold, and which buffers are used again. Zeroing a new buffer
 //! takes about as long as receiving a value into it, and one that is used again needs none.
 //!
 //! What is counted is the bytes of values outside of read buffers, until the last request lets go of
 //! them. Buffers of 4 KB and more take up to a quarter more than their values, and those that wait to be
 //! used again come on top.
 //!
-//! The same bytes are counted for each client whose requests hold them, so that one who reads nothing
+//! The same bytes are counted for each visitor whose requests hold them, so that one who reads nothing
 //! cannot take all of the room: a quarter, or a single value, is the most.
 
 use super::Visitor;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// The part of all that may be held which one client may hold.
+/// The part of all that may be held which one visitor may hold.
 const CLIENT_PART: usize = 4;
 
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
@@ -30,7 +30,7 @@ pub struct Buffers(Rc<Account>);
 struct Account {
     limit: usize,
     held: Cell<usize>,
-    /// Bytes by client, none of them 0.
+    /// Bytes by visitor, none of them 0.
     visitors: Cell<HashMap<Visitor, usize, FxBuildHasher>>,
     spare: Cell<Spare>,
 }
@@ -49,7 +49,7 @@ pub struct Reservation {
     account: Rc<Account>,
 }
 
-/// Counts as held by one client as long as it is there.
+/// Counts as held by one visitor as long as it is there.
 #[derive(Debug)]
 pub struct Charge {
     visitor: Visitor,
@@ -95,8 +95,8 @@ impl Buffers {
         Reservation { bytes, account: self.0.clone() }
     }
 
-    /// Counts a body of so many bytes for one of the clients that hold it. None if that is more than a
-    /// client may hold, which is any single value, and of several a quarter.
+    /// Counts a body of so many bytes for one of the visitors that hold it. None if that is more than a
+    /// visitor may hold, which is any single value, and of several a quarter.
     pub fn charge(&self, visitor: Visitor, bytes: usize) -> Option<Charge> {
         let account = self.0.clone();
         let mut visitors = account.visitors.take();

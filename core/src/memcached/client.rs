@@ -1,22 +1,22 @@
-//! One memcached server: which connection a lookup takes, what becomes of it when the connection
-//! ends, and when a server that failed is tried again.
+//! The connections to one memcached server: which of them an operation takes, what becomes of it when the
+//! connection ends, and when a server that failed is tried again.
 //!
 //! A connection is closed, then connecting, then open, then closed again. A connection that has
-//! answered is proven. As long as a server fails, nothing is opened but one connection at a time,
-//! and that one carries a single lookup, its trial: everything else falls through at once. Where the
-//! server last failed by its silence, so does the request of the trial.
+//! answered is proven. While the circuit breaker is open, at most one connection is being opened, and it carries a
+//! single lookup, the half-open probe. Every other lookup fails at once. If the server last failed by its
+//! silence, the lookup of the probe fails at once too, and only the connection finds out.
 
 mod lateness;
 mod placing;
 mod pooled;
+mod slowest;
 
 use super::breaker::{Breaker, BreakerLimits};
 use super::connection::queue::{Attempt, Orphan, Written};
 use super::operation::{Answer, Lookup};
-use super::reply::Item;
-use super::{Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
-use lateness::Slowest;
+use super::{Buffers, Bytes, ConnectionError, Item, Msec, OperationError, Ticket, Token};
 use pooled::{PooledConnection, SocketState};
+use slowest::Slowest;
 use std::collections::VecDeque;
 
 /// Bounds of one server in one worker.
@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 pub struct Limits {
     /// Connections held at most, `1..`.
     pub connections: usize,
-    /// Lookups, and requests that share them, waiting on one connection at most, `1..`.
+    /// Lookups, and those that joined them, waiting on one connection at most, `1..`.
     pub inflight: usize,
     /// How long a connection stays open that nobody uses, in msec, `1..`.
     pub keepalive: Msec,
@@ -32,21 +32,6 @@ pub struct Limits {
     pub addresses: usize,
     /// When a server that fails is left alone.
     pub breaker: BreakerLimits,
-}
-
-/// Where a lookup went, for [`Client::cancel`]. It does no harm when it is out of date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    connection: usize,
-    opaque: u32,
-    token: Token,
-}
-
-impl Ticket {
-    /// Whose lookup it is.
-    pub fn token(&self) -> Token {
-        self.token
-    }
 }
 
 /// What the driver has to know or to pass on.
@@ -283,7 +268,7 @@ impl Client {
     }
 
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
-    /// value for which there is no room in `memory` fails with [`OperationError::Overload`].
+    /// value for which there is no room in `buffers` fails with [`OperationError::Overload`].
     pub fn next_event(&mut self, index: usize, now: Msec, buffers: &Buffers) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);

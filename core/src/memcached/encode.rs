@@ -9,18 +9,7 @@
 //! there, `v` for its value; `k` and `O` have the reply repeat the key and the opaque, so that each reply
 //! proves which lookup it answers (protocol.txt, "Meta Get").
 
-use super::Key;
-
-/// In which words a lookup is put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// Meta commands, memcached 1.6 or newer.
-    #[default]
-    Meta,
-    /// `get`, for servers without meta commands: older ones, and proxies such as twemproxy. A hit
-    /// repeats the key; a miss repeats nothing.
-    Classic,
-}
+use super::{Key, Protocol};
 
 /// Longest lookup, in bytes: command, key, flags, opaque of ten digits, line end.
 pub const MAX_COMMAND: usize = "mg  c f k t v O4294967295\r\n".len() + super::MAX_KEY;

@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by what it costs: a [`OperationError`] ends one lookup, a [`ConnectionError`] ends a
+//! What can go wrong, sorted by what it costs: an [`OperationError`] ends one lookup, a [`ConnectionError`] ends a
 //! connection and with it every lookup that waits on it.
 
 use super::Protocol;

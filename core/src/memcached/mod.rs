@@ -24,22 +24,10 @@ pub mod reply;
 
 pub use breaker::BreakerLimits;
 pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation};
-pub use client::{Client, Event, Limits, Ticket, Want};
-pub use encode::Protocol;
+pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use operation::Lookup;
-pub use reply::Item;
+pub use operation::{Item, Lookup, Protocol, Ticket, Token, Visitor};
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;
-
-/// Names one waiting request to its driver, which packs a slot and a generation into it, so that a
-/// token of a request that is gone is recognised. The core only carries it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(pub u64);
-
-/// Names a client's connection to the driver's side, whose requests hold values together. The core only
-/// compares it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Visitor(pub u64);

@@ -1,16 +1,36 @@
-//! A lookup and its answer, between those who ask and the connection that carries them.
+//! A lookup and its answer, between the driver that asks and the connection that carries them.
 
-use super::reply::Item;
-use super::{Buffer, Key, Msec, OperationError, Protocol, Token, Visitor};
+use super::{Buffer, Key, Msec, OperationError};
 use std::ops::Range;
 use std::rc::Rc;
+
+/// Names one waiting request to its driver, which packs a slot and a generation into it, so that a
+/// token of a request that is gone is recognised. The core only carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// Names a connection of an HTTP client, the visitor, whose requests hold values together. The core only
+/// compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Visitor(pub u64);
+
+/// Protocol dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Meta commands, memcached 1.6 or newer.
+    #[default]
+    Meta,
+    /// `get`, for servers without meta commands: older ones, and proxies such as twemproxy. A hit
+    /// repeats the key; a miss repeats nothing.
+    Classic,
+}
 
 /// What to look up, and within which bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
     /// Names the request that waits for the answer.
     pub token: Token,
-    /// The client connection of that request.
+    /// The visitor whose request that is.
     pub visitor: Visitor,
     /// Which item.
     pub key: Key,
@@ -22,6 +42,35 @@ pub struct Lookup {
     pub connect_timeout: Msec,
     /// Largest value to accept, in bytes.
     pub max_size: usize,
+}
+
+/// Where a lookup went, for [`Client::cancel`](super::Client::cancel). A stale ticket is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    pub(super) connection: usize,
+    pub(super) opaque: u32,
+    pub(super) token: Token,
+}
+
+impl Ticket {
+    /// Whose lookup it is.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+}
+
+/// What memcached says of an item besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Item {
+    /// As its writer set them.
+    pub flags: u32,
+    /// The number of the item's version: a server gives each number once in its life. None in the
+    /// classic protocol, and from a server that was told not to count.
+    pub cas: Option<u64>,
+    /// For how many seconds it is still there. None if that was not asked, or it does not expire.
+    pub ttl: Option<u32>,
+    /// It was invalidated and waits to be replaced. Never so in the classic protocol, which cannot say it.
+    pub is_stale: bool,
 }
 
 /// An answer.

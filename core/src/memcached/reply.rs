@@ -24,8 +24,7 @@
 //! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
 //! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
 
-use super::encode::Protocol;
-use super::{MAX_KEY, Malformed};
+use super::{Item, MAX_KEY, Malformed, Protocol};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -60,20 +59,6 @@ pub enum Reply<'a> {
     ServerError,
     /// The server did not take the command: the line without its end.
     Rejected(&'a [u8]),
-}
-
-/// What memcached says of an item besides its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Item {
-    /// As its writer set them.
-    pub flags: u32,
-    /// The number of the item's version: a server gives each number once in its life. None in the
-    /// classic protocol, and from a server that was told not to count.
-    pub cas: Option<u64>,
-    /// For how many seconds it is still there. None if that was not asked, or it does not expire.
-    pub ttl: Option<u32>,
-    /// It was invalidated and waits to be replaced. Never so in the classic protocol, which cannot say it.
-    pub is_stale: bool,
 }
 
 /// The fields of a reply that repeat what the lookup said.

@@ -17,58 +17,14 @@ use crate::memcached::connection::Heard;
 use crate::memcached::connection::queue::{Attempt, Orphan, Pending};
 use crate::memcached::{ConnectionError, Msec, OperationError};
 
-/// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.
-const PATIENCE: Msec = 5;
-
-/// See [`PATIENCE`].
-const SLOWEST_TIMES: Msec = 2;
-
 /// A value that has begun to come is late if nothing more of it came for so many msec.
 const PAUSE: Msec = 50;
-
-/// A lookup that had so many msec from when it was written had time for a reply, however slow others were.
-const FAIR_TIME: Msec = 50;
 
 /// A connection over which nothing came for so many msec may have been forgotten by what is between.
 const IDLE: Msec = 1_000;
 
 /// Bytes of a value after which something was heard of the server. Fewer may be those of one that hangs.
 const FLOW: u64 = 16 * 1024;
-
-/// The longest time that a reply took, of those of the last second or two. As long as none comes, nothing is
-/// forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Slowest {
-    since: Msec,
-    took: Msec,
-    took_before: Msec,
-}
-
-impl Slowest {
-    /// Msec after which what came before is forgotten, the second time.
-    const MEMORY: Msec = 1_000;
-
-    fn add(&mut self, took: Msec, now: Msec) {
-        if now.saturating_sub(self.since) >= Self::MEMORY {
-            *self = Slowest { since: now, took: 0, took_before: self.took };
-        }
-        self.took = self.took.max(took);
-    }
-
-    /// How long to wait for a reply before it is late.
-    fn patience(&self) -> Msec {
-        PATIENCE.saturating_add(self.slowest().saturating_mul(SLOWEST_TIMES))
-    }
-
-    /// Who had less time is no sign that the server is silent.
-    pub(super) fn fair_time(&self) -> Msec {
-        self.slowest().clamp(1, FAIR_TIME)
-    }
-
-    fn slowest(&self) -> Msec {
-        self.took.max(self.took_before)
-    }
-}
 
 impl Client {
     /// Bytes may have come over connection `index`.

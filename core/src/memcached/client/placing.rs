@@ -1,10 +1,10 @@
 //! Which connection a lookup takes.
 
+use super::Client;
 use super::pooled::{PooledConnection, SocketState};
-use super::{Client, Ticket};
 use crate::memcached::connection::queue::Attempt;
 use crate::memcached::operation::Lookup;
-use crate::memcached::{Msec, OperationError};
+use crate::memcached::{Msec, OperationError, Ticket};
 
 impl Client {
     pub(super) fn place(
@@ -40,14 +40,14 @@ impl Client {
         Ok(Ticket { connection: index, opaque, token: lookup.token })
     }
 
-    /// Whether a lookup just placed is to find out if a server that fails is well again.
+    /// Whether a lookup just placed is the half-open probe.
     pub(super) fn is_probe(&self, ticket: Ticket) -> bool {
         let pooled = self.connections.get(ticket.connection);
         self.breaker.is_open() && pooled.is_some_and(|it| !it.connection.answered())
     }
 
-    /// Has a lookup wait for the reply to another one that is the same. The trial of a server that fails
-    /// is nobody else's risk.
+    /// Request coalescing: joins a lookup for the same item that is queued and not yet written. No lookup joins
+    /// a half-open probe.
     fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<Ticket> {
         let (is_failing, inflight) = (self.breaker.is_open(), self.limits.inflight);
         let may_join = |it: &PooledConnection| {

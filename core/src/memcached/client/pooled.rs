@@ -1,4 +1,4 @@
-//! One connection of a server: its link, its lookups, and how the reply does that is due.
+//! One connection of the client's pool: the state of its socket, its lookups, and whether the reply that is due is late.
 
 use crate::memcached::Msec;
 use crate::memcached::connection::Connection;
@@ -11,7 +11,7 @@ pub(super) struct PooledConnection {
     pub generation: u32,
     /// Lookups were submitted since the last write.
     pub unflushed: bool,
-    /// An answer over this socket has been counted in the server's favour.
+    /// A reply over this socket has been reported to the circuit breaker.
     pub credited: bool,
     /// Which of the server's addresses it connects to.
     pub address: usize,
@@ -42,7 +42,7 @@ pub(super) enum SocketState {
     Open,
 }
 
-/// How the reply does that is due, if one is.
+/// Whether the reply that is due is late, if one is due.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     #[default]
@@ -121,7 +121,7 @@ impl PooledConnection {
         matches!(self.socket, SocketState::Connecting { .. })
     }
 
-    /// Whether it may carry what is nobody's trial, where the server fails or not.
+    /// Whether it may carry a lookup that is no half-open probe, where the breaker is open or not.
     pub fn is_usable(&self, is_failing: bool) -> bool {
         self.connection.answered() || !is_failing
     }

@@ -1,24 +1,24 @@
-//! Replies that several wait for: which lookups can still be joined, and who gets an answer after the
-//! first has had it.
+//! Request coalescing: the table of the lookups that can still be joined, and the fan-out of an answer to those that
+//! have joined.
 
 use crate::memcached::operation::Answer;
 use crate::memcached::{Key, Token};
 use std::collections::VecDeque;
 
-/// Places for lookups that can be found again: as many as a busy worker sends at once. A later lookup
-/// takes the place of an earlier one that fell into the same.
+/// Slots of the direct-mapped join table, as many as a busy worker sends lookups at once. On collision the newer
+/// lookup wins.
 const PLACES: usize = 64;
 
-/// The lookups of which nothing was written yet, by key.
+/// The lookups of which nothing was written yet, by the hash of their keys.
 #[derive(Debug)]
 pub struct JoinTable {
-    /// Opaques. What stands in a place may be old.
+    /// Opaques, some of which may be stale.
     places: Box<[u32; PLACES]>,
     /// Opaque of the first.
     from: u32,
 }
 
-/// An answer that others are still to have.
+/// An answer that is still to be delivered to others.
 #[derive(Debug, Default)]
 pub struct FanOut {
     tokens: VecDeque<Token>,

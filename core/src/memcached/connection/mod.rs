@@ -21,19 +21,19 @@
 //! lookup that ended before its reply came leaves a tombstone in the queue, so that the reply is
 //! recognised and thrown away.
 //!
-//! Who asks for what another asks for already, before anything was written of that lookup, shares its
-//! reply: memcached answers after both have asked, so that nobody is given what was there before. Their
-//! value is in memory of its own, which takes room once.
+//! Request coalescing: a lookup for a key that is queued but not yet written joins it and receives the same reply.
+//! memcached reads the command after both have asked, so that neither gets a value from before it asked. The
+//! value is received into a buffer of its own, which is counted once.
 
 mod coalescing;
 pub(super) mod queue;
 
 use crate::memcached::encode::encode_lookup;
 use crate::memcached::operation::{Answer, Lookup, ValueLocation};
-use crate::memcached::reply::{Echo, Item, Parsed, Reply, parse_reply, value_end};
+use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
-    Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Malformed, Msec, OperationError,
-    Token,
+    Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, Msec,
+    OperationError, Token,
 };
 use coalescing::FanOut;
 use queue::{Attempt, Expired, Orphan, Pending, Queue, Written};
@@ -196,8 +196,8 @@ impl Connection {
         Some(opaque)
     }
 
-    /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
-    /// yet. Returns that one's opaque, or none if there is none.
+    /// Has `lookup` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
+    /// one, or none if there is none.
     pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
         self.queue.join(lookup, attempt)
     }
@@ -267,7 +267,7 @@ impl Connection {
     }
 
     /// Takes the next answer out of the input, for a lookup that is still wanted. A value that does not
-    /// fit into the read buffer and for which there is no room in `memory`, or whose client holds as
+    /// fit into the read buffer and for which there is no room in `buffers`, or whose visitor holds as
     /// much as it may, fails with [`OperationError::Overload`].
     ///
     /// # Errors

@@ -159,15 +159,15 @@ impl Queue {
         Some(opaque)
     }
 
-    /// Something was written: what is here may be answered before anybody else asks.
+    /// Bytes were written; queued lookups can no longer be joined.
     pub fn written(&mut self, written: Written) {
         self.join_table.clear(self.opaque);
         let unwritten = self.pending.iter_mut().rev().take_while(|it| it.written.is_none());
         unwritten.for_each(|pending| pending.written = Some(written));
     }
 
-    /// Has `lookup` wait for the reply to another one for the same item, of which nothing was written
-    /// yet. Returns that one's opaque, or none if there is none.
+    /// Has `lookup` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
+    /// one, or none if there is none.
     pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
         let opaque = self.join_table.find(&lookup.key, self.opaque)?;
         let pending = pending_of(&mut self.pending, opaque)?;

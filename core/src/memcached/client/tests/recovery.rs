@@ -16,7 +16,7 @@ fn down(connections: usize) -> Driver {
 }
 
 /// Waits until a lookup is taken. Returns its ticket and how long that took, in msec.
-fn trial(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
+fn probe(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
     let since = driver.now;
     loop {
         match driver.submit(token) {
@@ -28,7 +28,7 @@ fn trial(driver: &mut Driver, token: u64) -> (Ticket, Msec) {
     }
 }
 
-/// Waits until the server is tried, whether the request of the trial waits or not. Returns how long that
+/// Waits until the server is tried, whether the request of the probe waits or not. Returns how long that
 /// took, in msec.
 fn tried_again(driver: &mut Driver) -> Msec {
     let since = driver.now;
@@ -51,7 +51,7 @@ fn a_server_that_is_down_gets_nothing() {
 #[test]
 fn a_server_that_is_down_gets_one_lookup_as_a_trial() {
     let mut driver = down(2);
-    let (_, wait) = trial(&mut driver, 0);
+    let (_, wait) = probe(&mut driver, 0);
     assert!(wait > 0);
     assert_eq!(driver.submit(1).unwrap_err(), OperationError::Down);
     assert_eq!((driver.wants(), driver.live()), (vec![Want::Connect, Want::Closed], vec![1, 0]));
@@ -71,7 +71,7 @@ fn any_answer_to_a_trial_brings_the_server_back() {
     let head = "VA 70000 f0 k/0 O1\r\n".len();
     for reply in ["EN\r\n", "SERVER_ERROR out of memory\r\n"] {
         let mut driver = down(1);
-        trial(&mut driver, 0);
+        probe(&mut driver, 0);
         driver.open(0);
         driver.flush(0);
         driver.say(0, reply.as_bytes());
@@ -79,7 +79,7 @@ fn any_answer_to_a_trial_brings_the_server_back() {
     }
     // a value that has begun to come is enough for others to follow, the event needs it whole
     let mut driver = down(1);
-    trial(&mut driver, 5);
+    probe(&mut driver, 5);
     driver.open(0);
     driver.flush(0);
     driver.serve(0, 1);
@@ -102,7 +102,7 @@ fn each_time_a_server_goes_down_or_comes_back_is_told() {
             Seen::Failed(0, OperationError::Protocol),
         ];
         assert_eq!(driver.seen(), seen);
-        trial(&mut driver, 1);
+        probe(&mut driver, 1);
         driver.open(0);
         driver.answer(0);
         assert_eq!(driver.seen(), [Seen::Hit(1), Seen::Up]);
@@ -113,7 +113,7 @@ fn each_time_a_server_goes_down_or_comes_back_is_told() {
 fn waits_stay_within_their_bound_and_going_down_is_told_once() {
     let mut driver = down(1);
     for failure in 0..40 {
-        let (_, wait) = trial(&mut driver, failure);
+        let (_, wait) = probe(&mut driver, failure);
         assert!(wait <= LONGEST_WAIT, "{wait} ms after failure {failure}");
         driver.lose(0, REFUSED);
         assert_eq!(driver.seen(), [Seen::Failed(failure, OperationError::Connect)]);
@@ -124,7 +124,7 @@ fn waits_stay_within_their_bound_and_going_down_is_told_once() {
 fn a_trial_has_one_timeout() {
     for opened in [true, false] {
         let mut driver = down(1);
-        trial(&mut driver, 0);
+        probe(&mut driver, 0);
         let (timeout, failure, wants) = if opened {
             driver.open(0);
             driver.flush(0);
@@ -227,7 +227,7 @@ fn a_second_connection_that_cannot_be_opened_is_tried_no_faster_than_the_backoff
 fn a_server_that_is_down_serves_again_whatever_became_of_a_cancelled_trial() {
     for stage in ["connecting", "refused", "opened", "sent", "answered", "ended", "closed"] {
         let mut driver = down(2);
-        let (ticket, _) = trial(&mut driver, 0);
+        let (ticket, _) = probe(&mut driver, 0);
         driver.client.cancel(ticket);
         match stage {
             "connecting" => {}
@@ -303,7 +303,7 @@ fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are
             driver.seen(),
             [Seen::Failed(0, OperationError::Timeout), Seen::Down(ConnectionError::Silent)]
         );
-        // nor does anybody wait for the trials that follow
+        // nor does anybody wait for the probes that follow
         for _ in 0..5 {
             assert_eq!(
                 driver.submit(1).unwrap_err(),
