@@ -11,7 +11,7 @@ use super::sys::upstream::UpstreamBlock;
 use super::upstream::{Counted, Upstream};
 use pagecache_core::args::{Ignored, KeyArgs};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
-use pagecache_core::page::{Format, PageFlags, Policy};
+use pagecache_core::page::{Format, PageFlags, PageRules};
 use pagecache_core::pattern::{has_whole_query, opaque_variable};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub struct Settings {
     pub protocol: Option<Protocol>,
     /// Bytes.
     pub max_size: usize,
-    pub policy: Policy,
+    pub policy: PageRules,
     /// Whether nginx unpacks gzip for clients that do not take it.
     pub unpacks_gzip: bool,
     pub etag: bool,
@@ -312,7 +312,7 @@ impl LocationConf {
             timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
             protocol: self.protocol,
             max_size,
-            policy: Policy {
+            policy: PageRules {
                 flags: self.flags.clone().unwrap_or_default(),
                 gzip_flag,
                 format: self.format.unwrap_or_default(),

@@ -15,7 +15,7 @@ use pagecache_core::memcached::{
     BreakerLimits, Buffers, Client, Item, Key, Limits, LongKeys, Lookup, Protocol, Token, Visitor,
     Want,
 };
-use pagecache_core::page::{Etag, Format, Policy};
+use pagecache_core::page::{Etag, Format, PageRules};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -122,11 +122,11 @@ fn reply(line: &'static [u8]) -> Run {
 }
 
 fn http_head() -> Run {
-    let policy = Policy { format: Format::Http, ..Policy::default() };
+    let rules = PageRules { format: Format::Http, ..PageRules::default() };
     let value = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
         Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
         Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nX-Request-Id: 17\r\n\r\nthe page";
-    Box::new(move || drop(black_box(measured(|| policy.read(&Item::default(), black_box(value))))))
+    Box::new(move || drop(black_box(measured(|| rules.read(&Item::default(), black_box(value))))))
 }
 
 fn etag(len: usize) -> Run {

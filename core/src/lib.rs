@@ -3,6 +3,8 @@
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
+//! | [`flow`] | one request as a state machine: looked up or not, served or fallen through | requests of nginx, connections |
+//! | [`policy`] | what a location does with requests, and the servers it asks: plain data | directives |
 //! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks |
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
 //! | [`page`] | which stored items are pages | memcached's wire |
@@ -14,9 +16,11 @@
 
 pub mod args;
 pub mod distribution;
+pub mod flow;
 pub mod memcached;
 pub mod outcome;
 pub mod page;
 pub mod pattern;
+pub mod policy;
 pub mod request_headers;
 pub mod stats;

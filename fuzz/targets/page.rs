@@ -7,7 +7,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use pagecache_core::memcached::Item;
-use pagecache_core::page::{Coding, Format, Life, NotAPage, Page, PageFlags, Policy};
+use pagecache_core::page::{Coding, Format, Life, NotAPage, Page, PageFlags, PageRules};
 
 /// Letter, format, gzip bit, whether any flags mark a page.
 const POLICIES: [(u8, Format, Option<u32>, bool); 10] = [
@@ -62,14 +62,14 @@ fuzz_target!(|input: &[u8]| {
         128.. => u32::MAX << (flags % 32),
     };
     let accepted = if any { PageFlags::Any } else { PageFlags::default() };
-    let policy = Policy { flags: accepted, gzip_flag, format };
+    let rules = PageRules { flags: accepted, gzip_flag, format };
 
     let gzip_flag = gzip_flag.unwrap_or(0);
     let is_page = any || matches!(flags & !gzip_flag, 0 | 16);
     let has_gzip_flag = flags & gzip_flag != 0;
     let is_marked = format == Format::Auto && flags >> 24 == 0x5c;
     let item = Item { flags, is_stale, ..Item::default() };
-    let read = policy.read(&item, value);
+    let read = rules.read(&item, value);
     match (read, format) {
         (read, _) if value.is_empty() => assert_eq!(read, Err(NotAPage::Empty)),
         (read, _) if is_stale => assert_eq!(read, Err(NotAPage::Stale)),

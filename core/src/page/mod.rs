@@ -6,6 +6,7 @@ mod etag;
 mod flags;
 mod http;
 mod life;
+mod response;
 #[cfg(test)]
 mod srcache;
 
@@ -13,13 +14,14 @@ pub use coding::Coding;
 pub use etag::Etag;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use life::Life;
+pub use response::Response;
 
 use crate::memcached::Item;
 use std::ops::Range;
 
 /// How a location reads items.
 #[derive(Debug, Clone, Default)]
-pub struct Policy {
+pub struct PageRules {
     /// Which flags mark a page, once the gzip bit is taken off.
     pub flags: PageFlags,
     /// The bit of the flags that marks a body compressed with gzip.
@@ -101,19 +103,19 @@ pub enum NotAPage {
     Format,
 }
 
-impl Policy {
+impl PageRules {
     /// Reads an item.
     ///
     /// ```
     /// use pagecache_core::memcached::Item;
-    /// use pagecache_core::page::{Format, NotAPage, Policy};
+    /// use pagecache_core::page::{Format, NotAPage, PageRules};
     ///
-    /// let policy = Policy { format: Format::Http, ..Policy::default() };
-    /// let page = policy.read(&Item::default(), b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
+    /// let rules = PageRules { format: Format::Http, ..PageRules::default() };
+    /// let page = rules.read(&Item::default(), b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
     /// assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
     /// assert_eq!(page.body, 34..38);
     /// let pickle = Item { flags: 1, ..Item::default() };
-    /// assert_eq!(policy.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
+    /// assert_eq!(rules.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
     /// ```
     ///
     /// # Errors
@@ -199,12 +201,12 @@ mod tests {
     #[test]
     fn a_placeholder_is_never_a_page() {
         for format in [Format::Body, Format::Http] {
-            let any = Policy { flags: PageFlags::Any, format, ..Policy::default() };
+            let any = PageRules { flags: PageFlags::Any, format, ..PageRules::default() };
             let stale = Item { is_stale: true, ..Item::default() };
             for item in [flags(0), flags(16), flags(1), stale] {
                 assert_eq!(any.read(&item, b""), Err(NotAPage::Empty));
                 assert_eq!(
-                    Policy { format, ..Policy::default() }.read(&item, b""),
+                    PageRules { format, ..PageRules::default() }.read(&item, b""),
                     Err(NotAPage::Empty)
                 );
             }
@@ -214,25 +216,25 @@ mod tests {
     #[test]
     fn an_item_that_was_invalidated_is_no_page_whatever_it_holds() {
         let stale = Item { is_stale: true, ..Item::default() };
-        assert_eq!(Policy::default().read(&stale, b"the old page"), Err(NotAPage::Stale));
-        let http = Policy { format: Format::Http, ..Policy::default() };
+        assert_eq!(PageRules::default().read(&stale, b"the old page"), Err(NotAPage::Stale));
+        let http = PageRules { format: Format::Http, ..PageRules::default() };
         assert_eq!(http.read(&stale, b"HTTP/1.1 200 OK\r\n\r\nold"), Err(NotAPage::Stale));
     }
 
     #[test]
     fn what_is_marked_as_gzip_must_look_like_it() {
-        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
-        assert!(policy.read(&flags(2), &GZIP).is_ok());
-        assert_eq!(policy.read(&flags(2), &GZIP[..17]), Err(NotAPage::Format));
-        assert_eq!(policy.read(&flags(2), b"a page of plain text"), Err(NotAPage::Format));
-        assert!(policy.read(&flags(0), b"a page of plain text").is_ok());
+        let rules = PageRules { gzip_flag: Some(2), ..PageRules::default() };
+        assert!(rules.read(&flags(2), &GZIP).is_ok());
+        assert_eq!(rules.read(&flags(2), &GZIP[..17]), Err(NotAPage::Format));
+        assert_eq!(rules.read(&flags(2), b"a page of plain text"), Err(NotAPage::Format));
+        assert!(rules.read(&flags(0), b"a page of plain text").is_ok());
     }
 
     #[test]
     fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
-        let policy = Policy { gzip_flag: Some(2), ..Policy::default() };
+        let rules = PageRules { gzip_flag: Some(2), ..PageRules::default() };
         let is_gzip =
-            |bits| policy.read(&flags(bits), &GZIP).map(|page| page.coding == Coding::Gzip);
+            |bits| rules.read(&flags(bits), &GZIP).map(|page| page.coding == Coding::Gzip);
         assert_eq!(is_gzip(0), Ok(false));
         assert_eq!(is_gzip(2), Ok(true));
         assert_eq!(is_gzip(16), Ok(false));
@@ -243,33 +245,33 @@ mod tests {
 
     #[test]
     fn a_stored_head_says_the_coding() {
-        let policy = Policy { format: Format::Http, ..Policy::default() };
+        let rules = PageRules { format: Format::Http, ..PageRules::default() };
         let value = |coding: &str, body: &[u8]| {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
             [head.as_bytes(), body].concat()
         };
         let coding = |text: &str| {
-            policy.read(&flags(0), &value(text, &GZIP)).map(|page| page.coding == Coding::Gzip)
+            rules.read(&flags(0), &value(text, &GZIP)).map(|page| page.coding == Coding::Gzip)
         };
         assert_eq!(coding("GZIP"), Ok(true));
         assert_eq!(coding("br"), Ok(false));
         // gzip outside must look like it
         assert_eq!(coding("br, gzip"), Ok(false));
-        let plain = |text: &str| policy.read(&flags(0), &value(text, b"plain")).map(|_| ());
+        let plain = |text: &str| rules.read(&flags(0), &value(text, b"plain")).map(|_| ());
         assert_eq!(plain("br, gzip"), Err(NotAPage::Format));
         assert_eq!(plain("gzip, br"), Ok(()));
     }
 
     #[test]
     fn a_gzip_flag_and_a_head_must_not_contradict_each_other() {
-        let policy = Policy { gzip_flag: Some(2), format: Format::Http, ..Policy::default() };
+        let rules = PageRules { gzip_flag: Some(2), format: Format::Http, ..PageRules::default() };
         for (line, coding) in [
             ("X-A: b", Ok(Coding::Gzip)),
             ("Content-Encoding: gzip", Ok(Coding::Gzip)),
             ("Content-Encoding: br", Err(NotAPage::Format)),
         ] {
             let value = [format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n").as_bytes(), &GZIP].concat();
-            assert_eq!(policy.read(&flags(2), &value).map(|page| page.coding), coding, "{line}");
+            assert_eq!(rules.read(&flags(2), &value).map(|page| page.coding), coding, "{line}");
         }
     }
 
@@ -283,20 +285,23 @@ mod tests {
     #[test]
     fn marked_items_are_pages_whatever_flags_are_allowed() {
         let value = marked_value(NOTE);
-        let only_7 =
-            Policy { flags: PageFlags::OneOf(vec![7]), gzip_flag: Some(2), ..Policy::default() };
-        for policy in [Policy::default(), only_7] {
-            let page = policy.read(&MARKED, &value).unwrap();
+        let only_7 = PageRules {
+            flags: PageFlags::OneOf(vec![7]),
+            gzip_flag: Some(2),
+            ..PageRules::default()
+        };
+        for rules in [PageRules::default(), only_7] {
+            let page = rules.read(&MARKED, &value).unwrap();
             assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
             assert_eq!((&value[page.body], page.coding), (&b"the page"[..], Coding::Identity));
         }
         for format in [Format::Body, Format::Http] {
-            let policy = Policy { format, ..Policy::default() };
-            assert_eq!(policy.read(&MARKED, &value), Err(NotAPage::Flags), "{format:?}");
+            let rules = PageRules { format, ..PageRules::default() };
+            assert_eq!(rules.read(&MARKED, &value), Err(NotAPage::Flags), "{format:?}");
         }
         // another item is a bare body, whatever it looks like
         for other in [0, 16, 0x5b12_3456, 0x5d12_3456, 0xdc12_3456] {
-            let any = Policy { flags: PageFlags::Any, ..Policy::default() };
+            let any = PageRules { flags: PageFlags::Any, ..PageRules::default() };
             let page = any.read(&flags(other), &value).unwrap();
             assert_eq!((page.status, page.body), (200, 0..value.len()), "{other:#x}");
         }
@@ -304,12 +309,12 @@ mod tests {
 
     #[test]
     fn a_marked_item_needs_its_note() {
-        let no_head = Policy::default().read(&MARKED, b"the page");
+        let no_head = PageRules::default().read(&MARKED, b"the page");
         assert_eq!(no_head, Err(NotAPage::Format));
         let twice = format!("{NOTE}\r\n{NOTE}");
         let later = NOTE.replace("v=1", "v=2");
         for note in ["X-B: c", "X-Pagecache: nonsense", &twice, &later] {
-            let read = Policy::default().read(&MARKED, &marked_value(note)).map(|_| ());
+            let read = PageRules::default().read(&MARKED, &marked_value(note)).map(|_| ());
             assert_eq!(read, Err(NotAPage::Format), "{note}");
         }
     }
@@ -317,7 +322,7 @@ mod tests {
     #[test]
     fn a_marked_page_in_its_window_is_stale() {
         let value = marked_value(NOTE);
-        let read = |ttl| Policy::default().read(&Item { ttl, ..MARKED }, &value);
+        let read = |ttl| PageRules::default().read(&Item { ttl, ..MARKED }, &value);
         assert_eq!(read(Some(60)), Err(NotAPage::Stale));
         for ttl in [Some(61), Some(361), None] {
             assert!(read(ttl).is_ok(), "{ttl:?}");
@@ -328,12 +333,12 @@ mod tests {
     #[test]
     fn the_age_of_a_page() {
         let value = marked_value(NOTE);
-        let page = Policy::default().read(&MARKED, &value).unwrap();
+        let page = PageRules::default().read(&MARKED, &value).unwrap();
         // memcached's clock counts, and only without it the page's own date
         assert_eq!(page.age(Some(350), Some(1_000)), Some(22));
         assert_eq!(page.age(Some(1_000), Some(500)), Some(500));
         assert_eq!(page.age(None, None), Some(12));
-        let http = Policy { format: Format::Http, ..Policy::default() };
+        let http = PageRules { format: Format::Http, ..PageRules::default() };
         let age = |line: &str, dated| {
             let value = marked_value(line);
             http.read(&flags(0), &value).unwrap().age(Some(350), dated)
@@ -348,13 +353,13 @@ mod tests {
 
     #[test]
     fn without_a_gzip_flag_no_bit_is_taken_off() {
-        assert_eq!(Policy::default().read(&flags(2), b"page"), Err(NotAPage::Flags));
+        assert_eq!(PageRules::default().read(&flags(2), b"page"), Err(NotAPage::Flags));
     }
 
     #[test]
     fn a_bare_body_sets_no_header_whatever_it_looks_like() {
         let value = b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n";
-        let page = Policy::default().read(&flags(0), value).unwrap();
+        let page = PageRules::default().read(&flags(0), value).unwrap();
         assert_eq!((page.status, page.headers.len(), page.body), (200, 0, 0..value.len()));
     }
 }

@@ -4,7 +4,7 @@
 use super::*;
 
 fn read(value: &[u8]) -> Result<Page<'_>, NotAPage> {
-    Policy { format: Format::Http, ..Policy::default() }.read(&Item::default(), value)
+    PageRules { format: Format::Http, ..PageRules::default() }.read(&Item::default(), value)
 }
 
 /// Status, headers and body are these.

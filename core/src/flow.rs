@@ -1,0 +1,285 @@
+//! One request as a state machine: whether its page is looked up, and what becomes of the reply.
+//!
+//! ```text
+//!   begin ──> Action::FallThrough               method, bypass, arguments, key, a server marked down
+//!     └─────> Action::Perform ──> LookingUp
+//!                 refused ──> FallThrough       the client of memcached did not take the lookup
+//!                 resumed ──> Serve             the item is a page
+//!                        └──> FallThrough       there is none, or the lookup failed
+//!                        └──> Drop              the visitor has left
+//! ```
+//!
+//! The driver performs each action and comes back with what it led to. It owns the clock, the connections and the
+//! value of an item; what it knows of the request, it says through [`Facts`], each of which is asked for only if the
+//! decision depends on it. A flow that has ended stays as it is: its getters are what variables, headers and the
+//! log say of the request.
+
+use crate::memcached::{Buffer, Failure, Item, Key, Msec, Protocol};
+use crate::outcome::{Outcome, Reason};
+use crate::page::{Coding, Etag, Page, Response};
+use crate::policy::{Cluster, Policy};
+
+/// What is known of a request.
+pub trait Facts {
+    /// A string that was computed for the request.
+    type Text: AsRef<[u8]>;
+
+    /// The method.
+    fn method(&self) -> Method;
+    /// The values of the conditions of `pagecache_bypass`; none for one that cannot be computed.
+    fn bypass(&self) -> impl Iterator<Item = Option<Self::Text>>;
+    /// The query as it was sent, `$args`.
+    fn args(&self) -> Self::Text;
+    /// The decoded path, `$uri`.
+    fn path(&self) -> Self::Text;
+    /// Whether `$request_uri` names the page that the request is for, and not another one.
+    fn has_own_target(&self) -> bool;
+    /// The value of `pagecache_key`. None if it cannot be computed.
+    fn key(&self) -> Option<Self::Text>;
+    /// The fields of `Accept-Encoding`.
+    fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone;
+    /// Whether this is the visitor's request and no subrequest.
+    fn is_main(&self) -> bool;
+    /// Whether the visitor has left, so that nobody can be answered.
+    fn is_abandoned(&self) -> bool;
+    /// Seconds since a date as HTTP writes it. None for what is no date.
+    fn seconds_since(&self, date: &[u8]) -> Option<u64>;
+}
+
+/// A method, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+    /// Any other.
+    Other,
+}
+
+/// What the driver is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'value> {
+    /// Look an item up, and come back with [`Flow::resumed`], or with [`Flow::refused`].
+    Perform(Get),
+    /// Answer with the page.
+    Serve(Response<'value>),
+    /// Leave the request to the fallback.
+    FallThrough(Reason),
+    /// End the request: nobody is there to be answered.
+    Drop,
+}
+
+/// A lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Get {
+    /// Index of the server to ask.
+    pub server: usize,
+    /// Which item.
+    pub key: Key,
+    /// How to ask for it.
+    pub protocol: Protocol,
+    /// When to give up.
+    pub deadline: Msec,
+    /// Budget of opening a connection, in msec.
+    pub connect_timeout: Msec,
+    /// Largest value to accept, in bytes.
+    pub max_size: usize,
+}
+
+/// An item that memcached has, whose value the driver keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'value> {
+    /// What memcached says of the item.
+    pub item: Item,
+    /// Its value.
+    pub value: &'value [u8],
+    /// The buffer that has the value, if it is shared with other requests.
+    pub shared: Option<&'value Buffer>,
+}
+
+/// What is decided of one request.
+#[derive(Debug, Default)]
+pub struct Flow {
+    state: State,
+    key: Option<Key>,
+    /// Index of the server that has the key.
+    server: Option<usize>,
+    /// Msec the lookup took.
+    took: Option<Msec>,
+    /// Seconds for which a hit stays one.
+    fresh_for: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing is decided.
+    #[default]
+    New,
+    /// The lookup began at this time.
+    LookingUp(Msec),
+    /// Nothing follows.
+    Ended(Outcome),
+}
+
+impl Flow {
+    /// Decides whether the page is looked up. `cluster` are the servers of the location.
+    pub fn begin(
+        facts: &impl Facts,
+        policy: &Policy,
+        cluster: &Cluster,
+        now: Msec,
+    ) -> (Flow, Action<'static>) {
+        let mut flow = Flow::default();
+        let action = match flow.look_up(facts, policy, cluster, now) {
+            Ok(get) => {
+                flow.state = State::LookingUp(now);
+                Action::Perform(get)
+            }
+            Err(reason) => flow.fall_through(reason),
+        };
+        (flow, action)
+    }
+
+    /// The lookup was not taken: nothing was sent.
+    pub fn refused(&mut self, why: Failure) -> Action<'static> {
+        self.fall_through(why.into())
+    }
+
+    /// The lookup has ended: with an item, or without one and why.
+    pub fn resumed<'value>(
+        &mut self,
+        found: Result<Found<'value>, Reason>,
+        facts: &impl Facts,
+        policy: &Policy,
+        now: Msec,
+    ) -> Action<'value> {
+        if let State::LookingUp(since) = self.state {
+            self.took = Some(now.saturating_sub(since));
+        }
+        match found.and_then(|found| self.respond(found, facts, policy)) {
+            // only the application may have use for a request without a visitor
+            Ok(_) if facts.is_abandoned() => {
+                self.state = State::Ended(Outcome::Hit);
+                Action::Drop
+            }
+            Ok(response) => {
+                self.state = State::Ended(Outcome::Hit);
+                Action::Serve(response)
+            }
+            Err(reason) => self.fall_through(reason),
+        }
+    }
+
+    /// What became of the request, once that is decided.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.state {
+            State::Ended(outcome) => Some(outcome),
+            State::New | State::LookingUp(_) => None,
+        }
+    }
+
+    /// The key as sent.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// Index of the server that has the key.
+    pub fn server(&self) -> Option<usize> {
+        self.server
+    }
+
+    /// Msec the lookup took.
+    pub fn took(&self) -> Option<Msec> {
+        self.took
+    }
+
+    /// The value of `Cache-Status`, once the outcome is decided.
+    pub fn cache_status(&self) -> Option<String> {
+        self.outcome().map(|outcome| outcome.cache_status(self.fresh_for))
+    }
+
+    fn look_up(
+        &mut self,
+        facts: &impl Facts,
+        policy: &Policy,
+        cluster: &Cluster,
+        now: Msec,
+    ) -> Result<Get, Reason> {
+        match facts.method() {
+            Method::Get => {}
+            Method::Head if policy.head => {}
+            Method::Head | Method::Other => return Err(Reason::Method),
+        }
+        for condition in facts.bypass() {
+            // one that cannot be computed may hold
+            let value = condition.ok_or(Reason::Overload)?;
+            if !matches!(value.as_ref(), b"" | b"0") {
+                return Err(Reason::Bypass);
+            }
+        }
+        let has_own_target = facts.has_own_target();
+        let (key, args) = (&policy.key, facts.args());
+        if !key.args.cover(args.as_ref(), &policy.ignored_args, has_own_target) {
+            return Err(Reason::Args);
+        }
+        let is_of_another_page = key.has_target_alone && !has_own_target;
+        let is_ambiguous = || key.confuses_question_marks && facts.path().as_ref().contains(&b'?');
+        if is_of_another_page || is_ambiguous() {
+            return Err(Reason::NoKey);
+        }
+        let text = facts.key().ok_or(Reason::Overload)?;
+        let key = Key::new(text.as_ref(), policy.long_keys)?;
+        let server = cluster.server(&key);
+        self.key = Some(key);
+        self.server = Some(server);
+        if cluster.is_down.get(server).is_none_or(|&is_down| is_down) {
+            return Err(Reason::Down);
+        }
+        Ok(Get {
+            server,
+            key,
+            protocol: policy.protocol.unwrap_or(cluster.protocol),
+            deadline: now.saturating_add(policy.timeout),
+            connect_timeout: policy.connect_timeout,
+            max_size: policy.max_size,
+        })
+    }
+
+    fn respond<'value>(
+        &mut self,
+        found: Found<'value>,
+        facts: &impl Facts,
+        policy: &Policy,
+    ) -> Result<Response<'value>, Reason> {
+        let Found { item, value, .. } = found;
+        let page = policy.pages.read(&item, value)?;
+        let is_unpacked = page.coding == Coding::Gzip && policy.unpacks_gzip;
+        if !is_unpacked && !page.coding.is_taken_by(facts.accept_encoding()) {
+            return Err(Reason::Format);
+        }
+        // a page whose body is not in its value would be an empty one
+        let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
+        self.fresh_for = page.fresh_for(item.ttl);
+        let dated = page.header("date").and_then(|date| facts.seconds_since(date));
+        let age = page.age(item.ttl, dated);
+        let is_tagged = page.header("etag").is_some();
+        let wants_tag = policy.etag && facts.is_main() && page.status == 200 && !is_tagged;
+        let etag = wants_tag.then(|| etag(&found, &page, head, body));
+        Ok(Response { page, body, etag, age })
+    }
+
+    fn fall_through(&mut self, reason: Reason) -> Action<'static> {
+        self.state = State::Ended(Outcome::Fallthrough(reason));
+        Action::FallThrough(reason)
+    }
+}
+
+/// The tag of a page. An item that names its version itself has the tag of that version.
+fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
+    match (page.life, found.item.cas, found.shared) {
+        (Some(_), Some(cas), _) => Etag::of_version(found.item.flags, cas, head, body.len()),
+        (_, _, Some(buffer)) => Etag::of_shared(buffer, head.len()),
+        (_, _, None) => Etag::of(body),
+    }
+}
