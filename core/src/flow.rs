@@ -283,3 +283,6 @@ fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
         (_, _, None) => Etag::of(body),
     }
 }
+
+#[cfg(test)]
+mod tests;
