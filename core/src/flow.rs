@@ -14,7 +14,7 @@
 //! decision depends on it. A flow that has ended stays as it is: its getters are what variables, headers and the
 //! log say of the request.
 
-use crate::memcached::{Buffer, Failure, Item, Key, Msec, Protocol};
+use crate::memcached::{Buffer, Item, Key, Msec, OperationError, Protocol};
 use crate::outcome::{Outcome, Reason};
 use crate::page::{Coding, Etag, Page, Response};
 use crate::policy::{Cluster, Policy};
@@ -142,7 +142,7 @@ impl Flow {
     }
 
     /// The lookup was not taken: nothing was sent.
-    pub fn refused(&mut self, why: Failure) -> Action<'static> {
+    pub fn refused(&mut self, why: OperationError) -> Action<'static> {
         self.fall_through(why.into())
     }
 

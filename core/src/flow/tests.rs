@@ -3,7 +3,7 @@
 use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
-use crate::memcached::{LongKeys, Memory};
+use crate::memcached::{Buffers, LongKeys};
 use crate::outcome::Status;
 use crate::page::{Format, PageRules};
 use crate::policy::KeyRules;
@@ -269,7 +269,9 @@ fn each_key_has_one_server_and_one_that_is_down_has_no_substitute() {
 
 #[test]
 fn a_lookup_that_is_not_taken_falls_through_and_took_no_time() {
-    for (why, reason) in [(Failure::Down, Reason::Down), (Failure::Overload, Reason::Overload)] {
+    for (why, reason) in
+        [(OperationError::Down, Reason::Down), (OperationError::Overload, Reason::Overload)]
+    {
         let mut flow = looking_up(&Request::default(), &policy());
         assert_eq!(flow.refused(why), Action::FallThrough(reason));
         assert_eq!((flow.outcome(), flow.took()), (Some(Outcome::Fallthrough(reason)), None));
@@ -309,13 +311,13 @@ fn what_is_no_page_falls_through() {
 #[test]
 fn each_failure_of_a_lookup_has_its_reason() {
     for (failure, status) in [
-        (Failure::TooLarge, Status::Miss),
-        (Failure::Timeout, Status::Error),
-        (Failure::Connect, Status::Error),
-        (Failure::Reset, Status::Error),
-        (Failure::Protocol, Status::Error),
-        (Failure::Down, Status::Error),
-        (Failure::Overload, Status::Error),
+        (OperationError::TooLarge, Status::Miss),
+        (OperationError::Timeout, Status::Error),
+        (OperationError::Connect, Status::Error),
+        (OperationError::Reset, Status::Error),
+        (OperationError::Protocol, Status::Error),
+        (OperationError::Down, Status::Error),
+        (OperationError::Overload, Status::Error),
     ] {
         let reason = fell_through(Err(failure.into()), &Request::default(), &policy());
         assert_eq!(reason.status(), status, "{failure:?}");
@@ -369,7 +371,7 @@ fn only_a_visitor_s_untagged_200_gets_a_tag() {
 
 #[test]
 fn a_shared_buffer_has_the_tag_of_a_body_of_its_own() {
-    let buffer = Memory::new(usize::MAX).buffer(4, b"page").unwrap();
+    let buffer = Buffers::new(usize::MAX).buffer(4, b"page").unwrap();
     let shared = Found { item: Item::default(), value: &buffer, shared: Some(&buffer) };
     let of_shared = served(Ok(shared), &Request::default()).etag;
     assert_eq!(of_shared, served(found(Item::default(), b"page"), &Request::default()).etag);
