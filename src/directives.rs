@@ -44,27 +44,27 @@ pub struct Directive<C> {
 const H_S_L: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
 
-/// Directives of http, server and location, in the README's order.
+/// Directives of http, server and location, in the order of docs/directives.md.
 #[rustfmt::skip]
 pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 19] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: set_pass },
-    Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
-    Directive { name: c"pagecache_ignore_args",     usage: H_S_L | NGX_CONF_1MORE,       apply: set_ignore_args },
-    Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
     Directive { name: c"pagecache_methods",         usage: H_S_L | NGX_CONF_TAKE12,      apply: set_methods },
     Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: set_bypass },
     Directive { name: c"pagecache_connect_timeout", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_connect_timeout },
     Directive { name: c"pagecache_timeout",         usage: H_S_L | NGX_CONF_TAKE1,       apply: set_timeout },
     Directive { name: c"pagecache_protocol",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_protocol },
     Directive { name: c"pagecache_max_size",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_max_size },
+    Directive { name: c"pagecache_key",             usage: H_S_L | NGX_CONF_TAKE1,       apply: set_key },
+    Directive { name: c"pagecache_ignore_args",     usage: H_S_L | NGX_CONF_1MORE,       apply: set_ignore_args },
+    Directive { name: c"pagecache_long_keys",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_long_keys },
     Directive { name: c"pagecache_fallback",        usage: H_S_L | NGX_CONF_TAKE1,       apply: set_fallback },
+    Directive { name: c"pagecache_request_headers", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_request_headers },
+    Directive { name: c"pagecache_ignore_client_abort", usage: H_S_L | NGX_CONF_TAKE1,   apply: set_ignore_client_abort },
     Directive { name: c"pagecache_flags",           usage: H_S_L | NGX_CONF_1MORE,       apply: set_flags },
     Directive { name: c"pagecache_gzip_flag",       usage: H_S_L | NGX_CONF_TAKE1,       apply: set_gzip_flag },
     Directive { name: c"pagecache_format",          usage: H_S_L | NGX_CONF_TAKE1,       apply: set_format },
     Directive { name: c"pagecache_etag",            usage: H_S_L | NGX_CONF_TAKE1,       apply: set_etag },
     Directive { name: c"pagecache_cache_status",    usage: H_S_L | NGX_CONF_TAKE1,       apply: set_cache_status },
-    Directive { name: c"pagecache_request_headers", usage: H_S_L | NGX_CONF_TAKE1,       apply: set_request_headers },
-    Directive { name: c"pagecache_ignore_client_abort", usage: H_S_L | NGX_CONF_TAKE1,   apply: set_ignore_client_abort },
     Directive { name: c"pagecache_stats",           usage: NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, apply: set_stats },
 ];
 

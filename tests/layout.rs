@@ -1,10 +1,14 @@
 //! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
-//! stand only under `src/`, and each file says in its first line what it owns. And the README's
-//! tables and the manual page are those of the code, and all versions that of `Cargo.toml`.
+//! stand only under `src/`, and each file says in its first line what it owns. The documents agree with the code and with
+//! each other, and all versions are that of `Cargo.toml`.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::BTreeSet;
+#[path = "layout/directives.rs"]
+mod directives;
+#[path = "layout/documents.rs"]
+mod documents;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,83 +85,6 @@ fn all_files() -> Vec<PathBuf> {
     .collect()
 }
 
-#[test]
-fn the_docs_have_each_directive_in_its_order() {
-    let mut rows = names("src/directives.rs", "Directive { name: c\"", '"');
-    // one that stands in upstream {} and in locations has one row
-    let mut seen = BTreeSet::new();
-    rows.retain(|row| seen.insert(row.clone()));
-    assert!(rows.len() > 10, "{rows:?}");
-    let documented = |file: &str, before: &str| -> Vec<_> {
-        let before = format!("{before}pagecache_");
-        let names = names(file, &before, ' ');
-        names.iter().map(|rest| format!("pagecache_{}", rest.trim_end_matches('`'))).collect()
-    };
-    assert_eq!(documented("README.md", "| `"), rows);
-    assert_eq!(documented(MANUAL_PAGE, ".It Ic "), rows);
-}
-
-#[test]
-fn the_docs_have_each_variable_in_its_order() {
-    let variables: Vec<_> = names("src/variables.rs", "    (c\"", '"');
-    assert!(variables.len() > 3, "{variables:?}");
-    assert_eq!(names("README.md", "| `$", '`'), variables);
-    assert_eq!(names(MANUAL_PAGE, ".It Va $", ' '), variables);
-}
-
-#[test]
-fn the_docs_have_each_reason_in_its_order() {
-    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
-    let code = read("core/src/outcome.rs");
-    let rows = code.split_once("reasons! {\n").unwrap().1.split_once("\n}\n").unwrap().0;
-    let rows = rows.lines().filter(|line| !line.trim_start().starts_with("///"));
-    let reasons: Vec<&str> = rows.map(|row| row.split('"').nth(1).unwrap()).collect();
-    assert!(reasons.len() > 10, "{reasons:?}");
-    let documented = |file: &str, before: &str, after: char| -> Vec<String> {
-        let text = read(file);
-        let list = text.split_once(before).unwrap().1.split(after).next().unwrap();
-        let words = list.split([' ', ',', '`', '\n']).filter(|word| !matches!(*word, "" | "or"));
-        words.map(str::to_owned).collect()
-    };
-    assert_eq!(documented("README.md", "| why not a hit: ", '|'), reasons);
-    assert_eq!(documented(MANUAL_PAGE, "Why not a hit: ", '.'), reasons);
-    assert_eq!(names("docs/faults.md", "| `", '`'), reasons);
-}
-
-#[test]
-fn the_docs_have_each_distribution() {
-    let rules = names("core/src/distribution/rule.rs", "    row(\"", '"');
-    assert!(rules.len() > 5, "{rules:?}");
-    for file in ["README.md", MANUAL_PAGE, "docs/distribution.md"] {
-        let text = fs::read_to_string(root().join(file)).unwrap();
-        let missing: Vec<_> = rules.iter().filter(|rule| !has_word(&text, rule)).collect();
-        assert!(missing.is_empty(), "{file} lacks {missing:?}");
-    }
-}
-
-#[test]
-fn the_manual_page_has_the_readme_s_defaults() {
-    let manual = fs::read_to_string(root().join(MANUAL_PAGE)).unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    for row in readme.lines().filter(|line| line.starts_with("| `pagecache_")) {
-        // a bar within code is escaped
-        let row = row.replace("\\|", "");
-        let mut cells = row.trim_matches('|').split(" | ");
-        let name =
-            cells.next().unwrap().trim_start_matches([' ', '`']).split([' ', '`']).next().unwrap();
-        let default = cells.next().unwrap();
-        let item = manual
-            .split(".It Ic ")
-            .find(|item| item.split_whitespace().next() == Some(name))
-            .unwrap();
-        // the item's first line is the syntax, the next ones begin with the default
-        let said: Vec<_> = item.lines().skip(1).flat_map(|line| line.split([' ', ';'])).collect();
-        for word in default.trim_matches('`').split(' ').filter(|_| !default.starts_with("none")) {
-            assert!(said.contains(&word), "{name}'s default {word} is not in {said:?}");
-        }
-    }
-}
-
 /// `scripts/test --platform` leaves them out by their names.
 #[test]
 fn each_soak_is_a_test() {
@@ -219,6 +146,10 @@ fn words_are_found_as_words() {
     assert!(!has_word("#![forbid(unsafe_code)]", "unsafe"));
     assert!(!has_word("use my_ngx::core;", "ngx::"));
     assert_eq!(code_of("let a = 1; // unsafe"), "let a = 1; ");
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
 }
 
 fn root() -> PathBuf {

@@ -1,0 +1,218 @@
+//! The reference of directives, `docs/directives.md`, and the manual page say what the code says: names, order, values,
+//! numbers of values, contexts, defaults, limits, variables, reasons and rules of distribution.
+
+use super::directives::{
+    REFERENCE, breaker_of_the_code, constant_of_the_code, of_the_code, of_the_manual_page,
+    of_the_reference, rows,
+};
+use super::{MANUAL_PAGE, has_word, names, read};
+use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
+use pagecache_core::outcome::{Outcome, Reason};
+use std::collections::BTreeSet;
+
+#[test]
+fn the_reference_says_of_each_directive_what_the_code_says() {
+    let (code, documented) = (of_the_code(), of_the_reference());
+    assert!(code.len() > 20, "{code:?}");
+    for said in &code {
+        let found = documented.iter().find(|other| other.name == said.name);
+        assert_eq!(found, Some(said), "{REFERENCE}, beside the code");
+    }
+    assert_eq!(documented.len(), code.len());
+}
+
+#[test]
+fn the_manual_page_says_of_each_directive_what_the_reference_says() {
+    let manual = of_the_manual_page();
+    for (said, documented) in manual.iter().zip(of_the_reference()) {
+        assert_eq!(*said, documented, "{MANUAL_PAGE}, beside {REFERENCE}");
+    }
+    assert_eq!(manual.len(), of_the_reference().len());
+}
+
+#[test]
+fn the_tables_of_directives_have_the_order_of_the_reference() {
+    let reference: Vec<String> = of_the_reference().into_iter().map(|said| said.name).collect();
+    for table in ["LOCATION_DIRECTIVES", "UPSTREAM_DIRECTIVES"] {
+        let mut rows: Vec<String> = rows(table).into_iter().map(|row| row.name).collect();
+        // it is in both tables, and in the reference among those of locations
+        if table == "UPSTREAM_DIRECTIVES" {
+            rows.retain(|name| name != "pagecache_protocol");
+        }
+        assert!(rows.len() > 5, "{rows:?}");
+        let mut documented = reference.clone();
+        documented.retain(|name| rows.contains(name));
+        assert_eq!(rows, documented, "{table}");
+    }
+}
+
+#[test]
+fn the_reference_links_to_each_of_its_sections() {
+    let text = read(REFERENCE);
+    let (contents, _) = text.split_once("\n## ").unwrap();
+    let linked: Vec<&str> = contents
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|anchor| anchor.starts_with("pagecache_"))
+        .collect();
+    let sections: Vec<String> = of_the_reference().into_iter().map(|said| said.name).collect();
+    assert_eq!(linked, sections);
+}
+
+#[test]
+fn limits_and_other_numbers_are_those_of_the_code() {
+    let grouped = |number: u64| match number {
+        1_000_000 => "1,000,000".to_owned(),
+        number => number.to_string(),
+    };
+    for (directive, constant, sentence) in [
+        ("pagecache_connections", "MAX_CONNECTIONS", "from 1 to {}."),
+        ("pagecache_connections", "DEFAULT_CONNECTIONS_CLASSIC", "default is {}:"),
+        ("pagecache_max_inflight", "MAX_INFLIGHT", "from 1 to {}."),
+        ("pagecache_distribution", "MAX_POINTS", "more than {} points"),
+        ("pagecache_long_keys", "MAX_KEY", "more than {} bytes"),
+        ("pagecache_buffers", "CLIENT_PART", "a {}"),
+        ("pagecache_buffers", "LARGEST_IN_BUFFERS", "less than {} times"),
+    ] {
+        let number = match constant_of_the_code(constant) {
+            4 if sentence == "a {}" => "quarter".to_owned(),
+            4 => "four".to_owned(),
+            number => grouped(number),
+        };
+        let expected = sentence.replace("{}", &number);
+        let section = section(directive).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(section.contains(&expected), "{directive}: no \"{expected}\", {constant}");
+    }
+    for directive in ["pagecache_timeout", "pagecache_connect_timeout"] {
+        let expected = format!("more than {} seconds", constant_of_the_code("LONG_TIME") / 1000);
+        assert!(section(directive).contains(&expected), "{directive}: no \"{expected}\"");
+    }
+    let server = section("The server directive");
+    let breaker = breaker_of_the_code();
+    for said in [
+        format!("default port is {DEFAULT_PORT}."),
+        format!("The default is {}. With 0", breaker[0]),
+        format!("The default is {}s. The first", breaker[1] / 1000),
+    ] {
+        assert!(server.contains(&said), "no \"{said}\"");
+    }
+    for directive in ["pagecache_flags", "pagecache_gzip_flag"] {
+        let highest = if directive == "pagecache_flags" { u32::MAX } else { 1 << 31 };
+        assert!(section(directive).contains(&highest.to_string()), "{directive}: {highest}");
+    }
+}
+
+#[test]
+fn the_documents_have_each_variable_in_its_order() {
+    let variables = names("src/variables.rs", "(c\"", '"');
+    assert!(variables.len() > 3, "{variables:?}");
+    assert_eq!(names(REFERENCE, "### $", ' '), variables);
+    assert_eq!(names(MANUAL_PAGE, ".It Va $", ' '), variables);
+}
+
+#[test]
+fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
+    let reasons = Reason::ALL.map(Reason::name);
+    let manual = read(MANUAL_PAGE);
+    let list = manual.split_once("Why not a hit: ").unwrap().1.split('.').next().unwrap();
+    let words: Vec<&str> =
+        list.split([' ', ',', '`', '\n']).filter(|word| !matches!(*word, "" | "or")).collect();
+    assert_eq!(words, reasons);
+
+    let explained: Vec<Vec<String>> = table_rows("docs/faults.md", "## What each reason means");
+    let explained: Vec<(&str, &str)> =
+        explained.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
+    let expected = Reason::ALL.map(|reason| (reason.name(), reason.status().name()));
+    assert_eq!(explained, expected);
+
+    for row in table_rows(REFERENCE, "### $pagecache_reason") {
+        let expected: Vec<&str> = Reason::ALL
+            .into_iter()
+            .filter(|reason| reason.status().name() == row[0])
+            .map(Reason::name)
+            .collect();
+        assert_eq!(row[1].split("` `").collect::<Vec<_>>(), expected, "{REFERENCE}, {}", row[0]);
+    }
+    let mut statuses: Vec<&str> = vec![Outcome::Hit.status().name()];
+    statuses.extend(["MISS", "BYPASS", "ERROR"]);
+    let rows = table_rows(REFERENCE, "### $pagecache_status");
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), statuses);
+    assert!(Reason::ALL.into_iter().all(|reason| statuses.contains(&reason.status().name())));
+}
+
+/// Each row of the table is an example, or names the reasons that it is for.
+#[test]
+fn the_reference_has_what_cache_status_says() {
+    let rows = table_rows(REFERENCE, "### pagecache_cache_status");
+    let mut documented: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(documented.remove(0), Outcome::Hit.cache_status(Some(60)));
+    let mut rest = documented.clone();
+    for reason in Reason::ALL {
+        let said = Outcome::Fallthrough(reason).cache_status(None);
+        let of_an_example =
+            |text: &str| text.split("; detail=").next() == said.split("; detail=").next();
+        assert!(documented.iter().any(|text| of_an_example(text)), "{said} of {documented:?}");
+        rest.retain(|text| *text != said);
+    }
+    assert!(rest.is_empty(), "no reason has {rest:?}");
+}
+
+#[test]
+fn the_reference_has_the_status_of_each_reason_without_a_fallback() {
+    let rows = table_rows(REFERENCE, "### pagecache_fallback");
+    let documented: BTreeSet<String> = rows.iter().map(|row| row[0].clone()).collect();
+    let said: BTreeSet<String> =
+        Reason::ALL.map(|reason| reason.http_status().to_string()).into_iter().collect();
+    assert_eq!(documented, said);
+    let of = |status: u16| {
+        let reasons = Reason::ALL.into_iter().filter(|reason| reason.http_status() == status);
+        reasons.map(Reason::name).collect::<Vec<_>>()
+    };
+    assert_eq!((of(405), of(504)), (vec!["method"], vec!["timeout"]));
+}
+
+#[test]
+fn the_documents_have_each_distribution_with_its_hashes_and_weights() {
+    let rules: Vec<&str> = Rule::names().collect();
+    let rows = table_rows(REFERENCE, "### pagecache_distribution");
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), rules);
+    for row in rows {
+        let name = row[0].as_str();
+        // the refusal lists all of them
+        let refusal = Rule::parse(name, Some("?")).unwrap_err().to_string();
+        let hashes = refusal.split_once("one of ").map_or("", |(_, rest)| rest);
+        let hashes = hashes.trim_end_matches(" is expected").replace(", ", "` `");
+        assert_eq!(row[1], hashes, "{name}");
+        let nodes = [Node { name: "a:1", weight: 2 }, Node { name: "b:1", weight: 1 }];
+        let has_weights = Rule::parse(name, None).unwrap().check(&nodes).is_ok();
+        assert_eq!(row[2], if has_weights { "yes" } else { "no" }, "{name}");
+    }
+    let manual = read(MANUAL_PAGE);
+    let listed = manual.lines().find(|line| line.starts_with(&format!(".Cm {} , ", rules[0])));
+    assert_eq!(listed.unwrap(), format!(".Cm {} .", rules.join(" , ")));
+    let guide = read("docs/distribution.md");
+    let missing: Vec<_> = rules.iter().filter(|rule| !has_word(&guide, rule)).collect();
+    assert!(missing.is_empty(), "docs/distribution.md lacks {missing:?}");
+}
+
+fn section(directive: &str) -> String {
+    let text = read(REFERENCE);
+    let (_, rest) = text.split_once(&format!("\n### {directive}\n")).unwrap();
+    rest.split("\n### ").next().unwrap().to_owned()
+}
+
+/// The rows of the first table behind a heading, each with its cells, without the marks of code around them.
+fn table_rows(file: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = read(file);
+    let (_, rest) = text.split_once(&format!("\n{heading}\n")).unwrap();
+    let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
+    let cells = |line: &str| {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = rows.map(cells).collect();
+    assert!(rows.len() > 2, "{file}, {heading}: {rows:?}");
+    rows
+}
