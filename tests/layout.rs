@@ -8,6 +8,8 @@
 mod directives;
 #[path = "layout/documents.rs"]
 mod documents;
+#[path = "layout/links.rs"]
+mod links;
 
 use std::fs;
 use std::path::{Path, PathBuf};
