@@ -107,7 +107,7 @@ impl Application {
         command.env("PYTHONPATH", parts::root().join("django"));
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let log = prefix.join("uwsgi.log");
-        let mut process = Process::start("uwsgi", &mut command, &log).killed_at_the_end();
+        let mut process = Process::start("uwsgi", &command, &log).killed_at_the_end();
         // From here on the kernel's backlog holds requests until Django is loaded.
         process.wait_until("listens", || match address.strip_prefix("unix:") {
             Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),

@@ -1,39 +1,59 @@
-//! Owns the system calls that `std` has no safe form of: signals to what the tests started, a
-//! reset instead of a close, a listener that accepts nobody.
+//! Owns the system calls that `std` has no form of: signals to what the tests started, a reset instead of a
+//! close, a listener that accepts nobody.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::{io, mem, thread};
+use std::thread;
 
-pub use libc::{SIGCONT, SIGHUP, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR2, SIGWINCH};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+pub const SIGCONT: Signal = Signal::CONT;
+pub const SIGHUP: Signal = Signal::HUP;
+pub const SIGKILL: Signal = Signal::KILL;
+pub const SIGQUIT: Signal = Signal::QUIT;
+pub const SIGSTOP: Signal = Signal::STOP;
+pub const SIGTERM: Signal = Signal::TERM;
+pub const SIGUSR2: Signal = Signal::USR2;
+pub const SIGWINCH: Signal = Signal::WINCH;
 
 /// Sends `signal` to one process. False: there is no such process any more.
-pub fn signal(pid: i32, signal: i32) -> bool {
+pub fn signal(pid: i32, signal: Signal) -> bool {
+    rustix::process::kill_process(started(pid), signal).is_ok()
+}
+
+/// Sends `signal` to each process of the group that `leader` was started in. False: the group is empty.
+pub fn signal_group(leader: i32, signal: Signal) -> bool {
+    rustix::process::kill_process_group(started(leader), signal).is_ok()
+}
+
+/// Whether no process of the group that `leader` was started in is left.
+pub fn group_is_empty(leader: i32) -> bool {
+    rustix::process::test_kill_process_group(started(leader)).is_err()
+}
+
+fn started(pid: i32) -> Pid {
     assert!(pid > 1, "pid {pid} is not a process of the tests");
-    // SAFETY: kill(2) takes two integers and touches no memory of ours.
-    unsafe { libc::kill(pid, signal) == 0 }
+    Pid::from_raw(pid).unwrap()
 }
 
-/// Sends `signal` to each process of a group; 0 only asks. False: the group is empty.
-pub fn signal_group(leader: i32, signal: i32) -> bool {
-    assert!(leader > 1, "pid {leader} leads no group of the tests");
-    // SAFETY: as above; a negative pid addresses the group that `leader` was started in.
-    unsafe { libc::kill(-leader, signal) == 0 }
-}
-
-/// The child gets its own process group, and SIGTERM if the test binary dies without ending it.
-pub fn die_with_the_tests(command: &mut Command) {
-    command.process_group(0);
-    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are
-    // allowed: prctl(2) is one, and nothing is allocated.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        });
+/// The same command in a process group of its own, with SIGTERM if the test binary dies without ending it.
+pub fn dying_with_the_tests(command: &Command) -> Command {
+    // It becomes the program, with the same process id. prctl(2) in the child would take unsafe code.
+    let mut dying = Command::new("setpriv");
+    dying.args(["--pdeathsig", "TERM", "--"]);
+    dying.arg(command.get_program()).args(command.get_args()).process_group(0);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => dying.env(name, value),
+            None => dying.env_remove(name),
+        };
     }
+    if let Some(folder) = command.get_current_dir() {
+        dying.current_dir(folder);
+    }
+    dying
 }
 
 /// Ends a connection with RST: what a client that vanished, or a server that crashed, looks like.
@@ -41,61 +61,43 @@ pub fn die_with_the_tests(command: &mut Command) {
 pub fn reset(stream: &TcpStream) {
     // Sends nothing, but ends the other thread's read: the kernel refuses to disconnect under it.
     let _ = stream.shutdown(Shutdown::Read);
-    // SAFETY: all zeroes is a valid sockaddr; its family is then AF_UNSPEC, "disconnect".
-    let nowhere: libc::sockaddr = unsafe { mem::zeroed() };
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap();
     loop {
-        // SAFETY: the descriptor is open for as long as `stream` is borrowed, and the kernel reads
-        // `length` bytes of `nowhere`, which outlives the call.
-        if unsafe { libc::connect(stream.as_raw_fd(), &raw const nowhere, length) } == 0 {
-            return;
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EBUSY) => thread::yield_now(),
+        match rustix::net::connect_unspec(stream) {
+            Err(Errno::BUSY) => thread::yield_now(),
             // The other end was quicker.
-            Some(libc::ENOTCONN | libc::ECONNRESET) => return,
-            _ => panic!("disconnect: {error}"),
+            Ok(()) | Err(Errno::NOTCONN | Errno::CONNRESET) => return,
+            Err(error) => panic!("disconnect: {error}"),
         }
     }
 }
 
 /// How many bytes have come by a stream and were not read.
 pub fn readable_bytes(stream: &TcpStream) -> usize {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed; FIONREAD writes an int.
-    let asked = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    assert_eq!(asked, 0, "ioctl: {}", io::Error::last_os_error());
-    usize::try_from(count).unwrap()
+    usize::try_from(rustix::io::ioctl_fionread(stream).unwrap()).unwrap()
 }
 
 /// Shrinks the listener's backlog to nothing, so that connecting hangs once one client waits in it.
 pub fn shrink_backlog(listener: &TcpListener) {
-    // SAFETY: the descriptor is an open listening socket; listen(2) on it only sets its backlog.
-    let set = unsafe { libc::listen(listener.as_raw_fd(), 0) };
-    assert_eq!(set, 0, "listen: {}", io::Error::last_os_error());
+    rustix::net::listen(listener, 0).unwrap();
 }
 
 /// How many descriptors a process may have from now on: those it has stay open.
 pub fn limit_descriptors(pid: i32, count: u64) {
-    let limit = libc::rlimit { rlim_cur: count, rlim_max: descriptors_allowed() };
-    // SAFETY: `limit` is read during the call, and no old limit is asked for.
-    let set =
-        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "prlimit: {}", io::Error::last_os_error());
+    let limit = Rlimit { current: Some(count), maximum: most_descriptors() };
+    rustix::process::prlimit(Some(started(pid)), Resource::Nofile, limit).unwrap();
 }
 
 /// How many descriptors a process of the tests may have at most.
 pub fn descriptors_allowed() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes to `limit`, which is ours.
-    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    assert_eq!(read, 0, "getrlimit: {}", io::Error::last_os_error());
-    limit.rlim_max
+    most_descriptors().unwrap_or(u64::MAX)
+}
+
+/// `None`: without a limit.
+fn most_descriptors() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).maximum
 }
 
 /// Whether nginx and memcached must be told to stay root, so that they reach the test's files.
 pub fn is_root() -> bool {
-    // SAFETY: geteuid(2) cannot fail and takes nothing.
-    unsafe { libc::geteuid() == 0 }
+    rustix::process::geteuid().is_root()
 }

@@ -31,8 +31,7 @@ impl Language {
         given.write_all(input).unwrap();
         given.rewind().unwrap();
         let said = tempfile::NamedTempFile::new().unwrap();
-        let mut command = self.interpreter();
-        kernel::die_with_the_tests(&mut command);
+        let mut command = kernel::dying_with_the_tests(&self.interpreter());
         command.arg(program).args(arguments);
         command.stdin(given).stdout(output(said.path())).stderr(output(said.path()));
         let name = format!("{} {arguments:?}", program.display());

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use memcache::ToMemcacheValue;
+use rustix::process::Signal;
 
 use crate::process::Process;
 use crate::{kernel, measure, parts, ports, wait};
@@ -94,7 +95,7 @@ impl Memcached {
             command.args(["-u", "root"]);
         }
         command.args(options);
-        let mut process = Process::start("memcached", &mut command, &self.log);
+        let mut process = Process::start("memcached", &command, &self.log);
         process.wait_until("listens", || self.try_link().is_ok());
         self.process = Some(process);
     }
@@ -126,7 +127,7 @@ impl Memcached {
         self.signal(kernel::SIGCONT);
     }
 
-    fn signal(&mut self, signal: i32) {
+    fn signal(&mut self, signal: Signal) {
         if let Some(process) = &mut self.process {
             process.signal(signal);
         }

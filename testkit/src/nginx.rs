@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use rustix::process::Signal;
+
 use crate::escapes::unescape;
 use crate::process::Process;
 use crate::{kernel, measure, names, parts, wait};
@@ -86,8 +88,8 @@ impl Nginx {
         configuration: &str,
         address: SocketAddr,
     ) -> Nginx {
-        let mut command = command(program, prefix, configuration);
-        let mut process = Process::start("nginx", &mut command, &prefix.join("nginx.out"));
+        let command = command(program, prefix, configuration);
+        let mut process = Process::start("nginx", &command, &prefix.join("nginx.out"));
         process.wait_until("listens", || std::net::TcpStream::connect(address).is_ok());
         // The master listens before it has workers.
         let master = process.pid();
@@ -130,7 +132,7 @@ impl Nginx {
         assert!(kernel::signal(self.workers()[0], kernel::SIGCONT));
     }
 
-    pub fn signal(&mut self, signal: i32) {
+    pub fn signal(&mut self, signal: Signal) {
         assert!(self.process.signal(signal), "nginx has ended");
     }
 

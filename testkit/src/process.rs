@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::{kernel, wait};
 
 /// How long a process may take to end when asked, before it is killed.
@@ -17,15 +19,14 @@ pub struct Process {
     log: PathBuf,
     ended: Option<ExitStatus>,
     /// What it is sent when the test ends.
-    farewell: i32,
+    farewell: Signal,
 }
 
 impl Process {
     /// Starts `command`; what it prints goes to `log`.
-    pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Process {
+    pub fn start(name: &'static str, command: &Command, log: &Path) -> Process {
         let output = File::options().create(true).append(true).open(log).unwrap();
-        kernel::die_with_the_tests(command);
-        let child = command
+        let child = kernel::dying_with_the_tests(command)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -46,7 +47,7 @@ impl Process {
     }
 
     /// Sends `signal`, unless the process has ended: then its pid may be somebody else's.
-    pub fn signal(&mut self, signal: i32) -> bool {
+    pub fn signal(&mut self, signal: Signal) -> bool {
         self.status().is_none() && kernel::signal(self.pid(), signal)
     }
 
@@ -59,7 +60,7 @@ impl Process {
     }
 
     /// Asks it to end and waits. False: it had to be killed.
-    pub fn end(&mut self, signal: i32) -> bool {
+    pub fn end(&mut self, signal: Signal) -> bool {
         self.signal(signal);
         let start = std::time::Instant::now();
         while self.status().is_none() {
@@ -75,7 +76,7 @@ impl Process {
 
     /// Whether nothing it started is left either.
     pub fn group_is_empty(&self) -> bool {
-        !kernel::signal_group(self.pid(), 0)
+        kernel::group_is_empty(self.pid())
     }
 
     /// Waits until `ready`; a process that ends before that has failed, and its output says why.

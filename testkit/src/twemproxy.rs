@@ -37,7 +37,7 @@ impl Twemproxy {
         let mut command = Command::new(parts::installed("nutcracker"));
         command.arg("-c").arg(file).args(["-a", "127.0.0.1", "-s", &ports::free().to_string()]);
         let log = prefix.path().join("nutcracker.log");
-        let mut process = Process::start("nutcracker", &mut command, &log);
+        let mut process = Process::start("nutcracker", &command, &log);
         process.wait_until("listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Twemproxy { port, _process: process, _prefix: prefix }
     }

@@ -13,8 +13,7 @@ struct Visitor3(Child);
 
 impl Visitor3 {
     fn start(port: u16, how: &str, paths: &[String]) -> Visitor3 {
-        let mut command = Command::new(parts::venv("python"));
-        kernel::die_with_the_tests(&mut command);
+        let mut command = kernel::dying_with_the_tests(&Command::new(parts::venv("python")));
         command.env("PYTHONPATH", parts::http3_packages());
         command.arg(parts::root().join("tests/clients/http3.py")).arg(port.to_string()).arg(how);
         let command = command.args(paths).stdin(Stdio::piped()).stdout(Stdio::piped());

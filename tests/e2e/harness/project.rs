@@ -28,7 +28,7 @@ impl Project {
         command.args(["--die-on-term", "--need-app", "--enable-threads", "--disable-logging"]);
         in_project(&mut command, &folder);
         let log = prefix.join("uwsgi.log");
-        let mut process = Process::start("uwsgi", &mut command, &log).killed_at_the_end();
+        let mut process = Process::start("uwsgi", &command, &log).killed_at_the_end();
         process.wait_until("listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
         Project { address: format!("unix:{socket}"), _process: process }
     }
