@@ -4,9 +4,9 @@
 //! | to | modules |
 //! |---|---|
 //! | start a whole site: nginx, memcached, Django | [`site`], [`prefix`](mod@prefix) |
-//! | start one server | [`nginx`], [`memcached`], [`application`], [`twemproxy`] |
+//! | start one server | [`nginx`], [`bare`], [`memcached`], [`application`], [`twemproxy`] |
 //! | start several, or one in another way | [`fleet`], [`daemon`], [`srcache`] |
-//! | play a server that fails | [`fake`], [`firewall`], [`unreachable`](mod@unreachable), [`echo`] |
+//! | play a server that fails | [`fake`], [`firewall`], [`silent`](mod@silent), [`unreachable`](mod@unreachable), [`echo`] |
 //! | speak HTTP | [`http`], [`http2`], [`curl`](mod@curl), [`batch`], [`answer`] |
 //! | run other programs | [`process`], [`language`], [`gzip`], [`parts`] |
 //! | wait, take a port, signal a process, measure it | [`wait`], [`ports`], [`kernel`], [`measure`], [`tcp`] |
@@ -23,6 +23,7 @@
 
 pub mod answer;
 pub mod application;
+pub mod bare;
 pub mod batch;
 pub mod bytes;
 pub mod curl;
@@ -46,6 +47,7 @@ pub mod parts;
 pub mod ports;
 pub mod prefix;
 pub mod process;
+pub mod silent;
 pub mod site;
 pub mod srcache;
 pub mod tcp;
@@ -55,6 +57,7 @@ pub mod wait;
 
 pub use answer::Answer;
 pub use application::{Application, Interface, Seen, Writes};
+pub use bare::Bare;
 pub use batch::Batch;
 pub use curl::curl;
 pub use daemon::{Daemon, is_alive};
@@ -70,6 +73,7 @@ pub use memcached::{BYTES, Memcached, PICKLE, TEXT};
 pub use nginx::{Nginx, SINGLE_PROCESS};
 pub use ports::free as free_port;
 pub use prefix::prefix;
+pub use silent::silent;
 pub use site::{Plan, Site, plan};
 pub use srcache::Srcache;
 pub use twemproxy::Twemproxy;

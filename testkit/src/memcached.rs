@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 
 use memcache::ToMemcacheValue;
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{kernel, measure, parts, ports, wait};
+use crate::{kernel, measure, parts, ports, prefix, wait};
 
 /// Django stores bytes with 0 and text with 16; its pickles have 1.
 pub const BYTES: u32 = 0;
@@ -30,6 +31,8 @@ pub struct Memcached {
     place: Place,
     log: PathBuf,
     process: Option<Process>,
+    /// Where its log is, unless that is the test's.
+    _folder: Option<TempDir>,
     /// Opened by the first `set` after each start, with one connection.
     application: OnceLock<memcache::Client>,
 }
@@ -42,11 +45,18 @@ impl Memcached {
         memcached
     }
 
+    /// The same in a folder of its own.
+    pub fn alone() -> Memcached {
+        let folder = prefix();
+        let memcached = Memcached::start(folder.path());
+        Memcached { _folder: Some(folder), ..memcached }
+    }
+
     /// Has a port, but does not run yet.
     pub fn stopped(prefix: &Path) -> Memcached {
         let log = prefix.join("memcached.log");
         let place = Place::Port(ports::free());
-        Memcached { place, log, process: None, application: OnceLock::new() }
+        Memcached { place, log, process: None, _folder: None, application: OnceLock::new() }
     }
 
     /// On a unix socket.
@@ -149,6 +159,11 @@ impl Memcached {
                 })
             }
         }
+    }
+
+    /// Whether the item is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.link().get(key.as_bytes()).is_some()
     }
 
     /// Stores a page as an application does.

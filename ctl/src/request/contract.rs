@@ -4,28 +4,7 @@
 use super::{Header, KeyPattern, Url, Version};
 use pagecache_core::args::Ignored;
 use pagecache_core::memcached::LongKeys;
-
-/// Undoes `\xNN` and `\\` of the recorded tables.
-pub fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        match (first, tail) {
-            (b'\\', [b'x', high, low, after @ ..]) => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
-                bytes.push(digit(*high) << 4 | digit(*low));
-                rest = after;
-            }
-            (b'\\', [escaped, after @ ..]) => {
-                bytes.push(*escaped);
-                rest = after;
-            }
-            _ => bytes.push(first),
-        }
-    }
-    bytes
-}
+use pagecache_testkit::unescape;
 
 /// Compares the keys of all rows. Returns how many there were that can be said on a command line, which is
 /// text.

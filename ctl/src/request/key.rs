@@ -139,8 +139,8 @@ impl NoKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::unescape;
     use super::*;
+    use pagecache_testkit::unescape;
 
     fn pattern(text: &str) -> KeyPattern {
         KeyPattern {

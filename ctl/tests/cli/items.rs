@@ -1,6 +1,7 @@
 //! `get` and `purge`: on several real servers, on a socket, and on servers that are away or silent.
 
-use crate::parts::{Memcached, ctl, ctl_with_input, silent};
+use crate::parts::{ctl, ctl_with_input};
+use pagecache_testkit::{BYTES, Memcached, TEXT, silent};
 use std::time::{Duration, Instant};
 
 const SERVERS: usize = 3;
@@ -9,20 +10,23 @@ const PAGES: usize = 60;
 /// Servers with pages, each where its key belongs.
 struct Filled {
     servers: Vec<Memcached>,
+    addresses: Vec<String>,
     /// The page's URL, and the number of its server.
     pages: Vec<(String, usize)>,
 }
 
 fn filled() -> Filled {
-    let servers: Vec<Memcached> = (0..SERVERS).map(|_| Memcached::start()).collect();
-    let mut filled = Filled { servers, pages: Vec::new() };
+    let servers: Vec<Memcached> = (0..SERVERS).map(|_| Memcached::alone()).collect();
+    let addresses = servers.iter().map(Memcached::address).collect();
+    let mut filled = Filled { servers, addresses, pages: Vec::new() };
     let urls: Vec<String> = (0..PAGES).map(|nth| format!("/page/{nth}")).collect();
     let ran = ctl(&filled.command("key", &urls.iter().map(String::as_str).collect::<Vec<_>>()));
     assert_eq!(ran.code, 0, "{}", ran.err);
     for (url, line) in urls.into_iter().zip(ran.lines()) {
         let (key, name) = line.split_once('\t').unwrap();
-        let nth = filled.servers.iter().position(|server| server.address == name).unwrap();
-        filled.servers[nth].set(key, &format!("page of {url}"), 16, 300);
+        let nth = filled.addresses.iter().position(|address| address == name).unwrap();
+        let page = format!("page of {url}");
+        filled.servers[nth].link().set_for(key.as_bytes(), page.as_bytes(), TEXT, 300);
         filled.pages.push((url, nth));
     }
     for nth in 0..SERVERS {
@@ -34,8 +38,8 @@ fn filled() -> Filled {
 impl Filled {
     fn command<'a>(&'a self, name: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
         let mut words = vec![name, "--key", "/site-$uri", "--distribution", "rendezvous"];
-        for server in &self.servers {
-            words.extend(["--server", server.address.as_str()]);
+        for address in &self.addresses {
+            words.extend(["--server", address.as_str()]);
         }
         words.extend(rest);
         words
@@ -57,7 +61,7 @@ fn pages_are_got_from_their_servers() {
     let ran = ctl(&filled.command("get", &[url, "--json"]));
     let object = &ran.json()[0];
     assert_eq!((&object["flags"], &object["size"]), (&16.into(), &15.into()));
-    assert_eq!(object["server"], filled.servers[*server].address.as_str());
+    assert_eq!(object["server"], filled.addresses[*server].as_str());
     assert!((290..=300).contains(&object["ttl"].as_u64().unwrap()), "{object}");
 
     let absent = ctl(&filled.command("get", &["/none"]));
@@ -71,8 +75,9 @@ fn pages_are_got_from_their_servers() {
 fn a_server_on_a_socket() {
     let folder = tempfile::tempdir().unwrap();
     let memcached = Memcached::start_on_socket(folder.path());
-    memcached.set("/a%20b", "é", 0, 0);
-    let place = ["--server", &memcached.address, "--key", "$uri"];
+    memcached.set("/a%20b", "é", BYTES);
+    let address = memcached.address();
+    let place = ["--server", &address, "--key", "$uri"];
     let ran = ctl(&[&["get", "/a%20b", "--json"], &place[..]].concat());
     assert_eq!((&ran.json()[0]["ttl"], &ran.json()[0]["size"]), (&(-1).into(), &2.into()));
     assert_eq!(ctl(&[&["purge", "/a%20b"], &place[..]].concat()).text(), "purged\t/a%20b\n");
@@ -110,7 +115,7 @@ fn a_server_that_is_away_is_named_and_the_others_are_purged() {
         ctl_with_input(&filled.command("purge", &["-", "--json"]), urls.join("\n").as_bytes());
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(ran.code, 3);
-    let named = format!("memcached \"{}\" failed", filled.servers[1].address);
+    let named = format!("memcached \"{}\" failed", filled.addresses[1]);
     assert_eq!(ran.err.matches(&named).count(), 1, "{}", ran.err);
     for (row, (url, server)) in ran.json().iter().zip(&filled.pages) {
         let expected = if *server == 1 { "failed" } else { "purged" };
@@ -134,12 +139,13 @@ fn a_silent_server_takes_no_longer_than_the_timeout() {
 
 #[test]
 fn a_mistake_leaves_the_cache_as_it_was() {
-    let memcached = Memcached::start();
-    memcached.set("/a", "page", 0, 0);
-    let place = ["--server", memcached.address.as_str(), "--key", "$uri"];
+    let memcached = Memcached::alone();
+    memcached.set("/a", "page", BYTES);
+    let address = memcached.address();
+    let place = ["--server", address.as_str(), "--key", "$uri"];
     let ran = ctl(&[&["purge", "/a", "--raw-key", "two words"], &place[..]].concat());
     assert_eq!(ran.code, 2, "{}", ran.err);
-    let unknown = ["purge", "/a", "--server", memcached.address.as_str(), "--key", "$device$uri"];
+    let unknown = ["purge", "/a", "--server", address.as_str(), "--key", "$device$uri"];
     assert_eq!(ctl(&unknown).code, 2);
     assert!(memcached.has("/a"));
     // what nginx does not look up is said, and the rest is done

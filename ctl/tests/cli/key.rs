@@ -1,6 +1,7 @@
 //! `key`: the keys and servers are those that nginx itself has, read from the same configuration.
 
-use crate::parts::{Nginx, ctl, ctl_with_input};
+use crate::parts::{ctl, ctl_with_input, nginx};
+use pagecache_testkit::{Bare, Request};
 use std::fmt::Write;
 
 const TABLE: &str =
@@ -65,17 +66,21 @@ fn targets() -> Vec<String> {
 }
 
 /// What nginx says of each target: the line that the tool prints, or nothing where it has no key.
-fn compare(nginx: &Nginx, arguments: &[&str], headers: &str) {
+fn compare(nginx: &Bare, arguments: &[&str], headers: &[(&str, &str)]) {
     let targets = targets();
     let mut arguments = arguments.to_vec();
-    arguments.extend(["-", "--config", nginx.config.as_str()]);
+    let file = nginx.file().display().to_string();
+    arguments.extend(["-", "--config", file.as_str()]);
     let ran =
         ctl_with_input(&[&["key"], arguments.as_slice()].concat(), targets.join("\n").as_bytes());
     assert_eq!(ran.code, 1, "some have no key: {}", ran.err);
     let mut printed = ran.out.split(|&byte| byte == b'\n');
     let mut keys = 0;
     for target in targets {
-        let (status, body) = nginx.ask(target.as_bytes(), headers);
+        let request = Request::get(&target);
+        let request = headers.iter().fold(request, |it, (name, value)| it.header(name, value));
+        let answer = nginx.ask(&request);
+        let (status, body) = (answer.status, answer.body);
         let has_key = status == 200 && body != b"\t";
         let refused = ran.err.lines().any(|line| line.contains(&format!("\"{target}\" ")));
         assert_eq!(refused, !has_key, "{arguments:?} {target}: {status} {}", body.escape_ascii());
@@ -108,11 +113,11 @@ fn keys_and_servers_are_nginx_s_by_each_rule() {
         )
         .unwrap();
     }
-    let nginx = Nginx::start(&http, &[]);
+    let nginx = nginx(&http, &[]);
     for nth in 0..RULES.len() {
         let (host, upstream) = (format!("rule{nth}.test"), format!("rule{nth}"));
         let base = format!("http://{}/", host.to_uppercase());
-        compare(&nginx, &["--upstream", &upstream, "--base", &base], &format!("Host: {host}\r\n"));
+        compare(&nginx, &["--upstream", &upstream, "--base", &base], &[("Host", &host)]);
     }
 }
 
@@ -150,9 +155,9 @@ fn variables_with(merge_slashes: &str) {
         servers(true)
     );
     let pass = "pagecache_pass pages; # as included\npagecache_fallback @application;";
-    let nginx = Nginx::start(&http, &[("pass", pass)]);
+    let nginx = nginx(&http, &[("pass", pass)]);
     // the places are what is listed where locations have different keys
-    let ran = ctl(&["key", "/", "--config", &nginx.config]);
+    let ran = ctl(&["key", "/", "--config", &nginx.file().display().to_string()]);
     assert_eq!(ran.code, 2);
     let places: Vec<&str> = ran
         .err
@@ -161,12 +166,12 @@ fn variables_with(merge_slashes: &str) {
         .map(|line| line.split_whitespace().next().unwrap())
         .collect();
     assert_eq!(places.len(), keys.len(), "{}", ran.err);
-    let headers = "X-Device: m\r\nCookie: a=b; lang=fr\r\n";
     let options = ["--header", "X-Device: m", "--header", "Cookie: a=b; lang=fr"];
     for (nth, place) in places.into_iter().enumerate() {
-        let base = format!("http://key{nth}.test");
+        let (host, base) = (format!("key{nth}.test"), format!("http://key{nth}.test"));
+        let headers = [("Host", host.as_str()), ("X-Device", "m"), ("Cookie", "a=b; lang=fr")];
         let chosen = [&options[..], &["--location", place, "--base", &base]].concat();
-        compare(&nginx, &chosen, &format!("Host: key{nth}.test\r\n{headers}"));
+        compare(&nginx, &chosen, &headers);
     }
 }
 

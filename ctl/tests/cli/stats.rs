@@ -1,20 +1,20 @@
 //! `stats`: of servers that run, of one that is away, of one that is something else.
 
-use crate::parts::{Memcached, ctl, silent};
-use std::io::Write;
-use std::thread;
+use crate::parts::ctl;
+use pagecache_testkit::{BYTES, Fake, Memcached, silent};
 
 #[test]
 fn each_server_has_a_row() {
-    let servers = [Memcached::start(), Memcached::start()];
-    servers[0].set("a", "page", 0, 0);
-    let [first, second] = servers.each_ref().map(|server| server.address.as_str());
-    let place = ["--server", first, "--server", second, "--distribution", "crc32"];
+    let mut servers = [Memcached::alone(), Memcached::alone()];
+    servers.iter_mut().for_each(|server| server.restart_with(&["-m", "16", "-I", "1m"]));
+    servers[0].set("a", "page", BYTES);
+    let [first, second] = servers.each_ref().map(Memcached::address);
+    let place = ["--server", &first, "--server", &second, "--distribution", "crc32"];
     let ran = ctl(&[&["stats"], &place[..]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
     let lines = ran.lines();
     assert!(lines[0].starts_with("server") && lines[0].contains("hit ratio"), "{}", ran.text());
-    assert!(lines[1].starts_with(first) && lines[1].contains("16.0 MiB"), "{}", ran.text());
+    assert!(lines[1].starts_with(&first) && lines[1].contains("16.0 MiB"), "{}", ran.text());
     assert_eq!(lines.len(), 3);
 
     let rows = ctl(&[&["stats", "--json"], &place[..]].concat()).json();
@@ -25,18 +25,14 @@ fn each_server_has_a_row() {
 
 #[test]
 fn trouble_of_one_is_not_the_others_trouble() {
-    let mut away = Memcached::start();
+    let mut away = Memcached::alone();
     away.stop();
-    let up = Memcached::start();
+    let up = Memcached::alone();
     let (_listener, quiet) = silent();
-    let (web, other) = silent();
-    thread::spawn(move || {
-        for stream in web.incoming() {
-            let _ = stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }
-    });
+    let web = Fake::replying(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
+    let [away, other, up] = [away.address(), web.address(), up.address()];
     let mut words = vec!["stats", "--json", "--timeout", "0.5", "--distribution", "modula"];
-    for address in [&away.address, &quiet, &other, &up.address] {
+    for address in [&away, &quiet, &other, &up] {
         words.extend(["--server", address]);
     }
     let ran = ctl(&words);
@@ -44,7 +40,7 @@ fn trouble_of_one_is_not_the_others_trouble() {
     let up: Vec<bool> = ran.json().iter().map(|row| row["up"].as_bool().unwrap()).collect();
     assert_eq!(up, [false, false, false, true]);
     for (address, reason) in
-        [(&away.address, "refused"), (&quiet, "no answer within 0.5 s"), (&other, "HTTP/1.1 400")]
+        [(&away, "refused"), (&quiet, "no answer within 0.5 s"), (&other, "HTTP/1.1 400")]
     {
         let line = ran.err.lines().find(|line| line.contains(address.as_str())).unwrap();
         assert!(line.contains(reason), "{line}");
@@ -53,15 +49,16 @@ fn trouble_of_one_is_not_the_others_trouble() {
 
 #[test]
 fn a_server_that_is_marked_down_may_be_away() {
-    let mut away = Memcached::start();
+    let mut away = Memcached::alone();
     away.stop();
-    let up = Memcached::start();
+    let up = Memcached::alone();
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("nginx.conf");
     let text = format!(
         "http {{ upstream pages {{ server {} down; server {}; pagecache_distribution modula; }}
          server {{ location / {{ pagecache_key $uri; pagecache_pass pages; }} }} }}",
-        away.address, up.address
+        away.address(),
+        up.address()
     );
     std::fs::write(&config, text).unwrap();
     let ran = ctl(&["stats", "--config", config.to_str().unwrap()]);

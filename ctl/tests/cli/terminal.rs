@@ -1,9 +1,7 @@
 //! What a terminal gets: text, whatever URLs, pages and servers say.
 
-use crate::parts::{Memcached, ctl, ctl_on_terminal};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
-use std::thread;
+use crate::parts::{ctl, ctl_on_terminal};
+use pagecache_testkit::{BYTES, Fake, Memcached};
 
 /// The title of the window, red, and the same in one byte.
 const STEERING: &str = "\u{1b}]0;title\u{7} \u{1b}[31mred\u{9b}31m";
@@ -36,26 +34,19 @@ fn keys_and_urls() {
 
 #[test]
 fn pages() {
-    let memcached = Memcached::start();
+    let memcached = Memcached::alone();
     let page = format!("<p>\u{e9}\t{STEERING}\n</p>");
-    memcached.set("/a", &page, 0, 0);
-    let get = ["get", "/a", "--server", &memcached.address, "--key", "$uri"];
+    memcached.set("/a", &page, BYTES);
+    let address = memcached.address();
+    let get = ["get", "/a", "--server", &address, "--key", "$uri"];
     shows(&get, &["<p>\u{e9}\t\\u{1b}]0;title\\u{7} \\u{1b}[31mred\\u{9b}31m\r\n</p>"]);
     assert_eq!(ctl(&get).text(), page, "a pipe gets the page as it is");
 }
 
 #[test]
 fn servers() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut line = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
-            let _ = write!(stream, "STAT version {STEERING}\r\nEND\r\n");
-        }
-    });
+    let server = Fake::replying(|_| format!("STAT version {STEERING}\r\nEND\r\n").into());
+    let address = server.address();
     shows(&["stats", "--server", &address], &["\\u{1b}]0;title\\u{7} \\u{1b}[31mred"]);
     shows(
         &["stats", "--server", &address, "--json"],

@@ -1,15 +1,16 @@
 //! `warm`: a real nginx with the module is the site, and memcached has some of its pages.
 
-use crate::parts::{Memcached, Nginx, ctl, ctl_with_input, free_port, silent};
+use crate::parts::{ctl, ctl_with_input, nginx};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use pagecache_testkit::{BYTES, Bare, Memcached, free_port, silent};
 use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// The site, and the memcached that it asks.
-fn site(files: &[(&str, &str)]) -> (Nginx, Memcached) {
-    let memcached = Memcached::start();
+fn site(files: &[(&str, &str)]) -> (Bare, Memcached) {
+    let memcached = Memcached::alone();
     let http = format!(
         "server {{ listen @LISTEN@;
            location / {{ pagecache_key $uri$cookie_lang; pagecache_pass {};
@@ -19,10 +20,10 @@ fn site(files: &[(&str, &str)]) -> (Nginx, Memcached) {
            location /moved {{ return 301 /map.xml; }}
            location ~ [.]xml {{ root .; types {{ }} default_type application/xml; }}
            location @application {{ add_header X-Cache $pagecache_status; return 200 made; }} }}",
-        memcached.address
+        memcached.address()
     );
     // files are served from the folder of the configuration
-    let nginx = Nginx::start(&http, files);
+    let nginx = nginx(&http, files);
     (nginx, memcached)
 }
 
@@ -35,9 +36,9 @@ fn urlset(pages: &[&str]) -> String {
 #[test]
 fn hits_and_misses_are_counted() {
     let (nginx, memcached) = site(&[]);
-    memcached.set("/a", "page", 0, 0);
-    memcached.set("/bde", "page", 0, 0);
-    let base = format!("http://{}", nginx.address);
+    memcached.set("/a", "page", BYTES);
+    memcached.set("/bde", "page", BYTES);
+    let base = format!("http://{}", nginx.address());
     let words = ["warm", "/a", "/b", "/c", "/a", "--base", &base, "--rate", "1000", "--json"];
     let ran = ctl(&words);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -57,8 +58,8 @@ fn hits_and_misses_are_counted() {
 fn a_site_may_be_asked_by_another_name() {
     let http = "server { listen @LISTEN@; server_name other; return 404; }
                 server { listen @LISTEN@; server_name h.test; return 200 $http_x_a; }";
-    let nginx = Nginx::start(http, &[]);
-    let base = format!("http://{}", nginx.address);
+    let nginx = nginx(http, &[]);
+    let base = format!("http://{}", nginx.address());
     let words = [
         "warm",
         "/",
@@ -82,7 +83,7 @@ fn sitemaps_are_followed() {
         <sitemap><loc>http://@LISTEN@/index.xml</loc></sitemap></sitemapindex>";
     let map = urlset(&["/a", "/b?c&amp;d", "/a"]);
     let (nginx, _memcached) = site(&[("index.xml", index), ("map.xml", &map)]);
-    let url = format!("http://{}/index.xml", nginx.address);
+    let url = format!("http://{}/index.xml", nginx.address());
     let ran = ctl(&["warm", "--sitemap", &url, "--json", "--rate", "1000"]);
     let summary = &ran.json()[0];
     assert_eq!(summary["pages"], 2, "each once: {}", ran.err);
@@ -92,9 +93,9 @@ fn sitemaps_are_followed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("map.xml.gz");
     let mut gzip = GzEncoder::new(std::fs::File::create(&file).unwrap(), Compression::fast());
-    gzip.write_all(map.replace("@LISTEN@", &nginx.address).as_bytes()).unwrap();
+    gzip.write_all(map.replace("@LISTEN@", &nginx.address().to_string()).as_bytes()).unwrap();
     gzip.finish().unwrap();
-    let origin = format!("http://{}", nginx.address);
+    let origin = format!("http://{}", nginx.address());
     let words = ["warm", "--sitemap", file.to_str().unwrap(), "--json", "--origin", &origin];
     let ran = ctl(&words);
     assert_eq!((ran.code, &ran.json()[0]["pages"]), (0, &2.into()), "{}", ran.err);
@@ -128,9 +129,9 @@ fn other_sites_are_asked_for_nothing() {
            location = /d {{ return 301 http://{stranger}/d; }}
            location ~ [.]xml {{ root .; }} location / {{ return 200 $http_cookie; }} }}"
     );
-    let nginx = Nginx::start(&http, &[("index.xml", &index), ("map.xml", &pages)]);
-    let url = format!("http://{}/index.xml", nginx.address);
-    let page = format!("http://{}/d", nginx.address);
+    let nginx = nginx(&http, &[("index.xml", &index), ("map.xml", &pages)]);
+    let url = format!("http://{}/index.xml", nginx.address());
+    let page = format!("http://{}/d", nginx.address());
     let input = format!("http://{stranger}/e\n");
     let words = ["warm", "-", &page, "--sitemap", &url, "--header", "Cookie: a=secret", "--json"];
     let ran = ctl_with_input(&words, input.as_bytes());
@@ -149,22 +150,22 @@ fn other_sites_are_asked_for_nothing() {
 
 #[test]
 fn a_site_that_is_named_besides_is_asked_with_the_headers() {
-    let other = Nginx::start("server { listen @LISTEN@; return 200 $http_cookie; }", &[]);
-    let pages = urlset(&["/a"]).replace("@LISTEN@", &other.address);
+    let other = nginx("server { listen @LISTEN@; return 200 $http_cookie; }", &[]);
+    let pages = urlset(&["/a"]).replace("@LISTEN@", &other.address().to_string());
     let http = format!(
         "server {{ listen @LISTEN@; location = /map.xml {{ return 307 http://{}/map.xml; }} }}",
-        other.address
+        other.address()
     );
-    let moved = Nginx::start(&http, &[]);
+    let moved = nginx(&http, &[]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("map.xml");
     std::fs::write(&file, pages).unwrap();
-    let origin = format!("http://{}", other.address);
+    let origin = format!("http://{}", other.address());
     let words = ["warm", "--header", "Cookie: a=b", "--json", "--origin", &origin, "--sitemap"];
     let ran = ctl(&[&words[..], &[file.to_str().unwrap()]].concat());
     assert_eq!((ran.code, &ran.json()[0]["bytes"]), (0, &3.into()), "{}", ran.err);
     // a redirect is followed as well, to a file that is no sitemap
-    let url = format!("http://{}/map.xml", moved.address);
+    let url = format!("http://{}/map.xml", moved.address());
     let ran = ctl(&[&words[..], &[&url]].concat());
     assert!(ran.err.contains("map.xml\" is no XML"), "{}", ran.err);
 }
@@ -193,9 +194,9 @@ fn a_sitemap_is_bounded_unpacked() {
 #[test]
 fn the_rate_and_the_limit_are_kept() {
     let (nginx, _memcached) = site(&[]);
-    let urls: String = (0..50).map(|nth| format!("http://{}/{nth}\n", nginx.address)).collect();
+    let urls: String = (0..50).map(|nth| format!("http://{}/{nth}\n", nginx.address())).collect();
     let start = Instant::now();
-    let base = format!("http://{}", nginx.address);
+    let base = format!("http://{}", nginx.address());
     let words =
         ["warm", "-", "--rate", "20", "--jobs", "8", "--max", "11", "--progress", "--base", &base];
     let ran = ctl_with_input(&words, urls.as_bytes());
@@ -212,7 +213,7 @@ fn what_is_no_page_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list");
     std::fs::write(&list, "# pages\n/missing\n/broken\n/ok\n/moved\n").unwrap();
-    let base = format!("http://{}", nginx.address);
+    let base = format!("http://{}", nginx.address());
     let ran = ctl(&["warm", "--list", list.to_str().unwrap(), "--base", &base, "--rate", "1000"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(
