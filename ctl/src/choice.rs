@@ -3,15 +3,10 @@
 use crate::exit::Stop;
 use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
-use crate::options::Given;
-use crate::request::{Header, KeyPattern, Origin, Url, Version};
-use pagecache_core::args::Ignored;
+use crate::options::{Keys, Requests, Servers};
+use crate::request::KeyPattern;
 use pagecache_core::distribution::Rule;
-use pagecache_core::memcached::LongKeys;
 use std::path::Path;
-
-/// Debian's.
-const DEFAULT_CONFIG: &str = "/etc/nginx/nginx.conf";
 
 /// Servers, and the locations that look pages up there; none of those with `--server`.
 pub struct Choice {
@@ -22,31 +17,20 @@ pub struct Choice {
 impl Choice {
     /// # Errors
     /// What is given contradicts itself, or is not enough.
-    pub fn of(given: &Given) -> Result<Choice, Stop> {
-        if given.has("server") { Choice::of_servers(given) } else { Choice::of_config(given) }
-    }
-
-    fn of_servers(given: &Given) -> Result<Choice, Stop> {
-        for name in ["config", "upstream", "location"] {
-            if given.has(name) {
-                return Err(refused(format!("--server and --{name} exclude each other")));
-            }
+    pub fn of(options: &Servers) -> Result<Choice, Stop> {
+        let rule = rule(options)?;
+        if !options.server.is_empty() {
+            let fleet = Fleet::new(options.server.clone(), rule)?;
+            return Ok(Choice { fleet, lookups: Vec::new() });
         }
-        let servers: Result<Vec<Server>, Stop> =
-            given.all("server").iter().map(|text| server(text)).collect();
-        Ok(Choice { fleet: Fleet::new(servers?, rule(given)?)?, lookups: Vec::new() })
-    }
-
-    fn of_config(given: &Given) -> Result<Choice, Stop> {
-        let file = given.one("config").unwrap_or(DEFAULT_CONFIG);
-        let configuration = nginx::read(Path::new(file))?;
+        let configuration = nginx::read(&options.config)?;
         let mut lookups = nginx::lookups(&configuration);
-        let upstream = match given.one("upstream") {
-            Some(name) => name.to_owned(),
-            None => only_upstream(&lookups, file)?,
+        let upstream = match &options.upstream {
+            Some(name) => name.clone(),
+            None => only_upstream(&lookups, &options.config)?,
         };
         lookups.retain(|lookup| lookup.upstream.eq_ignore_ascii_case(&upstream));
-        let fleet = fleet(&configuration, &upstream, &lookups, rule(given)?)?;
+        let fleet = fleet(&configuration, &upstream, &lookups, rule)?;
         Ok(Choice { fleet, lookups })
     }
 
@@ -54,47 +38,35 @@ impl Choice {
     ///
     /// # Errors
     /// The configuration has no key, or several.
-    pub fn key_pattern(&self, given: &Given) -> Result<KeyPattern, Stop> {
-        let lookup = self.lookup(given)?;
-        let configured = lookup.and_then(|lookup| lookup.key.clone());
-        let text = given.one("key").map(str::to_owned).or(configured).ok_or_else(|| {
+    pub fn key_pattern(&self, keys: &Keys, requests: &Requests) -> Result<KeyPattern, Stop> {
+        let lookup = self.lookup(keys)?;
+        let configured = lookup.and_then(|lookup| lookup.key.as_ref());
+        let text = keys.key.as_ref().or(configured).ok_or_else(|| {
             refused("URLs need the text of pagecache_key: say it with --key, such as '/site-$uri$pagecache_args'")
         })?;
         if text.contains('\u{fffd}') {
             return Err(refused(format!("the key \"{text}\" is not UTF-8: say it with --key")));
         }
-        let configured = lookup.map(|lookup| lookup.ignored_args.clone()).unwrap_or_default();
-        let ignored_args = given.one("ignore-args").map_or(Ok(configured), ignored_args)?;
-        let configured = lookup.map(|lookup| lookup.long_keys).unwrap_or_default();
-        let long_keys = match given.one("long-keys") {
-            None => configured,
-            Some("sha256") => LongKeys::Sha256,
-            Some("bypass") => LongKeys::Bypass,
-            Some(other) => {
-                return Err(refused(format!("--long-keys {other}: sha256 or bypass is expected")));
-            }
-        };
-        let base = match given.one("base") {
-            None => None,
-            Some(text) => Some(named_site("base", text)?),
-        };
+        let ignored_args = keys.ignore_args.as_ref();
+        let ignored_args = ignored_args.or(lookup.map(|lookup| &lookup.ignored_args));
+        let long_keys = keys.long_keys.or(lookup.map(|lookup| lookup.long_keys));
         Ok(KeyPattern {
-            text,
-            ignored_args,
-            long_keys,
+            text: text.clone(),
+            ignored_args: ignored_args.cloned().unwrap_or_default(),
+            long_keys: long_keys.unwrap_or_default(),
             merge_slashes: lookup.is_none_or(|lookup| lookup.merge_slashes),
-            headers: headers(given)?,
-            given: given.all("set").iter().map(|text| set(text)).collect::<Result<_, _>>()?,
-            base,
-            version: given.one("nginx-version").map(version).transpose()?,
+            headers: requests.header.clone(),
+            given: keys.set.clone(),
+            base: requests.base.clone(),
+            version: keys.nginx_version,
         })
     }
 
     /// The location whose key it is. None where no location matters.
-    fn lookup(&self, given: &Given) -> Result<Option<&Lookup>, Stop> {
+    fn lookup(&self, keys: &Keys) -> Result<Option<&Lookup>, Stop> {
         let mut found: Vec<&Lookup> = self.lookups.iter().collect();
-        if let Some(text) = given.one("location") {
-            found.retain(|lookup| lookup.location == text || lookup.place.to_string() == text);
+        if let Some(text) = &keys.location {
+            found.retain(|lookup| lookup.location == *text || lookup.place.to_string() == *text);
             if found.is_empty() {
                 return Err(refused(format!(
                     "no location \"{text}\" has this pagecache_pass:\n{}",
@@ -108,7 +80,7 @@ impl Choice {
         };
         let Some(first) = found.first() else { return Ok(None) };
         // the rest is as in the first, then
-        if !given.has("key") && found.iter().any(|other| differ(first, other)) {
+        if keys.key.is_none() && found.iter().any(|other| differ(first, other)) {
             return Err(refused(format!(
                 "locations have different keys: choose one with --location TEXT or FILE:LINE, or say the \
                  key with --key\n{}",
@@ -116,32 +88,6 @@ impl Choice {
             )));
         }
         Ok(Some(first))
-    }
-}
-
-/// `--header`, each with its name.
-///
-/// # Errors
-/// One is no header.
-pub fn headers(given: &Given) -> Result<Vec<Header>, Stop> {
-    let header = |text: &String| match text.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() && !text.contains(['\r', '\n', '\0']) => {
-            Ok(Header { name: name.trim().to_owned(), value: value.trim().to_owned() })
-        }
-        _ => Err(refused(format!("--header \"{text}\": NAME:VALUE is expected"))),
-    };
-    given.all("header").iter().map(header).collect()
-}
-
-/// The site of an option such as `--base`.
-///
-/// # Errors
-/// It has none.
-pub fn named_site(option: &str, text: &str) -> Result<Origin, Stop> {
-    match Url::parse(text, None) {
-        Ok(Url { origin: Some(origin), .. }) => Ok(origin),
-        Ok(_) => Err(refused(format!("--{option} {text}: https://HOST is expected"))),
-        Err(reason) => Err(refused(format!("--{option} \"{text}\" {reason}"))),
     }
 }
 
@@ -170,11 +116,12 @@ fn fleet(
     })
 }
 
-fn only_upstream(lookups: &[Lookup], file: &str) -> Result<String, Stop> {
+fn only_upstream(lookups: &[Lookup], file: &Path) -> Result<String, Stop> {
     let Some(first) = lookups.first() else {
         return Err(refused(format!(
-            "\"{file}\" has no pagecache_pass: name another configuration with --config, or the servers \
-             with --server"
+            "\"{}\" has no pagecache_pass: name another configuration with --config, or the servers \
+             with --server",
+            file.display()
         )));
     };
     if lookups.iter().any(|other| !other.upstream.eq_ignore_ascii_case(&first.upstream)) {
@@ -199,57 +146,14 @@ fn list<'a>(lookups: impl Iterator<Item = &'a Lookup>) -> String {
     lookups.map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn rule(given: &Given) -> Result<Option<Rule>, Stop> {
-    match (given.one("distribution"), given.one("hash")) {
+fn rule(options: &Servers) -> Result<Option<Rule>, Stop> {
+    match (&options.distribution, &options.hash) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(refused("--hash is of a --distribution: give both")),
-        (Some(name), hash) => Rule::parse(name, hash)
+        (Some(name), hash) => Rule::parse(name, hash.as_deref())
             .map(Some)
             .map_err(|error| refused(format!("--distribution: {error}"))),
     }
-}
-
-/// `HOST:PORT,weight=N`
-fn server(text: &str) -> Result<Server, Stop> {
-    let (name, weight) = match text.split_once(',') {
-        None => (text, 1),
-        Some((name, option)) => {
-            let weight = option.strip_prefix("weight=").ok_or_else(|| {
-                refused(format!("--server {text}: \"weight=\" is expected behind the comma"))
-            })?;
-            (name, nginx::weight_of(weight).map_err(refused)?)
-        }
-    };
-    if name.is_empty() {
-        return Err(refused("--server: HOST[:PORT] or unix:/PATH is expected"));
-    }
-    Ok(Server { name: name.to_owned(), weight, is_down: false })
-}
-
-fn version(text: &str) -> Result<Version, Stop> {
-    Version::parse(text).ok_or_else(|| {
-        refused(format!("--nginx-version {text}: what nginx -v says is expected, such as 1.22.1"))
-    })
-}
-
-fn set(text: &str) -> Result<(String, String), Stop> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => {
-            Ok((name.trim_start_matches('$').to_owned(), value.to_owned()))
-        }
-        _ => Err(refused(format!("--set \"{text}\": NAME=VALUE is expected"))),
-    }
-}
-
-/// `--ignore-args`, with the words of the directive.
-fn ignored_args(text: &str) -> Result<Ignored, Stop> {
-    Ignored::parse(text.split_ascii_whitespace().map(str::as_bytes)).map_err(|word| {
-        refused(format!(
-            "--ignore-args has \"{}\": \"all\" alone, or names of arguments, which may end with \"*\", are \
-             expected",
-            String::from_utf8_lossy(word)
-        ))
-    })
 }
 
 fn refused(reason: impl Into<String>) -> Stop {
@@ -259,7 +163,9 @@ fn refused(reason: impl Into<String>) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsString;
+    use crate::options::of_key;
+    use crate::values;
+    use pagecache_core::args::Ignored;
 
     const SITE: &str = "http {
         upstream pages { server a; server b; pagecache_distribution modula; }
@@ -271,7 +177,7 @@ mod tests {
     }";
 
     fn words(text: &str) -> Ignored {
-        ignored_args(text).unwrap()
+        values::ignored_args(text).unwrap()
     }
 
     fn ignored(configuration: &str, options: &[&str]) -> Result<Ignored, String> {
@@ -286,14 +192,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, configuration).unwrap();
-        let mut arguments = vec!["key".to_owned()];
+        let mut words = options.to_vec();
         if !options.contains(&"--server") {
-            arguments.extend(["--config".to_owned(), file.display().to_string()]);
+            words.extend(["--config", file.to_str().unwrap()]);
         }
-        arguments.extend(options.iter().map(|option| (*option).to_owned()));
-        let given = Given::parse(arguments.into_iter().map(OsString::from)).unwrap();
-        let choice = Choice::of(&given).map_err(|stop| stop.to_string())?;
-        let pattern = choice.key_pattern(&given).map_err(|stop| stop.to_string())?;
+        let key = of_key(&words)?;
+        let choice = Choice::of(&key.servers).map_err(|stop| stop.to_string())?;
+        let pattern = choice.key_pattern(&key.keys, &key.requests);
+        let pattern = pattern.map_err(|stop| stop.to_string())?;
         let names = choice.fleet.servers().iter().map(|server| server.name.clone());
         Ok((names.collect(), pattern))
     }
@@ -317,7 +223,7 @@ mod tests {
         let given = [&of_api[..], &["--ignore-args", "a b*"]].concat();
         assert_eq!(ignored(&site, &given).unwrap(), words("a b*"));
         let wrong = ignored(SITE, &[&of_api[..], &["--ignore-args", "a all"]].concat());
-        assert!(wrong.unwrap_err().contains("--ignore-args has \"all\""));
+        assert!(wrong.unwrap_err().contains("has \"all\""));
         let differs = site
             .replace("location / {", "location / { pagecache_ignore_args a;")
             .replace("blog$uri", "$uri")

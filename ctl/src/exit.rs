@@ -3,6 +3,15 @@
 use std::fmt;
 use std::io;
 
+/// What help says of exit codes.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything was done
+  1  something is not there: an item, a page, a key for a URL
+  2  the command line or the configuration cannot be used; nothing was done
+  3  a memcached server, the site or a file failed; the rest was done
+";
+
 /// What became of a command. Of several outcomes the run has the worst, which is the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {

@@ -2,7 +2,7 @@
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
-//! | [`options`], [`help`] | the command line | what commands do |
+//! | [`options`], [`values`], [`mistake`] | the command line | what commands do |
 //! | [`nginx`] | nginx's configuration | the command line |
 //! | [`choice`] | servers and keys, from both of those | memcached, HTTP |
 //! | [`request`] | a URL's key, as nginx works it out | servers |
@@ -18,17 +18,18 @@ mod choice;
 mod command;
 mod exit;
 mod fleet;
-mod help;
 mod memcached;
+mod mistake;
 mod nginx;
 mod options;
 mod output;
 mod request;
 mod urls;
+mod values;
 mod warm;
 
 use exit::{Exit, Stop};
-use options::Given;
+use options::Asked;
 use output::Output;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
@@ -54,18 +55,11 @@ fn main() -> ExitCode {
 }
 
 fn run(out: &mut dyn Write) -> Result<Exit, Stop> {
-    let given = Given::parse(std::env::args_os().skip(1))?;
-    if given.has("version") {
-        writeln!(out, "pagecachectl {}", env!("CARGO_PKG_VERSION"))?;
-        return Ok(Exit::Done);
-    }
-    match given.command {
-        _ if given.has("help") => {
-            let text = given.command.map_or_else(help::overview, help::of);
+    match options::parse(std::env::args_os())? {
+        Asked::Run(command) => command::run(&command, out),
+        Asked::Print(text) => {
             out.write_all(text.as_bytes())?;
             Ok(Exit::Done)
         }
-        Some(command) => command::run(command.name, &given, out),
-        None => Err(Stop::Refused("no command is given: see pagecachectl --help".to_owned())),
     }
 }

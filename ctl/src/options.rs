@@ -1,289 +1,457 @@
-//! The command line: the tables of commands and options, and what was given of them. The help and the
-//! tests of the manual page read the same tables.
+//! The table of commands and options. Help and messages are made of it.
+//!
+//! The first paragraph of an option's comment is its line in `-h`; `--help` has all of it.
 
-use crate::exit::Stop;
-use lexopt::{Arg, Parser};
-use std::collections::HashMap;
+use crate::exit::{EXIT_CODES, Stop};
+use crate::fleet::Server;
+use crate::mistake;
+use crate::request::{Header, Origin, Version};
+use crate::values;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use pagecache_core::args::Ignored;
+use pagecache_core::distribution::Rule;
+use pagecache_core::memcached::LongKeys;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// A command.
-pub struct Command {
-    pub name: &'static str,
-    /// What may stand beside options.
-    pub operands: &'static str,
-    pub about: &'static str,
+/// Look at, drop and fill the pages that nginx serves from memcached
+///
+/// pagecachectl works beside nginx with the module nginx-pagecache. It reads nginx's configuration, and finds the key
+/// and the memcached server of a page with the module's own code.
+#[derive(Debug, Parser)]
+#[command(name = "pagecachectl", version, propagate_version = true)]
+#[command(disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
+#[command(after_help = EXIT_CODES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// An option.
-pub struct Row {
-    /// Without dashes.
-    pub name: &'static str,
-    /// What its value is; none for a mere switch.
-    pub value: Option<&'static str>,
-    /// Whether it may be given several times.
-    pub repeats: bool,
-    /// The commands that take it.
-    pub commands: &'static str,
-    pub about: &'static str,
-}
-
-#[rustfmt::skip]
-pub const COMMANDS: [Command; 5] = [
-    Command { name: "key",   operands: "URL...|-", about: "print the key and the server of each URL" },
-    Command { name: "get",   operands: "URL",      about: "print the page that memcached has for a URL" },
-    Command { name: "purge", operands: "URL...|-", about: "delete the pages of URLs from memcached" },
-    Command { name: "warm",  operands: "URL...|-", about: "request pages of the site, so that it stores them" },
-    Command { name: "stats", operands: "",         about: "print how each memcached server is doing" },
-];
-
-const KEYS: &str = "key get purge";
-const SERVERS: &str = "key get purge stats";
-
-#[rustfmt::skip]
-pub const ROWS: [Row; 28] = [
-    row("config",       "FILE",         SERVERS,                      "nginx's configuration; default /etc/nginx/nginx.conf"),
-    row("upstream",     "NAME",         SERVERS,                      "what pagecache_pass names there, if it names several"),
-    many("server",      "ADDRESS",      SERVERS,                      "a memcached server instead, HOST[:PORT] or unix:/PATH, with weight: ADDRESS,weight=N"),
-    row("distribution", "NAME",         SERVERS,                      "with several --server: as pagecache_distribution"),
-    row("hash",         "NAME",         SERVERS,                      "with --distribution: as its hash="),
-    row("key",          "TEXT",         KEYS,                         "as pagecache_key; default: the configuration's"),
-    row("ignore-args",  "NAMES",        KEYS,                         "as pagecache_ignore_args: names with spaces between them, or all"),
-    row("long-keys",    "RULE",         KEYS,                         "as pagecache_long_keys: sha256 or bypass"),
-    row("location",     "TEXT",         KEYS,                         "the location whose key it is, if keys differ: as written, or FILE:LINE"),
-    many("set",         "NAME=VALUE",   KEYS,                         "the value of a variable in the key that the URL does not decide"),
-    many("raw-key",     "KEY",          "get purge",                  "a key as memcached has it, instead of a URL"),
-    many("header",      "NAME:VALUE",   "key get purge warm",         "a header of the requests, as for $cookie_NAME and $http_NAME"),
-    row("nginx-version","VERSION",      KEYS,                         "nginx's, where a comma in a Cookie header matters: as 1.22.1"),
-    row("base",         "URL",          "key get purge warm",         "the site of URLs that are mere paths"),
-    many("origin",      "URL",          "warm",                       "one more site whose pages lists, sitemaps and redirects may name"),
-    many("sitemap",     "URL|FILE",     "warm",                       "a sitemap or an index of sitemaps, plain or gzip"),
-    many("list",        "FILE",         "warm",                       "a file with a URL on each line; lines with # are skipped"),
-    row("rate",         "N",            "warm",                       "requests per second, at most; default 10"),
-    row("jobs",         "N",            "warm",                       "requests at once, at most; default 4"),
-    row("max",          "N",            "warm",                       "stop after so many pages; default 50000"),
-    row("max-sitemaps", "N",            "warm",                       "read so many sitemaps, at most; default 500"),
-    row("cache-header", "NAME",         "warm",                       "the header that says HIT or MISS; default X-Cache"),
-    flag("progress",                    "warm",                       "show progress, even if standard error is no terminal"),
-    flag("quiet",                       "warm purge",                 "print what failed, and nothing of what went well"),
-    row("timeout",      "SECONDS",      "get purge warm stats",       "for each answer; default 2, of warm 30"),
-    flag("json",                        "key get purge warm stats",   "print JSON, one object a line"),
-    flag("help",                        "key get purge warm stats",   "print this help"),
-    flag("version",                     "key get purge warm stats",   "print the version"),
-];
-
-const fn row(
-    name: &'static str,
-    value: &'static str,
-    commands: &'static str,
-    about: &'static str,
-) -> Row {
-    Row { name, value: Some(value), repeats: false, commands, about }
-}
-
-const fn many(
-    name: &'static str,
-    value: &'static str,
-    commands: &'static str,
-    about: &'static str,
-) -> Row {
-    Row { name, value: Some(value), repeats: true, commands, about }
-}
-
-const fn flag(name: &'static str, commands: &'static str, about: &'static str) -> Row {
-    Row { name, value: None, repeats: true, commands, about }
-}
-
-impl Row {
-    pub fn is_of(&self, command: &str) -> bool {
-        self.commands.split(' ').any(|own| own == command)
-    }
-}
-
-/// What a command line says.
-pub struct Given {
-    /// None with `--help` or `--version` alone.
-    pub command: Option<&'static Command>,
-    pub operands: Vec<String>,
-    values: HashMap<&'static str, Vec<String>>,
-}
-
-impl Given {
-    /// # Errors
-    /// [`Stop::Refused`] says what is expected instead.
-    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Given, Stop> {
-        let mut parser = Parser::from_args(arguments);
-        let mut given = Given { command: None, operands: Vec::new(), values: HashMap::new() };
-        while let Some(argument) = parser.next().map_err(refused)? {
-            match argument {
-                Arg::Value(value) => {
-                    let text = text(value)?;
-                    match given.command {
-                        None => given.command = Some(command(&text)?),
-                        Some(_) => given.operands.push(text),
-                    }
-                }
-                Arg::Short('h') => given.push("help", String::new()),
-                Arg::Short('V') => given.push("version", String::new()),
-                Arg::Long(name) => {
-                    let row = ROWS.iter().find(|row| row.name == name);
-                    let Some(row) = row else { return Err(refused(argument.unexpected())) };
-                    let value = match row.value {
-                        Some(_) => text(parser.value().map_err(refused)?)?,
-                        None => String::new(),
-                    };
-                    given.push(row.name, value);
-                }
-                Arg::Short(_) => return Err(refused(argument.unexpected())),
-            }
-        }
-        given.check()?;
-        Ok(given)
-    }
-
-    fn push(&mut self, name: &'static str, value: String) {
-        self.values.entry(name).or_default().push(value);
-    }
-
-    fn check(&self) -> Result<(), Stop> {
-        let Some(command) = self.command else { return Ok(()) };
-        for row in &ROWS {
-            let count = self.all(row.name).len();
-            if count > 0 && !row.is_of(command.name) {
-                return Err(refused(format!("{} takes no --{}", command.name, row.name)));
-            }
-            if count > 1 && !row.repeats {
-                return Err(refused(format!(
-                    "--{} is given {count} times: once is enough",
-                    row.name
-                )));
-            }
-        }
-        if command.operands.is_empty() && !self.operands.is_empty() {
-            return Err(refused(format!("{} takes options only", command.name)));
-        }
-        Ok(())
-    }
-
-    /// Every value of an option.
-    pub fn all(&self, name: &str) -> &[String] {
-        debug_assert!(ROWS.iter().any(|row| row.name == name), "no option {name}");
-        self.values.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// The value of an option.
-    pub fn one(&self, name: &str) -> Option<&str> {
-        self.all(name).first().map(String::as_str)
-    }
-
-    /// Whether a switch is given.
-    pub fn has(&self, name: &str) -> bool {
-        !self.all(name).is_empty()
-    }
-
-    /// A number from 1.
+/// A command with its options.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the key and the server of each URL
     ///
-    /// # Errors
-    /// It is none.
-    pub fn count(&self, name: &str, default: usize) -> Result<usize, Stop> {
-        let Some(text) = self.one(name) else { return Ok(default) };
-        match text.parse() {
-            Ok(count) if count > 0 => Ok(count),
-            _ => Err(refused(format!("--{name} {text}: a number from 1 is expected"))),
+    /// A tab stands between them. No server is asked.
+    Key(Key),
+    /// Print the page that memcached has for a URL
+    ///
+    /// The page is printed as it is stored; on a terminal with control characters as text.
+    Get(Get),
+    /// Delete the pages of URLs from memcached
+    ///
+    /// Each page is deleted from the server that has it; purged, absent, nokey or failed is printed before its URL.
+    /// All keys are worked out before the first page is deleted.
+    Purge(Purge),
+    /// Request pages of the site, so that it stores them
+    ///
+    /// The numbers of hits and misses are printed.
+    Warm(Warm),
+    /// Print how each memcached server is doing
+    ///
+    /// There is a line of statistics for each server. A server that is marked as down may be away.
+    Stats(Stats),
+}
+
+#[derive(Debug, Args)]
+pub struct Key {
+    #[command(flatten)]
+    pub urls: Urls,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub servers: Servers,
+    #[command(flatten)]
+    pub keys: Keys,
+    #[command(flatten)]
+    pub requests: Requests,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// URL of the page: http:// or https:// with a host, or a path
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub timeout: Timeout,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub servers: Servers,
+    /// A key as memcached has it, instead of a URL
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, help_heading = KEYS)]
+    #[arg(value_parser = values::raw_key)]
+    pub raw_key: Option<String>,
+    #[command(flatten)]
+    pub keys: Keys,
+    #[command(flatten)]
+    pub requests: Requests,
+}
+
+#[derive(Debug, Args)]
+pub struct Purge {
+    #[command(flatten)]
+    pub urls: Urls,
+    #[command(flatten)]
+    pub timeout: Timeout,
+    #[command(flatten)]
+    pub quiet: Quiet,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub servers: Servers,
+    /// A key as memcached has it, instead of a URL
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, help_heading = KEYS)]
+    #[arg(value_parser = values::raw_key)]
+    pub raw_key: Vec<String>,
+    #[command(flatten)]
+    pub keys: Keys,
+    #[command(flatten)]
+    pub requests: Requests,
+}
+
+#[derive(Debug, Args)]
+pub struct Warm {
+    #[command(flatten)]
+    pub urls: Urls,
+    /// Wait so long for each page
+    #[arg(long, value_name = "SECONDS", default_value = "30", allow_negative_numbers = true)]
+    #[arg(value_parser = values::seconds)]
+    pub timeout: Duration,
+    #[command(flatten)]
+    pub quiet: Quiet,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub requests: Requests,
+    #[command(flatten)]
+    pub pages: Pages,
+}
+
+#[derive(Debug, Args)]
+pub struct Stats {
+    #[command(flatten)]
+    pub timeout: Timeout,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub servers: Servers,
+}
+
+#[derive(Debug, Args)]
+pub struct Urls {
+    /// URLs of pages: http:// or https:// with a host, or a path; - reads them from standard input
+    ///
+    /// Standard input has a URL on each line. Blank lines and those that begin with # are skipped.
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Servers")]
+pub struct Servers {
+    /// nginx's configuration, with all that it includes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(default_value = "/etc/nginx/nginx.conf")]
+    pub config: PathBuf,
+    /// What pagecache_pass names: an upstream block, or an address
+    ///
+    /// Not needed if all name the same.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+    /// A memcached server, instead of a configuration: HOST, HOST:PORT or unix:/PATH
+    ///
+    /// To be given for each server; with a weight as ADDRESS,weight=N. The text must be that of nginx's server line.
+    #[arg(long, value_name = "ADDRESS", value_parser = values::server)]
+    #[arg(conflicts_with_all = ["config", "upstream"])]
+    pub server: Vec<Server>,
+    /// The rule by which a key belongs to one of several servers, as pagecache_distribution
+    ///
+    /// It is taken instead of the configuration's.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Rule::names()))]
+    pub distribution: Option<String>,
+    /// The hash of that rule, as its hash=
+    #[arg(long, value_name = "NAME")]
+    pub hash: Option<String>,
+}
+
+/// Heading of the options that say what a key is.
+const KEYS: &str = "Keys";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = KEYS)]
+pub struct Keys {
+    /// The text of the key with its variables, as pagecache_key; default: the configuration's
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub key: Option<String>,
+    /// Arguments that are not in the key, as pagecache_ignore_args: names with spaces between them, or all
+    #[arg(long, value_name = "NAMES", value_parser = values::ignored_args)]
+    pub ignore_args: Option<Ignored>,
+    /// What becomes of a long key, as pagecache_long_keys
+    #[arg(long, value_name = "RULE")]
+    #[arg(value_parser = PossibleValuesParser::new(["sha256", "bypass"]).map(values::long_keys))]
+    pub long_keys: Option<LongKeys>,
+    /// The location whose key it is, where locations have different ones
+    ///
+    /// As it is written, or FILE:LINE as the error message lists it.
+    #[arg(long, value_name = "TEXT", conflicts_with = "server")]
+    pub location: Option<String>,
+    /// The value of a variable in the key that the URL does not decide
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::set)]
+    pub set: Vec<(String, String)>,
+    /// nginx's version, where a comma in a Cookie header matters: what nginx -v says, as 1.22.1
+    ///
+    /// A comma in a Cookie header separates cookies for nginx before 1.29.6 alone, and $cookie_NAME depends on it.
+    #[arg(long, value_name = "VERSION", value_parser = values::version)]
+    pub nginx_version: Option<Version>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Requests")]
+pub struct Requests {
+    /// A header of the requests, as for $cookie_NAME and $http_NAME
+    ///
+    /// Host is $host. May be given several times. It is sent to no site but those that the command line names: see
+    /// --origin.
+    #[arg(long, value_name = "NAME:VALUE", value_parser = values::header)]
+    pub header: Vec<Header>,
+    /// The site of URLs that are mere paths: https://HOST
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_parser = values::site)]
+    pub base: Option<Origin>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Warming")]
+pub struct Pages {
+    /// One more site whose pages lists, sitemaps and redirects may name: https://HOST
+    ///
+    /// URLs of other sites than those of URL, --base, --sitemap and --origin are left out of lists, standard input,
+    /// sitemaps and redirects. Another scheme or port is another site. May be given several times.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_parser = values::site)]
+    pub origin: Vec<Origin>,
+    /// A sitemap or an index of sitemaps, plain or gzip
+    ///
+    /// The sitemaps of an index are read, too; each has 50 MB unpacked at most. May be given several times.
+    #[arg(long, value_name = "URL|FILE", value_hint = ValueHint::AnyPath)]
+    pub sitemap: Vec<String>,
+    /// A file with a URL on each line; lines with # are skipped
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub list: Vec<String>,
+    /// Begin at most N requests a second
+    #[arg(long, value_name = "N", default_value = "10", allow_negative_numbers = true)]
+    #[arg(value_parser = values::number)]
+    pub rate: f64,
+    /// Have at most N requests on their way, up to 256
+    #[arg(long, value_name = "N", default_value = "4", allow_negative_numbers = true)]
+    #[arg(value_parser = values::jobs)]
+    pub jobs: usize,
+    /// Request at most N pages
+    #[arg(long, value_name = "N", default_value = "50000", allow_negative_numbers = true)]
+    #[arg(value_parser = values::count)]
+    pub max: usize,
+    /// Read at most N sitemaps
+    #[arg(long, value_name = "N", default_value = "500", allow_negative_numbers = true)]
+    #[arg(value_parser = values::count)]
+    pub max_sitemaps: usize,
+    /// The header of the site's answers that says HIT or MISS
+    #[arg(long, value_name = "NAME", default_value = "X-Cache")]
+    pub cache_header: String,
+    /// Show progress on standard error, even if it is no terminal
+    #[arg(long, overrides_with = "progress")]
+    pub progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Timeout {
+    /// Wait so long for each answer of a memcached server
+    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
+    #[arg(value_parser = values::seconds)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Quiet {
+    /// Print what failed, and nothing of what went well
+    #[arg(long, overrides_with = "quiet")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Print JSON
+    ///
+    /// There is an object on a line for each URL or server, or one for a whole warm.
+    #[arg(long, overrides_with = "json")]
+    pub json: bool,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    Run(Box<Command>),
+    /// Help, or the version.
+    Print(String),
+}
+
+/// Reads a command line, whose first word is the program's name.
+///
+/// # Errors
+/// [`Stop::Refused`] says what is expected instead.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Stop> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let parsed = table()
+        .try_get_matches_from(&words)
+        .and_then(|matches| CommandLine::from_arg_matches(&matches));
+    match parsed {
+        Ok(line) => Ok(Asked::Run(Box::new(line.command))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Asked::Print(error.to_string())),
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            Ok(Asked::Print(format!("pagecachectl {}\n", env!("CARGO_PKG_VERSION"))))
+        }
+        Err(error) => {
+            let command = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+            Err(Stop::Refused(mistake::explain(&error, &table(), command)))
         }
     }
-
-    /// A number above 0 that need not be whole.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn number(&self, name: &str, default: f64) -> Result<f64, Stop> {
-        let Some(text) = self.one(name) else { return Ok(default) };
-        match text.parse::<f64>() {
-            // beyond, a duration of so many seconds could not be added to the clock
-            Ok(number) if (0.001..=1e6).contains(&number) => Ok(number),
-            _ => {
-                Err(refused(format!("--{name} {text}: a number from 0.001 to 1000000 is expected")))
-            }
-        }
-    }
-
-    /// `--timeout`.
-    ///
-    /// # Errors
-    /// It is no number of seconds.
-    pub fn timeout(&self, default: f64) -> Result<Duration, Stop> {
-        self.number("timeout", default).map(Duration::from_secs_f64)
-    }
 }
 
-fn command(name: &str) -> Result<&'static Command, Stop> {
-    COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
-        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
-        refused(format!("no command \"{name}\": one of {} is expected", names.join(", ")))
-    })
+/// The table, for those who make texts of it.
+pub fn table() -> clap::Command {
+    CommandLine::command()
+        .arg_required_else_help(false)
+        .mut_subcommands(|command| command.after_help(EXIT_CODES))
 }
 
-fn text(value: OsString) -> Result<String, Stop> {
-    value
-        .into_string()
-        .map_err(|value| refused(format!("\"{}\" is not UTF-8", value.to_string_lossy())))
-}
-
-fn refused(reason: impl ToString) -> Stop {
-    Stop::Refused(reason.to_string())
-}
+#[cfg(test)]
+pub use tests::{of_key, of_warm};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn given(line: &str) -> Result<Given, String> {
-        Given::parse(line.split_whitespace().map(OsString::from)).map_err(|stop| stop.to_string())
+    /// The options of a `warm`.
+    pub fn of_warm(line: &str) -> Warm {
+        match run(&format!("warm {line}")).unwrap() {
+            Command::Warm(warm) => warm,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The options of a `key`.
+    pub fn of_key(words: &[&str]) -> Result<Key, String> {
+        let words = ["pagecachectl", "key"].iter().chain(words).map(OsString::from);
+        match command(words)? {
+            Command::Key(key) => Ok(key),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(line: &str) -> Result<Command, String> {
+        command(["pagecachectl"].into_iter().chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    fn command(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+        match parse(words).map_err(|stop| stop.to_string())? {
+            Asked::Run(command) => Ok(*command),
+            Asked::Print(text) => panic!("{text}"),
+        }
     }
 
     fn refusal(line: &str) -> String {
-        given(line).err().unwrap_or_else(|| panic!("taken: {line}"))
+        run(line).err().unwrap_or_else(|| panic!("taken: {line}"))
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_table() {
+        table().debug_assert();
     }
 
     #[test]
     fn options_and_operands_in_any_order() {
-        let given = given("purge /a --server=h:1 --json /b --server h:2 --timeout 0.5").unwrap();
-        assert_eq!(given.command.unwrap().name, "purge");
-        assert_eq!(given.operands, ["/a", "/b"]);
-        assert_eq!(given.all("server"), ["h:1", "h:2"]);
-        assert!(given.has("json") && !given.has("quiet"));
-        assert_eq!(given.timeout(2.0).unwrap(), Duration::from_millis(500));
+        let line = "purge /a --server=h:1 --json /b --server h:2 --timeout 0.5 --json -- --c";
+        let Ok(Command::Purge(purge)) = run(line) else { panic!() };
+        assert_eq!(purge.urls.urls, ["/a", "/b", "--c"]);
+        let names: Vec<_> = purge.servers.server.iter().map(|server| &server.name).collect();
+        assert_eq!(names, ["h:1", "h:2"]);
+        assert!(purge.output.json && !purge.quiet.quiet);
+        assert_eq!(purge.timeout.timeout, Duration::from_millis(500));
     }
 
     #[test]
     fn what_is_refused() {
-        assert!(refusal("flush").contains("one of key, get"));
-        assert!(refusal("get --rate 1").contains("get takes no --rate"));
-        assert!(refusal("stats /a").contains("options only"));
-        assert!(refusal("get --config a --config b").contains("2 times"));
-        assert!(refusal("get --colour").contains("--colour"));
-        assert!(refusal("get --server").contains("--server"));
-        assert!(refusal("get -x").contains("-x"));
+        assert_eq!(refusal(""), "no command is given: see pagecachectl --help");
+        assert_eq!(
+            refusal("flush"),
+            "no command \"flush\": one of key, get, purge, warm, stats is expected"
+        );
+        assert_eq!(
+            refusal("--json get /a"),
+            "--json is no option of pagecachectl itself: options follow the command"
+        );
+        assert_eq!(refusal("get --rate 1"), "get takes no --rate, an option of warm");
+        assert_eq!(refusal("get --rate=1"), "get takes no --rate, an option of warm");
+        assert_eq!(refusal("warm --raw-key a"), "warm takes no --raw-key, an option of get, purge");
+        assert_eq!(refusal("get --tmeout 1"), "get takes no --tmeout: did you mean --timeout?");
+        assert_eq!(refusal("get -x"), "get takes no -x: see pagecachectl get --help");
+        assert_eq!(refusal("stats /a"), "stats takes options only, no \"/a\"");
+        assert_eq!(
+            refusal("get /a /b"),
+            "get takes one URL, and \"/b\" is one more: see pagecachectl get --help"
+        );
+        assert_eq!(
+            refusal("get --config a --config b"),
+            "--config is given several times: once is enough"
+        );
+        assert_eq!(refusal("get --server"), "--server needs a value: ADDRESS");
+        assert_eq!(refusal("get --json=1"), "--json takes no value");
+        assert_eq!(
+            refusal("stats --server a --upstream b"),
+            "--server and --upstream exclude each other"
+        );
+        assert_eq!(
+            refusal("key --long-keys md5"),
+            "--long-keys md5: one of sha256, bypass is expected"
+        );
     }
 
     #[test]
     fn numbers_are_checked() {
         for value in ["0", "-1", "x", "inf", "NaN", "1e99"] {
-            let given = given(&format!("warm --rate {value} --jobs {value}")).unwrap();
-            assert!(
-                given.number("rate", 1.0).is_err() && given.count("jobs", 1).is_err(),
-                "{value}"
-            );
+            for option in ["rate", "jobs", "max", "timeout"] {
+                let said = refusal(&format!("warm /a --{option} {value}"));
+                assert!(said.starts_with(&format!("--{option} {value}: a number from ")), "{said}");
+            }
         }
+        assert_eq!(refusal("warm --jobs 257"), "--jobs 257: a number from 1 to 256 is expected");
     }
 
     #[test]
-    fn rows_name_commands_that_are_there() {
-        for row in &ROWS {
-            for command in row.commands.split(' ') {
-                assert!(COMMANDS.iter().any(|known| known.name == command), "{command}");
+    fn help_and_version_are_texts() {
+        let text = |line: &str| {
+            let words = ["pagecachectl"].into_iter().chain(line.split_whitespace());
+            match parse(words.map(OsString::from)).unwrap() {
+                Asked::Print(text) => text,
+                Asked::Run(command) => panic!("{command:?}"),
             }
+        };
+        let version = format!("pagecachectl {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!((text("-V"), text("get --version")), (version.clone(), version));
+        for line in ["-h", "--help", "warm -h", "warm --help"] {
+            assert!(text(line).contains(EXIT_CODES.trim_end()), "{line}");
         }
+        let warm = text("warm -h");
+        assert!(warm.contains("Usage: pagecachectl warm [OPTIONS] [URL]...\n"), "{warm}");
+        let general = warm.find("--timeout <SECONDS>").unwrap();
+        assert!(general < warm.find("\nRequests:").unwrap(), "{warm}");
+        assert!(warm.contains("--rate <N> ") && !warm.contains("--raw-key"), "{warm}");
     }
 }

@@ -1,26 +1,27 @@
 //! `get`: the page that memcached has for a URL, as it is stored.
 
-use super::MEMCACHED_TIMEOUT;
 use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::Server;
 use crate::memcached::{Batch, Items, Ttl, ask};
-use crate::options::Given;
+use crate::options::Get;
 use crate::output::{json_line, say};
 use serde_json::{Value, json};
 use std::io::Write;
 
 /// The value to standard output, or what is known of it as JSON.
-pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let choice = Choice::of(given)?;
-    let timeout = given.timeout(MEMCACHED_TIMEOUT)?;
-    let mut all = wanted(given, &choice)?;
+pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(&options.servers)?;
+    let timeout = options.timeout.timeout;
+    let pattern = || choice.key_pattern(&options.keys, &options.requests);
+    let mut all =
+        wanted(options.url.as_slice(), options.raw_key.as_slice(), &choice.fleet, pattern)?;
     let (Some(wanted), true) = (all.pop(), all.is_empty()) else {
         return Err(Stop::Refused("get takes one URL, or one --raw-key".to_owned()));
     };
     let mut object = wanted.json(&choice.fleet);
-    let is_json = given.has("json");
+    let is_json = options.output.json;
     let (key, server) = match place(&wanted, &choice) {
         Ok(place) => place,
         Err(reason) => {

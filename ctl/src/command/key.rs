@@ -3,16 +3,17 @@
 use super::wanted::wanted;
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
-use crate::options::Given;
+use crate::options::Key;
 use crate::output::{json_line, say};
 use std::io::Write;
 
 /// A line for each URL: key, tab, server. Keys have no spaces.
-pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let choice = Choice::of(given)?;
+pub fn run(options: &Key, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(&options.servers)?;
+    let pattern = || choice.key_pattern(&options.keys, &options.requests);
     let mut exit = Exit::Done;
-    for wanted in wanted(given, &choice)? {
-        if given.has("json") {
+    for wanted in wanted(&options.urls.urls, &[], &choice.fleet, pattern)? {
+        if options.output.json {
             json_line(out, &wanted.json(&choice.fleet).into())?;
         }
         match &wanted.key {
@@ -20,7 +21,7 @@ pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
                 exit = exit.max(Exit::Absent);
                 say(&format!("\"{}\" {}", wanted.name, no_key.sentence()));
             }
-            Ok(key) if !given.has("json") => {
+            Ok(key) if !options.output.json => {
                 let server = choice.fleet.servers().get(key.server);
                 out.write_all(&key.bytes)?;
                 writeln!(out, "\t{}", server.map_or("", |server| server.name.as_str()))?;

@@ -8,23 +8,19 @@ mod wanted;
 mod warm;
 
 use crate::exit::{Exit, Stop};
-use crate::options::Given;
+use crate::options::Command;
 use std::io::Write;
-
-/// Seconds that a memcached server has for each answer.
-const MEMCACHED_TIMEOUT: f64 = 2.0;
 
 /// Does what the command line says.
 ///
 /// # Errors
 /// [`Stop`] says why nothing more could be done.
-pub fn run(name: &str, given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
-    match name {
-        "key" => key::run(given, out),
-        "get" => get::run(given, out),
-        "purge" => purge::run(given, out),
-        "warm" => warm::run(given, out),
-        "stats" => stats::run(given, out),
-        other => Err(Stop::Refused(format!("no command \"{other}\""))),
+pub fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
+    match command {
+        Command::Key(options) => key::run(options, out),
+        Command::Get(options) => get::run(options, out),
+        Command::Purge(options) => purge::run(options, out),
+        Command::Warm(options) => warm::run(options, out),
+        Command::Stats(options) => stats::run(options, out),
     }
 }

@@ -1,12 +1,11 @@
 //! `purge`: pages deleted, each on the server that has it.
 
-use super::MEMCACHED_TIMEOUT;
 use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::{Fleet, Server};
 use crate::memcached::{Batch, Items, ask};
-use crate::options::Given;
+use crate::options::Purge;
 use crate::output::{json_line, say};
 use serde_json::json;
 use std::collections::HashSet;
@@ -25,10 +24,11 @@ enum Outcome {
 }
 
 /// A line for each URL: outcome, tab, URL.
-pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let choice = Choice::of(given)?;
-    let timeout = given.timeout(MEMCACHED_TIMEOUT)?;
-    let wanted = wanted(given, &choice)?;
+pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(&options.servers)?;
+    let timeout = options.timeout.timeout;
+    let pattern = || choice.key_pattern(&options.keys, &options.requests);
+    let wanted = wanted(&options.urls.urls, &options.raw_key, &choice.fleet, pattern)?;
     let (batches, numbers) = batches(&wanted, &choice.fleet);
     let said = ask(batches, timeout, Items::open, |items, key: &String| items.delete(key));
 
@@ -42,7 +42,7 @@ pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
             };
         }
     }
-    report(given, out, &choice.fleet, &wanted, &outcomes)
+    report(options, out, &choice.fleet, &wanted, &outcomes)
 }
 
 /// Keys by server, and the number of each in what is wanted.
@@ -78,7 +78,7 @@ fn without_answer(wanted: &Wanted) -> Outcome {
 }
 
 fn report(
-    given: &Given,
+    options: &Purge,
     out: &mut dyn Write,
     fleet: &Fleet,
     wanted: &[Wanted],
@@ -108,10 +108,10 @@ fn report(
             }
             Outcome::Purged | Outcome::Absent => {}
         }
-        if given.has("quiet") && matches!(outcome, Outcome::Purged | Outcome::Absent) {
+        if options.quiet.quiet && matches!(outcome, Outcome::Purged | Outcome::Absent) {
             continue;
         }
-        if given.has("json") {
+        if options.output.json {
             object.insert("outcome".to_owned(), json!(outcome.name()));
             json_line(out, &object.into())?;
         } else {

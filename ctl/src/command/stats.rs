@@ -1,11 +1,10 @@
 //! `stats`: how each memcached server is doing.
 
-use super::MEMCACHED_TIMEOUT;
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::Server;
 use crate::memcached::{Batch, Link, ask};
-use crate::options::Given;
+use crate::options::Stats;
 use crate::output::{json_line, printable, say};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -30,9 +29,9 @@ const HEAD: [&str; 9] =
 type Said = HashMap<String, String>;
 
 /// A row of a table for each server, or an object.
-pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let choice = Choice::of(given)?;
-    let timeout = given.timeout(MEMCACHED_TIMEOUT)?;
+pub fn run(options: &Stats, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let choice = Choice::of(&options.servers)?;
+    let timeout = options.timeout.timeout;
     let servers = choice.fleet.servers();
     let batch = |server: &Server| Batch { server: server.clone(), questions: vec![()] };
     let batches = servers.iter().map(batch).collect();
@@ -48,12 +47,12 @@ pub fn run(given: &Given, out: &mut dyn Write) -> Result<Exit, Stop> {
                 exit = Exit::Failed;
             }
         }
-        if given.has("json") {
+        if options.output.json {
             json_line(out, &object(server, &answer).into())?;
         }
         rows.push(row(server, &answer));
     }
-    if !given.has("json") {
+    if !options.output.json {
         table(out, &rows)?;
     }
     Ok(exit)

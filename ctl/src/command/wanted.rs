@@ -1,13 +1,10 @@
 //! What `key`, `get` and `purge` are about: URLs and raw keys, each with its key and its server. All
 //! are known before the first is asked for, so that a mistake in one leaves the cache as it was.
 
-use crate::choice::Choice;
 use crate::exit::Stop;
 use crate::fleet::Fleet;
-use crate::options::Given;
 use crate::request::{KeyPattern, NoKey};
 use crate::urls;
-use pagecache_core::memcached::MAX_KEY;
 use serde_json::{Map, Value, json};
 
 /// One page that the command line names.
@@ -25,26 +22,28 @@ pub struct Key {
     pub server: usize,
 }
 
-/// Everything that is wanted.
+/// Everything that is wanted. `pattern` is worked out only if there are URLs.
 ///
 /// # Errors
-/// Nothing is, or a key cannot be worked out of what is given.
-pub fn wanted(given: &Given, choice: &Choice) -> Result<Vec<Wanted>, Stop> {
-    let urls = urls::operands(&given.operands)?;
-    let raw = given.all("raw-key");
-    if urls.is_empty() && raw.is_empty() && !given.operands.iter().any(|operand| operand == "-") {
+/// Nothing is wanted, or a key cannot be worked out of what is given.
+pub fn wanted(
+    operands: &[String],
+    raw_keys: &[String],
+    fleet: &Fleet,
+    pattern: impl FnOnce() -> Result<KeyPattern, Stop>,
+) -> Result<Vec<Wanted>, Stop> {
+    let urls = urls::operands(operands)?;
+    if urls.is_empty() && raw_keys.is_empty() && !operands.iter().any(|operand| operand == "-") {
         return Err(Stop::Refused("no URL is given".to_owned()));
     }
     let mut found = Vec::new();
     if !urls.is_empty() {
-        let pattern = choice.key_pattern(given)?;
+        let pattern = pattern()?;
         for url in urls {
-            found.push(of_url(url, &pattern, &choice.fleet)?);
+            found.push(of_url(url, &pattern, fleet)?);
         }
     }
-    for key in raw {
-        found.push(of_raw(key, &choice.fleet)?);
-    }
+    found.extend(raw_keys.iter().map(|key| of_raw(key, fleet)));
     Ok(found)
 }
 
@@ -56,21 +55,8 @@ fn of_url(url: String, pattern: &KeyPattern, fleet: &Fleet) -> Result<Wanted, St
     }
 }
 
-fn of_raw(key: &str, fleet: &Fleet) -> Result<Wanted, Stop> {
-    if key.is_empty() || key.len() > MAX_KEY || key.bytes().any(|byte| byte <= 0x20 || byte == 0x7f)
-    {
-        return Err(Stop::Refused(format!(
-            "--raw-key \"{}\" is no key: 1 to {MAX_KEY} bytes without spaces and control bytes are \
-             expected",
-            key.escape_debug()
-        )));
-    }
-    let key = Key::of(key.as_bytes(), fleet);
-    Ok(Wanted {
-        name: String::from_utf8_lossy(&key.bytes).into_owned(),
-        is_raw: true,
-        key: Ok(key),
-    })
+fn of_raw(key: &str, fleet: &Fleet) -> Wanted {
+    Wanted { name: key.to_owned(), is_raw: true, key: Ok(Key::of(key.as_bytes(), fleet)) }
 }
 
 impl Key {

@@ -1,7 +1,7 @@
 //! The sites that the command line names. Others are asked for nothing, and get no header: lists, sitemaps
 //! and redirects may come from anybody.
 
-use crate::options::Given;
+use crate::options::Pages;
 use crate::request::{Origin, Url};
 use std::collections::BTreeMap;
 
@@ -14,10 +14,11 @@ pub struct Origins(Vec<Origin>);
 
 impl Origins {
     /// Those of URLs among the operands, of `--sitemap` and of `--origin`, and `base`.
-    pub fn of(given: &Given, base: Option<&Origin>) -> Origins {
-        let texts = [&given.operands[..], given.all("sitemap"), given.all("origin")];
-        let urls = texts.into_iter().flatten().filter_map(|text| Url::parse(text, None).ok());
-        let named = urls.filter_map(|url| url.origin).chain(base.cloned());
+    pub fn of(operands: &[String], options: &Pages, base: Option<&Origin>) -> Origins {
+        let texts = operands.iter().chain(&options.sitemap);
+        let urls = texts.filter_map(|text| Url::parse(text, None).ok());
+        let named = urls.filter_map(|url| url.origin);
+        let named = named.chain(options.origin.iter().cloned()).chain(base.cloned());
         Origins(named.map(|origin| origin.normal()).collect())
     }
 
@@ -75,7 +76,7 @@ pub fn stranger(origin: &Origin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsString;
+    use crate::options::of_warm;
 
     fn origin(text: &str) -> Origin {
         Url::parse(text, None).unwrap().origin.unwrap()
@@ -83,10 +84,11 @@ mod tests {
 
     #[test]
     fn what_the_command_line_names() {
-        let words = "warm http://a.test/x /y - --sitemap https://B.test:443/map.xml --sitemap map.xml \
+        let words = "http://a.test/x /y - --sitemap https://B.test:443/map.xml --sitemap map.xml \
                      --origin http://c.test:80 --list http://list.test/";
-        let given = Given::parse(words.split_whitespace().map(OsString::from)).unwrap();
-        let origins = Origins::of(&given, Some(&origin("http://d.test:8080")));
+        let warm = of_warm(words);
+        let origins =
+            Origins::of(&warm.urls.urls, &warm.pages, Some(&origin("http://d.test:8080")));
         for named in
             ["http://A.test:80/", "https://b.test", "http://c.test/", "http://d.test:8080/e"]
         {

@@ -5,7 +5,7 @@ use super::origins::Strangers;
 use super::site::Site;
 use super::sitemap::{MAX_SITEMAP, Sitemap};
 use crate::exit::Stop;
-use crate::options::Given;
+use crate::options;
 use crate::request::{Origin, Url};
 use crate::urls;
 use std::collections::HashSet;
@@ -46,17 +46,18 @@ pub struct Pages {
 /// # Errors
 /// Nothing is named, or a list cannot be read.
 pub fn pages(
-    given: &Given,
+    operands: &[String],
+    options: &options::Pages,
     site: &Site,
     base: Option<&Origin>,
     limits: &Limits,
 ) -> Result<Pages, Stop> {
     let mut pages = Pages::default();
-    let (lists, sitemaps) = (given.all("list"), given.all("sitemap"));
-    if given.operands.is_empty() && lists.is_empty() && sitemaps.is_empty() {
+    let (lists, sitemaps) = (&options.list, &options.sitemap);
+    if operands.is_empty() && lists.is_empty() && sitemaps.is_empty() {
         return Err(Stop::Refused("no URL, --list or --sitemap is given".to_owned()));
     }
-    pages.add(urls::operands(&given.operands)?, site, base, limits);
+    pages.add(urls::operands(operands)?, site, base, limits);
     for list in lists {
         pages.add(urls::file(list)?, site, base, limits);
     }
@@ -178,16 +179,15 @@ fn whole(text: &str, base: Option<&Origin>) -> Result<(Origin, String), &'static
 mod tests {
     use super::super::origins::Origins;
     use super::*;
-    use std::ffi::OsString;
+    use crate::options::of_warm;
     use std::time::Duration;
 
     fn found(options: &str, limits: &Limits) -> Pages {
-        let words = format!("warm {options}");
-        let given = Given::parse(words.split_whitespace().map(OsString::from)).unwrap();
+        let warm = of_warm(options);
         let base = Url::parse("http://h.test", None).unwrap().origin;
-        let origins = Origins::of(&given, base.as_ref());
+        let origins = Origins::of(&warm.urls.urls, &warm.pages, base.as_ref());
         let site = Site::new(origins, Vec::new(), "X-Cache", Duration::from_secs(1));
-        pages(&given, &site, base.as_ref(), limits).unwrap()
+        pages(&warm.urls.urls, &warm.pages, &site, base.as_ref(), limits).unwrap()
     }
 
     const LIMITS: Limits = Limits { pages: 100, sitemaps: 10 };

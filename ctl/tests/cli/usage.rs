@@ -21,13 +21,13 @@ fn options(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a command's help lists: one option at the beginning of each line.
+/// What a command's help lists: an option at the beginning of a line, with a letter of its own before it or not.
 fn listed(command: &str) -> BTreeSet<String> {
     let help = ctl(&[command, "--help"]);
     assert_eq!(help.code, 0);
     let lines = help.lines();
-    let rows = lines.iter().filter(|line| line.starts_with("  --"));
-    rows.map(|row| row.split_whitespace().next().unwrap().to_owned()).collect()
+    let is_row = |line: &&&str| line.starts_with("  -") || line.starts_with("      --");
+    lines.iter().filter(is_row).flat_map(|row| options(row)).collect()
 }
 
 #[test]
@@ -70,7 +70,10 @@ fn mistakes_end_with_2_and_say_what_to_do() {
         (&["flush"], "one of key, get"),
         (&["key", "--server", "h", "--key", "$uri"], "no URL"),
         (&["warm"], "--sitemap"),
-        (&["get", "--frob"], "--frob"),
+        (&["get", "--frob"], "get takes no --frob: see pagecachectl get --help"),
+        (&["get", "/", "--timout", "1"], "did you mean --timeout?"),
+        (&["stats", "--rate", "1"], "stats takes no --rate, an option of warm"),
+        (&["key", "/", "--server", "h", "--config", "none.conf"], "exclude each other"),
         (&["get", "/a", "/b", "--server", "h", "--key", "$uri"], "one URL"),
         (&["key", "/a", "--config", "none.conf"], "none.conf"),
         (&["stats", "--server", "h", "--timeout", "soon"], "--timeout soon"),
