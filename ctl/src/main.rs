@@ -2,7 +2,7 @@
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
-//! | [`options`], [`values`], [`mistake`] | the command line | what commands do |
+//! | [`options`], [`values`], [`mistake`], [`manual`] | the command line | what commands do |
 //! | [`nginx`] | nginx's configuration | the command line |
 //! | [`choice`] | servers and keys, from both of those | memcached, HTTP |
 //! | [`request`] | a URL's key, as nginx works it out | servers |
@@ -18,6 +18,7 @@ mod choice;
 mod command;
 mod exit;
 mod fleet;
+mod manual;
 mod memcached;
 mod mistake;
 mod nginx;

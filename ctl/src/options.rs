@@ -1,6 +1,6 @@
-//! The table of commands and options. Help and messages are made of it.
+//! The table of commands and options. Help, messages, the manual page and shell completions are made of it.
 //!
-//! The first paragraph of an option's comment is its line in `-h`; `--help` has all of it.
+//! The first paragraph of an option's comment is its line in `-h`; `--help` and the manual page have all of it.
 
 use crate::exit::{EXIT_CODES, Stop};
 use crate::fleet::Server;
@@ -9,7 +9,7 @@ use crate::request::{Header, Origin, Version};
 use crate::values;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::Rule;
 use pagecache_core::memcached::LongKeys;
@@ -54,6 +54,10 @@ pub enum Command {
     ///
     /// There is a line of statistics for each server. A server that is marked as down may be away.
     Stats(Stats),
+    /// Print the manual page, or the completions of a shell
+    ///
+    /// For bash, write them to /usr/share/bash-completion/completions/pagecachectl.
+    Generate(Generate),
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +145,21 @@ pub struct Stats {
     pub output: Output,
     #[command(flatten)]
     pub servers: Servers,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What to print
+    #[arg(value_name = "WHAT")]
+    pub what: Generated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    Man,
+    Bash,
+    Fish,
+    Zsh,
 }
 
 #[derive(Debug, Args)]
@@ -391,7 +410,7 @@ mod tests {
         assert_eq!(refusal(""), "no command is given: see pagecachectl --help");
         assert_eq!(
             refusal("flush"),
-            "no command \"flush\": one of key, get, purge, warm, stats is expected"
+            "no command \"flush\": one of key, get, purge, warm, stats, generate is expected"
         );
         assert_eq!(
             refusal("--json get /a"),
@@ -421,6 +440,8 @@ mod tests {
             refusal("key --long-keys md5"),
             "--long-keys md5: one of sha256, bypass is expected"
         );
+        assert_eq!(refusal("generate"), "generate needs WHAT: see pagecachectl generate --help");
+        assert_eq!(refusal("generate csh"), "WHAT csh: one of man, bash, fish, zsh is expected");
     }
 
     #[test]

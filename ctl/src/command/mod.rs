@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod generate;
 mod get;
 mod key;
 mod purge;
@@ -22,5 +23,6 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
         Command::Purge(options) => purge::run(options, out),
         Command::Warm(options) => warm::run(options, out),
         Command::Stats(options) => stats::run(options, out),
+        Command::Generate(options) => generate::run(options, out),
     }
 }

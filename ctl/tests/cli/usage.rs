@@ -4,8 +4,9 @@ use crate::parts::ctl;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-const COMMANDS: [&str; 5] = ["key", "get", "purge", "warm", "stats"];
+const COMMANDS: [&str; 6] = ["key", "get", "purge", "warm", "stats", "generate"];
 
 fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
@@ -43,14 +44,52 @@ fn help_and_manual_page_have_the_same_commands_and_options() {
     }
     let described: BTreeSet<String> = page
         .lines()
-        .filter_map(|line| line.strip_prefix(".BR ").or_else(|| line.strip_prefix(".B ")))
-        .filter(|line| line.starts_with("--"))
-        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        // the line behind .TP
+        .filter(|line| line.starts_with("\\fB-"))
+        .flat_map(options)
         .collect();
     assert_eq!(described, all, "options with an entry of their own");
     assert_eq!(options(&page), all, "options that are named anywhere");
     for code in 0..=3 {
         assert!(page.contains(&format!(".B {code}\n")), "exit code {code}");
+    }
+}
+
+#[test]
+fn the_manual_page_is_the_generated_one() {
+    let generated = ctl(&["generate", "man"]);
+    assert_eq!(generated.code, 0, "{}", generated.err);
+    let command = "cargo run -p pagecachectl -- generate man >docs/man/pagecachectl.1";
+    assert!(generated.text() == document("man/pagecachectl.1"), "run {command}");
+}
+
+#[test]
+fn completions_are_those_of_the_shells() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("pagecachectl");
+    let generated = ctl(&["generate", "bash"]);
+    assert_eq!(generated.code, 0, "{}", generated.err);
+    fs::write(&script, generated.out).unwrap();
+    for (words, expected) in [
+        ("st", vec!["stats"]),
+        ("warm --max", vec!["--max", "--max-sitemaps"]),
+        ("get --long-keys b", vec!["bypass"]),
+        ("generate b", vec!["bash"]),
+    ] {
+        let last = words.split(' ').count();
+        let line = format!(
+            "source \"$1\"; COMP_WORDS=(pagecachectl {words}); COMP_CWORD={last}; \
+             _pagecachectl pagecachectl \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let bash = Command::new("bash").args(["-c", &line, "bash"]).arg(&script).output().unwrap();
+        let completed = String::from_utf8(bash.stdout).unwrap();
+        assert_eq!(completed.lines().collect::<Vec<_>>(), expected, "{words}");
+        assert_eq!(String::from_utf8_lossy(&bash.stderr), "", "{words}");
+    }
+    for (shell, word) in [("zsh", "#compdef pagecachectl"), ("fish", "complete -c pagecachectl")] {
+        let generated = ctl(&["generate", shell]);
+        assert!(generated.code == 0 && generated.text().contains(word), "{shell}");
     }
 }
 
