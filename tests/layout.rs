@@ -96,8 +96,9 @@ fn each_soak_is_a_test() {
     for row in rows {
         let (test, why) = row.split_once('\t').unwrap();
         assert!(!why.trim().is_empty(), "{test}: why is it a soak?");
-        let (module, function) = test.split_once("::").unwrap();
-        let text = fs::read_to_string(root().join(format!("tests/e2e/{module}.rs"))).unwrap();
+        let (module, function) = test.rsplit_once("::").unwrap();
+        let file = format!("tests/e2e/{}.rs", module.replace("::", "/"));
+        let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(&format!("#[test]\nfn {function}() {{")), "no test {test}");
     }
 }

@@ -161,8 +161,7 @@ mod tests {
 
     #[test]
     fn keys_are_those_that_nginx_was_recorded_with() {
-        let table =
-            include_str!("../../../tests/e2e/data/nginx_escaped_keys_vs_django_request.tsv");
+        let table = include_str!("../../../tests/data/nginx_escaped_keys_vs_django_request.tsv");
         let mut lines = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
         let head = lines.next().unwrap();
         let mut compared = 0;

@@ -4,8 +4,7 @@ use crate::parts::{ctl, ctl_with_input, nginx};
 use pagecache_testkit::{Bare, Request};
 use std::fmt::Write;
 
-const TABLE: &str =
-    include_str!("../../../tests/e2e/data/nginx_escaped_keys_vs_django_request.tsv");
+const TABLE: &str = include_str!("../../../tests/data/nginx_escaped_keys_vs_django_request.tsv");
 
 /// Rules, and whether their clients have weights.
 const RULES: [(&str, bool); 16] = [

@@ -33,7 +33,7 @@ fn odd_names(response: &Response) -> Vec<&str> {
 
 #[test]
 fn a_head_split_across_reads_at_any_byte() {
-    let stored = include_bytes!("../data/srcache/headers.http");
+    let stored = include_bytes!("../../data/srcache/headers.http");
     for protocol in ["meta", "classic"] {
         let split = Arc::new(AtomicUsize::new(1));
         let at = Arc::clone(&split);
@@ -175,7 +175,7 @@ fn empty_lines_before_the_status_line_are_no_part_of_the_page() {
 #[test]
 fn a_head_changed_at_random_never_costs_the_connection() {
     const VARIANTS: u64 = 600;
-    let stored = include_bytes!("../data/srcache/headers.http");
+    let stored = include_bytes!("../../data/srcache/headers.http");
     let pieces: [&[u8]; 12] = [
         b"\r",
         b"\n",

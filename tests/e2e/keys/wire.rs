@@ -13,7 +13,7 @@ struct Vector {
 
 /// The recorded vectors, with the key of one column.
 fn vectors(column: &str) -> Vec<Vector> {
-    let table = include_str!("data/nginx_escaped_keys_vs_django_request.tsv");
+    let table = include_str!("../../data/nginx_escaped_keys_vs_django_request.tsv");
     let mut lines = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let head = lines.next().unwrap();
     let column = head.iter().position(|name| *name == column).unwrap();

@@ -100,45 +100,45 @@ fn row_is_kept(site: &Site, row: &Row) {
 
 #[test]
 fn paths() {
-    is_kept(include_str!("../data/contract/paths.tsv"));
+    is_kept(include_str!("../../data/contract/paths.tsv"));
 }
 
 #[test]
 fn queries() {
-    is_kept(include_str!("../data/contract/queries.tsv"));
+    is_kept(include_str!("../../data/contract/queries.tsv"));
 }
 
 #[test]
 fn ignored_arguments() {
-    is_kept(include_str!("../data/contract/ignored_args.tsv"));
+    is_kept(include_str!("../../data/contract/ignored_args.tsv"));
 }
 
 #[test]
 fn question_marks_that_are_of_the_path() {
-    is_kept(include_str!("../data/contract/question_marks.tsv"));
+    is_kept(include_str!("../../data/contract/question_marks.tsv"));
 }
 
 #[test]
 fn hosts_and_schemes() {
-    is_kept(include_str!("../data/contract/hosts.tsv"));
+    is_kept(include_str!("../../data/contract/hosts.tsv"));
 }
 
 #[test]
 fn cookies() {
-    is_kept(include_str!("../data/contract/cookies.tsv"));
+    is_kept(include_str!("../../data/contract/cookies.tsv"));
 }
 
 /// Since 1.29.6 a comma separates no cookies any more.
 #[test]
 fn commas_in_cookies() {
     is_kept(if parts::nginx_version() < [1, 29, 6] {
-        include_str!("../data/contract/commas_before_1.29.6.tsv")
+        include_str!("../../data/contract/commas_before_1.29.6.tsv")
     } else {
-        include_str!("../data/contract/commas_since_1.29.6.tsv")
+        include_str!("../../data/contract/commas_since_1.29.6.tsv")
     });
 }
 
 #[test]
 fn long_keys() {
-    is_kept(include_str!("../data/contract/long_keys.tsv"));
+    is_kept(include_str!("../../data/contract/long_keys.tsv"));
 }

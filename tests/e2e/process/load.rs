@@ -186,7 +186,7 @@ fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
     const SIZES: [usize; 4] = [100, 20_000, 300_000, 2_000_000];
     const VISITORS: usize = 6;
     /// Bytes: a few pages of the largest. That thousands who leave keep nothing at all is shown by
-    /// `leaving.rs`, with pages that do not move the end of the heap.
+    /// `faults/leaving.rs`, with pages that do not move the end of the heap.
     const MOST_GROWTH: u64 = 16 << 20;
     let site = plan()
         .without_application()

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::harness::*;
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
 
 /// Below nginx's default of `http2_max_concurrent_streams`, 128.
 const STREAMS: usize = 100;

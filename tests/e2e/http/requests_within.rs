@@ -2,7 +2,7 @@
 //! X-Accel-Redirect, named locations.
 
 use crate::harness::*;
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
 
 /// A site whose pages are of a type that nginx's filters take; that a charset changes nothing is
 /// `http_features.rs`' to show.

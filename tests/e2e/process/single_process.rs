@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use crate::harness::*;
-use crate::lifecycle::{Closed, Load, under_load, with_pages};
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
+use crate::process::lifecycle::{Closed, Load, under_load, with_pages};
 
 /// Clients that are there before the reload, and after it.
 const KEPT: usize = 6;

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::*;
-use crate::lifecycle::{Closed, VISITORS, Visitors, site_with_pages, under_load, under_load_of};
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
+use crate::process::lifecycle::{
+    Closed, VISITORS, Visitors, site_with_pages, under_load, under_load_of,
+};
 
 #[test]
 fn an_upgrade_of_the_binary_loses_no_request() {

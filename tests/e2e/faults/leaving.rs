@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::harness::measure::sockets;
 use crate::harness::*;
-use crate::million::does_not_grow;
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
+use crate::process::million::does_not_grow;
 
 /// Distinct pages that are asked for.
 const PAGES: usize = 100;

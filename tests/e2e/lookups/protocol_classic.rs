@@ -1,6 +1,6 @@
 //! `pagecache_protocol classic`: `get` and nothing else on the wire, the same pages as with meta
-//! commands, and who decides which of the two it is. Broken replies are the subject of `faults.rs` and
-//! `nonsense.rs`, in both protocols.
+//! commands, and who decides which of the two it is. Broken replies are the subject of
+//! `faults/broken_replies.rs` and `faults/nonsense.rs`, in both protocols.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::harness::*;
-use crate::multiplexing::page;
+use crate::lookups::multiplexing::page;
 
 /// Visitors that browse while nginx is told to change.
 pub const VISITORS: usize = 6;

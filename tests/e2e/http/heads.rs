@@ -381,7 +381,7 @@ fn add_header_and_error_page_see_a_stored_status_as_any_other() {
 #[test]
 fn what_srcache_stores_is_served_as_it_is() {
     let site = site();
-    site.memcached().set("/page", include_bytes!("../data/srcache/page.http"), BYTES);
+    site.memcached().set("/page", include_bytes!("../../data/srcache/page.http"), BYTES);
     let answer = site.get("/page");
     assert_eq!(answer.header("X-Application").as_deref(), Some("django"), "stored with it");
     assert_eq!((answer.status, answer.text().as_str()), (200, "<p>hello</p>\n"), "{answer:?}");

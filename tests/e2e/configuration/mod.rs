@@ -1,0 +1,6 @@
+//! `nginx -t`: what may be written passes, and what may not is refused with a message that helps.
+
+/// Each directive by itself.
+mod directives;
+/// Directives that do not go together, and likely mistakes.
+mod locations;

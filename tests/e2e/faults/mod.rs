@@ -1,0 +1,35 @@
+//! Servers and clients that fail: whatever happens, each visitor has a page in time, never another's, and
+//! hits return by themselves.
+
+/// A name with several addresses, of which memcached has one.
+mod addresses;
+/// One of the memcacheds behind a proxy hangs.
+mod behind_proxy;
+/// `max_fails` and `fail_timeout`.
+mod breaker;
+/// Replies that break off, come in pieces, twice, in the wrong order, or are too large.
+mod broken_replies;
+/// `pagecache_buffers`: clients that read slowly.
+mod buffers;
+/// What the error log says of a server that fails.
+mod error_log;
+/// No descriptor and no connection to spare.
+mod exhaustion;
+/// Connections that a firewall has forgotten.
+mod forgotten;
+/// A memcached that takes lookups and answers none.
+mod hung;
+/// Clients that leave in the middle of a lookup.
+mod leaving;
+/// Replies that memcached never sends.
+mod nonsense;
+/// A memcached that is stopped, killed, held, restarted, or at its limit.
+mod outages;
+/// A memcached that goes and comes.
+mod recovery;
+/// Servers that are silent or unreachable, under load.
+mod silence;
+/// Broken replies among good ones, under load.
+mod streams;
+/// Lookups that take too long.
+mod timeouts;

@@ -1,0 +1,14 @@
+//! What is around the module: its statistics, the example configurations, the documentation, and the testkit itself.
+
+/// The programs and configurations of docs/clients.md.
+mod clients_docs;
+/// The configurations of nginx-config/.
+mod examples;
+/// The testkit, on an nginx without the module.
+mod harness_proof;
+/// A site that follows the README.
+mod readme;
+/// `pagecache_stats`: what is counted, and how it is read.
+mod stats;
+/// `pagecache_stats`: room for all servers and workers.
+mod stats_room;
