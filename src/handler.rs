@@ -12,7 +12,7 @@
 use super::conf::{LocationConf, Settings};
 use super::log;
 use super::output::{self, AnsweredPage, send_page};
-use super::peer::{Answer, Delivery, Peer};
+use super::peer::{Delivery, Peer};
 use super::record::Record;
 use super::request_headers;
 use super::sys::process;
@@ -21,7 +21,7 @@ use super::sys::raw::{
     ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::Request;
-use pagecache_core::memcached::{Key, Lookup, OperationError};
+use pagecache_core::memcached::{Bytes, Completion, Key, Lookup, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::Coding;
 
@@ -110,9 +110,9 @@ fn is_over(request: Request) -> bool {
 }
 
 /// Keeps of an answer what the request needs.
-fn keep(request: Request, answer: Answer<'_>) {
+fn keep(request: Request, completion: Completion<Bytes<'_>>) {
     if let Some(record) = Record::of(request) {
-        record.set_answer(answer);
+        record.set_answer(completion);
     }
 }
 

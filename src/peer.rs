@@ -14,8 +14,8 @@ use super::sys::raw::ngx_event_t;
 use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
-    Buffers, Bytes, Client, ConnectionError, Event, Item, Lookup, OperationError, Ticket, Token,
-    Want,
+    Buffers, Bytes, Client, Completion, ConnectionError, Event, Lookup, OperationError, Ticket,
+    Token, Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
@@ -24,21 +24,11 @@ use std::rc::Rc;
 /// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
 const READS_PER_EVENT: usize = 16;
 
-/// An answer to a lookup.
-pub enum Answer<'a> {
-    /// The item and its value.
-    Hit(Item, Bytes<'a>),
-    /// There is no such item.
-    Miss,
-    /// The lookup failed.
-    Failed(OperationError),
-}
-
 /// What a peer does with an answer.
 #[derive(Clone, Copy)]
 pub struct Delivery {
     /// Keeps of the answer what the request needs. Must not call the peer.
-    pub keep: fn(Request, Answer<'_>),
+    pub keep: fn(Request, Completion<Bytes<'_>>),
     /// Goes on with the request, which may be gone afterwards.
     pub resume: fn(Request),
 }
@@ -347,10 +337,8 @@ impl Peer {
     fn keep_next(&self, index: usize) -> Option<Option<Request>> {
         let mut client = self.client.borrow_mut();
         let event = client.next_event(index, process::now(), &self.configured.memory);
-        let (token, answer) = match event? {
-            Event::Hit(token, item, value) => (token, Answer::Hit(item, value)),
-            Event::Miss(token) => (token, Answer::Miss),
-            Event::Failed(token, failure) => (token, Answer::Failed(failure)),
+        let (token, completion) = match event? {
+            Event::Completed(token, completion) => (token, completion),
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
                 drop(client);
@@ -372,7 +360,7 @@ impl Peer {
         if let Some(tally) = self.configured.counted.tally() {
             tally.observe(self.moment().saturating_sub(since));
         }
-        (self.delivery.keep)(request, answer);
+        (self.delivery.keep)(request, completion);
         Some(Some(request))
     }
 

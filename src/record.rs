@@ -5,13 +5,15 @@
 //! which may live on.
 
 use super::conf::Settings;
-use super::peer::{Answer, Peer};
+use super::peer::Peer;
 use super::sys::pool::PoolBytes;
 use super::sys::process;
 use super::sys::request::{EndsWithRequest, Request};
 use super::upstream::UpstreamServer;
 use pagecache_core::args::Ignored;
-use pagecache_core::memcached::{Buffer, Bytes, Charge, Item, Key, Msec, Reservation, Ticket};
+use pagecache_core::memcached::{
+    Buffer, Bytes, Charge, Completion, Item, Key, Msec, Reservation, Ticket,
+};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::{Etag, Page};
 use std::cell::{Cell, OnceCell};
@@ -132,13 +134,13 @@ impl Record {
     }
 
     /// The lookup has ended.
-    pub fn set_answer(&self, answer: Answer<'_>) {
+    pub fn set_answer(&self, completion: Completion<Bytes<'_>>) {
         self.waiting.set(None);
         self.took.set(Some(process::now().saturating_sub(self.started.get())));
-        let _ = self.answer.set(match answer {
-            Answer::Hit(item, value) => self.store(item, value).ok_or(Reason::Overload),
-            Answer::Miss => Err(Reason::Absent),
-            Answer::Failed(failure) => Err(failure.into()),
+        let _ = self.answer.set(match completion {
+            Completion::Hit(item, value) => self.store(item, value).ok_or(Reason::Overload),
+            Completion::Miss => Err(Reason::Absent),
+            Completion::Failed(failure) => Err(failure.into()),
         });
     }
 

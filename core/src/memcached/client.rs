@@ -13,8 +13,8 @@ mod slowest;
 
 use super::breaker::{Breaker, BreakerLimits};
 use super::connection::queue::{Attempt, Orphan, Written};
-use super::operation::{Answer, Lookup};
-use super::{Buffers, Bytes, ConnectionError, Item, Msec, OperationError, Ticket, Token};
+use super::operation::{Completion, Lookup};
+use super::{Buffers, Bytes, ConnectionError, Msec, OperationError, Ticket, Token};
 use pooled::{PooledConnection, SocketState};
 use slowest::Slowest;
 use std::collections::VecDeque;
@@ -37,16 +37,18 @@ pub struct Limits {
 /// What the driver has to know or to pass on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The item and its value.
-    Hit(Token, Item, Bytes<'a>),
-    /// There is no such item.
-    Miss(Token),
-    /// There is no answer.
-    Failed(Token, OperationError),
+    /// The lookup of this token has ended.
+    Completed(Token, Completion<Bytes<'a>>),
     /// The server was well and is not any more. Connections that still work go on being used.
     Down(ConnectionError),
     /// The server takes connections and answers again.
     Up,
+}
+
+impl Event<'_> {
+    fn failed(token: Token, error: OperationError) -> Self {
+        Event::Completed(token, Completion::Failed(error))
+    }
 }
 
 /// What a connection wants of its driver.
@@ -220,7 +222,7 @@ impl Client {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         if pooled.socket != SocketState::Closed {
             let orphans = pooled.end();
-            let failed = orphans.map(|orphan| Event::Failed(orphan.token, OperationError::Reset));
+            let failed = orphans.map(|orphan| Event::failed(orphan.token, OperationError::Reset));
             self.events.extend(failed);
         }
     }
@@ -281,13 +283,10 @@ impl Client {
         }
         match answer {
             Ok(None) => self.events.pop_front(),
-            Ok(Some((token, answer))) => Some(match answer {
-                Answer::Hit(item, value) => {
-                    Event::Hit(token, item, self.connections.get(index)?.connection.value(value))
-                }
-                Answer::Miss => Event::Miss(token),
-                Answer::Failed(failure) => Event::Failed(token, failure),
-            }),
+            Ok(Some((token, completion))) => {
+                let connection = &self.connections.get(index)?.connection;
+                Some(Event::Completed(token, completion.map(|value| connection.value(value))))
+            }
             Err(error) => {
                 self.lost(index, now, error);
                 self.events.pop_front()
@@ -318,7 +317,7 @@ impl Client {
             written.heard == heard && written.at >= since && had_time
         };
         let expired = pooled.connection.expire(now, is_unheard, |token| {
-            self.events.push_back(Event::Failed(token, OperationError::Timeout));
+            self.events.push_back(Event::failed(token, OperationError::Timeout));
         });
         let is_silent = pooled.connection.is_silent();
         self.blame_for_silence(expired.unheard, is_silent, now);

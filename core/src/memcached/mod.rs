@@ -27,7 +27,7 @@ pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use operation::{Item, Lookup, Protocol, Ticket, Token, Visitor};
+pub use operation::{Completion, Item, Lookup, Protocol, Ticket, Token, Visitor};
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;

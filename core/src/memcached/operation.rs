@@ -73,15 +73,27 @@ pub struct Item {
     pub is_stale: bool,
 }
 
-/// An answer.
+/// What became of a lookup. `V` is the value of a hit: [`Bytes`](super::Bytes) for the driver, a
+/// [`ValueLocation`] within a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Completion<V> {
     /// The item and its value.
-    Hit(Item, ValueLocation),
+    Hit(Item, V),
     /// There is no such item.
     Miss,
-    /// This lookup failed, the connection is well.
+    /// There is no answer.
     Failed(OperationError),
+}
+
+impl<V> Completion<V> {
+    /// The same with another form of the value.
+    pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Completion<W> {
+        match self {
+            Completion::Hit(item, value) => Completion::Hit(item, change(value)),
+            Completion::Miss => Completion::Miss,
+            Completion::Failed(error) => Completion::Failed(error),
+        }
+    }
 }
 
 /// Where a value is. [`Connection::value`](super::connection::Connection::value) gives its bytes.

@@ -5,7 +5,8 @@ use crate::memcached::{Command, token_of, visitor_of};
 use pagecache_core::memcached::connection::INPUT_SIZE;
 use pagecache_core::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use pagecache_core::memcached::{
-    ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol, Visitor,
+    Completion, ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol,
+    Visitor,
 };
 
 /// What comes of a connection's input next.
@@ -17,12 +18,8 @@ pub enum Next {
     ConnectionError(ConnectionError),
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
-    Hit(Item, Vec<u8>),
-    Miss,
-    Failed(OperationError),
-}
+/// What becomes of a lookup, with its value.
+pub type Answer = Completion<Vec<u8>>;
 
 /// What values may take.
 pub struct Room {
@@ -201,14 +198,14 @@ impl Twin {
             Reply::Rejected(said) => {
                 return Some(Next::ConnectionError(ConnectionError::Rejected(ErrorText::of(said))));
             }
-            Reply::ServerError => Answer::Failed(OperationError::Protocol),
-            Reply::Miss(Echo { key: None, opaque: None, .. }) => Answer::Miss,
+            Reply::ServerError => Completion::Failed(OperationError::Protocol),
+            Reply::Miss(Echo { key: None, opaque: None, .. }) => Completion::Miss,
             Reply::Miss(echo) | Reply::Value { echo, .. }
                 if !names(echo, name) || echo.opaque != opaque =>
             {
                 return Some(Next::ConnectionError(ConnectionError::Mismatch));
             }
-            Reply::Miss(_) => Answer::Miss,
+            Reply::Miss(_) => Completion::Miss,
             Reply::Value { len, item, .. } => {
                 let Some(whole) = len.checked_add(value_end(protocol).len()) else {
                     return Some(Next::ConnectionError(ConnectionError::Malformed(
@@ -233,7 +230,7 @@ impl Twin {
                 let kept = if failure.is_none() { Some(item) } else { None };
                 self.value = Some(Value { len, protocol, kept, is_partial });
                 match failure {
-                    Some(failure) => Answer::Failed(failure),
+                    Some(failure) => Completion::Failed(failure),
                     None => {
                         self.at += line;
                         self.answered |= is_partial;
@@ -257,7 +254,7 @@ impl Twin {
         if !rest.starts_with(end) {
             return Some(Next::ConnectionError(ConnectionError::Malformed(Malformed::BadValueEnd)));
         }
-        let hit = value.kept.map(|item| Answer::Hit(item, bytes.to_vec()));
+        let hit = value.kept.map(|item| Completion::Hit(item, bytes.to_vec()));
         self.at += value.len + end.len();
         hit.and_then(|hit| self.finish(hit, is_wanted))
     }

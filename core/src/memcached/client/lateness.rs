@@ -168,7 +168,7 @@ impl Client {
         let Some(pooled) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
         for (lookup, attempt) in pooled.connection.take_behind(overtaken, most.min(room)) {
             if let Err(failure) = self.place(now, &lookup, attempt) {
-                self.events.push_back(Event::Failed(lookup.token, failure));
+                self.events.push_back(Event::failed(lookup.token, failure));
             }
         }
     }
@@ -208,7 +208,7 @@ impl Client {
         for Orphan { token, again, .. } in orphans {
             let again = again.filter(|(lookup, _)| now < lookup.deadline);
             if again.is_none_or(|(lookup, attempt)| self.place(now, &lookup, attempt).is_err()) {
-                self.events.push_back(Event::Failed(token, failure));
+                self.events.push_back(Event::failed(token, failure));
             }
         }
     }

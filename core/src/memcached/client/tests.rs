@@ -13,7 +13,7 @@ mod recovery;
 mod room;
 
 use super::*;
-use crate::memcached::{Key, LongKeys, Protocol, Visitor};
+use crate::memcached::{Item, Key, LongKeys, Protocol, Visitor};
 
 /// Budgets of the lookups that [`Driver::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
@@ -288,13 +288,15 @@ impl Driver {
     fn drain(&mut self, index: usize) {
         while let Some(event) = self.client.next_event(index, self.now, &self.buffers) {
             self.seen.push(match event {
-                Event::Hit(Token(token), Item { flags, .. }, value) => {
+                Event::Completed(Token(token), Completion::Hit(Item { flags, .. }, value)) => {
                     let item = item(&name_of(token)).expect("a hit of an item that is not there");
                     assert!(flags == 0 && *value == item, "{token} was given another item");
                     Seen::Hit(token)
                 }
-                Event::Miss(Token(token)) => Seen::Miss(token),
-                Event::Failed(Token(token), failure) => Seen::Failed(token, failure),
+                Event::Completed(Token(token), Completion::Miss) => Seen::Miss(token),
+                Event::Completed(Token(token), Completion::Failed(failure)) => {
+                    Seen::Failed(token, failure)
+                }
                 Event::Down(fault) => Seen::Down(fault),
                 Event::Up => Seen::Up,
             });

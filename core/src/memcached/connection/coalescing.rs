@@ -1,7 +1,7 @@
 //! Request coalescing: the table of the lookups that can still be joined, and the fan-out of an answer to those that
 //! have joined.
 
-use crate::memcached::operation::Answer;
+use crate::memcached::operation::{Completion, ValueLocation};
 use crate::memcached::{Key, Token};
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ pub struct JoinTable {
 #[derive(Debug, Default)]
 pub struct FanOut {
     tokens: VecDeque<Token>,
-    answer: Option<Answer>,
+    answer: Option<Completion<ValueLocation>>,
 }
 
 impl Default for JoinTable {
@@ -65,7 +65,7 @@ fn place_of(key: &Key) -> usize {
 
 impl FanOut {
     /// `tokens` are to have `answer`.
-    pub fn new(tokens: VecDeque<Token>, answer: Answer) -> FanOut {
+    pub fn new(tokens: VecDeque<Token>, answer: Completion<ValueLocation>) -> FanOut {
         FanOut { tokens, answer: Some(answer) }
     }
 
@@ -75,7 +75,7 @@ impl FanOut {
     }
 
     /// The next one, with the answer. The last one gets the answer itself.
-    pub fn next(&mut self) -> Option<(Token, Answer)> {
+    pub fn next(&mut self) -> Option<(Token, Completion<ValueLocation>)> {
         let token = self.tokens.pop_front()?;
         let answer = match self.tokens.is_empty() {
             true => self.answer.take(),

@@ -29,7 +29,7 @@ mod coalescing;
 pub(super) mod queue;
 
 use crate::memcached::encode::encode_lookup;
-use crate::memcached::operation::{Answer, Lookup, ValueLocation};
+use crate::memcached::operation::{Completion, Lookup, ValueLocation};
 use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
     Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, Msec,
@@ -112,7 +112,7 @@ enum Step {
     More,
     /// Something was taken out of the input that concerns nobody.
     Again,
-    Done(Token, Answer),
+    Done(Token, Completion<ValueLocation>),
 }
 
 impl Default for Connection {
@@ -276,7 +276,7 @@ impl Connection {
     pub fn next_answer(
         &mut self,
         buffers: &Buffers,
-    ) -> Result<Option<(Token, Answer)>, ConnectionError> {
+    ) -> Result<Option<(Token, Completion<ValueLocation>)>, ConnectionError> {
         if let Some(next) = self.fan_out.next() {
             return Ok(Some(next));
         }
@@ -368,7 +368,7 @@ impl Connection {
                 let received = std::mem::replace(&mut self.state, State::Between);
                 self.take_value_end(end)?;
                 let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
-                Ok(self.finish(Answer::Hit(item, ValueLocation::Owned(Rc::new(value)))))
+                Ok(self.finish(Completion::Hit(item, ValueLocation::Owned(Rc::new(value)))))
             }
         }
     }
@@ -398,9 +398,9 @@ impl Connection {
             Reply::Value { len, item, .. } => {
                 return self.begin_value(line, len, item, buffers);
             }
-            Reply::Miss(echo) if echo.is_empty() || answers(&echo) => Answer::Miss,
+            Reply::Miss(echo) if echo.is_empty() || answers(&echo) => Completion::Miss,
             Reply::Miss(_) => return Err(ConnectionError::Mismatch),
-            Reply::ServerError => Answer::Failed(OperationError::Protocol),
+            Reply::ServerError => Completion::Failed(OperationError::Protocol),
             Reply::Rejected(line) => return Err(ConnectionError::Rejected(ErrorText::of(line))),
         };
         self.start += line;
@@ -429,7 +429,7 @@ impl Connection {
         if is_here && !is_coalesced {
             self.start = at + len;
             self.take_value_end(end)?;
-            return Ok(self.finish(Answer::Hit(item, ValueLocation::InPlace(at..at + len))));
+            return Ok(self.finish(Completion::Hit(item, ValueLocation::InPlace(at..at + len))));
         }
         self.hear(false, false);
         let has_room = is_here || len <= buffers.room();
@@ -458,7 +458,7 @@ impl Connection {
     /// Passes over a value of `len` bytes, which nobody gets.
     fn skip(&mut self, len: usize, end: ValueEnd, failure: OperationError) -> Step {
         self.state = State::Skipping { left: len, end };
-        self.finish(Answer::Failed(failure))
+        self.finish(Completion::Failed(failure))
     }
 
     fn take_value_end(&mut self, end: ValueEnd) -> Result<(), ConnectionError> {
@@ -471,8 +471,8 @@ impl Connection {
     }
 
     /// The lookup at the front has its reply.
-    fn finish(&mut self, answer: Answer) -> Step {
-        let is_error = matches!(answer, Answer::Failed(OperationError::Protocol));
+    fn finish(&mut self, answer: Completion<ValueLocation>) -> Step {
+        let is_error = matches!(answer, Completion::Failed(OperationError::Protocol));
         self.hear(is_error, true);
         self.timeouts = 0;
         match self.queue.pop() {

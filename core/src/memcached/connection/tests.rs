@@ -107,7 +107,9 @@ fn read(connection: &mut Connection, bytes: &[u8]) -> usize {
 }
 
 /// With room for everything.
-fn next_answer(connection: &mut Connection) -> Result<Option<(Token, Answer)>, ConnectionError> {
+fn next_answer(
+    connection: &mut Connection,
+) -> Result<Option<(Token, Completion<ValueLocation>)>, ConnectionError> {
     connection.next_answer(&Buffers::new(usize::MAX))
 }
 
@@ -121,9 +123,9 @@ fn answers(connection: &mut Connection) -> Result<Vec<Seen>, ConnectionError> {
     let mut seen = Vec::new();
     while let Some((Token(token), answer)) = next_answer(connection)? {
         seen.push(match answer {
-            Answer::Hit(_, value) => Seen::Hit(token, connection.value(value).to_vec()),
-            Answer::Miss => Seen::Miss(token),
-            Answer::Failed(failure) => Seen::Failed(token, failure),
+            Completion::Hit(_, value) => Seen::Hit(token, connection.value(value).to_vec()),
+            Completion::Miss => Seen::Miss(token),
+            Completion::Failed(failure) => Seen::Failed(token, failure),
         });
     }
     Ok(seen)

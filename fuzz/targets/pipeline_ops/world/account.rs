@@ -4,7 +4,7 @@ use super::{Socket, Waiting, World};
 use crate::memcached::{Command, item, token_of};
 use crate::twin::{Answer, Asked, Next, Room};
 use pagecache_core::memcached::{
-    ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
+    Completion, ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
 };
 
 /// So many msec a reply takes at most until it may be late.
@@ -133,11 +133,9 @@ impl World {
         loop {
             let buffers = &self.buffers;
             let event = self.client.next_event(index, self.now, buffers).map(|event| match event {
-                Event::Hit(token, item, value) => {
-                    Seen::Answer(token.0, Answer::Hit(item, value.to_vec()))
+                Event::Completed(token, completion) => {
+                    Seen::Answer(token.0, completion.map(|value| value.to_vec()))
                 }
-                Event::Miss(token) => Seen::Answer(token.0, Answer::Miss),
-                Event::Failed(token, failure) => Seen::Answer(token.0, Answer::Failed(failure)),
                 Event::Down(fault) => Seen::Down(fault),
                 Event::Up => Seen::Up,
             });
@@ -187,7 +185,7 @@ impl World {
 
     fn answered(&mut self, index: usize, token: u64, answer: Answer) {
         if let Some(owed) = self.doomed.remove(&token) {
-            let Answer::Failed(failure) = answer else { panic!("{answer:?}, too late") };
+            let Completion::Failed(failure) = answer else { panic!("{answer:?}, too late") };
             assert!(owed.contains(&failure), "{token} was told {failure:?}, not {owed:?}");
             // not one that was cancelled after its end had been decided
             self.end(token);
@@ -201,7 +199,7 @@ impl World {
             shortened(&next)
         );
         let waiting = self.end(token).expect("told twice");
-        let is_hit = matches!(answer, Answer::Hit(..));
+        let is_hit = matches!(answer, Completion::Hit(..));
         if self.sockets[index].is_honest {
             is_the_truth(&waiting, answer);
         }
@@ -259,15 +257,15 @@ impl World {
 fn is_the_truth(waiting: &Waiting, answer: Answer) {
     let stored = item(&waiting.name);
     match answer {
-        Answer::Hit(item, value) => {
+        Completion::Hit(item, value) => {
             let (stored, bytes) = stored.expect("a hit of what is not there");
             assert!(value == bytes, "{} has another value", waiting.name);
             let cas = stored.cas.filter(|_| waiting.protocol == Protocol::Meta);
             assert_eq!(item, Item { cas, ..stored });
             assert!(value.len() <= waiting.max_size);
         }
-        Answer::Miss => assert!(stored.is_none(), "a miss of what is there"),
-        Answer::Failed(failure) => {
+        Completion::Miss => assert!(stored.is_none(), "a miss of what is there"),
+        Completion::Failed(failure) => {
             let len = stored.map_or(0, |(_, value)| value.len());
             assert_eq!(failure == OperationError::TooLarge, len > waiting.max_size, "{failure:?}");
         }

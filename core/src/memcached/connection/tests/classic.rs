@@ -53,7 +53,7 @@ fn flags_and_a_cas_are_read() {
             answer,
             Some((
                 Token(0),
-                Answer::Hit(Item { flags: 16, cas: None, ttl: None, is_stale: false }, _)
+                Completion::Hit(Item { flags: 16, cas: None, ttl: None, is_stale: false }, _)
             ))
         ),
         "{answer:?}"

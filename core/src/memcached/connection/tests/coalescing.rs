@@ -38,7 +38,7 @@ fn all_get_the_one_reply() {
 }
 
 /// Receives a page of `size` bytes, up to when the first of three has its answer.
-fn first_of_three(size: usize, buffers: &Buffers) -> (Connection, Answer) {
+fn first_of_three(size: usize, buffers: &Buffers) -> (Connection, Completion<ValueLocation>) {
     let mut connection = three();
     let reply = hit("/page", 0, &pattern(size));
     let mut rest = &reply[..];
@@ -59,7 +59,7 @@ fn a_value_is_held_once_whether_it_fits_into_the_read_buffer_or_not() {
         let (_, second) = connection.next_answer(&buffers).unwrap().unwrap();
         let (_, third) = connection.next_answer(&buffers).unwrap().unwrap();
         assert_eq!((&first, &second), (&second, &third));
-        assert_eq!((first, buffers.room()), (Answer::Hit(PLAIN, owned(&pattern(size))), 0));
+        assert_eq!((first, buffers.room()), (Completion::Hit(PLAIN, owned(&pattern(size))), 0));
         drop(third);
         assert_eq!(buffers.room(), 0);
         drop(second);
@@ -74,7 +74,10 @@ fn a_value_for_several_is_refused_to_none_for_what_the_first_holds() {
         let _held = buffers.charge(Visitor(0), 200_000);
         let (mut connection, first) = first_of_three(size, &buffers);
         let (_, second) = connection.next_answer(&buffers).unwrap().unwrap();
-        assert_eq!([first, second], [(); 2].map(|()| Answer::Hit(PLAIN, owned(&pattern(size)))));
+        assert_eq!(
+            [first, second],
+            [(); 2].map(|()| Completion::Hit(PLAIN, owned(&pattern(size))))
+        );
     }
 }
 

@@ -57,13 +57,13 @@ fn a_hit_brings_its_flags() {
     read(&mut connection, b"VA 1 f16 k/0 O0\r\nx\r\nVA 1 f4294967295 k/1 O1\r\ny");
     assert_eq!(
         next_answer(&mut connection).unwrap().unwrap(),
-        (Token(0), Answer::Hit(Item { flags: 16, ..PLAIN }, ValueLocation::InPlace(17..18)))
+        (Token(0), Completion::Hit(Item { flags: 16, ..PLAIN }, ValueLocation::InPlace(17..18)))
     );
     assert_eq!(next_answer(&mut connection), Ok(None));
     read(&mut connection, b"\r\n");
     assert_eq!(
         next_answer(&mut connection).unwrap().unwrap(),
-        (Token(1), Answer::Hit(Item { flags: u32::MAX, ..PLAIN }, owned(b"y")))
+        (Token(1), Completion::Hit(Item { flags: u32::MAX, ..PLAIN }, owned(b"y")))
     );
 }
 

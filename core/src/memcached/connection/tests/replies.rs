@@ -97,7 +97,7 @@ fn answers_before_a_refused_reply_stand() {
     let replies = [hit("/0", 0, b"zero"), b"nonsense\r\n".to_vec()].concat();
     assert_eq!(read(&mut connection, &replies), replies.len());
     let answer = next_answer(&mut connection).unwrap();
-    assert!(matches!(answer, Some((Token(0), Answer::Hit(PLAIN, _)))), "{answer:?}");
+    assert!(matches!(answer, Some((Token(0), Completion::Hit(PLAIN, _)))), "{answer:?}");
     assert_eq!(
         next_answer(&mut connection),
         Err(ConnectionError::Malformed(Malformed::UnknownReply))

@@ -50,7 +50,8 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     assert_eq!(reply.len(), INPUT_SIZE);
     let mut connection = waiting(1);
     assert_eq!(read(&mut connection, &reply), INPUT_SIZE);
-    let Some((Token(0), Answer::Hit(PLAIN, place))) = next_answer(&mut connection).unwrap() else {
+    let Some((Token(0), Completion::Hit(PLAIN, place))) = next_answer(&mut connection).unwrap()
+    else {
         panic!()
     };
     assert_eq!(place, ValueLocation::InPlace(20..INPUT_SIZE - 2));
@@ -78,7 +79,7 @@ fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     let last = [b"\n", &hit("/1", 1, b"next")[..]].concat();
     assert_eq!(read(&mut connection, &last), last.len());
     let answer = next_answer(&mut connection).unwrap();
-    assert_eq!(answer, Some((Token(0), Answer::Hit(PLAIN, owned(&value)))));
+    assert_eq!(answer, Some((Token(0), Completion::Hit(PLAIN, owned(&value)))));
     assert_eq!(answers(&mut connection), Ok(vec![Seen::Hit(1, b"next".to_vec())]));
 }
 
@@ -88,7 +89,7 @@ fn a_value_served_from_the_buffer_stands_while_later_answers_are_taken() {
     let replies = [hit("/0", 0, b"zero"), hit("/1", 1, b"one"), hit("/2", 2, b"two")].concat();
     read(&mut connection, &replies[..replies.len() - 1]);
     let mut places = Vec::new();
-    while let Some((_, Answer::Hit(_, place))) = next_answer(&mut connection).unwrap() {
+    while let Some((_, Completion::Hit(_, place))) = next_answer(&mut connection).unwrap() {
         places.push(place);
     }
     let values: Vec<_> = places.into_iter().map(|place| connection.value(place).to_vec()).collect();
@@ -308,7 +309,7 @@ fn refused(connection: &mut Connection, buffers: &Buffers, replies: &[u8]) -> Ve
         let taken = read(connection, rest);
         rest = &rest[taken..];
         while let Some((Token(token), answer)) = connection.next_answer(buffers).unwrap() {
-            seen.push((token, matches!(answer, Answer::Failed(OperationError::Overload))));
+            seen.push((token, matches!(answer, Completion::Failed(OperationError::Overload))));
         }
     }
     seen
@@ -339,7 +340,7 @@ fn a_value_that_fits_into_the_read_buffer_needs_no_room_however_its_parts_come()
             assert_eq!(read(&mut connection, part), part.len());
             answers.extend(connection.next_answer(&buffers).unwrap());
         }
-        let [(Token(0), Answer::Hit(PLAIN, value))] = &answers[..] else {
+        let [(Token(0), Completion::Hit(PLAIN, value))] = &answers[..] else {
             panic!("parts of {parts} bytes: {answers:?}")
         };
         assert_eq!(*connection.value(value.clone()), *pattern(1_000));
@@ -396,7 +397,7 @@ fn memory_of_a_value_on_its_way_is_counted() {
         rest = &rest[read(&mut connection, rest)..];
     }
     let (_, answer) = connection.next_answer(&buffers).unwrap().unwrap();
-    assert_eq!((buffers.room(), &answer), (0, &Answer::Hit(PLAIN, owned(&pattern(200_000)))));
+    assert_eq!((buffers.room(), &answer), (0, &Completion::Hit(PLAIN, owned(&pattern(200_000)))));
     drop(answer);
     assert_eq!(buffers.room(), 200_000);
     // so is one whose connection ends
