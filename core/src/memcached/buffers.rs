@@ -8,7 +8,6 @@
 //! The same bytes are counted for each visitor whose requests hold them, so that one who reads nothing
 //! cannot take all of the room: a quarter, or a single value, is the most.
 
-use super::Visitor;
 use rustc_hash::FxBuildHasher;
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
@@ -18,12 +17,17 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 /// The part of all that may be held which one visitor may hold.
-const CLIENT_PART: usize = 4;
+const VISITOR_PART: usize = 4;
 
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
 
-/// Buffers of one worker for the bodies from one upstream. Clones are the same memory.
+/// Names a connection of an HTTP client, the visitor, whose requests hold values together. The core only
+/// compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Visitor(pub u64);
+
+/// The buffers of one worker for the bodies of one upstream. Clones share one account.
 #[derive(Debug, Clone)]
 pub struct Buffers(Rc<Account>);
 
@@ -102,7 +106,7 @@ impl Buffers {
         let mut visitors = account.visitors.take();
         let held = visitors.get(&visitor).map_or(0, |held| *held);
         let together = held.saturating_add(bytes);
-        let has_room = held == 0 || together <= account.limit / CLIENT_PART;
+        let has_room = held == 0 || together <= account.limit / VISITOR_PART;
         if has_room && together > 0 {
             visitors.insert(visitor, together);
         }

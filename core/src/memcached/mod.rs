@@ -20,14 +20,16 @@ pub mod encode;
 mod error;
 mod key;
 mod operation;
+mod protocol;
 pub mod reply;
 
 pub use breaker::BreakerLimits;
-pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation};
+pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation, Visitor};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use operation::{Completion, Item, Lookup, Protocol, Ticket, Token, Visitor};
+pub use operation::{Completion, Item, Lookup, Ticket, Token};
+pub use protocol::Protocol;
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;

@@ -1,6 +1,6 @@
 //! A lookup and its answer, between the driver that asks and the connection that carries them.
 
-use super::{Buffer, Key, Msec, OperationError};
+use super::{Buffer, Key, Msec, OperationError, Protocol, Visitor};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -8,22 +8,6 @@ use std::rc::Rc;
 /// token of a request that is gone is recognised. The core only carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
-
-/// Names a connection of an HTTP client, the visitor, whose requests hold values together. The core only
-/// compares it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Visitor(pub u64);
-
-/// Protocol dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// Meta commands, memcached 1.6 or newer.
-    #[default]
-    Meta,
-    /// `get`, for servers without meta commands: older ones, and proxies such as twemproxy. A hit
-    /// repeats the key; a miss repeats nothing.
-    Classic,
-}
 
 /// What to look up, and within which bounds.
 #[derive(Debug, Clone, Copy)]
