@@ -8,6 +8,8 @@
 mod directives;
 #[path = "layout/documents.rs"]
 mod documents;
+#[path = "layout/imports.rs"]
+mod imports;
 #[path = "layout/links.rs"]
 mod links;
 
