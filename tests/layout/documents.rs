@@ -72,7 +72,7 @@ fn limits_and_other_numbers_are_those_of_the_code() {
         ("pagecache_max_inflight", "MAX_INFLIGHT", "from 1 to {}."),
         ("pagecache_distribution", "MAX_POINTS", "more than {} points"),
         ("pagecache_long_keys", "MAX_KEY", "more than {} bytes"),
-        ("pagecache_buffers", "CLIENT_PART", "a {}"),
+        ("pagecache_buffers", "VISITOR_PART", "a {}"),
         ("pagecache_buffers", "LARGEST_IN_BUFFERS", "less than {} times"),
     ] {
         let number = match constant_of_the_code(constant) {
