@@ -8,6 +8,7 @@ use super::directives::{
 use super::{MANUAL_PAGE, has_word, names, read};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
 use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::stats::{Numbers, Report, ServerReport, UpstreamReport, prometheus};
 use std::collections::BTreeSet;
 
 #[test]
@@ -127,12 +128,8 @@ fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
     assert_eq!(explained, expected);
 
     for row in table_rows(REFERENCE, "### $pagecache_reason") {
-        let expected: Vec<&str> = Reason::ALL
-            .into_iter()
-            .filter(|reason| reason.status().name() == row[0])
-            .map(Reason::name)
-            .collect();
-        assert_eq!(row[1].split("` `").collect::<Vec<_>>(), expected, "{REFERENCE}, {}", row[0]);
+        let listed: Vec<&str> = row[1].split("` `").collect();
+        assert_eq!(listed, reasons_of(&row[0]), "{REFERENCE}, {}", row[0]);
     }
     let mut statuses: Vec<&str> = vec![Outcome::Hit.status().name()];
     statuses.extend(["MISS", "BYPASS", "ERROR"]);
@@ -170,6 +167,38 @@ fn the_reference_has_the_status_of_each_reason_without_a_fallback() {
         reasons.map(Reason::name).collect::<Vec<_>>()
     };
     assert_eq!((of(405), of(504)), (vec!["method"], vec!["timeout"]));
+}
+
+#[test]
+fn the_page_on_statistics_has_each_metric_with_its_type_and_reasons() {
+    let server = ServerReport { name: "s".to_owned(), numbers: Numbers::default() };
+    let upstream =
+        UpstreamReport { name: "u".to_owned(), before: Numbers::default(), servers: vec![server] };
+    let report = prometheus(&Report { started: 0, uncounted: 0, upstreams: vec![upstream] });
+    let types = report.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let rows = table_rows("docs/stats.md", "## The numbers");
+    let name = |row: &[String]| row[0].split('{').next().unwrap().to_owned();
+    let documented: BTreeSet<(String, String)> =
+        rows.iter().map(|row| (name(row), row[1].clone())).collect();
+    let counted: BTreeSet<(String, String)> =
+        types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+    assert_eq!(documented, counted);
+    assert_eq!(rows.len(), documented.len());
+    for row in rows.iter().filter(|row| row[0].ends_with("{reason}")) {
+        let status = match name(row).as_str() {
+            "pagecache_misses_total" => "MISS",
+            "pagecache_errors_total" => "ERROR",
+            _ => "BYPASS",
+        };
+        let (_, listed) = row[3].split_once(": ").unwrap();
+        let listed: Vec<&str> = listed.split([' ', '`']).filter(|word| !word.is_empty()).collect();
+        assert_eq!(listed, reasons_of(status), "{}", row[0]);
+    }
+}
+
+fn reasons_of(status: &str) -> Vec<&'static str> {
+    let reasons = Reason::ALL.into_iter().filter(|reason| reason.status().name() == status);
+    reasons.map(Reason::name).collect()
 }
 
 #[test]
