@@ -318,6 +318,6 @@ fn module() -> String {
     text_of("src")
 }
 
-fn text_of(folder: &str) -> String {
+pub fn text_of(folder: &str) -> String {
     rust_files(folder).iter().map(|file| fs::read_to_string(root().join(file)).unwrap()).collect()
 }

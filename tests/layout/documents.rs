@@ -3,7 +3,7 @@
 
 use super::directives::{
     REFERENCE, breaker_of_the_code, constant_of_the_code, of_the_code, of_the_manual_page,
-    of_the_reference, rows,
+    of_the_reference, rows, text_of,
 };
 use super::{MANUAL_PAGE, has_word, names, read};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
@@ -223,6 +223,27 @@ fn the_documents_have_each_distribution_with_its_hashes_and_weights() {
     let guide = read("docs/distribution.md");
     let missing: Vec<_> = rules.iter().filter(|rule| !has_word(&guide, rule)).collect();
     assert!(missing.is_empty(), "docs/distribution.md lacks {missing:?}");
+}
+
+/// Each table is in alphabetical order, and a name in it is one of the code.
+#[test]
+fn the_glossary_has_names_of_the_code() {
+    let folders = ["core/src", "src", "ctl/src", "testkit/src", "tests/e2e"];
+    let code: String = folders.map(text_of).concat();
+    let glossary = read("docs/glossary.md");
+    let mut count = 0;
+    for heading in glossary.lines().filter(|line| line.starts_with("## ")) {
+        let rows = table_rows("docs/glossary.md", heading);
+        let terms: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+        assert!(terms.is_sorted(), "{terms:?}");
+        for row in rows.iter().filter(|row| !row[2].is_empty()) {
+            // the last part of `Status::Miss` is declared where the first one is
+            let is_known = row[2].split("::").all(|part| has_word(&code, part));
+            assert!(is_known, "{}: there is no {}", row[0], row[2]);
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
 }
 
 fn section(directive: &str) -> String {
