@@ -2,5 +2,7 @@
 
 /// Each directive by itself.
 mod directives;
+/// The examples of the documents.
+mod documents;
 /// Directives that do not go together, and likely mistakes.
 mod locations;
