@@ -65,6 +65,12 @@ impl Key {
         }
     }
 
+    /// The key of an item as memcached has it: nothing is escaped. None for bytes that memcached takes for no key.
+    pub fn stored(bytes: &[u8]) -> Option<Key> {
+        let is_key = !bytes.is_empty() && bytes.iter().all(|&byte| byte > b' ');
+        if is_key { Key::fitting(bytes.iter().copied()) } else { None }
+    }
+
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -243,6 +249,18 @@ mod tests {
             }
         }
         bytes
+    }
+
+    #[test]
+    fn a_stored_key_stays_as_it_is() {
+        let stored = |bytes: &[u8]| Key::stored(bytes).map(|key| key.as_bytes().to_vec());
+        for key in [&b"/a%20b"[..], b"%sha256:0", b"/\xe4\x7f", &[b'k'; MAX_KEY]] {
+            assert_eq!(stored(key).as_deref(), Some(key));
+        }
+        for none in [&b""[..], b"/a b", b"/a\r\nflush_all", b"\0", &[b'k'; MAX_KEY + 1]] {
+            assert_eq!(stored(none), None, "{}", none.escape_ascii());
+        }
+        assert_eq!(Key::stored(b"/a"), Key::new(b"/a", LongKeys::Bypass).ok());
     }
 
     proptest! {
