@@ -7,12 +7,12 @@ use crate::fleet::Server;
 use crate::mistake;
 use crate::request::{Header, Origin, Version};
 use crate::values;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::Rule;
-use pagecache_core::memcached::LongKeys;
+use pagecache_core::memcached::{self, LongKeys};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub enum Command {
     /// Print the page that memcached has for a URL
     ///
     /// The page is printed as it is stored; on a terminal with control characters as text.
-    Get(Get),
+    Get(Box<Get>),
     /// Delete the pages of URLs from memcached
     ///
     /// Each page is deleted from the server that has it; purged, absent, nokey or failed is printed before its URL.
@@ -87,8 +87,8 @@ pub struct Get {
     pub servers: Servers,
     /// A key as memcached has it, instead of a URL
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, help_heading = KEYS)]
-    #[arg(value_parser = values::raw_key)]
-    pub raw_key: Option<String>,
+    #[arg(value_parser = raw_key_parser())]
+    pub raw_key: Option<memcached::Key>,
     #[command(flatten)]
     pub keys: Keys,
     #[command(flatten)]
@@ -111,8 +111,8 @@ pub struct Purge {
     ///
     /// May be given several times.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, help_heading = KEYS)]
-    #[arg(value_parser = values::raw_key)]
-    pub raw_key: Vec<String>,
+    #[arg(value_parser = raw_key_parser())]
+    pub raw_key: Vec<memcached::Key>,
     #[command(flatten)]
     pub keys: Keys,
     #[command(flatten)]
@@ -311,6 +311,11 @@ pub struct Output {
     /// There is an object on a line for each URL or server, or one for a whole warm.
     #[arg(long, overrides_with = "json")]
     pub json: bool,
+}
+
+/// Keys need not be text.
+fn raw_key_parser() -> impl TypedValueParser<Value = memcached::Key> {
+    OsStringValueParser::new().try_map(values::raw_key)
 }
 
 /// What a command line asks for.

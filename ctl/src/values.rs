@@ -4,7 +4,9 @@ use crate::fleet::Server;
 use crate::nginx;
 use crate::request::{Header, Origin, Url, Version};
 use pagecache_core::args::Ignored;
-use pagecache_core::memcached::{LongKeys, MAX_KEY};
+use pagecache_core::memcached::{Key, LongKeys, MAX_KEY};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// More connections than this are no visit, but an attack.
@@ -26,15 +28,13 @@ pub fn server(text: &str) -> Result<Server, String> {
     Ok(Server { name: name.to_owned(), weight, is_down: false })
 }
 
-/// A key as memcached takes it.
-pub fn raw_key(text: &str) -> Result<String, String> {
-    let is_forbidden = |byte: u8| byte <= 0x20 || byte == 0x7f;
-    if text.is_empty() || text.len() > MAX_KEY || text.bytes().any(is_forbidden) {
-        return Err(format!(
+/// A key as memcached has it, which need not be text.
+pub fn raw_key(word: OsString) -> Result<Key, String> {
+    Key::stored(word.as_bytes()).ok_or_else(|| {
+        format!(
             "this is no key: 1 to {MAX_KEY} bytes without spaces and control bytes are expected"
-        ));
-    }
-    Ok(text.to_owned())
+        )
+    })
 }
 
 /// The words of `pagecache_ignore_args`.
@@ -129,8 +129,9 @@ mod tests {
         assert_eq!(set("$device=a=b").unwrap(), ("device".to_owned(), "a=b".to_owned()));
         assert!(set("=b").is_err() && set("device").is_err());
         assert!(header("a\r\n: b").is_err() && header(": b").is_err());
-        assert!(raw_key("two words").is_err() && raw_key("").is_err());
-        assert!(raw_key(&"k".repeat(MAX_KEY)).is_ok() && raw_key(&"k".repeat(251)).is_err());
+        let raw = |text: &str| raw_key(OsString::from(text));
+        assert!(raw("two words").is_err() && raw("").is_err());
+        assert!(raw(&"k".repeat(MAX_KEY)).is_ok() && raw(&"k".repeat(251)).is_err());
         assert!(ignored_args("a all").unwrap_err().contains("\"all\""));
     }
 }

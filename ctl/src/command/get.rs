@@ -1,14 +1,16 @@
 //! `get`: the page that memcached has for a URL, as it is stored.
 
-use super::wanted::{Wanted, wanted};
+use super::wanted::wanted;
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::Server;
-use crate::memcached::{Batch, Items, Ttl, ask};
+use crate::memcached::{Batch, Found, Items, Link, Ttl, ask};
 use crate::options::Get;
 use crate::output::{json_line, say};
-use serde_json::{Value, json};
+use pagecache_core::memcached::Key;
+use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::time::Duration;
 
 /// The value to standard output, or what is known of it as JSON.
 pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -20,12 +22,12 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
     let (Some(wanted), true) = (all.pop(), all.is_empty()) else {
         return Err(Stop::Refused("get takes one URL, or one --raw-key".to_owned()));
     };
+    let (name, is_json) = (wanted.text(), options.output.json);
     let mut object = wanted.json(&choice.fleet);
-    let is_json = options.output.json;
-    let (key, server) = match place(&wanted, &choice) {
+    let place = match &wanted.place {
         Ok(place) => place,
-        Err(reason) => {
-            say(&format!("\"{}\" {reason}", wanted.name));
+        Err(no_key) => {
+            say(&format!("\"{name}\" {}", no_key.sentence()));
             if is_json {
                 object.insert("found".to_owned(), json!(false));
                 json_line(out, &object.into())?;
@@ -33,31 +35,26 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
             return Ok(Exit::Absent);
         }
     };
-    let name = server.name.clone();
-    let batch = Batch { server, questions: vec![key] };
-    let mut said = ask(vec![batch], timeout, Items::open, |items, key: &String| items.find(key));
-    let said = said.pop().and_then(|mut answers| answers.pop());
-    let exit = match said.unwrap_or_else(|| Err("no answer".to_owned())) {
-        Ok(Some(found)) => {
+    let server = choice.fleet.servers().get(place.server);
+    let server = server.ok_or_else(|| Stop::Refused("it has no server".to_owned()))?;
+    let exit = match find(server, place.key, timeout) {
+        Ok(Found::Item { value, flags }) => {
             object.insert("found".to_owned(), json!(true));
-            object.insert("flags".to_owned(), json!(found.flags));
-            object.insert("size".to_owned(), json!(found.value.len()));
-            object.insert("ttl".to_owned(), ttl(found.ttl));
-            if !is_json {
-                out.write_all(&found.value)?;
+            object.insert("flags".to_owned(), json!(flags));
+            object.insert("size".to_owned(), json!(value.len()));
+            if is_json {
+                object.insert("ttl".to_owned(), ttl(server, place.key, timeout));
+            } else {
+                out.write_all(&value)?;
             }
             Exit::Done
         }
-        Ok(None) => {
+        Ok(Found::Nothing) => {
             object.insert("found".to_owned(), json!(false));
-            say(&format!("\"{}\" is absent from \"{name}\"", wanted.name));
+            say(&format!("\"{name}\" is absent from \"{}\"", server.name));
             Exit::Absent
         }
-        Err(reason) => {
-            object.insert("error".to_owned(), json!(reason));
-            say(&format!("memcached \"{name}\" failed: {reason}"));
-            Exit::Failed
-        }
+        Err(reason) => failed(&mut object, server, &reason),
     };
     if is_json {
         json_line(out, &object.into())?;
@@ -65,18 +62,27 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-/// The key as text, and its server.
-fn place(wanted: &Wanted, choice: &Choice) -> Result<(String, Server), String> {
-    let key = wanted.key.as_ref().map_err(|no_key| no_key.sentence())?;
-    let server = choice.fleet.servers().get(key.server).ok_or("has no server")?;
-    Ok((key.text()?.to_owned(), server.clone()))
+fn failed(object: &mut Map<String, Value>, server: &Server, reason: &str) -> Exit {
+    object.insert("error".to_owned(), json!(reason));
+    say(&format!("memcached \"{}\" failed: {reason}", server.name));
+    Exit::Failed
 }
 
-/// Seconds, -1 for ever, null where the server does not say: as memcached has it.
-fn ttl(ttl: Ttl) -> Value {
-    match ttl {
-        Ttl::Seconds(seconds) => json!(seconds),
-        Ttl::Forever => json!(-1),
-        Ttl::Unknown => Value::Null,
+fn find(server: &Server, key: Key, timeout: Duration) -> Result<Found, String> {
+    let batch = Batch { server: server.clone(), questions: vec![key] };
+    let answers = ask(vec![batch], timeout, Items::open, |items, key: &Key| items.find(key));
+    let answer = answers.into_iter().flatten().next();
+    answer.unwrap_or_else(|| Err("no answer".to_owned()))
+}
+
+/// Seconds, -1 for ever, null where the server does not say: as memcached has it. A server without meta commands
+/// closes the connection.
+fn ttl(server: &Server, key: Key, timeout: Duration) -> Value {
+    let batch = Batch { server: server.clone(), questions: vec![key] };
+    let answers = ask(vec![batch], timeout, Link::open, |link, key: &Key| link.ttl(key));
+    match answers.into_iter().flatten().next() {
+        Some(Ok(Ttl::Seconds(seconds))) => json!(seconds),
+        Some(Ok(Ttl::Forever)) => json!(-1),
+        Some(Ok(Ttl::Unknown) | Err(_)) | None => Value::Null,
     }
 }

@@ -16,14 +16,14 @@ pub fn run(options: &Key, out: &mut dyn Write) -> Result<Exit, Stop> {
         if options.output.json {
             json_line(out, &wanted.json(&choice.fleet).into())?;
         }
-        match &wanted.key {
+        match &wanted.place {
             Err(no_key) => {
                 exit = exit.max(Exit::Absent);
-                say(&format!("\"{}\" {}", wanted.name, no_key.sentence()));
+                say(&format!("\"{}\" {}", wanted.text(), no_key.sentence()));
             }
-            Ok(key) if !options.output.json => {
-                let server = choice.fleet.servers().get(key.server);
-                out.write_all(&key.bytes)?;
+            Ok(place) if !options.output.json => {
+                let server = choice.fleet.servers().get(place.server);
+                out.write_all(place.key.as_bytes())?;
                 writeln!(out, "\t{}", server.map_or("", |server| server.name.as_str()))?;
             }
             Ok(_) => {}

@@ -4,9 +4,10 @@ use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::{Fleet, Server};
-use crate::memcached::{Batch, Items, ask};
+use crate::memcached::{Batch, Link, ask};
 use crate::options::Purge;
 use crate::output::{json_line, say};
+use pagecache_core::memcached::Key;
 use serde_json::json;
 use std::collections::HashSet;
 use std::io::Write;
@@ -16,8 +17,7 @@ use std::io::Write;
 enum Outcome {
     Purged,
     Absent,
-    /// nginx never looks it up, or its key cannot be sent. The text completes a sentence that begins
-    /// with the URL.
+    /// nginx never looks it up. The text completes a sentence that begins with the URL.
     NoKey(String),
     /// Its server failed.
     Failed(String),
@@ -30,7 +30,7 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
     let pattern = || choice.key_pattern(&options.keys, &options.requests);
     let wanted = wanted(&options.urls.urls, &options.raw_key, &choice.fleet, pattern)?;
     let (batches, numbers) = batches(&wanted, &choice.fleet);
-    let said = ask(batches, timeout, Items::open, |items, key: &String| items.delete(key));
+    let said = ask(batches, timeout, Link::open, |link, key: &Key| link.delete(key));
 
     let mut outcomes: Vec<Outcome> = wanted.iter().map(without_answer).collect();
     for (answer, nth) in said.into_iter().flatten().zip(numbers.into_iter().flatten()) {
@@ -46,34 +46,29 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
 }
 
 /// Keys by server, and the number of each in what is wanted.
-fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<String>>, Vec<Vec<usize>>) {
+fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<Key>>, Vec<Vec<usize>>) {
     let batch = |server: &Server| Batch { server: server.clone(), questions: Vec::new() };
-    let mut batches: Vec<Batch<String>> = fleet.servers().iter().map(batch).collect();
+    let mut batches: Vec<Batch<Key>> = fleet.servers().iter().map(batch).collect();
     let mut numbers = vec![Vec::new(); batches.len()];
     for (nth, wanted) in wanted.iter().enumerate() {
-        let Ok(key) = &wanted.key else { continue };
-        let Ok(text) = key.text() else { continue };
+        let Ok(place) = &wanted.place else { continue };
         if let (Some(batch), Some(numbers)) =
-            (batches.get_mut(key.server), numbers.get_mut(key.server))
+            (batches.get_mut(place.server), numbers.get_mut(place.server))
         {
-            batch.questions.push(text.to_owned());
+            batch.questions.push(place.key);
             numbers.push(nth);
         }
     }
     // a server without keys is not asked: it may be away
-    let asked = |batch: &Batch<String>| !batch.questions.is_empty();
     numbers.retain(|numbers| !numbers.is_empty());
-    batches.retain(asked);
+    batches.retain(|batch| !batch.questions.is_empty());
     (batches, numbers)
 }
 
 fn without_answer(wanted: &Wanted) -> Outcome {
-    match &wanted.key {
+    match &wanted.place {
         Err(no_key) => Outcome::NoKey(no_key.sentence()),
-        Ok(key) => match key.text() {
-            Err(reason) => Outcome::NoKey(format!("cannot be purged: {reason}")),
-            Ok(_) => Outcome::Failed("no answer".to_owned()),
-        },
+        Ok(_) => Outcome::Failed("no answer".to_owned()),
     }
 }
 
@@ -92,8 +87,8 @@ fn report(
         match outcome {
             Outcome::Failed(reason) => {
                 object.insert("error".to_owned(), json!(reason));
-                let server =
-                    wanted.key.as_ref().ok().and_then(|key| fleet.servers().get(key.server));
+                let place = wanted.place.as_ref().ok();
+                let server = place.and_then(|place| fleet.servers().get(place.server));
                 let name = server.map_or("", |server| server.name.as_str());
                 // once a server, however many of its pages
                 if told.insert(name) {
@@ -104,7 +99,7 @@ fn report(
             }
             Outcome::NoKey(reason) => {
                 object.insert("error".to_owned(), json!(reason));
-                say(&format!("\"{}\" {reason}", wanted.name));
+                say(&format!("\"{}\" {reason}", wanted.text()));
             }
             Outcome::Purged | Outcome::Absent => {}
         }
@@ -115,7 +110,9 @@ fn report(
             object.insert("outcome".to_owned(), json!(outcome.name()));
             json_line(out, &object.into())?;
         } else {
-            writeln!(out, "{}\t{}", outcome.name(), wanted.name)?;
+            write!(out, "{}\t", outcome.name())?;
+            out.write_all(&wanted.name)?;
+            writeln!(out)?;
         }
     }
     Ok(exit)

@@ -5,19 +5,22 @@ use crate::exit::Stop;
 use crate::fleet::Fleet;
 use crate::request::{KeyPattern, NoKey};
 use crate::urls;
+use pagecache_core::memcached::Key;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// One page that the command line names.
 pub struct Wanted {
     /// The URL or the raw key, as given.
-    pub name: String,
+    pub name: Vec<u8>,
     is_raw: bool,
-    pub key: Result<Key, NoKey>,
+    pub place: Result<Place, NoKey>,
 }
 
 /// A key and its server.
-pub struct Key {
-    pub bytes: Vec<u8>,
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub key: Key,
     /// Its number in the fleet.
     pub server: usize,
 }
@@ -28,7 +31,7 @@ pub struct Key {
 /// Nothing is wanted, or a key cannot be worked out of what is given.
 pub fn wanted(
     operands: &[String],
-    raw_keys: &[String],
+    raw_keys: &[Key],
     fleet: &Fleet,
     pattern: impl FnOnce() -> Result<KeyPattern, Stop>,
 ) -> Result<Vec<Wanted>, Stop> {
@@ -43,60 +46,60 @@ pub fn wanted(
             found.push(of_url(url, &pattern, fleet)?);
         }
     }
-    found.extend(raw_keys.iter().map(|key| of_raw(key, fleet)));
+    found.extend(raw_keys.iter().map(|key| of_raw(*key, fleet)));
     Ok(found)
 }
 
 fn of_url(url: String, pattern: &KeyPattern, fleet: &Fleet) -> Result<Wanted, Stop> {
-    let key = pattern.key(&url).map(|key| Key::of(key.as_bytes(), fleet));
-    match key {
+    let place = pattern.key(&url).map(|key| Place::of(key, fleet));
+    match place {
         Err(NoKey::Unknown(reason)) => Err(Stop::Refused(reason)),
-        key => Ok(Wanted { name: url, is_raw: false, key }),
+        place => Ok(Wanted { name: url.into_bytes(), is_raw: false, place }),
     }
 }
 
-fn of_raw(key: &str, fleet: &Fleet) -> Wanted {
-    Wanted { name: key.to_owned(), is_raw: true, key: Ok(Key::of(key.as_bytes(), fleet)) }
+fn of_raw(key: Key, fleet: &Fleet) -> Wanted {
+    Wanted { name: key.as_bytes().to_vec(), is_raw: true, place: Ok(Place::of(key, fleet)) }
 }
 
-impl Key {
-    fn of(bytes: &[u8], fleet: &Fleet) -> Key {
-        Key { bytes: bytes.to_vec(), server: fleet.index(bytes) }
-    }
-
-    /// For the `memcache` crate.
-    ///
-    /// # Errors
-    /// It is not UTF-8, and the crate takes text.
-    pub fn text(&self) -> Result<&str, String> {
-        std::str::from_utf8(&self.bytes)
-            .map_err(|_| "its key is not UTF-8, which this tool cannot send".to_owned())
+impl Place {
+    fn of(key: Key, fleet: &Fleet) -> Place {
+        Place { key, server: fleet.index(key.as_bytes()) }
     }
 }
 
 impl Wanted {
+    /// Its name in a message.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
     /// The beginning of its JSON object: what was given, key and server.
     pub fn json(&self, fleet: &Fleet) -> Map<String, Value> {
         let mut object = Map::new();
-        let name = if self.is_raw { "raw_key" } else { "url" };
-        object.insert(name.to_owned(), json!(self.name));
-        match &self.key {
-            Ok(key) => {
-                match std::str::from_utf8(&key.bytes) {
-                    Ok(text) => object.insert("key".to_owned(), json!(text)),
-                    Err(_) => object.insert("key_hex".to_owned(), json!(hex(&key.bytes))),
-                };
-                let server = fleet.servers().get(key.server).map(|server| server.name.as_str());
+        insert(&mut object, if self.is_raw { "raw_key" } else { "url" }, &self.name);
+        match &self.place {
+            Ok(place) => {
+                insert(&mut object, "key", place.key.as_bytes());
+                let server = fleet.servers().get(place.server).map(|server| server.name.as_str());
                 object.insert("server".to_owned(), json!(server));
             }
             Err(no_key) => {
                 object.insert("reason".to_owned(), json!(no_key.name()));
-                let sentence = format!("\"{}\" {}", self.name, no_key.sentence());
+                let sentence = format!("\"{}\" {}", self.text(), no_key.sentence());
                 object.insert("error".to_owned(), json!(sentence));
             }
         }
         object
     }
+}
+
+/// As text, or in hex under another name.
+fn insert(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(name.to_owned(), json!(text)),
+        Err(_) => object.insert(format!("{name}_hex"), json!(hex(bytes))),
+    };
 }
 
 fn hex(bytes: &[u8]) -> String {

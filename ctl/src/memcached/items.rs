@@ -1,94 +1,198 @@
-//! Items of one memcached server, read and deleted as an application would, with the `memcache` crate.
+//! Items of one memcached server: a driver of the core's client, with one connection, a socket that blocks, and the
+//! clock.
+//!
+//! Items are read with `get`: every server and every proxy knows it, and it takes no token. `mg` would take the one
+//! that a stale item or a placeholder has for the client that is to store it again.
 
-use super::text::{Link, Ttl};
+use super::socket::{Place, Socket, is_timeout, no_answer, places, reason};
 use crate::fleet::Server;
-use memcache::{Client, ConnectionManager, MemcacheError, Pool, Url};
-use pagecache_core::distribution::{Address, Node};
-use std::time::Duration;
+use pagecache_core::memcached::{
+    BreakerLimits, Buffers, Client, Completion, ConnectionError, Event, Item, Key, Limits, Lookup,
+    Msec, OperationError, Protocol, Token, Visitor, Want,
+};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::time::{Duration, Instant};
 
-/// An item.
-pub struct Found {
-    pub value: Vec<u8>,
-    pub flags: u32,
-    pub ttl: Ttl,
+/// The only connection.
+const ONLY: usize = 0;
+
+/// What a server has under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Item { value: Vec<u8>, flags: u32 },
+    Nothing,
 }
 
-/// A server to read and delete items at.
+/// A server to read items from.
 pub struct Items {
     client: Client,
-    link: Link,
+    buffers: Buffers,
+    places: Vec<Place>,
+    socket: Option<Socket>,
+    /// Of the socket.
+    generation: u32,
+    /// The client's time 0.
+    start: Instant,
     timeout: Duration,
+    /// Tokens given to operations.
+    tokens: u64,
+    /// What ended the last connection.
+    trouble: Option<String>,
 }
 
 impl Items {
     /// # Errors
-    /// Nobody answers there within `timeout`.
+    /// The server's name has no address.
     pub fn open(server: &Server, timeout: Duration) -> Result<Items, String> {
-        // first: the crate's pool would try a server that refuses until the time is over
-        let link = Link::open(server, timeout)?;
-        let url = Url::parse(&url(server)).map_err(|error| format!("no address: {error}"))?;
-        let pool = Pool::builder()
-            .max_size(1)
-            // the connection is new, and after a failure it is not used again
-            .test_on_check_out(false)
-            .connection_timeout(timeout)
-            .build(ConnectionManager::new(url))
-            .map_err(|error| error.to_string())?;
-        let client = Client::with_pool(pool).map_err(|error| error.to_string())?;
-        let items = Items { client, link, timeout };
-        items.client.set_read_timeout(Some(timeout)).map_err(|error| items.reason(&error))?;
-        items.client.set_write_timeout(Some(timeout)).map_err(|error| items.reason(&error))?;
-        Ok(items)
+        let places = places(server).map_err(|error| reason(&error, timeout))?;
+        let limits = Limits {
+            connections: 1,
+            inflight: 1,
+            keepalive: Msec::MAX,
+            addresses: places.len(),
+            // a server that has failed is asked no more
+            breaker: BreakerLimits { max_fails: 0, fail_timeout: 1 },
+        };
+        Ok(Items {
+            client: Client::new(limits, 0),
+            buffers: Buffers::new(usize::MAX),
+            places,
+            socket: None,
+            generation: 0,
+            start: Instant::now(),
+            timeout,
+            tokens: 0,
+            trouble: None,
+        })
     }
 
-    /// The item of this key, if there is one.
+    /// What is stored under a key.
     ///
     /// # Errors
     /// The server failed.
-    pub fn find(&mut self, key: &str) -> Result<Option<Found>, String> {
-        let found: Option<(Vec<u8>, u32)> =
-            self.client.get(key).map_err(|error| self.reason(&error))?;
-        let Some((value, flags)) = found else { return Ok(None) };
-        Ok(Some(Found { value, flags, ttl: self.link.ttl(key)? }))
-    }
-
-    /// Whether there was one, which now is gone.
-    ///
-    /// # Errors
-    /// The server failed.
-    pub fn delete(&mut self, key: &str) -> Result<bool, String> {
-        self.client.delete(key).map_err(|error| self.reason(&error))
-    }
-
-    fn reason(&self, error: &MemcacheError) -> String {
-        match error {
-            MemcacheError::IOError(error) => super::text::reason(error, self.timeout),
-            other => other.to_string().trim_end().to_owned(),
+    pub fn find(&mut self, key: &Key) -> Result<Found, String> {
+        self.tokens += 1;
+        let now = self.now();
+        let budget = Msec::try_from(self.timeout.as_millis()).unwrap_or(Msec::MAX).max(1);
+        let lookup = Lookup {
+            token: Token(self.tokens),
+            visitor: Visitor(0),
+            key: *key,
+            protocol: Protocol::Classic,
+            deadline: now.saturating_add(budget),
+            connect_timeout: budget,
+            max_size: usize::MAX,
+        };
+        self.client.submit(now, lookup).map_err(|error| self.reason(error))?;
+        loop {
+            match self.completed() {
+                Some(Ok(found)) => return Ok(found),
+                Some(Err(error)) => return Err(self.reason(error)),
+                None => self.wait()?,
+            }
         }
     }
-}
 
-/// As the crate has servers. Its other protocol, the binary one, is deprecated in memcached, and
-/// proxies do not speak it.
-fn url(server: &Server) -> String {
-    match (Node { name: &server.name, weight: server.weight }).address() {
-        Address::Socket(path) => format!("memcache://{path}?protocol=ascii"),
-        Address::Host(host, port) if host.contains(':') => {
-            format!("memcache://[{host}]:{port}?protocol=ascii")
+    /// What became of the operation, if it has ended.
+    fn completed(&mut self) -> Option<Result<Found, OperationError>> {
+        let now = self.now();
+        while let Some(event) = self.client.next_event(ONLY, now, &self.buffers) {
+            match event {
+                Event::Completed(_, completion) => {
+                    return Some(match completion {
+                        Completion::Hit(Item { flags, .. }, value) => {
+                            Ok(Found::Item { value: value.to_vec(), flags })
+                        }
+                        Completion::Miss => Ok(Found::Nothing),
+                        Completion::Failed(error) => Err(error),
+                    });
+                }
+                Event::Down(error) => {
+                    self.trouble.get_or_insert_with(|| error.to_string());
+                }
+                Event::Up => {}
+            }
         }
-        Address::Host(host, port) => format!("memcache://{host}:{port}?protocol=ascii"),
+        None
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Does what the client wants of its connection, for as long as its deadline allows.
+    fn wait(&mut self) -> Result<(), String> {
+        let want = self.client.wants(ONLY);
+        if self.client.generation(ONLY) != self.generation {
+            self.socket = None;
+            self.generation = self.client.generation(ONLY);
+        }
+        let now = self.now();
+        let deadline = self.client.deadline(ONLY).unwrap_or(now);
+        let left = Duration::from_millis(deadline.saturating_sub(now).max(1));
+        let done = match want {
+            Want::Closed => return Err("it was not asked".to_owned()),
+            Want::Connect => self.connect(left),
+            Want::Write => self.write(left),
+            Want::Read => self.read(left),
+        };
+        let now = self.now();
+        match done {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) => self.client.expire(ONLY, now),
+            Err(error) => {
+                self.trouble = Some(reason(&error, self.timeout));
+                let errno = error.raw_os_error().unwrap_or_default();
+                let error = match (want, error.kind()) {
+                    (Want::Connect, _) => ConnectionError::Connect(errno),
+                    (_, io::ErrorKind::UnexpectedEof) => ConnectionError::Closed,
+                    _ => ConnectionError::Io(errno),
+                };
+                self.client.lost(ONLY, now, error);
+            }
+        }
+        Ok(())
+    }
 
-    #[test]
-    fn servers_as_the_crate_has_them() {
-        let url = |name: &str| url(&Server { name: name.to_owned(), weight: 1, is_down: false });
-        assert_eq!(url("10.0.0.1"), "memcache://10.0.0.1:11211?protocol=ascii");
-        assert_eq!(url("[::1]:5"), "memcache://[::1]:5?protocol=ascii");
-        assert_eq!(url("unix:/run/m.sock"), "memcache:///run/m.sock?protocol=ascii");
+    fn connect(&mut self, left: Duration) -> io::Result<()> {
+        let nth = self.client.address(ONLY).checked_rem(self.places.len()).unwrap_or_default();
+        let place = self.places.get(nth).ok_or(io::ErrorKind::NotFound)?;
+        self.socket = Some(Socket::connect(place, left)?);
+        self.client.connected(ONLY, self.now());
+        Ok(())
+    }
+
+    fn write(&mut self, left: Duration) -> io::Result<()> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        socket.set_timeout(left)?;
+        let count = socket.write(self.client.output(ONLY))?;
+        self.client.sent(ONLY, count, self.now());
+        Ok(())
+    }
+
+    fn read(&mut self, left: Duration) -> io::Result<()> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        socket.set_timeout(left)?;
+        let mut parts = self.client.input(ONLY).map(IoSliceMut::new);
+        let count = socket.read_vectored(&mut parts)?;
+        if count == 0 {
+            let said = "the server closed the connection, or is no memcached";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, said));
+        }
+        self.client.received(ONLY, count);
+        Ok(())
+    }
+
+    fn now(&self) -> Msec {
+        Msec::try_from(self.start.elapsed().as_millis()).unwrap_or(Msec::MAX)
+    }
+
+    /// As said to people.
+    fn reason(&mut self, error: OperationError) -> String {
+        let text = match (error, self.trouble.take()) {
+            (OperationError::Timeout, _) => return no_answer(self.timeout),
+            (_, Some(trouble)) => return trouble,
+            (OperationError::Protocol, None) => "it answered with an error",
+            (OperationError::Overload, None) => "there is no memory for the value",
+            (_, None) => "the connection failed",
+        };
+        text.to_owned()
     }
 }

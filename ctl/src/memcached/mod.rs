@@ -4,13 +4,15 @@
 //! | file | owns |
 //! |---|---|
 //! | `ask.rs` | threads and deadlines: one server's trouble is not another's |
-//! | `items.rs` | reading and deleting items, with the `memcache` crate |
-//! | `text.rs` | what the crate cannot say: how long an item lives, and statistics |
+//! | `socket.rs` | sockets that block |
+//! | `items.rs` | reading items, with the core's client |
+//! | `text.rs` | what that client does not ask: deletions, how long an item lives, and statistics |
 
 mod ask;
 mod items;
+mod socket;
 mod text;
 
 pub use ask::{Batch, ask};
-pub use items::Items;
+pub use items::{Found, Items};
 pub use text::{Link, Ttl};

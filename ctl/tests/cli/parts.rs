@@ -1,5 +1,6 @@
 //! Owns what the tests run: the tool itself, and an nginx with the module. The testkit has all else.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -32,13 +33,13 @@ impl Ran {
 
 /// Runs the tool.
 #[track_caller]
-pub fn ctl(arguments: &[&str]) -> Ran {
+pub fn ctl<A: AsRef<OsStr>>(arguments: &[A]) -> Ran {
     ctl_with_input(arguments, b"")
 }
 
 /// The same, with something on its standard input.
 #[track_caller]
-pub fn ctl_with_input(arguments: &[&str], input: &[u8]) -> Ran {
+pub fn ctl_with_input<A: AsRef<OsStr>>(arguments: &[A], input: &[u8]) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_pagecachectl"))
         .args(arguments)
         .stdin(Stdio::piped())
