@@ -6,11 +6,17 @@ use crate::nginx::{self, Directive, Lookup};
 use crate::options::{Keys, Requests, Servers};
 use crate::request::KeyPattern;
 use pagecache_core::distribution::Rule;
+use pagecache_core::memcached::Protocol;
 use std::path::Path;
+
+/// Of `pagecache_max_size`.
+const DEFAULT_MAX_SIZE: usize = 8 << 20;
 
 /// Servers, and the locations that look pages up there; none of those with `--server`.
 pub struct Choice {
     pub fleet: Fleet,
+    /// As the upstream block has it.
+    protocol: Option<Protocol>,
     lookups: Vec<Lookup>,
 }
 
@@ -21,7 +27,7 @@ impl Choice {
         let rule = rule(options)?;
         if !options.server.is_empty() {
             let fleet = Fleet::new(options.server.clone(), rule)?;
-            return Ok(Choice { fleet, lookups: Vec::new() });
+            return Ok(Choice { fleet, protocol: None, lookups: Vec::new() });
         }
         let configuration = nginx::read(&options.config)?;
         let mut lookups = nginx::lookups(&configuration);
@@ -30,8 +36,20 @@ impl Choice {
             None => only_upstream(&lookups, &options.config)?,
         };
         lookups.retain(|lookup| lookup.upstream.eq_ignore_ascii_case(&upstream));
-        let fleet = fleet(&configuration, &upstream, &lookups, rule)?;
-        Ok(Choice { fleet, lookups })
+        let (fleet, protocol) = fleet(&configuration, &upstream, &lookups, rule)?;
+        Ok(Choice { fleet, protocol, lookups })
+    }
+
+    /// Whether the servers take meta commands, as far as the configuration says.
+    pub fn has_meta(&self) -> bool {
+        let is_classic = |own: Option<Protocol>| own.or(self.protocol) == Some(Protocol::Classic);
+        !is_classic(None) && !self.lookups.iter().any(|lookup| is_classic(lookup.protocol))
+    }
+
+    /// The largest value that nginx takes, in bytes.
+    pub fn max_size(&self) -> usize {
+        let sizes = self.lookups.iter().map(|lookup| lookup.max_size.unwrap_or(DEFAULT_MAX_SIZE));
+        sizes.max().unwrap_or(DEFAULT_MAX_SIZE)
     }
 
     /// How URLs become keys.
@@ -96,9 +114,9 @@ fn fleet(
     upstream: &str,
     lookups: &[Lookup],
     rule: Option<Rule>,
-) -> Result<Fleet, Stop> {
-    let (servers, own_rule) = match nginx::upstream(configuration, upstream)? {
-        Some(block) => (block.servers, block.rule),
+) -> Result<(Fleet, Option<Protocol>), Stop> {
+    let (servers, own_rule, protocol) = match nginx::upstream(configuration, upstream)? {
+        Some(block) => (block.servers, block.rule, block.protocol),
         None if lookups.is_empty() => {
             return Err(refused(format!(
                 "neither an upstream block nor a pagecache_pass has the name \"{upstream}\""
@@ -107,13 +125,14 @@ fn fleet(
         // a plain address, which nginx takes as an upstream of one server
         None => {
             let server = Server { name: upstream.to_owned(), weight: 1, is_down: false };
-            (vec![server], None)
+            (vec![server], None, None)
         }
     };
-    Fleet::new(servers, rule.or(own_rule)).map_err(|stop| match stop {
+    let fleet = Fleet::new(servers, rule.or(own_rule)).map_err(|stop| match stop {
         Stop::Refused(reason) => refused(format!("cannot use \"{upstream}\": {reason}")),
         other => other,
-    })
+    })?;
+    Ok((fleet, protocol))
 }
 
 fn only_upstream(lookups: &[Lookup], file: &Path) -> Result<String, Stop> {

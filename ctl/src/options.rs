@@ -83,6 +83,9 @@ pub struct Get {
     pub timeout: Timeout,
     #[command(flatten)]
     pub output: Output,
+    /// Take a value of at most SIZE, as pagecache_max_size; default: the configuration's, or 8m
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub max_size: Option<usize>,
     #[command(flatten)]
     pub servers: Servers,
     /// A key as memcached has it, instead of a URL

@@ -37,6 +37,13 @@ pub fn raw_key(word: OsString) -> Result<Key, String> {
     })
 }
 
+/// A size as nginx writes it, in bytes.
+pub fn size(text: &str) -> Result<usize, String> {
+    nginx::size(text)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "a size from 1 such as 64k or 8m is expected".to_owned())
+}
+
 /// The words of `pagecache_ignore_args`.
 pub fn ignored_args(text: &str) -> Result<Ignored, String> {
     Ignored::parse(text.split_ascii_whitespace().map(str::as_bytes)).map_err(|word| {
@@ -132,6 +139,8 @@ mod tests {
         let raw = |text: &str| raw_key(OsString::from(text));
         assert!(raw("two words").is_err() && raw("").is_err());
         assert!(raw(&"k".repeat(MAX_KEY)).is_ok() && raw(&"k".repeat(251)).is_err());
+        assert_eq!((size("64k"), size("1")), (Ok(65_536), Ok(1)));
+        assert!(size("0").is_err() && size("8mb").is_err() && size("-1").is_err());
         assert!(ignored_args("a all").unwrap_err().contains("\"all\""));
     }
 }

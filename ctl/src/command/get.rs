@@ -37,17 +37,36 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
     };
     let server = choice.fleet.servers().get(place.server);
     let server = server.ok_or_else(|| Stop::Refused("it has no server".to_owned()))?;
-    let exit = match find(server, place.key, timeout) {
+    let max_size = options.max_size.unwrap_or_else(|| choice.max_size());
+    let exit = match find(server, place.key, max_size, timeout) {
         Ok(Found::Item { value, flags }) => {
+            let is_placeholder = value.is_empty();
             object.insert("found".to_owned(), json!(true));
             object.insert("flags".to_owned(), json!(flags));
             object.insert("size".to_owned(), json!(value.len()));
+            object.insert("placeholder".to_owned(), json!(is_placeholder));
             if is_json {
-                object.insert("ttl".to_owned(), ttl(server, place.key, timeout));
+                let ttl =
+                    if choice.has_meta() { ttl(server, place.key, timeout) } else { Value::Null };
+                object.insert("ttl".to_owned(), ttl);
             } else {
                 out.write_all(&value)?;
             }
-            Exit::Done
+            if is_placeholder {
+                say(&format!(
+                    "\"{name}\" is a placeholder in \"{}\", an item of 0 bytes: nginx takes it for absent",
+                    server.name
+                ));
+            }
+            if is_placeholder { Exit::Absent } else { Exit::Done }
+        }
+        Ok(Found::TooLarge) => {
+            let reason =
+                format!("has more than {max_size} bytes: nginx takes it for absent (size)");
+            say(&format!("\"{name}\" {reason}; --max-size prints larger ones"));
+            object.insert("found".to_owned(), json!(true));
+            object.insert("error".to_owned(), json!(format!("\"{name}\" {reason}")));
+            Exit::Absent
         }
         Ok(Found::Nothing) => {
             object.insert("found".to_owned(), json!(false));
@@ -68,9 +87,10 @@ fn failed(object: &mut Map<String, Value>, server: &Server, reason: &str) -> Exi
     Exit::Failed
 }
 
-fn find(server: &Server, key: Key, timeout: Duration) -> Result<Found, String> {
-    let batch = Batch { server: server.clone(), questions: vec![key] };
-    let answers = ask(vec![batch], timeout, Items::open, |items, key: &Key| items.find(key));
+fn find(server: &Server, key: Key, max_size: usize, timeout: Duration) -> Result<Found, String> {
+    let batch = Batch { server: server.clone(), questions: vec![(key, max_size)] };
+    let answers =
+        ask(vec![batch], timeout, Items::open, |items, (key, max_size)| items.find(key, *max_size));
     let answer = answers.into_iter().flatten().next();
     answer.unwrap_or_else(|| Err("no answer".to_owned()))
 }

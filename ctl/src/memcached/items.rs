@@ -19,7 +19,12 @@ const ONLY: usize = 0;
 /// What a server has under a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    Item { value: Vec<u8>, flags: u32 },
+    Item {
+        value: Vec<u8>,
+        flags: u32,
+    },
+    /// An item with a larger value than was allowed. Nothing was read of it.
+    TooLarge,
     Nothing,
 }
 
@@ -66,11 +71,11 @@ impl Items {
         })
     }
 
-    /// What is stored under a key.
+    /// What is stored under a key, if it has at most `max_size` bytes.
     ///
     /// # Errors
     /// The server failed.
-    pub fn find(&mut self, key: &Key) -> Result<Found, String> {
+    pub fn find(&mut self, key: &Key, max_size: usize) -> Result<Found, String> {
         self.tokens += 1;
         let now = self.now();
         let budget = Msec::try_from(self.timeout.as_millis()).unwrap_or(Msec::MAX).max(1);
@@ -81,12 +86,13 @@ impl Items {
             protocol: Protocol::Classic,
             deadline: now.saturating_add(budget),
             connect_timeout: budget,
-            max_size: usize::MAX,
+            max_size,
         };
         self.client.submit(now, lookup).map_err(|error| self.reason(error))?;
         loop {
             match self.completed() {
                 Some(Ok(found)) => return Ok(found),
+                Some(Err(OperationError::TooLarge)) => return Ok(Found::TooLarge),
                 Some(Err(error)) => return Err(self.reason(error)),
                 None => self.wait()?,
             }

@@ -3,7 +3,7 @@
 
 use super::file::{Directive, Place};
 use pagecache_core::args::Ignored;
-use pagecache_core::memcached::LongKeys;
+use pagecache_core::memcached::{LongKeys, Protocol};
 
 /// One location with `pagecache_pass`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Lookup {
     pub ignored_args: Ignored,
     pub long_keys: LongKeys,
     pub merge_slashes: bool,
+    /// None if `pagecache_protocol` is not there: then it is what the upstream block says.
+    pub protocol: Option<Protocol>,
+    /// None if `pagecache_max_size` is not there.
+    pub max_size: Option<usize>,
     /// As written: `/`, `~ \.html$`.
     pub location: String,
     pub place: Place,
@@ -37,6 +41,8 @@ struct Level {
     ignored_args: Ignored,
     long_keys: LongKeys,
     keeps_slashes: bool,
+    protocol: Option<Protocol>,
+    max_size: Option<usize>,
     location: String,
 }
 
@@ -63,6 +69,8 @@ impl Level {
                 }
                 "pagecache_long_keys" if value == "bypass" => self.long_keys = LongKeys::Bypass,
                 "pagecache_long_keys" => self.long_keys = LongKeys::Sha256,
+                "pagecache_protocol" => self.protocol = protocol(value),
+                "pagecache_max_size" => self.max_size = size(value),
                 "merge_slashes" => self.keeps_slashes = value == "off",
                 _ => {}
             }
@@ -74,6 +82,8 @@ impl Level {
                 ignored_args: self.ignored_args.clone(),
                 long_keys: self.long_keys,
                 merge_slashes: !self.keeps_slashes,
+                protocol: self.protocol,
+                max_size: self.max_size,
                 location: self.location.clone(),
                 place: block.place.clone(),
             });
@@ -84,6 +94,28 @@ impl Level {
             }
         }
     }
+}
+
+/// `meta` or `classic`.
+pub fn protocol(word: &str) -> Option<Protocol> {
+    match word {
+        "meta" => Some(Protocol::Meta),
+        "classic" => Some(Protocol::Classic),
+        _ => None,
+    }
+}
+
+/// `64k`, `8m`, `1g`, as nginx reads them, in bytes.
+pub fn size(word: &str) -> Option<usize> {
+    let unit = match word.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        _ => 0,
+    };
+    let digits = if unit == 0 { word } else { word.get(..word.len() - 1)? };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse::<usize>().ok().filter(|_| is_number)?.checked_mul(1 << unit)
 }
 
 #[cfg(test)]
@@ -125,6 +157,15 @@ mod tests {
                if ($x) { pagecache_key b; } } } }",
         );
         assert_eq!(rows, [row("/", "pages", "a"), row("/", "pages", "b")]);
+    }
+
+    #[test]
+    fn sizes_are_nginx_s() {
+        let sizes = ["1", "64k", "8M", "1g", "017"].map(size);
+        assert_eq!(sizes, [1, 65_536, 8 << 20, 1 << 30, 17].map(Some));
+        for none in ["", "k", "8mb", "-1", "+1", "1.5m", "99999999999999999999", "17179869184g"] {
+            assert_eq!(size(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -13,5 +13,5 @@ mod lookups;
 mod upstreams;
 
 pub use file::{Directive, read};
-pub use lookups::{Lookup, lookups};
+pub use lookups::{Lookup, lookups, size};
 pub use upstreams::{upstream, weight_of};

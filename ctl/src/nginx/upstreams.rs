@@ -1,15 +1,19 @@
 //! The memcached servers of an `upstream {}` block, as the module honours them.
 
 use super::file::Directive;
+use super::lookups::protocol;
 use crate::exit::Stop;
 use crate::fleet::Server;
 use pagecache_core::distribution::Rule;
+use pagecache_core::memcached::Protocol;
 
 /// What an `upstream {}` block says.
 #[derive(Debug)]
 pub struct Upstream {
     pub servers: Vec<Server>,
     pub rule: Option<Rule>,
+    /// None if `pagecache_protocol` is not there.
+    pub protocol: Option<Protocol>,
 }
 
 /// The block of this name. None if there is none: then the name is an address.
@@ -28,7 +32,7 @@ pub fn upstream(configuration: &[Directive], name: &str) -> Result<Option<Upstre
 }
 
 fn read(block: &Directive) -> Result<Upstream, Stop> {
-    let mut upstream = Upstream { servers: Vec::new(), rule: None };
+    let mut upstream = Upstream { servers: Vec::new(), rule: None, protocol: None };
     for directive in &block.block {
         let refused = |reason: String| Stop::Refused(format!("{}: {reason}", directive.place));
         match (directive.name.as_str(), directive.arguments.as_slice()) {
@@ -40,6 +44,7 @@ fn read(block: &Directive) -> Result<Upstream, Stop> {
                 let rule = Rule::parse(name, hash).map_err(|error| refused(error.to_string()))?;
                 upstream.rule = Some(rule);
             }
+            ("pagecache_protocol", [word, ..]) => upstream.protocol = protocol(word),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! `get` and `purge` of whatever items there are: behind a proxy, stale, under any bytes.
+//! `get` and `purge` of whatever items there are: behind a proxy, stale, placeholders, too large, under any bytes.
 
 use crate::parts::ctl;
 use pagecache_testkit::{BYTES, Memcached, TEXT, Twemproxy};
@@ -78,6 +78,69 @@ fn a_stale_item_keeps_its_token() {
     assert!((20..=30).contains(&row["ttl"].as_u64().unwrap()), "{row}");
     // who asks next is told to store it again
     assert_eq!(link.meta("mg /s-/a s"), "HD s3 X W");
+}
+
+#[test]
+fn a_placeholder_is_no_page() {
+    let memcached = Memcached::alone();
+    let mut link = memcached.link();
+    assert_eq!(link.meta("mg /s-/stub s N30"), "HD s0 W");
+    let address = memcached.address();
+    let place = ["--server", &address, "--key", "/s-$uri"];
+    let ran = ctl(&[&["get", "/stub"], &place[..]].concat());
+    assert_eq!((ran.code, ran.text()), (1, ""));
+    assert!(ran.err.contains("\"/stub\" is a placeholder"), "{}", ran.err);
+    let row = &ctl(&[&["get", "/stub", "--json"], &place[..]].concat()).json()[0];
+    assert_eq!((&row["found"], &row["placeholder"]), (&true.into(), &true.into()));
+    memcached.set("/s-/a", "page", BYTES);
+    let row = &ctl(&[&["get", "/a", "--json"], &place[..]].concat()).json()[0];
+    assert_eq!((&row["found"], &row["placeholder"]), (&true.into(), &false.into()));
+}
+
+#[test]
+fn a_value_that_nginx_would_not_take_is_not_read() {
+    let memcached = Memcached::alone();
+    memcached.set("/s-/large", vec![b'x'; 9 << 20], BYTES);
+    memcached.set("/s-/small", "12345", BYTES);
+    let address = memcached.address();
+    let place = ["--server", &address, "--key", "/s-$uri"];
+    let refused = ctl(&[&["get", "/large"], &place[..]].concat());
+    assert_eq!((refused.code, refused.text()), (1, ""));
+    assert!(refused.err.contains("more than 8388608 bytes"), "{}", refused.err);
+    let taken = ctl(&[&["get", "/large", "--max-size", "9m"], &place[..]].concat());
+    assert_eq!((taken.code, taken.out.len()), (0, 9 << 20));
+
+    let (_folder, config) = configuration(&address, "", "pagecache_max_size 4;");
+    let refused = ctl(&["get", "/small", "--config", &config, "--json"]);
+    assert_eq!(refused.code, 1);
+    let row = &refused.json()[0];
+    assert_eq!(row["found"], true);
+    assert!(row["error"].as_str().unwrap().contains("more than 4 bytes"), "{row}");
+    let (_folder, config) = configuration(&address, "", "pagecache_max_size 5;");
+    assert_eq!(ctl(&["get", "/small", "--config", &config]).text(), "12345");
+}
+
+#[test]
+fn a_length_that_no_machine_has_room_for() {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            let _ = write!(stream, "VALUE /a 0 {}\r\n", usize::MAX / 4);
+        }
+    });
+    let place = ["--server", &address, "--key", "$uri"];
+    let refused = ctl(&[&["get", "/a"], &place[..]].concat());
+    assert_eq!((refused.code, refused.text()), (1, ""), "{}", refused.err);
+    let size = (usize::MAX / 2).to_string();
+    let allowed = ctl(&[&["get", "/a", "--max-size", &size], &place[..]].concat());
+    assert_eq!(allowed.code, 3, "{}", allowed.err);
+    assert!(allowed.err.contains("no memory"), "{}", allowed.err);
+    server.join().unwrap();
 }
 
 #[test]
