@@ -1,7 +1,6 @@
 //! Budgets: a lookup that takes too long is left to the fallback within its time, and its late reply
 //! reaches nobody.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -49,33 +48,24 @@ fn a_silent_server_costs_the_budget_and_no_more() {
 fn the_budget_is_a_quarter_of_a_second_by_default() {
     let fake = silent_for_others();
     // The harness' own budget, far above the default, stands in `http {}`: take it out.
-    let prefix = prefix();
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let configuration = format!(
-        "load_module {module}; {foreground} error_log {prefix}/error.log info;
-         events {{ }}
-         http {{
-             access_log off;
-             server {{
-                 listen {address};
-                 add_header X-Cache  $pagecache_status always;
-                 add_header X-Reason $pagecache_reason always;
-                 location / {{
-                     pagecache_key      $uri;
-                     pagecache_pass     {store};
-                     pagecache_fallback @application;
-                 }}
-                 location @application {{ return 200 application; }}
+    let main = format!("load_module {};", parts::module().display());
+    let http = format!(
+        "server {{
+             listen @LISTEN@;
+             add_header X-Cache  $pagecache_status always;
+             add_header X-Reason $pagecache_reason always;
+             location / {{
+                 pagecache_key      $uri;
+                 pagecache_pass     {};
+                 pagecache_fallback @application;
              }}
+             location @application {{ return 200 application; }}
          }}",
-        module = parts::module().display(),
-        foreground = directives::foreground(prefix.path().display()),
-        prefix = prefix.path().display(),
-        store = fake.address(),
+        fake.address(),
     );
-    let nginx = Nginx::start(prefix.path(), &configuration, address);
+    let nginx = Bare::start(&main, &http, &[]);
     let start = Instant::now();
-    let answer = Client::connect(nginx.address()).get("/silent");
+    let answer = nginx.ask(&Request::get("/silent"));
     let elapsed = start.elapsed();
     expect::fell_through(&answer, "ERROR", &["timeout"]);
     let budget = Duration::from_millis(250);

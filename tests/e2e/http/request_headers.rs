@@ -1,8 +1,6 @@
 //! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names reaches
 //! no application, and a request that falls through has its own, once.
 
-use std::net::SocketAddr;
-
 use crate::harness::*;
 
 /// Names that some application reads as one of the two.
@@ -92,24 +90,14 @@ fn each_kind_of_application_is_told() {
 
 #[test]
 fn an_application_that_speaks_grpc_is_told() {
-    let port = free_port();
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let folder = prefix();
-    let application = format!(
-        "{foreground} events {{ }}
-         http {{
-             access_log off; {temp_paths}
-             server {{
-                 listen {address} http2;
-                 return 200 \"x-pagecache-status: $http_x_pagecache_status\\n\
-                              x-pagecache-key: $http_x_pagecache_key\\n\";
-             }}
-         }}",
-        foreground = directives::foreground(folder.path().display()),
-        temp_paths = directives::temp_paths(folder.path().display()),
-    );
-    let _application = Nginx::start(folder.path(), &application, address);
-    let text = format!("location @grpc {{ grpc_pass grpc://{address}; }}");
+    let http = "
+        server {
+            listen @LISTEN@ http2;
+            return 200 \"x-pagecache-status: $http_x_pagecache_status\\n\
+                         x-pagecache-key: $http_x_pagecache_key\\n\";
+        }";
+    let application = Bare::start("", http, &[]);
+    let text = format!("location @grpc {{ grpc_pass grpc://{}; }}", application.address());
     let echo = Echo::start(Protocol::Http);
     let site = site_before(&echo, "pagecache_fallback @grpc;").server(&text).start();
     assert_eq!(told(&site.get("/page")), told_of("MISS", "/page"));

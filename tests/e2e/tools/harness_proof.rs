@@ -2,7 +2,7 @@
 //! harness proves nothing.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,7 +11,7 @@ use crate::harness::*;
 
 /// An nginx that has never heard of the module, with the application behind each location.
 struct PlainSite {
-    nginx: Nginx,
+    bare: Bare,
     application: Application,
     _prefix: TempDir,
 }
@@ -19,32 +19,21 @@ struct PlainSite {
 fn plain_site() -> PlainSite {
     let prefix = prefix();
     let application = Application::start(prefix.path(), Interface::Uwsgi, &Writes::default());
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let configuration = format!(
-        "{foreground} error_log {prefix}/error.log info;
-         events {{ }}
-         http {{
-             access_log off;
-             client_max_body_size 16m;
-             {temp_paths}
-             server {{
-                 listen {address};
-                 location / {{ include uwsgi_params; uwsgi_pass {application}; }}
-             }}
+    let http = format!(
+        "client_max_body_size 16m;
+         server {{
+             listen @LISTEN@;
+             location / {{ include uwsgi_params; uwsgi_pass {}; }}
          }}",
-        foreground = directives::foreground(prefix.path().display()),
-        temp_paths = directives::temp_paths(prefix.path().display()),
-        prefix = prefix.path().display(),
-        application = application.address(),
+        application.address(),
     );
-    let nginx = Nginx::start(prefix.path(), &configuration, address);
-    PlainSite { nginx, application, _prefix: prefix }
+    PlainSite { bare: Bare::start("", &http, &[]), application, _prefix: prefix }
 }
 
 #[test]
 fn the_application_sees_and_counts_what_the_client_sends() {
     let site = plain_site();
-    let mut client = Client::connect(site.nginx.address());
+    let mut client = Client::connect(site.bare.address());
     let body = bytes::pattern(300_000, 1);
     let digest = bytes::sha256(&body);
 
@@ -72,12 +61,12 @@ fn the_application_sees_and_counts_what_the_client_sends() {
 #[test]
 fn nginx_reloads_and_leaves_nobody_behind() {
     let mut site = plain_site();
-    let first = site.nginx.workers();
-    site.nginx.reload();
-    assert_ne!(site.nginx.workers(), first);
-    assert_eq!(Client::connect(site.nginx.address()).get("/big/40").body.len(), 40);
-    site.nginx.begin_to_quit();
-    wait::until("nginx is gone", || site.nginx.is_gone());
+    let first = site.bare.nginx.workers();
+    site.bare.nginx.reload();
+    assert_ne!(site.bare.nginx.workers(), first);
+    assert_eq!(Client::connect(site.bare.address()).get("/big/40").body.len(), 40);
+    site.bare.nginx.begin_to_quit();
+    wait::until("nginx is gone", || site.bare.nginx.is_gone());
 }
 
 #[test]
