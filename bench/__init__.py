@@ -14,3 +14,8 @@ side by side in one run.
     report      the tables and the JSON file
     chart       the SVG chart
 """
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "testkit" / "python"))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pagecache_testkit import nginx_user
+
 from bench import load, measure, memory, pages, servers
 from bench.cells import OPEN_CONNECTIONS, Cell
 from bench.contenders import CONTENDERS, Contender, nginx_conf
@@ -199,11 +201,11 @@ class Run:
         nginx = servers.nginx(
             self.options.nginx, name, self.root, conf, [*ports.values()], core
         )
-        self.stack.callback(nginx.close)
+        self.stack.callback(nginx.stop)
         others = {}
         if any(one.name == "varnish" for one in self.contenders) and not unix and build == "a":
             varnish, port = servers.varnish(self.root, name, ports["origin"], core)
-            self.stack.callback(varnish.close)
+            self.stack.callback(varnish.stop)
             ports["varnish"], others["varnish"] = port, varnish
         return Host(nginx, ports, store, others)
 
@@ -214,7 +216,7 @@ class Run:
             path = self.root / f"{name}.sock" if unix else None
             core = self.cores.get("memcached") if pinned else None
             server, address = servers.memcached(self.root, name, core, path)
-            self.stack.callback(server.close)
+            self.stack.callback(server.stop)
             host, _, port = address.partition(":")
             there = [cell for cell in self.cells if cell.unix == unix and cell.hit]
             pages.fill(str(path) if unix else (host, int(port)), there)
@@ -243,7 +245,7 @@ class Run:
             module=module,
             modules_folder=self.options.modules_folder,
             workers=workers,
-            user="user root;" if os.getuid() == 0 else "",
+            user=nginx_user(),
             descriptors=DESCRIPTORS,
         )
 
@@ -366,7 +368,7 @@ class Run:
             conf = self.conf([contender], ports, values, module, 1)
             name = f"memory-{contender.name}-{cell.name.replace('/', '-')}-{repeat}"
             nginx = servers.nginx(self.options.nginx, name, self.root, conf, [*ports.values()], None)
-            stack.callback(nginx.close)
+            stack.callback(nginx.stop)
             try:
                 grown = memory.grow(nginx, ports[contender.name], cell)
             except memory.NotAnswered as error:

@@ -5,21 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import selectors
-import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-READY_SECONDS = 20
-PORTS = range(10240, 32768)
-STOP_SECONDS = 5
+import pagecache_testkit
+from pagecache_testkit import NotReady, Process, listening, tail
+
 MEMCACHED_MEGABYTES = 1024
 MEMCACHED_CONNECTIONS = 16384
 MEMCACHED_THREADS = 4  # its default
@@ -33,78 +28,33 @@ class Trouble(Exception):
 def folder() -> Iterator[Path]:
     """An empty folder in tmpfs: a run must not measure a disk."""
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = tempfile.mkdtemp(prefix="pagecache-bench-", dir=parent)
-    try:
+    with tempfile.TemporaryDirectory(prefix="pagecache-bench-", dir=parent, ignore_cleanup_errors=True) as path:
         yield Path(path)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def free_ports(names: list[str]) -> dict[str, int]:
-    """A port for each. Not one of those that the kernel gives to outgoing connections, of which a load
-    makes many."""
-    found: dict[str, int] = {}
-    with contextlib.ExitStack() as held:
-        for name in names:
-            while name not in found:
-                listener = held.enter_context(socket.socket())
-                port = random.choice(PORTS)
-                with contextlib.suppress(OSError):
-                    listener.bind(("127.0.0.1", port))
-                    found[name] = port
-    return found
+    """A port for each."""
+    return dict(zip(names, pagecache_testkit.free_ports(len(names))))
 
 
-class Server:
-    """A program that runs until it is closed, and its child processes with it."""
+class Server(Process):
+    """A program that runs until it is stopped, and its child processes with it."""
 
     def __init__(self, name: str, command: list[str], log: Path, core: int | None = None) -> None:
-        self.name = name
-        self.log = log
-        # util-linux's setpriv: it ends with this process even if that is killed.
-        wrapped = ["setpriv", "--pdeathsig", "TERM"]
-        if core is not None:
-            wrapped += ["taskset", "--cpu-list", str(core)]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                wrapped + command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for the run, which then stops all in order
-            )
+        super().__init__(name, command, log, core=core)
 
     def wait_for(self, *ports: int, path: Path | None = None) -> None:
         """Until it listens on the ports and the path is there."""
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            if self.process.poll() is not None:
-                raise Trouble(f"{self.name} ended: {self.last_words()}")
-            if all(listening(port) for port in ports) and (path is None or path.exists()):
-                return
-            if time.monotonic() > deadline:
-                raise Trouble(f"{self.name} is not ready after {READY_SECONDS} s: {self.last_words()}")
-            time.sleep(0.02)
-
-    def last_words(self) -> str:
-        return self.log.read_text(errors="replace")[-600:].strip()
+        try:
+            self.wait_until(lambda: all(map(listening, ports)) and (path is None or path.exists()))
+        except NotReady as error:
+            raise Trouble(str(error)) from None
 
     def pids(self) -> list[int]:
         """Who works: of nginx its workers, not its cache's manager and loader; of others all of it."""
-        below = children(self.process.pid)
+        below = children(self.pid)
         workers = [pid for pid in below if "nginx: worker" in command_line(pid)]
-        return workers or [self.process.pid, *below]
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_SECONDS)
-        if self.process.poll() is None:
-            for pid in [*children(self.process.pid), self.process.pid]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self.process.wait()
+        return workers or [self.pid, *below]
 
 
 def children(pid: int) -> list[int]:
@@ -121,30 +71,15 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def listening(port: int) -> bool:
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 def memcached(root: Path, name: str, core: int | None, unix: Path | None) -> tuple[Server, str]:
     """A memcached and its address as nginx writes it."""
     port = 0 if unix else free_ports([name])[name]
-    where = ["-s", str(unix)] if unix else ["-l", "127.0.0.1", "-p", str(port), "-U", "0"]
-    command = ["memcached", *where, "-m", str(MEMCACHED_MEGABYTES), "-t", str(MEMCACHED_THREADS)]
-    command += ["-c", str(MEMCACHED_CONNECTIONS), "-u", account()]
+    # nobody else could read the run's folder
+    command = pagecache_testkit.memcached(unix or port, MEMCACHED_MEGABYTES, account="root")
+    command += ["-t", str(MEMCACHED_THREADS), "-c", str(MEMCACHED_CONNECTIONS)]
     server = Server(name, command, root / f"{name}.log", core)
-    try:
-        server.wait_for(*([] if unix else [port]), path=unix)
-    except BaseException:
-        server.close()
-        raise
+    server.wait_for(*([] if unix else [port]), path=unix)
     return server, f"unix:{unix}" if unix else f"127.0.0.1:{port}"
-
-
-def account() -> str:
-    """Whom servers run as: nobody else could read the run's folder."""
-    return "root" if os.getuid() == 0 else str(os.getuid())
 
 
 def nginx(binary: str, name: str, root: Path, conf: str, ports: list[int], core: int | None) -> Server:
@@ -155,18 +90,9 @@ def nginx(binary: str, name: str, root: Path, conf: str, ports: list[int], core:
     server = Server(name, command, prefix / "output.log", core)
     try:
         server.wait_for(*ports)
-    except BaseException as error:
-        server.close()
-        if isinstance(error, Trouble):
-            raise Trouble(f"{error}\n{tail(prefix / 'error.log')}") from None
-        raise
+    except Trouble as error:
+        raise Trouble(f"{error}\n{tail(prefix / 'error.log')}") from None
     return server
-
-
-def tail(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text(errors="replace")[-600:].strip()
-    return ""
 
 
 def alarms(root: Path) -> list[str]:
@@ -185,11 +111,7 @@ def varnish(root: Path, behind: str, origin: int, core: int | None) -> tuple[Ser
     command = ["varnishd", "-F", "-j", "none", "-n", str(root / f"varnish-{behind}"), "-t", "3600"]
     command += ["-a", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{origin}", "-s", "malloc,256m"]
     server = Server("varnish", command, root / f"varnish-{behind}.log", core)
-    try:
-        server.wait_for(port)
-    except BaseException:
-        server.close()
-        raise
+    server.wait_for(port)
     return server, port
 
 

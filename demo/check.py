@@ -26,11 +26,12 @@ PAGES_MOST = 40  # of which none is on one of two servers: once in a million mil
 ARTICLE = "/artikel/größe-und-maß/"
 
 
-def main() -> int:
-    origin = sys.argv[1].rstrip("/")
+def visit(url: str) -> int:
+    """The exit status."""
+    origin = url.rstrip("/")
     report = Report()
-    for visit in (pages, arguments, kept_connection, servers, comment, login, upload, big):
-        visit(Browser(origin, report))
+    for visits in (pages, arguments, kept_connection, servers, comment, login, upload, big):
+        visits(Browser(origin, report))
     return 1 if report.end() else 0
 
 
@@ -284,4 +285,4 @@ class Report:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(visit(sys.argv[1]))

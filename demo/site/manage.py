@@ -1,4 +1,4 @@
-"""Django's command line for the demo site; scripts/demo sets the environment that it needs."""
+"""Django's command line for the demo site; demo/run.py sets the environment that it needs."""
 
 import os
 import sys

@@ -3,3 +3,8 @@ themselves:
 
     scripts/build && cd django && python -m unittest
 """
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "testkit" / "python"))

@@ -6,13 +6,10 @@ import atexit
 import http.client
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-READY_SECONDS = 10
+from pagecache_testkit import Process, free_ports, listening, memcached, nginx_user
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,30 +27,17 @@ class Server:
 
     def start(self) -> None:
         """Also once more, at the same address, after it was stopped."""
-        self._process = subprocess.Popen(self._command, env=self._environment)
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+        self._process = Process(self._command[0], self._command, environment=self._environment)
+        self._process.wait_until(lambda: listening(self._port))
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        self._process.wait()
+        self._process.stop()
 
 
 class Memcached(Server):
     def __init__(self) -> None:
         port = free_port()
-        command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64"]
-        if os.geteuid() == 0:
-            command += ["-u", "nobody"]
-        super().__init__(command, port)
+        super().__init__(memcached(port, megabytes=64), port)
 
 
 class Nginx(Server):
@@ -94,21 +78,17 @@ class Nginx(Server):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def _configuration(folder: Path, port: int, location: str, around: str, fallback: str) -> str:
-    # As root, nginx would give its workers to an account that cannot reach the folder.
-    user = "user root;" if os.geteuid() == 0 else ""
     paths = "".join(
         f"{kind}_temp_path {folder}/temp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""
         load_module {_module()};
         daemon off;
-        {user}
+        {nginx_user()}
         pid {folder}/nginx.pid;
         error_log {folder}/error.log info;
         events {{ }}

@@ -1,14 +1,13 @@
 """Asking memcached servers one by one: their addresses, their items, what is looked up at them."""
 
 import socket
-import subprocess
 import tempfile
 import threading
-import time
 import unittest
 from pathlib import Path
 
 from django.test import override_settings
+from pagecache_testkit import Process, memcached
 
 from pagecache.servers import NotMemcached, find, servers_of, watch
 from tests import site
@@ -40,11 +39,9 @@ class Servers(PageCase):
     def test_a_unix_socket(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "memcached.sock")
-            process = subprocess.Popen(["memcached", "-u", "root", "-s", str(path)])
-            self.addCleanup(process.wait)
-            self.addCleanup(process.terminate)
-            while not path.exists():
-                time.sleep(0.01)
+            process = Process("memcached", memcached(path, megabytes=64, account="root"))
+            self.addCleanup(process.stop)
+            process.wait_until(path.exists)
             self.assertEqual(find([str(path), f"unix:{path}"], "a"), [])
 
     def test_lookups_are_seen(self):

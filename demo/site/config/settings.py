@@ -1,4 +1,4 @@
-"""Settings of the demo site. What differs from one start to the next comes from scripts/demo through
+"""Settings of the demo site. What differs from one start to the next comes from demo/run.py through
 the environment: DEMO_DIR, DEMO_MEMCACHED, DEMO_ORIGINS, DEMO_SECRET_KEY."""
 
 import os
