@@ -175,21 +175,28 @@ fn conditions_inside_the_location() {
     assert_eq!(site.application().count(), 1);
 }
 
-#[test]
-fn pagecache_pass_inside_if() {
+/// Where a block within the location looks pages up, of which one is stored.
+#[track_caller]
+fn looking_up_inside(block: &str) -> Site {
     let site = plan()
         .server("pagecache_key $uri; pagecache_fallback @application;")
-        .locations(
-            "location / {
-                 if ($cookie_sessionid = \"\") { pagecache_pass @MEMCACHED@; }
+        .locations(&format!(
+            "location / {{
+                 {block} {{ pagecache_pass @MEMCACHED@; }}
                  include    uwsgi_params;
                  uwsgi_pass @APPLICATION@;
-             }",
-        )
+             }}"
+        ))
         .start();
     site.memcached().set("/page", "the page", BYTES);
     expect::hit(&site.get("/page"), "the page");
     expect::application(&site.get("/absent"), "MISS", "absent");
+    site
+}
+
+#[test]
+fn pagecache_pass_inside_if() {
+    let site = looking_up_inside("if ($cookie_sessionid = \"\")");
     let logged_in = site.ask(&Request::get("/page").header("Cookie", "sessionid=1"));
     assert_eq!(logged_in.echoed("path_info"), "/page");
     assert_eq!(site.application().count(), 2);
@@ -220,19 +227,7 @@ fn pagecache_pass_inside_if_of_its_own_fallback() {
 
 #[test]
 fn pagecache_pass_inside_limit_except() {
-    let site = plan()
-        .server("pagecache_key $uri; pagecache_fallback @application;")
-        .locations(
-            "location / {
-                 limit_except POST { pagecache_pass @MEMCACHED@; }
-                 include    uwsgi_params;
-                 uwsgi_pass @APPLICATION@;
-             }",
-        )
-        .start();
-    site.memcached().set("/page", "the page", BYTES);
-    expect::hit(&site.get("/page"), "the page");
-    expect::application(&site.get("/absent"), "MISS", "absent");
+    let site = looking_up_inside("limit_except POST");
     let posted = site.ask(&Request::new("POST", "/page").body("a=b"));
     assert_eq!(posted.echoed("method"), "POST");
 }

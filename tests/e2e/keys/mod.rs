@@ -9,7 +9,7 @@ mod contract;
 /// Where a memcached may be: an address, a name, a socket, an upstream.
 mod servers;
 /// An upstream of several servers.
-mod several_servers;
+pub mod several_servers;
 /// Keys with `$request_uri`.
 mod targets;
 /// Keys as memcached gets them: escaped, hashed, never a second command.

@@ -142,11 +142,10 @@ fn each_server_has_its_own_connections() {
     assert_eq!(count(), one_more);
 }
 
-#[test]
-fn two_upstreams_may_place_the_same_servers_differently() {
-    let fleet = Fleet::start(SERVERS);
+/// Two upstreams of the same servers, by different rules, for `/one/` and `/two/`.
+pub fn two_upstreams(fleet: &Fleet) -> Plan {
     let lines = fleet.server_lines();
-    let site = plan()
+    plan()
         .without_application()
         .http(&format!("upstream one {{ {lines} pagecache_distribution modula; }}"))
         .http(&format!("upstream two {{ {lines} pagecache_distribution crc32; }}"))
@@ -154,7 +153,12 @@ fn two_upstreams_may_place_the_same_servers_differently() {
             "location /one/ { pagecache_key $uri; pagecache_pass one; pagecache_fallback @application; }
              location /two/ { pagecache_key $uri; pagecache_pass two; pagecache_fallback @application; }",
         )
-        .start();
+}
+
+#[test]
+fn two_upstreams_may_place_the_same_servers_differently() {
+    let fleet = Fleet::start(SERVERS);
+    let site = two_upstreams(&fleet).start();
     let names: Vec<String> = fleet.servers().iter().map(Memcached::address).collect();
     let mut client = site.client();
     for (folder, rule) in [("one", "modula"), ("two", "crc32")] {

@@ -31,18 +31,22 @@ fn most_memory(worker: i32, count: usize) -> u64 {
     (16 << 20) + count as u64 * if is_sanitized(worker) { 20_000 } else { 11_000 }
 }
 
-#[test]
-fn ten_thousand_clients_on_one_worker() {
-    let (count, _guard) = very_many();
-    // Twice as many as come: a worker that runs short closes idle clients.
-    let site = plan()
+/// For so many clients at once.
+fn plan_for_many(count: usize) -> Plan {
+    plan()
         .without_application()
         .log_level("error")
+        // Twice as many as come: a worker that runs short closes idle clients.
         .worker_connections(2 * count)
         // Lookups of 10,000 at once wait for a CPU on a busy machine; a client does for 30 seconds.
         .location("pagecache_timeout 60s;")
         .upstream("server @MEMCACHED@; pagecache_max_inflight 16384;")
-        .start();
+}
+
+#[test]
+fn ten_thousand_clients_on_one_worker() {
+    let (count, _guard) = very_many();
+    let site = plan_for_many(count).start();
     for nth in 0..100 {
         let path = format!("/page{nth}");
         site.memcached().set(&path, page(&path, 1_000), BYTES);
@@ -97,14 +101,7 @@ fn ten_thousand_requests_that_wait_at_once() {
         let page = Step::Send(lookup.hit(page(&lookup.key_text(), 1_000)));
         vec![Step::Wait(held[turn.load(Ordering::SeqCst)].clone()), page]
     });
-    let site = plan()
-        .store_at(fake.address())
-        .without_application()
-        .log_level("error")
-        .worker_connections(2 * count)
-        .location("pagecache_timeout 60s;")
-        .upstream("server @MEMCACHED@; pagecache_max_inflight 16384;")
-        .start();
+    let site = plan_for_many(count).store_at(fake.address()).start();
     let worker = site.nginx.workers()[0];
     let mut clients: Vec<Client> = (0..count).map(|_| site.client()).collect();
     let mut memory = Vec::new();

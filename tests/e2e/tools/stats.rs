@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::*;
+use crate::keys::several_servers::two_upstreams;
 
 const STATS: &str = "location = /stats { pagecache_stats; }";
 
@@ -254,17 +255,7 @@ fn a_worker_that_crashes_takes_nothing_along() {
 #[test]
 fn servers_and_upstreams_are_told_apart() {
     let fleet = Fleet::start(3);
-    let lines = fleet.server_lines();
-    let site = plan()
-        .without_application()
-        .http(&format!("upstream one {{ {lines} pagecache_distribution modula; }}"))
-        .http(&format!("upstream two {{ {lines} pagecache_distribution crc32; }}"))
-        .locations(
-            "location /one/ { pagecache_key $uri; pagecache_pass one; pagecache_fallback @application; }
-             location /two/ { pagecache_key $uri; pagecache_pass two; pagecache_fallback @application; }",
-        )
-        .server(STATS)
-        .start();
+    let site = two_upstreams(&fleet).server(STATS).start();
     let mut client = site.client();
     let mut expected: BTreeMap<String, f64> = BTreeMap::new();
     for nth in 0..90 {
