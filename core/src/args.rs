@@ -159,6 +159,25 @@ impl KeyArgs {
     }
 }
 
+/// The value of `$arg_NAME`: that of the first argument whose name is `name` in any case, as it was sent. None where
+/// nginx has an empty value.
+///
+/// ```
+/// use pagecache_core::args::value;
+///
+/// assert_eq!(value(b"a=1&Page=%32&page=3", b"page"), Some(&b"%32"[..]));
+/// assert_eq!(value(b"a=1", b"page"), None);
+/// ```
+pub fn value<'query>(query: &'query [u8], name: &[u8]) -> Option<&'query [u8]> {
+    let is_it = |argument: &&[u8]| !name.is_empty() && has_value_of(argument, name);
+    arguments(query).find(is_it).map(|argument| parts(argument).1)
+}
+
+/// nginx passes over an argument without `=`.
+fn has_value_of(argument: &[u8], name: &[u8]) -> bool {
+    argument.contains(&b'=') && parts(argument).0.eq_ignore_ascii_case(name)
+}
+
 fn arguments(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     // a query of no bytes has no argument, not an empty one
     query.split(|&byte| byte == b'&').filter(move |_| !query.is_empty())

@@ -219,15 +219,9 @@ impl Flow {
             }
         }
         let has_own_target = facts.has_own_target();
-        let (key, args) = (&policy.key, facts.args());
-        if !key.args.cover(args.as_ref(), &policy.ignored_args, has_own_target) {
-            return Err(Reason::Args);
-        }
-        let is_of_another_page = key.has_target_alone && !has_own_target;
-        let is_ambiguous = || key.confuses_question_marks && facts.path().as_ref().contains(&b'?');
-        if is_of_another_page || is_ambiguous() {
-            return Err(Reason::NoKey);
-        }
+        let args = facts.args();
+        let path = || facts.path();
+        policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
         let text = facts.key().ok_or(Reason::Overload)?;
         let key = Key::new(text.as_ref(), policy.long_keys)?;
         let server = cluster.server(&key);

@@ -3,6 +3,7 @@
 use crate::args::{Ignored, KeyArgs};
 use crate::distribution::Distribution;
 use crate::memcached::{Key, LongKeys, Msec, Protocol};
+use crate::outcome::Reason;
 use crate::page::PageRules;
 use crate::pattern::{confuses_question_marks, has_target_alone};
 use std::rc::Rc;
@@ -55,6 +56,30 @@ impl KeyRules {
             confuses_question_marks: confuses_question_marks(text),
             has_target_alone: has_target_alone(text),
         }
+    }
+
+    /// Whether a request has a key of its own: everything that may change its page is in the key, and no other
+    /// page has the same. `has_own_target`: `$request_uri` names the page that the request is for. `path` is the
+    /// decoded path, and asked for only if the decision depends on it.
+    ///
+    /// # Errors
+    /// [`Reason::Args`] or [`Reason::NoKey`]: the request is not looked up.
+    pub fn check<P: AsRef<[u8]>>(
+        &self,
+        args: &[u8],
+        ignored: &Ignored,
+        has_own_target: bool,
+        path: impl FnOnce() -> P,
+    ) -> Result<(), Reason> {
+        if !self.args.cover(args, ignored, has_own_target) {
+            return Err(Reason::Args);
+        }
+        let is_of_another_page = self.has_target_alone && !has_own_target;
+        let is_ambiguous = || self.confuses_question_marks && path().as_ref().contains(&b'?');
+        if is_of_another_page || is_ambiguous() {
+            return Err(Reason::NoKey);
+        }
+        Ok(())
     }
 }
 

@@ -15,8 +15,6 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 /// Servers, and the locations that look pages up there; none of those with `--server`.
 pub struct Choice {
     pub fleet: Fleet,
-    /// As the upstream block has it.
-    protocol: Option<Protocol>,
     lookups: Vec<Lookup>,
 }
 
@@ -26,8 +24,8 @@ impl Choice {
     pub fn of(options: &Servers) -> Result<Choice, Stop> {
         let rule = rule(options)?;
         if !options.server.is_empty() {
-            let fleet = Fleet::new(options.server.clone(), rule)?;
-            return Ok(Choice { fleet, protocol: None, lookups: Vec::new() });
+            let fleet = Fleet::new(options.server.clone(), rule, Protocol::default())?;
+            return Ok(Choice { fleet, lookups: Vec::new() });
         }
         let configuration = nginx::read(&options.config)?;
         let mut lookups = nginx::lookups(&configuration);
@@ -36,14 +34,15 @@ impl Choice {
             None => only_upstream(&lookups, &options.config)?,
         };
         lookups.retain(|lookup| lookup.upstream.eq_ignore_ascii_case(&upstream));
-        let (fleet, protocol) = fleet(&configuration, &upstream, &lookups, rule)?;
-        Ok(Choice { fleet, protocol, lookups })
+        let fleet = fleet(&configuration, &upstream, &lookups, rule)?;
+        Ok(Choice { fleet, lookups })
     }
 
     /// Whether the servers take meta commands, as far as the configuration says.
     pub fn has_meta(&self) -> bool {
-        let is_classic = |own: Option<Protocol>| own.or(self.protocol) == Some(Protocol::Classic);
-        !is_classic(None) && !self.lookups.iter().any(|lookup| is_classic(lookup.protocol))
+        let own = self.fleet.protocol();
+        let mut protocols = self.lookups.iter().map(|lookup| lookup.protocol.unwrap_or(own));
+        own == Protocol::Meta && protocols.all(|protocol| protocol == Protocol::Meta)
     }
 
     /// The largest value that nginx takes, in bytes.
@@ -114,7 +113,7 @@ fn fleet(
     upstream: &str,
     lookups: &[Lookup],
     rule: Option<Rule>,
-) -> Result<(Fleet, Option<Protocol>), Stop> {
+) -> Result<Fleet, Stop> {
     let (servers, own_rule, protocol) = match nginx::upstream(configuration, upstream)? {
         Some(block) => (block.servers, block.rule, block.protocol),
         None if lookups.is_empty() => {
@@ -128,11 +127,11 @@ fn fleet(
             (vec![server], None, None)
         }
     };
-    let fleet = Fleet::new(servers, rule.or(own_rule)).map_err(|stop| match stop {
+    let protocol = protocol.unwrap_or_default();
+    Fleet::new(servers, rule.or(own_rule), protocol).map_err(|stop| match stop {
         Stop::Refused(reason) => refused(format!("cannot use \"{upstream}\": {reason}")),
         other => other,
-    })?;
-    Ok((fleet, protocol))
+    })
 }
 
 fn only_upstream(lookups: &[Lookup], file: &Path) -> Result<String, Stop> {

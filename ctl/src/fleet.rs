@@ -2,6 +2,8 @@
 
 use crate::exit::Stop;
 use pagecache_core::distribution::{Distribution, Node, Rule};
+use pagecache_core::memcached::{Key, Protocol};
+use pagecache_core::policy::Cluster;
 
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +20,17 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Fleet {
     servers: Vec<Server>,
-    /// None for a single server.
-    distribution: Option<Distribution>,
+    cluster: Cluster,
 }
 
 impl Fleet {
     /// # Errors
     /// The module would refuse these servers, too; the text says what to change.
-    pub fn new(servers: Vec<Server>, rule: Option<Rule>) -> Result<Fleet, Stop> {
+    pub fn new(
+        servers: Vec<Server>,
+        rule: Option<Rule>,
+        protocol: Protocol,
+    ) -> Result<Fleet, Stop> {
         let distribution = match (servers.as_slice(), rule) {
             ([], _) => return Err(Stop::Refused("it has no server".to_owned())),
             ([_], _) => None,
@@ -47,16 +52,23 @@ impl Fleet {
                 Some(Distribution::new(rule, &nodes))
             }
         };
-        Ok(Fleet { servers, distribution })
+        let is_down = servers.iter().map(|server| server.is_down).collect();
+        let cluster = Cluster { distribution, is_down, protocol };
+        Ok(Fleet { servers, cluster })
     }
 
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }
 
-    /// The number of the server that has `key`, given as it goes over the wire.
-    pub fn index(&self, key: &[u8]) -> usize {
-        self.distribution.as_ref().map_or(0, |distribution| distribution.index(key))
+    /// The number of the server that has `key`.
+    pub fn index(&self, key: &Key) -> usize {
+        self.cluster.server(key)
+    }
+
+    /// Of locations that do not say.
+    pub fn protocol(&self) -> Protocol {
+        self.cluster.protocol
     }
 }
 
@@ -69,20 +81,27 @@ mod tests {
         (1..=count).map(server).collect()
     }
 
+    fn fleet(servers: Vec<Server>, rule: Option<Rule>) -> Result<Fleet, Stop> {
+        Fleet::new(servers, rule, Protocol::Meta)
+    }
+
+    fn key(text: &str) -> Key {
+        Key::stored(text.as_bytes()).unwrap()
+    }
+
     #[test]
     fn one_server_needs_no_rule_and_several_do() {
-        assert_eq!(Fleet::new(servers(1), None).unwrap().index(b"/"), 0);
-        let refused = Fleet::new(servers(3), None).unwrap_err().to_string();
+        assert_eq!(fleet(servers(1), None).unwrap().index(&key("/")), 0);
+        let refused = fleet(servers(3), None).unwrap_err().to_string();
         assert!(refused.contains("3 servers") && refused.contains("rendezvous"), "{refused}");
-        assert!(Fleet::new(servers(0), None).is_err());
+        assert!(fleet(servers(0), None).is_err());
     }
 
     #[test]
     fn keys_are_where_the_distribution_says() {
         let rule = Rule::parse("modula", None).unwrap();
-        let fleet = Fleet::new(servers(3), Some(rule)).unwrap();
-        let own: Vec<usize> =
-            (0..20).map(|nth| fleet.index(format!("/{nth}").as_bytes())).collect();
+        let fleet = fleet(servers(3), Some(rule)).unwrap();
+        let own: Vec<usize> = (0..20).map(|nth| fleet.index(&key(&format!("/{nth}")))).collect();
         assert!((0..3).all(|server| own.contains(&server)), "{own:?}");
     }
 
@@ -91,6 +110,6 @@ mod tests {
         let mut weighted = servers(2);
         weighted[1].weight = 3;
         let rule = Rule::parse("rendezvous", None).unwrap();
-        assert!(Fleet::new(weighted, Some(rule)).unwrap_err().to_string().contains("weight"));
+        assert!(fleet(weighted, Some(rule)).unwrap_err().to_string().contains("weight"));
     }
 }

@@ -64,7 +64,7 @@ fn of_raw(key: Key, fleet: &Fleet) -> Wanted {
 
 impl Place {
     fn of(key: Key, fleet: &Fleet) -> Place {
-        Place { key, server: fleet.index(key.as_bytes()) }
+        Place { key, server: fleet.index(&key) }
     }
 }
 

@@ -9,10 +9,11 @@ use super::cookies::Version;
 use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
-use pagecache_core::args::{Ignored, KeyArgs};
+use pagecache_core::args::Ignored;
 use pagecache_core::memcached::{Key, LongKeys};
 use pagecache_core::outcome::Reason;
-use pagecache_core::pattern::{confuses_question_marks, variables};
+use pagecache_core::pattern::variables;
+use pagecache_core::policy::KeyRules;
 
 /// How URLs become keys.
 #[derive(Debug)]
@@ -50,12 +51,10 @@ impl KeyPattern {
         let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
         let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
             .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
-        if !KeyArgs::of(&self.text).cover(&target.query, &self.ignored_args, true) {
-            return Err(NoKey::NotLookedUp(Reason::Args));
-        }
-        if confuses_question_marks(&self.text) && target.path.contains(&b'?') {
-            return Err(NoKey::NotLookedUp(Reason::NoKey));
-        }
+        // a visitor's own request has its own target
+        KeyRules::of(&self.text)
+            .check(&target.query, &self.ignored_args, true, || &target.path)
+            .map_err(NoKey::NotLookedUp)?;
         let raw = self.evaluate(&Request {
             url: &url,
             target: &target,

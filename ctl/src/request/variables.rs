@@ -3,7 +3,7 @@
 use super::cookies::{Version, cookie};
 use super::target::Target;
 use super::url::{Origin, Url};
-use pagecache_core::args::Ignored;
+use pagecache_core::args::{self, Ignored};
 
 /// A header of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl Request<'_> {
                 return self.of_origin(|origin| if origin.is_https { "on" } else { "" }.to_owned());
             }
             _ => match name.split_once('_') {
-                Some(("arg", argument)) => self.argument(argument),
+                Some(("arg", argument)) => args::value(&self.target.query, argument.as_bytes())
+                    .unwrap_or_default()
+                    .to_vec(),
                 Some(("cookie", cookie)) => return self.cookie(cookie),
                 Some(("http", header)) => self.header(header),
                 _ => return Value::Unknown,
@@ -76,17 +78,6 @@ impl Request<'_> {
     fn of_origin(&self, part: impl Fn(&Origin) -> String) -> Value {
         let origin = self.url.origin.as_ref();
         origin.map_or(Value::NeedsHost, |origin| Value::Known(part(origin).into_bytes()))
-    }
-
-    /// The first of this name, not decoded.
-    fn argument(&self, name: &str) -> Vec<u8> {
-        let pairs = self.target.query.split(|&byte| byte == b'&');
-        let mut values = pairs.filter_map(|pair| {
-            let (own, rest) = pair.split_at_checked(name.len())?;
-            let value = rest.strip_prefix(b"=")?;
-            own.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec())
-        });
-        if name.is_empty() { Vec::new() } else { values.next().unwrap_or_default() }
     }
 
     fn cookie(&self, name: &str) -> Value {
