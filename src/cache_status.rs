@@ -1,7 +1,7 @@
 //! `pagecache_cache_status`: the `Cache-Status` header (RFC 9211), put behind those that the response
 //! has already, whoever made it.
 
-use super::record::Record;
+use super::request::state::Record;
 use super::sys::request::{Header, Request};
 
 /// Says what became of the request's lookup, in the head of its response.

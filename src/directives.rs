@@ -2,7 +2,7 @@
 
 use super::checks;
 use super::conf::{Fallback, Handler, KeyPattern, LocationConf, MainConf, StatsChoice};
-use super::handler::content_handler;
+use super::request::content_handler;
 use super::stats::stats_handler;
 use super::sys::conf::{LocationHandler, Reading, Refusal, name, parse_size, parse_time};
 use super::sys::raw::{

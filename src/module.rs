@@ -5,8 +5,8 @@ use super::cache_status;
 use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
-use super::handler::content_handler;
-use super::request_headers;
+use super::request::content_handler;
+use super::request::headers as request_headers;
 use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,

@@ -1,7 +1,7 @@
 //! `$pagecache_*`: the table, and each variable's value for a request.
 
 use super::conf::LocationConf;
-use super::record::Record;
+use super::request::state::Record;
 use super::sys::conf::{Reading, name};
 use super::sys::pool::{Pool, PoolBytes};
 use super::sys::raw::{

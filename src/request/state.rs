@@ -4,12 +4,12 @@
 //! the request's pool and is found again there. The lookup ends with the request, not with the pool,
 //! which may live on.
 
-use super::conf::Settings;
-use super::peer::Peer;
-use super::sys::pool::PoolBytes;
-use super::sys::process;
-use super::sys::request::{EndsWithRequest, Request};
-use super::upstream::UpstreamServer;
+use crate::conf::Settings;
+use crate::peer::Peer;
+use crate::sys::pool::PoolBytes;
+use crate::sys::process;
+use crate::sys::request::{EndsWithRequest, Request};
+use crate::upstream::UpstreamServer;
 use pagecache_core::args::Ignored;
 use pagecache_core::memcached::{
     Buffer, Bytes, Charge, Completion, Item, Key, Msec, Reservation, Ticket,

@@ -9,21 +9,24 @@
 //!          +-------- none ---> fall_through
 //! ```
 
-use super::conf::{LocationConf, Settings};
-use super::log;
-use super::output::{self, AnsweredPage, send_page};
-use super::peer::{Delivery, Peer};
-use super::record::Record;
-use super::request_headers;
-use super::sys::process;
-use super::sys::raw::{
+pub mod headers;
+mod serve;
+pub mod state;
+
+use crate::conf::{LocationConf, Settings};
+use crate::log;
+use crate::peer::{Delivery, Peer};
+use crate::sys::process;
+use crate::sys::raw::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
     ngx_http_request_t, ngx_int_t,
 };
-use super::sys::request::Request;
+use crate::sys::request::Request;
 use pagecache_core::memcached::{Bytes, Completion, Key, Lookup, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::page::Coding;
+use serve::{AnsweredPage, send_page};
+use state::Record;
 
 const DELIVERY: Delivery = Delivery { keep, resume };
 
@@ -170,7 +173,7 @@ fn read<'a>(
     }
     let left = stored.item.ttl;
     record.set_fresh_for(page.fresh_for(left));
-    let age = page.age(left, output::seconds_since_date(&page));
+    let age = page.age(left, serve::seconds_since_date(&page));
     let is_tagged = page.header("etag").is_some();
     let wants_tag = settings.etag && request.is_main() && page.status == 200 && !is_tagged;
     let etag = wants_tag.then(|| stored.etag(&page));
@@ -187,7 +190,7 @@ fn fall_through(request: Request, settings: &Settings, reason: Reason) -> ngx_in
             counted.count(outcome, 0);
         }
         log::fell_through(request, reason, record.key());
-        if request_headers::tell(request, settings, record).is_none() {
+        if headers::tell(request, settings, record).is_none() {
             return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
         }
     }

@@ -1,8 +1,8 @@
 //! A page as nginx's response.
 
-use super::sys::process;
-use super::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
-use super::sys::request::{Header, Request, parse_http_time};
+use crate::sys::process;
+use crate::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
+use crate::sys::request::{Header, Request, parse_http_time};
 use pagecache_core::page::{Coding, Etag, Page};
 
 /// A page, and what its response says besides what is stored.

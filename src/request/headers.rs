@@ -1,13 +1,13 @@
 //! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names is
 //! removed, and a request that falls through gets them.
 
-use super::conf::Settings;
-use super::record::Record;
-use super::sys::conf::{Phase, Reading};
-use super::sys::raw::{
+use super::state::Record;
+use crate::conf::Settings;
+use crate::sys::conf::{Phase, Reading};
+use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
 };
-use super::sys::request::Request;
+use crate::sys::request::Request;
 use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_reserved};
 
 /// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
