@@ -15,7 +15,7 @@ pub const TWO_HANDLERS: &str = "is not the only directive of its location that m
      own, such as one that \"pagecache_fallback @name\" names";
 
 /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must not start.
-pub fn check(main: &MainConf, reading: Reading) -> bool {
+pub fn check(main: &MainConf, reading: Reading<'_>) -> bool {
     let upstreams = main.upstreams();
     let unusable = upstreams.iter().find_map(|upstream| {
         upstream.resolve(reading).err().map(|refusal| ("pagecache_pass", upstream.place(), refusal))
@@ -35,7 +35,7 @@ pub fn check(main: &MainConf, reading: Reading) -> bool {
 
 /// Warns of ways that come back to where they begin as long as the condition of an `if` holds: a condition may have
 /// any variable in it, so that nobody knows here whether it holds the next time.
-fn warn_of_conditions(redirects: &[Redirect], reading: Reading) {
+fn warn_of_conditions(redirects: &[Redirect], reading: Reading<'_>) {
     let mut warned: Vec<(HttpServer, &[u8])> = Vec::new();
     for redirect in redirects.iter().filter(|redirect| redirect.is_conditional) {
         let Some(start) = redirect.from.as_ref() else { continue };
@@ -59,7 +59,7 @@ fn warn_of_conditions(redirects: &[Redirect], reading: Reading) {
 }
 
 /// Warns of `pagecache_buffers` that are small for the pages that they are to hold.
-fn warn_of_buffers(main: &MainConf, reading: Reading) {
+fn warn_of_buffers(main: &MainConf, reading: Reading<'_>) {
     let sizes = main.sizes.borrow();
     for upstream in main.upstreams() {
         let own = sizes.iter().filter(|(other, _)| Rc::ptr_eq(other, &upstream));
@@ -80,7 +80,7 @@ fn warn_of_buffers(main: &MainConf, reading: Reading) {
 }
 
 /// Whether `own` is still the handler of the location, which is whole now. Logs why not.
-pub fn is_alone(own: &Handler, location: Location, reading: Reading) -> bool {
+pub fn is_alone(own: &Handler, location: Location, reading: Reading<'_>) -> bool {
     let is_alone = location.handler().is_some_and(|handler| fn_addr_eq(handler, own.call));
     if !is_alone {
         let refusal = Refusal(format!("\"{}\" {TWO_HANDLERS}", own.directive));

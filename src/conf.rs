@@ -13,6 +13,7 @@ use pagecache_core::args::{Ignored, KeyArgs};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags, PageRules};
 use pagecache_core::pattern::{has_whole_query, opaque_variable};
+use pagecache_core::policy::{KeyRules, Policy};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -26,29 +27,15 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 /// What one location does with a request.
 pub struct Settings {
     pub upstream: Rc<Upstream>,
-    pub key: KeyPattern,
-    /// Arguments that need not be in the key.
-    pub ignored_args: Rc<Ignored>,
-    pub long_keys: LongKeys,
-    /// Whether HEAD is looked up, as GET is.
-    pub head: bool,
+    /// What is decided without nginx.
+    pub policy: Policy,
+    /// `pagecache_key`.
+    pub key: ComplexValue,
     pub bypass: Rc<[ComplexValue]>,
-    pub connect_timeout: Msec,
-    pub timeout: Msec,
-    /// As the location says; else it is the upstream's.
-    pub protocol: Option<Protocol>,
-    /// Bytes.
-    pub max_size: usize,
-    pub policy: PageRules,
-    /// Whether nginx unpacks gzip for clients that do not take it.
-    pub unpacks_gzip: bool,
-    pub etag: bool,
     /// Whether responses say what became of the lookup.
     pub cache_status: bool,
     /// Whether requests that fall through tell the application the outcome.
     pub request_headers: bool,
-    /// Whether a request whose client leaves goes on to the fallback.
-    pub ignores_client_abort: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
 }
@@ -59,12 +46,7 @@ pub struct KeyPattern {
     pub value: ComplexValue,
     pub text: Rc<str>,
     pub place: Place,
-    /// Which arguments are in it.
-    pub args: Rc<KeyArgs>,
-    /// A question mark within the path might pass for the one that begins the query.
-    pub confuses_question_marks: bool,
-    /// Of a request's path and query, only `$request_uri` is in it.
-    pub has_target_alone: bool,
+    pub rules: KeyRules,
 }
 
 /// The module's configuration of a cycle.
@@ -118,7 +100,7 @@ pub struct LocationConf {
     pub stats: Option<StatsChoice>,
     /// Of an `if` whose condition holds only as long as the request has not been looked up.
     is_before_lookup: bool,
-    settings: Option<Settings>,
+    settings: Option<Rc<Settings>>,
 }
 
 /// The value of `pagecache_fallback`.
@@ -171,7 +153,7 @@ impl MainConf {
     }
 
     /// Gets the memory in which workers count. False without any.
-    pub fn count_in_zone(&self, reading: Reading) -> bool {
+    pub fn count_in_zone(&self, reading: Reading<'_>) -> bool {
         if !self.counts.get() {
             return true;
         }
@@ -184,7 +166,7 @@ impl MainConf {
     }
 
     /// Warns of arguments whose part in the key is not what the configuration seems to say.
-    fn warn_of_args(&self, reading: Reading, key: &KeyPattern, ignored: &Ignored) {
+    fn warn_of_args(&self, reading: Reading<'_>, key: &KeyPattern, ignored: &Ignored) {
         let text = &key.text;
         let opaque = opaque_variable(text).filter(|_| !ignored.is_all() && !has_whole_query(text));
         let warnings = [
@@ -232,12 +214,12 @@ impl LocationConf {
     }
 
     /// What requests in this location find. None where nothing is looked up.
-    pub fn settings(&self) -> Option<&Settings> {
+    pub fn settings(&self) -> Option<&Rc<Settings>> {
         self.settings.as_ref()
     }
 
     /// Takes from `outer` what is not given here.
-    pub fn merge(&mut self, outer: &LocationConf, reading: Reading) -> Result<(), Refusal> {
+    pub fn merge(&mut self, outer: &LocationConf, reading: Reading<'_>) -> Result<(), Refusal> {
         fn inherit<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
             if inner.is_none() {
                 inner.clone_from(outer);
@@ -301,30 +283,34 @@ impl LocationConf {
         if let Some(main) = reading.main_conf::<MainConf>() {
             main.sizes.borrow_mut().push((upstream.clone(), max_size));
         }
-        self.settings = Some(Settings {
-            upstream,
-            key,
+        let policy = Policy {
+            key: key.rules,
             ignored_args,
             long_keys: self.long_keys.unwrap_or_default(),
             head: self.head.unwrap_or(true),
-            bypass: self.bypass.clone().unwrap_or_default(),
             connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
             timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
             protocol: self.protocol,
             max_size,
-            policy: PageRules {
+            unpacks_gzip: (gzip_flag.is_some() || self.format != Some(Format::Body))
+                && reading.enable_gunzip(),
+            etag: self.etag.unwrap_or(true),
+            ignores_client_abort: self.ignore_client_abort.unwrap_or(false),
+            pages: PageRules {
                 flags: self.flags.clone().unwrap_or_default(),
                 gzip_flag,
                 format: self.format.unwrap_or_default(),
             },
-            unpacks_gzip: (gzip_flag.is_some() || self.format != Some(Format::Body))
-                && reading.enable_gunzip(),
-            etag: self.etag.unwrap_or(true),
+        };
+        self.settings = Some(Rc::new(Settings {
+            upstream,
+            policy,
+            key: key.value,
+            bypass: self.bypass.clone().unwrap_or_default(),
             cache_status: self.cache_status.unwrap_or(false),
             request_headers: self.request_headers.unwrap_or(true),
-            ignores_client_abort: self.ignore_client_abort.unwrap_or(false),
             fallback: fallback.map(|fallback| fallback.name),
-        });
+        }));
         Ok(())
     }
 }

@@ -14,14 +14,12 @@ use super::sys::upstream::UpstreamBlock;
 use super::upstream::UpstreamConf;
 use core::ffi::CStr;
 use core::fmt::Display;
-use pagecache_core::args::{Ignored, KeyArgs};
+use pagecache_core::args::Ignored;
 use pagecache_core::distribution::{DEFAULT_PORT, Rule};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags};
-use pagecache_core::pattern::{
-    Seam, confuses_question_marks, cut_cookie, has_target_alone, unclear_seam,
-};
-use std::rc::Rc;
+use pagecache_core::pattern::{Seam, cut_cookie, unclear_seam};
+use pagecache_core::policy::KeyRules;
 
 /// More connections never helped, and each holds a read buffer of 64 KB.
 const MAX_CONNECTIONS: usize = 64;
@@ -38,7 +36,7 @@ pub struct Directive<C> {
     pub usage: u32,
     /// Takes the words behind the name into the configuration. What it refuses completes a sentence
     /// that begins with the directive's name.
-    pub apply: fn(&mut C, &[ngx_str_t], Reading) -> Result<(), Refusal>,
+    pub apply: fn(&mut C, &[ngx_str_t], Reading<'_>) -> Result<(), Refusal>,
 }
 
 const H_S_L: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -80,7 +78,11 @@ pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 7] = [
     Directive { name: c"pagecache_protocol",        usage: NGX_HTTP_UPS_CONF | NGX_CONF_TAKE1, apply: set_upstream_protocol },
 ];
 
-fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+fn set_pass(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading<'_>,
+) -> Result<(), Refusal> {
     let text = word(words)?;
     if text.as_bytes().contains(&b'$') {
         return Err(invalid(
@@ -94,7 +96,11 @@ fn set_pass(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> R
     set_handler(conf, content_handler, "pagecache_pass", reading)
 }
 
-fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+fn set_key(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    reading: Reading<'_>,
+) -> Result<(), Refusal> {
     let text = word(words)?;
     if text.is_empty() {
         return Err(invalid(
@@ -113,9 +119,7 @@ fn set_key(conf: &mut LocationConf, words: &[ngx_str_t], reading: Reading) -> Re
     let pattern = KeyPattern {
         value: reading.compile(text)?,
         place: reading.place(),
-        args: Rc::new(KeyArgs::of(&written)),
-        confuses_question_marks: confuses_question_marks(&written),
-        has_target_alone: has_target_alone(&written),
+        rules: KeyRules::of(&written),
         text: written.into(),
     };
     set_once(&mut conf.key, pattern)
@@ -170,7 +174,7 @@ fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resu
 fn set_bypass(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     // as with proxy_cache_bypass, another line adds conditions
     let mut conditions = conf.bypass.take().unwrap_or_default().to_vec();
@@ -185,7 +189,7 @@ fn set_bypass(
 fn set_connect_timeout(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.connect_timeout, time)?;
@@ -196,7 +200,7 @@ fn set_connect_timeout(
 fn set_timeout(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.timeout, time)?;
@@ -204,7 +208,7 @@ fn set_timeout(
     Ok(())
 }
 
-fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Reading) {
+fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Reading<'_>) {
     if time > LONG_TIME {
         reading.warn_here(&format!(
             "\"{directive}\" has \"{text}\", which is {} seconds: a request waits so long for a page before \
@@ -221,7 +225,7 @@ fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Res
 fn set_fallback(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let text = word(words)?;
     let fallback = match text.as_bytes() {
@@ -300,7 +304,11 @@ fn set_ignore_client_abort(
     set_once(&mut conf.ignore_client_abort, switch(words)?)
 }
 
-fn set_stats(conf: &mut LocationConf, _: &[ngx_str_t], reading: Reading) -> Result<(), Refusal> {
+fn set_stats(
+    conf: &mut LocationConf,
+    _: &[ngx_str_t],
+    reading: Reading<'_>,
+) -> Result<(), Refusal> {
     let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
     main.counts.set(true);
     let choice = StatsChoice {
@@ -317,7 +325,7 @@ fn set_handler(
     conf: &mut LocationConf,
     call: LocationHandler,
     directive: &'static str,
-    reading: Reading,
+    reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let location = reading.location().ok_or_else(out_of_memory)?;
     if location.handler().is_some() {

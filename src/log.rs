@@ -37,13 +37,13 @@ pub fn zone_full(size: usize) {
 }
 
 /// A request is served from the cache.
-pub fn served(request: Request, key: Option<&[u8]>) {
+pub fn served(request: &Request<'_>, key: Option<&[u8]>) {
     let key = key.unwrap_or_default().escape_ascii();
     ngx_log_debug_mask!(DebugMask::Http, request.log(), "pagecache: a page, key \"{key}\"");
 }
 
 /// A request goes to the fallback.
-pub fn fell_through(request: Request, reason: Reason, key: Option<&[u8]>) {
+pub fn fell_through(request: &Request<'_>, reason: Reason, key: Option<&[u8]>) {
     let log = request.log();
     match key {
         Some(key) => {

@@ -5,16 +5,15 @@ use super::cache_status;
 use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
-use super::request::content_handler;
-use super::request::headers as request_headers;
+use super::request::{content_handler, headers};
 use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
 };
-use super::sys::{filter, layout, loaded, process};
+use super::sys::{filter, layout, loaded, process, variable};
 use super::upstream::UpstreamConf;
-use super::variables;
+use super::variables::Variables;
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK, Status};
@@ -103,21 +102,15 @@ impl HttpModule for Pagecache {
 
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         loaded::set_module(&raw mut ngx_http_pagecache_module);
-        // SAFETY: nginx passes its state, which is not used after this returns.
-        let reading = unsafe { Reading::from_raw(cf) };
-        status(reading.is_some_and(|reading| fits(reading) && variables::register(reading)))
+        let begin =
+            |reading: Reading<'_>| fits(reading) && variable::register::<Variables>(reading);
+        // SAFETY: nginx passes its state.
+        status(unsafe { Reading::enter(cf, begin) }.unwrap_or(false))
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-        // SAFETY: nginx passes its state, which is not used after this returns.
-        let reading = unsafe { Reading::from_raw(cf) };
-        status(reading.is_some_and(|reading| {
-            reading.main_conf::<MainConf>().is_some_and(|main| {
-                filter::install(cache_status::say);
-                let looks_up = !main.upstreams().is_empty();
-                (!looks_up || request_headers::install(reading)) && checks::check(main, reading)
-            })
-        }))
+        // SAFETY: nginx passes its state.
+        status(unsafe { Reading::enter(cf, complete) }.unwrap_or(false))
     }
 }
 
@@ -135,8 +128,16 @@ unsafe impl HttpModuleMainConf for Pagecache {
     type MainConf = MainConf;
 }
 
+/// All of the configuration is read. False if nginx must not start.
+fn complete(reading: Reading<'_>) -> bool {
+    let Some(main) = reading.main_conf::<MainConf>() else { return false };
+    filter::install(cache_status::say);
+    let looks_up = !main.upstreams().is_empty();
+    (!looks_up || headers::install(reading)) && checks::check(main, reading)
+}
+
 /// Refuses a module that has nginx's structures wrong, before it reads or writes any.
-fn fits(reading: Reading) -> bool {
+fn fits(reading: Reading<'_>) -> bool {
     let Err(what) = layout::check() else { return true };
     reading.log_here(&Refusal(format!(
         "this ngx_http_pagecache_module has {what}, and would send wrong responses; build it again, from \
@@ -149,28 +150,24 @@ fn status(is_well: bool) -> ngx_int_t {
     if is_well { Status::NGX_OK.into() } else { Status::NGX_ERROR.into() }
 }
 
-unsafe extern "C" fn create<C: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes its state, which is not used after this returns.
-    match unsafe { Reading::from_raw(cf) } {
-        Some(reading) => allocate(reading, C::default()),
-        None => ptr::null_mut(),
-    }
+unsafe extern "C" fn create<C: Default + 'static>(cf: *mut ngx_conf_t) -> *mut c_void {
+    let create = |reading: Reading<'_>| allocate(reading, C::default());
+    // SAFETY: nginx passes its state.
+    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
 }
 
 unsafe extern "C" fn create_upstream(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes its state, which is not used after this returns.
-    match unsafe { Reading::from_raw(cf) } {
-        Some(reading) => allocate(reading, UpstreamConf::beginning_at(reading.place())),
-        None => ptr::null_mut(),
-    }
+    let create =
+        |reading: Reading<'_>| allocate(reading, UpstreamConf::beginning_at(reading.place()));
+    // SAFETY: nginx passes its state.
+    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
 }
 
 unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes its state, which is not used after this returns.
-    match unsafe { Reading::from_raw(cf) } {
-        Some(reading) => allocate(reading, LocationConf::beginning_with(reading.words())),
-        None => ptr::null_mut(),
-    }
+    let create =
+        |reading: Reading<'_>| allocate(reading, LocationConf::beginning_with(reading.words()));
+    // SAFETY: nginx passes its state.
+    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
 }
 
 /// Handles each directive: `post` is its row, `conf` the struct that create_*_conf made.
@@ -179,18 +176,18 @@ unsafe extern "C" fn set<C>(
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: the command is a row of ours, and nothing else borrows the configuration it is for.
-    let (reading, row, conf) = unsafe {
+    // SAFETY: the command is a row of ours, nothing else borrows the configuration it is for, and nginx passes its
+    // state.
+    let done = unsafe {
         let row = (*command).post.cast::<Directive<C>>().as_ref();
-        (Reading::from_raw(cf), row, conf.cast::<C>().as_mut())
+        let conf = conf.cast::<C>().as_mut();
+        row.zip(conf)
+            .and_then(|(row, conf)| Reading::enter(cf, |reading| apply(reading, row, conf)))
     };
-    match (reading, row, conf) {
-        (Some(reading), Some(row), Some(conf)) => apply(reading, row, conf),
-        _ => NGX_CONF_ERROR,
-    }
+    done.unwrap_or(NGX_CONF_ERROR)
 }
 
-fn apply<C>(reading: Reading, row: &Directive<C>, conf: &mut C) -> *mut c_char {
+fn apply<C>(reading: Reading<'_>, row: &Directive<C>, conf: &mut C) -> *mut c_char {
     let words = reading.words().get(1..).unwrap_or_default();
     match (row.apply)(conf, words, reading) {
         Ok(()) => NGX_CONF_OK,
@@ -207,18 +204,17 @@ unsafe extern "C" fn merge_location(
     outer: *mut c_void,
     inner: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: both are what `create_location` made, two different ones, borrowed by no one.
-    let parts = unsafe {
-        let (outer, inner) = (outer.cast::<LocationConf>(), inner.cast::<LocationConf>());
-        (Reading::from_raw(cf), outer.as_ref(), inner.as_mut())
+    // SAFETY: both are what `create_location` made, two different ones, borrowed by no one; and nginx passes its state.
+    let merged = unsafe {
+        let outer = outer.cast::<LocationConf>().as_ref();
+        let inner = inner.cast::<LocationConf>().as_mut();
+        let both = outer.zip(inner);
+        both.and_then(|(outer, inner)| Reading::enter(cf, |reading| merge(reading, outer, inner)))
     };
-    match parts {
-        (Some(reading), Some(outer), Some(inner)) => merge(reading, outer, inner),
-        _ => NGX_CONF_ERROR,
-    }
+    merged.unwrap_or(NGX_CONF_ERROR)
 }
 
-fn merge(reading: Reading, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
+fn merge(reading: Reading<'_>, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
     let Some(location) = reading.location() else { return NGX_CONF_OK };
     let own = inner.handler.as_ref();
     if own.is_some_and(|own| !checks::is_alone(own, location, reading))

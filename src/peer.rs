@@ -11,7 +11,6 @@ use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
 use super::sys::process;
 use super::sys::raw::ngx_event_t;
-use super::sys::request::Request;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
     Buffers, Bytes, Client, Completion, ConnectionError, Event, Lookup, OperationError, Ticket,
@@ -24,54 +23,52 @@ use std::rc::Rc;
 /// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
 const READS_PER_EVENT: usize = 16;
 
-/// What a peer does with an answer.
-#[derive(Clone, Copy)]
-pub struct Delivery {
-    /// Keeps of the answer what the request needs. Must not call the peer.
-    pub keep: fn(Request, Completion<Bytes<'_>>),
-    /// Goes on with the request, which may be gone afterwards.
-    pub resume: fn(Request),
+/// Who waits for the completion of an operation.
+pub trait Waiter: 'static {
+    /// Keeps of the completion what is needed of it, in the memory that counts in `buffers`. The peer is borrowed: this
+    /// must not call it.
+    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers);
+    /// Goes on. This may call the peer.
+    fn resume(self);
 }
 
 /// A worker's connections to one memcached server.
-pub struct Peer {
+pub struct Peer<W: Waiter> {
     configured: Rc<UpstreamServer>,
-    delivery: Delivery,
     client: RefCell<Client>,
     /// Who waits, and since when: [`Peer::moment`].
-    waiting: RefCell<SlotMap<DefaultKey, (Request, u64)>>,
+    waiting: RefCell<SlotMap<DefaultKey, (W, u64)>>,
     moment: Cell<Option<u64>>,
-    links: Box<[Link]>,
+    links: Box<[Link<W>]>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted,
 }
 
 /// One connection. Its address is what the socket's event handlers are given.
-struct Link {
-    peer: Cell<*const Peer>,
+struct Link<W: Waiter> {
+    peer: Cell<*const Peer<W>>,
     index: usize,
     /// The socket, and the generation of the connection that it belongs to.
     socket: Cell<Option<(Socket, u32)>>,
 }
 
-impl Peer {
+impl<W: Waiter> Peer<W> {
     /// This worker's peer for a server.
-    pub fn of(configured: &Rc<UpstreamServer>, delivery: Delivery) -> Option<Rc<Peer>> {
+    pub fn of(configured: &Rc<UpstreamServer>) -> Option<Rc<Peer<W>>> {
         let known = configured.worker.borrow().clone();
         if let Some(peer) = known {
-            return peer.downcast::<Peer>().ok();
+            return peer.downcast::<Peer<W>>().ok();
         }
         let limits = configured.limits;
         let link =
             |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
         let peer = Rc::new(Peer {
             configured: configured.clone(),
-            delivery,
             client: RefCell::new(Client::new(limits, process::seed())),
             waiting: RefCell::default(),
             moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
-            wake: Posted::new(on_wake),
+            wake: Posted::new(on_wake::<W>),
         });
         peer.wake.set_owner(Rc::as_ptr(&peer));
         for link in &peer.links {
@@ -81,14 +78,14 @@ impl Peer {
         Some(peer)
     }
 
-    /// Starts a lookup for `request`, which must end it with [`Peer::cancel`] if it goes before the
+    /// Starts a lookup for `waiter`, which must end it with [`Peer::cancel`] if it goes before the
     /// answer comes.
     pub fn submit(
         &self,
-        request: Request,
+        waiter: W,
         lookup: impl FnOnce(Token) -> Lookup,
     ) -> Result<Ticket, OperationError> {
-        let slot = self.waiting.borrow_mut().insert((request, 0));
+        let slot = self.waiting.borrow_mut().insert((waiter, 0));
         let lookup = lookup(Token(slot.data().as_ffi()));
         let submitted = self.client.borrow_mut().submit(process::now(), lookup);
         match submitted {
@@ -115,11 +112,6 @@ impl Peer {
     pub fn cancel(&self, ticket: Ticket) {
         self.take(ticket.token());
         self.client.borrow_mut().cancel(ticket);
-    }
-
-    /// The memory that the server's values are counted in.
-    pub fn memory(&self) -> &Buffers {
-        &self.configured.memory
     }
 
     /// Closes every connection: the worker is exiting, or the configuration is going.
@@ -164,7 +156,7 @@ impl Peer {
     }
 
     /// Brings one socket in line with what the server wants of its connection.
-    fn arrange(&self, link: &Link) {
+    fn arrange(&self, link: &Link<W>) {
         let index = link.index;
         if process::is_exiting() && self.client.borrow().live(index) == 0 {
             self.client.borrow_mut().close(index);
@@ -191,7 +183,7 @@ impl Peer {
 
     /// A worker that is short of connections closes clients' ones to have one for the socket, and their
     /// requests end here: nothing may be borrowed meanwhile.
-    fn connect(&self, link: &Link) {
+    fn connect(&self, link: &Link<W>) {
         let index = link.index;
         let address = self.client.borrow().address(index);
         let addresses = &self.configured.addresses;
@@ -199,7 +191,7 @@ impl Peer {
             tally.count_connect();
         }
         let opened = match addresses.get(address % addresses.len().max(1)) {
-            Some(address) => Socket::connect(address, link, on_read, on_write),
+            Some(address) => Socket::connect(address, link, on_read::<W>, on_write::<W>),
             None => Err(ConnectionError::Connect(libc::EADDRNOTAVAIL)),
         };
         let mut client = self.client.borrow_mut();
@@ -249,7 +241,7 @@ impl Peer {
         self.wake.post();
     }
 
-    fn readable(&self, link: &Link) {
+    fn readable(&self, link: &Link<W>) {
         let Some((socket, generation)) = link.socket.get() else { return };
         let index = link.index;
         if socket.must_close() {
@@ -291,7 +283,7 @@ impl Peer {
         self.client.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
     }
 
-    fn writable(&self, link: &Link) {
+    fn writable(&self, link: &Link<W>) {
         let Some((socket, generation)) = link.socket.get() else { return };
         let is_current = self.client.borrow().generation(link.index) == generation;
         let wants = self.client.borrow().wants(link.index);
@@ -327,14 +319,14 @@ impl Peer {
     fn deliver(&self, index: usize) {
         self.moment.set(None);
         while let Some(resumed) = self.keep_next(index) {
-            if let Some(request) = resumed {
-                (self.delivery.resume)(request);
+            if let Some(waiter) = resumed {
+                waiter.resume();
             }
         }
     }
 
-    /// Takes one event. Returns the request to resume, if it is an answer somebody waits for.
-    fn keep_next(&self, index: usize) -> Option<Option<Request>> {
+    /// Takes one event. Returns whom to resume, if it is an answer that somebody waits for.
+    fn keep_next(&self, index: usize) -> Option<Option<W>> {
         let mut client = self.client.borrow_mut();
         let event = client.next_event(index, process::now(), &self.configured.memory);
         let (token, completion) = match event? {
@@ -353,15 +345,15 @@ impl Peer {
                 return Some(None);
             }
         };
-        let (request, since) = match self.take(token) {
+        let (waiter, since) = match self.take(token) {
             Some(waiting) => waiting,
             None => return Some(None),
         };
         if let Some(tally) = self.configured.counted.tally() {
             tally.observe(self.moment().saturating_sub(since));
         }
-        (self.delivery.keep)(request, completion);
-        Some(Some(request))
+        waiter.keep(completion, &self.configured.memory);
+        Some(Some(waiter))
     }
 
     fn set_failing(&self, failing: bool) {
@@ -370,7 +362,7 @@ impl Peer {
         }
     }
 
-    fn take(&self, token: Token) -> Option<(Request, u64)> {
+    fn take(&self, token: Token) -> Option<(W, u64)> {
         self.waiting.borrow_mut().remove(KeyData::from_ffi(token.0).into())
     }
 
@@ -379,36 +371,36 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl<W: Waiter> Drop for Peer<W> {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
+unsafe extern "C" fn on_read<W: Waiter>(event: *mut ngx_event_t) {
     // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
     // peer outlives the call: UpstreamServer::worker keeps it, and gives it up between events only.
-    unsafe { with_peer(event, Peer::readable) }
+    unsafe { with_peer(event, Peer::<W>::readable) }
 }
 
-unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
+unsafe extern "C" fn on_write<W: Waiter>(event: *mut ngx_event_t) {
     // SAFETY: as in on_read.
-    unsafe { with_peer(event, Peer::writable) }
+    unsafe { with_peer(event, Peer::<W>::writable) }
 }
 
-unsafe extern "C" fn on_wake(event: *mut ngx_event_t) {
+unsafe extern "C" fn on_wake<W: Waiter>(event: *mut ngx_event_t) {
     // SAFETY: the event's owner is the peer that has it, and that takes it off the queue as it goes.
-    if let Some(peer) = unsafe { owner::<Peer>(event) } {
+    if let Some(peer) = unsafe { owner::<Peer<W>>(event) } {
         peer.settle();
     }
 }
 
 /// # Safety
 /// `event` is of a socket whose owner is a [`Link`].
-unsafe fn with_peer(event: *mut ngx_event_t, call: fn(&Peer, &Link)) {
+unsafe fn with_peer<W: Waiter>(event: *mut ngx_event_t, call: fn(&Peer<W>, &Link<W>)) {
     // SAFETY: as above; a link's peer is the one it is part of.
     unsafe {
-        let Some(link) = owner::<Link>(event) else { return };
+        let Some(link) = owner::<Link<W>>(event) else { return };
         if let Some(peer) = link.peer.get().as_ref() {
             call(peer, link);
         }

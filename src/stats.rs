@@ -8,7 +8,9 @@ use super::sys::raw::{
 };
 use super::sys::request::{Header, Request};
 use super::sys::shared::Zone;
+use pagecache_core::flow::Method;
 use pagecache_core::stats::{PAGE, Report, json, prometheus};
+use std::rc::Rc;
 
 /// The forms of a report.
 #[derive(Clone, Copy)]
@@ -45,17 +47,15 @@ impl Form {
 
 /// The content handler of locations with `pagecache_stats`.
 pub unsafe extern "C" fn stats_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request, which is not used after this returns.
-    match unsafe { Request::from_raw(r) } {
-        Some(request) => answer(request).unwrap_or_else(|status| status),
-        None => NGX_DECLINED as ngx_int_t,
-    }
+    let answer = |request: &Request<'_>| answer(request).unwrap_or_else(|status| status);
+    // SAFETY: nginx passes a live request.
+    unsafe { Request::look(r, answer) }.unwrap_or(NGX_DECLINED as ngx_int_t)
 }
 
 /// Returns what a content handler returns.
-fn answer(request: Request) -> Result<ngx_int_t, ngx_int_t> {
+fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
     const NO_MEMORY: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-    if !(request.is_get() || request.is_head()) {
+    if request.method() == Method::Other {
         return Err(NGX_HTTP_NOT_ALLOWED as ngx_int_t);
     }
     let status = request.discard_body();
@@ -66,14 +66,12 @@ fn answer(request: Request) -> Result<ngx_int_t, ngx_int_t> {
     let (conf, main) = conf.zip(request.main_conf::<MainConf>()).ok_or(NO_MEMORY)?;
     let format = request.evaluate(&conf.format).ok_or(NO_MEMORY)?;
     let accept = request.evaluate(&conf.accept).ok_or(NO_MEMORY)?;
-    let form = Form::choose(format.as_bytes(), accept.as_bytes())
-        .ok_or(NGX_HTTP_BAD_REQUEST as ngx_int_t)?;
+    let form = Form::choose(format, accept).ok_or(NGX_HTTP_BAD_REQUEST as ngx_int_t)?;
     let text = match form {
         Form::Prometheus => prometheus(&report(main)),
         Form::Json => json(&report(main)),
         Form::Page => PAGE.to_owned(),
     };
-    let body = request.pool().and_then(|pool| pool.copy(text.as_bytes())).ok_or(NO_MEMORY)?;
     request.set_status(NGX_HTTP_OK as u16, text.len());
     request
         .set_header(Header::ContentType, "Content-Type", form.content_type())
@@ -84,7 +82,7 @@ fn answer(request: Request) -> Result<ngx_int_t, ngx_int_t> {
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return Ok(status);
     }
-    Ok(request.send_body(body.as_bytes()))
+    Ok(request.send_body(Rc::new(text), |text| Some(text.as_bytes())))
 }
 
 fn report(main: &MainConf) -> Report {

@@ -9,8 +9,9 @@ use super::sys::raw::ngx_str_t;
 use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use pagecache_core::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
-use pagecache_core::memcached::{Buffers, Key, Limits, Msec, Protocol};
+use pagecache_core::memcached::{Buffers, Limits, Msec, Protocol};
 use pagecache_core::outcome::Outcome;
+use pagecache_core::policy::Cluster;
 use pagecache_core::stats::{Numbers, ServerReport, Tally, UpstreamReport};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -38,8 +39,8 @@ pub struct Upstream {
 
 struct Servers {
     list: Vec<Rc<UpstreamServer>>,
-    /// None for a single server.
-    distribution: Option<Distribution>,
+    /// For the decisions about requests.
+    cluster: Cluster,
 }
 
 /// The directives of one `upstream {}` block.
@@ -64,9 +65,8 @@ pub struct UpstreamServer {
     pub addresses: Vec<Address>,
     /// Whether the system is to look from time to time if the other end of a silent connection is still there.
     pub socket_keepalive: bool,
-    pub is_down: bool,
     pub limits: Limits,
-    /// For locations that do not say.
+    /// Its protocol, where a location does not say another.
     pub protocol: Protocol,
     /// For bodies; the upstream's servers share it.
     pub memory: Buffers,
@@ -170,11 +170,9 @@ impl Upstream {
         &self.place
     }
 
-    /// The one server that may have an item of this key. None before the configuration is checked.
-    pub fn server(&self, key: &Key) -> Option<&Rc<UpstreamServer>> {
-        let servers = self.servers.get()?;
-        let distribution = servers.distribution.as_ref();
-        servers.list.get(distribution.map_or(0, |rule| rule.index(key.as_bytes())))
+    /// Its servers, as requests are decided by them. None before the configuration is checked.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.servers.get().map(|servers| &servers.cluster)
     }
 
     /// All of them.
@@ -209,7 +207,7 @@ impl Upstream {
     }
 
     /// Finds the servers and checks that they can be honoured.
-    pub fn resolve(&self, reading: Reading) -> Result<(), Refusal> {
+    pub fn resolve(&self, reading: Reading<'_>) -> Result<(), Refusal> {
         let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
         if let [line] = lines.as_mut_slice() {
             // nginx makes a line up for a plain address
@@ -224,16 +222,19 @@ impl Upstream {
             found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
         self.warn_of_ignored(&lines, reading);
         let counted = |server: &str| Counted::new(&self.text.to_string(), server);
-        let list = servers(lines, given, counted);
+        let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
+        let is_down = lines.iter().map(|line| line.is_down).collect();
+        let cluster = Cluster { distribution, is_down, protocol };
+        let list = servers(lines, given, protocol, counted);
         // an upstream is resolved once, after everything is read
         let _ = self.counted.set(counted(""));
-        let _ = self.servers.set(Servers { list, distribution });
+        let _ = self.servers.set(Servers { list, cluster });
         Ok(())
     }
 
     /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
     /// `memcached_pass` may use the same block.
-    fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading) {
+    fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading<'_>) {
         let given = self.block.conf::<UpstreamConf>();
         // a plain address has nothing that could be ignored
         let Some(place) = given.and_then(|conf| conf.place.as_ref()) else { return };
@@ -302,13 +303,13 @@ fn distribute(lines: &[ServerLine], rule: Option<Rule>) -> Result<Option<Distrib
 fn servers(
     lines: Vec<ServerLine>,
     given: Option<&UpstreamConf>,
+    protocol: Protocol,
     counted: impl Fn(&str) -> Counted,
 ) -> Vec<Rc<UpstreamServer>> {
     let memory = Buffers::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
     let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
     let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
     let socket_keepalive = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
-    let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
     let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
         Protocol::Meta => DEFAULT_CONNECTIONS,
         Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
@@ -320,7 +321,6 @@ fn servers(
             name: line.name,
             addresses: line.addresses,
             socket_keepalive,
-            is_down: line.is_down,
             limits: Limits { connections, inflight, keepalive, addresses, breaker: line.breaker },
             protocol,
             memory: memory.clone(),

@@ -141,6 +141,13 @@ impl Flow {
         (flow, action)
     }
 
+    /// As [`Flow::begin`], where the servers of the location are not known.
+    pub fn begin_without_servers() -> (Flow, Action<'static>) {
+        let mut flow = Flow::default();
+        let action = flow.fall_through(Reason::Down);
+        (flow, action)
+    }
+
     /// The lookup was not taken: nothing was sent.
     pub fn refused(&mut self, why: OperationError) -> Action<'static> {
         self.fall_through(why.into())

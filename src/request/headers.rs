@@ -1,8 +1,7 @@
 //! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names is
 //! removed, and a request that falls through gets them.
 
-use super::state::Record;
-use crate::conf::Settings;
+use super::state::State;
 use crate::sys::conf::{Phase, Reading};
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
@@ -15,23 +14,20 @@ use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_reserved};
 const PHASES: [Phase; 2] = [Phase::PostRead, Phase::Rewrite];
 
 /// Has the headers of all servers' requests removed. False without memory.
-pub fn install(reading: Reading) -> bool {
+pub fn install(reading: Reading<'_>) -> bool {
     PHASES.into_iter().all(|phase| reading.add_phase_handler(phase, Some(remove)))
 }
 
 unsafe extern "C" fn remove(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request, which is not used after this returns.
-    match unsafe { Request::from_raw(r) } {
-        Some(request) => remove_foreign(request),
-        None => NGX_DECLINED as ngx_int_t,
-    }
+    // SAFETY: nginx passes a live request.
+    unsafe { Request::look(r, remove_foreign) }.unwrap_or(NGX_DECLINED as ngx_int_t)
 }
 
 /// Removes what is not of this request's own lookup: a client sent it, the parent of a subrequest has it,
 /// or it was of the page that an application failed to make before `error_page` went on to another URI.
-fn remove_foreign(request: Request) -> ngx_int_t {
+fn remove_foreign(request: &Request<'_>) -> ngx_int_t {
     if request.has_header(is_reserved)
-        && !Record::of(request).is_some_and(Record::is_current)
+        && !State::of(request).is_some_and(|state| state.is_current(request))
         && request.replace_headers(is_reserved, &[]).is_none()
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -41,13 +37,15 @@ fn remove_foreign(request: Request) -> ngx_int_t {
 
 /// Tells the application what became of the lookup, in place of what an earlier one has told. None
 /// without memory.
-pub fn tell(request: Request, settings: &Settings, record: &Record) -> Option<()> {
-    let mut headers = Vec::new();
-    if let (true, Some(outcome)) = (settings.request_headers, record.outcome()) {
-        headers.push((STATUS, outcome.status().name().as_bytes()));
-        headers.extend(record.key().filter(|key| can_be_value(key)).map(|key| (KEY, key)));
-    } else if !request.has_header(is_reserved) {
-        return Some(());
-    }
-    request.replace_headers(is_reserved, &headers)
+pub fn tell(request: &Request<'_>, state: &State) -> Option<()> {
+    state.with_key(|key| {
+        let mut headers = Vec::new();
+        if let (true, Some(outcome)) = (state.settings().request_headers, state.outcome()) {
+            headers.push((STATUS, outcome.status().name().as_bytes()));
+            headers.extend(key.filter(|key| can_be_value(key)).map(|key| (KEY, key)));
+        } else if !request.has_header(is_reserved) {
+            return Some(());
+        }
+        request.replace_headers(is_reserved, &headers)
+    })
 }

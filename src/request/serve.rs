@@ -1,30 +1,20 @@
-//! A page as nginx's response.
+//! A page as nginx's response. Ranges, HEAD, conditional headers, compressing and unpacking are the work of nginx's
+//! filters.
 
-use crate::sys::process;
+use super::state::Stored;
 use crate::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
-use crate::sys::request::{Header, Request, parse_http_time};
-use pagecache_core::page::{Coding, Etag, Page};
+use crate::sys::request::{Header, Request};
+use pagecache_core::page::Response;
+use std::rc::Rc;
 
-/// A page, and what its response says besides what is stored.
-pub struct AnsweredPage<'a> {
-    pub page: Page<'a>,
-    /// The tag that was computed for it.
-    pub etag: Option<Etag>,
-    /// Seconds.
-    pub age: Option<u64>,
-}
-
-/// Sends a page, whose body is in `value`, which lives as long as the request. Ranges, HEAD,
-/// conditional headers, compressing and unpacking are nginx's filters' work. Returns what a content
-/// handler returns.
-pub fn send_page(request: Request, answered: &AnsweredPage<'_>, value: &[u8]) -> ngx_int_t {
+/// Sends a page, which is of what is `stored`. Returns what a content handler returns.
+pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Rc<Stored>) -> ngx_int_t {
     // the fallback would have needed it; a hit does not
     let status = request.discard_body();
     if status != NGX_OK as ngx_int_t {
         return status;
     }
-    let body = value.get(answered.page.body.clone()).unwrap_or_default();
-    if set_head(request, answered, body.len()).is_none() {
+    if set_head(request, response).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
     request.drop_blind_conditions();
@@ -32,51 +22,37 @@ pub fn send_page(request: Request, answered: &AnsweredPage<'_>, value: &[u8]) ->
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return status;
     }
-    request.send_body(body)
+    let start = response.page.body.start;
+    request.send_body(stored.clone(), |stored| stored.found().value.get(start..))
 }
 
 /// None without memory.
-fn set_head(
-    request: Request,
-    AnsweredPage { page, etag, age }: &AnsweredPage<'_>,
-    len: usize,
-) -> Option<()> {
-    request.set_status(page.status, len);
-    let is_coded = page.coding != Coding::Identity;
+fn set_head(request: &Request<'_>, response: &Response<'_>) -> Option<()> {
+    request.set_status(response.page.status, response.body.len());
     let mut seen = Vec::new();
-    for &(name, value) in &page.headers {
+    for (name, value) in response.stored_headers() {
         let header = Header::of(name);
-        let is_said_anyway = name.eq_ignore_ascii_case("age")
-            || is_coded
-                && name.eq_ignore_ascii_case("vary")
-                && value.eq_ignore_ascii_case(b"accept-encoding");
         // nginx passes one of a response, too, and keeps track of that one
         let is_repeated = header.is_single() && seen.contains(&header);
-        if !is_said_anyway && !is_repeated {
+        if !is_repeated {
             request.set_header(header, name, value)?;
             seen.push(header);
         }
     }
-    if page.header("content-type").is_none() {
+    if response.wants_content_type() {
         request.set_default_content_type()?;
     }
-    if let Some(age) = age {
-        request.set_header(Header::Other, "Age", itoa::Buffer::new().format(*age).as_bytes())?;
+    if let Some(age) = response.age {
+        request.set_header(Header::Other, "Age", itoa::Buffer::new().format(age).as_bytes())?;
     }
-    if let Some(etag) = etag {
+    if let Some(etag) = response.etag {
         request.set_header(Header::Etag, "ETag", &etag.text())?;
     }
-    if page.coding == Coding::Gzip && page.header("content-encoding").is_none() {
+    if response.adds_gzip() {
         request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;
     }
-    if is_coded {
+    if response.is_coded() {
         request.set_vary_accept_encoding()?;
     }
     Some(())
-}
-
-/// Seconds since the page's own `Date`. None without one that can be read.
-pub fn seconds_since_date(page: &Page<'_>) -> Option<u64> {
-    let dated = parse_http_time(page.header("date")?)?;
-    Some(process::seconds().saturating_sub(dated))
 }

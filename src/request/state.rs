@@ -1,225 +1,179 @@
-//! What this module knows of one request, from its lookup to the access log.
-//!
-//! A redirect to a named location clears nginx's own per-module pointers, so the record lives in
-//! the request's pool and is found again there. The lookup ends with the request, not with the pool,
-//! which may live on.
+//! What this module keeps of one request, from its lookup to the access log.
 
 use crate::conf::Settings;
-use crate::peer::Peer;
-use crate::sys::pool::PoolBytes;
-use crate::sys::process;
-use crate::sys::request::{EndsWithRequest, Request};
+use crate::peer::{Peer, Waiter};
+use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
-use pagecache_core::args::Ignored;
+use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
-    Buffer, Bytes, Charge, Completion, Item, Key, Msec, Reservation, Ticket,
+    Buffer, Buffers, Bytes, Charge, Completion, Item, Msec, Reservation, Ticket, Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
-use pagecache_core::page::{Etag, Page};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// One request's record.
-pub struct Record {
-    request: Request,
+/// A request that waits for memcached.
+pub type Waiting = Rc<Attached<State>>;
+
+/// One request's state. It begins in a location with a lookup, and keeps that location's settings wherever the
+/// request goes on to.
+pub struct State {
+    settings: Rc<Settings>,
+    visitor: Visitor,
     /// Whether an application had sent the request elsewhere when it began.
     is_redirected: bool,
-    outcome: Cell<Option<Outcome>>,
-    /// Whether the response is to say so.
-    says_outcome: bool,
-    ignored_args: Rc<Ignored>,
-    /// The key as sent.
-    key: OnceCell<PoolBytes>,
-    server: OnceCell<Rc<UpstreamServer>>,
-    started: Cell<Msec>,
-    /// Msec, known once the lookup has ended.
-    took: Cell<Option<Msec>>,
-    peer: OnceCell<Rc<Peer>>,
-    waiting: Cell<Option<Ticket>>,
-    answer: OnceCell<Result<Stored, Reason>>,
-    /// Seconds for which a hit will go on to be one.
-    fresh_for: Cell<Option<u32>>,
+    flow: RefCell<Flow>,
+    /// Where the lookup is under way.
+    lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
+    /// What the lookup that has ended came to.
+    reply: Cell<Option<Result<Rc<Stored>, Reason>>>,
 }
 
-/// An item of memcached, whose value lives as long as the record.
+/// An item of memcached. Its bytes count as held as long as it is there.
 pub struct Stored {
-    pub item: Item,
+    item: Item,
     value: Value,
     #[expect(dead_code, reason = "counts until it is dropped")]
     charge: Charge,
 }
 
 enum Value {
-    Pool(PoolBytes, #[expect(dead_code, reason = "counts until it is dropped")] Reservation),
-    Own(Rc<Buffer>),
+    Copied(Vec<u8>, #[expect(dead_code, reason = "counts until it is dropped")] Reservation),
+    Shared(Rc<Buffer>),
 }
 
-impl Stored {
-    pub fn value(&self) -> &[u8] {
-        match &self.value {
-            Value::Pool(bytes, _) => bytes.as_bytes(),
-            Value::Own(buffer) => buffer,
+// SAFETY: nothing else is attached to requests.
+unsafe impl RequestLevel for State {
+    /// Ends the lookup: an answer must not resume a request that has ended. What is known of it stays
+    /// for the access log.
+    fn end(&self) {
+        if let Some((peer, ticket)) = self.lookup.take() {
+            peer.cancel(ticket);
         }
-    }
-
-    /// The tag of `page`, which was read from this item.
-    pub fn etag(&self, page: &Page<'_>) -> Etag {
-        let head = page.body.start;
-        let (stored_head, body) = self.value().split_at_checked(head).unwrap_or_default();
-        match (&self.value, page.life, self.item.cas) {
-            (_, Some(_), Some(cas)) => {
-                Etag::of_version(self.item.flags, cas, stored_head, body.len())
-            }
-            (Value::Own(buffer), _, _) => Etag::of_shared(buffer, head),
-            (Value::Pool(..), _, _) => Etag::of(body),
-        }
+        self.reply.set(None);
     }
 }
 
-impl Record {
-    /// A record for a request that begins here; one that came through a cached location before
+impl State {
+    /// The state of a request that begins here; one that came through a cached location before
     /// starts over, and what it was looking up there is for nobody. None without memory.
-    pub fn begin<'request>(request: Request, settings: &Settings) -> Option<&'request Record> {
-        if let Some(earlier) = Record::of(request) {
+    pub fn begin(request: &Request<'_>, settings: Rc<Settings>) -> Option<Waiting> {
+        if let Some(earlier) = State::of(request) {
             earlier.end();
         }
-        let new = Record {
-            request,
+        request.attach(State {
+            settings,
+            visitor: request.visitor(),
             is_redirected: request.is_redirected_by_application(),
-            outcome: Cell::new(None),
-            says_outcome: settings.cache_status,
-            ignored_args: settings.ignored_args.clone(),
-            key: OnceCell::new(),
-            server: OnceCell::new(),
-            started: Cell::new(process::now()),
-            took: Cell::new(None),
-            peer: OnceCell::new(),
-            waiting: Cell::new(None),
-            answer: OnceCell::new(),
-            fresh_for: Cell::new(None),
-        };
-        let place = request.keep(new)?;
-        request.set_context(place);
-        Record::of(request)
+            flow: RefCell::default(),
+            lookup: Cell::new(None),
+            reply: Cell::new(None),
+        })
     }
 
-    /// The latest record of `request`.
-    pub fn of<'request>(request: Request) -> Option<&'request Record> {
-        let place = request.context::<Record>().or_else(|| {
-            let is_its_own = |place: &std::ptr::NonNull<Record>| {
-                // SAFETY: a kept value is sound until its pool goes, and the request has not.
-                unsafe { place.as_ref() }.request == request
-            };
-            request.pool()?.kept::<Record>().find(is_its_own)
-        })?;
-        // SAFETY: as above; a record is changed through cells only.
-        Some(unsafe { place.as_ref() })
+    /// The latest state of `request`.
+    pub fn of(request: &Request<'_>) -> Option<Waiting> {
+        request.attached()
     }
 
-    /// What is asked for, and where.
-    pub fn set_lookup(&self, key: &Key, server: &Rc<UpstreamServer>) {
-        // once a record: a second visit of the request has its own
-        let _ = self.server.set(server.clone());
-        if let Some(copy) = self.request.pool().and_then(|pool| pool.copy(key.as_bytes())) {
-            let _ = self.key.set(copy);
-        }
+    /// Of the location where the request began.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    /// The lookup is on its way.
-    pub fn set_waiting(&self, peer: Rc<Peer>, ticket: Ticket) {
-        self.started.set(process::now());
-        self.waiting.set(Some(ticket));
-        // once a record, as the key
-        let _ = self.peer.set(peer);
+    /// Sets what was decided.
+    pub fn set_flow(&self, flow: Flow) {
+        self.flow.replace(flow);
     }
 
-    /// The lookup has ended.
-    pub fn set_answer(&self, completion: Completion<Bytes<'_>>) {
-        self.waiting.set(None);
-        self.took.set(Some(process::now().saturating_sub(self.started.get())));
-        let _ = self.answer.set(match completion {
-            Completion::Hit(item, value) => self.store(item, value).ok_or(Reason::Overload),
-            Completion::Miss => Err(Reason::Absent),
-            Completion::Failed(failure) => Err(failure.into()),
-        });
+    /// Goes on with the decisions. `decide` must not have nginx compute variables, which may ask for them.
+    pub fn decide<R>(&self, decide: impl FnOnce(&mut Flow) -> R) -> R {
+        decide(&mut self.flow.borrow_mut())
     }
 
-    /// None without memory, or if the client holds as much as it may.
-    fn store(&self, item: Item, value: Bytes<'_>) -> Option<Stored> {
-        let memory = self.peer.get()?.memory();
-        let charge = memory.charge(self.request.client(), value.len())?;
-        let value = match value {
-            Bytes::Owned(buffer) => Value::Own(buffer),
-            Bytes::Borrowed(bytes) => {
-                let copy = self.request.pool()?.copy(bytes)?;
-                Value::Pool(copy, memory.reserve(bytes.len()))
-            }
-        };
-        Some(Stored { item, value, charge })
+    /// The lookup is under way.
+    pub fn set_lookup(&self, peer: Rc<Peer<Waiting>>, ticket: Ticket) {
+        self.lookup.set(Some((peer, ticket)));
     }
 
-    /// What became of the request.
-    pub fn set_outcome(&self, outcome: Outcome) {
-        self.outcome.set(Some(outcome));
-    }
-
-    /// For how many seconds a hit will go on to be one.
-    pub fn set_fresh_for(&self, seconds: Option<u32>) {
-        self.fresh_for.set(seconds);
+    /// What the lookup that has ended came to, once.
+    pub fn take_reply(&self) -> Result<Rc<Stored>, Reason> {
+        // a request that is resumed has a reply
+        self.reply.take().unwrap_or(Err(Reason::Overload))
     }
 
     /// Whether the request is still for what was looked up: no application has sent it elsewhere since.
-    pub fn is_current(&self) -> bool {
-        self.is_redirected || !self.request.is_redirected_by_application()
+    pub fn is_current(&self, request: &Request<'_>) -> bool {
+        self.is_redirected || !request.is_redirected_by_application()
     }
 
+    /// What became of the request, once that is decided.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome.get()
+        self.flow.borrow().outcome()
     }
 
-    /// The value of `Cache-Status`, if there is to be one.
-    pub fn cache_status(&self) -> Option<String> {
-        let ttl = self.fresh_for.get();
-        self.says_outcome.then_some(self.outcome()?).map(|outcome| outcome.cache_status(ttl))
+    /// The key as sent.
+    pub fn with_key<R>(&self, read: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        read(self.flow.borrow().key().map(|key| key.as_bytes()))
     }
 
-    /// `pagecache_ignore_args`, where the request began.
-    pub fn ignored_args(&self) -> &Ignored {
-        &self.ignored_args
-    }
-
-    pub fn key(&self) -> Option<&[u8]> {
-        self.key.get().map(PoolBytes::as_bytes)
-    }
-
-    /// The server that was asked.
-    pub fn server(&self) -> Option<&UpstreamServer> {
-        self.server.get().map(Rc::as_ref)
+    /// The server that has the key.
+    pub fn server(&self) -> Option<&Rc<UpstreamServer>> {
+        self.settings.upstream.servers().get(self.flow.borrow().server()?)
     }
 
     /// Msec the lookup took.
     pub fn took(&self) -> Option<Msec> {
-        self.took.get()
+        self.flow.borrow().took()
     }
 
-    /// What memcached answered.
-    pub fn answer(&self) -> Option<&Result<Stored, Reason>> {
-        self.answer.get()
+    /// The value of `Cache-Status`, if there is to be one.
+    pub fn cache_status(&self) -> Option<String> {
+        self.settings.cache_status.then(|| self.flow.borrow().cache_status())?
+    }
+
+    /// None without memory, or if the visitor holds as much as it may.
+    fn store(&self, item: Item, value: Bytes<'_>, buffers: &Buffers) -> Option<Rc<Stored>> {
+        let charge = buffers.charge(self.visitor, value.len())?;
+        let value = match value {
+            Bytes::Owned(buffer) => Value::Shared(buffer),
+            Bytes::Borrowed(bytes) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(bytes.len()).ok()?;
+                copy.extend_from_slice(bytes);
+                Value::Copied(copy, buffers.reserve(bytes.len()))
+            }
+        };
+        Some(Rc::new(Stored { item, value, charge }))
     }
 }
 
-impl EndsWithRequest for Record {
-    /// Ends the lookup: an answer must not resume a request that has ended. What is known of it stays
-    /// for the access log.
-    fn end(&self) {
-        if let (Some(ticket), Some(peer)) = (self.waiting.take(), self.peer.get()) {
-            peer.cancel(ticket);
-        }
+impl Waiter for Waiting {
+    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
+        self.lookup.set(None);
+        self.reply.set(Some(match completion {
+            Completion::Hit(item, value) => {
+                self.store(item, value, buffers).ok_or(Reason::Overload)
+            }
+            Completion::Miss => Err(Reason::Absent),
+            Completion::Failed(error) => Err(error.into()),
+        }));
+    }
+
+    fn resume(self) {
+        let state = self.clone();
+        // one that has ended is not resumed
+        let _ = self.enter(|request| super::resume(request, &state));
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.end();
+impl Stored {
+    /// For the core.
+    pub fn found(&self) -> Found<'_> {
+        let (value, shared) = match &self.value {
+            Value::Copied(bytes, _) => (bytes.as_slice(), None),
+            Value::Shared(buffer) => (&***buffer, Some(&**buffer)),
+        };
+        Found { item: self.item, value, shared }
     }
 }

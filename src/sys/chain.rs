@@ -6,8 +6,8 @@ use core::mem::zeroed;
 
 /// A chain of one buffer that holds the whole response body; none without memory.
 ///
-/// `body` must live as long as the request, whose pool `pool` is.
-pub(super) fn whole_body(pool: Pool, body: &[u8], is_main: bool) -> Option<*mut ngx_chain_t> {
+/// nginx reads `body` until it is sent: the pool must keep it.
+pub(super) fn whole_body(pool: Pool<'_>, body: &[u8], is_main: bool) -> Option<*mut ngx_chain_t> {
     let buffer = pool.reserve::<ngx_buf_t>()?.as_ptr();
     let link = pool.reserve::<ngx_chain_t>()?.as_ptr();
     // SAFETY: both are new memory of the pool, sized and aligned for their types; zero is a value

@@ -13,6 +13,7 @@ use super::raw::{
     ngx_str_t,
 };
 use core::ffi::{CStr, c_void};
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use std::fmt;
 
@@ -50,25 +51,27 @@ impl fmt::Display for Place {
     }
 }
 
-/// nginx's state while it reads the configuration.
+/// nginx's state while it reads the configuration, for the length of one of its callbacks.
 #[derive(Clone, Copy)]
-pub struct Reading(NonNull<ngx_conf_t>);
+pub struct Reading<'cf>(NonNull<ngx_conf_t>, PhantomData<&'cf ()>);
 
-impl Reading {
+impl<'cf> Reading<'cf> {
+    /// Calls `read` with the state that nginx has passed to one of its handlers.
+    ///
     /// # Safety
-    /// `cf` is what nginx passed to a handler of configuration, and is not used after it returns.
-    pub unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Reading> {
-        NonNull::new(cf).map(Reading)
+    /// `cf` is null or what nginx passed to a handler of configuration.
+    pub unsafe fn enter<R>(cf: *mut ngx_conf_t, read: impl FnOnce(Reading<'_>) -> R) -> Option<R> {
+        NonNull::new(cf).map(|cf| read(Reading(cf, PhantomData)))
     }
 
     /// The pool of the new configuration.
-    pub fn pool(self) -> Option<Pool> {
+    pub fn pool(self) -> Option<Pool<'cf>> {
         // SAFETY: from_raw.
         unsafe { Pool::from_raw((*self.0.as_ptr()).pool) }
     }
 
     /// The words of the current directive, its name first.
-    pub fn words<'line>(self) -> &'line [ngx_str_t] {
+    pub fn words(self) -> &'cf [ngx_str_t] {
         // SAFETY: while a directive is handled, args is an array of ngx_str_t in the pool.
         unsafe { (*(*self.0.as_ptr()).args).as_slice::<ngx_str_t>() }
     }
@@ -180,7 +183,7 @@ impl Reading {
     }
 
     /// This module's main configuration.
-    pub fn main_conf<'conf, T: MainLevel>(self) -> Option<&'conf T> {
+    pub fn main_conf<T: MainLevel>(self) -> Option<&'cf T> {
         // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
         // for each HTTP module; ours was made by allocate::<T> (MainLevel) and lives as long as the cycle.
         unsafe {
@@ -377,8 +380,8 @@ pub fn parse_size(text: &ngx_str_t) -> Option<usize> {
 
 /// Keeps a configuration struct in the configuration's pool, for nginx's create_*_conf. Null without
 /// memory.
-pub fn allocate<T>(reading: Reading, conf: T) -> *mut c_void {
-    let place = reading.pool().and_then(|pool| pool.keep(conf));
+pub fn allocate<T: 'static>(reading: Reading<'_>, conf: T) -> *mut c_void {
+    let place = reading.pool().and_then(|pool| pool.place(conf));
     place.map_or(core::ptr::null_mut(), |place| place.as_ptr().cast())
 }
 

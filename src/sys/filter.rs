@@ -15,7 +15,7 @@ use core::cell::Cell;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.
-type Look = fn(Request);
+type Look = fn(&Request<'_>);
 
 std::thread_local! {
     /// Who comes after us. nginx makes the chain anew for each configuration, in its only thread.
@@ -38,11 +38,9 @@ fn set<T>(cell: &'static LocalKey<Cell<T>>, value: T) {
 }
 
 unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    if loaded::serves() {
+    if let Some(look) = LOOK.get().filter(|_| loaded::serves()) {
         // SAFETY: nginx passes a live request.
-        if let (Some(request), Some(look)) = (unsafe { Request::from_raw(r) }, LOOK.get()) {
-            look(request);
-        }
+        unsafe { Request::look(r, look) };
     }
     match NEXT.get() {
         // SAFETY: as nginx would have called it.

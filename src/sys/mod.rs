@@ -16,3 +16,4 @@ pub mod raw;
 pub mod request;
 pub mod shared;
 pub mod upstream;
+pub mod variable;

@@ -3,49 +3,74 @@
 use super::raw::{
     NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
+use core::any::TypeId;
 use core::ffi::c_void;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-/// A pool of nginx, alive as long as what owns it: a request, or a configuration cycle.
+/// A pool of nginx, which lives at least as long as `'pool`: that of a request, or of a configuration.
 #[derive(Clone, Copy)]
-pub struct Pool(NonNull<ngx_pool_t>);
+pub struct Pool<'pool>(NonNull<ngx_pool_t>, PhantomData<&'pool ()>);
 
-impl Pool {
+/// A value in a pool, with what is needed to find and to drop it.
+#[repr(C)]
+struct Kept<T> {
+    header: Header,
+    value: T,
+}
+
+#[derive(Clone, Copy)]
+struct Header {
+    kind: TypeId,
+    drop: unsafe fn(NonNull<c_void>),
+}
+
+impl<'pool> Pool<'pool> {
     /// # Safety
     /// - `pool` is null or a live pool of nginx.
-    /// - The result is used no longer than the pool lives.
-    pub unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Pool> {
-        NonNull::new(pool).map(Pool)
+    /// - It lives as long as `'pool`, at least.
+    pub unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Pool<'pool>> {
+        Some(Pool(NonNull::new(pool)?, PhantomData))
     }
 
     /// Moves `value` into the pool. It is dropped when the pool is destroyed. None without memory.
-    pub fn keep<T>(self, value: T) -> Option<NonNull<T>> {
-        const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
+    pub fn keep<T: 'static>(self, value: T) -> Option<&'pool T> {
+        // SAFETY: the value stays in its place until the pool is destroyed.
+        self.place(value).map(|place| unsafe { place.as_ref() })
+    }
+
+    /// As [`Pool::keep`], for what is changed later.
+    pub(super) fn place<T: 'static>(self, value: T) -> Option<NonNull<T>> {
+        const { assert!(align_of::<Kept<T>>() <= NGX_ALIGNMENT) };
+        let header = Header { kind: TypeId::of::<T>(), drop: drop_kept::<T> };
         // SAFETY: the pool is live (from_raw). A cleanup record with a size brings memory of that
         // size, aligned as ngx_palloc aligns, which no one else uses.
         unsafe {
-            let cleanup = NonNull::new(ngx_pool_cleanup_add(self.0.as_ptr(), size_of::<T>()))?;
-            let place = (*cleanup.as_ptr()).data.cast::<T>();
-            place.write(value);
-            (*cleanup.as_ptr()).handler = Some(drop_value::<T>);
-            NonNull::new(place)
+            let size = size_of::<Kept<T>>();
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(self.0.as_ptr(), size))?.as_ptr();
+            let place = (*cleanup).data.cast::<Kept<T>>();
+            place.write(Kept { header, value });
+            (*cleanup).handler = Some(on_destroy);
+            NonNull::new(&raw mut (*place).value)
         }
     }
 
-    /// The values of type `T` that were kept in this pool, latest first. They are known by the
-    /// address of their drop function, so that no other kept type may have an equal one; in request
-    /// pools there is no other.
-    pub fn kept<T>(self) -> impl Iterator<Item = NonNull<T>> {
+    /// The values of type `T` that were kept in this pool, latest first.
+    pub fn kept<T: 'static>(self) -> impl Iterator<Item = &'pool T> {
         // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
         // put in front, so a reader that goes on from a record meets a sound list.
         let mut next = unsafe { (*self.0.as_ptr()).cleanup };
         core::iter::from_fn(move || {
-            // SAFETY: as above.
-            while let Some(cleanup) = unsafe { next.as_ref() } {
-                next = cleanup.next;
-                let handler = cleanup.handler.map(|handler| handler as *const ());
-                if handler == Some(drop_value::<T> as *const ()) {
-                    return NonNull::new(cleanup.data.cast::<T>());
+            // SAFETY: as above. What `on_destroy` is to end begins with a header; a function that the linker
+            // has merged with it does the same, so that it is for the same data.
+            unsafe {
+                while let Some(cleanup) = next.as_ref() {
+                    next = cleanup.next;
+                    let handler = cleanup.handler.map(|handler| handler as *const ());
+                    let is_ours = handler == Some(on_destroy as *const ());
+                    if is_ours && (*cleanup.data.cast::<Header>()).kind == TypeId::of::<T>() {
+                        return Some(&(*cleanup.data.cast::<Kept<T>>()).value);
+                    }
                 }
             }
             None
@@ -53,14 +78,14 @@ impl Pool {
     }
 
     /// Uninitialised memory for a `T`, which the pool does not drop.
-    pub fn reserve<T>(self) -> Option<NonNull<T>> {
+    pub(super) fn reserve<T>(self) -> Option<NonNull<T>> {
         const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
         // SAFETY: the pool is live.
         NonNull::new(unsafe { ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast())
     }
 
     /// A copy of `values`, which the pool does not drop. None without memory.
-    pub fn copy_slice<'pool, T: Copy>(self, values: &[T]) -> Option<&'pool [T]> {
+    pub fn copy_slice<T: Copy>(self, values: &[T]) -> Option<&'pool [T]> {
         const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
         // SAFETY: the pool is live; what it gives is new, aligned and of the size asked for.
         unsafe {
@@ -72,51 +97,59 @@ impl Pool {
     }
 
     /// A copy of `bytes`. None without memory.
-    pub fn copy(self, bytes: &[u8]) -> Option<PoolBytes> {
+    pub fn copy(self, bytes: &[u8]) -> Option<PoolBytes<'pool>> {
         // SAFETY: the pool is live; what it gives is new and of the size asked for.
         unsafe {
             let place = NonNull::new(ngx_pnalloc(self.0.as_ptr(), bytes.len()).cast::<u8>())?;
             place.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            Some(PoolBytes { place, len: bytes.len() })
+            Some(PoolBytes(core::slice::from_raw_parts(place.as_ptr(), bytes.len())))
         }
     }
 }
 
-/// Bytes in a pool, or in the configuration, which do not change. Kept by what the pool belongs to,
-/// and no longer than that.
+/// Bytes in a pool, which do not change and stay there until the pool is destroyed.
 #[derive(Clone, Copy)]
-pub struct PoolBytes {
-    place: NonNull<u8>,
-    len: usize,
+pub struct PoolBytes<'pool>(&'pool [u8]);
+
+impl PoolBytes<'_> {
+    /// For nginx's structs of what the pool belongs to.
+    pub(super) fn as_text(self) -> ngx_str_t {
+        text_of(self.0)
+    }
 }
 
-impl PoolBytes {
-    /// # Safety
-    /// - `text` stays as it is for as long as the result is used.
-    pub unsafe fn from_raw(text: ngx_str_t) -> PoolBytes {
-        // of no bytes the place says nothing: nginx leaves that of `$args` as it was in memory, where a
-        // redirect has none (ngx_http_split_args)
-        let place = if text.len > 0 { NonNull::new(text.data) } else { None };
-        match place {
-            Some(place) => PoolBytes { place, len: text.len },
-            None => PoolBytes { place: NonNull::dangling(), len: 0 },
+fn text_of(bytes: &[u8]) -> ngx_str_t {
+    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
+}
+
+/// The bytes of a text of nginx's.
+///
+/// # Safety
+/// The text stays as it is for as long as `'text`.
+pub(super) unsafe fn bytes_of<'text>(text: ngx_str_t) -> &'text [u8] {
+    // of no bytes the place says nothing: nginx leaves that of `$args` as it was in memory, where a
+    // redirect has none (ngx_http_split_args)
+    if text.len == 0 || text.data.is_null() {
+        return &[];
+    }
+    // SAFETY: as above.
+    unsafe { core::slice::from_raw_parts(text.data, text.len) }
+}
+
+/// # Safety
+/// `data` is a `Kept` that [`Pool::keep`] wrote, and nginx calls this once, as the pool goes.
+unsafe extern "C" fn on_destroy(data: *mut c_void) {
+    // SAFETY: as above: it begins with its header.
+    unsafe {
+        if let Some(place) = NonNull::new(data) {
+            (place.cast::<Header>().as_ref().drop)(place);
         }
-    }
-
-    /// For nginx's structs, which take it for as long as the pool lives.
-    pub fn as_text(&self) -> ngx_str_t {
-        ngx_str_t { len: self.len, data: self.place.as_ptr() }
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: from_raw and Pool::copy; whoever has the value has the pool.
-        unsafe { core::slice::from_raw_parts(self.place.as_ptr(), self.len) }
     }
 }
 
 /// # Safety
-/// `data` is a `T` that [`Pool::keep`] wrote, and nginx calls this once, as the pool goes.
-unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+/// `place` is a `Kept<T>`, which nobody uses after this.
+unsafe fn drop_kept<T>(place: NonNull<c_void>) {
     // SAFETY: as above.
-    unsafe { data.cast::<T>().drop_in_place() }
+    unsafe { place.cast::<Kept<T>>().drop_in_place() }
 }

@@ -42,7 +42,7 @@ struct Context {
     /// Of the configuration that is being replaced.
     old: Option<NonNull<Directory>>,
     /// Under which this configuration counts.
-    names: *const [PoolBytes],
+    names: *const [ngx_str_t],
 }
 
 /// Lists of entries, each of its names: few entries are read to find one.
@@ -76,11 +76,12 @@ pub struct Claim(Cell<Option<NonNull<Entry>>>);
 impl Zone {
     /// The zone, for the configuration that has been read, whose workers count under `names`. Called
     /// once. None without memory.
-    pub fn add(reading: Reading, names: &HashSet<&[u8]>) -> Option<Zone> {
+    pub fn add(reading: Reading<'_>, names: &HashSet<&[u8]>) -> Option<Zone> {
         let tag = super::loaded::module().cast::<c_void>();
         let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
         let pool = reading.pool()?;
-        let copies: Option<Vec<_>> = names.iter().map(|name| pool.copy(name)).collect();
+        let copy = |name: &&[u8]| pool.copy(name).map(PoolBytes::as_text);
+        let copies: Option<Vec<_>> = names.iter().map(copy).collect();
         let old = reading.old_zone(NAME, tag).map(Zone);
         let new = Context {
             directory: None,
@@ -193,9 +194,9 @@ impl Directory {
     }
 
     /// Takes what was counted under `names` in another zone, without how things are there.
-    fn take_over(&self, old: &Directory, names: &[PoolBytes], lock: &Lock) {
+    fn take_over(&self, old: &Directory, names: &[ngx_str_t], lock: &Lock) {
         let mut totals = old.totals(|_| false);
-        for name in names.iter().map(PoolBytes::as_bytes) {
+        for name in names.iter().map(ngx_str_t::as_bytes) {
             let Some(counts) = totals.remove(name) else { continue };
             if let Some(entry) = self.insert(name, lock) {
                 entry.tally.take_over(&counts);

@@ -85,7 +85,11 @@ impl Address {
 
 impl UpstreamBlock {
     /// The block that `text` names, which may stand further down, or the address that it is.
-    pub fn find(reading: Reading, text: &ngx_str_t, port: u16) -> Result<UpstreamBlock, Refusal> {
+    pub fn find(
+        reading: Reading<'_>,
+        text: &ngx_str_t,
+        port: u16,
+    ) -> Result<UpstreamBlock, Refusal> {
         let mut url = url(text, port);
         url.set_no_resolve(1);
         // SAFETY: url is live for the call; nginx copies what it keeps.
@@ -102,7 +106,7 @@ impl UpstreamBlock {
     /// now. Where no port is written it is `port`.
     pub fn servers(
         self,
-        reading: Reading,
+        reading: Reading<'_>,
         text: &ngx_str_t,
         port: u16,
     ) -> Result<Vec<ServerLine>, Refusal> {
@@ -137,7 +141,7 @@ impl UpstreamBlock {
     }
 
     /// This module's configuration of the block, if it is one.
-    pub fn conf<'conf, T: UpstreamLevel>(self) -> Option<&'conf T> {
+    pub fn conf<T: UpstreamLevel>(&self) -> Option<&T> {
         // SAFETY: a block's array has an entry for each HTTP module, made by allocate::<T>; for a
         // plain address there is no array.
         unsafe {
@@ -177,7 +181,7 @@ fn has_port(address: &[u8]) -> bool {
     behind_host.is_some_and(|text| text.contains(&b':'))
 }
 
-fn resolve(reading: Reading, text: &ngx_str_t, port: u16) -> Result<Vec<Address>, Refusal> {
+fn resolve(reading: Reading<'_>, text: &ngx_str_t, port: u16) -> Result<Vec<Address>, Refusal> {
     let mut url = url(text, port);
     // SAFETY: url is live for the call, and on success has naddrs addresses in the pool; err is
     // null or a static string.

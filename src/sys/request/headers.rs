@@ -19,17 +19,14 @@ use crate::sys::pool::Pool;
 use crate::sys::raw::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
 use core::ptr::NonNull;
 
-impl Request {
+impl Request<'_> {
     /// Whether a header's name is one that `is_one` takes.
-    pub fn has_header(self, is_one: fn(&[u8]) -> bool) -> bool {
+    pub fn has_header(&self, is_one: fn(&[u8]) -> bool) -> bool {
         self.header_parts().flatten().any(|header| is_one(header.key.as_bytes()))
     }
 
     /// The values of a request's headers of this name, compared without case.
-    pub fn header_values<'pool>(
-        self,
-        name: &'static str,
-    ) -> impl Iterator<Item = &'pool [u8]> + Clone {
+    pub fn header_values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> + Clone {
         let is_it = move |header: &&ngx_table_elt_t| {
             header.key.as_bytes().eq_ignore_ascii_case(name.as_bytes())
         };
@@ -39,7 +36,7 @@ impl Request {
     /// Gives the request a list of headers without those whose names `is_removed` takes, and with those
     /// that are `added` at the end. None without memory; the headers are then what they were.
     pub fn replace_headers(
-        self,
+        &self,
         is_removed: fn(&[u8]) -> bool,
         added: &[(&'static str, &[u8])],
     ) -> Option<()> {
@@ -67,7 +64,7 @@ impl Request {
         // SAFETY: the request is live. Nothing is written to parts or elements that were there before,
         // except the part in the list itself, which is the request's own and is replaced last.
         unsafe {
-            let list = &raw mut (*self.0.as_ptr()).headers_in.headers;
+            let list = &raw mut (*self.r.as_ptr()).headers_in.headers;
             let (mut head, mut last) = (first, &raw mut (*list).part);
             let mut end = &raw mut head.next;
             for run in runs {
@@ -84,11 +81,10 @@ impl Request {
         Some(())
     }
 
-    /// The elements of each part. They live as long as the request's pool; nobody may have a part of
-    /// this while nginx changes headers.
-    fn header_parts<'pool>(self) -> impl Iterator<Item = &'pool [ngx_table_elt_t]> + Clone {
+    /// The elements of each part. Nobody may have a part of this while nginx changes headers.
+    fn header_parts(&self) -> impl Iterator<Item = &[ngx_table_elt_t]> + Clone {
         // SAFETY: the request is live; a list that has not been set up yet is zero.
-        let mut next = unsafe { &raw const (*self.0.as_ptr()).headers_in.headers.part };
+        let mut next = unsafe { &raw const (*self.r.as_ptr()).headers_in.headers.part };
         core::iter::from_fn(move || {
             // SAFETY: a list's parts end with null, and each has `nelts` elements of the list's type.
             unsafe {
@@ -112,13 +108,13 @@ fn part_of(run: &[ngx_table_elt_t]) -> ngx_list_part_t {
 }
 
 /// A part with room for one element.
-fn empty_part(pool: Pool) -> Option<ngx_list_part_t> {
+fn empty_part(pool: Pool<'_>) -> Option<ngx_list_part_t> {
     let elts = pool.reserve::<ngx_table_elt_t>()?.as_ptr().cast();
     Some(ngx_list_part_t { elts, nelts: 0, next: core::ptr::null_mut() })
 }
 
 /// A header as nginx's parser makes them: modules find it by its hash and its name in lower case.
-fn element(pool: Pool, name: &'static str, value: &[u8]) -> Option<ngx_table_elt_t> {
+fn element(pool: Pool<'_>, name: &'static str, value: &[u8]) -> Option<ngx_table_elt_t> {
     let key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
     let lowercase = pool.copy(name.as_bytes())?.as_text();
     let value = pool.copy(value)?.as_text();

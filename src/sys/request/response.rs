@@ -3,15 +3,18 @@
 //! (`ngx_http_upstream_headers_in`), so that directives do the same to both.
 
 use super::Request;
+use crate::sys::chain::whole_body;
 use crate::sys::raw::{
-    NGX_OK, ngx_http_headers_out_t, ngx_http_request_t, ngx_http_set_content_type, ngx_int_t,
-    ngx_list_push, ngx_parse_http_time, ngx_pool_t, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_OK, ngx_http_headers_out_t, ngx_http_output_filter, ngx_http_request_t,
+    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_parse_http_time,
+    ngx_pool_t, ngx_str_t, ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
 #[cfg(ngx_feature = "http_gzip")]
 use crate::sys::raw::{ngx_http_core_loc_conf_t, ngx_http_core_module};
 use core::ptr::NonNull;
+use std::rc::Rc;
 
 /// The headers that nginx keeps track of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +51,14 @@ const KNOWN: [(&str, Header); 12] = [
 ];
 
 impl Header {
+    /// Of a header's name.
     pub fn of(name: &str) -> Header {
         let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         known.map_or(Header::Other, |(_, header)| *header)
     }
 
     /// Whether nginx takes one such header of a response, and no more.
-    pub fn is_single(self) -> bool {
+    pub fn is_single(&self) -> bool {
         !matches!(
             self,
             Header::CacheControl
@@ -66,12 +70,12 @@ impl Header {
     }
 }
 
-impl Request {
+impl Request<'_> {
     /// Sets the response's status, and the length of its body in bytes.
-    pub fn set_status(self, status: u16, len: usize) {
+    pub fn set_status(&self, status: u16, len: usize) {
         // SAFETY: the request is live and its response has not begun.
         unsafe {
-            let r = self.0.as_ptr();
+            let r = self.r.as_ptr();
             (*r).headers_out.status = status.into();
             (*r).headers_out.content_length_n = len as i64;
             (*r).set_allow_ranges(1);
@@ -79,26 +83,26 @@ impl Request {
     }
 
     /// Sets the Content-Type that `types` and `default_type` give. None without memory.
-    pub fn set_default_content_type(self) -> Option<()> {
+    pub fn set_default_content_type(&self) -> Option<()> {
         // SAFETY: the request is live and its response has not begun.
         unsafe {
-            if ngx_http_set_content_type(self.0.as_ptr()) != NGX_OK as ngx_int_t {
+            if ngx_http_set_content_type(self.r.as_ptr()) != NGX_OK as ngx_int_t {
                 return None;
             }
-            set_content_type(self.0.as_ptr(), (*self.0.as_ptr()).headers_out.content_type);
+            set_content_type(self.r.as_ptr(), (*self.r.as_ptr()).headers_out.content_type);
         }
         Some(())
     }
 
     /// Adds a header to the response. None without memory.
-    pub fn set_header(self, header: Header, name: &str, value: &[u8]) -> Option<()> {
+    pub fn set_header(&self, header: Header, name: &str, value: &[u8]) -> Option<()> {
         let value = self.pool()?.copy(value)?.as_text();
         // SAFETY: the request is live and its response has not begun; the list is of
         // ngx_table_elt_t, for which zero is a value.
         unsafe {
-            let out = &raw mut (*self.0.as_ptr()).headers_out;
+            let out = &raw mut (*self.r.as_ptr()).headers_out;
             if header == Header::ContentType {
-                set_content_type(self.0.as_ptr(), value);
+                set_content_type(self.r.as_ptr(), value);
                 return Some(());
             }
             let name = self.pool()?.copy(name.as_bytes())?.as_text();
@@ -108,16 +112,16 @@ impl Request {
             (*place).hash = 1;
             (*place).key = name;
             (*place).value = value;
-            point_to(out, header, place, (*self.0.as_ptr()).pool)
+            point_to(out, header, place, (*self.r.as_ptr()).pool)
         }
     }
 
     /// Says that the response depends on Accept-Encoding. None without memory.
-    pub fn set_vary_accept_encoding(self) -> Option<()> {
+    pub fn set_vary_accept_encoding(&self) -> Option<()> {
         #[cfg(ngx_feature = "http_gzip")]
         // SAFETY: the request is live; the core module has a configuration for each location.
         unsafe {
-            let r = self.0.as_ptr();
+            let r = self.r.as_ptr();
             let core = *(*r).loc_conf.add(ngx_http_core_module.ctx_index);
             if (*core.cast::<ngx_http_core_loc_conf_t>()).gzip_vary != 0 {
                 // `gzip_vary on`: nginx writes it
@@ -128,6 +132,31 @@ impl Request {
         self.set_header(Header::Other, "Vary", b"Accept-Encoding")
     }
 
+    /// Sends the response's head. Returns nginx's status, and whether no body is to follow.
+    pub fn send_head(&self) -> (ngx_int_t, bool) {
+        // SAFETY: the request is live and its response has not begun.
+        let status = unsafe { ngx_http_send_header(self.r.as_ptr()) };
+        (status, self.read(|r| r.header_only()) != 0)
+    }
+
+    /// Sends the whole body, which is the `part` of a value. The value stays until nginx needs it no more.
+    pub fn send_body<B: 'static>(
+        &self,
+        owner: Rc<B>,
+        part: impl FnOnce(&B) -> Option<&[u8]>,
+    ) -> ngx_int_t {
+        let chain = self.pool().and_then(|pool| {
+            let owner = pool.keep(owner)?;
+            whole_body(pool, part(owner)?, self.is_main())
+        });
+        match chain {
+            // SAFETY: the request is live. The chain is of its pool, and the body is of a value that the pool keeps.
+            Some(chain) => unsafe { ngx_http_output_filter(self.r.as_ptr(), chain) },
+            // the head has gone out already: all that is left is to close the connection
+            None => NGX_ERROR as ngx_int_t,
+        }
+    }
+
     /// Takes conditions off the request that its response, whose head is set, cannot be judged by. nginx
     /// would answer 412 to each of them:
     ///
@@ -136,11 +165,11 @@ impl Request {
     /// - If-Match without an ETag, which a cache may leave to the application (section 13.1.1).
     ///
     /// nginx's variables and logs read the list of headers, which stays.
-    pub fn drop_blind_conditions(self) {
+    pub fn drop_blind_conditions(&self) {
         // SAFETY: the request is live and its response has not begun; a header that is pointed to is in
         // the request's list.
         unsafe {
-            let r = self.0.as_ptr();
+            let r = self.r.as_ptr();
             let (headers_in, out) = (&raw mut (*r).headers_in, &raw const (*r).headers_out);
             if let Some(since) = (*headers_in).if_unmodified_since.as_ref() {
                 // -1 without a date

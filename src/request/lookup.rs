@@ -1,0 +1,27 @@
+//! Has a request wait for an item of memcached.
+
+use super::state::Waiting;
+use crate::peer::Peer;
+use crate::sys::request::Request;
+use pagecache_core::flow::Get;
+use pagecache_core::memcached::{Lookup, OperationError};
+
+/// Starts a lookup, which resumes the request.
+///
+/// # Errors
+/// Nothing was sent, and nothing resumes the request.
+pub fn start(request: &Request<'_>, state: &Waiting, get: Get) -> Result<(), OperationError> {
+    let server = state.settings().upstream.servers().get(get.server);
+    let peer = server.and_then(Peer::of).ok_or(OperationError::Overload)?;
+    let ticket = peer.submit(state.clone(), |token| Lookup {
+        token,
+        visitor: request.visitor(),
+        key: get.key,
+        deadline: get.deadline,
+        protocol: get.protocol,
+        connect_timeout: get.connect_timeout,
+        max_size: get.max_size,
+    })?;
+    state.set_lookup(peer, ticket);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What this module keeps of a request: found again by it, told when it ends, and able to go on with it.
+//!
+//! A redirect clears nginx's per-module pointers, so a value is found again in the request's pool. It ends with the
+//! request and not with its pool, which may outlive the request by far: as long as a client does not read what was
+//! sent to it over HTTP/2.
+
+use super::Request;
+use crate::sys::loaded;
+use crate::sys::raw::{ngx_http_cleanup_add, ngx_http_request_t};
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use std::rc::Rc;
+
+/// A value that is attached to a request.
+pub struct Attached<T> {
+    r: NonNull<ngx_http_request_t>,
+    /// The request has not ended.
+    is_live: Cell<bool>,
+    value: T,
+}
+
+/// A type whose values are attached to requests.
+///
+/// # Safety
+/// No other type is.
+pub unsafe trait RequestLevel: 'static {
+    /// The request was terminated, or is freed, and nothing goes on with it.
+    fn end(&self);
+}
+
+impl<T> Deref for Attached<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Attached<T> {
+    /// Calls `handle` with the request, outside of any other callback for it. None if it has ended.
+    pub fn enter<R>(&self, handle: impl FnOnce(Request<'_>) -> R) -> Option<R> {
+        // nginx says when it ends: end_value
+        self.is_live.get().then(|| handle(Request { r: self.r, callback: PhantomData }))
+    }
+}
+
+impl Request<'_> {
+    /// Attaches a value. None without memory.
+    pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
+        let attached = Rc::new(Attached { r: self.r, is_live: Cell::new(true), value });
+        let place = self.pool()?.keep(attached)?;
+        // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
+        // or frees the main request: never later than it destroys the pool, which has the value. The array of
+        // pointers has an entry for each module, and only this function writes ours.
+        unsafe {
+            let cleanup = NonNull::new(ngx_http_cleanup_add(self.r.as_ptr(), 0))?.as_ptr();
+            (*cleanup).data = Rc::as_ptr(place).cast_mut().cast();
+            (*cleanup).handler = Some(end_value::<T>);
+            *self.read(|r| r.ctx).add(loaded::module_index()) =
+                (&raw const *place).cast_mut().cast();
+        }
+        Some(place.clone())
+    }
+
+    /// The value that was attached last.
+    pub fn attached<T: RequestLevel>(&self) -> Option<Rc<Attached<T>>> {
+        let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r;
+        // a redirect makes the pointer null, and a subrequest has none of its own at first
+        // SAFETY: attach wrote the place of a value in the request's pool, of this type (RequestLevel).
+        let latest = unsafe {
+            (*self.read(|r| r.ctx).add(loaded::module_index())).cast::<Rc<Attached<T>>>().as_ref()
+        };
+        latest.or_else(|| self.pool()?.kept::<Rc<Attached<T>>>().find(is_its_own)).cloned()
+    }
+}
+
+/// # Safety
+/// `data` is an `Attached<T>` that lives.
+unsafe extern "C" fn end_value<T: RequestLevel>(data: *mut c_void) {
+    // SAFETY: as above.
+    let attached = unsafe { &*data.cast::<Attached<T>>() };
+    attached.is_live.set(false);
+    attached.end();
+}
