@@ -17,8 +17,11 @@ pub const TWO_HANDLERS: &str = "is not the only directive of its location that m
 /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must not start.
 pub fn check(main: &MainConf, reading: Reading<'_>) -> bool {
     let upstreams = main.upstreams();
+    let mut servers = 0;
     let unusable = upstreams.iter().find_map(|upstream| {
-        upstream.resolve(reading).err().map(|refusal| ("pagecache_pass", upstream.place(), refusal))
+        let resolved = upstream.resolve(reading, servers);
+        servers += upstream.servers().len();
+        resolved.err().map(|refusal| ("pagecache_pass", upstream.place(), refusal))
     });
     let redirects = main.redirects.borrow();
     let wrong = redirects.iter().find_map(|redirect| {

@@ -8,7 +8,8 @@ use super::sys::loaded::Loaded;
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::sys::upstream::UpstreamBlock;
-use super::upstream::{Counted, Upstream};
+use super::upstream::Upstream;
+use super::worker::ConfigurationId;
 use pagecache_core::args::{Ignored, KeyArgs};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags, PageRules};
@@ -26,6 +27,9 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 
 /// What one location does with a request.
 pub struct Settings {
+    pub configuration: ConfigurationId,
+    /// Where workers count, once all is read.
+    pub zone: Rc<Cell<Option<Zone>>>,
     pub upstream: Rc<Upstream>,
     /// What is decided without nginx.
     pub policy: Policy,
@@ -50,13 +54,13 @@ pub struct KeyPattern {
 }
 
 /// The module's configuration of a cycle.
-#[derive(Default)]
 pub struct MainConf {
+    pub id: ConfigurationId,
     upstreams: RefCell<Vec<Rc<Upstream>>>,
     /// `pagecache_stats` stands somewhere.
     pub counts: Cell<bool>,
     /// Where workers count, if it does.
-    pub zone: Cell<Option<Zone>>,
+    pub zone: Rc<Cell<Option<Zone>>>,
     pub redirects: RefCell<Vec<Redirect>>,
     /// Where pages are looked up, and up to which size in bytes.
     pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
@@ -130,26 +134,23 @@ pub struct Handler {
 }
 
 impl MainConf {
-    /// All that `pagecache_pass` names, in the configuration's order.
-    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
-        self.upstreams.borrow().clone()
-    }
-
-    /// Gives up what the worker kept: it is exiting, or the configuration is going.
-    pub fn leave_worker(&self) {
-        for upstream in self.upstreams() {
-            for server in upstream.servers() {
-                let kept = server.worker.borrow_mut().take();
-                drop(kept);
-            }
+    /// That of a configuration that is about to be read.
+    pub fn new(id: ConfigurationId) -> MainConf {
+        MainConf {
+            id,
+            upstreams: RefCell::default(),
+            counts: Cell::new(false),
+            zone: Rc::default(),
+            redirects: RefCell::default(),
+            sizes: RefCell::default(),
+            warnings: RefCell::default(),
+            _loaded: Loaded::default(),
         }
     }
 
-    /// Counts no more: the zone may go.
-    pub fn leave_zone(&self) {
-        self.zone.set(None);
-        let upstreams = self.upstreams.borrow();
-        upstreams.iter().flat_map(|upstream| upstream.counted()).for_each(Counted::leave);
+    /// All that `pagecache_pass` names, in the configuration's order.
+    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
+        self.upstreams.borrow().clone()
     }
 
     /// Gets the memory in which workers count. False without any.
@@ -158,10 +159,11 @@ impl MainConf {
             return true;
         }
         let upstreams = self.upstreams.borrow();
-        let counted = || upstreams.iter().flat_map(|upstream| upstream.counted());
-        let names = counted().map(Counted::name).collect();
+        let undecided: Vec<_> = upstreams.iter().map(|upstream| upstream.counted_as()).collect();
+        let servers = upstreams.iter().flat_map(|upstream| upstream.servers());
+        let names = servers.map(|server| server.counted_as.as_slice());
+        let names = names.chain(undecided.iter().map(Vec::as_slice)).collect();
         self.zone.set(Zone::add(reading, &names));
-        counted().for_each(|counted| counted.set_zone(self.zone.get()));
         self.zone.get().is_some()
     }
 
@@ -201,7 +203,7 @@ impl MainConf {
         if let Some(known) = upstreams.iter().find(|upstream| upstream.is_of(block)) {
             return known.clone();
         }
-        let upstream = Rc::new(Upstream::new(block, text, place));
+        let upstream = Rc::new(Upstream::new(block, text, place, upstreams.len()));
         upstreams.push(upstream.clone());
         upstream
     }
@@ -260,14 +262,13 @@ impl LocationConf {
             reading.log_at(&place, &refusal);
             return Err(refusal);
         };
+        let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
         let ignored_args = self.ignored_args.clone().unwrap_or_default();
-        if let Some(main) = reading.main_conf::<MainConf>() {
-            main.warn_of_args(reading, &key, &ignored_args);
-        }
+        main.warn_of_args(reading, &key, &ignored_args);
         let gzip_flag = self.gzip_flag.flatten();
         let fallback = self.fallback.clone().flatten();
-        if let (Some(fallback), Some(main), Some(location), Some(server)) =
-            (&fallback, reading.main_conf::<MainConf>(), reading.location(), reading.server())
+        if let (Some(fallback), Some(location), Some(server)) =
+            (&fallback, reading.location(), reading.server())
         {
             let is_conditional = location.is_if();
             // an `if` without a directive of its own goes the way of the block that it is in, or none
@@ -280,9 +281,7 @@ impl LocationConf {
             });
         }
         let max_size = self.max_size.unwrap_or(DEFAULT_MAX_SIZE);
-        if let Some(main) = reading.main_conf::<MainConf>() {
-            main.sizes.borrow_mut().push((upstream.clone(), max_size));
-        }
+        main.sizes.borrow_mut().push((upstream.clone(), max_size));
         let policy = Policy {
             key: key.rules,
             ignored_args,
@@ -303,6 +302,8 @@ impl LocationConf {
             },
         };
         self.settings = Some(Rc::new(Settings {
+            configuration: main.id,
+            zone: main.zone.clone(),
             upstream,
             policy,
             key: key.value,
@@ -322,10 +323,4 @@ fn is_before_lookup(words: &[ngx_str_t]) -> bool {
     let condition: String = condition.iter().map(ngx_str_t::to_string).collect();
     name.as_bytes() == b"if"
         && matches!(condition.as_str(), "($pagecache_status=)" | "($pagecache_reason=)")
-}
-
-impl Drop for MainConf {
-    fn drop(&mut self) {
-        self.leave_worker();
-    }
 }

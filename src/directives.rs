@@ -90,7 +90,7 @@ fn set_pass(
             "an address or the name of an upstream block, without variables,",
         ));
     }
-    let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
+    let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
     let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
     set_once(&mut conf.pass, main.upstream(block, text, reading.place()))?;
     set_handler(conf, content_handler, "pagecache_pass", reading)
@@ -309,7 +309,7 @@ fn set_stats(
     _: &[ngx_str_t],
     reading: Reading<'_>,
 ) -> Result<(), Refusal> {
-    let main = reading.main_conf::<MainConf>().ok_or_else(out_of_memory)?;
+    let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
     main.counts.set(true);
     let choice = StatsChoice {
         format: reading.compile(&name(c"$arg_format"))?,
@@ -327,7 +327,7 @@ fn set_handler(
     directive: &'static str,
     reading: Reading<'_>,
 ) -> Result<(), Refusal> {
-    let location = reading.location().ok_or_else(out_of_memory)?;
+    let location = reading.location().ok_or_else(Refusal::no_memory)?;
     if location.handler().is_some() {
         return Err(Refusal(checks::TWO_HANDLERS.to_owned()));
     }
@@ -458,8 +458,4 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Refusal> {
 
 fn invalid(text: &impl Display, expected: &str) -> Refusal {
     Refusal(format!("has the invalid value \"{text}\": {expected} is expected"))
-}
-
-fn out_of_memory() -> Refusal {
-    Refusal("cannot be set: out of memory".to_owned())
 }

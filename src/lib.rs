@@ -12,6 +12,7 @@
 mod cache_status;
 mod checks;
 mod conf;
+mod counter;
 mod directives;
 mod log;
 mod module;
@@ -21,3 +22,4 @@ mod stats;
 mod sys;
 mod upstream;
 mod variables;
+mod worker;

@@ -5,7 +5,7 @@ use super::cache_status;
 use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
-use super::request::{content_handler, headers};
+use super::request::{content_handler, headers, leave_worker, leave_zone};
 use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
@@ -14,6 +14,7 @@ use super::sys::raw::{
 use super::sys::{filter, layout, loaded, process, variable};
 use super::upstream::UpstreamConf;
 use super::variables::Variables;
+use super::worker::ConfigurationId;
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK, Status};
@@ -29,7 +30,7 @@ static mut COMMAND_TABLE: [ngx_command_t; COMMANDS + 1] = commands();
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(Pagecache::preconfiguration),
     postconfiguration: Some(Pagecache::postconfiguration),
-    create_main_conf: Some(create::<MainConf>),
+    create_main_conf: Some(create_main),
     init_main_conf: None,
     create_srv_conf: Some(create_upstream),
     merge_srv_conf: None,
@@ -114,7 +115,7 @@ impl HttpModule for Pagecache {
     }
 }
 
-// SAFETY: CONTEXT has create::<MainConf>.
+// SAFETY: CONTEXT has create_main.
 unsafe impl MainLevel for MainConf {}
 
 // SAFETY: CONTEXT has create_upstream.
@@ -123,7 +124,7 @@ unsafe impl UpstreamLevel for UpstreamConf {}
 // SAFETY: CONTEXT has create::<LocationConf>.
 unsafe impl LocationLevel for LocationConf {}
 
-// SAFETY: the main configuration is what `create::<MainConf>` makes.
+// SAFETY: the main configuration is what `create_main` makes.
 unsafe impl HttpModuleMainConf for Pagecache {
     type MainConf = MainConf;
 }
@@ -150,8 +151,23 @@ fn status(is_well: bool) -> ngx_int_t {
     if is_well { Status::NGX_OK.into() } else { Status::NGX_ERROR.into() }
 }
 
-unsafe extern "C" fn create<C: Default + 'static>(cf: *mut ngx_conf_t) -> *mut c_void {
-    let create = |reading: Reading<'_>| allocate(reading, C::default());
+/// Gives up what a worker has for a configuration, as that goes.
+struct Leaving(ConfigurationId);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        leave_worker(self.0);
+    }
+}
+
+unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    let create = |reading: Reading<'_>| {
+        let id = ConfigurationId::next();
+        match reading.pool().and_then(|pool| pool.keep(Leaving(id))) {
+            Some(_) => allocate(reading, MainConf::new(id)),
+            None => ptr::null_mut(),
+        }
+    };
     // SAFETY: nginx passes its state.
     unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
 }
@@ -232,7 +248,7 @@ fn merge(reading: Reading<'_>, outer: &LocationConf, inner: &mut LocationConf) -
 /// read it, they have their own view of them; a single process has not.
 unsafe extern "C" fn init_module(_: *mut ngx_cycle_t) -> ngx_int_t {
     if let Some(main) = process::replaced_cycle().and_then(Pagecache::main_conf) {
-        main.leave_zone();
+        leave_zone(main);
     }
     // nginx calls init_process once in the life of a single process, and not after a reload
     if process::is_single() {
@@ -251,6 +267,6 @@ unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: nginx passes the worker's cycle, whose configuration is alive.
     let main = unsafe { cycle.as_ref() }.and_then(Pagecache::main_conf);
     if let Some(main) = main {
-        main.leave_worker();
+        leave_worker(main.id);
     }
 }

@@ -6,6 +6,7 @@
 //! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
 //! iteration, when [`Peer::settle`] does it for all of them at once.
 
+use super::counter::Counter;
 use super::log;
 use super::sys::connection::{Socket, Transfer};
 use super::sys::event::{Posted, owner};
@@ -35,6 +36,8 @@ pub trait Waiter: 'static {
 /// A worker's connections to one memcached server.
 pub struct Peer<W: Waiter> {
     configured: Rc<UpstreamServer>,
+    buffers: Buffers,
+    counter: Counter,
     client: RefCell<Client>,
     /// Who waits, and since when: [`Peer::moment`].
     waiting: RefCell<SlotMap<DefaultKey, (W, u64)>>,
@@ -53,17 +56,15 @@ struct Link<W: Waiter> {
 }
 
 impl<W: Waiter> Peer<W> {
-    /// This worker's peer for a server.
-    pub fn of(configured: &Rc<UpstreamServer>) -> Option<Rc<Peer<W>>> {
-        let known = configured.worker.borrow().clone();
-        if let Some(peer) = known {
-            return peer.downcast::<Peer<W>>().ok();
-        }
+    /// No connection yet. Values count in `buffers`.
+    pub fn new(configured: &Rc<UpstreamServer>, buffers: Buffers, counter: Counter) -> Rc<Peer<W>> {
         let limits = configured.limits;
         let link =
             |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
         let peer = Rc::new(Peer {
             configured: configured.clone(),
+            buffers,
+            counter,
             client: RefCell::new(Client::new(limits, process::seed())),
             waiting: RefCell::default(),
             moment: Cell::new(None),
@@ -74,8 +75,12 @@ impl<W: Waiter> Peer<W> {
         for link in &peer.links {
             link.peer.set(Rc::as_ptr(&peer));
         }
-        configured.worker.replace(Some(peer.clone()));
-        Some(peer)
+        peer
+    }
+
+    /// Where this worker counts what concerns the server.
+    pub fn counter(&self) -> &Counter {
+        &self.counter
     }
 
     /// Starts a lookup for `waiter`, which must end it with [`Peer::cancel`] if it goes before the
@@ -131,7 +136,7 @@ impl<W: Waiter> Peer<W> {
             // an answer may have made connections wanted again
             self.arrange_all();
         }
-        if let Some(tally) = self.configured.counted.tally() {
+        if let Some(tally) = self.counter.tally() {
             let connections = self.links.iter().filter(|link| link.socket.get().is_some());
             tally.set_level(self.waiting.borrow().len(), connections.count());
         }
@@ -141,7 +146,7 @@ impl<W: Waiter> Peer<W> {
     /// Microseconds, read once for all lookups that begin in one iteration, and for all answers that
     /// are handed out together; 0 where nobody counts.
     fn moment(&self) -> u64 {
-        if self.configured.counted.tally().is_none() {
+        if self.counter.tally().is_none() {
             return 0;
         }
         let moment = self.moment.get().unwrap_or_else(process::micros);
@@ -187,7 +192,7 @@ impl<W: Waiter> Peer<W> {
         let index = link.index;
         let address = self.client.borrow().address(index);
         let addresses = &self.configured.addresses;
-        if let Some(tally) = self.configured.counted.tally() {
+        if let Some(tally) = self.counter.tally() {
             tally.count_connect();
         }
         let opened = match addresses.get(address % addresses.len().max(1)) {
@@ -230,7 +235,7 @@ impl<W: Waiter> Peer<W> {
     }
 
     fn count_batch(&self, written: Option<&[u8]>) {
-        if let (Some(tally), Some(written)) = (self.configured.counted.tally(), written) {
+        if let (Some(tally), Some(written)) = (self.counter.tally(), written) {
             // a lookup is a line
             tally.count_batch(memchr::memchr_iter(b'\n', written).count());
         }
@@ -328,7 +333,7 @@ impl<W: Waiter> Peer<W> {
     /// Takes one event. Returns whom to resume, if it is an answer that somebody waits for.
     fn keep_next(&self, index: usize) -> Option<Option<W>> {
         let mut client = self.client.borrow_mut();
-        let event = client.next_event(index, process::now(), &self.configured.memory);
+        let event = client.next_event(index, process::now(), &self.buffers);
         let (token, completion) = match event? {
             Event::Completed(token, completion) => (token, completion),
             Event::Down(fault) => {
@@ -349,15 +354,15 @@ impl<W: Waiter> Peer<W> {
             Some(waiting) => waiting,
             None => return Some(None),
         };
-        if let Some(tally) = self.configured.counted.tally() {
+        if let Some(tally) = self.counter.tally() {
             tally.observe(self.moment().saturating_sub(since));
         }
-        waiter.keep(completion, &self.configured.memory);
+        waiter.keep(completion, &self.buffers);
         Some(Some(waiter))
     }
 
     fn set_failing(&self, failing: bool) {
-        if let Some(tally) = self.configured.counted.tally() {
+        if let Some(tally) = self.counter.tally() {
             tally.set_failing(failing, process::seconds());
         }
     }
@@ -379,7 +384,7 @@ impl<W: Waiter> Drop for Peer<W> {
 
 unsafe extern "C" fn on_read<W: Waiter>(event: *mut ngx_event_t) {
     // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
-    // peer outlives the call: UpstreamServer::worker keeps it, and gives it up between events only.
+    // peer outlives the call: its worker keeps it, and gives it up between events only.
     unsafe { with_peer(event, Peer::<W>::readable) }
 }
 

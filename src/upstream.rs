@@ -3,19 +3,16 @@
 //! What `pagecache_pass` names may stand further down in the configuration, so it is only known, and
 //! checked, after everything is read.
 
-use super::log;
+use super::counter::{Totals, name_of};
 use super::sys::conf::{Place, Reading, Refusal};
 use super::sys::raw::ngx_str_t;
-use super::sys::shared::{Claim, Zone};
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use pagecache_core::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
-use pagecache_core::memcached::{Buffers, Limits, Msec, Protocol};
-use pagecache_core::outcome::Outcome;
+use pagecache_core::memcached::{Limits, Msec, Protocol};
 use pagecache_core::policy::Cluster;
-use pagecache_core::stats::{Numbers, ServerReport, Tally, UpstreamReport};
-use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashMap, HashSet};
+use pagecache_core::stats::{ServerReport, UpstreamReport};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 const DEFAULT_CONNECTIONS: usize = 2;
@@ -31,10 +28,10 @@ pub struct Upstream {
     block: UpstreamBlock,
     text: ngx_str_t,
     place: Place,
+    /// Among all upstreams of the configuration.
+    index: usize,
     /// Set once all is read.
     servers: OnceCell<Servers>,
-    /// What is decided before a server is chosen.
-    counted: OnceCell<Counted>,
 }
 
 struct Servers {
@@ -59,6 +56,10 @@ pub struct UpstreamConf {
 
 /// One memcached.
 pub struct UpstreamServer {
+    /// Among all servers of the configuration.
+    pub index: usize,
+    /// The index of its upstream.
+    pub upstream: usize,
     /// As written in the configuration.
     pub name: String,
     /// In the order to try them: a host name may have several, and is still one server.
@@ -68,11 +69,10 @@ pub struct UpstreamServer {
     pub limits: Limits,
     /// Its protocol, where a location does not say another.
     pub protocol: Protocol,
-    /// For bodies; the upstream's servers share it.
-    pub memory: Buffers,
-    pub counted: Counted,
-    /// What a worker keeps for this server; its type is the worker's concern.
-    pub worker: RefCell<Option<Rc<dyn Any>>>,
+    /// Bytes of bodies that a worker may hold; the upstream's servers share them.
+    pub buffers: usize,
+    /// The name under which it is counted.
+    pub counted_as: Vec<u8>,
 }
 
 impl UpstreamConf {
@@ -82,71 +82,20 @@ impl UpstreamConf {
     }
 }
 
-/// What all workers have counted, by the names under which they do.
-pub type Totals<'zone> = HashMap<&'zone [u8], Numbers<u64>>;
-
-/// Where a worker counts, if `pagecache_stats` stands somewhere.
-pub struct Counted {
-    zone: Cell<Option<Zone>>,
-    name: Vec<u8>,
-    claim: OnceCell<Option<Claim>>,
-}
-
-impl Counted {
-    fn new(upstream: &str, server: &str) -> Counted {
-        // no name has a zero byte
-        let name = [upstream.as_bytes(), b"\0", server.as_bytes()].concat();
-        Counted { zone: Cell::new(None), name, claim: OnceCell::new() }
-    }
-
-    /// Under which it is counted in the zone.
-    pub fn name(&self) -> &[u8] {
-        &self.name
-    }
-
-    pub fn set_zone(&self, zone: Option<Zone>) {
-        self.zone.set(zone);
-    }
-
-    /// A request has ended so.
-    pub fn count(&self, outcome: Outcome, body: usize) {
-        match (self.tally(), self.zone.get()) {
-            (Some(tally), _) => tally.count(outcome, body),
-            (None, Some(zone)) => zone.miss_out(),
-            (None, None) => {}
-        }
-    }
-
-    /// This worker's tally.
-    pub fn tally(&self) -> Option<&Tally> {
-        let zone = self.zone.get()?;
-        let claim = || {
-            let claim = zone.claim(&self.name);
-            if claim.is_none() && zone.is_news() {
-                log::zone_full(zone.size());
-            }
-            claim
-        };
-        self.claim.get_or_init(claim).as_ref()?.tally()
-    }
-
-    /// Counts no more: the zone may go.
-    pub fn leave(&self) {
-        self.zone.set(None);
-        if let Some(Some(claim)) = self.claim.get() {
-            claim.release();
-        }
-    }
-
-    /// What all workers have counted, of `totals`.
-    fn total(&self, totals: &Totals<'_>) -> Numbers<u64> {
-        totals.get(self.name.as_slice()).cloned().unwrap_or_default()
-    }
-}
-
 impl Upstream {
-    pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Upstream {
-        Upstream { block, text: *text, place, servers: OnceCell::new(), counted: OnceCell::new() }
+    /// The upstream of a block; `index` is its place among all upstreams of the configuration.
+    pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place, index: usize) -> Upstream {
+        Upstream { block, text: *text, place, index, servers: OnceCell::new() }
+    }
+
+    /// Its place among all upstreams of the configuration.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The name under which it is counted what is decided before a server is chosen.
+    pub fn counted_as(&self) -> Vec<u8> {
+        name_of(&self.text.to_string(), "")
     }
 
     /// Whether it is made from this block.
@@ -180,34 +129,25 @@ impl Upstream {
         self.servers.get().map_or(&[], |servers| &servers.list)
     }
 
-    /// Where a worker counts what is decided before a server is chosen.
-    pub fn before(&self) -> Option<&Counted> {
-        self.counted.get()
-    }
-
-    /// All places where it is counted.
-    pub fn counted(&self) -> impl Iterator<Item = &Counted> {
-        let servers = self.servers().iter().map(|server| &server.counted);
-        self.counted.get().into_iter().chain(servers)
-    }
-
     /// What all workers have counted, of `totals`. A server that stands there twice is one.
     pub fn report(&self, totals: &Totals<'_>) -> UpstreamReport {
         let mut seen = HashSet::new();
         let servers = self.servers().iter().filter(|server| seen.insert(&server.name));
+        let total = |name: &[u8]| totals.get(name).cloned().unwrap_or_default();
         let server = |server: &Rc<UpstreamServer>| ServerReport {
             name: server.name.clone(),
-            numbers: server.counted.total(totals),
+            numbers: total(&server.counted_as),
         };
         UpstreamReport {
             name: self.text.to_string(),
-            before: self.counted.get().map(|before| before.total(totals)).unwrap_or_default(),
+            before: total(&self.counted_as()),
             servers: servers.map(server).collect(),
         }
     }
 
-    /// Finds the servers and checks that they can be honoured.
-    pub fn resolve(&self, reading: Reading<'_>) -> Result<(), Refusal> {
+    /// Finds the servers and checks that they can be honoured. `first` is the index of the first of them among all
+    /// servers of the configuration.
+    pub fn resolve(&self, reading: Reading<'_>, first: usize) -> Result<(), Refusal> {
         let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
         if let [line] = lines.as_mut_slice() {
             // nginx makes a line up for a plain address
@@ -221,15 +161,51 @@ impl Upstream {
         let distribution =
             found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
         self.warn_of_ignored(&lines, reading);
-        let counted = |server: &str| Counted::new(&self.text.to_string(), server);
         let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
         let is_down = lines.iter().map(|line| line.is_down).collect();
         let cluster = Cluster { distribution, is_down, protocol };
-        let list = servers(lines, given, protocol, counted);
+        let list = self.list(lines, first, given, protocol);
         // an upstream is resolved once, after everything is read
-        let _ = self.counted.set(counted(""));
         let _ = self.servers.set(Servers { list, cluster });
         Ok(())
+    }
+
+    /// Its servers, of these lines.
+    fn list(
+        &self,
+        lines: Vec<ServerLine>,
+        first: usize,
+        given: Option<&UpstreamConf>,
+        protocol: Protocol,
+    ) -> Vec<Rc<UpstreamServer>> {
+        let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
+        let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
+        let socket_keepalive = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
+        let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
+            Protocol::Meta => DEFAULT_CONNECTIONS,
+            Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
+        });
+        let server = |(nth, line): (usize, ServerLine)| {
+            let addresses = line.addresses.len();
+            Rc::new(UpstreamServer {
+                index: first + nth,
+                upstream: self.index,
+                counted_as: name_of(&self.text.to_string(), &line.name),
+                name: line.name,
+                addresses: line.addresses,
+                socket_keepalive,
+                limits: Limits {
+                    connections,
+                    inflight,
+                    keepalive,
+                    addresses,
+                    breaker: line.breaker,
+                },
+                protocol,
+                buffers: self.buffers(),
+            })
+        };
+        lines.into_iter().enumerate().map(server).collect()
     }
 
     /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
@@ -298,34 +274,4 @@ fn distribute(lines: &[ServerLine], rule: Option<Rule>) -> Result<Option<Distrib
         lines.iter().map(|line| Node { name: &line.name, weight: line.weight }).collect();
     rule.check(&nodes).map_err(|unsuitable| unsuitable.to_string())?;
     Ok(Some(Distribution::new(rule, &nodes)))
-}
-
-fn servers(
-    lines: Vec<ServerLine>,
-    given: Option<&UpstreamConf>,
-    protocol: Protocol,
-    counted: impl Fn(&str) -> Counted,
-) -> Vec<Rc<UpstreamServer>> {
-    let memory = Buffers::new(given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS));
-    let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
-    let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
-    let socket_keepalive = given.and_then(|conf| conf.socket_keepalive).unwrap_or(false);
-    let connections = given.and_then(|conf| conf.connections).unwrap_or(match protocol {
-        Protocol::Meta => DEFAULT_CONNECTIONS,
-        Protocol::Classic => DEFAULT_CONNECTIONS_CLASSIC,
-    });
-    let server = |line: ServerLine| {
-        let addresses = line.addresses.len();
-        Rc::new(UpstreamServer {
-            counted: counted(&line.name),
-            name: line.name,
-            addresses: line.addresses,
-            socket_keepalive,
-            limits: Limits { connections, inflight, keepalive, addresses, breaker: line.breaker },
-            protocol,
-            memory: memory.clone(),
-            worker: RefCell::new(None),
-        })
-    };
-    lines.into_iter().map(server).collect()
 }

@@ -1,7 +1,6 @@
 //! Has a request wait for an item of memcached.
 
 use super::state::Waiting;
-use crate::peer::Peer;
 use crate::sys::request::Request;
 use pagecache_core::flow::Get;
 use pagecache_core::memcached::{Lookup, OperationError};
@@ -12,7 +11,7 @@ use pagecache_core::memcached::{Lookup, OperationError};
 /// Nothing was sent, and nothing resumes the request.
 pub fn start(request: &Request<'_>, state: &Waiting, get: Get) -> Result<(), OperationError> {
     let server = state.settings().upstream.servers().get(get.server);
-    let peer = server.and_then(Peer::of).ok_or(OperationError::Overload)?;
+    let peer = state.worker().peer(server.ok_or(OperationError::Down)?);
     let ticket = peer.submit(state.clone(), |token| Lookup {
         token,
         visitor: request.visitor(),

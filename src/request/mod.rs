@@ -15,7 +15,7 @@ mod lookup;
 mod serve;
 pub mod state;
 
-use crate::conf::LocationConf;
+use crate::conf::{LocationConf, MainConf};
 use crate::log;
 use crate::sys::process;
 use crate::sys::raw::{
@@ -23,12 +23,30 @@ use crate::sys::raw::{
     ngx_http_event_handler_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::sys::request::Request;
+use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
 use pagecache_core::outcome::{Outcome, Reason};
 use serve::send;
 use state::{State, Stored, Waiting};
 use std::rc::Rc;
+
+std::thread_local! {
+    static WORKERS: Workers<Waiting> = const { Workers::new() };
+}
+
+/// Gives up what this process has for a configuration: it is exiting, or the configuration is going.
+pub fn leave_worker(configuration: ConfigurationId) {
+    WORKERS.with(|workers| workers.leave(configuration));
+}
+
+/// The requests of a configuration count no more: its zone may go.
+pub fn leave_zone(main: &MainConf) {
+    main.zone.set(None);
+    if let Some(worker) = WORKERS.with(|workers| workers.known(main.id)) {
+        worker.leave_zone();
+    }
+}
 
 /// nginx calls this when something can be written to the client of a parked request.
 const ON_CLIENT_WRITE: ngx_http_event_handler_pt = Some(on_client_write);
@@ -51,7 +69,8 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let Some(settings) = request.location_conf().and_then(LocationConf::settings).cloned() else {
         return NGX_DECLINED as ngx_int_t;
     };
-    let Some(state) = State::begin(&request, settings.clone()) else {
+    let worker = WORKERS.with(|it| it.of(settings.configuration, settings.zone.get()));
+    let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
     let facts = RequestFacts { request: &request, settings: &settings };
@@ -133,7 +152,8 @@ fn act(
         Action::Serve(response) => {
             state.with_key(|key| log::served(request, key));
             if let Some(server) = state.server() {
-                server.counted.count(Outcome::Hit, response.body.len());
+                let peer = state.worker().peer(server);
+                peer.counter().count(Outcome::Hit, response.body.len());
             }
             Turn::Ends(match stored {
                 Some(stored) => send(request, &response, stored),
@@ -148,9 +168,10 @@ fn act(
 /// Leaves the request to the fallback, or to `error_page`. Returns what a content handler returns.
 fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int_t {
     let settings = state.settings();
-    let server = state.server().map(|server| &server.counted);
-    if let Some(counted) = server.or_else(|| settings.upstream.before()) {
-        counted.count(Outcome::Fallthrough(reason), 0);
+    let outcome = Outcome::Fallthrough(reason);
+    match state.server() {
+        Some(server) => state.worker().peer(server).counter().count(outcome, 0),
+        None => state.worker().undecided(&settings.upstream).count(outcome, 0),
     }
     state.with_key(|key| log::fell_through(request, reason, key));
     if headers::tell(request, state).is_none() {

@@ -4,6 +4,7 @@ use crate::conf::Settings;
 use crate::peer::{Peer, Waiter};
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
+use crate::worker::Worker;
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
     Buffer, Buffers, Bytes, Charge, Completion, Item, Msec, Reservation, Ticket, Visitor,
@@ -19,6 +20,7 @@ pub type Waiting = Rc<Attached<State>>;
 /// request goes on to.
 pub struct State {
     settings: Rc<Settings>,
+    worker: Rc<Worker<Waiting>>,
     visitor: Visitor,
     /// Whether an application had sent the request elsewhere when it began.
     is_redirected: bool,
@@ -57,12 +59,17 @@ unsafe impl RequestLevel for State {
 impl State {
     /// The state of a request that begins here; one that came through a cached location before
     /// starts over, and what it was looking up there is for nobody. None without memory.
-    pub fn begin(request: &Request<'_>, settings: Rc<Settings>) -> Option<Waiting> {
+    pub fn begin(
+        request: &Request<'_>,
+        settings: Rc<Settings>,
+        worker: Rc<Worker<Waiting>>,
+    ) -> Option<Waiting> {
         if let Some(earlier) = State::of(request) {
             earlier.end();
         }
         request.attach(State {
             settings,
+            worker,
             visitor: request.visitor(),
             is_redirected: request.is_redirected_by_application(),
             flow: RefCell::default(),
@@ -79,6 +86,11 @@ impl State {
     /// Of the location where the request began.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What the worker has for the configuration of that location.
+    pub fn worker(&self) -> &Worker<Waiting> {
+        &self.worker
     }
 
     /// Sets what was decided.

@@ -38,6 +38,13 @@ pub unsafe trait LocationLevel {}
 /// A message that stops nginx from starting: what is wrong, and what to do about it.
 pub struct Refusal(pub String);
 
+impl Refusal {
+    /// For want of memory.
+    pub fn no_memory() -> Refusal {
+        Refusal("cannot be set: out of memory".to_owned())
+    }
+}
+
 /// Where a directive stands in the configuration.
 #[derive(Clone)]
 pub struct Place {

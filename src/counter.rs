@@ -1,0 +1,62 @@
+//! Where a worker counts, if `pagecache_stats` is used: its own tally in the shared zone.
+
+use super::log;
+use super::sys::shared::{Claim, Zone};
+use pagecache_core::outcome::Outcome;
+use pagecache_core::stats::{Numbers, Tally};
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+
+/// What all workers have counted, by the names under which they do.
+pub type Totals<'zone> = HashMap<&'zone [u8], Numbers<u64>>;
+
+/// A worker's tally of one server, or of what an upstream decides before it has one. It is claimed when something is
+/// counted first.
+pub struct Counter {
+    zone: Cell<Option<Zone>>,
+    name: Vec<u8>,
+    claim: OnceCell<Option<Claim>>,
+}
+
+/// The name under which a server of an upstream is counted; without a server, what the upstream decides itself.
+pub fn name_of(upstream: &str, server: &str) -> Vec<u8> {
+    // no name has a zero byte
+    [upstream.as_bytes(), b"\0", server.as_bytes()].concat()
+}
+
+impl Counter {
+    /// A counter in a zone; without one nothing is counted.
+    pub fn new(zone: Option<Zone>, name: &[u8]) -> Counter {
+        Counter { zone: Cell::new(zone), name: name.to_vec(), claim: OnceCell::new() }
+    }
+
+    /// A request has ended so.
+    pub fn count(&self, outcome: Outcome, body: usize) {
+        match (self.tally(), self.zone.get()) {
+            (Some(tally), _) => tally.count(outcome, body),
+            (None, Some(zone)) => zone.miss_out(),
+            (None, None) => {}
+        }
+    }
+
+    /// This worker's tally.
+    pub fn tally(&self) -> Option<&Tally> {
+        let zone = self.zone.get()?;
+        let claim = || {
+            let claim = zone.claim(&self.name);
+            if claim.is_none() && zone.is_news() {
+                log::zone_full(zone.size());
+            }
+            claim
+        };
+        self.claim.get_or_init(claim).as_ref()?.tally()
+    }
+
+    /// Counts no more: the zone may go.
+    pub fn leave(&self) {
+        self.zone.set(None);
+        if let Some(Some(claim)) = self.claim.get() {
+            claim.release();
+        }
+    }
+}

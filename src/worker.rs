@@ -1,0 +1,131 @@
+//! What one worker process has for a configuration, which itself is plain data: a peer for each server, buffers for
+//! the values of each upstream, and counters. Each is made when it is needed first.
+
+use super::counter::Counter;
+use super::peer::{Peer, Waiter};
+use super::sys::shared::Zone;
+use super::upstream::{Upstream, UpstreamServer};
+use pagecache_core::memcached::Buffers;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Which configuration: another number for each that this process, or its parent, has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigurationId(u64);
+
+/// A worker's part in one configuration.
+pub struct Worker<W: Waiter> {
+    zone: Option<Zone>,
+    /// By the index of the server.
+    peers: Slots<Rc<Peer<W>>>,
+    /// By the index of the upstream.
+    buffers: Slots<Buffers>,
+    /// Of what upstreams decide before they have a server, by the index of the upstream.
+    undecided: Slots<Rc<Counter>>,
+}
+
+/// The workers of this process: one, and where it has read a new configuration without a master, for a time another.
+pub struct Workers<W: Waiter>(RefCell<Vec<(ConfigurationId, Rc<Worker<W>>)>>);
+
+impl ConfigurationId {
+    /// Of the next configuration that is read.
+    pub fn next() -> ConfigurationId {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        ConfigurationId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl<W: Waiter> Workers<W> {
+    /// None yet.
+    pub const fn new() -> Workers<W> {
+        Workers(RefCell::new(Vec::new()))
+    }
+
+    /// The worker of a configuration whose workers count in `zone`.
+    pub fn of(&self, id: ConfigurationId, zone: Option<Zone>) -> Rc<Worker<W>> {
+        if let Some(known) = self.known(id) {
+            return known;
+        }
+        let worker = Rc::new(Worker {
+            zone,
+            peers: Slots::default(),
+            buffers: Slots::default(),
+            undecided: Slots::default(),
+        });
+        self.0.borrow_mut().push((id, worker.clone()));
+        worker
+    }
+
+    /// The worker of a configuration, if it has begun.
+    pub fn known(&self, id: ConfigurationId) -> Option<Rc<Worker<W>>> {
+        let workers = self.0.borrow();
+        workers.iter().find(|(known, _)| *known == id).map(|(_, worker)| worker.clone())
+    }
+
+    /// Gives up what a worker has: it is exiting, or its configuration is going.
+    pub fn leave(&self, id: ConfigurationId) {
+        let worker = self.known(id);
+        self.0.borrow_mut().retain(|(known, _)| *known != id);
+        // closes its connections, with which nginx may do more
+        if let Some(worker) = worker {
+            drop(worker.peers.take());
+        }
+    }
+}
+
+impl<W: Waiter> Worker<W> {
+    /// The connections to a server.
+    pub fn peer(&self, server: &Rc<UpstreamServer>) -> Rc<Peer<W>> {
+        self.peers.get(server.index, || {
+            let buffers = self.buffers.get(server.upstream, || Buffers::new(server.buffers));
+            Peer::new(server, buffers, Counter::new(self.zone, &server.counted_as))
+        })
+    }
+
+    /// Counts what an upstream decides before it has a server.
+    pub fn undecided(&self, upstream: &Upstream) -> Rc<Counter> {
+        let make = || Rc::new(Counter::new(self.zone, &upstream.counted_as()));
+        self.undecided.get(upstream.index(), make)
+    }
+
+    /// Counts no more: the zone may go.
+    pub fn leave_zone(&self) {
+        self.undecided.each(|counter| counter.leave());
+        self.peers.each(|peer| peer.counter().leave());
+    }
+}
+
+/// Values by small numbers, made when they are needed first.
+struct Slots<T>(RefCell<Vec<Option<T>>>);
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots(RefCell::new(Vec::new()))
+    }
+}
+
+impl<T: Clone> Slots<T> {
+    fn get(&self, index: usize, make: impl FnOnce() -> T) -> T {
+        let known = self.0.borrow().get(index).cloned().flatten();
+        known.unwrap_or_else(|| {
+            let value = make();
+            let mut slots = self.0.borrow_mut();
+            if slots.len() <= index {
+                slots.resize_with(index + 1, || None);
+            }
+            if let Some(slot) = slots.get_mut(index) {
+                *slot = Some(value.clone());
+            }
+            value
+        })
+    }
+
+    fn each(&self, visit: impl FnMut(&T)) {
+        self.0.borrow().iter().flatten().for_each(visit);
+    }
+
+    fn take(&self) -> Vec<Option<T>> {
+        self.0.take()
+    }
+}
