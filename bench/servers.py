@@ -74,8 +74,7 @@ def command_line(pid: int) -> str:
 def memcached(root: Path, name: str, core: int | None, unix: Path | None) -> tuple[Server, str]:
     """A memcached and its address as nginx writes it."""
     port = 0 if unix else free_ports([name])[name]
-    # nobody else could read the run's folder
-    command = pagecache_testkit.memcached(unix or port, MEMCACHED_MEGABYTES, account="root")
+    command = pagecache_testkit.memcached(unix or port, MEMCACHED_MEGABYTES)
     command += ["-t", str(MEMCACHED_THREADS), "-c", str(MEMCACHED_CONNECTIONS)]
     server = Server(name, command, root / f"{name}.log", core)
     server.wait_for(*([] if unix else [port]), path=unix)

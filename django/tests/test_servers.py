@@ -39,7 +39,7 @@ class Servers(PageCase):
     def test_a_unix_socket(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "memcached.sock")
-            process = Process("memcached", memcached(path, megabytes=64, account="root"))
+            process = Process("memcached", memcached(path, megabytes=64))
             self.addCleanup(process.stop)
             process.wait_until(path.exists)
             self.assertEqual(find([str(path), f"unix:{path}"], "a"), [])

@@ -123,11 +123,12 @@ def listening(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def memcached(place: int | Path, megabytes: int, account: str = "nobody") -> list[str]:
-    """Its command line, for a port of 127.0.0.1 or a unix socket. Of root, it wants to know whom to become."""
+def memcached(place: int | Path, megabytes: int) -> list[str]:
+    """Its command line, for a port of 127.0.0.1 or a unix socket. Root must name an account. With another one it would
+    not reach the folder of a run, and the kernel would no longer end it with this process."""
     where = ["-s", str(place)] if isinstance(place, Path) else ["-l", "127.0.0.1", "-p", str(place), "-U", "0"]
-    become = ["-u", account] if os.geteuid() == 0 else []
-    return ["memcached", *where, "-m", str(megabytes), *become]
+    account = ["-u", "root"] if os.geteuid() == 0 else []
+    return ["memcached", *where, "-m", str(megabytes), *account]
 
 
 def nginx_user() -> str:
