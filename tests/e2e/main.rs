@@ -1,6 +1,7 @@
 //! The end-to-end tests: the module in a real nginx, between real memcached, uWSGI and Django, all
 //! in a temporary prefix of each test. Each folder has a subject, and its mod.rs a line for
 //! each file.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -2,6 +2,7 @@
 //! gzip, and unpacked to all others; caches on the way are told of both.
 
 use crate::harness::*;
+use crate::http::requests_within::including_parts;
 
 /// The bit that marks a gzip body here.
 const PACKED: u32 = 2;
@@ -189,18 +190,7 @@ fn tags_of_both_forms() {
 
 #[test]
 fn a_part_of_a_page_is_unpacked_into_it() {
-    let site = plan()
-        .content_type("text/html")
-        .location("ssi on;")
-        .server(
-            "location /part {
-                 pagecache_key       $uri;
-                 pagecache_pass      @MEMCACHED@;
-                 pagecache_gzip_flag 2;
-                 pagecache_fallback  @application;
-             }",
-        )
-        .start();
+    let site = including_parts("pagecache_gzip_flag 2;").start();
     let text = "<!--# include virtual=\"/part/1\" --> and <!--# include virtual=\"/part/2\" -->.";
     site.memcached().set("/page", text, BYTES);
     site.memcached().set("/part/1", gzip::pack("one"), PACKED);

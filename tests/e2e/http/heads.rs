@@ -2,6 +2,7 @@
 //! concerned another connection or another visitor.
 
 use crate::harness::*;
+use crate::http::requests_within::including_parts;
 
 const HTTP: &str = "pagecache_format http;";
 const LAST_MODIFIED: &str = "Tue, 05 Mar 2024 10:00:00 GMT";
@@ -339,18 +340,7 @@ fn ranges_are_of_the_body() {
 
 #[test]
 fn a_part_of_a_page_brings_its_body_and_not_its_headers() {
-    let site = plan()
-        .content_type("text/html")
-        .location("ssi on;")
-        .server(
-            "location /part {
-                 pagecache_key      $uri;
-                 pagecache_pass     @MEMCACHED@;
-                 pagecache_format   http;
-                 pagecache_fallback @application;
-             }",
-        )
-        .start();
+    let site = including_parts("pagecache_format http;").start();
     site.memcached().set("/page", "<!--# include virtual=\"/part\" -->.", BYTES);
     let part =
         "HTTP/1.1 200 OK\r\nX-Part: 1\r\nETag: \"part\"\r\nContent-Type: text/plain\r\n\r\npart";

@@ -44,7 +44,7 @@ mod post_action;
 /// `X-Pagecache-Status` and `X-Pagecache-Key` of requests.
 mod request_headers;
 /// SSI includes, auth_request, internal redirects, X-Accel-Redirect.
-mod requests_within;
+pub mod requests_within;
 /// Pages that srcache stored.
 mod srcache;
 /// What a server's directives do once more in the fallback.

@@ -10,6 +10,18 @@ fn html() -> Plan {
     plan().content_type("text/html")
 }
 
+/// Pages may include what is looked up under `/part`, where this is set.
+pub fn including_parts(setting: &str) -> Plan {
+    html().location("ssi on;").server(&format!(
+        "location /part {{
+             pagecache_key      $uri;
+             pagecache_pass     @MEMCACHED@;
+             pagecache_fallback @application;
+             {setting}
+         }}"
+    ))
+}
+
 /// Adds a location for what is included, which is on memcached, too.
 const FRAGMENTS: &str = "
     location /fragment/ {
