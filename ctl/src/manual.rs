@@ -9,6 +9,9 @@ use std::io::{self, Write};
 /// EXIT STATUS and what follows it.
 const OTHER_SECTIONS: &str = include_str!("manual.roff");
 
+/// When the page's text changed last. mandoc warns of a page without a date.
+const DATE: &str = "2026-11-29";
+
 /// Heading of the options that have none.
 const GENERAL: &str = "General";
 
@@ -20,8 +23,7 @@ pub fn page(mut table: Command) -> io::Result<Vec<u8>> {
     table.build();
     let mut page = Vec::new();
     let man = Man::new(table.clone()).title("PAGECACHECTL").source("nginx-pagecache");
-    // roff would take the next argument for an empty date
-    let man = man.date(" ").manual("User Commands");
+    let man = man.date(DATE).manual("User Commands");
     man.render_title(&mut page)?;
     names(&table).to_writer(&mut page)?;
     section("SYNOPSIS").to_writer(&mut page)?;
