@@ -5,7 +5,7 @@ use super::directives::{
     REFERENCE, breaker_of_the_code, constant_of_the_code, of_the_code, of_the_manual_page,
     of_the_reference, rows, text_of,
 };
-use super::{MANUAL_PAGE, has_word, names, read};
+use super::{MANUAL_PAGE, has_word, names, read, root};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::stats::{Numbers, Report, ServerReport, UpstreamReport, prometheus};
@@ -244,6 +244,26 @@ fn the_glossary_has_names_of_the_code() {
         }
     }
     assert!(count > 40, "{count}");
+}
+
+/// Each name with a slash and without a space is a file or a folder of the repository.
+#[test]
+fn each_path_for_developers_exists() {
+    const INTERNALS: &str = "docs/internals.md";
+    for (file, least) in [(INTERNALS, 40), ("CONTRIBUTING.md", 20)] {
+        let text = read(file);
+        let names = text.split('`').skip(1).step_by(2);
+        let paths: BTreeSet<&str> =
+            names.filter(|name| name.contains('/') && !name.contains([' ', '\n'])).collect();
+        assert!(paths.len() > least, "{paths:?}");
+        let missing: Vec<_> = paths.iter().filter(|path| !root().join(path).exists()).collect();
+        assert!(missing.is_empty(), "{file} names {missing:?}");
+    }
+    let changes = table_rows(INTERNALS, "## Where do I add ...");
+    assert_eq!(changes.len(), 10);
+    for row in changes {
+        assert!(row[1].contains('/'), "{}: where?", row[0]);
+    }
 }
 
 fn section(directive: &str) -> String {
