@@ -3,12 +3,12 @@
 use super::log;
 use super::sys::shared::{Claim, Zone};
 use pagecache_core::outcome::Outcome;
-use pagecache_core::stats::{Numbers, Tally};
+use pagecache_core::stats::{Counters, Tally};
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 /// What all workers have counted, by the names under which they do.
-pub type Totals<'zone> = HashMap<&'zone [u8], Numbers<u64>>;
+pub type Totals<'zone> = HashMap<&'zone [u8], Counters<u64>>;
 
 /// A worker's tally of one server, or of what an upstream decides before it has one. It is claimed when something is
 /// counted first.

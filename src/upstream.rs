@@ -136,7 +136,7 @@ impl Upstream {
         let total = |name: &[u8]| totals.get(name).cloned().unwrap_or_default();
         let server = |server: &Rc<UpstreamServer>| ServerReport {
             name: server.name.clone(),
-            numbers: total(&server.counted_as),
+            counters: total(&server.counted_as),
         };
         UpstreamReport {
             name: self.text.to_string(),

@@ -20,7 +20,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
-use pagecache_core::stats::{Numbers, Room, Tally};
+use pagecache_core::stats::{Counters, Room, Tally};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 
@@ -149,7 +149,7 @@ impl Zone {
     }
 
     /// What all workers have counted, by name.
-    pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Numbers<u64>> {
+    pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Counters<u64>> {
         // a worker that crashed has not said that it leaves
         self.directory().map(|directory| directory.totals(process::lives)).unwrap_or_default()
     }
@@ -206,8 +206,8 @@ impl Directory {
     }
 
     /// What all workers have counted, by name. `is_there` says whether there is a worker of a number.
-    fn totals(&self, is_there: impl Fn(i32) -> bool) -> HashMap<&[u8], Numbers<u64>> {
-        let mut totals: HashMap<&[u8], Numbers<u64>> = HashMap::new();
+    fn totals(&self, is_there: impl Fn(i32) -> bool) -> HashMap<&[u8], Counters<u64>> {
+        let mut totals: HashMap<&[u8], Counters<u64>> = HashMap::new();
         let mut known = HashMap::new();
         for entry in self.entries() {
             let owner = entry.owner.load(Ordering::Acquire);

@@ -8,7 +8,7 @@ use super::directives::{
 use super::{MANUAL_PAGE, has_word, names, read, root};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
 use pagecache_core::outcome::{Outcome, Reason};
-use pagecache_core::stats::{Numbers, Report, ServerReport, UpstreamReport, prometheus};
+use pagecache_core::stats::{Counters, Report, ServerReport, UpstreamReport, prometheus};
 use std::collections::BTreeSet;
 
 #[test]
@@ -171,9 +171,9 @@ fn the_reference_has_the_status_of_each_reason_without_a_fallback() {
 
 #[test]
 fn the_page_on_statistics_has_each_metric_with_its_type_and_reasons() {
-    let server = ServerReport { name: "s".to_owned(), numbers: Numbers::default() };
+    let server = ServerReport { name: "s".to_owned(), counters: Counters::default() };
     let upstream =
-        UpstreamReport { name: "u".to_owned(), before: Numbers::default(), servers: vec![server] };
+        UpstreamReport { name: "u".to_owned(), before: Counters::default(), servers: vec![server] };
     let report = prometheus(&Report { started: 0, uncounted: 0, upstreams: vec![upstream] });
     let types = report.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let rows = table_rows("docs/stats.md", "## The numbers");

@@ -1,6 +1,6 @@
 //! A report as JSON, for scripts and for the page. Times are in seconds, sizes in bytes.
 
-use super::{BOUNDS, Histogram, Numbers, Report, ServerReport, UpstreamReport};
+use super::{BOUNDS, Counters, Histogram, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
 use crate::outcome::{Reason, Status};
 use serde_json::Value;
 
@@ -24,28 +24,26 @@ fn upstream(upstream: &UpstreamReport) -> Value {
 }
 
 fn server(server: &ServerReport) -> Value {
-    let numbers = &server.numbers;
-    object([
+    let counters = &server.counters;
+    let row = |row: Row| {
+        let value = (row.value)(counters);
+        // a time that never was is no time
+        let is_known = row.kind != Kind::Latest || value > 0;
+        (row.json, Value::from(is_known.then_some(value)))
+    };
+    let others = [
         ("name", server.name.as_str().into()),
-        ("hits", numbers.hits.into()),
-        ("misses", by_reason(numbers, Status::Miss)),
-        ("errors", by_reason(numbers, Status::Error)),
-        ("hit_bytes", numbers.bytes.into()),
-        ("lookups", numbers.lookups.into()),
-        ("batches", numbers.batches.into()),
-        ("lookups_per_batch", ratio(numbers.lookups, numbers.batches).into()),
-        ("lookups_in_flight", numbers.in_flight.into()),
-        ("connections", numbers.connections.into()),
-        ("connects", numbers.connects.into()),
-        ("failing_workers", numbers.failing.into()),
-        ("state_changed", (numbers.changed > 0).then_some(numbers.changed).into()),
-        ("lookup_seconds", times(&numbers.times)),
-    ])
+        ("misses", by_reason(counters, Status::Miss)),
+        ("errors", by_reason(counters, Status::Error)),
+        ("lookups_per_batch", ratio(counters.lookups, counters.batches).into()),
+        ("lookup_seconds", times(&counters.times)),
+    ];
+    others.into_iter().chain(ROWS.into_iter().map(row)).collect()
 }
 
-fn by_reason(numbers: &Numbers<u64>, status: Status) -> Value {
+fn by_reason(counters: &Counters<u64>, status: Status) -> Value {
     let of_status = Reason::ALL.into_iter().filter(|reason| reason.status() == status);
-    of_status.map(|reason| (reason.name(), Value::from(numbers.left_for(reason)))).collect()
+    of_status.map(|reason| (reason.name(), Value::from(counters.left_for(reason)))).collect()
 }
 
 fn times(times: &Histogram<u64>) -> Value {

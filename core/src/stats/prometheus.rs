@@ -7,25 +7,9 @@
 //! pagecache_hits_total{upstream="pages",server="127.0.0.1:11211"} 17
 //! ```
 
-use super::{BOUNDS, Numbers, Report, ServerReport, UpstreamReport};
+use super::{BOUNDS, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
 use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
-
-/// A metric with one sample for each server.
-type PerServer = (&'static str, &'static str, &'static str, fn(&Numbers<u64>) -> u64);
-
-#[rustfmt::skip]
-const PER_SERVER: [PerServer; 9] = [
-    ("pagecache_hits_total",              "counter", "Requests served from the cache.",                                        |numbers| numbers.hits),
-    ("pagecache_hit_bytes_total",         "counter", "Bytes of the pages that were hits.",                                 |numbers| numbers.bytes),
-    ("pagecache_lookups_total",           "counter", "Lookups sent; requests that share a reply are one.",                     |numbers| numbers.lookups),
-    ("pagecache_batches_total",           "counter", "Writes in which lookups were sent.",                                     |numbers| numbers.batches),
-    ("pagecache_connects_total",          "counter", "Connections opened or tried.",                                           |numbers| numbers.connects),
-    ("pagecache_lookups_in_flight",       "gauge",   "Requests that wait for a reply.",                                        |numbers| numbers.in_flight),
-    ("pagecache_connections",             "gauge",   "Open connections.",                                                      |numbers| numbers.connections),
-    ("pagecache_failing_workers",         "gauge",   "Workers that leave the server alone because it failed.",                 |numbers| numbers.failing),
-    ("pagecache_state_change_timestamp_seconds", "gauge", "When a worker last began or ceased to leave the server alone; 0: never.", |numbers| numbers.changed),
-];
 
 /// Those of requests that were left to the fallback, by the kind of their reason.
 const LEFT: [(&str, &str, Status); 2] = [
@@ -74,16 +58,17 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
         head(out, name, "counter", help)?;
         for (upstream, server) in servers(report) {
             for reason in of(status) {
-                let count = server.numbers.left_for(reason);
+                let count = server.counters.left_for(reason);
                 let labels = Labels(upstream, server);
                 writeln!(out, "{name}{{{labels},reason=\"{}\"}} {count}", reason.name())?;
             }
         }
     }
-    for (name, kind, help, value) in PER_SERVER {
-        head(out, name, kind, help)?;
+    for Row { kind, metric, help, value, .. } in ROWS {
+        let kind = if kind == Kind::Total { "counter" } else { "gauge" };
+        head(out, metric, kind, help)?;
         for (upstream, server) in servers(report) {
-            writeln!(out, "{name}{{{}}} {}", Labels(upstream, server), value(&server.numbers))?;
+            writeln!(out, "{metric}{{{}}} {}", Labels(upstream, server), value(&server.counters))?;
         }
     }
     times(out, report)
@@ -93,7 +78,7 @@ fn times(out: &mut String, report: &Report) -> fmt::Result {
     const NAME: &str = "pagecache_lookup_duration_seconds";
     head(out, NAME, "histogram", "How long lookups took, from the request to its answer.")?;
     for (upstream, server) in servers(report) {
-        let (labels, times) = (Labels(upstream, server), &server.numbers.times);
+        let (labels, times) = (Labels(upstream, server), &server.counters.times);
         let mut so_far = 0;
         for (count, bound) in times.buckets.iter().zip(BOUNDS) {
             so_far += count;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::outcome::{Outcome, Reason};
 use serde_json::Value;
 
 fn tally(hits: u64) -> Tally {
@@ -14,10 +15,10 @@ fn tally(hits: u64) -> Tally {
 }
 
 fn report(tallies: &[&Tally]) -> Report {
-    let mut numbers = Numbers::<u64>::default();
-    tallies.iter().for_each(|tally| numbers.add(tally, true));
-    let before = numbers.clone();
-    let server = ServerReport { name: "127.0.0.1:11211".to_owned(), numbers };
+    let mut counters = Counters::<u64>::default();
+    tallies.iter().for_each(|tally| counters.add(tally, true));
+    let before = counters.clone();
+    let server = ServerReport { name: "127.0.0.1:11211".to_owned(), counters };
     let upstream = UpstreamReport { name: "a\"b\\c".to_owned(), before, servers: vec![server] };
     Report { started: 1_790_000_000, uncounted: 3, upstreams: vec![upstream] }
 }
@@ -28,10 +29,10 @@ fn a_reason_counts_in_its_place() {
         assert_eq!(reason as usize, at, "{reason}");
         let tally = Tally::default();
         tally.count(Outcome::Fallthrough(reason), 0);
-        let mut numbers = Numbers::<u64>::default();
-        numbers.add(&tally, true);
-        assert_eq!(numbers.left_for(reason), 1);
-        assert_eq!(numbers.reasons.iter().sum::<u64>(), 1);
+        let mut counters = Counters::<u64>::default();
+        counters.add(&tally, true);
+        assert_eq!(counters.left_for(reason), 1);
+        assert_eq!(counters.reasons.iter().sum::<u64>(), 1);
     }
 }
 
@@ -44,12 +45,12 @@ fn workers_are_added_up() {
     two.set_level(6, 1);
     one.count_batch(7);
     let report = report(&[&one, &two]);
-    let numbers = &report.upstreams[0].servers[0].numbers;
-    assert_eq!((numbers.hits, numbers.bytes), (7, 700));
-    assert_eq!((numbers.in_flight, numbers.connections), (11, 3));
-    assert_eq!((numbers.lookups, numbers.batches), (7, 1));
-    assert_eq!((numbers.failing, numbers.changed), (1, 100));
-    assert_eq!(numbers.times.count(), 7);
+    let counters = &report.upstreams[0].servers[0].counters;
+    assert_eq!((counters.hits, counters.bytes), (7, 700));
+    assert_eq!((counters.in_flight, counters.connections), (11, 3));
+    assert_eq!((counters.lookups, counters.batches), (7, 1));
+    assert_eq!((counters.failing, counters.changed), (1, 100));
+    assert_eq!(counters.times.count(), 7);
 }
 
 #[test]
@@ -59,9 +60,9 @@ fn a_worker_that_leaves_takes_its_levels_along_and_leaves_its_counts() {
     tally.set_failing(true, 100);
     tally.leave();
     let report = report(&[&tally]);
-    let numbers = &report.upstreams[0].servers[0].numbers;
-    assert_eq!((numbers.in_flight, numbers.connections, numbers.failing), (0, 0, 0));
-    assert_eq!((numbers.hits, numbers.changed), (3, 100));
+    let counters = &report.upstreams[0].servers[0].counters;
+    assert_eq!((counters.in_flight, counters.connections, counters.failing), (0, 0, 0));
+    assert_eq!((counters.hits, counters.changed), (3, 100));
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn counts_are_taken_over_and_levels_are_not() {
     one.count_connect();
     one.set_level(5, 2);
     one.set_failing(true, 100);
-    let mut counts = Numbers::<u64>::default();
+    let mut counts = Counters::<u64>::default();
     counts.add(&one, true);
     let two = Tally::default();
     two.take_over(&counts);
