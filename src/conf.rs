@@ -1,6 +1,7 @@
 //! The configuration: what directives have said, and inheritance. What requests see is an immutable
 //! [`Settings`]; what is only checked once all is read is in `checks`.
 
+use super::settings::{Fallback, Given, KeyPattern, Settings};
 use super::sys::conf::{
     ComplexValue, HttpServer, Location, LocationHandler, Place, Reading, Refusal,
 };
@@ -11,47 +12,9 @@ use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
 use super::worker::ConfigurationId;
 use pagecache_core::args::{Ignored, KeyArgs};
-use pagecache_core::memcached::{LongKeys, Msec, Protocol};
-use pagecache_core::page::{Format, PageFlags, PageRules};
 use pagecache_core::pattern::{has_whole_query, opaque_variable};
-use pagecache_core::policy::{KeyRules, Policy};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-
-/// Msec.
-const DEFAULT_CONNECT_TIMEOUT: Msec = 100;
-/// Msec.
-const DEFAULT_TIMEOUT: Msec = 250;
-/// Bytes.
-const DEFAULT_MAX_SIZE: usize = 8 << 20;
-
-/// What one location does with a request.
-pub struct Settings {
-    pub configuration: ConfigurationId,
-    /// Where workers count, once all is read.
-    pub zone: Rc<Cell<Option<Zone>>>,
-    pub upstream: Rc<Upstream>,
-    /// What is decided without nginx.
-    pub policy: Policy,
-    /// `pagecache_key`.
-    pub key: ComplexValue,
-    pub bypass: Rc<[ComplexValue]>,
-    /// Whether responses say what became of the lookup.
-    pub cache_status: bool,
-    /// Whether requests that fall through tell the application the outcome.
-    pub request_headers: bool,
-    /// A named location.
-    pub fallback: Option<ngx_str_t>,
-}
-
-/// The text of `pagecache_key`.
-#[derive(Clone)]
-pub struct KeyPattern {
-    pub value: ComplexValue,
-    pub text: Rc<str>,
-    pub place: Place,
-    pub rules: KeyRules,
-}
 
 /// The module's configuration of a cycle.
 pub struct MainConf {
@@ -83,36 +46,13 @@ pub struct StatsChoice {
 pub struct LocationConf {
     pub pass: Option<Rc<Upstream>>,
     pub key: Option<KeyPattern>,
-    pub ignored_args: Option<Rc<Ignored>>,
-    pub long_keys: Option<LongKeys>,
-    pub head: Option<bool>,
-    pub bypass: Option<Rc<[ComplexValue]>>,
-    pub connect_timeout: Option<Msec>,
-    pub timeout: Option<Msec>,
-    pub protocol: Option<Protocol>,
-    pub max_size: Option<usize>,
-    pub flags: Option<PageFlags>,
-    pub gzip_flag: Option<Option<u32>>,
-    pub format: Option<Format>,
-    pub etag: Option<bool>,
-    pub cache_status: Option<bool>,
-    pub request_headers: Option<bool>,
-    pub ignore_client_abort: Option<bool>,
-    pub fallback: Option<Option<Fallback>>,
+    pub given: Given,
     /// Of `pagecache_pass` or `pagecache_stats` in this very block.
     pub handler: Option<Handler>,
     pub stats: Option<StatsChoice>,
     /// Of an `if` whose condition holds only as long as the request has not been looked up.
     is_before_lookup: bool,
     settings: Option<Rc<Settings>>,
-}
-
-/// The value of `pagecache_fallback`.
-#[derive(Clone)]
-pub struct Fallback {
-    /// Of a named location.
-    pub name: ngx_str_t,
-    pub place: Place,
 }
 
 /// The way of a request that is no hit, out of a location.
@@ -233,22 +173,7 @@ impl LocationConf {
             inherit(&mut self.stats, &outer.stats);
         }
         inherit(&mut self.key, &outer.key);
-        inherit(&mut self.ignored_args, &outer.ignored_args);
-        inherit(&mut self.long_keys, &outer.long_keys);
-        inherit(&mut self.head, &outer.head);
-        inherit(&mut self.bypass, &outer.bypass);
-        inherit(&mut self.connect_timeout, &outer.connect_timeout);
-        inherit(&mut self.timeout, &outer.timeout);
-        inherit(&mut self.protocol, &outer.protocol);
-        inherit(&mut self.max_size, &outer.max_size);
-        inherit(&mut self.flags, &outer.flags);
-        inherit(&mut self.gzip_flag, &outer.gzip_flag);
-        inherit(&mut self.format, &outer.format);
-        inherit(&mut self.etag, &outer.etag);
-        inherit(&mut self.cache_status, &outer.cache_status);
-        inherit(&mut self.request_headers, &outer.request_headers);
-        inherit(&mut self.ignore_client_abort, &outer.ignore_client_abort);
-        inherit(&mut self.fallback, &outer.fallback);
+        self.given.inherit(&outer.given);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
         let Some(key) = self.key.clone() else {
@@ -263,10 +188,8 @@ impl LocationConf {
             return Err(refusal);
         };
         let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
-        let ignored_args = self.ignored_args.clone().unwrap_or_default();
-        main.warn_of_args(reading, &key, &ignored_args);
-        let gzip_flag = self.gzip_flag.flatten();
-        let fallback = self.fallback.clone().flatten();
+        main.warn_of_args(reading, &key, &self.given.ignored_args());
+        let fallback = self.given.fallback();
         if let (Some(fallback), Some(location), Some(server)) =
             (&fallback, reading.location(), reading.server())
         {
@@ -280,36 +203,16 @@ impl LocationConf {
                 is_conditional,
             });
         }
-        let max_size = self.max_size.unwrap_or(DEFAULT_MAX_SIZE);
-        main.sizes.borrow_mut().push((upstream.clone(), max_size));
-        let policy = Policy {
-            key: key.rules,
-            ignored_args,
-            long_keys: self.long_keys.unwrap_or_default(),
-            head: self.head.unwrap_or(true),
-            connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
-            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
-            protocol: self.protocol,
-            max_size,
-            unpacks_gzip: (gzip_flag.is_some() || self.format != Some(Format::Body))
-                && reading.enable_gunzip(),
-            etag: self.etag.unwrap_or(true),
-            ignores_client_abort: self.ignore_client_abort.unwrap_or(false),
-            pages: PageRules {
-                flags: self.flags.clone().unwrap_or_default(),
-                gzip_flag,
-                format: self.format.unwrap_or_default(),
-            },
-        };
+        main.sizes.borrow_mut().push((upstream.clone(), self.given.max_size()));
         self.settings = Some(Rc::new(Settings {
             configuration: main.id,
             zone: main.zone.clone(),
             upstream,
-            policy,
+            policy: self.given.policy(key.rules, || reading.enable_gunzip()),
             key: key.value,
-            bypass: self.bypass.clone().unwrap_or_default(),
-            cache_status: self.cache_status.unwrap_or(false),
-            request_headers: self.request_headers.unwrap_or(true),
+            bypass: self.given.bypass(),
+            cache_status: self.given.cache_status(),
+            request_headers: self.given.request_headers(),
             fallback: fallback.map(|fallback| fallback.name),
         }));
         Ok(())

@@ -1,8 +1,9 @@
 //! Directives: the table, and what each does to the configuration being read.
 
 use super::checks;
-use super::conf::{Fallback, Handler, KeyPattern, LocationConf, MainConf, StatsChoice};
+use super::conf::{Handler, LocationConf, MainConf, StatsChoice};
 use super::request::content_handler;
+use super::settings::{Fallback, KeyPattern};
 use super::stats::stats_handler;
 use super::sys::conf::{LocationHandler, Reading, Refusal, name, parse_size, parse_time};
 use super::sys::raw::{
@@ -146,7 +147,7 @@ fn set_ignore_args(
     const EXPECTED: &str = "\"all\" alone, or names of arguments, which may end with \"*\",";
     let ignored = Ignored::parse(words.iter().map(ngx_str_t::as_bytes))
         .map_err(|word| invalid(&String::from_utf8_lossy(word), EXPECTED))?;
-    set_once(&mut conf.ignored_args, ignored.into())
+    set_once(&mut conf.given.ignored_args, ignored.into())
 }
 
 fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -156,7 +157,7 @@ fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Re
         b"bypass" => LongKeys::Bypass,
         _ => return Err(invalid(text, "\"sha256\" or \"bypass\"")),
     };
-    set_once(&mut conf.long_keys, rule)
+    set_once(&mut conf.given.long_keys, rule)
 }
 
 fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -168,7 +169,7 @@ fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resu
             return Err(invalid(odd.unwrap_or(word(words)?), "\"GET\" or \"GET HEAD\""));
         }
     };
-    set_once(&mut conf.head, head)
+    set_once(&mut conf.given.head, head)
 }
 
 fn set_bypass(
@@ -177,12 +178,12 @@ fn set_bypass(
     reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     // as with proxy_cache_bypass, another line adds conditions
-    let mut conditions = conf.bypass.take().unwrap_or_default().to_vec();
+    let mut conditions = conf.given.bypass.take().unwrap_or_default().to_vec();
     for word in words {
         check_cookies(&word.to_string())?;
         conditions.push(reading.compile(word)?);
     }
-    conf.bypass = Some(conditions.into());
+    conf.given.bypass = Some(conditions.into());
     Ok(())
 }
 
@@ -192,7 +193,7 @@ fn set_connect_timeout(
     reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let time = time(words, "250ms or 2s")?;
-    set_once(&mut conf.connect_timeout, time)?;
+    set_once(&mut conf.given.connect_timeout, time)?;
     warn_of_long_time("pagecache_connect_timeout", word(words)?, time, reading);
     Ok(())
 }
@@ -203,7 +204,7 @@ fn set_timeout(
     reading: Reading<'_>,
 ) -> Result<(), Refusal> {
     let time = time(words, "250ms or 2s")?;
-    set_once(&mut conf.timeout, time)?;
+    set_once(&mut conf.given.timeout, time)?;
     warn_of_long_time("pagecache_timeout", word(words)?, time, reading);
     Ok(())
 }
@@ -219,7 +220,7 @@ fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Rea
 }
 
 fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    set_once(&mut conf.max_size, size(words)?)
+    set_once(&mut conf.given.max_size, size(words)?)
 }
 
 fn set_fallback(
@@ -233,7 +234,7 @@ fn set_fallback(
         [b'@', _, ..] => Some(Fallback { name: *text, place: reading.place() }),
         _ => return Err(invalid(text, "a named location such as \"@django\", or \"off\",")),
     };
-    set_once(&mut conf.fallback, fallback)
+    set_once(&mut conf.given.fallback, fallback)
 }
 
 fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -247,11 +248,11 @@ fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result
             PageFlags::OneOf(words.iter().map(parse).collect::<Result<_, _>>()?)
         }
     };
-    set_once(&mut conf.flags, flags)
+    set_once(&mut conf.given.flags, flags)
 }
 
 fn set_protocol(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    set_once(&mut conf.protocol, protocol(words)?)
+    set_once(&mut conf.given.protocol, Some(protocol(words)?))
 }
 
 fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -262,7 +263,7 @@ fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Re
         (_, Some(bit)) if bit.is_power_of_two() => Some(bit),
         _ => return Err(invalid(text, "a single bit such as 1, 2 or 65536, or \"off\",")),
     };
-    set_once(&mut conf.gzip_flag, flag)
+    set_once(&mut conf.given.gzip_flag, flag)
 }
 
 fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
@@ -273,11 +274,11 @@ fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resul
         b"http" => Format::Http,
         _ => return Err(invalid(text, "\"auto\", \"body\" or \"http\"")),
     };
-    set_once(&mut conf.format, format)
+    set_once(&mut conf.given.format, format)
 }
 
 fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
-    set_once(&mut conf.etag, switch(words)?)
+    set_once(&mut conf.given.etag, switch(words)?)
 }
 
 fn set_cache_status(
@@ -285,7 +286,7 @@ fn set_cache_status(
     words: &[ngx_str_t],
     _: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.cache_status, switch(words)?)
+    set_once(&mut conf.given.cache_status, switch(words)?)
 }
 
 fn set_request_headers(
@@ -293,7 +294,7 @@ fn set_request_headers(
     words: &[ngx_str_t],
     _: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.request_headers, switch(words)?)
+    set_once(&mut conf.given.request_headers, switch(words)?)
 }
 
 fn set_ignore_client_abort(
@@ -301,7 +302,7 @@ fn set_ignore_client_abort(
     words: &[ngx_str_t],
     _: Reading,
 ) -> Result<(), Refusal> {
-    set_once(&mut conf.ignore_client_abort, switch(words)?)
+    set_once(&mut conf.given.ignore_client_abort, switch(words)?)
 }
 
 fn set_stats(

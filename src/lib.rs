@@ -1,7 +1,7 @@
 //! nginx-pagecache: an nginx content handler that serves pages from memcached and falls through to
 //! the application. Everything that needs no nginx is in the crate [`pagecache_core`].
 //!
-//! `sys` <- `log` <- `counter` <- `upstream` <- `peer` <- `worker` <- `conf` <- `request` <- `checks`, `variables`, `cache_status`, `stats`, `directives` <- `module`.
+//! `sys` <- `log` <- `counter` <- `upstream` <- `peer` <- `worker` <- `settings` <- `conf` <- `request` <- `checks`, `variables`, `cache_status`, `stats`, `directives` <- `module`.
 //!
 //! [`sys`] is the raw layer. Everything above it is safe code, but for static tables and for the
 //! trampolines that nginx calls: a null check, a borrow, and one call of a safe function.
@@ -18,6 +18,7 @@ mod log;
 mod module;
 mod peer;
 mod request;
+mod settings;
 mod stats;
 mod sys;
 mod upstream;

@@ -30,7 +30,7 @@ fn args<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
     let kept = match State::of(request) {
         Some(state) => state.settings().policy.ignored_args.without(query),
         None => {
-            let ignored = request.location_conf::<LocationConf>()?.ignored_args.as_deref();
+            let ignored = request.location_conf::<LocationConf>()?.given.ignored_args.as_deref();
             ignored.unwrap_or(&Ignored::default()).without(query)
         }
     };

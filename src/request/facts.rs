@@ -1,6 +1,6 @@
 //! What the core asks of one request, answered by nginx.
 
-use crate::conf::Settings;
+use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::request::{Request, parse_http_time};
 use pagecache_core::flow::{Facts, Method};

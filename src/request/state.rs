@@ -1,7 +1,7 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
-use crate::conf::Settings;
 use crate::peer::{Peer, Waiter};
+use crate::settings::Settings;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::Worker;

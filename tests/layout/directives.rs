@@ -227,6 +227,7 @@ fn default(row: &Row) -> String {
     };
     let setter = function(&row.setter);
     let (_, field) = setter.split_once("conf.").unwrap();
+    let field = field.strip_prefix("given.").unwrap_or(field);
     let field: String = field.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     match row.name.trim_start_matches("pagecache_") {
         "pass" | "key" | "stats" | "distribution" | "bypass" | "ignore_args" => "-".to_owned(),
@@ -241,11 +242,7 @@ fn default(row: &Row) -> String {
             }
         },
         "fallback" | "gzip_flag" => {
-            let texts = module();
-            let is_off = [".flatten()", ".clone().flatten()"]
-                .into_iter()
-                .any(|off| texts.contains(&format!("self.{field}{off}")));
-            assert!(is_off, "the default of {field}");
+            assert_eq!(unless_given(&field), "None");
             "off".to_owned()
         }
         "connections" => constant_of_the_code("DEFAULT_CONNECTIONS").to_string(),
@@ -257,9 +254,16 @@ fn default(row: &Row) -> String {
     }
 }
 
-/// What stands for a field that is not given: `X` of `conf.field.unwrap_or(X)`.
+/// What stands for a field that is not given: `X` of its row in the table of settings, `field: type = X;`, or else of
+/// `conf.field.unwrap_or(X)`.
 fn unless_given(field: &str) -> String {
     let text = module();
+    let (_, settings) = text.split_once("\nsettings! {\n").unwrap();
+    let rows = settings.split("\n}\n").next().unwrap().lines().map(str::trim);
+    let row = rows.filter_map(|row| row.strip_prefix(field)?.strip_prefix(": ")).next();
+    if let Some(row) = row {
+        return row.split_once(" = ").unwrap().1.trim_end_matches(';').to_owned();
+    }
     let found: BTreeSet<&str> = [format!(".{field}.unwrap_or("), format!(".{field}).unwrap_or(")]
         .iter()
         .flat_map(|before| text.split(before.as_str()).skip(1))

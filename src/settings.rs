@@ -1,0 +1,133 @@
+//! What directives say of locations: a table with a row for each setting, and what requests find of it.
+
+use super::sys::conf::{ComplexValue, Place};
+use super::sys::raw::ngx_str_t;
+use super::sys::shared::Zone;
+use super::upstream::Upstream;
+use super::worker::ConfigurationId;
+use pagecache_core::args::Ignored;
+use pagecache_core::memcached::{LongKeys, Msec, Protocol};
+use pagecache_core::page::{Format, PageFlags, PageRules};
+use pagecache_core::policy::{KeyRules, Policy};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Msec.
+const DEFAULT_CONNECT_TIMEOUT: Msec = 100;
+/// Msec.
+const DEFAULT_TIMEOUT: Msec = 250;
+/// Bytes.
+const DEFAULT_MAX_SIZE: usize = 8 << 20;
+
+/// Declares [`Given`]: a row has the name of a setting, its type, and its value where no directive says another.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $setting:ident: $type:ty = $default:expr;)*) => {
+        /// The settings of one block of http, server or location, as far as directives say them. A block takes
+        /// the others from the block around it.
+        #[derive(Default)]
+        pub struct Given {
+            $($(#[doc = $doc])* pub $setting: Option<$type>,)*
+        }
+
+        impl Given {
+            /// Takes from `outer` what is not said here.
+            pub fn inherit(&mut self, outer: &Given) {
+                $(if self.$setting.is_none() {
+                    self.$setting.clone_from(&outer.$setting);
+                })*
+            }
+
+            $($(#[doc = $doc])* pub fn $setting(&self) -> $type {
+                match &self.$setting {
+                    Some(value) => value.clone(),
+                    None => $default,
+                }
+            })*
+        }
+    };
+}
+
+settings! {
+    /// Arguments that need not be in the key.
+    ignored_args: Rc<Ignored> = Rc::default();
+    long_keys: LongKeys = LongKeys::default();
+    /// Whether HEAD is looked up, as GET is.
+    head: bool = true;
+    bypass: Rc<[ComplexValue]> = Rc::default();
+    connect_timeout: Msec = DEFAULT_CONNECT_TIMEOUT;
+    timeout: Msec = DEFAULT_TIMEOUT;
+    /// None: as the upstream says.
+    protocol: Option<Protocol> = None;
+    /// Bytes.
+    max_size: usize = DEFAULT_MAX_SIZE;
+    /// None: `off`.
+    fallback: Option<Fallback> = None;
+    flags: PageFlags = PageFlags::default();
+    /// None: `off`.
+    gzip_flag: Option<u32> = None;
+    format: Format = Format::default();
+    etag: bool = true;
+    /// Whether responses say what became of the lookup.
+    cache_status: bool = false;
+    /// Whether requests that fall through tell the application the outcome.
+    request_headers: bool = true;
+    ignore_client_abort: bool = false;
+}
+
+/// The text of `pagecache_key`.
+#[derive(Clone)]
+pub struct KeyPattern {
+    pub value: ComplexValue,
+    pub text: Rc<str>,
+    pub place: Place,
+    pub rules: KeyRules,
+}
+
+/// The value of `pagecache_fallback`.
+#[derive(Clone)]
+pub struct Fallback {
+    /// Of a named location.
+    pub name: ngx_str_t,
+    pub place: Place,
+}
+
+/// What one location does with a request.
+pub struct Settings {
+    pub configuration: ConfigurationId,
+    /// Where workers count, once all is read.
+    pub zone: Rc<Cell<Option<Zone>>>,
+    pub upstream: Rc<Upstream>,
+    /// What is decided without nginx.
+    pub policy: Policy,
+    /// `pagecache_key`.
+    pub key: ComplexValue,
+    pub bypass: Rc<[ComplexValue]>,
+    pub cache_status: bool,
+    pub request_headers: bool,
+    /// A named location.
+    pub fallback: Option<ngx_str_t>,
+}
+
+impl Given {
+    /// What is decided without nginx, with a key of these rules. `enable_gunzip` has nginx unpack gzip for visitors
+    /// that do not take it, and says whether it can.
+    pub fn policy(&self, key: KeyRules, enable_gunzip: impl FnOnce() -> bool) -> Policy {
+        let pages =
+            PageRules { flags: self.flags(), gzip_flag: self.gzip_flag(), format: self.format() };
+        let may_have_gzip = pages.gzip_flag.is_some() || pages.format != Format::Body;
+        Policy {
+            key,
+            ignored_args: self.ignored_args(),
+            long_keys: self.long_keys(),
+            head: self.head(),
+            connect_timeout: self.connect_timeout(),
+            timeout: self.timeout(),
+            protocol: self.protocol(),
+            max_size: self.max_size(),
+            pages,
+            unpacks_gzip: may_have_gzip && enable_gunzip(),
+            etag: self.etag(),
+            ignores_client_abort: self.ignore_client_abort(),
+        }
+    }
+}
