@@ -12,7 +12,7 @@ use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
 use super::worker::ConfigurationId;
 use pagecache_core::args::{Ignored, KeyArgs};
-use pagecache_core::pattern::{has_whole_query, opaque_variable};
+use pagecache_core::key_template::{has_whole_query, opaque_variable};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 

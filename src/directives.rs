@@ -17,9 +17,9 @@ use core::ffi::CStr;
 use core::fmt::Display;
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::{DEFAULT_PORT, Rule};
+use pagecache_core::key_template::{Seam, cut_cookie, unclear_seam};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags};
-use pagecache_core::pattern::{Seam, cut_cookie, unclear_seam};
 use pagecache_core::policy::KeyRules;
 
 /// More connections never helped, and each holds a read buffer of 64 KB.

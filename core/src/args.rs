@@ -9,7 +9,7 @@
 //! Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent. An
 //! empty argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
 
-use crate::pattern::{has_args, has_target, variables_as_written};
+use crate::key_template::{has_args, has_target, variables_as_written};
 
 /// `pagecache_ignore_args`: arguments that do not change a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

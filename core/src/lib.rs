@@ -8,7 +8,7 @@
 //! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks |
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
 //! | [`page`] | which stored items are pages | memcached's wire |
-//! | [`pattern`] | the text of `pagecache_key` | values |
+//! | [`key_template`] | the text of `pagecache_key` | values |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
 //! | [`outcome`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
@@ -17,10 +17,10 @@
 pub mod args;
 pub mod distribution;
 pub mod flow;
+pub mod key_template;
 pub mod memcached;
 pub mod outcome;
 pub mod page;
-pub mod pattern;
 pub mod policy;
 pub mod request_headers;
 pub mod stats;

@@ -2,10 +2,10 @@
 
 use crate::args::{Ignored, KeyArgs};
 use crate::distribution::Distribution;
+use crate::key_template::{confuses_question_marks, has_target_alone};
 use crate::memcached::{Key, LongKeys, Msec, Protocol};
 use crate::outcome::Reason;
 use crate::page::PageRules;
-use crate::pattern::{confuses_question_marks, has_target_alone};
 use std::rc::Rc;
 
 /// The decisions of one location.

@@ -10,9 +10,9 @@ use super::target::Target;
 use super::url::{Origin, Url};
 use super::variables::{Header, Request, Value};
 use pagecache_core::args::Ignored;
+use pagecache_core::key_template::variables;
 use pagecache_core::memcached::{Key, LongKeys};
 use pagecache_core::outcome::Reason;
-use pagecache_core::pattern::variables;
 use pagecache_core::policy::KeyRules;
 
 /// How URLs become keys.

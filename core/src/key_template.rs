@@ -66,7 +66,7 @@ const COOKIE_NAME_ONLY: &str = "!#%&'*+-.^`|~";
 /// `a` and the text `-b`. With braces, `${cookie_a}-b`, that is what it says.
 ///
 /// ```
-/// use pagecache_core::pattern::cut_cookie;
+/// use pagecache_core::key_template::cut_cookie;
 ///
 /// assert_eq!(cut_cookie("$cookie___Host-session;$uri"), Some("__Host-session".to_owned()));
 /// assert_eq!(cut_cookie("${cookie_lang}-x"), None);
@@ -103,7 +103,7 @@ pub fn has_target(text: &str) -> bool {
 /// Whether the target alone says in the key which page is meant: the decoded path is not there.
 ///
 /// ```
-/// use pagecache_core::pattern::has_target_alone;
+/// use pagecache_core::key_template::has_target_alone;
 ///
 /// assert!(has_target_alone("$host$request_uri"));
 /// assert!(!has_target_alone("$uri"));
@@ -116,7 +116,7 @@ pub fn has_target_alone(text: &str) -> bool {
 /// modules.
 ///
 /// ```
-/// use pagecache_core::pattern::opaque_variable;
+/// use pagecache_core::key_template::opaque_variable;
 ///
 /// assert_eq!(opaque_variable("$scheme://$my_key"), Some("my_key".to_owned()));
 /// assert_eq!(opaque_variable("$scheme://$host$uri$pagecache_args"), None);
@@ -134,7 +134,7 @@ pub fn opaque_variable(text: &str) -> Option<String> {
 /// nginx's own may be made of both.
 ///
 /// ```
-/// use pagecache_core::pattern::confuses_question_marks;
+/// use pagecache_core::key_template::confuses_question_marks;
 ///
 /// assert!(confuses_question_marks("/site-$uri$is_args$args"));
 /// assert!(!confuses_question_marks("/site-$uri"));
@@ -169,7 +169,7 @@ pub struct Seam {
 /// their values hold is not known.
 ///
 /// ```
-/// use pagecache_core::pattern::unclear_seam;
+/// use pagecache_core::key_template::unclear_seam;
 ///
 /// assert_eq!(unclear_seam("/site-$uri-$arg_page").unwrap().variable, "uri");
 /// assert_eq!(unclear_seam("/site-$uri?$arg_page"), None);
