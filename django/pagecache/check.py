@@ -54,7 +54,7 @@ class Probe:
 
 
 class Check:
-    """One check of the pages below a URL; `key_template`, `host` and `cookies` as nginx's location has them."""
+    """One check of the pages below a URL; `pattern`, `host` and `cookies` as nginx's location has them."""
 
     def __init__(self, url: str, pattern: KeyPattern, host: str | None = None, cookies: dict[str, str] | None = None):
         self.url = url.partition("#")[0].partition("?")[0].rstrip("/")

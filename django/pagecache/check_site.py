@@ -40,7 +40,7 @@ OF_ONE_ANSWER = {
 
 
 class SiteCheck:
-    """`url` without a slash at its end; `key_template`, `host` and `cookies` as nginx's location has them."""
+    """`url` without a slash at its end; `pattern`, `host` and `cookies` as nginx's location has them."""
 
     def __init__(self, url: str, pattern: KeyPattern, host: str | None, cookies: dict[str, str]) -> None:
         self.url, self.pattern, self.host, self.cookies = url, pattern, host, cookies

@@ -17,6 +17,7 @@ pub mod state;
 
 use crate::conf::{LocationConf, MainConf};
 use crate::log;
+use crate::peer::Waiter;
 use crate::sys::process;
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -26,6 +27,7 @@ use crate::sys::request::Request;
 use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
+use pagecache_core::memcached::{Buffers, Bytes, Completion};
 use pagecache_core::outcome::{Outcome, Reason};
 use serve::send;
 use state::{State, Stored, Waiting};
@@ -83,6 +85,17 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     match act(&request, &state, action, None) {
         Turn::Waits => request.park(ON_CLIENT_WRITE, settings.policy.ignores_client_abort),
         Turn::Ends(status) => status,
+    }
+}
+
+impl Waiter for Waiting {
+    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
+        State::keep(self, completion, buffers);
+    }
+
+    fn resume(self) {
+        // one that has ended is not resumed
+        let _ = self.enter(|request| resume(request, &self));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
-use crate::peer::{Peer, Waiter};
+use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
@@ -108,6 +108,18 @@ impl State {
         self.lookup.set(Some((peer, ticket)));
     }
 
+    /// The lookup has ended. What is needed of its completion is kept in memory that counts in `buffers`.
+    pub fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
+        self.lookup.set(None);
+        self.reply.set(Some(match completion {
+            Completion::Hit(item, value) => {
+                self.store(item, value, buffers).ok_or(Reason::Overload)
+            }
+            Completion::Miss => Err(Reason::Absent),
+            Completion::Failed(error) => Err(error.into()),
+        }));
+    }
+
     /// What the lookup that has ended came to, once.
     pub fn take_reply(&self) -> Result<Rc<Stored>, Reason> {
         // a request that is resumed has a reply
@@ -157,25 +169,6 @@ impl State {
             }
         };
         Some(Rc::new(Stored { item, value, charge }))
-    }
-}
-
-impl Waiter for Waiting {
-    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
-        self.lookup.set(None);
-        self.reply.set(Some(match completion {
-            Completion::Hit(item, value) => {
-                self.store(item, value, buffers).ok_or(Reason::Overload)
-            }
-            Completion::Miss => Err(Reason::Absent),
-            Completion::Failed(error) => Err(error.into()),
-        }));
-    }
-
-    fn resume(self) {
-        let state = self.clone();
-        // one that has ended is not resumed
-        let _ = self.enter(|request| super::resume(request, &state));
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Place {
     pub server: usize,
 }
 
-/// Everything that is wanted. `key_template` is worked out only if there are URLs.
+/// Everything that is wanted. `pattern` is worked out only if there are URLs.
 ///
 /// # Errors
 /// Nothing is wanted, or a key cannot be worked out of what is given.
