@@ -17,7 +17,7 @@ use core::ffi::CStr;
 use core::fmt::Display;
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::{DEFAULT_PORT, Rule};
-use pagecache_core::key_template::{Seam, cut_cookie, unclear_seam};
+use pagecache_core::key_template::{AmbiguousBoundary, ambiguous_boundary, cut_cookie};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags};
 use pagecache_core::policy::KeyRules;
@@ -111,7 +111,7 @@ fn set_key(
     }
     let written = text.to_string();
     check_cookies(&written)?;
-    if let Some(Seam { variable, expected }) = unclear_seam(&written) {
+    if let Some(AmbiguousBoundary { variable, expected }) = ambiguous_boundary(&written) {
         reading.warn_here(&format!(
             "\"pagecache_key\" has \"{text}\", in which different requests may have one key, because \
              the value of \"${variable}\" may go on in what follows: put {expected} behind it"

@@ -158,7 +158,7 @@ fn is_query(name: &str) -> bool {
 /// A variable whose value may go on in what stands behind it: with `$uri-$arg_page` the requests
 /// `/a?page=1-` and `/a-1` have one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seam {
+pub struct AmbiguousBoundary {
     /// The variable's name.
     pub variable: String,
     /// What may stand behind it.
@@ -169,12 +169,12 @@ pub struct Seam {
 /// their values hold is not known.
 ///
 /// ```
-/// use pagecache_core::key_template::unclear_seam;
+/// use pagecache_core::key_template::ambiguous_boundary;
 ///
-/// assert_eq!(unclear_seam("/site-$uri-$arg_page").unwrap().variable, "uri");
-/// assert_eq!(unclear_seam("/site-$uri?$arg_page"), None);
+/// assert_eq!(ambiguous_boundary("/site-$uri-$arg_page").unwrap().variable, "uri");
+/// assert_eq!(ambiguous_boundary("/site-$uri?$arg_page"), None);
 /// ```
-pub fn unclear_seam(text: &str) -> Option<Seam> {
+pub fn ambiguous_boundary(text: &str) -> Option<AmbiguousBoundary> {
     let parts: Vec<(String, &str)> = variables(text).collect();
     let next = parts.iter().skip(1).map(|(name, _)| name.as_str()).chain([""]);
     (1..).zip(parts.iter().zip(next)).find_map(|(at, ((name, behind), next))| {
@@ -206,7 +206,7 @@ pub fn unclear_seam(text: &str) -> Option<Seam> {
             ),
             _ => return None,
         };
-        (!is_end && !is_clear).then(|| Seam { variable: name.clone(), expected })
+        (!is_end && !is_clear).then(|| AmbiguousBoundary { variable: name.clone(), expected })
     })
 }
 
@@ -295,7 +295,7 @@ mod tests {
             "$http_accept_language-$uri",
             "none",
         ] {
-            assert_eq!(unclear_seam(text), None, "{text}");
+            assert_eq!(ambiguous_boundary(text), None, "{text}");
         }
     }
 
@@ -319,7 +319,7 @@ mod tests {
             ("$uri?$cookie_lang", "uri"),
             ("$is_args$uri", "is_args"),
         ] {
-            assert_eq!(unclear_seam(text).unwrap().variable, variable, "{text}");
+            assert_eq!(ambiguous_boundary(text).unwrap().variable, variable, "{text}");
         }
     }
 }
