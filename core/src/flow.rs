@@ -256,7 +256,7 @@ impl Flow {
         let Found { item, value, .. } = found;
         let page = policy.pages.read(&item, value)?;
         let is_unpacked = page.coding == Coding::Gzip && policy.unpacks_gzip;
-        if !is_unpacked && !page.coding.is_taken_by(facts.accept_encoding()) {
+        if !is_unpacked && !page.coding.is_accepted_by(facts.accept_encoding()) {
             return Err(Reason::Format);
         }
         // a page whose body is not in its value would be an empty one

@@ -41,18 +41,18 @@ impl<'a> Coding<'a> {
 
     /// Whether a client with these fields of Accept-Encoding takes the body. A client without any takes
     /// no coding: RFC 9110 would allow all of them, but such a client most often knows none.
-    pub fn is_taken_by<'b>(&self, accepted: impl Iterator<Item = &'b [u8]> + Clone) -> bool {
-        let is_taken = |coding: &[u8]| takes(accepted.clone(), coding);
+    pub fn is_accepted_by<'b>(&self, accepted: impl Iterator<Item = &'b [u8]> + Clone) -> bool {
+        let is_accepted = |coding: &[u8]| accepts(accepted.clone(), coding);
         match self {
             Coding::Identity => true,
-            Coding::Gzip => is_taken(b"gzip"),
-            Coding::Others(codings) => codings.iter().all(|coding| is_taken(coding)),
+            Coding::Gzip => is_accepted(b"gzip"),
+            Coding::Others(codings) => codings.iter().all(|coding| is_accepted(coding)),
         }
     }
 }
 
 /// A coding that is named counts by its own weights, any other by those of `*`.
-fn takes<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool {
+fn accepts<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool {
     let (mut named, mut others) = (None, None);
     for member in accepted.flat_map(members) {
         let (name, weight) = match memchr::memchr(b';', member) {
@@ -65,7 +65,7 @@ fn takes<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool {
             _ => continue,
         };
         // of contradictions the refusal counts
-        *place = Some(place.unwrap_or(true) && is_taken(weight));
+        *place = Some(place.unwrap_or(true) && is_accepted(weight));
     }
     named.or(others).unwrap_or(false)
 }
@@ -75,7 +75,7 @@ fn takes<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool {
 /// ```text
 /// weight = OWS ";" OWS "q=" ( "0" [ "." 0*3DIGIT ] / "1" [ "." 0*3"0" ] )
 /// ```
-fn is_taken(weight: &[u8]) -> bool {
+fn is_accepted(weight: &[u8]) -> bool {
     let Some(weight) = weight.strip_prefix(b";") else { return true };
     let [b'q' | b'Q', b'=', digits @ ..] = weight.trim_ascii() else { return false };
     let (whole, part) = match digits {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn taken(codings: &[&str], accepted: &[&str]) -> bool {
-        coding(codings).is_taken_by(accepted.iter().map(|field| field.as_bytes()))
+        coding(codings).is_accepted_by(accepted.iter().map(|field| field.as_bytes()))
     }
 
     #[test]
