@@ -4,10 +4,10 @@
 use std::num::NonZeroUsize;
 
 /// Bytes of the smallest zone, of which no more is used than there is to count.
-pub const LEAST: usize = 4 << 20;
+pub const MIN_SIZE: usize = 4 << 20;
 
 /// Bytes of the largest. What does not fit is counted as such.
-pub const MOST: usize = 256 << 20;
+pub const MAX_SIZE: usize = 256 << 20;
 
 /// What takes room in a zone, as nginx's slab allocator gives it out.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +44,8 @@ impl Room {
     /// `others` stay that are not wanted any more. Where only they are too many, it is a page more or
     /// less than that: a zone of another size begins without them.
     pub fn zone_size(self, old: Option<(usize, Room)>) -> usize {
-        let mut size = LEAST;
-        while size < MOST && !self.fits(size) {
+        let mut size = MIN_SIZE;
+        while size < MAX_SIZE && !self.fits(size) {
             size *= 2;
         }
         let sizes = [size, size + self.page.get()];
@@ -82,25 +82,25 @@ mod tests {
 
     #[test]
     fn a_zone_has_room_and_is_a_power_of_two() {
-        assert_eq!(room(400, 0).zone_size(None), LEAST);
-        assert_eq!(room(400, 7_000).zone_size(None), LEAST);
+        assert_eq!(room(400, 0).zone_size(None), MIN_SIZE);
+        assert_eq!(room(400, 7_000).zone_size(None), MIN_SIZE);
         // 8,192 pieces and nothing beside them
-        assert_eq!(room(400, LEAST / 512).zone_size(None), 2 * LEAST);
-        assert_eq!(room(400, 16_016).zone_size(None), 2 * LEAST);
-        assert_eq!(room(400, usize::MAX).zone_size(None), MOST);
+        assert_eq!(room(400, MIN_SIZE / 512).zone_size(None), 2 * MIN_SIZE);
+        assert_eq!(room(400, 16_016).zone_size(None), 2 * MIN_SIZE);
+        assert_eq!(room(400, usize::MAX).zone_size(None), MAX_SIZE);
     }
 
     #[test]
     fn a_zone_is_kept_while_what_is_left_in_it_leaves_room() {
         let wanted = room(400, 7_000);
-        assert_eq!(wanted.zone_size(Some((LEAST, room(400, 1_000)))), LEAST);
-        assert_eq!(wanted.zone_size(Some((LEAST, room(400, 2_000)))), LEAST + PAGE);
-        assert_eq!(wanted.zone_size(Some((LEAST + PAGE, room(400, 1_000)))), LEAST + PAGE);
-        assert_eq!(wanted.zone_size(Some((LEAST + PAGE, room(400, 2_000)))), LEAST);
+        assert_eq!(wanted.zone_size(Some((MIN_SIZE, room(400, 1_000)))), MIN_SIZE);
+        assert_eq!(wanted.zone_size(Some((MIN_SIZE, room(400, 2_000)))), MIN_SIZE + PAGE);
+        assert_eq!(wanted.zone_size(Some((MIN_SIZE + PAGE, room(400, 1_000)))), MIN_SIZE + PAGE);
+        assert_eq!(wanted.zone_size(Some((MIN_SIZE + PAGE, room(400, 2_000)))), MIN_SIZE);
         // another size was for more, or for less
-        assert_eq!(wanted.zone_size(Some((2 * LEAST, room(400, 0)))), LEAST);
-        assert_eq!(room(400, 16_016).zone_size(Some((LEAST, room(400, 0)))), 2 * LEAST);
+        assert_eq!(wanted.zone_size(Some((2 * MIN_SIZE, room(400, 0)))), MIN_SIZE);
+        assert_eq!(room(400, 16_016).zone_size(Some((MIN_SIZE, room(400, 0)))), 2 * MIN_SIZE);
         // nothing can be had by another size
-        assert_eq!(room(400, usize::MAX).zone_size(Some((MOST, room(400, 0)))), MOST);
+        assert_eq!(room(400, usize::MAX).zone_size(Some((MAX_SIZE, room(400, 0)))), MAX_SIZE);
     }
 }
