@@ -32,25 +32,25 @@ pub struct KeyArgs {
 }
 
 impl Ignored {
-    /// Reads the words of the directive.
+    /// Reads the args of the directive.
     ///
     /// # Errors
-    /// The word that is none of a list of names, or `all` that is not alone.
-    pub fn parse<'words>(
-        words: impl IntoIterator<Item = &'words [u8]>,
-    ) -> Result<Ignored, &'words [u8]> {
+    /// The arg that is none of a list of names, or `all` that is not alone.
+    pub fn parse<'args>(
+        args: impl IntoIterator<Item = &'args [u8]>,
+    ) -> Result<Ignored, &'args [u8]> {
         let mut ignored = Ignored::default();
         let mut count = 0;
-        for word in words {
+        for arg in args {
             count += 1;
-            let (name, is_beginning) = match word.strip_suffix(b"*") {
+            let (name, is_beginning) = match arg.strip_suffix(b"*") {
                 Some(beginning) => (beginning, true),
-                None => (word, false),
+                None => (arg, false),
             };
             if name.is_empty() || name.iter().any(|byte| b"*&=".contains(byte)) {
-                return Err(word);
+                return Err(arg);
             }
-            match (word, is_beginning) {
+            match (arg, is_beginning) {
                 (b"all", _) => ignored.all = true,
                 (_, true) => ignored.beginnings.push(name.to_vec()),
                 (_, false) => ignored.names.push(name.to_vec()),
@@ -194,15 +194,15 @@ fn parts(argument: &[u8]) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    fn ignored(words: &str) -> Ignored {
-        Ignored::parse(words.split_ascii_whitespace().map(str::as_bytes)).unwrap()
+    fn ignored(args: &str) -> Ignored {
+        Ignored::parse(args.split_ascii_whitespace().map(str::as_bytes)).unwrap()
     }
 
     #[track_caller]
-    fn assert_covered(key: &str, words: &str, queries: &[&str], expected: bool) {
+    fn assert_covered(key: &str, args: &str, queries: &[&str], expected: bool) {
         for query in queries {
-            let covered = KeyArgs::of(key).cover(query.as_bytes(), &ignored(words), true);
-            assert_eq!(covered, expected, "{key} with {words:?} and ?{query}");
+            let covered = KeyArgs::of(key).cover(query.as_bytes(), &ignored(args), true);
+            assert_eq!(covered, expected, "{key} with {args:?} and ?{query}");
         }
     }
 
@@ -264,13 +264,13 @@ mod tests {
                 else {
                     panic!("{line}")
                 };
-                let words = ignored(rest.first().unwrap_or(&""));
+                let args = ignored(rest.first().unwrap_or(&""));
                 let uri = target.split('#').next().unwrap_or_default();
                 let query = uri.split_once('?').map_or("", |(_, query)| query);
-                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &words, true);
+                let covered = KeyArgs::of(pattern).cover(query.as_bytes(), &args, true);
                 assert_eq!(covered, reason != "args", "{line}");
                 if pattern.ends_with("$pagecache_args") && raw != "-" {
-                    let kept = String::from_utf8(words.without(query.as_bytes())).unwrap();
+                    let kept = String::from_utf8(args.without(query.as_bytes())).unwrap();
                     // neither host nor path of these rows has a question mark
                     assert_eq!(kept, raw.find('?').map_or("", |at| &raw[at..]), "{line}");
                 }
@@ -289,19 +289,19 @@ mod tests {
 
     #[test]
     fn ignored_arguments_need_not_be_in_the_key() {
-        let words = "utm_* gclid";
+        let args = "utm_* gclid";
         let covered = ["utm_source=x", "gclid=1&utm_=2", "gclid", "gclid=&gclid=2"];
-        assert_covered("$uri", words, &covered, true);
+        assert_covered("$uri", args, &covered, true);
         let others = ["gclid=1&page=2", "gclids=1", "UTM_ID=1", "utm%5Fid=1", "gclid=1&", "utm"];
-        assert_covered("$uri", words, &others, false);
+        assert_covered("$uri", args, &others, false);
         // to Rack 2 or CGI.pm this is page=2, too
-        assert_covered("$uri", words, &["gclid=1;page=2"], false);
+        assert_covered("$uri", args, &["gclid=1;page=2"], false);
         assert_covered("$uri", "all", &["page=2", "&&", "a;b", "PAGE=1&page"], true);
     }
 
     #[test]
     fn ignored_arguments_are_taken_out() {
-        let words = ignored("utm_* gclid");
+        let args = ignored("utm_* gclid");
         for (query, expected) in [
             ("", ""),
             ("page=2", "?page=2"),
@@ -317,7 +317,7 @@ mod tests {
             ("gclid=1;page=2", "?gclid=1;page=2"),
             ("a=1?b", "?a=1?b"),
         ] {
-            let kept = words.without(query.as_bytes());
+            let kept = args.without(query.as_bytes());
             assert_eq!(String::from_utf8(kept).unwrap(), expected, "{query}");
             assert_eq!(ignored("all").without(query.as_bytes()), b"");
             let whole = Ignored::default().without(query.as_bytes());
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn words_of_the_directive() {
-        for (words, wrong) in [
+        for (args, wrong) in [
             (vec!["*"], "*"),
             (vec!["a", ""], ""),
             (vec!["a*b"], "a*b"),
@@ -339,8 +339,8 @@ mod tests {
             (vec!["a", "all"], "all"),
             (vec!["all", "all"], "all"),
         ] {
-            let read = Ignored::parse(words.iter().map(|word| word.as_bytes()));
-            assert_eq!(read.unwrap_err(), wrong.as_bytes(), "{words:?}");
+            let read = Ignored::parse(args.iter().map(|arg| arg.as_bytes()));
+            assert_eq!(read.unwrap_err(), wrong.as_bytes(), "{args:?}");
         }
         assert!(ignored("all*").has_name(b"allow") && !ignored("all*").is_all());
         assert!(ignored("all").is_all() && !ignored("all").is_empty());
@@ -349,14 +349,14 @@ mod tests {
 
     #[test]
     fn ignored_arguments_that_the_key_has_all_the_same() {
-        let found = |key, words| KeyArgs::ignored_in(key, &ignored(words));
-        for (key, words, variable) in [
+        let found = |key, args| KeyArgs::ignored_in(key, &ignored(args));
+        for (key, args, variable) in [
             ("$uri?$args", "utm_*", "args"),
             ("$uri?$Query_String", "all", "Query_String"),
             ("$host$request_uri", "gclid", "request_uri"),
             ("$uri?$arg_page&$arg_lang", "lang", "arg_lang"),
         ] {
-            assert_eq!(found(key, words).as_deref(), Some(variable), "{key}");
+            assert_eq!(found(key, args).as_deref(), Some(variable), "{key}");
             assert_eq!(found(key, ""), None, "{key}");
         }
         assert_eq!(found("$uri$pagecache_args", "all"), None);
