@@ -17,7 +17,7 @@ use core::ffi::CStr;
 use core::fmt::Display;
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::{DEFAULT_PORT, Rule};
-use pagecache_core::key_template::{AmbiguousBoundary, ambiguous_boundary, cut_cookie};
+use pagecache_core::key_template::{AmbiguousBoundary, ambiguous_boundary, truncated_cookie};
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags};
 use pagecache_core::policy::KeyRules;
@@ -128,7 +128,7 @@ fn set_key(
 
 /// A page would not depend on the cookie, or all of its requests would be bypassed.
 fn check_cookies(text: &str) -> Result<(), Refusal> {
-    let Some(name) = cut_cookie(text) else { return Ok(()) };
+    let Some(name) = truncated_cookie(text) else { return Ok(()) };
     let seen: String =
         name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     let rest = name.get(seen.len()..).unwrap_or_default();

@@ -66,12 +66,12 @@ const COOKIE_NAME_ONLY: &str = "!#%&'*+-.^`|~";
 /// `a` and the text `-b`. With braces, `${cookie_a}-b`, that is what it says.
 ///
 /// ```
-/// use pagecache_core::key_template::cut_cookie;
+/// use pagecache_core::key_template::truncated_cookie;
 ///
-/// assert_eq!(cut_cookie("$cookie___Host-session;$uri"), Some("__Host-session".to_owned()));
-/// assert_eq!(cut_cookie("${cookie_lang}-x"), None);
+/// assert_eq!(truncated_cookie("$cookie___Host-session;$uri"), Some("__Host-session".to_owned()));
+/// assert_eq!(truncated_cookie("${cookie_lang}-x"), None);
 /// ```
-pub fn cut_cookie(text: &str) -> Option<String> {
+pub fn truncated_cookie(text: &str) -> Option<String> {
     text.split('$').skip(1).find_map(|part| {
         let (before, name) = part.split_at_checked("cookie_".len())?;
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -235,7 +235,7 @@ mod tests {
             ("$cookie_-x", "-x"),
             ("$cookie_a~1$uri", "a~1"),
         ] {
-            assert_eq!(cut_cookie(text).as_deref(), Some(name), "{text}");
+            assert_eq!(truncated_cookie(text).as_deref(), Some(name), "{text}");
         }
         for text in [
             "$cookie_lang",
@@ -250,7 +250,7 @@ mod tests {
             "$cookie",
             "$cookie_ä-b",
         ] {
-            assert_eq!(cut_cookie(text), None, "{text}");
+            assert_eq!(truncated_cookie(text), None, "{text}");
         }
     }
 
