@@ -1,25 +1,24 @@
-//! `crc32`: 15 bits of a hash of the key, divided by the sum of weights; each server has as many of
-//! the rests as its weight. Names do not matter, the order does.
+//! `crc32`: 15 bits of a hash of the key, modulo the sum of the weights; each server owns as many remainders of the
+//! hash as its weight. The names do not matter, the order does.
 //!
 //! Cache::Memcached, `_hashfunc`; python-memcached 1.62, `cmemcache_hash`; nginx,
 //! `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_get_hash_peer`; libmemcached with
 //! `hash=crc`; pecl/memcache 4.0.5.2 with the standard strategy, `memcache_standard_hash.c`.
 //!
-//! They agree but for one key in 32,768, whose 15 bits are all 0: pecl/memcache, and
-//! python-memcached in older releases, take 1 instead. `crc32` leaves 0, as all others do;
-//! `hash=fnv`, which only pecl/memcache has, takes 1.
+//! They agree except for one key in 32,768, whose 15 bits are all 0: pecl/memcache, and python-memcached in older
+//! releases, use 1 instead. `crc32` keeps 0, like all others; `hash=fnv`, which only pecl/memcache has, uses 1.
 
 use super::hash::{KeyHash, high_bits};
 use super::node::Node;
 use std::num::NonZeroU64;
 
-/// Servers in their order, each as wide as its weight.
+/// The servers in their order; each owns as many buckets as its weight.
 #[derive(Debug)]
 pub struct Buckets {
     hash: KeyHash,
-    /// Where each server's buckets end: the sums of the weights so far.
+    /// The end of each server's buckets: the sum of the weights up to this server.
     ends: Box<[u64]>,
-    /// All weights.
+    /// The sum of all weights.
     total: NonZeroU64,
 }
 

@@ -1,17 +1,17 @@
-//! `dalli`: Dalli's ring. A key goes to the last point at or before its CRC-32.
+//! `dalli`: Dalli's ring. A key belongs to the last point at or before its CRC-32.
 //!
-//! Dalli 3.0.6, `ring.rb`. About 160 points a server of average weight, each the first four bytes
-//! of SHA-1 of `name:i`, big-endian. Their number is computed in `double`. Dalli leaves to chance
-//! which of two equal points comes last; here the earlier server has both.
+//! Dalli 3.0.6, `ring.rb`. About 160 points for a server of average weight, each the first four bytes of SHA-1 of
+//! `name:i`, big-endian. Their number is computed in `double`. Dalli does not define which of two equal points
+//! comes last; here the earlier server owns both.
 
 use super::node::Node;
 use super::ring::Ring;
 use sha1::{Digest, Sha1};
 
-/// Points of a server of average weight.
+/// The number of points of a server of average weight.
 const POINTS: u64 = 160;
 
-/// A ring for CRC-32s.
+/// The ring.
 #[derive(Debug)]
 pub struct Dalli {
     ring: Ring,

@@ -1,8 +1,8 @@
-//! The hashes of a key that clients choose a server by, each with the slips of its origin.
+//! The hashes of a key by which clients choose a server, each with the deviations of its original.
 //!
-//! A hash of bytes takes the key as it goes over the wire. A hash of characters takes a key that is
-//! not UTF-8 byte by byte, each byte as the character of that number: no such client can write that
-//! key, but it has its server like any other.
+//! A hash of bytes reads the key as it is sent. A hash of characters reads a key that is not UTF-8 byte by byte,
+//! each byte as the character of that number: no such client can write that key, but the key has a server like any
+//! other.
 
 use md5::{Digest, Md5};
 
@@ -13,16 +13,15 @@ pub enum KeyHash {
     OneAtATime,
     /// The first four bytes of the MD5, little-endian (libhashkit `md5.cc`, `hashkit_md5`).
     Md5,
-    /// The CRC-32 as zlib has it.
+    /// The CRC-32 of zlib.
     Crc32,
-    /// 15 bits of the CRC-32 (libhashkit `crc32.cc`; the Perl clients had it first).
+    /// 15 bits of the CRC-32 (libhashkit `crc32.cc`; the Perl clients used it first).
     Crc15,
     /// FNV-1, 32 bits (libhashkit `fnv_32.cc`).
     Fnv1,
     /// FNV-1a, 32 bits (libhashkit `fnv_32.cc`; pecl/memcache `memcache_pool.c`).
     Fnv1a,
-    /// Java's `String.hashCode` (spymemcached `DefaultHashAlgorithm.NATIVE_HASH`), which memjs has
-    /// too.
+    /// Java's `String.hashCode` (spymemcached `DefaultHashAlgorithm.NATIVE_HASH`), which memjs uses too.
     Java,
 }
 
@@ -45,22 +44,22 @@ impl KeyHash {
     }
 }
 
-/// As of any FNV with 32 bits.
+/// The parameters of every 32-bit FNV.
 const FNV_START: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
 
-/// The 15 bits of a hash that Cache::Memcached chose a server by, and many after it.
+/// The 15 bits of a hash by which Cache::Memcached chooses a server, and many clients after it.
 pub fn high_bits(hash: u32) -> u32 {
     (hash >> 16) & 0x7fff
 }
 
-/// The MD5 as four little-endian numbers.
+/// The MD5 as four little-endian numbers of 32 bits.
 pub fn md5_words(text: &[u8]) -> [u32; 4] {
     let digest = u128::from_le_bytes(Md5::digest(text).into());
     [0, 32, 64, 96].map(|bits| (digest >> bits) as u32)
 }
 
-/// A key's characters.
+/// The characters of a key.
 pub fn characters(key: &[u8]) -> impl Iterator<Item = char> + '_ {
     key.utf8_chunks().flat_map(|chunk| {
         chunk.valid().chars().chain(chunk.invalid().iter().copied().map(char::from))
@@ -78,12 +77,12 @@ fn one_at_a_time(key: &[u8]) -> u32 {
     hash.wrapping_add(hash << 15)
 }
 
-/// What the C clients add for a byte: their `char` has a sign, so that `0xe4` becomes `0xffffffe4`.
+/// The number that the C clients add for a byte: their `char` is signed, so that `0xe4` becomes `0xffffffe4`.
 fn sign_extended(byte: u8) -> u32 {
     byte as i8 as u32
 }
 
-/// Over UTF-16 code units.
+/// The hash over UTF-16 code units.
 fn java(key: &[u8]) -> u32 {
     let step = |hash: u32, unit: u16| hash.wrapping_mul(31).wrapping_add(u32::from(unit));
     if key.is_ascii() {
@@ -103,7 +102,7 @@ mod tests {
     fn java_s_documented_values() {
         assert_eq!(KeyHash::Java.of(b""), 0);
         assert_eq!(KeyHash::Java.of(b"hello"), 99_162_322);
-        // U+1F600 is the two units d83d and de00
+        // U+1F600 is the code units d83d and de00
         assert_eq!(KeyHash::Java.of("😀".as_bytes()), 0xd83d * 31 + 0xde00);
     }
 

@@ -1,21 +1,22 @@
-//! `ketama`, `ketama_weighted`, `ketama_spy`: libmemcached's rings, by `hosts.cc`,
-//! `update_continuum` (1.1.4) for the points and `hash.cc`, `dispatch_host`, for the search. A key
-//! goes to the first point at or after its hash.
+//! `ketama`, `ketama_weighted`, `ketama_spy`: libmemcached's rings, after `hosts.cc`, `update_continuum` (1.1.4)
+//! for the points and `hash.cc`, `dispatch_host`, for the search. A key belongs to the first point at or after its
+//! hash.
 //!
 //! - `ketama`: MEMCACHED_DISTRIBUTION_CONSISTENT and MEMCACHED_BEHAVIOR_KETAMA (pylibmc's
-//!   `ketama`). 100 points a server, each the hash of `name-i` with the same hash as the key's. One
-//!   weight over 1 turns on the points of the next, the key's hash stays (`server_add`).
+//!   `ketama`). 100 points for each server, each the hash of `name-i`, with the hash that is used
+//!   for keys. If a weight is over 1, the points are those of `ketama_weighted`, and the key's hash
+//!   is unchanged (`server_add`).
 //! - `ketama_weighted`: MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (pylibmc's `ketama_weighted`,
 //!   OPT_LIBKETAMA_COMPATIBLE of php-memcached 3.2.0); node-memcached 2.2.2 (hashring);
-//!   spymemcached 2.12.3's KetamaConnectionFactory, unless the port is 11211, which it writes.
-//!   About 160 points a server of average weight: MD5s of `name-i`, four numbers each.
-//! - `ketama_spy`: MEMCACHED_DISTRIBUTION_CONSISTENT_KETAMA_SPY, with which libmemcached meant to
-//!   follow spymemcached: as the last, but the names are `/host:port`, with every port.
+//!   spymemcached 2.12.3's KetamaConnectionFactory, unless the port is 11211, which it writes out.
+//!   About 160 points for a server of average weight: MD5s of `name-i`, four numbers each.
+//! - `ketama_spy`: MEMCACHED_DISTRIBUTION_CONSISTENT_KETAMA_SPY, which libmemcached intended to be
+//!   compatible with spymemcached: like `ketama_weighted`, but the names are `/host:port`, with the
+//!   default port, too.
 //!
-//! The number of points is computed in `float`, from left to right, as here: another order, or
-//! node-memcached's `double`, rounds to another number for some weights and counts of servers (7,
-//! 14, 25 equal ones), which moves one key in forty. A server of little weight among heavy ones may
-//! have no point at all.
+//! libmemcached computes the number of points in `float`, from left to right, and so does this file: another order,
+//! or node-memcached's `double`, rounds to another number for some weights and counts of servers (7, 14, 25 of
+//! equal weight), which moves one key in forty. A server of small weight among heavy ones may have no point at all.
 
 use super::hash::{KeyHash, md5_words};
 use super::node::{Address, DEFAULT_PORT, Node};
@@ -27,7 +28,7 @@ const POINTS: u32 = 100;
 /// MEMCACHED_POINTS_PER_SERVER_KETAMA.
 const WEIGHTED_POINTS: f32 = 160.0;
 
-/// A ring and the key's hash.
+/// A ring and the hash of the key.
 #[derive(Debug)]
 pub struct Ketama {
     hash: KeyHash,
@@ -44,7 +45,7 @@ pub fn node_name(node: &Node<'_>) -> String {
     }
 }
 
-/// `/host:port`, whatever the port.
+/// `/host:port`, with every port.
 pub fn spy_node_name(node: &Node<'_>) -> String {
     match node.address() {
         Address::Host(host, port) => format!("/{host}:{port}"),

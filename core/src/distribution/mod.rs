@@ -1,21 +1,20 @@
-//! Which of several memcached servers has a key: the rules of the client libraries that fill them.
+//! The rules by which client libraries choose one of several memcached servers for a key.
 //!
-//! Each library places keys by a rule of its own, and two different rules agree on about one key in n.
-//! So each rule here is exactly a client's: what it makes of a server's name, how many points a weight
-//! has, its hash with its slips. The vectors of `tests/data/interop` were made by the clients themselves.
+//! Each library has its own rule, and two different rules agree on about one key in n. So each rule here follows
+//! one client exactly: the form of a server's name, the number of points for a weight, and the hash, with its
+//! deviations. The vectors of `tests/data/interop` were recorded from the clients themselves.
 //!
 //! | rule | how | in |
 //! |---|---|---|
 //! | `rendezvous` | the highest score of name and key | `rendezvous.rs` |
-//! | `modula`, `memjs` | hash of the key, divided by the number of servers | `modula.rs` |
+//! | `modula`, `memjs` | hash of the key, modulo the number of servers | `modula.rs` |
 //! | `ketama`, `ketama_weighted`, `ketama_spy` | libmemcached's rings | `ketama.rs` |
-//! | `crc32` | hash of the key, divided by the sum of the weights | `buckets.rs` |
+//! | `crc32` | hash of the key, modulo the sum of the weights | `buckets.rs` |
 //! | `nginx_consistent` | nginx's ring | `nginx_consistent.rs` |
 //! | `dalli` | Dalli's ring | `dalli.rs` |
-//! | `pecl_consistent` | 1,024 places of a ring | `pecl.rs` |
+//! | `pecl_consistent` | a ring that is searched in advance at 1,024 places | `pecl.rs` |
 //!
-//! Nothing here knows addresses or sockets: a server is its name, as the configuration writes it, and
-//! its weight.
+//! Nothing here knows addresses or sockets: a server is a name, as the configuration writes it, and a weight.
 //!
 //! ```
 //! use pagecache_core::distribution::{Distribution, Node, Rule};
@@ -51,7 +50,7 @@ use pecl::Pecl;
 use rendezvous::Rendezvous;
 use rule::Placement;
 
-/// A rule, made ready for some servers.
+/// A rule, prepared for some servers.
 #[derive(Debug)]
 pub struct Distribution(Placed);
 
@@ -67,8 +66,8 @@ enum Placed {
 }
 
 impl Distribution {
-    /// By `rule` among `nodes`, in the configuration's order. [`Rule::check`] says which nodes a rule
-    /// can honour; others are placed somehow.
+    /// Prepares `rule` for `nodes`, in the configuration's order. [`Rule::check`] reports the nodes that a rule
+    /// does not support; their keys are assigned in an undefined way.
     pub fn new(rule: Rule, nodes: &[Node<'_>]) -> Distribution {
         let hash = rule.hash();
         Distribution(match rule.placement() {
@@ -85,8 +84,8 @@ impl Distribution {
         })
     }
 
-    /// The node that has `key`, given as it goes over the wire: below the number of nodes, and 0 if
-    /// there is none.
+    /// The index of the node that owns `key`, which is given as it is sent. Less than the number of nodes, and 0 if
+    /// there are none.
     pub fn index(&self, key: &[u8]) -> usize {
         match &self.0 {
             Placed::Rendezvous(rule) => rule.index(key),

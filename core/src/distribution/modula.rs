@@ -1,16 +1,15 @@
-//! `modula` and `memjs`: a hash of the key, divided by the number of servers; the rest is the server.
-//! Names do not matter, the order does.
+//! `modula` and `memjs`: a hash of the key, modulo the number of servers. The names do not matter, the order does.
 //!
-//! - `modula`: libmemcached, `hash.cc`, `dispatch_host`; pylibmc 1.6.3 and php-memcached 3.2.0 by
-//!   default. Weights are ignored. With `hash=native` spymemcached 2.12.3's default,
+//! - `modula`: libmemcached, `hash.cc`, `dispatch_host`; the default of pylibmc 1.6.3 and php-memcached
+//!   3.2.0. Weights are ignored. With `hash=native` it is the default of spymemcached 2.12.3,
 //!   `ArrayModNodeLocator.java`.
-//! - `memjs`: memjs 1.3.2, `utils.js`, `hashCode`: the same hash as `native`, but as a number with a
-//!   sign whose sign is dropped. No weights.
+//! - `memjs`: memjs 1.3.2, `utils.js`, `hashCode`: the same hash as `native`, read as a signed number
+//!   whose sign is dropped. No weights.
 
 use super::hash::KeyHash;
 use std::num::NonZeroU32;
 
-/// Servers in their order.
+/// The hash and the number of servers.
 #[derive(Debug)]
 pub struct Modula {
     hash: KeyHash,
@@ -34,7 +33,7 @@ impl Modula {
     }
 }
 
-/// Without a server every key has the first.
+/// The divisor; 1 if there is no server, so that every key gets the index 0.
 fn divisor(servers: usize) -> NonZeroU32 {
     u32::try_from(servers).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

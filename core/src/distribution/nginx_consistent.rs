@@ -2,21 +2,21 @@
 //! with `ketama_points => 160`.
 //!
 //! nginx 1.22.1, `ngx_http_upstream_hash_module.c`, `ngx_http_upstream_init_chash` and
-//! `ngx_http_upstream_find_chash_point`. 160 points for each unit of weight, each the CRC-32 of
-//! `host \0 port previous`, `previous` being the last point's value in four little-endian bytes, 0
-//! at first. A key goes to the first point at or after its CRC-32.
+//! `ngx_http_upstream_find_chash_point`. 160 points for each unit of weight, each the CRC-32 of `host \0 port
+//! previous`, where `previous` is the value of the last point in four little-endian bytes, and 0 at first. A key
+//! belongs to the first point at or after its CRC-32.
 //!
-//! The name is taken apart as nginx does, not as an address: a server without a port has an empty
-//! one, IPv6 addresses keep their brackets.
+//! The name is split as nginx does, rather than as an address: a server without a port has an empty port, and IPv6
+//! addresses keep their brackets.
 
 use super::node::{Node, socket};
 use super::ring::Ring;
 use crc32fast::Hasher;
 
-/// Points for each unit of weight.
+/// The number of points for each unit of weight.
 pub const POINTS: u32 = 160;
 
-/// A ring for CRC-32s.
+/// The ring.
 #[derive(Debug)]
 pub struct NginxConsistent {
     ring: Ring,

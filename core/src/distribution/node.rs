@@ -1,32 +1,32 @@
-//! A server as the configuration names it, taken apart. What a client makes of host and port in its
-//! own hash stands with that client's rule.
+//! The name of a server in the configuration, split into host and port. The form that a client's hash uses is in
+//! the file of that client's rule.
 
 use std::borrow::Cow;
 
-/// The port of a server that is named without one, in nginx's configuration as in every client.
+/// The port of a server without one, in nginx's configuration and in every client.
 pub const DEFAULT_PORT: u16 = 11211;
 
 /// One server of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
-    /// As written: `host`, `host:port`, `[::1]:port`, `unix:/path`.
+    /// The name, as written: `host`, `host:port`, `[::1]:port`, `unix:/path`.
     pub name: &'a str,
-    /// `1..`, as nginx's `weight=`.
+    /// `1..`, nginx's `weight=`.
     pub weight: u32,
 }
 
 /// Where a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Address<'a> {
-    /// A host without the brackets of an IPv6 address.
+    /// A host, without the brackets of an IPv6 address, and a port.
     Host(&'a str, u16),
     /// The path of a socket.
     Socket(&'a str),
 }
 
 impl<'a> Node<'a> {
-    /// Host and port, or the socket's path. A path is also recognised without `unix:`, as clients
-    /// write it. What is no port belongs to the host: nginx has refused it already.
+    /// The host and the port, or the socket's path. A path is also recognised without `unix:`, as clients write it.
+    /// An invalid port is read as a part of the host; nginx has rejected such a name already.
     pub fn address(&self) -> Address<'a> {
         if let Some(path) = socket(self.name) {
             return Address::Socket(path);
@@ -39,7 +39,7 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// `host:port`, with the default port too, or the socket's path: as most clients name a server.
+    /// `host:port`, with the default port too, or the socket's path: most clients name a server like this.
     pub fn in_full(self) -> Cow<'a, str> {
         match self {
             Address::Host(host, port) => Cow::Owned(format!("{host}:{port}")),
@@ -48,7 +48,7 @@ impl<'a> Address<'a> {
     }
 }
 
-/// The path, if this names a socket. nginx takes `unix:` in any case.
+/// The path, if `name` is that of a socket. nginx accepts `unix:` in any case.
 pub fn socket(name: &str) -> Option<&str> {
     match name.split_at_checked(5) {
         Some((scheme, path)) if scheme.eq_ignore_ascii_case("unix:") => Some(path),
@@ -56,7 +56,7 @@ pub fn socket(name: &str) -> Option<&str> {
     }
 }
 
-/// Whether a port may follow: the colons of an IPv6 address without brackets are its own.
+/// Whether a port may follow `host`: the colons of an IPv6 address without brackets are part of the address.
 fn is_whole(host: &str) -> bool {
     !host.contains(':') || host.starts_with('[') && host.ends_with(']')
 }

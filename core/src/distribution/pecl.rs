@@ -1,10 +1,9 @@
-//! `pecl_consistent`: pecl/memcache's default, a ring of which 1,024 places are used.
+//! `pecl_consistent`: the default of pecl/memcache, a ring that is searched in advance at 1,024 places.
 //!
-//! pecl/memcache 4.0.5.2, `memcache_consistent_hash.c`. 160 points for each unit of weight, each
-//! the hash of `host:port-i`. The ring is asked in advance at 1,024 places, which are `0xffffffff /
-//! 1024` apart, for the first point at or after each; a key goes to place number hash % 1,024. The
-//! hash is CRC-32 or, with `hash=fnv` (`memcache.hash_function`), FNV-1a, for points and keys
-//! alike.
+//! pecl/memcache 4.0.5.2, `memcache_consistent_hash.c`. 160 points for each unit of weight, each the hash of
+//! `host:port-i`. The ring is searched in advance at 1,024 places, which are `0xffffffff / 1024` apart, for the
+//! first point at or after each; a key belongs to the place hash % 1,024. The hash of points and keys is CRC-32 or,
+//! with `hash=fnv` (`memcache.hash_function`), FNV-1a.
 
 use super::hash::KeyHash;
 use super::node::{Address, Node};
@@ -16,15 +15,14 @@ pub const POINTS: u32 = 160;
 /// MMC_CONSISTENT_BUCKETS.
 const PLACES: u32 = 1024;
 
-/// The servers at the places of the ring.
+/// The server of each place of the ring.
 #[derive(Debug)]
 pub struct Pecl {
     hash: KeyHash,
     places: Box<[u32]>,
 }
 
-/// `host:port` as PHP's streams take it: an IPv6 address in its brackets, a socket as `unix://`
-/// with the port 0.
+/// `host:port` as PHP's streams write it: an IPv6 address in brackets, a socket as `unix://` with the port 0.
 pub fn node_name(node: &Node<'_>) -> String {
     match node.address() {
         Address::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),

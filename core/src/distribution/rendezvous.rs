@@ -1,12 +1,12 @@
-//! `rendezvous`: the server whose name scores highest together with the key.
+//! `rendezvous`: the key belongs to the server whose name and the key together have the highest score.
 //!
-//! pymemcache 4.0.0, `client/rendezvous.py` and `client/murmur3.py`; Django's PyMemcacheCache with
-//! several locations. The score is murmur3_32 of `node-key` with seed 0, over the low byte of each
-//! character: `ж` (U+0436) counts as 0x36, and the length is that of the characters. On a tie the
-//! greater name wins. Each lookup hashes the key with every name.
+//! pymemcache 4.0.0, `client/rendezvous.py` and `client/murmur3.py`; Django's PyMemcacheCache with several
+//! locations. The score is murmur3_32 of `node-key` with seed 0, over the low byte of each character: `ж` (U+0436)
+//! counts as 0x36, and the length is the number of characters. If scores are equal, the greater name wins. Each
+//! lookup hashes the key with every name.
 //!
-//! The key is a `str`, as Django gives it. One given as `bytes` is hashed as Python shows it,
-//! `b'...'`, and has another server.
+//! The key is a `str`, as Django passes it. If a client passes `bytes`, pymemcache hashes their representation in
+//! Python, `b'...'`, and chooses another server.
 
 use super::hash::characters;
 use super::node::Node;
@@ -14,14 +14,14 @@ use crate::memcached::MAX_KEY;
 use mur3::Hasher32;
 use std::hash::Hasher;
 
-/// The servers' names, ready for a key.
+/// The names of the servers, prepared for hashing.
 #[derive(Debug)]
 pub struct Rendezvous {
-    /// (name and dash as bytes, node), the greatest name first: so the first of equal scores wins.
+    /// (name and dash as bytes, node), the greatest name first, so that the first of equal scores wins.
     nodes: Box<[(Box<[u8]>, usize)]>,
 }
 
-/// What pymemcache names a server (`client/base.py`, `normalize_server_spec`; `client/hash.py`,
+/// The name of a server in pymemcache (`client/base.py`, `normalize_server_spec`; `client/hash.py`,
 /// `_make_client_key`): `host:port`, `::1:port`, or the bare path.
 pub fn node_name(node: &Node<'_>) -> String {
     node.address().in_full().into_owned()
@@ -59,7 +59,8 @@ fn score(name: &[u8], key: &[u8]) -> u32 {
     hasher.finish32()
 }
 
-/// A key has no more characters than bytes, and memcached has no longer key than the buffer.
+/// The low bytes of a key's characters, in `buffer`: a key has at most as many characters as bytes, and memcached's
+/// longest key fits into the buffer.
 fn low_bytes<'a>(key: &[u8], buffer: &'a mut [u8; MAX_KEY]) -> &'a [u8] {
     let mut len = 0;
     for (byte, character) in buffer.iter_mut().zip(characters(key)) {
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn of_equal_scores_the_greater_name_wins() {
-        // U+0161 and a share their low byte
+        // U+0161 and `a` have the same low byte
         for names in [["a", "\u{161}"], ["\u{161}", "a"]] {
             let nodes = names.map(|name| Node { name, weight: 1 });
             let winner = names.get(Rendezvous::new(&nodes).index(b"key"));

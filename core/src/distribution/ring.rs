@@ -1,18 +1,18 @@
-//! Points on a ring, each of them a server's, in a sorted array: a search takes about as many steps
-//! as the number of points has binary digits.
+//! The points of servers on a ring, in a sorted array: a search takes about as many steps as the number of points
+//! has binary digits.
 
 /// The ring.
 #[derive(Debug)]
 pub struct Ring {
     /// Ascending, each value once.
     values: Box<[u32]>,
-    /// Whose the value of the same index is. Apart, so that a search touches values alone.
+    /// The owner of the value at the same index. A separate array, so that a search touches values only.
     nodes: Box<[u32]>,
 }
 
 impl Ring {
-    /// A ring of (value, node). Of two nodes at the same value the first stays: clients' sorts keep
-    /// it in front or leave that to chance.
+    /// Builds a ring of (value, node). If two nodes have the same value, the first one owns it: clients' sorts keep
+    /// it in front or do not define the order.
     pub fn new(mut points: Vec<(u32, u32)>) -> Ring {
         points.sort_unstable();
         points.dedup_by_key(|(value, _)| *value);
@@ -20,13 +20,13 @@ impl Ring {
         Ring { values: values.into(), nodes: nodes.into() }
     }
 
-    /// The node of the first point that is not below `hash`; behind the last point comes the first.
+    /// The node of the first point that is not below `hash`; after the last point follows the first one.
     pub fn at_or_after(&self, hash: u32) -> usize {
         let at = self.values.partition_point(|value| *value < hash);
         self.node(if at == self.values.len() { 0 } else { at })
     }
 
-    /// The node of the last point that is not above `hash`; before the first point comes the last.
+    /// The node of the last point that is not above `hash`; before the first point comes the last one.
     pub fn at_or_before(&self, hash: u32) -> usize {
         let behind = self.values.partition_point(|value| *value <= hash);
         let behind = if behind == 0 { self.values.len() } else { behind };

@@ -1,4 +1,4 @@
-//! The names of the rules, which hashes of the key each may have, and which servers each can honour.
+//! The names of the rules, the hashes of the key that each supports, and the servers that each supports.
 
 use super::hash::KeyHash;
 use super::node::Node;
@@ -6,17 +6,17 @@ use super::{dalli, ketama, nginx_consistent, pecl, rendezvous};
 use std::collections::HashSet;
 use std::fmt;
 
-/// Points that a ring may have: 8 MB, made in a tenth of a second. nginx's own ring has no bound.
+/// The most points of a ring: 8 MB, computed in a tenth of a second. nginx's own ring has no limit.
 const MAX_POINTS: u64 = 1_000_000;
 
-/// How keys are placed, and by which hash of the key.
+/// A rule that assigns keys to servers, and its hash of the key.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     row: &'static Row,
     hash: KeyHash,
 }
 
-/// Each has its file; see the table of the module.
+/// The kinds of rules. Each has its file; see the table of the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     Rendezvous,
@@ -35,22 +35,22 @@ pub enum Placement {
 struct Row {
     name: &'static str,
     placement: Placement,
-    /// Of the key; some placements have one of their own.
+    /// The default hash of the key; some placements ignore it and use their own.
     hash: KeyHash,
-    /// Others that `hash=` may say, by their clients' names.
+    /// Other values of `hash=`, by the names of the clients.
     hashes: &'static [(&'static str, KeyHash)],
     weights: Weights,
-    /// What a server's points or scores are made of; none where servers count by their order.
+    /// The server's name in points or scores; None if servers count by their order.
     node_name: Option<fn(&Node<'_>) -> String>,
 }
 
-/// What the clients make of weights.
+/// How the clients use weights.
 #[derive(Debug)]
 enum Weights {
     Honoured,
-    /// So many points for each unit of weight.
+    /// This number of points for each unit of weight.
     Points(u32),
-    /// The clients take no weights, or take none into account, which the text says.
+    /// The clients have no weights, or ignore them; the text gives the reason.
     None(&'static str),
 }
 
@@ -93,7 +93,7 @@ const fn row(
     Row { name, placement, hash, hashes, weights, node_name }
 }
 
-/// A name that no rule has, or a hash that the rule does not have.
+/// A name without a rule, or a hash that the rule does not support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvalidRule {
     /// No such rule.
@@ -102,16 +102,16 @@ pub enum InvalidRule {
     Hash(&'static str, String),
 }
 
-/// Servers that a rule cannot honour.
+/// Servers that a rule does not support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsuitable {
-    /// A server has a weight, and the rule none.
+    /// A server has a weight, and the rule supports none.
     Weight {
         /// The server, as written.
         server: String,
         /// The rule's name.
         rule: &'static str,
-        /// What its clients make of weights.
+        /// How its clients use weights.
         because: &'static str,
     },
     /// The weights make too many points, for the rule of this name.
@@ -121,16 +121,15 @@ pub enum Unsuitable {
 }
 
 impl Rule {
-    /// Every name, in the documentation's order.
+    /// The names of all rules, in the documentation's order.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ROWS.iter().map(|row| row.name)
     }
 
-    /// The rule of this name; with another hash of the key than its clients have by default, if one
-    /// is given.
+    /// The rule with this name. `hash`: a hash of the key other than the default of its clients.
     ///
     /// # Errors
-    /// [`InvalidRule`] says what is known instead.
+    /// [`InvalidRule`] says which names or hashes are known.
     pub fn parse(name: &str, hash: Option<&str>) -> Result<Rule, InvalidRule> {
         let row = ROWS.iter().find(|row| row.name == name);
         let row = row.ok_or_else(|| InvalidRule::Name(name.to_owned()))?;
@@ -144,7 +143,7 @@ impl Rule {
         Ok(Rule { row, hash })
     }
 
-    /// Whether the rule's clients place keys among `nodes` in one way.
+    /// Whether the clients of the rule assign keys to `nodes` unambiguously.
     ///
     /// # Errors
     /// [`Unsuitable`] says what to change.

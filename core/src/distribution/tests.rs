@@ -1,4 +1,4 @@
-//! The rules against what the clients themselves have chosen, and against naive twins.
+//! Compares the rules with the servers that the clients themselves chose, and with naive twins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod naive;

@@ -1,5 +1,5 @@
-//! Twins written from the rules' definitions alone: every point in a list, every key against all of
-//! them, hashes bit by bit. Slow, and nothing in common with the fast ones but the digests.
+//! Naive twins, written from the definitions of the rules alone: every point in a list, every key compared with all
+//! of them, hashes bit by bit. They are slow, and share nothing with the fast versions except the digests.
 
 use crate::distribution::{Distribution, Node, Rule};
 use md5::{Digest, Md5};
@@ -31,7 +31,7 @@ fn one_at_a_time(text: &[u8]) -> u32 {
     hash.wrapping_mul(32_769)
 }
 
-/// murmur3_32 with seed 0, as its author's reference has it.
+/// murmur3_32 with seed 0, as in its author's reference implementation.
 fn murmur3(text: &[u8]) -> u32 {
     let mix =
         |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
@@ -55,12 +55,12 @@ fn md5_words(text: &str) -> [u32; 4] {
     [0, 4, 8, 12].map(|at| u32::from_le_bytes(digest[at..at + 4].try_into().unwrap()))
 }
 
-/// The point nearest at or after the hash, around the ring; of equal ones the first server's.
+/// The nearest point at or after the hash, around the ring; of equal points that of the first server.
 fn next_point(points: &[(u32, usize)], hash: u32) -> usize {
     points.iter().min_by_key(|(point, node)| (point.wrapping_sub(hash), *node)).unwrap().1
 }
 
-/// Host and port, of names as the generator makes them.
+/// Host and port of the names that the generator makes.
 fn split(name: &str) -> (&str, &str) {
     name.split_once(':').unwrap()
 }
@@ -154,7 +154,7 @@ fn naive(rule: &str, nodes: &[Node<'_>], key: &str) -> usize {
             let name = |node: &Node<'_>| format!("/{}", node.name);
             let named: Vec<(String, u32)> =
                 nodes.iter().map(|node| (name(node), node.weight)).collect();
-            // with the slash in front no name ends at the default port's omission
+            // with a slash in front, the default port is never left out
             let mut points = vec![];
             for (at, (name, weight)) in named.iter().enumerate() {
                 let share = *weight as f32 / total as f32;

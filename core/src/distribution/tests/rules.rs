@@ -1,4 +1,4 @@
-//! Names of rules and hashes, and servers that a rule cannot honour.
+//! Names of rules and hashes, and servers that a rule does not support.
 
 use crate::distribution::{Distribution, InvalidRule, Node, Rule, Unsuitable};
 
@@ -58,7 +58,7 @@ fn points_are_bounded() {
         assert_eq!(rule(name).check(&many(6_250)), Err(Unsuitable::Points(name)));
         assert_eq!(rule(name).check(&many(u32::MAX)), Err(Unsuitable::Points(name)));
     }
-    // These have as many points, or none, whatever the weights' unit.
+    // With these rules, the number of points does not depend on the unit of the weights.
     for name in ["ketama", "ketama_weighted", "crc32", "dalli"] {
         let nodes = many(u32::MAX);
         assert_eq!(rule(name).check(&nodes), Ok(()));

@@ -1,4 +1,4 @@
-//! Every row of every file in `tests/data/interop`: the server that the client has chosen.
+//! Compares every row of every file in `tests/data/interop`: the server that the client chose.
 
 use crate::distribution::hash::{KeyHash, characters, high_bits};
 use crate::distribution::{Distribution, Node, Rule};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-/// A file, the rule that its client goes by, and the hash that the client was told to take.
+/// A file, the rule of its client, and the hash that the client was configured with.
 type Recorded = (&'static str, &'static str, Option<&'static str>);
 
 #[rustfmt::skip]
@@ -44,7 +44,7 @@ const PLACEMENTS: [Recorded; 31] = [
     ("php_pecl_memcache_consistent_fnv",                     "pecl_consistent",  Some("fnv")),
 ];
 
-/// Further files: a rule beside the nine, the hashes themselves, and what `page::flags` is tested with.
+/// Further files: a rule beside the nine, the hashes themselves, and the table for the tests of `page::flags`.
 const SPY: &str = "libmemcached_distribution_ketama_spy_pylibmc";
 const HASHES: &str = "hash_function_values";
 const FLAGS: &str = "memcached_flags_by_client";
@@ -53,14 +53,14 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/interop")
 }
 
-/// The rows behind the head, in words.
+/// The rows after the header, split into words.
 fn rows(file: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(folder().join(file).with_extension("tsv")).unwrap();
     let words = |line: &str| line.split('\t').map(str::to_owned).collect();
     text.lines().skip(1).map(words).collect()
 }
 
-/// How many keys of a file are placed as recorded.
+/// The number of keys in a file that are placed as recorded.
 fn placed_as_recorded(file: &str, rule: Rule) {
     let rows = rows(file);
     assert!(rows.len() >= 72, "{file}: {} rows", rows.len());
