@@ -1,23 +1,23 @@
-//! How a body is encoded, and which clients take that (RFC 9110, sections 8.4 and 12.5.3).
+//! The coding of a body, and which clients accept it (RFC 9110, sections 8.4 and 12.5.3).
 //!
 //! ```text
 //! Accept-Encoding = [ member *( "," member ) ]
 //! member          = ( coding / "identity" / "*" ) [ ";" "q=" weight ]
 //! ```
 
-/// How a body is encoded.
+/// The content coding of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Coding<'a> {
-    /// Not at all.
+    /// None.
     Identity,
-    /// With gzip alone, which nginx can undo.
+    /// gzip alone, which nginx can decompress.
     Gzip,
     /// With these codings, in the order in which they were applied.
     Others(Vec<&'a [u8]>),
 }
 
 impl<'a> Coding<'a> {
-    /// As the fields of Content-Encoding say. nginx reads the value of one field as one coding.
+    /// Reads the fields of Content-Encoding. nginx reads the value of one field as one coding.
     pub fn of(mut fields: impl Iterator<Item = &'a [u8]>) -> Coding<'a> {
         let Some(first) = fields.next() else { return Coding::Identity };
         let mut rest = fields.peekable();
@@ -30,7 +30,7 @@ impl<'a> Coding<'a> {
         if codings.is_empty() { Coding::Identity } else { Coding::Others(codings) }
     }
 
-    /// Whether the coding that was applied last is gzip.
+    /// Whether gzip was applied last.
     pub fn ends_in_gzip(&self) -> bool {
         match self {
             Coding::Identity => false,
@@ -39,8 +39,8 @@ impl<'a> Coding<'a> {
         }
     }
 
-    /// Whether a client with these fields of Accept-Encoding takes the body. A client without any takes
-    /// no coding: RFC 9110 would allow all of them, but such a client most often knows none.
+    /// Whether a client with these fields of Accept-Encoding accepts the body. A client without such a field
+    /// accepts no coding: RFC 9110 would allow all of them, but such a client most often supports none.
     pub fn is_accepted_by<'b>(&self, accepted: impl Iterator<Item = &'b [u8]> + Clone) -> bool {
         let is_accepted = |coding: &[u8]| accepts(accepted.clone(), coding);
         match self {
@@ -51,7 +51,7 @@ impl<'a> Coding<'a> {
     }
 }
 
-/// A coding that is named counts by its own weights, any other by those of `*`.
+/// The weights of a coding's own members count; if it has none, those of `*` do.
 fn accepts<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool {
     let (mut named, mut others) = (None, None);
     for member in accepted.flat_map(members) {
@@ -64,13 +64,13 @@ fn accepts<'a>(accepted: impl Iterator<Item = &'a [u8]>, coding: &[u8]) -> bool 
             name if same(name, coding) => &mut named,
             _ => continue,
         };
-        // of contradictions the refusal counts
+        // if the members contradict each other, the refusal wins
         *place = Some(place.unwrap_or(true) && is_accepted(weight));
     }
     named.or(others).unwrap_or(false)
 }
 
-/// Whether what stands behind a coding is no weight, or one above 0. What is no weight refuses.
+/// Whether the text after a coding is empty or a weight above 0. Invalid text refuses the coding.
 ///
 /// ```text
 /// weight = OWS ";" OWS "q=" ( "0" [ "." 0*3DIGIT ] / "1" [ "." 0*3"0" ] )
@@ -90,12 +90,12 @@ fn is_accepted(weight: &[u8]) -> bool {
     }
 }
 
-/// Of a list between commas.
+/// The members of a list, between commas.
 fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// Names are compared without case, and x-gzip is gzip (RFC 9110, section 8.4.1).
+/// Compares names of codings without case; x-gzip is gzip (RFC 9110, section 8.4.1).
 fn same(one: &[u8], other: &[u8]) -> bool {
     fn bare(name: &[u8]) -> &[u8] {
         match name.split_at_checked(2) {
@@ -128,7 +128,7 @@ mod tests {
         let both = Coding::Others(vec![b"br", b"gzip"]);
         assert_eq!(coding(&["br, gzip"]), both);
         assert_eq!(coding(&["br", "gzip"]), both);
-        // nginx would not unpack these
+        // nginx does not decompress these
         assert_eq!(coding(&["x-gzip"]), Coding::Others(vec![b"x-gzip"]));
         assert_eq!(coding(&["identity", "gzip"]), Coding::Others(vec![b"gzip"]));
         assert_eq!(coding(&["gzip", "gzip"]), Coding::Others(vec![b"gzip", b"gzip"]));
@@ -170,7 +170,7 @@ mod tests {
         ] {
             assert!(!taken(&["br"], &[accepted]), "{accepted}");
         }
-        // what is no weight
+        // invalid weights
         for accepted in
             ["br;q", "br;q=", "br;q=2", "br;q=1.001", "br;q=0.0001", "br;q=-1", "br;x=1"]
         {

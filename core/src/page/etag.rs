@@ -1,14 +1,14 @@
-//! Strong ETags: the same for the same bytes, another for others.
+//! Strong ETags: equal for equal bytes, different for different ones.
 //!
-//! memcached numbers the versions of an item, but the number alone says nothing: a restarted server
-//! counts from the start again, perhaps behind a proxy that keeps its connections, and a client may choose
-//! the number. So the tag of a body is a hash of its bytes. An item that has random bits of its own names
-//! its version itself, together with the number.
+//! memcached numbers the versions of an item, but the number alone is not unique: a restarted server begins again,
+//! perhaps behind a proxy that keeps its connections open, and a client may choose the number. So the ETag of a
+//! body is a hash of its bytes. An item with random bits in its flags names its version itself, by these bits and
+//! the number.
 
 use crate::memcached::Buffer;
 use twox_hash::XxHash3_128;
 
-/// The tag of a body.
+/// The ETag of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Etag(u128);
 
@@ -18,14 +18,15 @@ impl Etag {
         Etag(XxHash3_128::oneshot(body))
     }
 
-    /// The same for what follows the first `head` bytes of a buffer, hashed once for all requests that
-    /// share it.
+    /// The same for the bytes of a buffer after the first `head`. The hash is computed once for all requests that
+    /// share the buffer.
     pub fn of_shared(buffer: &Buffer, head: usize) -> Etag {
         Etag(buffer.digest(head, XxHash3_128::oneshot))
     }
 
-    /// The tag of a version that names itself: `flags` with random bits and the number `cas`. The head,
-    /// which most often has a date, and the body's length in bytes tell more of such versions apart.
+    /// The ETag of a version that its item names: `flags` with random bits, and the number `cas`. The head, which
+    /// most often contains a date, and the body's length in bytes make two versions with the same bits and number
+    /// less likely to have one ETag.
     pub fn of_version(flags: u32, cas: u64, head: &[u8], len: usize) -> Etag {
         let mut parts = Vec::with_capacity(36);
         parts.extend_from_slice(&flags.to_le_bytes());
@@ -35,8 +36,7 @@ impl Etag {
         Etag(XxHash3_128::oneshot(&parts))
     }
 
-    /// As it stands in the header. Without a formatter, which would take longer than the hash of a
-    /// small body.
+    /// The value of the header. Written without a formatter, which would take longer than the hash of a small body.
     pub fn text(self) -> [u8; 34] {
         let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
         let mut text = [b'"'; 34];
@@ -73,7 +73,7 @@ mod tests {
         let buffer = Buffers::new(usize::MAX).buffer(8, b"headbody").unwrap();
         for _ in 0..2 {
             assert_eq!(Etag::of_shared(&buffer, 4), Etag::of(b"body"));
-            // another location may read the same value as a body alone
+            // another location may read the same value as a body without a head
             assert_eq!(Etag::of_shared(&buffer, 0), Etag::of(b"headbody"));
         }
     }

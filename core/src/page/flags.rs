@@ -1,10 +1,10 @@
 //! Which item flags mark a page.
 //!
-//! A memcached client writes down in an item's flags how the value is encoded. A page is raw bytes
-//! or text: a pickled, marshalled or compressed value must not reach a browser, however much it
-//! looks like one. Django's SafeString, which every template render returns, is such a pickle.
+//! A memcached client notes in an item's flags how the value is encoded. A page is raw bytes or text: a pickled,
+//! marshalled or compressed value must not reach a browser, even if it looks like a page. Django's SafeString,
+//! which every template render returns, is such a pickle.
 
-/// Flags of raw bytes with every client (0), and of text with the Python clients (16).
+/// The flags of raw bytes with every client (0), and of text with the Python clients (16).
 pub const DEFAULT_FLAGS: [u32; 2] = [0, 16];
 
 /// The item flags that mark a page: `pagecache_flags`.
@@ -12,7 +12,7 @@ pub const DEFAULT_FLAGS: [u32; 2] = [0, 16];
 pub enum PageFlags {
     /// Every item is a page.
     Any,
-    /// Items with exactly one of these flags are.
+    /// Items with exactly one of these flags are pages.
     OneOf(Vec<u32>),
 }
 
@@ -52,8 +52,8 @@ mod tests {
                 panic!("{line}");
             };
             for flags in flags.split('/') {
-                // the bit of a compressed value stands beside those of any value; PHP's own flags
-                // (n<<16) are the application's
+                // the bit of a compressed value may be set with those of any value; PHP's own flags (n<<16) belong
+                // to the application
                 let marks = match flags.strip_prefix('+').map(str::parse::<u32>) {
                     None => vec![flags.parse().unwrap()],
                     Some(Ok(bit)) => DEFAULT_FLAGS.map(|flags| flags | bit).to_vec(),
@@ -65,7 +65,7 @@ mod tests {
                 }
             }
         }
-        // of each client the bytes, of the Python ones text too
+        // the flags of bytes for each client, and those of text for the Python ones
         assert_eq!(pages.len(), 10, "{pages:?}");
     }
 }

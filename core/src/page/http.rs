@@ -1,4 +1,4 @@
-//! The head of a stored HTTP response: which of it may be sent again.
+//! The head of a stored HTTP response, and which of its headers may be sent again.
 //!
 //! ```text
 //! HTTP/1.1 200 OK\r\n
@@ -8,19 +8,18 @@
 //! hello
 //! ```
 //!
-//! What concerned the connection it came over, or one visitor, is dropped; so is what nginx says
-//! itself, and the line `X-Pagecache`, which is the reader's alone. The body is what follows the head: a
-//! stored Content-Length is not believed. A body that was framed for a connection (Transfer-Encoding) is
-//! none that could be served.
+//! Headers that concern the connection or one visitor are dropped, as are those that nginx writes itself, and
+//! `X-Pagecache`, which is for nginx alone. The body is everything after the head; a stored Content-Length is
+//! ignored. A body with a framing of its connection (Transfer-Encoding) cannot be served.
 
-/// Headers of a stored head at most. nginx's default buffer for an upstream's head holds fewer.
+/// The most headers of a stored head. nginx's default buffer for the head of an upstream's response holds fewer.
 const MAX_HEADERS: usize = 100;
 
-/// Bytes of a stored head at most.
+/// The most bytes of a stored head.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by custom), those of
-/// one visitor, and those that nginx writes itself.
+/// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by convention), those of one
+/// visitor, and those that nginx writes itself.
 const DROPPED: [&str; 13] = [
     "accept-ranges",
     "connection",
@@ -37,11 +36,10 @@ const DROPPED: [&str; 13] = [
     NOTE,
 ];
 
-/// What the writer of an item notes for its readers.
+/// The header in which the writer of an item leaves a note for its readers.
 const NOTE: &str = "x-pagecache";
 
-/// Orders to nginx, which must not come out of a cache; srcache's notes to itself; and how a proxy was
-/// asked to log in.
+/// Instructions to nginx, which must not come from a cache; srcache's own notes; and a proxy's request for a login.
 const DROPPED_PREFIXES: [&str; 3] = ["x-accel-", "x-srcache-", "proxy-auth"];
 
 /// A stored head.
@@ -55,7 +53,7 @@ pub struct Head<'a> {
     pub len: usize,
 }
 
-/// Reads the head at the front of `value`. None if there is none that could be served.
+/// Reads the head at the beginning of `value`. None if there is no head that can be served.
 pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -76,13 +74,13 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     Some(Head { status, headers, note, len })
 }
 
-/// A part of a page and "not modified" answer a request that is not this one; a status without a
-/// body would have its stored bytes read as the next response.
+/// A part of a page (206) and "not modified" (304) are responses to one request, not to another. After a status
+/// without a body, a client would read the stored bytes as the next response.
 fn may_be_served(status: u16) -> bool {
     matches!(status, 200..=599) && !matches!(status, 204 | 205 | 206 | 304)
 }
 
-/// The headers that `Connection` makes hop-by-hop.
+/// The headers that `Connection` names as hop-by-hop.
 fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a [u8]> {
     fields(headers, "connection")
         .flat_map(|value| value.split(|&byte| byte == b','))
@@ -90,7 +88,7 @@ fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// Whether the body is not the page itself but the page in chunks, or in another coding of a connection.
+/// Whether the body is in chunks or in another transfer coding, rather than the page itself.
 fn is_framed(headers: &[httparse::Header<'_>]) -> bool {
     fields(headers, "transfer-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
@@ -103,7 +101,7 @@ fn fields<'a>(headers: &[httparse::Header<'a>], name: &str) -> impl Iterator<Ite
         .map(|header| header.value)
 }
 
-/// The only one.
+/// The item of an iterator that has exactly one.
 fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
     all.next().filter(|_| all.next().is_none())
 }

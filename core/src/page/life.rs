@@ -1,32 +1,32 @@
-//! How long a page is fresh and how old it is, as its writer notes it in the item itself.
+//! How long a page is fresh and how old it is, as its writer notes it in the item.
 //!
 //! ```text
 //! X-Pagecache: v=1; life=300; window=60; ttl=360; age=12
 //! ```
 //!
-//! The page was made 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and in the
-//! last `window` of them it is no longer fresh. Only memcached's clock counts: what it says of the time
-//! that is left decides. Members of other names are passed over.
+//! In this example the page was rendered 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and
+//! in the last `window` of them it is no longer fresh. Only memcached's clock is used: the remaining time that it
+//! reports decides. Members with other names are ignored.
 
-/// The only version of the line.
+/// The only known version of the line.
 const VERSION: u32 = 1;
 
-/// What the line says, in seconds.
+/// The values of the line, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
     /// How long the page is fresh after it was stored.
     life: u32,
-    /// How long memcached keeps it afterwards.
+    /// How long memcached keeps the page after that.
     window: u32,
-    /// The expiry that memcached was given.
+    /// The expiry with which the page was stored.
     ttl: u32,
     /// How old the page was when it was stored.
     age: u32,
 }
 
 impl Life {
-    /// Reads the line's value. None if it is of another version, or a member is missing, twice there, or
-    /// no number.
+    /// Reads the value of the line. None if it is of another version, or if a member is missing, given twice, or
+    /// not a number.
     ///
     /// ```
     /// use pagecache_core::page::Life;
@@ -57,19 +57,19 @@ impl Life {
         (version? == VERSION).then_some(life)
     }
 
-    /// Whether the page may be served where `left` seconds are left of its item; none are known where the
-    /// server does not say or the item does not expire. An item with more than its writer gave it was
-    /// touched by somebody who wants to keep it.
+    /// Whether the page may be served if `left` seconds remain of its item. None: the server does not report the
+    /// time, or the item does not expire. If more time remains than the writer gave the item, a client has touched
+    /// it to keep it longer.
     pub fn is_fresh(&self, left: Option<u32>) -> bool {
         left.is_none_or(|left| left > self.window || left > self.ttl)
     }
 
-    /// Seconds for which it stays fresh.
+    /// Seconds for which the page remains fresh.
     pub fn fresh_for(&self, left: Option<u32>) -> Option<u32> {
         left.map(|left| left.saturating_sub(self.window))
     }
 
-    /// Seconds since the page was made, at least.
+    /// Seconds since the page was rendered, at least.
     pub fn age(&self, left: Option<u32>) -> u64 {
         let kept_for = left.map_or(0, |left| {
             (u64::from(self.life) + u64::from(self.window)).saturating_sub(left.into())
@@ -77,20 +77,20 @@ impl Life {
         u64::from(self.age) + kept_for
     }
 
-    /// Whether [`Life::age`] counts how long memcached has kept the item.
+    /// Whether [`Life::age`] includes the time for which memcached has kept the item.
     pub fn is_timed(&self, left: Option<u32>) -> bool {
         left.is_some_and(|left| left <= self.ttl)
     }
 }
 
-/// `name=value`, with spaces around it.
+/// Splits `name=value`, and removes spaces around both.
 fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
     let member = member.trim_ascii();
     let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
     Some((name, value.get(1..)?))
 }
 
-/// Decimal digits and nothing else.
+/// A number of decimal digits, without a sign.
 fn number(digits: &[u8]) -> Option<u32> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -144,7 +144,7 @@ mod tests {
             assert_eq!(LIFE.is_fresh(Some(left)), is_fresh, "{left}");
         }
         assert!(LIFE.is_fresh(None));
-        // touched: also where the window alone is longer than that
+        // touched items, also if the window alone is longer than the life
         assert!(LIFE.is_fresh(Some(361)));
         assert!(Life { life: 0, window: 400, ttl: 360, age: 0 }.is_fresh(Some(361)));
     }

@@ -1,5 +1,4 @@
-//! What a stored item is: a page, with its status, headers and body, or nothing that a browser
-//! should see.
+//! Reads a stored item: it is a page, with its status, headers and body, or a value that a browser must not see.
 
 mod coding;
 mod etag;
@@ -19,29 +18,29 @@ pub use response::Response;
 use crate::memcached::Item;
 use std::ops::Range;
 
-/// How a location reads items.
+/// How the items of a location are read.
 #[derive(Debug, Clone, Default)]
 pub struct PageRules {
-    /// Which flags mark a page, once the gzip bit is taken off.
+    /// The flags that mark a page, without the gzip bit.
     pub flags: PageFlags,
     /// The bit of the flags that marks a body compressed with gzip.
     pub gzip_flag: Option<u32>,
-    /// What a value is.
+    /// The format of a value.
     pub format: Format,
 }
 
-/// The top byte of the flags of an item that is marked as a page: a head and a body, whose 24 other bits
-/// are random. It stays below 2^31, since some clients read flags as signed.
+/// The top byte of the flags of a marked item: a head and a body, whose 24 other bits are random. The flags stay
+/// below 2^31, since some clients read them as signed.
 const MARK: u32 = 0x5c;
 
-/// What a value is. Never guessed from its bytes: a page whose text begins with `HTTP/1.1` must not
-/// be able to set headers.
+/// The format of a value. It is never guessed from the bytes: a page whose text begins with `HTTP/1.1` must not be
+/// able to set headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// As the item's flags say: a head and a body if they mark a page, else the bare body.
+    /// As the item's flags say: a head and a body if they mark a page, otherwise a body without a head.
     #[default]
     Auto,
-    /// The bare body.
+    /// A body without a head.
     Body,
     /// The head and body of an HTTP/1.x response, as srcache stores it.
     Http,
@@ -54,24 +53,24 @@ pub struct Page<'a> {
     pub status: u16,
     /// The stored headers that may be sent, in their order.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Where in the value the body is.
+    /// The range of the body in the value.
     pub body: Range<usize>,
-    /// How the body is encoded, as its item's flags or its stored head say.
+    /// The coding of the body, from the item's flags or the stored head.
     pub coding: Coding<'a>,
-    /// What the writer of a marked page notes of its life.
+    /// The note of a marked page's writer.
     pub life: Option<Life>,
 }
 
 impl Page<'_> {
-    /// The stored header of this name; of several the first.
+    /// The first stored header with this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
         self.headers.iter().find(is_it).map(|(_, value)| *value)
     }
 
-    /// Seconds since the page was made, as far as that is known: `left` seconds are left of its item,
-    /// and its `Date` was `dated` seconds ago. memcached's clock counts where the writer noted what it
-    /// gave the item (RFC 9111, section 4.2.3).
+    /// Seconds since the page was rendered, if that is known: `left` seconds remain of its item, and the `Date` of
+    /// the page was `dated` seconds ago. If the writer noted the expiry of the item, memcached's clock is used (RFC
+    /// 9111, section 4.2.3).
     pub fn age(&self, left: Option<u32>, dated: Option<u64>) -> Option<u64> {
         match self.life {
             Some(life) if life.is_timed(left) => Some(life.age(left)),
@@ -83,23 +82,22 @@ impl Page<'_> {
         }
     }
 
-    /// Seconds for which the page is still a hit, where `left` are left of its item.
+    /// Seconds for which the page remains a hit, if `left` remain of its item.
     pub fn fresh_for(&self, left: Option<u32>) -> Option<u32> {
         self.life.map_or(left, |life| life.fresh_for(left))
     }
 }
 
-/// Why an item is no page.
+/// Why an item is not a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAPage {
     /// It has 0 bytes: a placeholder that a client stored while it renders the page.
     Empty,
-    /// It was invalidated, or its writer gave it no longer.
+    /// It was invalidated, or is older than its writer allows.
     Stale,
-    /// Its flags say so.
+    /// Its flags are not those of a page.
     Flags,
-    /// The value does not begin with a response head that could be served, or is no gzip where it
-    /// should be.
+    /// The value does not begin with a response head that can be served, or is not gzip although it should be.
     Format,
 }
 
@@ -118,8 +116,7 @@ impl PageRules {
     /// assert_eq!(rules.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
     /// ```
     ///
-    /// # Errors
-    /// The item must not be served.
+    /// Why the item must not be served.
     pub fn read<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
         if value.is_empty() {
             return Err(NotAPage::Empty);
@@ -136,7 +133,7 @@ impl PageRules {
         if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
     }
 
-    /// An item that is what the configuration says.
+    /// Reads an item as the configuration says.
     fn configured<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
         let gzip_flag = self.gzip_flag.unwrap_or(0);
         if !self.flags.allow(item.flags & !gzip_flag) {
@@ -155,7 +152,7 @@ impl PageRules {
         if item.flags & gzip_flag != 0 {
             page.coding = match page.coding {
                 Coding::Identity | Coding::Gzip => Coding::Gzip,
-                // the flags and the head contradict each other
+                // the flags contradict the head
                 Coding::Others(_) => return Err(NotAPage::Format),
             };
         }
@@ -163,7 +160,7 @@ impl PageRules {
     }
 }
 
-/// An item whose flags mark a page. Its head says the rest.
+/// Reads an item whose flags mark a page: its head says the rest.
 fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
     let head = http::read_head(value);
     let note = head.as_ref().and_then(|head| head.note);
@@ -181,8 +178,8 @@ fn with_head<'a>(head: Option<http::Head<'a>>, value: &[u8]) -> Result<Page<'a>,
     Ok(Page { status, headers, body: len..value.len(), coding, life: None })
 }
 
-/// Whether a body begins as gzip does and has room for its head and tail (RFC 1952, section 2.3): one
-/// that does not would cost a client that takes no gzip its connection.
+/// Whether a body begins as gzip does and has room for gzip's header and trailer (RFC 1952, section 2.3). nginx
+/// would close the connection of a client that does not accept gzip if the body were not gzip.
 fn looks_like_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b, 8]) && body.len() >= 18
 }
@@ -195,7 +192,7 @@ mod tests {
         Item { flags, ..Item::default() }
     }
 
-    /// As much of gzip as is looked at.
+    /// As much of a gzip body as is checked.
     const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[test]
@@ -255,7 +252,7 @@ mod tests {
         };
         assert_eq!(coding("GZIP"), Ok(true));
         assert_eq!(coding("br"), Ok(false));
-        // gzip outside must look like it
+        // if gzip was applied last, the body must look like it
         assert_eq!(coding("br, gzip"), Ok(false));
         let plain = |text: &str| rules.read(&flags(0), &value(text, b"plain")).map(|_| ());
         assert_eq!(plain("br, gzip"), Err(NotAPage::Format));
@@ -299,7 +296,7 @@ mod tests {
             let rules = PageRules { format, ..PageRules::default() };
             assert_eq!(rules.read(&MARKED, &value), Err(NotAPage::Flags), "{format:?}");
         }
-        // another item is a bare body, whatever it looks like
+        // another item is a body without a head, even if it looks like a response
         for other in [0, 16, 0x5b12_3456, 0x5d12_3456, 0xdc12_3456] {
             let any = PageRules { flags: PageFlags::Any, ..PageRules::default() };
             let page = any.read(&flags(other), &value).unwrap();
@@ -334,7 +331,7 @@ mod tests {
     fn the_age_of_a_page() {
         let value = marked_value(NOTE);
         let page = PageRules::default().read(&MARKED, &value).unwrap();
-        // memcached's clock counts, and only without it the page's own date
+        // memcached's clock is used, and without it the page's own date
         assert_eq!(page.age(Some(350), Some(1_000)), Some(22));
         assert_eq!(page.age(Some(1_000), Some(500)), Some(500));
         assert_eq!(page.age(None, None), Some(12));

@@ -1,5 +1,5 @@
-//! The recorded items of srcache in `tests/data/srcache`, read as pages. Tests only; what is in the
-//! files and how they are recorded again says their README.
+//! Tests that read the recorded items of srcache in `tests/data/srcache` as pages. The README of that folder
+//! describes the files, and how they are recorded again.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn read(value: &[u8]) -> Result<Page<'_>, NotAPage> {
     PageRules { format: Format::Http, ..PageRules::default() }.read(&Item::default(), value)
 }
 
-/// Status, headers and body are these.
+/// Checks the status, the headers and the body.
 #[track_caller]
 fn is(value: &[u8], status: u16, headers: &[(&str, &str)], body: &[u8]) {
     let page = read(value).unwrap();
@@ -117,7 +117,7 @@ fn no_page_without_the_end_of_its_head() {
             assert_eq!(read(&value[..end]), Err(NotAPage::Format), "{end}");
         }
         for end in body.clone() {
-            // an item is whole or is not there: memcached says its length.
+            // memcached returns an item whole or not at all, since it sends the length
             assert_eq!(read(&value[..end]).unwrap().body, body.start..end);
         }
     }
