@@ -1,31 +1,31 @@
-//! The numbers of one server: a table with a row for each, from which the memory where they are counted, the sums
-//! and both reports are made.
+//! The counters of one server. One table has a row for each counter; the shared memory, the sums and both reports
+//! are made from it.
 
 use super::histogram::{self, Histogram};
 use crate::outcome::{Outcome, Reason};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What the sum of a number over all workers is.
+/// How a counter is summed over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Of all that was ever counted.
+    /// A count of everything since the start.
     Total,
-    /// Of how things are with the workers that are there.
+    /// A current level, of the workers that still run.
     Level,
-    /// A time in seconds since the epoch, of which the latest counts; 0: never.
+    /// A time in seconds since the epoch; the latest wins. 0: never.
     Latest,
 }
 
-/// A number, as the reports have it.
+/// A counter in the reports.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// How it is summed.
     pub kind: Kind,
-    /// In JSON.
+    /// The name in JSON.
     pub json: &'static str,
-    /// In Prometheus' text.
+    /// The name in Prometheus' text.
     pub metric: &'static str,
-    /// What Prometheus says of it.
+    /// The HELP text of Prometheus.
     pub help: &'static str,
     /// Its value.
     pub value: fn(&Counters<u64>) -> u64,
@@ -34,8 +34,8 @@ pub struct Row {
 /// Declares [`Counters`] and the table [`ROWS`], in the order of the documentation.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $field:ident $kind:ident $json:literal $metric:literal $help:literal;)*) => {
-        /// The numbers of one server, or of what an upstream has decided before it had one. `T` is an
-        /// atomic where they are counted, and an integer where they are added up. All zero is a value.
+        /// The counters of one server, or those of an upstream for requests that were decided before a server was
+        /// chosen. `T` is an atomic in the shared memory, and an integer in sums. All zeros are a valid value.
         #[repr(C)]
         #[derive(Debug, Default, Clone)]
         pub struct Counters<T> {
@@ -46,7 +46,7 @@ macro_rules! counters {
             pub times: Histogram<T>,
         }
 
-        /// The numbers with one sample for each server.
+        /// The rows of the counters with one sample for each server.
         pub const ROWS: [Row; [$($json),*].len()] = [
             $(Row {
                 kind: Kind::$kind,
@@ -58,7 +58,7 @@ macro_rules! counters {
         ];
 
         impl<T> Counters<T> {
-            /// Calls `visit` with each number of this and of another one, whose kinds are the same.
+            /// Calls `visit` with the kind of each counter, the counter, and that of `other`.
             fn with<U>(&mut self, other: &Counters<U>, mut visit: impl FnMut(Kind, &mut T, &U)) {
                 $(visit(Kind::$kind, &mut self.$field, &other.$field);)*
                 self.reasons.iter_mut().zip(&other.reasons).for_each(|(to, from)| visit(Kind::Total, to, from));
@@ -69,7 +69,7 @@ macro_rules! counters {
         }
 
         impl Tally {
-            /// Takes what others have counted, before anyone counts here.
+            /// Adopts the counts of others. Called before this worker counts.
             pub fn take_over(&self, counts: &Counters<u64>) {
                 let take = |kind, to: &AtomicU64, from: &u64| {
                     if kind != Kind::Level {
@@ -83,7 +83,7 @@ macro_rules! counters {
                 take(Kind::Total, &self.times.sum, &counts.times.sum);
             }
 
-            /// The worker is leaving: its levels are nothing now, what it counted stays.
+            /// The worker exits: its levels become 0, its counts remain.
             pub fn leave(&self) {
                 $(if Kind::$kind == Kind::Level {
                     self.$field.store(0, Relaxed);
@@ -98,27 +98,27 @@ counters! {
     hits Total "hits" "pagecache_hits_total" "Requests served from the cache.";
     /// Bytes of the pages that were hits, whether or not their bodies were sent.
     bytes Total "hit_bytes" "pagecache_hit_bytes_total" "Bytes of the pages that were hits.";
-    /// Lookups that were sent; those that share a reply are one.
+    /// Lookups that were sent; coalesced requests share one lookup.
     lookups Total "lookups" "pagecache_lookups_total" "Lookups sent; requests that share a reply are one.";
-    /// Writes in which they were sent.
+    /// Writes in which lookups were sent.
     batches Total "batches" "pagecache_batches_total" "Writes in which lookups were sent.";
     /// Connections that were opened or tried.
     connects Total "connects" "pagecache_connects_total" "Connections opened or tried.";
-    /// Requests that wait for a reply now.
+    /// Requests that wait for a reply.
     in_flight Level "lookups_in_flight" "pagecache_lookups_in_flight" "Requests that wait for a reply.";
-    /// Connections that are open now.
+    /// Open connections.
     connections Level "connections" "pagecache_connections" "Open connections.";
-    /// Workers that leave the server alone now, because it failed.
+    /// Workers whose circuit breaker for the server is open.
     failing Level "failing_workers" "pagecache_failing_workers" "Workers that leave the server alone because it failed.";
-    /// When that last changed.
+    /// When `failing` last changed.
     changed Latest "state_changed" "pagecache_state_change_timestamp_seconds" "When a worker last began or ceased to leave the server alone; 0: never.";
 }
 
-/// One worker's numbers, to which only that worker writes.
+/// One worker's counters. Only that worker writes to them.
 pub type Tally = Counters<AtomicU64>;
 
 impl Tally {
-    /// A request has ended so.
+    /// Counts a request that has ended.
     pub fn count(&self, outcome: Outcome, body: usize) {
         match outcome {
             Outcome::Hit => {
@@ -133,18 +133,18 @@ impl Tally {
         }
     }
 
-    /// So many lookups left in one write.
+    /// Counts `lookups` that were sent in one write.
     pub fn count_batch(&self, lookups: usize) {
         add(&self.lookups, lookups as u64);
         add(&self.batches, 1);
     }
 
-    /// A connection is being opened.
+    /// Counts a connection that is being opened.
     pub fn count_connect(&self) {
         add(&self.connects, 1);
     }
 
-    /// A lookup has ended after so many microseconds.
+    /// Counts a lookup that took `micros` microseconds.
     pub fn observe(&self, micros: u64) {
         add(&self.times.sum, micros);
         if let Some(bucket) = self.times.buckets.get(histogram::bucket_of(micros)) {
@@ -152,26 +152,26 @@ impl Tally {
         }
     }
 
-    /// How things are now.
+    /// Sets the levels.
     pub fn set_level(&self, in_flight: usize, connections: usize) {
         self.in_flight.store(in_flight as u64, Relaxed);
         self.connections.store(connections as u64, Relaxed);
     }
 
-    /// The server is left alone from now on, or no more; `now` in seconds since the epoch.
+    /// Sets whether the worker's circuit breaker for the server is open; `now` in seconds since the epoch.
     pub fn set_failing(&self, failing: bool, now: u64) {
         self.failing.store(failing.into(), Relaxed);
         self.changed.store(now, Relaxed);
     }
 }
 
-/// Nobody else writes, so nothing is lost between the two.
+/// Only one worker writes, so no update is lost between the load and the store.
 fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 impl Counters<u64> {
-    /// Adds those of one worker, and how things are with it if it is still there.
+    /// Adds the counters of one worker, and its levels if it still runs.
     pub fn add(&mut self, tally: &Tally, is_there: bool) {
         self.with(tally, |kind, to, from| {
             let from = from.load(Relaxed);

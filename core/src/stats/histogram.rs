@@ -1,36 +1,36 @@
-//! How long lookups take: counts between fixed bounds, as Prometheus wants them, from which quantiles
-//! are read.
+//! Lookup times: counts in buckets with fixed bounds, as Prometheus needs them. Quantiles are estimated from the
+//! buckets.
 
-/// Upper bounds of the buckets, in microseconds; a further bucket has what is longer. From a lookup on
-/// the same machine to a few times the default budget.
+/// Upper bounds of the buckets, in microseconds; the last bucket has no bound. They range from a lookup on the same
+/// machine to a few times the default timeout.
 pub const BOUNDS: [u64; 14] = [
     50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000,
     1_000_000,
 ];
 
-/// Counts of what lies between the bounds, and the sum.
+/// Counts for each bucket, and the sum of the times.
 #[repr(C)]
 #[derive(Debug, Default, Clone)]
 pub struct Histogram<T> {
-    /// Each bucket's own count, not that of those below.
+    /// The count of each bucket alone, without those below it.
     pub buckets: [T; BOUNDS.len() + 1],
-    /// Microseconds.
+    /// The sum in microseconds.
     pub sum: T,
 }
 
-/// The bucket that has `micros`.
+/// The index of the bucket for `micros`.
 pub fn bucket_of(micros: u64) -> usize {
     BOUNDS.partition_point(|bound| *bound < micros)
 }
 
 impl Histogram<u64> {
-    /// How many there are.
+    /// The count of all buckets.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// A time in microseconds that the fraction `q` of all did not exceed, as if each bucket were
-    /// evenly filled; what is beyond the last bound counts as that bound. None if there are none.
+    /// The `q` quantile of the times in microseconds, as if the times in each bucket were spread evenly. Times
+    /// above the last bound count as that bound. None if the histogram is empty.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = self.count() as f64 * q;
         let (mut below, mut lower) = (0.0, 0.0);

@@ -1,4 +1,4 @@
-//! A report as JSON, for scripts and for the page. Times are in seconds, sizes in bytes.
+//! A report as JSON, for scripts and for the status page. Times are in seconds, sizes in bytes.
 
 use super::{BOUNDS, Counters, Histogram, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
 use crate::outcome::{Reason, Status};
@@ -27,7 +27,7 @@ fn server(server: &ServerReport) -> Value {
     let counters = &server.counters;
     let row = |row: Row| {
         let value = (row.value)(counters);
-        // a time that never was is no time
+        // 0 means never, which is null in JSON
         let is_known = row.kind != Kind::Latest || value > 0;
         (row.json, Value::from(is_known.then_some(value)))
     };
@@ -62,12 +62,12 @@ fn times(times: &Histogram<u64>) -> Value {
     ])
 }
 
-/// `json!` would do, but its code can panic.
+/// `json!` would be shorter, but its code can panic.
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     fields.into_iter().collect()
 }
 
-/// None where there is nothing to divide by.
+/// None if the divisor is 0.
 fn ratio(of: u64, by: u64) -> Option<f64> {
     (by > 0).then(|| of as f64 / by as f64)
 }

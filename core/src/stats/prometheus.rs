@@ -1,5 +1,5 @@
-//! A report in the text format of Prometheus, version 0.0.4: base units, a HELP and a TYPE for each
-//! metric, and labels that only the configuration can make more of.
+//! A report in the text format of Prometheus, version 0.0.4: base units, a HELP and a TYPE for each metric, and
+//! labels whose number depends on the configuration alone.
 //!
 //! ```text
 //! # HELP pagecache_hits_total Requests served from the cache.
@@ -11,7 +11,7 @@ use super::{BOUNDS, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
 use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
 
-/// Those of requests that were left to the fallback, by the kind of their reason.
+/// The metrics of requests that were left to the fallback, with the status that their reasons have.
 const LEFT: [(&str, &str, Status); 2] = [
     ("pagecache_misses_total", "Lookups without a page, by reason.", Status::Miss),
     (
@@ -120,7 +120,7 @@ impl Display for Labels<'_> {
     }
 }
 
-/// A label's value, in which three characters are escaped.
+/// The value of a label, with its three special characters escaped.
 struct Label<'a>(&'a str);
 
 impl Display for Label<'_> {

@@ -1,15 +1,15 @@
-//! How much memory the numbers take: a zone's size is a power of two, so that a reload that changes little
-//! keeps the zone, and with it what its workers go on to count.
+//! The size of the shared memory zone for the counters. It is a power of two, so that after a small change of the
+//! configuration a reload keeps the zone, and the counts in it.
 
 use std::num::NonZeroUsize;
 
-/// Bytes of the smallest zone, of which no more is used than there is to count.
+/// The smallest zone, in bytes. Only the part that the counters need uses memory.
 pub const MIN_SIZE: usize = 4 << 20;
 
-/// Bytes of the largest. What does not fit is counted as such.
+/// The largest zone, in bytes. Requests without room in it are counted as uncounted.
 pub const MAX_SIZE: usize = 256 << 20;
 
-/// What takes room in a zone, as nginx's slab allocator gives it out.
+/// The memory that pieces take in a zone, by the rules of nginx's slab allocator.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
     page: NonZeroUsize,
@@ -17,13 +17,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// None yet; `page` is the size of nginx's pages.
+    /// No pieces yet; `page` is the size of nginx's pages in bytes.
     pub fn new(page: usize) -> Room {
         Room { page: NonZeroUsize::new(page).unwrap_or(NonZeroUsize::MIN), bytes: 0 }
     }
 
-    /// So many pieces of `size` bytes more. Small ones are rounded up to powers of two, which share
-    /// pages with their like; others have pages of their own.
+    /// Adds `pieces` of `size` bytes each. The allocator rounds small sizes up to powers of two, which share pages
+    /// with pieces of the same size; larger pieces have pages of their own.
     pub fn add(&mut self, size: usize, pieces: usize) {
         let page = self.page.get();
         let whole = match size <= page / 2 {
@@ -33,16 +33,17 @@ impl Room {
         self.bytes = self.bytes.saturating_add(whole.saturating_mul(pieces));
     }
 
-    /// Whether a zone of `size` bytes has room for that, beside nginx's own: 24 bytes for each page, a
-    /// head, and a page that is begun for each size.
+    /// Whether the pieces fit into a zone of `size` bytes, beside nginx's own data: 24 bytes for each page, a
+    /// header, and a page in use for each size of pieces.
     fn fits(self, size: usize) -> bool {
         let own = size / self.page * 24 + 16 * self.page.get();
         self.bytes <= size.saturating_sub(own)
     }
 
-    /// The size of a zone for what is wanted: of `old` bytes if there is a zone of that size, in which
-    /// `others` stay that are not wanted any more. Where only they are too many, it is a page more or
-    /// less than that: a zone of another size begins without them.
+    /// The size of a zone for these pieces. `old`: the size of the current zone, and the pieces in it that are no
+    /// longer needed but remain. The current size is kept if everything fits. If only the remaining pieces do not
+    /// fit, the new size is one page more or less: nginx creates a new zone when the size changes, without those
+    /// pieces.
     pub fn zone_size(self, old: Option<(usize, Room)>) -> usize {
         let mut size = MIN_SIZE;
         while size < MAX_SIZE && !self.fits(size) {
@@ -84,7 +85,7 @@ mod tests {
     fn a_zone_has_room_and_is_a_power_of_two() {
         assert_eq!(room(400, 0).zone_size(None), MIN_SIZE);
         assert_eq!(room(400, 7_000).zone_size(None), MIN_SIZE);
-        // 8,192 pieces and nothing beside them
+        // 8,192 pieces, and no room for nginx's own data
         assert_eq!(room(400, MIN_SIZE / 512).zone_size(None), 2 * MIN_SIZE);
         assert_eq!(room(400, 16_016).zone_size(None), 2 * MIN_SIZE);
         assert_eq!(room(400, usize::MAX).zone_size(None), MAX_SIZE);
@@ -97,10 +98,10 @@ mod tests {
         assert_eq!(wanted.zone_size(Some((MIN_SIZE, room(400, 2_000)))), MIN_SIZE + PAGE);
         assert_eq!(wanted.zone_size(Some((MIN_SIZE + PAGE, room(400, 1_000)))), MIN_SIZE + PAGE);
         assert_eq!(wanted.zone_size(Some((MIN_SIZE + PAGE, room(400, 2_000)))), MIN_SIZE);
-        // another size was for more, or for less
+        // a different size was for more pieces, or for fewer
         assert_eq!(wanted.zone_size(Some((2 * MIN_SIZE, room(400, 0)))), MIN_SIZE);
         assert_eq!(room(400, 16_016).zone_size(Some((MIN_SIZE, room(400, 0)))), 2 * MIN_SIZE);
-        // nothing can be had by another size
+        // no other size has more room
         assert_eq!(room(400, usize::MAX).zone_size(Some((MAX_SIZE, room(400, 0)))), MAX_SIZE);
     }
 }

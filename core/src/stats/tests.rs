@@ -1,4 +1,4 @@
-//! Counting, adding up, and what the reports say of it.
+//! Counting, summing, and the reports.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
