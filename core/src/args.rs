@@ -1,13 +1,13 @@
-//! Query arguments: whether the key has each argument that may change the page, and the query without
-//! those that cannot.
+//! Query arguments: checks that the key contains each argument that may change the page, and removes the ignored
+//! arguments from a query.
 //!
 //! ```text
 //! key "$uri$pagecache_args", ignored utm_*   /list?utm_id=1&page=2   key "/list?page=2"
 //! key "$uri?$arg_page"                       /list?page=2&q=a        no lookup: the key lacks q
 //! ```
 //!
-//! Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent. An
-//! empty argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
+//! Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent. An empty argument,
+//! as in `a=1&&b=2`, has an empty name, which neither a key nor a list can contain.
 
 use crate::key_template::{has_args, has_target, variables_as_written};
 
@@ -16,26 +16,26 @@ use crate::key_template::{has_args, has_target, variables_as_written};
 pub struct Ignored {
     all: bool,
     names: Vec<Vec<u8>>,
-    /// Of names that end with `*`.
+    /// The beginnings of names that were written with a `*` at their end.
     beginnings: Vec<Vec<u8>>,
 }
 
-/// What a key does with arguments.
+/// Which arguments a key contains.
 #[derive(Debug, Clone)]
 pub struct KeyArgs {
-    /// `$request_uri`, which is not the request's own in a subrequest.
+    /// The key has `$request_uri`, which in a subrequest is that of the main request.
     has_target: bool,
-    /// All arguments elsewhere.
+    /// The key has all arguments through another variable.
     has_all: bool,
-    /// Of `$arg_NAME`, as written.
+    /// The names of the key's `$arg_NAME`, as written.
     names: Vec<Vec<u8>>,
 }
 
 impl Ignored {
-    /// Reads the args of the directive.
+    /// Reads the arguments of the directive.
     ///
     /// # Errors
-    /// The arg that is none of a list of names, or `all` that is not alone.
+    /// The argument that is not a name, or `all` if it is not alone.
     pub fn parse<'args>(
         args: impl IntoIterator<Item = &'args [u8]>,
     ) -> Result<Ignored, &'args [u8]> {
@@ -59,12 +59,12 @@ impl Ignored {
         if ignored.all && count > 1 { Err(b"all") } else { Ok(ignored) }
     }
 
-    /// Whether the query never matters.
+    /// Whether all arguments are ignored.
     pub fn is_all(&self) -> bool {
         self.all
     }
 
-    /// Whether every argument matters.
+    /// Whether no argument is ignored.
     pub fn is_empty(&self) -> bool {
         !self.all && self.names.is_empty() && self.beginnings.is_empty()
     }
@@ -76,13 +76,14 @@ impl Ignored {
             || self.beginnings.iter().any(|own| name.starts_with(own))
     }
 
-    /// Some applications begin another argument at a `;`, which may matter.
+    /// Whether `argument` is ignored. One with a `;` is not, unless all are: some applications begin another
+    /// argument there, which may change the page.
     fn has(&self, argument: &[u8]) -> bool {
         self.all || (self.has_name(parts(argument).0) && !argument.contains(&b';'))
     }
 
-    /// The value of `$pagecache_args`: `query` with its question mark, without ignored arguments. Empty
-    /// if no argument is left.
+    /// The value of `$pagecache_args`: `query` with its question mark, without ignored arguments. Empty if no
+    /// argument remains.
     ///
     /// ```
     /// use pagecache_core::args::Ignored;
@@ -102,7 +103,7 @@ impl Ignored {
 }
 
 impl KeyArgs {
-    /// Of the text of `pagecache_key`.
+    /// Reads the text of `pagecache_key`.
     pub fn of(key: &str) -> KeyArgs {
         let name = |(variable, _): (&str, _)| {
             let (before, name) = variable.split_at_checked("arg_".len())?;
@@ -116,8 +117,8 @@ impl KeyArgs {
         }
     }
 
-    /// Whether the key has all of a query that may change the page, so that the request may be
-    /// looked up. `has_own_target`: its `$request_uri` is that of this page, and not of another one.
+    /// Whether the key contains everything of a query that may change the page, so that the request may be looked
+    /// up. `has_own_target`: `$request_uri` is the target of this page, not of another one.
     pub fn cover(&self, query: &[u8], ignored: &Ignored, has_own_target: bool) -> bool {
         self.has_all
             || (self.has_target && has_own_target)
@@ -126,8 +127,9 @@ impl KeyArgs {
                 .all(|argument| ignored.has(argument) || self.carries(argument, query))
     }
 
-    /// nginx takes the first argument whose name is NAME in any case, and an empty value for one that
-    /// is not there. Applications tell cases apart, and many take the last.
+    /// Whether `$arg_NAME` carries `argument` into the key. nginx uses the first argument whose name is NAME in any
+    /// case, and an empty value if there is no such argument. Applications are case-sensitive, and many use the
+    /// last argument of a name.
     fn carries(&self, argument: &[u8], query: &[u8]) -> bool {
         let (name, value) = parts(argument);
         let is_same = |other: &&[u8]| parts(other).0.eq_ignore_ascii_case(name);
@@ -136,7 +138,7 @@ impl KeyArgs {
             && arguments(query).filter(is_same).nth(1).is_none()
     }
 
-    /// A variable by which ignored arguments are in the key all the same.
+    /// The first variable that puts ignored arguments into the key.
     ///
     /// ```
     /// use pagecache_core::args::{Ignored, KeyArgs};
@@ -159,8 +161,8 @@ impl KeyArgs {
     }
 }
 
-/// The value of `$arg_NAME`: that of the first argument whose name is `name` in any case, as it was sent. None where
-/// nginx has an empty value.
+/// The value of `$arg_NAME`: that of the first argument whose name is `name` in any case, as it was sent. None if
+/// nginx's value is empty.
 ///
 /// ```
 /// use pagecache_core::args::value;
@@ -173,17 +175,17 @@ pub fn value<'query>(query: &'query [u8], name: &[u8]) -> Option<&'query [u8]> {
     arguments(query).find(is_it).map(|argument| parts(argument).1)
 }
 
-/// nginx passes over an argument without `=`.
+/// nginx skips an argument without `=`.
 fn has_value_of(argument: &[u8], name: &[u8]) -> bool {
     argument.contains(&b'=') && parts(argument).0.eq_ignore_ascii_case(name)
 }
 
 fn arguments(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    // a query of no bytes has no argument, not an empty one
+    // an empty query has no argument, rather than an empty one
     query.split(|&byte| byte == b'&').filter(move |_| !query.is_empty())
 }
 
-/// Name and value.
+/// The name and the value of an argument.
 fn parts(argument: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b'=', argument).unwrap_or(argument.len());
     let (name, rest) = argument.split_at(end);
@@ -240,10 +242,10 @@ mod tests {
     fn an_argument_of_the_key_must_be_the_one_that_nginx_and_the_application_take() {
         let key = "$uri?$arg_page&$arg_q";
         assert_covered(key, "", &["page=2", "page=2&q=a", "q=a=b&page=;", "q=a;page=3"], true);
-        // nginx takes the first in any case, and nothing for one that is empty
+        // nginx uses the first in any case, and nothing if it is empty
         for query in ["PAGE=2", "page=1&page=2", "page=1&PAGE=2", "PAGE=1&page=2", "page&page=2"] {
             assert_covered(key, "", &[query], false);
-            // an ignored one is taken all the same
+            // `$arg_NAME` uses an ignored argument, too
             assert_covered(key, "PAGE x", &[query], query == "PAGE=2");
         }
         let others = ["page=", "page", "page=2&", "&page=2", "page=2&r=1", "pag%65=2", "page[]=2"];
@@ -271,7 +273,7 @@ mod tests {
                 assert_eq!(covered, reason != "args", "{line}");
                 if pattern.ends_with("$pagecache_args") && raw != "-" {
                     let kept = String::from_utf8(args.without(query.as_bytes())).unwrap();
-                    // neither host nor path of these rows has a question mark
+                    // neither host nor path of these rows contains a question mark
                     assert_eq!(kept, raw.find('?').map_or("", |at| &raw[at..]), "{line}");
                 }
                 compared += 1;
@@ -294,7 +296,7 @@ mod tests {
         assert_covered("$uri", args, &covered, true);
         let others = ["gclid=1&page=2", "gclids=1", "UTM_ID=1", "utm%5Fid=1", "gclid=1&", "utm"];
         assert_covered("$uri", args, &others, false);
-        // to Rack 2 or CGI.pm this is page=2, too
+        // Rack 2 and CGI.pm read this as page=2, too
         assert_covered("$uri", args, &["gclid=1;page=2"], false);
         assert_covered("$uri", "all", &["page=2", "&&", "a;b", "PAGE=1&page"], true);
     }
@@ -310,7 +312,7 @@ mod tests {
             ("gclid=1", ""),
             ("gclid=1&utm_id=2", ""),
             ("Gclid=1", "?Gclid=1"),
-            // what is left is left as it was
+            // the remaining text is unchanged
             ("&", "?&"),
             ("gclid=1&", "?"),
             ("a&&gclid&b", "?a&&b"),

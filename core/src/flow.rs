@@ -1,52 +1,51 @@
-//! One request as a state machine: whether its page is looked up, and what becomes of the reply.
+//! One request as a state machine: whether its page is looked up, and what the reply leads to.
 //!
 //! ```text
 //!   begin ──> Action::FallThrough               method, bypass, arguments, key, a server marked down
 //!     └─────> Action::Perform ──> LookingUp
-//!                 refused ──> FallThrough       the client of memcached did not take the lookup
+//!                 refused ──> FallThrough       the client of memcached did not accept the lookup
 //!                 resumed ──> Serve             the item is a page
-//!                        └──> FallThrough       there is none, or the lookup failed
-//!                        └──> Drop              the visitor has left
+//!                        └──> FallThrough       there is no page, or the lookup failed
+//!                        └──> Drop              the client has left
 //! ```
 //!
-//! The driver performs each action and comes back with what it led to. It owns the clock, the connections and the
-//! value of an item; what it knows of the request, it says through [`Facts`], each of which is asked for only if the
-//! decision depends on it. A flow that has ended stays as it is: its getters are what variables, headers and the
-//! log say of the request.
+//! The driver performs each action and reports its result to the flow. It owns the clock, the connections and the
+//! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
+//! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
 use crate::memcached::{Buffer, Item, Key, Msec, OperationError, Protocol};
 use crate::outcome::{Outcome, Reason};
 use crate::page::{Coding, Etag, Page, Response};
 use crate::policy::{Cluster, Policy};
 
-/// What is known of a request.
+/// What the flow may ask about a request.
 pub trait Facts {
     /// A string that was computed for the request.
     type Text: AsRef<[u8]>;
 
     /// The method.
     fn method(&self) -> Method;
-    /// The values of the conditions of `pagecache_bypass`; none for one that cannot be computed.
+    /// The values of the conditions of `pagecache_bypass`; None for one that cannot be computed.
     fn bypass(&self) -> impl Iterator<Item = Option<Self::Text>>;
     /// The query as it was sent, `$args`.
     fn args(&self) -> Self::Text;
     /// The decoded path, `$uri`.
     fn path(&self) -> Self::Text;
-    /// Whether `$request_uri` names the page that the request is for, and not another one.
+    /// Whether `$request_uri` names the page that the request is for, rather than another one.
     fn has_own_target(&self) -> bool;
     /// The value of `pagecache_key`. None if it cannot be computed.
     fn key(&self) -> Option<Self::Text>;
     /// The fields of `Accept-Encoding`.
     fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone;
-    /// Whether this is the visitor's request and no subrequest.
+    /// Whether this is a request of a client, rather than a subrequest.
     fn is_main(&self) -> bool;
-    /// Whether the visitor has left, so that nobody can be answered.
+    /// Whether the client has left, so that no response can be sent.
     fn is_abandoned(&self) -> bool;
-    /// Seconds since a date as HTTP writes it. None for what is no date.
+    /// Seconds since `date`, in a format of HTTP. None if it is not a date.
     fn seconds_since(&self, date: &[u8]) -> Option<u64>;
 }
 
-/// A method, as far as it matters.
+/// A method, as far as decisions depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -60,13 +59,13 @@ pub enum Method {
 /// What the driver is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'value> {
-    /// Look an item up, and come back with [`Flow::resumed`], or with [`Flow::refused`].
+    /// Look up an item, and then call [`Flow::resumed`], or [`Flow::refused`].
     Perform(Get),
-    /// Answer with the page.
+    /// Respond with the page.
     Serve(Response<'value>),
     /// Leave the request to the fallback.
     FallThrough(Reason),
-    /// End the request: nobody is there to be answered.
+    /// End the request without a response.
     Drop,
 }
 
@@ -77,37 +76,37 @@ pub struct Get {
     pub server: usize,
     /// Which item.
     pub key: Key,
-    /// How to ask for it.
+    /// The protocol of the server.
     pub protocol: Protocol,
-    /// When to give up.
+    /// The time at which the lookup is given up.
     pub deadline: Msec,
-    /// Budget of opening a connection, in msec.
+    /// Time to open a connection, in msec.
     pub connect_timeout: Msec,
-    /// Largest value to accept, in bytes.
+    /// The largest value to accept, in bytes.
     pub max_size: usize,
 }
 
-/// An item that memcached has, whose value the driver keeps.
+/// An item that memcached returned. The driver keeps its value.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'value> {
-    /// What memcached says of the item.
+    /// What memcached returned beside the value.
     pub item: Item,
     /// Its value.
     pub value: &'value [u8],
-    /// The buffer that has the value, if it is shared with other requests.
+    /// The buffer with the value, if other requests share it.
     pub shared: Option<&'value Buffer>,
 }
 
-/// What is decided of one request.
+/// The decisions about one request.
 #[derive(Debug, Default)]
 pub struct Flow {
     state: State,
     key: Option<Key>,
     /// Index of the server that has the key.
     server: Option<usize>,
-    /// Msec the lookup took.
+    /// How long the lookup took, in msec.
     took: Option<Msec>,
-    /// Seconds for which a hit stays one.
+    /// Seconds for which a hit remains one.
     fresh_for: Option<u32>,
 }
 
@@ -118,7 +117,7 @@ enum State {
     New,
     /// The lookup began at this time.
     LookingUp(Msec),
-    /// Nothing follows.
+    /// No action follows.
     Ended(Outcome),
 }
 
@@ -141,19 +140,19 @@ impl Flow {
         (flow, action)
     }
 
-    /// As [`Flow::begin`], where the servers of the location are not known.
+    /// Like [`Flow::begin`], if the servers of the location are not known.
     pub fn begin_without_servers() -> (Flow, Action<'static>) {
         let mut flow = Flow::default();
         let action = flow.fall_through(Reason::Down);
         (flow, action)
     }
 
-    /// The lookup was not taken: nothing was sent.
+    /// The client of memcached did not accept the lookup: nothing was sent.
     pub fn refused(&mut self, why: OperationError) -> Action<'static> {
         self.fall_through(why.into())
     }
 
-    /// The lookup has ended: with an item, or without one and why.
+    /// The lookup has ended, with an item or with the reason why there is none.
     pub fn resumed<'value>(
         &mut self,
         found: Result<Found<'value>, Reason>,
@@ -165,7 +164,7 @@ impl Flow {
             self.took = Some(now.saturating_sub(since));
         }
         match found.and_then(|found| self.respond(found, facts, policy)) {
-            // only the application may have use for a request without a visitor
+            // a request without a client is of use only to the application
             Ok(_) if facts.is_abandoned() => {
                 self.state = State::Ended(Outcome::Hit);
                 Action::Drop
@@ -178,7 +177,7 @@ impl Flow {
         }
     }
 
-    /// What became of the request, once that is decided.
+    /// The outcome of the request, once it is decided.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
             State::Ended(outcome) => Some(outcome),
@@ -186,7 +185,7 @@ impl Flow {
         }
     }
 
-    /// The key as sent.
+    /// The key as it was sent.
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
@@ -196,7 +195,7 @@ impl Flow {
         self.server
     }
 
-    /// Msec the lookup took.
+    /// How long the lookup took, in msec.
     pub fn took(&self) -> Option<Msec> {
         self.took
     }
@@ -219,7 +218,7 @@ impl Flow {
             Method::Head | Method::Other => return Err(Reason::Method),
         }
         for condition in facts.bypass() {
-            // one that cannot be computed may hold
+            // a condition that cannot be computed might be met
             let value = condition.ok_or(Reason::Overload)?;
             if !matches!(value.as_ref(), b"" | b"0") {
                 return Err(Reason::Bypass);
@@ -259,7 +258,7 @@ impl Flow {
         if !is_unpacked && !page.coding.is_accepted_by(facts.accept_encoding()) {
             return Err(Reason::Format);
         }
-        // a page whose body is not in its value would be an empty one
+        // if the value does not contain the whole body, the page would be served empty
         let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
         self.fresh_for = page.fresh_for(item.ttl);
         let dated = page.header("date").and_then(|date| facts.seconds_since(date));
@@ -276,7 +275,7 @@ impl Flow {
     }
 }
 
-/// The tag of a page. An item that names its version itself has the tag of that version.
+/// The ETag of a page. If the item names its version itself, the ETag is made from that version.
 fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
     match (page.life, found.item.cas, found.shared) {
         (Some(_), Some(cas), _) => Etag::of_version(found.item.flags, cas, head, body.len()),

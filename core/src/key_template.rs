@@ -1,27 +1,27 @@
-//! The text of `pagecache_key`: which of nginx's variables stand in it, and what that means for keys.
+//! The text of `pagecache_key`: which of nginx's variables it contains, and what they mean for keys.
 //!
 //! ```text
 //! "$scheme://$host$uri$pagecache_args"     "page-${host}$request_uri"
 //! ```
 //!
-//! nginx works the value out. What it is made of is only looked at here.
+//! nginx computes the value. This file only looks at the variables.
 
-/// Where nginx keeps the decoded path.
+/// The variables with the decoded path.
 const PATH: [&str; 2] = ["uri", "document_uri"];
 
-/// The target as it was sent, in which a `?` begins the query and nothing else.
+/// The target as it was sent. Its first `?` always begins the query.
 const TARGET: &str = "request_uri";
 
 /// The query as it was sent.
 const QUERY: [&str; 2] = ["args", "query_string"];
 
-/// A `?` where there is a query.
+/// `?` if the request has a query, else empty.
 const IS_ARGS: &str = "is_args";
 
 /// The query as it was sent, with its `?`, without arguments that `pagecache_ignore_args` names.
 const PAGECACHE_ARGS: &str = "pagecache_args";
 
-/// Variables that are never made of the path or of the query, as far as nginx itself defines them.
+/// Variables that never contain the path or the query, as far as nginx itself defines them.
 const ELSEWHERE: [&str; 14] = [
     "binary_remote_addr",
     "host",
@@ -39,16 +39,16 @@ const ELSEWHERE: [&str; 14] = [
     "server_protocol",
 ];
 
-/// Beginnings of names of such variables.
+/// Prefixes of further such variables.
 const ELSEWHERE_BEGIN: [&str; 3] = ["cookie_", "http_", "ssl_"];
 
-/// The variables in `text`, `$name` and `${name}`, each with the text behind it, up to the next. nginx
-/// does not tell upper from lower case in a name. What is none has no name.
+/// The variables in `text`, `$name` and `${name}`, each with the text between it and the next variable. Names are
+/// in lower case, since nginx ignores their case. A `$` without a valid name gives an empty name.
 pub fn variables(text: &str) -> impl Iterator<Item = (String, &str)> {
     variables_as_written(text).map(|(name, behind)| (name.to_ascii_lowercase(), behind))
 }
 
-/// The same, with the letters of the names as they are in `text`.
+/// The same, with names as they are written in `text`.
 pub fn variables_as_written(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split('$').skip(1).map(|part| match part.strip_prefix('{') {
         Some(braced) => braced.split_once('}').unwrap_or(("", braced)),
@@ -59,11 +59,12 @@ pub fn variables_as_written(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Bytes of cookies' names (RFC 6265, section 4.1.1) that nginx does not take for part of a variable's name.
+/// Characters of cookie names (RFC 6265, section 4.1.1) that end a variable's name in nginx.
 const COOKIE_NAME_ONLY: &str = "!#%&'*+-.^`|~";
 
-/// The first cookie in `text` whose name nginx would end too early, as it was meant: `$cookie_a-b` is the cookie
-/// `a` and the text `-b`. With braces, `${cookie_a}-b`, that is what it says.
+/// The first cookie in `text` whose name nginx would end too early. The result is the name that was probably meant:
+/// in `$cookie_a-b` nginx reads the cookie `a` and the text `-b`. With braces, `${cookie_a}-b`, that reading is
+/// intended.
 ///
 /// ```
 /// use pagecache_core::key_template::truncated_cookie;
@@ -78,29 +79,29 @@ pub fn truncated_cookie(text: &str) -> Option<String> {
         let behind = name.get(name.find(|c| !is_part(c))?..)?;
         let end = behind.find(|c| !is_part(c) && !COOKIE_NAME_ONLY.contains(c));
         let cut = behind.get(..end.unwrap_or(behind.len()))?;
-        // a mark without a letter behind it, as in `$cookie_a-$uri`, separates two parts of the key
+        // a punctuation character without a letter after it, as in `$cookie_a-$uri`, separates two parts of the key
         let is_cut = before.eq_ignore_ascii_case("cookie_") && cut.contains(is_part);
         is_cut.then(|| name.get(..name.len() - behind.len() + cut.len()).map(str::to_owned))?
     })
 }
 
-/// Whether all of the query is in the key, be it without ignored arguments.
+/// Whether the key contains the whole query, with or without the ignored arguments.
 pub fn has_whole_query(text: &str) -> bool {
     has_target(text) || has_args(text)
 }
 
-/// The same, without regard to the target.
+/// The same, without regard to `$request_uri`.
 pub fn has_args(text: &str) -> bool {
     let is_args = |name: &str| name == PAGECACHE_ARGS || QUERY.contains(&name);
     variables(text).any(|(name, _)| is_args(&name))
 }
 
-/// Whether the target is in the key.
+/// Whether the key contains `$request_uri`.
 pub fn has_target(text: &str) -> bool {
     variables(text).any(|(name, _)| name == TARGET)
 }
 
-/// Whether the target alone says in the key which page is meant: the decoded path is not there.
+/// Whether the key contains `$request_uri`, and not the decoded path.
 ///
 /// ```
 /// use pagecache_core::key_template::has_target_alone;
@@ -112,8 +113,7 @@ pub fn has_target_alone(text: &str) -> bool {
     has_target(text) && !variables(text).any(|(name, _)| is_path(&name))
 }
 
-/// The first variable in `text` that may be made of anything, as those of `set`, of `map` and of other
-/// modules.
+/// The first variable in `text` that may contain anything, such as those of `set`, of `map` and of other modules.
 ///
 /// ```
 /// use pagecache_core::key_template::opaque_variable;
@@ -129,9 +129,9 @@ pub fn opaque_variable(text: &str) -> Option<String> {
     variables(text).map(|(name, _)| name).find(|name| !is_known(name))
 }
 
-/// Whether a question mark within the decoded path may pass for the one that begins the query:
-/// with `$uri$is_args$args` the requests `/a%3Fb=c` and `/a?b=c` have one key. A variable that is not
-/// nginx's own may be made of both.
+/// Whether a question mark within the decoded path may be taken for the one that begins the query: with
+/// `$uri$is_args$args` the requests `/a%3Fb=c` and `/a?b=c` have the same key. A variable that nginx itself does
+/// not define may contain both.
 ///
 /// ```
 /// use pagecache_core::key_template::confuses_question_marks;
@@ -155,18 +155,18 @@ fn is_query(name: &str) -> bool {
         || name.starts_with("arg_")
 }
 
-/// A variable whose value may go on in what stands behind it: with `$uri-$arg_page` the requests
-/// `/a?page=1-` and `/a-1` have one key.
+/// A variable whose value cannot be told from the text after it: with `$uri-$arg_page` the requests `/a?page=1-`
+/// and `/a-1` have the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AmbiguousBoundary {
     /// The variable's name.
     pub variable: String,
-    /// What may stand behind it.
+    /// What may follow it.
     pub expected: &'static str,
 }
 
-/// The first such variable in `text`. Nothing is said of variables that are not listed here: what
-/// their values hold is not known.
+/// The first such variable in `text`. Variables that are not listed here are not checked, since their values are
+/// not known.
 ///
 /// ```
 /// use pagecache_core::key_template::ambiguous_boundary;

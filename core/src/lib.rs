@@ -1,18 +1,19 @@
-//! What nginx-pagecache does that needs no nginx: no sockets, no clock, no `unsafe`. The same calls in the same order
-//! give the same result.
+//! The parts of nginx-pagecache that need no nginx: no sockets, no clock, no `unsafe`. The same calls in the same
+//! order give the same result.
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
-//! | [`flow`] | one request as a state machine: looked up or not, served or fallen through | requests of nginx, connections |
+//! | [`flow`] | one request as a state machine: lookup or bypass, hit or fallthrough | requests of nginx,
+//! connections |
 //! | [`policy`] | what a location does with requests, and the servers it asks: plain data | directives |
 //! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks |
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
-//! | [`page`] | which stored items are pages | memcached's wire |
+//! | [`page`] | which stored items are pages, and what their responses contain | memcached's wire |
 //! | [`key_template`] | the text of `pagecache_key` | values |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
-//! | [`outcome`] | served or fallen through, and why: one enum for variables, logs and statuses | everything else |
+//! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
-//! | [`stats`] | what is counted, and its reports | where the numbers are kept |
+//! | [`stats`] | the counters, and their reports | where the counters are stored |
 
 pub mod args;
 pub mod distribution;

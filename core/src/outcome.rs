@@ -1,11 +1,11 @@
-//! What became of a request: served from the cache, or fallen through and why. One enum feeds the
-//! variables, the log and the statuses of `pagecache_fallback off`.
+//! The outcome of a request: hit, or fallthrough and why. One enum feeds the variables, the log and the response
+//! statuses of `pagecache_fallback off`.
 
 use crate::memcached::{KeyError, OperationError};
 use crate::page::NotAPage;
 use std::fmt;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Served from the cache.
@@ -14,9 +14,9 @@ pub enum Outcome {
     Fallthrough(Reason),
 }
 
-/// Declares [`Reason`] and its table: a row has the name of the reason, its status, the response status where
-/// `pagecache_fallback` is `off`, and what `Cache-Status` says (RFC 9211, section 2.2). The order is that of the
-/// documentation.
+/// Declares [`Reason`] and its table. A row has the name of the reason, its status, the response status if
+/// `pagecache_fallback` is `off`, and the members of `Cache-Status` (RFC 9211, section 2.2). The order is that of
+/// the documentation.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $reason:ident $name:literal $status:ident $http:literal $forward:literal $detail:ident;)*) => {
         /// Why a request was left to the fallback.
@@ -44,7 +44,7 @@ macro_rules! reasons {
     };
 }
 
-/// What is known of a reason.
+/// The row of a reason.
 struct Row {
     name: &'static str,
     status: Status,
@@ -54,7 +54,7 @@ struct Row {
     detail: Detail,
 }
 
-/// Whether `Cache-Status` names the reason besides.
+/// Whether `Cache-Status` names the reason in addition.
 #[derive(PartialEq, Eq)]
 enum Detail {
     Named,
@@ -68,31 +68,31 @@ reasons! {
     Stale    "stale"    Miss   404 "stale"    Implied;
     /// The method is not one of `pagecache_methods`.
     Method   "method"   Bypass 405 "method"   Implied;
-    /// A `pagecache_bypass` condition held.
+    /// A condition of `pagecache_bypass` was met.
     Bypass   "bypass"   Bypass 404 "bypass"   Named;
     /// The query has an argument that is neither in the key nor ignored.
     Args     "args"     Bypass 404 "bypass"   Named;
-    /// `pagecache_key` came out empty, a question mark in the path would pass for the query's, or
-    /// `$request_uri` is another page's.
+    /// `pagecache_key` is empty, a question mark in the path could be taken for the query's, or `$request_uri` is
+    /// that of another page.
     NoKey    "nokey"    Bypass 404 "bypass"   Named;
     /// The key is too long and `pagecache_long_keys bypass` is set.
     LongKey  "longkey"  Bypass 404 "bypass"   Named;
-    /// The item's flags are not among `pagecache_flags`: it is no page.
+    /// The item's flags are not among `pagecache_flags`: the item is not a page.
     Flags    "flags"    Miss   404 "miss"     Named;
     /// The value is larger than `pagecache_max_size`.
     Size     "size"     Miss   404 "miss"     Named;
-    /// The value has no response head that `pagecache_format http` could serve, or a client that
-    /// takes no gzip cannot be given what is compressed.
+    /// The value does not begin with a response head that `pagecache_format http` can serve, or the body is
+    /// compressed and the client does not accept gzip.
     Format   "format"   Miss   404 "miss"     Named;
-    /// The lookup's budget ran out.
+    /// The lookup took longer than `pagecache_timeout`.
     Timeout  "timeout"  Error  504 "miss"     Named;
     /// memcached could not be reached.
     Connect  "connect"  Error  502 "miss"     Named;
     /// The connection ended before the reply did.
     Reset    "reset"    Error  502 "miss"     Named;
-    /// The reply was an error, or no reply of the protocol.
+    /// The reply was an error, or invalid in the protocol.
     Protocol "protocol" Error  502 "miss"     Named;
-    /// The server failed a moment ago and is left alone.
+    /// The server failed a moment ago, and its circuit breaker is open.
     Down     "down"     Error  502 "miss"     Named;
     /// Too many lookups were waiting, or memory ran out.
     Overload "overload" Error  502 "miss"     Named;
@@ -103,9 +103,9 @@ reasons! {
 pub enum Status {
     /// Served from the cache.
     Hit,
-    /// Asked, and no page was there.
+    /// Looked up, without finding a page.
     Miss,
-    /// Not asked.
+    /// Not looked up.
     Bypass,
     /// The cache failed.
     Error,
@@ -120,7 +120,7 @@ impl Outcome {
         }
     }
 
-    /// What `Cache-Status` says of it (RFC 9211): `ttl` is for how many seconds a hit is still there.
+    /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one.
     ///
     /// ```
     /// use pagecache_core::outcome::{Outcome, Reason};
@@ -154,8 +154,8 @@ impl Reason {
         self.row().status
     }
 
-    /// The response status where `pagecache_fallback` is `off`, so that
-    /// `error_page 404 405 502 504 = @name` takes over as it does for nginx's memcached module.
+    /// The response status if `pagecache_fallback` is `off`, so that `error_page 404 405 502 504 = @name` works as
+    /// it does with nginx's memcached module.
     pub fn http_status(self) -> u16 {
         self.row().http_status
     }

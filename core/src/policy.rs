@@ -1,4 +1,4 @@
-//! What a location does with requests, as its directives say: plain data, which every request of the location reads.
+//! The decisions of a location, as its directives make them: plain data, which every request of the location reads.
 
 use crate::args::{Ignored, KeyArgs};
 use crate::distribution::Distribution;
@@ -15,41 +15,41 @@ pub struct Policy {
     pub key: KeyRules,
     /// `pagecache_ignore_args`: arguments that need not be in the key.
     pub ignored_args: Rc<Ignored>,
-    /// What becomes of a key that is too long for memcached.
+    /// What happens with a key that is too long for memcached.
     pub long_keys: LongKeys,
-    /// Whether HEAD is looked up, as GET is.
+    /// Whether HEAD is looked up, like GET.
     pub head: bool,
-    /// Budget of opening a connection, in msec.
+    /// Time to open a connection, in msec.
     pub connect_timeout: Msec,
-    /// Budget of a whole lookup, in msec.
+    /// Time for a whole lookup, in msec.
     pub timeout: Msec,
-    /// As the location says; else it is the upstream's.
+    /// The location's protocol; None: the upstream's.
     pub protocol: Option<Protocol>,
-    /// Largest value to accept, in bytes.
+    /// The largest value to accept, in bytes.
     pub max_size: usize,
     /// Which items are pages.
     pub pages: PageRules,
-    /// Whether nginx unpacks gzip for clients that do not take it.
+    /// Whether nginx decompresses gzip for clients that do not accept it.
     pub unpacks_gzip: bool,
     /// Whether pages get an ETag.
     pub etag: bool,
-    /// Whether a request whose client leaves goes on to the fallback.
+    /// Whether a request continues to the fallback after its client has left.
     pub ignores_client_abort: bool,
 }
 
 /// What a key's text means for requests.
 #[derive(Debug, Clone)]
 pub struct KeyRules {
-    /// Which arguments are in it.
+    /// Which arguments the key contains.
     pub args: Rc<KeyArgs>,
-    /// A question mark within the path might pass for the one that begins the query.
+    /// Whether a question mark within the path could be taken for the one that begins the query.
     pub confuses_question_marks: bool,
-    /// Of a request's path and query, only `$request_uri` is in it.
+    /// Whether the key contains `$request_uri` and not the decoded path.
     pub has_target_alone: bool,
 }
 
 impl KeyRules {
-    /// Of the text of `pagecache_key`.
+    /// Reads the text of `pagecache_key`.
     pub fn of(text: &str) -> KeyRules {
         KeyRules {
             args: Rc::new(KeyArgs::of(text)),
@@ -58,9 +58,9 @@ impl KeyRules {
         }
     }
 
-    /// Whether a request has a key of its own: everything that may change its page is in the key, and no other
-    /// page has the same. `has_own_target`: `$request_uri` names the page that the request is for. `path` is the
-    /// decoded path, and asked for only if the decision depends on it.
+    /// Whether a request has a key of its own: the key contains everything that may change the page, and no other
+    /// page has the same key. `has_own_target`: `$request_uri` names the page that the request is for. `path`
+    /// returns the decoded path, and is called only if the decision depends on it.
     ///
     /// # Errors
     /// [`Reason::Args`] or [`Reason::NoKey`]: the request is not looked up.
@@ -83,19 +83,19 @@ impl KeyRules {
     }
 }
 
-/// The servers of one upstream, as far as requests are decided by them.
+/// The servers of one upstream, as far as decisions about requests depend on them.
 #[derive(Debug)]
 pub struct Cluster {
     /// None for a single server.
     pub distribution: Option<Distribution>,
-    /// Of each server, in the configuration's order: whether it is marked `down`.
+    /// For each server, in the configuration's order: whether it is marked `down`.
     pub is_down: Vec<bool>,
-    /// For locations that do not say.
+    /// For locations without a protocol of their own.
     pub protocol: Protocol,
 }
 
 impl Cluster {
-    /// The index of the one server that may have an item of this key.
+    /// The index of the only server that can have an item of this key.
     pub fn server(&self, key: &Key) -> usize {
         self.distribution.as_ref().map_or(0, |rule| rule.index(key.as_bytes()))
     }

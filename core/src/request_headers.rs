@@ -1,15 +1,15 @@
-//! The request headers that tell the application what became of the lookup: their names, which of a
-//! client's headers pass for them, and which values they can have.
+//! The request headers that tell the application the outcome of the lookup: their names, which client headers could
+//! be mistaken for them, and which values they may have.
 
 /// The status word: `MISS`, `BYPASS` or `ERROR`.
 pub const STATUS: &str = "X-Pagecache-Status";
 
-/// The key as sent, after a lookup.
+/// The key as it was sent, after a lookup.
 pub const KEY: &str = "X-Pagecache-Key";
 
-/// Whether an application may take a header of this name for one of these. CGI and its successors give
-/// upper case letters and underscores to all names, and some servers do so to every byte that is
-/// neither a letter nor a digit.
+/// Whether an application may mistake a header of this name for one of these. CGI and its successors write all
+/// names with upper case letters and underscores, and some servers replace every byte that is neither a letter nor
+/// a digit.
 ///
 /// ```
 /// use pagecache_core::request_headers::is_reserved;
@@ -28,8 +28,8 @@ fn folded(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Whether the key can be the value of a header. Keys have neither spaces nor control characters but
-/// DEL, for which Node, Go and others refuse the whole request (RFC 9110, section 5.5).
+/// Whether the key may be the value of a header. Keys contain neither spaces nor control characters except DEL, for
+/// which Node, Go and others refuse the whole request (RFC 9110, section 5.5).
 pub fn can_be_value(key: &[u8]) -> bool {
     !key.contains(&0x7f)
 }

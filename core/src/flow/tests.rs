@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 const NOW: Msec = 1_000;
 
-/// A request, and what was asked of it.
+/// A request, and which of its facts were asked for.
 #[derive(Debug, Clone)]
 struct Request {
     method: Method,
@@ -139,7 +139,7 @@ fn looking_up(request: &Request, policy: &Policy) -> Flow {
     flow
 }
 
-/// What a reply leads to.
+/// The action that follows a reply.
 fn reply<'value>(
     found: Result<Found<'value>, Reason>,
     request: &Request,
@@ -324,7 +324,7 @@ fn each_failure_of_a_lookup_has_its_reason() {
     }
 }
 
-/// A body that begins as gzip does, with room for gzip's head and tail.
+/// A body that begins as gzip does, and has room for gzip's header and trailer.
 const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[test]
@@ -404,13 +404,13 @@ fn nobody_is_answered_who_has_left() {
     let left = Request { is_abandoned: true, ..Request::default() };
     let (flow, action) = reply(found(Item::default(), b"page"), &left, &policy());
     assert_eq!((action, flow.outcome()), (Action::Drop, Some(Outcome::Hit)));
-    // the application may have use for what it is asked
+    // the application may still use the request
     assert_eq!(fell_through(Err(Reason::Absent), &left, &policy()), Reason::Absent);
 }
 
 proptest! {
-    /// Any facts and any item: the flow ends with what it said last, and a page's body is all of its item's value
-    /// but the head.
+    /// With any facts and any item, the flow ends with the outcome that it reported last, and a page's body is all
+    /// of the item's value after the head.
     #[test]
     fn every_way_ends(
         method in prop::sample::select(vec![Method::Get, Method::Head, Method::Other]),
