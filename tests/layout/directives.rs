@@ -230,17 +230,35 @@ fn default(row: &Row) -> String {
     let field = field.strip_prefix("given.").unwrap_or(field);
     let field: String = field.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     match row.name.trim_start_matches("pagecache_") {
-        "pass" | "key" | "stats" | "distribution" | "bypass" | "ignore_args" => "-".to_owned(),
+        "pass" | "key" | "stats" | "distribution" => "-".to_owned(),
+        "bypass" | "ignore_args" => {
+            assert_eq!(unless_given(&field), "Rc::default()", "{field}");
+            "-".to_owned()
+        }
         "methods" => ["GET", "GET HEAD"][usize::from(unless_given(&field) == "true")].to_owned(),
-        "long_keys" => word(format!("{:?}", LongKeys::default())),
-        "protocol" => word(format!("{:?}", Protocol::default())),
-        "format" => word(format!("{:?}", Format::default())),
-        "flags" => match PageFlags::default() {
-            PageFlags::Any => "any".to_owned(),
-            PageFlags::OneOf(flags) => {
-                flags.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+        "long_keys" => {
+            assert_eq!(unless_given(&field), "LongKeys::default()");
+            word(format!("{:?}", LongKeys::default()))
+        }
+        "protocol" => {
+            // as the upstream says, and as the core says if that says nothing
+            assert_eq!(unless_given(&field), "None");
+            assert!(module().contains("conf.protocol).unwrap_or_default()"));
+            word(format!("{:?}", Protocol::default()))
+        }
+        "format" => {
+            assert_eq!(unless_given(&field), "Format::default()");
+            word(format!("{:?}", Format::default()))
+        }
+        "flags" => {
+            assert_eq!(unless_given(&field), "PageFlags::default()");
+            match PageFlags::default() {
+                PageFlags::Any => "any".to_owned(),
+                PageFlags::OneOf(flags) => {
+                    flags.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+                }
             }
-        },
+        }
         "fallback" | "gzip_flag" => {
             assert_eq!(unless_given(&field), "None");
             "off".to_owned()
