@@ -52,7 +52,28 @@ struct Link<W: Waiter> {
     peer: Cell<*const Peer<W>>,
     index: usize,
     /// The socket, and the generation of the connection that it belongs to.
-    socket: Cell<Option<(Socket, u32)>>,
+    socket: RefCell<Option<(Socket, u32)>>,
+}
+
+impl<W: Waiter> Link<W> {
+    /// The generation of the connection that the socket belongs to. None without a socket.
+    fn generation(&self) -> Option<u32> {
+        self.socket.borrow().as_ref().map(|(_, generation)| *generation)
+    }
+
+    /// Calls `using` with the socket, unless it is closed. `using` must not close it and must not resume a request.
+    fn with<R>(&self, using: impl FnOnce(&Socket) -> R) -> Option<R> {
+        self.socket.borrow().as_ref().map(|(socket, _)| using(socket))
+    }
+
+    /// Whether there is a socket, and `holds` of it.
+    fn is(&self, holds: impl FnOnce(&Socket) -> bool) -> bool {
+        self.with(holds).unwrap_or(false)
+    }
+
+    fn close(&self) {
+        drop(self.socket.take());
+    }
 }
 
 impl<W: Waiter> Peer<W> {
@@ -60,7 +81,7 @@ impl<W: Waiter> Peer<W> {
     pub fn new(configured: &Rc<UpstreamServer>, buffers: Buffers, counter: Counter) -> Rc<Peer<W>> {
         let limits = configured.limits;
         let link =
-            |index| Link { peer: Cell::new(std::ptr::null()), index, socket: Cell::new(None) };
+            |index| Link { peer: Cell::new(std::ptr::null()), index, socket: RefCell::default() };
         let peer = Rc::new(Peer {
             configured: configured.clone(),
             buffers,
@@ -122,9 +143,7 @@ impl<W: Waiter> Peer<W> {
     /// Closes every connection: the worker is exiting, or the configuration is going.
     pub fn close(&self) {
         for link in &self.links {
-            if let Some((socket, _)) = link.socket.take() {
-                socket.close();
-            }
+            link.close();
         }
     }
 
@@ -137,7 +156,7 @@ impl<W: Waiter> Peer<W> {
             self.arrange_all();
         }
         if let Some(tally) = self.counter.tally() {
-            let connections = self.links.iter().filter(|link| link.socket.get().is_some());
+            let connections = self.links.iter().filter(|link| link.generation().is_some());
             tally.set_level(self.waiting.borrow().len(), connections.count());
         }
         self.moment.set(None);
@@ -166,24 +185,22 @@ impl<W: Waiter> Peer<W> {
         if process::is_exiting() && self.client.borrow().live(index) == 0 {
             self.client.borrow_mut().close(index);
         }
-        match link.socket.get() {
-            Some((socket, generation)) if generation != self.client.borrow().generation(index) => {
-                socket.close();
-                link.socket.set(None);
-            }
-            _ => {}
+        let generation = self.client.borrow().generation(index);
+        if link.generation().is_some_and(|of_socket| of_socket != generation) {
+            link.close();
         }
         let wants_socket = self.client.borrow().wants(index) == Want::Connect;
-        if wants_socket && link.socket.get().is_none() {
+        if wants_socket && link.generation().is_none() {
             self.connect(link);
         }
-        let Some((socket, _)) = link.socket.get() else { return };
         let mut client = self.client.borrow_mut();
-        if client.wants(index) == Want::Write {
-            self.flush(index, socket, &mut client);
-        }
-        socket.set_idle(client.live(index) == 0);
-        socket.wake_by(client.deadline(index));
+        link.with(|socket| {
+            if client.wants(index) == Want::Write {
+                self.flush(index, socket, &mut client);
+            }
+            socket.set_idle(client.live(index) == 0);
+            socket.wake_by(client.deadline(index));
+        });
     }
 
     /// A worker that is short of connections closes clients' ones to have one for the socket, and their
@@ -205,8 +222,9 @@ impl<W: Waiter> Peer<W> {
                 if self.configured.socket_keepalive {
                     socket.keep_alive();
                 }
-                link.socket.set(Some((socket, client.generation(index))));
-                if socket.may_write() {
+                let may_write = socket.may_write();
+                link.socket.replace(Some((socket, client.generation(index))));
+                if may_write {
                     client.connected(index, process::now());
                     // others may have been given what waited for it
                     self.wake.post();
@@ -216,7 +234,7 @@ impl<W: Waiter> Peer<W> {
         }
     }
 
-    fn flush(&self, index: usize, socket: Socket, client: &mut Client) {
+    fn flush(&self, index: usize, socket: &Socket, client: &mut Client) {
         while socket.may_write() && client.wants(index) == Want::Write {
             match socket.write(client.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
@@ -247,39 +265,41 @@ impl<W: Waiter> Peer<W> {
     }
 
     fn readable(&self, link: &Link<W>) {
-        let Some((socket, generation)) = link.socket.get() else { return };
+        let Some(generation) = link.generation() else { return };
         let index = link.index;
-        if socket.must_close() {
+        if link.is(Socket::must_close) {
             self.client.borrow_mut().close(index);
             return self.settle();
         }
-        let is_current =
-            || link.socket.get().is_some() && self.client.borrow().generation(index) == generation;
-        let is_overdue = socket.take_timeout() && is_current() && self.is_overdue(index);
+        let is_current = || {
+            link.generation() == Some(generation)
+                && self.client.borrow().generation(index) == generation
+        };
+        let is_overdue = link.is(Socket::take_timeout) && is_current() && self.is_overdue(index);
         if is_overdue {
             // a worker that was late itself has not heard yet what came in time
-            socket.look();
+            link.with(Socket::look);
         }
         // what a new socket is wanted for, an old one must not be taken for
         if is_current() && self.client.borrow().wants(index) == Want::Connect {
-            self.finish_connecting(index, socket);
+            self.finish_connecting(link);
         }
         if self.client.borrow().has_events() {
             self.deliver(index);
         }
         for _ in 0..READS_PER_EVENT {
-            if !is_current() || !socket.may_read() {
+            if !is_current() || !link.is(Socket::may_read) {
                 break;
             }
-            self.receive(index, socket);
+            self.receive(link);
             self.deliver(index);
         }
         if is_overdue && is_current() {
             self.client.borrow_mut().expire(index, process::now());
             self.deliver(index);
         }
-        if is_current() && socket.may_read() {
-            socket.read_again();
+        if is_current() && link.is(Socket::may_read) {
+            link.with(Socket::read_again);
         }
         self.settle();
     }
@@ -289,34 +309,39 @@ impl<W: Waiter> Peer<W> {
     }
 
     fn writable(&self, link: &Link<W>) {
-        let Some((socket, generation)) = link.socket.get() else { return };
+        let Some(generation) = link.generation() else { return };
         let is_current = self.client.borrow().generation(link.index) == generation;
         let wants = self.client.borrow().wants(link.index);
         match wants {
             // epoll announces this with every read
             Want::Read if is_current => return,
-            Want::Connect if is_current => self.finish_connecting(link.index, socket),
+            Want::Connect if is_current => self.finish_connecting(link),
             _ => {}
         }
         self.settle();
     }
 
-    fn finish_connecting(&self, index: usize, socket: Socket) {
+    fn finish_connecting(&self, link: &Link<W>) {
         let mut client = self.client.borrow_mut();
-        match socket.connect_result() {
-            Ok(()) if socket.may_write() => client.connected(index, process::now()),
-            Ok(()) => {}
-            Err(errno) => self.lose(index, ConnectionError::Connect(errno), &mut client),
+        match link.with(Socket::connect_result) {
+            Some(Ok(())) if link.is(Socket::may_write) => {
+                client.connected(link.index, process::now());
+            }
+            Some(Err(errno)) => self.lose(link.index, ConnectionError::Connect(errno), &mut client),
+            Some(Ok(())) | None => {}
         }
     }
 
-    fn receive(&self, index: usize, socket: Socket) {
+    fn receive(&self, link: &Link<W>) {
+        let index = link.index;
         let mut client = self.client.borrow_mut();
-        match socket.read(client.input(index)) {
-            Transfer::Bytes(n) | Transfer::Last(n) => client.received(index, n),
-            Transfer::Later => {}
-            Transfer::End => self.lose(index, ConnectionError::Closed, &mut client),
-            Transfer::Failed(errno) => self.lose(index, ConnectionError::Io(errno), &mut client),
+        match link.with(|socket| socket.read(client.input(index))) {
+            Some(Transfer::Bytes(n) | Transfer::Last(n)) => client.received(index, n),
+            Some(Transfer::Later) | None => {}
+            Some(Transfer::End) => self.lose(index, ConnectionError::Closed, &mut client),
+            Some(Transfer::Failed(errno)) => {
+                self.lose(index, ConnectionError::Io(errno), &mut client);
+            }
         }
     }
 

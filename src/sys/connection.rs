@@ -15,8 +15,7 @@ use ngx::ngx_log_error;
 use pagecache_core::memcached::{ConnectionError, Msec};
 use std::io;
 
-/// An open or opening socket. It is closed with [`Socket::close`], once, by its owner.
-#[derive(Clone, Copy)]
+/// An open or opening socket, which is closed when its owner drops it.
 pub struct Socket(NonNull<ngx_connection_t>);
 
 /// What a read or a write came to.
@@ -87,7 +86,7 @@ impl Socket {
 
     /// Has the system look from time to time if the other end is still there. ngx_event_connect_peer
     /// would do it as well, and say nothing if that fails, as its log is the quiet one.
-    pub fn keep_alive(self) {
+    pub fn keep_alive(&self) {
         let on: libc::c_int = 1;
         // SAFETY: on is live and of the size that SO_KEEPALIVE wants.
         let status = unsafe {
@@ -110,7 +109,7 @@ impl Socket {
     ///
     /// # Errors
     /// The system's error number.
-    pub fn connect_result(self) -> Result<(), i32> {
+    pub fn connect_result(&self) -> Result<(), i32> {
         let mut error: libc::c_int = 0;
         let mut len = size_of::<libc::c_int>() as libc::socklen_t;
         // SAFETY: error and len are live and of the sizes that SO_ERROR wants.
@@ -131,7 +130,7 @@ impl Socket {
     }
 
     /// Reads into the first buffer, then into the second.
-    pub fn read(self, buffers: [&mut [u8]; 2]) -> Transfer {
+    pub fn read(&self, buffers: [&mut [u8]; 2]) -> Transfer {
         let parts = buffers.map(|buffer| libc::iovec {
             iov_base: buffer.as_mut_ptr().cast(),
             iov_len: buffer.len(),
@@ -162,7 +161,7 @@ impl Socket {
     }
 
     /// Writes the front of `bytes`.
-    pub fn write(self, bytes: &[u8]) -> Transfer {
+    pub fn write(&self, bytes: &[u8]) -> Transfer {
         // SAFETY: bytes is borrowed for the length of the call.
         let n = retry(|| unsafe {
             libc::send(self.fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
@@ -186,20 +185,20 @@ impl Socket {
     }
 
     /// Whether the event loop has announced input that was not read yet.
-    pub fn may_read(self) -> bool {
+    pub fn may_read(&self) -> bool {
         // SAFETY: the connection is open, its read event lives with it.
         unsafe { (*(*self.0.as_ptr()).read).ready() != 0 }
     }
 
     /// Whether a write is worth trying.
-    pub fn may_write(self) -> bool {
+    pub fn may_write(&self) -> bool {
         // SAFETY: the connection is open, its write event lives with it.
         unsafe { (*(*self.0.as_ptr()).write).ready() != 0 }
     }
 
     /// Asks the system, where the event loop may not have come to it yet, whether the socket can be read
     /// and written.
-    pub fn look(self) {
+    pub fn look(&self) {
         let mut poll =
             libc::pollfd { fd: self.fd(), events: libc::POLLIN | libc::POLLOUT, revents: 0 };
         // SAFETY: one entry, live for the length of the call, which does not wait.
@@ -220,7 +219,7 @@ impl Socket {
     }
 
     /// Has the read handler called again in the next iteration.
-    pub fn read_again(self) {
+    pub fn read_again(&self) {
         // SAFETY: closing the connection takes its events off the queues.
         unsafe { post((*self.0.as_ptr()).read, &raw mut ngx_posted_next_events) }
     }
@@ -228,7 +227,7 @@ impl Socket {
     /// Has the read handler called at `deadline` at the latest; it then finds
     /// [`Socket::take_timeout`]. An earlier call that is set already stays: most deadlines are taken
     /// back before they come, and one call too many is cheaper than a timer set for each.
-    pub fn wake_by(self, deadline: Option<Msec>) {
+    pub fn wake_by(&self, deadline: Option<Msec>) {
         // SAFETY: the connection is open, its read event lives with it and is in the timer tree
         // exactly while timer_set says so.
         unsafe {
@@ -249,7 +248,7 @@ impl Socket {
     }
 
     /// Whether the read handler was called because of [`Socket::wake_by`].
-    pub fn take_timeout(self) -> bool {
+    pub fn take_timeout(&self) -> bool {
         // SAFETY: the connection is open, its read event lives with it.
         unsafe {
             let event = (*self.0.as_ptr()).read;
@@ -261,7 +260,7 @@ impl Socket {
 
     /// Tells nginx whether anything is waiting here. A worker that is to quit closes idle
     /// connections and waits for the timers of the others.
-    pub fn set_idle(self, idle: bool) {
+    pub fn set_idle(&self, idle: bool) {
         // SAFETY: the connection is open, its read event lives with it.
         unsafe {
             (*self.0.as_ptr()).set_idle(idle.into());
@@ -270,25 +269,27 @@ impl Socket {
     }
 
     /// Whether nginx asked for this idle connection to be closed.
-    pub fn must_close(self) -> bool {
+    pub fn must_close(&self) -> bool {
         // SAFETY: the connection is open.
         unsafe { (*self.0.as_ptr()).close() != 0 }
     }
 
-    /// Closes the connection, and takes its events off nginx's queues and timers.
-    pub fn close(self) {
-        // SAFETY: the owner gives the connection up; nobody uses it after this.
-        unsafe { ngx_close_connection(self.0.as_ptr()) }
-    }
-
-    fn has_pending_end(self) -> bool {
+    fn has_pending_end(&self) -> bool {
         // SAFETY: the connection is open, its read event lives with it.
         unsafe { (*(*self.0.as_ptr()).read).pending_eof() != 0 }
     }
 
-    fn fd(self) -> libc::c_int {
+    fn fd(&self) -> libc::c_int {
         // SAFETY: the connection is open.
         unsafe { (*self.0.as_ptr()).fd }
+    }
+}
+
+impl Drop for Socket {
+    /// Closes the connection, and takes its events off nginx's queues and timers.
+    fn drop(&mut self) {
+        // SAFETY: the connection is open: only its one socket closes it, and that goes with this.
+        unsafe { ngx_close_connection(self.0.as_ptr()) }
     }
 }
 
