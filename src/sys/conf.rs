@@ -4,17 +4,18 @@
 use super::loaded::module_index;
 use super::pool::Pool;
 use super::raw::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_conf_t, ngx_core_conf_t,
-    ngx_core_module, ngx_flag_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
+    NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push,
+    ngx_command_t, ngx_conf_set_flag_slot, ngx_conf_t, ngx_core_conf_t, ngx_core_module,
+    ngx_flag_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
     ngx_http_request_t, ngx_int_t, ngx_ncpu, ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t,
     ngx_str_t,
 };
-use core::ffi::{CStr, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, fn_addr_eq};
 use std::fmt;
 
 /// A type that is this module's configuration of all of http {}.
@@ -34,6 +35,10 @@ pub unsafe trait UpstreamLevel {}
 /// # Safety
 /// - The module's create_loc_conf makes a `Self` with [`allocate`].
 pub unsafe trait LocationLevel {}
+
+/// What a directive's row in a module's table has called.
+type CommandSetter =
+    unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
 /// A message that stops nginx from starting: what is wrong, and what to do about it.
 pub struct Refusal(pub String);
@@ -168,25 +173,45 @@ impl<'cf> Reading<'cf> {
     /// Has nginx's gunzip filter unpack responses of this location for clients that do not take
     /// gzip, as `gunzip on` does. False if nginx was built without it.
     pub fn enable_gunzip(self) -> bool {
-        // SAFETY: core_conf; a cycle's modules end in null, and their names are C strings. The
-        // first field of the gunzip filter's location configuration is the flag of `gunzip`; it was
-        // merged before, because a filter that is built in stands before loaded modules.
+        let Some(flag) = self.location_flag(c"ngx_http_gunzip_filter_module", b"gunzip") else {
+            return false;
+        };
+        // SAFETY: the flag is in the location's configuration, which nobody borrows. It was merged
+        // before, because a filter that is built in stands before loaded modules.
+        unsafe { flag.write(1) };
+        true
+    }
+
+    /// The flag of the location that is being merged which `directive` of another module sets. None if the module's
+    /// own table does not say that it is one.
+    fn location_flag(self, module: &CStr, directive: &[u8]) -> Option<NonNull<ngx_flag_t>> {
+        let setter: CommandSetter = ngx_conf_set_flag_slot;
+        // SAFETY: core_conf; a cycle's modules end in null, and their names are C strings. A module's commands are null
+        // or end in one without a name. A module that has a command for locations has a configuration for each, at
+        // whose `offset` nginx's setter of flags writes a flag.
         unsafe {
-            let Some(context) = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()
-            else {
-                return false;
-            };
-            let mut next = (*(*self.0.as_ptr()).cycle).modules;
-            while let Some(module) = (*next).as_ref() {
-                if CStr::from_ptr(module.name) == c"ngx_http_gunzip_filter_module" {
-                    let flag = (*context.loc_conf.add(module.ctx_index)).cast::<ngx_flag_t>();
-                    *flag = 1;
-                    return true;
+            let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
+            let mut next = (*(*self.0.as_ptr()).cycle).modules.cast_const();
+            let found = loop {
+                let other = (*next).as_ref()?;
+                if CStr::from_ptr(other.name) == module {
+                    break other;
                 }
                 next = next.add(1);
-            }
+            };
+            let mut next = found.commands.cast_const();
+            let command = loop {
+                let other = next.as_ref().filter(|command| !command.name.is_empty())?;
+                if other.name.as_bytes() == directive {
+                    break other;
+                }
+                next = next.add(1);
+            };
+            let is_flag = command.conf == NGX_HTTP_LOC_CONF_OFFSET
+                && command.set.is_some_and(|set| fn_addr_eq(set, setter));
+            let conf = NonNull::new(*context.loc_conf.add(found.ctx_index))?;
+            is_flag.then(|| conf.byte_add(command.offset).cast())
         }
-        false
     }
 
     /// This module's main configuration.
