@@ -3,8 +3,7 @@
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
-//! | [`flow`] | one request as a state machine: lookup or bypass, hit or fallthrough | requests of nginx,
-//! connections |
+//! | [`flow`] | one request as a state machine: looked up or not, hit or fallthrough | nginx's requests, connections |
 //! | [`policy`] | what a location does with requests, and the servers it asks: plain data | directives |
 //! | [`memcached`] | the multiplexed client: keys, wire format, connections in virtual time | sockets, clocks |
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
