@@ -1,8 +1,8 @@
 //! The bindings of nginx's structures that have bit fields.
 //!
-//! nginx-sys makes its own with bindgen 0.72, which puts bit fields behind a shorter field of the same
-//! word in the wrong place (bindgen's issue 3384): so it is with ngx_http_request_t since nginx 1.29.3.
-//! nginx-sys keeps all other types; once it is built with bindgen 0.73, it can have these back.
+//! nginx-sys generates its own with bindgen 0.72, which misplaces bit fields that follow a shorter field in the
+//! same word (bindgen's issue 3384), as in ngx_http_request_t since nginx 1.29.3. All other types are those of
+//! nginx-sys. Once it is built with bindgen 0.73, it can provide these types again.
 
 use bindgen::callbacks::{FieldAttributeInfo, FieldInfo, ParseCallbacks};
 use bindgen::{Builder, FieldVisibilityKind, Formatter, RustEdition, RustTarget};
@@ -15,8 +15,8 @@ use std::rc::Rc;
 use crate::Result;
 use crate::flags::{Flags, variable};
 
-/// Structures with bit fields, of which the module reads or writes any field. Each field of each is
-/// proved (proof.rs).
+/// Structures with bit fields of which the module reads or writes any field. All their fields are checked
+/// (proof.rs).
 const STRUCTURES: &[&str] = &[
     "ngx_buf_t",
     "ngx_connection_t",
@@ -33,11 +33,11 @@ const STRUCTURES: &[&str] = &[
     "ngx_variable_value_t",
 ];
 
-/// Structures with bit fields that stay nginx-sys's, because its functions and the traits of `ngx` take
-/// them, and the plain fields of which the module reads. Those are proved as well.
+/// Structures with bit fields for which the types of nginx-sys are used, because its functions and the traits of
+/// `ngx` take them. The module reads only their plain fields, which are checked as well.
 const OF_NGINX_SYS: &[(&str, &[&str])] = &[("ngx_cycle_t", &["conf_ctx", "log", "modules"])];
 
-/// Types that point to those structures or name them anew.
+/// Types that point to those structures or are aliases of them.
 const TYPES: &[&str] = &[
     "ngx_chain_t",
     "ngx_event_get_peer_pt",
@@ -91,7 +91,7 @@ pub struct Fields {
     pub bits: BTreeSet<String>,
 }
 
-/// Writes `nginx.rs` and says which fields the structures have.
+/// Writes `nginx.rs` and returns the fields of the structures.
 pub fn generate(flags: &Flags) -> Result<BTreeMap<String, Fields>> {
     let seen = Seen::default();
     let rust = variable("CARGO_PKG_RUST_VERSION")?;
@@ -106,7 +106,7 @@ pub fn generate(flags: &Flags) -> Result<BTreeMap<String, Fields>> {
         .layout_tests(false)
         .derive_debug(false)
         .generate_comments(false)
-        // rustfmt is not everywhere
+        // rustfmt is not always installed
         .formatter(Formatter::None)
         .parse_callbacks(Box::new(seen.clone()));
     for name in STRUCTURES.iter().chain(TYPES) {
@@ -133,8 +133,8 @@ pub const HEADER: &str = "
     #include <ngx_http.h>
 ";
 
-/// Nothing may be left out of the proof without notice: neither by bindgen's callbacks, nor because a
-/// structure with bit fields is listed as one that has none.
+/// Fails if the check would miss a field: because bindgen's callbacks did not report it, or because a structure
+/// with bit fields is listed as one without.
 fn check_completeness(bindings: &str, fields: &BTreeMap<String, Fields>) -> Result<()> {
     if let Some(name) = STRUCTURES.iter().find(|name| !fields.contains_key(**name)) {
         return Err(format!("nginx's headers have no {name}").into());
@@ -150,29 +150,30 @@ fn check_completeness(bindings: &str, fields: &BTreeMap<String, Fields>) -> Resu
     Ok(())
 }
 
-/// What the setter of a bit field begins with.
+/// The beginning of a bit field's setter.
 const SETTER: &str = "pub fn set_";
 
-/// Those of the type of all bit fields.
+/// The setters of bindgen's generic bit field type.
 const SETTERS_OF_ALL: [&str; 2] = ["pub fn set_bit", "pub fn set_const"];
 
-/// Has the compiler run the setters of bit fields for the proof. bindgen's lack no more than the word.
+/// Makes the setters of bit fields `const`, so that the compiler can run them for the check. bindgen generates them
+/// without that word only.
 fn with_const_setters(bindings: String) -> String {
     bindings
         .replace(SETTER, "pub const fn set_")
-        // it calls what is not const, and is not called
+        // it calls functions that are not const, and is not called
         .replace("pub const fn set_bit", "pub fn set_bit")
 }
 
-/// The name behind `struct`, where a structure has one: of ngx_buf_t it is ngx_buf_s.
+/// The name after `struct`, if a structure has another one there: that of ngx_buf_t is ngx_buf_s.
 fn tag_of(name: &str) -> String {
     format!("{}_s", name.trim_end_matches("_t"))
 }
 
-/// Collects the fields of which bindgen tells.
+/// Collects the fields that bindgen reports.
 #[derive(Debug, Default, Clone)]
 struct Seen {
-    /// By structure and field.
+    /// (structure, field)
     all: Rc<RefCell<BTreeSet<(String, String)>>>,
     plain: Rc<RefCell<BTreeSet<(String, String)>>>,
 }
@@ -183,7 +184,7 @@ impl ParseCallbacks for Seen {
         None
     }
 
-    /// bindgen asks this of plain fields only.
+    /// bindgen calls this for plain fields only.
     fn field_attributes(&self, field: &FieldAttributeInfo<'_>) -> Vec<String> {
         self.plain.borrow_mut().insert((field.type_name.to_owned(), field.field_name.to_owned()));
         Vec::new()

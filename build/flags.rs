@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 
-/// How nginx's ./configure has its sources compiled.
+/// The flags with which nginx's ./configure compiles its sources.
 pub struct Flags {
     /// `CC` of nginx's Makefile: a program, and perhaps its first arguments.
     pub compiler: Vec<String>,
@@ -17,7 +17,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Reads them from the Makefile of the build that nginx-sys has found.
+    /// Reads them from the Makefile of the nginx build that nginx-sys has found.
     pub fn of_nginx() -> Result<Flags> {
         let makefile = Path::new(&variable("DEP_NGINX_BUILD_DIR")?).join("Makefile");
         println!("cargo::rerun-if-changed={}", makefile.display());
@@ -31,7 +31,7 @@ impl Flags {
         while let Some(flag) = given.next() {
             match flag.strip_prefix("-I") {
                 None => flags.push(flag),
-                // nginx-sys has made the paths absolute
+                // nginx-sys has made the include paths absolute
                 Some("") => drop(given.next()),
                 Some(_) => {}
             }
@@ -45,7 +45,7 @@ impl Flags {
         self.includes.iter().map(|path| format!("-I{}", path.display()))
     }
 
-    /// What the preprocessor is told beside them.
+    /// Further arguments of the preprocessor.
     pub fn defines(&self) -> Vec<String> {
         let mut defines = Vec::new();
         let mut flags = self.flags.iter();
@@ -61,14 +61,14 @@ impl Flags {
     }
 }
 
-/// The value of a variable of a Makefile, as the shell would split it.
+/// The value of a variable of a Makefile, split like in a shell.
 fn words(makefile: &str, name: &str) -> Option<Vec<String>> {
     let value =
         |line: &str| Some(line.strip_prefix(name)?.trim_start().strip_prefix('=')?.to_owned());
     shlex::split(&makefile.replace("\\\n", " ").lines().find_map(value)?)
 }
 
-/// What cargo tells build scripts.
+/// A variable that cargo sets for build scripts.
 pub fn variable(name: &str) -> Result<String> {
     println!("cargo::rerun-if-env-changed={name}");
     env::var(name).map_err(|error| format!("{name}: {error}").into())

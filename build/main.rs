@@ -1,5 +1,5 @@
-//! Builds what the nginx shell rests on: nginx's features as cfgs, the bindings of nginx's structures with
-//! bit fields, and the C constants that prove them. Does nothing without the `module` feature.
+//! Generates the parts that the nginx module is built on: nginx's features as cfgs, the bindings of nginx's
+//! structures with bit fields, and the C constants that check them. Does nothing without the `module` feature.
 
 #[cfg(feature = "module")]
 mod bindings;
@@ -8,13 +8,13 @@ mod flags;
 #[cfg(feature = "module")]
 mod proof;
 
-/// Since this version headers of one name are linked lists (nginx's CHANGES with 1.23.0).
+/// Since this version headers with one name form a linked list (nginx's CHANGES with 1.23.0).
 const LINKED_HEADERS: u32 = 1_023_000;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
-    // what nginx-sys found in nginx's headers
+    // the features that nginx-sys found in nginx's headers
     println!("cargo::rerun-if-env-changed=DEP_NGINX_FEATURES");
     let known = std::env::var("DEP_NGINX_FEATURES_CHECK").unwrap_or_else(|_| "any()".to_owned());
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({known}))");
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         println!("cargo::rustc-cfg=ngx_linked_headers");
     }
     println!("cargo::rerun-if-changed=build");
-    // as config has it: src/sys/loaded.rs says why
+    // like in `config`; src/sys/loaded.rs gives the reason
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "macos") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

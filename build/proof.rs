@@ -1,5 +1,5 @@
-//! The proof that Rust and nginx's C compiler have each field of nginx's structures in the same place:
-//! constants of C, whose bytes are compared with Rust's. Nothing is run, so it holds in a cross build.
+//! Proves that Rust and nginx's C compiler place each field of nginx's structures at the same offset: C constants,
+//! whose bytes are compared with Rust's. No code is run, so the proof works in a cross build, too.
 //!
 //! For each structure there is one constant:
 //!
@@ -12,8 +12,8 @@
 //! } pagecache_layout_ngx_buf_t = { ... };
 //! ```
 //!
-//! `src/sys/layout.rs` reads it twice: while it is compiled, from a file into which the bytes between
-//! the two marks are copied, and when nginx loads the module, from the module itself.
+//! `src/sys/layout.rs` reads each constant twice: at compile time, from a file with the bytes between the two
+//! marks, and when nginx loads the module, from the module itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,14 +25,15 @@ use crate::Result;
 use crate::bindings::{Fields, HEADER};
 use crate::flags::{Flags, variable};
 
-/// With these, the object has the data itself and can be linked into a module. None of them moves a field.
+/// With these flags the object contains the data itself and can be linked into a module. None of them moves a
+/// field.
 const LAST_FLAGS: [&str; 6] =
     ["-w", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-lto", "-fno-sanitize=all"];
 
 const ARCHIVE: &str = "pagecache_layout";
 
-/// Compiles the constants, has them linked, and leaves the bytes of each in a file named as the structure,
-/// and `layouts.rs`, which names structures and fields for `layouts!`.
+/// Compiles the constants, links them into the module, and writes the bytes of each to a file with the structure's
+/// name. Also writes `layouts.rs`, which names structures and fields for `layouts!`.
 pub fn compile(flags: &Flags, structures: &BTreeMap<String, Fields>) -> Result<()> {
     let out = variable("OUT_DIR")?;
     let out = Path::new(&out);
@@ -62,7 +63,7 @@ pub fn compile(flags: &Flags, structures: &BTreeMap<String, Fields>) -> Result<(
     Ok(())
 }
 
-/// From the first mark, with it, up to the second.
+/// The bytes from the first mark, inclusive, to the second.
 fn between<'object>(object: &'object [u8], [begin, end]: &[String; 2]) -> Result<&'object [u8]> {
     let place = |mark: &str| {
         let mut places =
@@ -75,12 +76,12 @@ fn between<'object>(object: &'object [u8], [begin, end]: &[String; 2]) -> Result
     Ok(object.get(place(begin)?..place(end)?).ok_or("the marks are in another order")?)
 }
 
-/// Found nowhere else in an object: no symbol has a colon.
+/// The two marks of a constant. They occur nowhere else in an object: no symbol contains a colon.
 fn marks(nth: usize) -> [String; 2] {
     [format!("pagecache:{nth:05}:"), format!("pagecache:{nth:05};")]
 }
 
-/// The constant of one structure.
+/// The C constant of one structure.
 fn constant(nth: usize, structure: &str, Fields { plain, bits }: &Fields) -> String {
     let [begin, end] = marks(nth)
         .map(|mark| mark.chars().map(|character| format!("'{character}', ")).collect::<String>());
@@ -107,12 +108,12 @@ fn constant(nth: usize, structure: &str, Fields { plain, bits }: &Fields) -> Str
     text + &format!("}}, {{ {end} }} }};\n")
 }
 
-/// What bindgen calls `type_` is a word of Rust's.
+/// bindgen appends an underscore to names that are Rust keywords, such as `type_`.
 fn in_c(field: &str) -> &str {
     field.strip_suffix('_').unwrap_or(field)
 }
 
-/// The structure's row of `layouts!`.
+/// The row of a structure for `layouts!`.
 fn row(structure: &str, Fields { plain, bits }: &Fields) -> String {
     let plain: String = plain.iter().map(|field| format!("{field} ")).collect();
     let bits: String = bits.iter().map(|field| format!("{field} set_{field} ")).collect();
