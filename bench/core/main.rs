@@ -1,10 +1,10 @@
-//! What the core costs, in instructions, which repeat exactly where seconds do not.
+//! Measures the core in instructions, which repeat exactly, unlike seconds.
 //!
 //!     cargo bench -p pagecache-core --bench core              compares with bench/core/instructions.tsv
 //!     cargo bench -p pagecache-core --bench core -- --record  writes it
 //!
-//! Each case runs under valgrind's callgrind, which counts what [`measured`] executes and nothing
-//! else. Another compiler makes other code: the file names the one that it was recorded with.
+//! Each case runs under valgrind's callgrind, which counts the instructions of [`measured`] and nothing else.
+//! Another compiler generates other code: the file names the one that it was recorded with.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod placement;
@@ -22,19 +22,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Of a page of some site, with the site's name in front.
+/// The key of a page, with a site's name in front.
 const KEY: &[u8] = b"/your-site-name-/articles/2024/an-article/";
 
-/// Runs of each case, among which the cost of the first, which allocates, is lost.
+/// The number of runs of each case. The first run allocates; its extra cost is negligible among the others.
 const RUNS: u32 = 1_000;
 
-/// A difference from what was recorded that is worth a word, in percent.
+/// The smallest difference from the recorded figures that is reported, in percent.
 const WORTH_A_WORD: f64 = 1.0;
 
-/// One thing that the core does, prepared.
+/// An operation of the core, prepared to run.
 type Run = Box<dyn FnMut()>;
 
-/// Its name, how it is prepared, and how many lookups one run is.
+/// Its name, its preparation, and the number of lookups in one run.
 type Case = (String, Box<dyn Fn() -> Run>, u32);
 
 fn cases() -> Vec<Case> {
@@ -90,7 +90,7 @@ fn main() {
     }
 }
 
-/// The part of a run that is counted.
+/// The part of a run whose instructions are counted.
 #[inline(never)]
 fn measured<T>(part: impl FnOnce() -> T) -> T {
     part()
@@ -136,8 +136,8 @@ fn etag(len: usize) -> Run {
     })
 }
 
-/// A server's share of `count` requests that come at once, for `keys` pages in turn, each of which finds
-/// a value of `size` bytes or nothing: what the shell calls, and the bytes that its sockets copy.
+/// The work of one server for `count` simultaneous requests for `keys` pages in turn, each of which finds a value
+/// of `size` bytes or nothing: the calls of the nginx module, and the bytes that its sockets copy.
 fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
     let breaker = BreakerLimits { max_fails: 1, fail_timeout: 1_000 };
     let limits =
@@ -145,7 +145,7 @@ fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
     let mut client = Client::new(limits, 1);
     let buffers = Buffers::new(1 << 20);
     let mut opaque = 0_u32;
-    // of the same length as any other page's
+    // all keys have the same length
     let texts: Vec<String> =
         (0..keys).map(|number| format!("/your-site-name-/articles/2024/{number:010}/")).collect();
     let keys: Vec<Key> =
@@ -189,7 +189,7 @@ fn submit(client: &mut Client, count: u64, keys: &[Key]) {
     client.sent(0, client.output(0).len(), 0);
 }
 
-/// Returns how many were answered.
+/// Returns the number of lookups that were answered.
 fn receive(client: &mut Client, buffers: &Buffers, mut bytes: &[u8]) -> u64 {
     let mut answered = 0;
     while !bytes.is_empty() {
@@ -208,7 +208,7 @@ fn receive(client: &mut Client, buffers: &Buffers, mut bytes: &[u8]) -> u64 {
     answered
 }
 
-/// Instructions of each case, for each lookup.
+/// The instructions of each case, for each lookup.
 fn counted() -> BTreeMap<String, u64> {
     let folder = tempfile::tempdir().unwrap();
     let mut counts = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Any bytes as a key: what goes over the wire is one word of the protocol, and says which bytes it
-//! was made of.
+//! Any bytes as a key: the key on the wire is one word of the protocol, from which the original bytes can be
+//! recovered.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ fuzz_target!(|raw: &[u8]| {
     }
 });
 
-/// Takes the escapes back, if they are all needed and all written as they should be.
+/// Reverses the escapes. None unless all of them are necessary and correctly written.
 fn unescaped(mut key: &[u8]) -> Option<Vec<u8>> {
     let mut raw = Vec::new();
     while let Some((&byte, rest)) = key.split_first() {

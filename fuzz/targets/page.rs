@@ -1,6 +1,6 @@
-//! Any item under any policy: what comes out of it can be sent to a browser. The input is a letter
-//! for the policy, a byte for the item's flags (a digit counts as such, an exclamation mark as 0 of an
-//! item that was invalidated, a question mark as those that mark a page), then the value.
+//! Any item under any policy gives a page that can be sent to a browser, or none. The input is a letter for the
+//! policy, a byte for the item's flags (a digit is its value, an exclamation mark is 0 of an invalidated item, a
+//! question mark is the flags of a marked page), then the value.
 
 #![no_main]
 
@@ -23,7 +23,7 @@ const POLICIES: [(u8, Format, Option<u32>, bool); 10] = [
     (b'x', Format::Http, Some(1 << 31), false),
 ];
 
-/// What no visitor may get, in lower case.
+/// Headers that a client must not receive, in lower case.
 const DROPPED: [&[u8]; 13] = [
     b"accept-ranges",
     b"connection",
@@ -40,7 +40,7 @@ const DROPPED: [&[u8]; 13] = [
     b"x-pagecache",
 ];
 
-/// Nor anything that begins so.
+/// Prefixes of further such headers.
 const DROPPED_BEGINNINGS: [&[u8]; 3] = [b"proxy-auth", b"x-accel-", b"x-srcache-"];
 
 const MOST_HEADERS: usize = 100;
@@ -120,7 +120,7 @@ fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool, is
 
     let is_coding = |(name, _): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"content-encoding");
     let codings: Vec<&[u8]> = shown.iter().filter(is_coding).map(|(_, coding)| *coding).collect();
-    // what nginx unpacks
+    // nginx decompresses this
     let is_gzip = matches!(codings[..], [one] if one.eq_ignore_ascii_case(b"gzip"));
     match &page.coding {
         Coding::Gzip => assert!(is_gzip || has_gzip_flag),
@@ -139,7 +139,7 @@ fn page_is_what_is_stored(page: &Page<'_>, value: &[u8], has_gzip_flag: bool, is
     }));
 }
 
-/// RFC 1952: three bytes that are always the same, in a head of ten, and a tail of eight.
+/// RFC 1952: three fixed bytes at the beginning of a header of ten, and a trailer of eight.
 fn begins_as_gzip(body: &[u8]) -> bool {
     matches!(body, [0x1f, 0x8b, 8, rest @ ..] if rest.len() >= 15)
 }
@@ -148,9 +148,9 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
-/// A naive reading of a stored response, which believes that it is well-formed.
+/// A naive parser of a stored response, which assumes that it is well-formed.
 struct Stored<'a> {
-    /// Up to its blank line, that one included.
+    /// The head, including the blank line.
     head: &'a [u8],
 }
 
@@ -169,7 +169,7 @@ impl<'a> Stored<'a> {
         None
     }
 
-    /// The lines, but for blank ones.
+    /// The lines, without blank ones.
     fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let line_ends = self.head.split(|&byte| byte == b'\n');
         line_ends.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(|it| !it.is_empty())
@@ -190,7 +190,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Whether nothing about a stored response is out of the ordinary, so that it must be served.
+/// Whether a stored response has no unusual part, so that it must be served.
 fn is_plainly_servable(value: &[u8]) -> bool {
     let Some(stored) = Stored::of(value) else { return false };
     let Some(line) = stored.lines().next() else { return false };
@@ -211,7 +211,7 @@ fn is_plainly_servable(value: &[u8]) -> bool {
         && !has_word(stored.head, b"transfer-encoding")
 }
 
-/// Whether there is exactly one line of a page's life, as its writers have it.
+/// Whether there is exactly one line with the life of a page, in the form that writers use.
 fn has_note(value: &[u8]) -> bool {
     let Some(stored) = Stored::of(value) else { return false };
     let headers = stored.headers();
