@@ -1,26 +1,26 @@
-//! Owns how a test tells the application what to answer: all of it stands in the request's target,
-//! which the application's `/answer/` reads.
+//! Owns the way in which a test tells the application its answer: the request's target contains all of it, and the
+//! application's `/answer/` reads it.
 
 use std::fmt::Write;
 
-/// An answer of the application, any bytes in it.
+/// An answer of the application. It may contain any bytes.
 #[derive(Clone)]
 pub struct Answer {
     target: String,
 }
 
 impl Answer {
-    /// To a request for `/answer/` and this name, as it stands on the request line.
+    /// The answer to a request for `/answer/` with this name, as written on the request line.
     pub fn new(name: &str, status: u16) -> Answer {
         Answer { target: format!("/answer/{name}?status={status}") }
     }
 
-    /// The phrase behind the status, if it is not to be the usual one.
+    /// Sets the phrase after the status, if it is not the usual one.
     pub fn reason(self, reason: impl AsRef<[u8]>) -> Answer {
         self.and("reason", reason.as_ref())
     }
 
-    /// Once more, if it was said before.
+    /// Adds a header, also if there is one with this name already.
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Answer {
         self.and("header", &[name.as_bytes(), b":", value.as_ref()].concat())
     }
@@ -29,7 +29,7 @@ impl Answer {
         self.and("body", body.as_ref())
     }
 
-    /// What to ask for.
+    /// The target of the request.
     pub fn target(&self) -> &str {
         &self.target
     }

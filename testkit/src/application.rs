@@ -11,18 +11,18 @@ use crate::{parts, ports};
 #[derive(Clone, Copy, PartialEq)]
 pub enum Interface {
     Uwsgi,
-    /// Whose connections stay if the client asks for it.
+    /// HTTP with connections that are kept open if the client asks for it.
     Http,
     FastCgi,
 }
 
-/// One line of the application's count.
+/// One line of the application's log of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     pub method: String,
-    /// As the client wrote it: REQUEST_URI.
+    /// The URI as the client wrote it: REQUEST_URI.
     pub uri: String,
-    /// The header, `-` without one.
+    /// The value of the header, `-` without one.
     pub content_length: String,
     pub body_length: usize,
     pub body_sha256: String,
@@ -31,11 +31,11 @@ pub struct Seen {
 /// What the application stores, and how nginx's configuration describes it.
 #[derive(Clone)]
 pub struct Writes {
-    /// Each page it renders, not only those of `/stored/`.
+    /// Every page that it renders, not only those of `/stored/`.
     pub every_page: bool,
     pub memcached: String,
     pub key: String,
-    /// PAGECACHE_IGNORE_ARGS, in nginx's words.
+    /// PAGECACHE_IGNORE_ARGS, as written in nginx's configuration.
     pub ignored: String,
     pub content_type: String,
     /// PAGECACHE_FORMAT.
@@ -49,7 +49,7 @@ pub struct Application {
 }
 
 impl Default for Writes {
-    /// Nothing: for a site without memcached.
+    /// Stores nothing: for a site without memcached.
     fn default() -> Writes {
         Writes {
             every_page: false,
@@ -82,16 +82,16 @@ impl Application {
             "--need-app",
             "--enable-threads",
             "--disable-logging",
-            // Threads take requests; the backlog holds those of hundreds of clients at once.
+            // Threads handle requests; the backlog holds those of hundreds of clients at the same time.
             "--threads=8",
             "--listen=1024",
             "--buffer-size=32768",
-            // The clients' connections of one test may wait for each other.
+            // The client connections of one test may wait for each other.
             "--socket-timeout=60",
             "--module=application",
         ]);
         if interface == Interface::Http {
-            // Head and body leave in two writes, of which the second would wait for the first's ACK.
+            // Head and body are sent in two writes; the second would wait for the ACK of the first.
             command.arg("--tcp-nodelay");
         }
         command.arg("--chdir").arg(parts::root().join("testkit/app"));
@@ -108,7 +108,7 @@ impl Application {
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let log = prefix.join("uwsgi.log");
         let mut process = Process::start("uwsgi", &command, &log).killed_at_the_end();
-        // From here on the kernel's backlog holds requests until Django is loaded.
+        // From now on the kernel's backlog holds requests until Django is loaded.
         process.wait_until("listens", || match address.strip_prefix("unix:") {
             Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
             None => std::net::TcpStream::connect(&address).is_ok(),
@@ -116,23 +116,23 @@ impl Application {
         Application { address, requests, _process: process }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The requests it has seen, in the order they came.
+    /// The requests that it has received, in their order.
     pub fn requests(&self) -> Vec<Seen> {
         let text = fs::read(&self.requests).unwrap();
         String::from_utf8_lossy(&text).lines().map(seen).collect()
     }
 
-    /// How many requests it has seen.
+    /// The number of requests that it has received.
     pub fn count(&self) -> usize {
         self.requests().len()
     }
 
-    /// The one request since `before` were seen.
+    /// The only request after the first `before` ones.
     #[track_caller]
     pub fn only_since(&self, before: usize) -> Seen {
         let requests = self.requests();

@@ -1,4 +1,4 @@
-//! Owns an nginx around an `http {}` of the test's own, in a prefix of its own.
+//! Owns an nginx with an `http {}` that the test writes, in a prefix of its own.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use crate::http::{Client, Request, Response};
 use crate::nginx::Nginx;
 use crate::{directives, ports, prefix};
 
-/// It ends before its folder goes.
+/// nginx ends before its folder is removed.
 pub struct Bare {
     pub nginx: Nginx,
     prefix: TempDir,
 }
 
 impl Bare {
-    /// `main` stands outside of all blocks, `http` in `http {}`; `@LISTEN@` is the address to listen on, and `@PREFIX@`
-    /// the folder. `files` stand there beside the configuration.
+    /// `main` is written outside of all blocks, `http` into `http {}`; `@LISTEN@` is the address to listen on, and
+    /// `@PREFIX@` the folder. `files` are written beside the configuration.
     #[track_caller]
     pub fn start(main: &str, http: &str, files: &[(&str, &str)]) -> Bare {
         let prefix = prefix();
@@ -51,12 +51,12 @@ impl Bare {
         self.nginx.address()
     }
 
-    /// The configuration.
+    /// The path of the configuration.
     pub fn file(&self) -> PathBuf {
         self.prefix.path().join("nginx.conf")
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Response {
         Client::connect(self.address()).ask(request)

@@ -1,14 +1,14 @@
-//! Owns requests that are sent by the hundred in one write, again and again. Each answer is checked,
-//! but not each anew: answers that are, byte for byte, those that were read and checked before need
-//! no second reading, which would take longer than nginx takes for them.
+//! Owns requests that are sent by the hundred in one write, repeatedly. Each answer is checked, but equal answers
+//! are parsed only once: if the answers to a batch are, byte for byte, those that were checked before, they are not
+//! parsed again, which would take longer than nginx takes to send them.
 
 use crate::{Client, Request, Response};
 
 pub struct Batch {
     wire: Vec<u8>,
-    /// One for each request: whether its answer has no body.
+    /// For each request: whether its answer has no body.
     heads: Vec<bool>,
-    /// The answers to the last batch that was read. `Date:` makes them others once a second.
+    /// The bytes of the answers that were parsed last. Because of `Date:` they change once a second.
     known: Vec<u8>,
 }
 
@@ -27,8 +27,8 @@ impl Batch {
         client.send(&self.wire);
     }
 
-    /// Receives what a client is answered. `check` sees each answer and the number of its request in
-    /// the batch, unless all of them are what it has seen before.
+    /// Receives the answers to a batch. `check` is called with each answer and the number of its request in the
+    /// batch, unless all of them are equal to those that it was called with before.
     #[track_caller]
     pub fn receive(&mut self, client: &mut Client, check: impl Fn(usize, &Response)) {
         let lost = "a request of a batch was lost";

@@ -1,8 +1,8 @@
-//! Owns bodies and values: bytes that look like no others, and their digests.
+//! Owns bodies and values that cannot be mistaken for one another, and their digests.
 
 use sha2::{Digest, Sha256};
 
-/// `length` bytes of every value, line ends and NUL included; another seed, other bytes.
+/// `length` bytes with every possible value, including line ends and NUL; a different seed gives different bytes.
 pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     // splitmix64: https://prng.di.unimi.it/splitmix64.c
     let mut state = seed;
@@ -18,12 +18,12 @@ pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// 64 hex digits.
+/// The digest in 64 hex digits.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// The key of a page whose own key is longer than 250 bytes.
+/// The key of a page whose unhashed key is longer than 250 bytes.
 pub fn long_key(key: impl AsRef<[u8]>) -> String {
     format!("%sha256:{}", sha256(key))
 }

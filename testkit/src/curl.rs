@@ -1,10 +1,10 @@
-//! Owns curl, the client for what the tests' own does not speak: HTTP/2, unix sockets, gzip.
+//! Owns curl, for protocols that the tests' own client does not speak: HTTP/2, unix sockets, gzip.
 
 use std::process::Command;
 
 use crate::{Site, parts};
 
-/// Runs curl in the site's prefix; its output, or a failed test with what it complained of.
+/// Runs curl in the site's prefix and returns its output. If curl fails, the test fails with curl's message.
 #[track_caller]
 pub fn curl(site: &Site, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(parts::installed("curl"))

@@ -1,5 +1,5 @@
-//! Owns an nginx that has detached itself, as on a server: only such a one can be upgraded to another
-//! binary. It serves the memcached and the application of a site, and is known by its pid file alone.
+//! Owns an nginx that has detached itself, as on a server: only a detached one can be upgraded to another binary.
+//! It serves the memcached and the application of a site, and is identified by its pid file alone.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::nginx::{children, never_logged};
 use crate::{Site, kernel, parts, ports, prefix, wait};
 
-/// How long the last of it may take to quit.
+/// How long its last process may take to quit.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub struct Daemon {
@@ -21,7 +21,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// As the site's own nginx, but detached and on a port of its own.
+    /// Starts an nginx like the site's own, but detached and on another port.
     #[track_caller]
     pub fn beside(site: &Site) -> Daemon {
         let prefix = prefix();
@@ -37,7 +37,7 @@ impl Daemon {
             *line = format!("listen {http2};");
         }
         let file = prefix.path().join("nginx.conf");
-        // The application's socket stays where the site has it.
+        // The application's socket is that of the site.
         let application = prefix.path().join("application.sock").display().to_string();
         let its_own = site.prefix().join("application.sock").display().to_string();
         fs::write(&file, lines.join("\n").replace(&application, &its_own)).unwrap();
@@ -63,17 +63,17 @@ impl Daemon {
         self.address
     }
 
-    /// The master that the pid file names.
+    /// The pid of the master, from the pid file.
     pub fn pid(&self) -> Option<i32> {
         read_pid(&self.prefix.path().join("nginx.pid"))
     }
 
-    /// The master that an upgrade has replaced, as long as it is there.
+    /// The pid of the master that an upgrade has replaced, while it runs.
     pub fn old_pid(&self) -> Option<i32> {
         read_pid(&self.prefix.path().join("nginx.pid.oldbin"))
     }
 
-    /// The workers of a master, of which the new master of an upgrade is a child as well.
+    /// The workers of a master. The new master of an upgrade is a child of the old one, too.
     pub fn workers_of(&self, master: i32) -> Vec<i32> {
         let other = self.pid();
         children(master).into_iter().filter(|pid| Some(*pid) != other).collect()
@@ -83,7 +83,7 @@ impl Daemon {
         fs::read_to_string(self.prefix.path().join("error.log")).unwrap_or_default()
     }
 
-    /// Every process of it that is alive: masters and workers.
+    /// All living processes: masters and workers.
     fn processes(&self) -> Vec<i32> {
         let masters: Vec<i32> = [self.pid(), self.old_pid()].into_iter().flatten().collect();
         let workers = masters.iter().flat_map(|master| children(*master));
@@ -115,7 +115,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A process that was not waited for is a zombie, and dead.
+/// Whether a process is alive. One that has ended, but was not waited for, is a zombie, and not alive.
 pub fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().split_whitespace().next();

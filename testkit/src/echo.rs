@@ -1,5 +1,5 @@
-//! Owns an application that answers with the headers, or the CGI variables, that reached it, in the
-//! order they came: one `name: value` a line. It speaks what nginx passes requests on by.
+//! Owns an application that answers with the headers, or the CGI variables, that it received, in their order: one
+//! `name: value` a line. It speaks the protocols by which nginx passes requests on.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ pub enum Protocol {
     Scgi,
 }
 
-/// Serves until the test's process ends.
+/// Serves until the test process ends.
 pub struct Echo {
     address: SocketAddr,
 }
@@ -33,13 +33,13 @@ impl Echo {
         Echo { address }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 }
 
-/// One request a connection.
+/// Handles one request on a connection.
 fn serve(protocol: Protocol, stream: &mut TcpStream) -> io::Result<()> {
     let pairs = match protocol {
         Protocol::Http => http(stream)?,
@@ -70,11 +70,11 @@ fn serve(protocol: Protocol, stream: &mut TcpStream) -> io::Result<()> {
         _ => stream.write_all(&answer)?,
     }
     stream.shutdown(Shutdown::Write)?;
-    // closing on what was not read would be a reset
+    // closing with unread bytes would send a RST
     io::copy(stream, &mut io::sink()).map(drop)
 }
 
-/// A head; the request line is left out.
+/// Reads the head of an HTTP request, without the request line.
 fn http(stream: &mut TcpStream) -> io::Result<Pairs> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -89,7 +89,7 @@ fn http(stream: &mut TcpStream) -> io::Result<Pairs> {
         .collect())
 }
 
-/// A head of four bytes with the length, then names and values with lengths of two bytes.
+/// Reads a header of four bytes with the length, then names and values with lengths of two bytes.
 fn uwsgi(stream: &mut TcpStream) -> io::Result<Pairs> {
     let [_, low, high, _] = take::<4>(stream)?;
     let packet = take_all(stream, u16::from_le_bytes([low, high]).into())?;
@@ -103,8 +103,8 @@ fn uwsgi(stream: &mut TcpStream) -> io::Result<Pairs> {
     Ok(std::iter::from_fn(|| Some((next()?, next()?))).collect())
 }
 
-/// Records of eight bytes and their content; those of type 4, FCGI_PARAMS, have names and values,
-/// after their lengths of one byte, or of four whose first bit is set. Type 5 without content ends it.
+/// Reads records with a header of eight bytes. Those of type 4, FCGI_PARAMS, contain names and values, after their
+/// lengths: one byte, or four of which the first bit is set. A record of type 5 without content is the end.
 fn fastcgi(stream: &mut TcpStream) -> io::Result<Pairs> {
     let mut params = Vec::new();
     loop {
@@ -135,7 +135,7 @@ fn fastcgi(stream: &mut TcpStream) -> io::Result<Pairs> {
     Ok(pairs)
 }
 
-/// A netstring, in which a zero byte ends each name and each value.
+/// Reads a netstring, in which a zero byte ends each name and each value.
 fn scgi(stream: &mut TcpStream) -> io::Result<Pairs> {
     let mut length = 0;
     loop {

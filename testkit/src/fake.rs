@@ -1,7 +1,7 @@
-//! Owns the scripted memcached: it records every byte it receives and answers each lookup with the
-//! steps that the test's script returns for it. It knows the meta protocol only as far as a
-//! lookup: `mg <key> <flags>*\r\n`, and of the classic one `get <key>\r\n`. What a script asks of a
-//! lookup, such as a hit, comes in the protocol of that lookup.
+//! Owns the scripted memcached: it records every byte that it receives and answers each lookup with the steps that
+//! the test's script returns for it. Of the meta protocol it knows only the lookup `mg <key> <flags>*\r
+//! `, and of the classic one `get <key>\r
+//! `. If a script asks for a standard reply, such as a hit, the reply is in the protocol of the lookup.
 
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use crate::{kernel, wait};
 
-/// What the fake does, one after the other, on the connection that a lookup came by.
+/// The steps of an answer, performed in order on the connection of the lookup.
 #[derive(Clone)]
 pub enum Step {
     Send(Vec<u8>),
-    /// Gives what was sent the time to be read on its own. Nothing is asserted on it.
+    /// Waits, so that the client can read the bytes sent so far on their own. No assertion depends on it.
     Pause(Duration),
-    /// Holds the connection's replies back until the gate is open.
+    /// Holds the connection's replies back until the gate opens.
     Wait(Gate),
     Close,
     Reset,
 }
 
-/// One command line as it came.
+/// One command line as it was received.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// Counted from 0 in the order of accepting.
@@ -40,7 +40,7 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// The second word.
+    /// The key, the second word of the line.
     pub fn key(&self) -> &[u8] {
         self.line.split(|&byte| byte == b' ').nth(1).unwrap_or_default()
     }
@@ -55,7 +55,7 @@ impl Lookup {
         words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
 
-    /// What memcached 1.6 answers when the item is there.
+    /// The reply of memcached 1.6 if the item exists.
     pub fn hit(&self, value: impl AsRef<[u8]>) -> Vec<u8> {
         self.hit_with_flags(value, 0)
     }
@@ -65,7 +65,7 @@ impl Lookup {
         self.hit_as(self.key(), value.len(), flags, value)
     }
 
-    /// A hit whose key, length or flags are the test's choice, be they numbers or not.
+    /// A hit with a key, a length and flags that the test chooses, valid or not.
     pub fn hit_as(
         &self,
         key: &[u8],
@@ -82,7 +82,7 @@ impl Lookup {
         [b"VA ", length.as_bytes(), &echo, b"\r\n", value, b"\r\n"].concat()
     }
 
-    /// What memcached 1.6.18 answers when it is not: `k` and `O` come back there, too.
+    /// The reply of memcached 1.6.18 if the item does not exist: it contains `k` and `O`, too.
     pub fn miss(&self) -> Vec<u8> {
         if self.is_classic() {
             return b"END\r\n".to_vec();
@@ -103,7 +103,7 @@ impl Lookup {
         self.line.starts_with(b"get ")
     }
 
-    /// The return flags in the order they were asked for.
+    /// The return flags, in the order of the request.
     fn echo(&self, key: &[u8], length: &str, flags: &str) -> Vec<u8> {
         let mut echo = Vec::new();
         for flag in self.flags() {
@@ -119,7 +119,7 @@ impl Lookup {
     }
 }
 
-/// Closed until a test opens it, for good.
+/// Closed until a test opens it; it stays open.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -129,7 +129,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Returns when it is open, or when the fake has been told to stop.
+    /// Returns when the gate is open, or when the fake was told to stop.
     fn pass(&self, stopped: &AtomicBool) {
         let mut open = self.0.0.lock().unwrap();
         while !*open && !stopped.load(Ordering::Relaxed) {
@@ -140,7 +140,7 @@ impl Gate {
 
 type Script = dyn Fn(&Lookup) -> Vec<Step> + Send + Sync;
 
-/// What all threads of one fake share.
+/// The state that all threads of one fake share.
 struct State {
     script: Box<Script>,
     stopped: AtomicBool,
@@ -157,17 +157,17 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Listens on a port of its own and answers each lookup with what `script` says.
+    /// Listens on a port of its own and answers each lookup with the steps of `script`.
     pub fn start(script: impl Fn(&Lookup) -> Vec<Step> + Send + Sync + 'static) -> Fake {
         Fake::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// Answers at once with the bytes that `reply` returns.
+    /// Answers immediately with the bytes that `reply` returns.
     pub fn replying(reply: impl Fn(&Lookup) -> Vec<u8> + Send + Sync + 'static) -> Fake {
         Fake::start(move |lookup| vec![Step::Send(reply(lookup))])
     }
 
-    /// On a listener that the test made.
+    /// Uses a listener that the test has made.
     pub fn on(
         listener: TcpListener,
         script: impl Fn(&Lookup) -> Vec<Step> + Send + Sync + 'static,
@@ -186,7 +186,7 @@ impl Fake {
         Fake { address, state, accepting }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
@@ -195,32 +195,32 @@ impl Fake {
         self.address.port()
     }
 
-    /// Connections accepted so far.
+    /// The number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Connections that have ended, whoever ended them.
+    /// The number of connections that have ended, from either side.
     pub fn closed(&self) -> usize {
         self.state.closed.load(Ordering::SeqCst)
     }
 
-    /// The command lines so far, in the order they came.
+    /// The command lines so far, in their order.
     pub fn lookups(&self) -> Vec<Lookup> {
         self.state.lookups.lock().unwrap().clone()
     }
 
-    /// How many command lines have come.
+    /// The number of command lines so far.
     pub fn lookups_so_far(&self) -> usize {
         self.state.lookups.lock().unwrap().len()
     }
 
-    /// Every byte so far, one buffer a connection.
+    /// All bytes received so far, in one buffer for each connection.
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.state.received.lock().unwrap().clone()
     }
 
-    /// Waits until `count` lookups have come.
+    /// Waits until `count` lookups were received.
     #[track_caller]
     pub fn wait_for_lookups(&self, count: usize) {
         wait::until(&format!("{count} lookups"), || self.lookups_so_far() >= count);
@@ -230,7 +230,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::SeqCst);
-        // The accepting thread looks at `stopped` after each client: this is the last one.
+        // The accepting thread checks `stopped` after each client; this one is the last.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -238,7 +238,7 @@ impl Drop for Fake {
     }
 }
 
-/// Takes clients until told to stop, then ends their connections and waits for their threads.
+/// Accepts clients until told to stop, then ends their connections and waits for their threads.
 fn accept(listener: &TcpListener, state: &Arc<State>) {
     let mut serving: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
     while let Ok((stream, _)) = listener.accept() {
@@ -248,7 +248,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         let connection = state.connections.fetch_add(1, Ordering::SeqCst);
         state.received.lock().unwrap().push(Vec::new());
         stream.set_nodelay(true).unwrap();
-        // Thousands may come, one after the other.
+        // Thousands of clients may connect, one after the other.
         serving.retain(|(_, thread)| !thread.is_finished());
         let (shared, ours) = (Arc::clone(state), stream.try_clone().unwrap());
         serving.push((stream, thread::spawn(move || serve(ours, connection, &shared))));
@@ -259,8 +259,8 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
     }
 }
 
-/// Reads a connection to its end. Replies go out on a thread of their own, so that lookups are
-/// recorded while replies are held back.
+/// Reads a connection to its end. A thread of its own sends the replies, so that lookups are recorded while replies
+/// are held back.
 fn serve(stream: TcpStream, connection: usize, state: &Arc<State>) {
     let (queue, lookups) = channel();
     let (shared, output) = (Arc::clone(state), stream.try_clone().unwrap());
@@ -297,7 +297,7 @@ fn reply(stream: TcpStream, lookups: &Receiver<Lookup>, state: &State) {
                 return;
             }
             match step {
-                // The other end may have gone: what it thinks of the reply is the test's matter.
+                // The client may have left; the test decides whether that is a failure.
                 Step::Send(bytes) => drop((&stream).write_all(&bytes)),
                 Step::Pause(time) => thread::sleep(time),
                 Step::Wait(gate) => gate.pass(&state.stopped),

@@ -1,5 +1,5 @@
-//! Owns a firewall between nginx and a server: what comes over a connection that it has forgotten is dropped,
-//! and nobody hears of it.
+//! Owns a firewall between nginx and a server. It drops the packets of connections that it has forgotten, without
+//! an error for either side.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,13 +10,13 @@ use std::thread;
 pub struct Firewall {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// It knows of connections that came later than so many.
+    /// The connections before this number are forgotten.
     forgotten: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
 }
 
 impl Firewall {
-    /// Lets all through that comes for `server`. What it has for a connection ends with that.
+    /// Forwards all connections to `server`. The threads of a connection end with it.
     pub fn before(server: SocketAddr) -> Firewall {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,17 +46,17 @@ impl Firewall {
         firewall
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Connections so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Forgets the connections that there are.
+    /// Forgets the current connections.
     pub fn forgets(&self) {
         self.forgotten.store(self.connections(), Ordering::SeqCst);
     }
@@ -65,12 +65,12 @@ impl Firewall {
 impl Drop for Firewall {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // the last one that it hears of
+        // wakes the accepting thread for the last time
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// One direction of a connection. The end of one that is not known is nobody's business either.
+/// Forwards one direction of a connection. The end of a forgotten connection is not forwarded either.
 fn pass(mut from: TcpStream, mut to: TcpStream, is_known: impl Fn() -> bool) {
     let mut buffer = [0; 65_536];
     while let Ok(length @ 1..) = from.read(&mut buffer) {

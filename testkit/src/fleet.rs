@@ -1,12 +1,11 @@
-//! Owns several real memcached servers side by side, and how nginx's configuration and a client
-//! library name them.
+//! Owns several real memcached servers, and the way in which nginx's configuration and a client library name them.
 
 use tempfile::TempDir;
 
 use crate::memcached::Memcached;
 use crate::prefix::prefix;
 
-/// The servers end before their folder goes.
+/// The servers end before their folder is removed.
 pub struct Fleet {
     servers: Vec<Memcached>,
     weights: Vec<u32>,
@@ -14,14 +13,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// So many servers, of which nobody says a weight.
+    /// Starts `count` servers without weights.
     pub fn start(count: usize) -> Fleet {
         let prefix = prefix();
         let servers = (0..count).map(|_| Memcached::start(prefix.path())).collect();
         Fleet { servers, weights: Vec::new(), _prefix: prefix }
     }
 
-    /// One server for each weight; none for an empty list.
+    /// Starts a server for each weight; none for an empty list.
     pub fn weighted(weights: &[u32]) -> Fleet {
         Fleet { weights: weights.to_vec(), ..Fleet::start(weights.len()) }
     }
@@ -34,7 +33,7 @@ impl Fleet {
         &mut self.servers
     }
 
-    /// What stands in `upstream {}`, but for the distribution: a `server` line for each.
+    /// The `server` lines of an `upstream {}`, one for each server, without the distribution.
     pub fn server_lines(&self) -> String {
         let lines = self.servers.iter().enumerate().map(|(nth, server)| {
             let weight = self.weights.get(nth).map(|weight| format!(" weight={weight}"));
@@ -43,7 +42,7 @@ impl Fleet {
         lines.collect()
     }
 
-    /// As clients name servers: `HOST:PORT`, with a weight `HOST:PORT:WEIGHT`.
+    /// The servers as clients name them: `HOST:PORT`, with a weight `HOST:PORT:WEIGHT`.
     pub fn arguments(&self) -> Vec<String> {
         let arguments = self.servers.iter().enumerate().map(|(nth, server)| {
             let weight = self.weights.get(nth).map(|weight| format!(":{weight}"));
@@ -52,7 +51,7 @@ impl Fleet {
         arguments.collect()
     }
 
-    /// How many items each server holds.
+    /// The number of items on each server.
     pub fn items(&self) -> Vec<usize> {
         let items = self.servers.iter().map(|server| server.link().stat("curr_items"));
         items.map(|count| usize::try_from(count).unwrap()).collect()

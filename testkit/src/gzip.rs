@@ -1,4 +1,5 @@
-//! Owns gzip, the program, which packs bodies as an application would and unpacks what clients get.
+//! Owns gzip, the program, which compresses bodies as an application would and decompresses those that clients
+//! receive.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -6,11 +7,11 @@ use std::process::{Command, Stdio};
 use crate::parts;
 
 pub fn pack(bytes: impl AsRef<[u8]>) -> Vec<u8> {
-    // The same bytes give the same body: no time, no name.
+    // Equal bytes give an equal body: no time, no name.
     piped(&["-9", "--no-name"], bytes.as_ref()).expect("gzip packs anything")
 }
 
-/// `None`: it is no whole gzip stream.
+/// `None`: the bytes are not a whole gzip stream.
 pub fn unpack(bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     piped(&["--decompress"], bytes.as_ref())
 }
@@ -25,7 +26,7 @@ fn piped(options: &[&str], input: &[u8]) -> Option<Vec<u8>> {
         .unwrap();
     let mut stdin = gzip.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
-        // It may stop reading what it cannot unpack.
+        // gzip may stop reading input that it cannot decompress.
         scope.spawn(move || drop(stdin.write_all(input)));
         gzip.wait_with_output().unwrap()
     });

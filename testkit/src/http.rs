@@ -1,5 +1,5 @@
-//! Owns the HTTP/1.1 client: it sends what a browser would and what no browser should, keeps its
-//! connection, and says in which state an answer was lost.
+//! Owns the HTTP/1.1 client. It sends requests that a browser would send and some that no browser should, keeps its
+//! connection open, and reports at which point an answer was lost.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use crate::kernel;
 /// How long a client waits for the next byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What to ask for.
+/// A request.
 #[derive(Clone)]
 pub struct Request {
     method: String,
@@ -20,7 +20,7 @@ pub struct Request {
     body: Body,
 }
 
-/// How the body goes out.
+/// The body of a request, and how it is sent.
 #[derive(Clone)]
 enum Body {
     None,
@@ -30,7 +30,7 @@ enum Body {
 }
 
 impl Request {
-    /// Whether its answer has no body, whatever the answer's Content-Length.
+    /// Whether the answer has no body, whatever its Content-Length.
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
@@ -63,7 +63,7 @@ impl Request {
         self
     }
 
-    /// Request line and headers.
+    /// The request line and the headers.
     pub fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         head.extend_from_slice(self.method.as_bytes());
@@ -90,7 +90,7 @@ impl Request {
         head
     }
 
-    /// The body as it stands on the wire.
+    /// The body as it is sent.
     pub fn payload(&self) -> Vec<u8> {
         match &self.body {
             Body::None => Vec::new(),
@@ -109,18 +109,18 @@ impl Request {
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Clone)]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
-    /// What stood behind the last chunk.
+    /// The trailers after the last chunk.
     pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl Response {
-    /// A header's value as text, if the answer has it.
+    /// The value of a header as text, if the answer has it.
     pub fn header(&self, name: &str) -> Option<String> {
         self.header_bytes(name).map(|value| String::from_utf8_lossy(value).into_owned())
     }
@@ -136,7 +136,7 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// One `name=value` line of the application's echo view.
+    /// The value of a `name=value` line of the application's echo view.
     #[track_caller]
     pub fn echoed(&self, name: &str) -> String {
         self.text()
@@ -157,13 +157,13 @@ impl fmt::Debug for Response {
     }
 }
 
-/// Why there is no answer.
+/// The point at which an answer was lost.
 #[derive(Debug)]
 pub enum Lost {
-    /// The server closed before the first byte: a browser asks again on a new connection if this
-    /// one had served a request before.
+    /// The server closed before the first byte: a browser repeats the request on a new connection, if this one had
+    /// served a request before.
     BeforeFirstByte,
-    /// Part of an answer came. Nobody may ask again.
+    /// A part of an answer was received. The request must not be repeated.
     Midway(String),
 }
 
@@ -180,9 +180,9 @@ impl fmt::Display for Lost {
 pub struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
-    /// What has come since `takes` met something unknown.
+    /// The bytes received since `takes` found a difference.
     record: Option<Vec<u8>>,
-    /// Answers received on this connection.
+    /// The number of answers received on this connection.
     pub answers: usize,
 }
 
@@ -192,7 +192,7 @@ impl Client {
         Client::try_connect(address).unwrap_or_else(|| panic!("nobody listens on {address}"))
     }
 
-    /// `None`: nobody listens.
+    /// `None`: the address does not accept connections.
     pub fn try_connect(address: SocketAddr) -> Option<Client> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
@@ -201,7 +201,7 @@ impl Client {
         Some(Client { stream, unread: Vec::new(), record: None, answers: 0 })
     }
 
-    /// Sends a request and waits for its whole answer.
+    /// Sends a request and waits for the complete answer.
     #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Response {
         self.try_ask(request).unwrap_or_else(|lost| panic!("no answer: {lost}"))
@@ -213,8 +213,8 @@ impl Client {
     }
 
     pub fn try_ask(&mut self, request: &Request) -> Result<Response, Lost> {
-        // A server that has closed, or that answers before it has read the body, makes the write
-        // fail; what it said is still there to be read.
+        // If the server closes, or answers before it has read the body, the write fails; its answer can still be
+        // read.
         let _ = self.stream.write_all(&[request.head(), request.payload()].concat());
         self.receive(request.is_head())
     }
@@ -236,7 +236,7 @@ impl Client {
         self.receive(false).unwrap_or_else(|lost| panic!("no answer after 100: {lost}"))
     }
 
-    /// The next whole answer; `head_only` where the request was HEAD.
+    /// Receives the next complete answer; `head_only` if the request was HEAD.
     pub fn receive(&mut self, head_only: bool) -> Result<Response, Lost> {
         let mut response = self.receive_head()?;
         if !head_only && !matches!(response.status, 204 | 304) {
@@ -254,7 +254,7 @@ impl Client {
         Ok(response)
     }
 
-    /// Whether the server closes within a moment in which it would have answered.
+    /// Whether the server closes the connection within a short time, in which it would have answered.
     pub fn is_closed_soon(&mut self) -> bool {
         self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let closed = matches!(self.fill(), Ok(0));
@@ -262,20 +262,20 @@ impl Client {
         closed
     }
 
-    /// Leaves with a FIN.
+    /// Closes the connection with a FIN.
     pub fn leave(self) {
         drop(self.stream);
     }
 
-    /// Leaves with a RST.
+    /// Closes the connection with a RST.
     pub fn vanish(self) {
         kernel::reset(&self.stream);
     }
 
-    /// The next answer's status and headers. Of its body no more is read than came with them.
+    /// Receives the status and the headers of the next answer, and no more of its body than arrived with them.
     pub fn receive_head(&mut self) -> Result<Response, Lost> {
         let mut parser = httparse::ParserConfig::default();
-        // $pagecache_key may hold a byte 0x7f, which no header may; it is read from the log instead.
+        // $pagecache_key may contain the byte 0x7f, which a header must not; tests read it from the log instead.
         parser.ignore_invalid_headers_in_responses(true);
         loop {
             let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -307,7 +307,7 @@ impl Client {
         }
     }
 
-    /// So many bytes, whatever they are.
+    /// Receives `length` bytes of any content.
     pub fn take(&mut self, length: usize) -> Result<Vec<u8>, Lost> {
         while self.unread.len() < length {
             if self.fill()? == 0 {
@@ -318,8 +318,8 @@ impl Client {
         Ok(self.unread.drain(..length).collect())
     }
 
-    /// Whether the next bytes are the known ones, which are then taken. If not, they are still to be
-    /// received, and are recorded from here on.
+    /// Whether the next bytes equal `known`; if so, they are consumed. If not, they remain to be received, and are
+    /// recorded from here on.
     pub fn takes(&mut self, known: &[u8]) -> Result<bool, Lost> {
         while self.unread.len() < known.len() && known.starts_with(&self.unread) {
             if self.fill()? == 0 {
@@ -334,7 +334,7 @@ impl Client {
         Ok(are_known)
     }
 
-    /// What was received since it is recorded.
+    /// The bytes received since the recording began.
     pub fn recorded(&mut self) -> Vec<u8> {
         let mut record = self.record.take().unwrap_or_default();
         record.truncate(record.len() - self.unread.len());
@@ -363,7 +363,7 @@ impl Client {
         }
     }
 
-    /// Up to the empty line.
+    /// Reads the trailers up to the empty line.
     fn take_trailers(&mut self) -> Result<Vec<(String, Vec<u8>)>, Lost> {
         loop {
             let mut trailers = [httparse::EMPTY_HEADER; 16];
@@ -380,7 +380,7 @@ impl Client {
         }
     }
 
-    /// Reads once. 0: the server has closed.
+    /// Reads once. 0: the server has closed the connection.
     fn fill(&mut self) -> Result<usize, Lost> {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {

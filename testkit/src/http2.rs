@@ -1,6 +1,6 @@
-//! Owns a small HTTP/2 client (RFC 9113) without TLS: many GETs at once on one connection, and
-//! streams given up. It sends header fields as literals and reads of a response's fields only
-//! whether the status is 200. What comes is read only when a test asks for it.
+//! Owns a small HTTP/2 client (RFC 9113) without TLS: many GETs at the same time on one connection, and cancelled
+//! streams. It sends header fields as literals, and of a response's fields it only checks that the status is 200.
+//! It reads only when a test asks for it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -25,20 +25,20 @@ const ACK: u8 = 1;
 /// Error code of RST_STREAM: the stream is no longer needed.
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// Bytes of body the server may send before it must wait: more than any test asks for.
+/// The bytes of bodies that the server may send before it must wait: more than any test needs.
 const WINDOW: u32 = 1 << 28;
 
 pub struct Http2 {
     stream: TcpStream,
-    /// Of the next request: odd numbers are the client's.
+    /// The id of the next stream; those of a client are odd.
     next: u32,
-    /// Bytes that were read and not yet taken as frames.
+    /// Bytes that were read and are not yet parsed into frames.
     unread: Vec<u8>,
     answers: HashMap<u32, Answer>,
     given_up: HashSet<u32>,
 }
 
-/// What has come for one stream.
+/// The data received on one stream.
 #[derive(Default)]
 struct Answer {
     body: Vec<u8>,
@@ -57,7 +57,7 @@ impl Http2 {
         Http2::with_window(address, WINDOW)
     }
 
-    /// A client whom the server may send nothing of a body before [`Http2::open`].
+    /// A client whose windows are closed: the server may send no body before [`Http2::open`].
     pub fn connect_closed(address: SocketAddr) -> Http2 {
         Http2::with_window(address, 0)
     }
@@ -75,7 +75,7 @@ impl Http2 {
         client
     }
 
-    /// Sends a GET, and gives back the number of its stream.
+    /// Sends a GET and returns the id of its stream.
     pub fn ask(&mut self, path: &str) -> u32 {
         let stream = self.next;
         self.next += 2;
@@ -92,31 +92,31 @@ impl Http2 {
         stream
     }
 
-    /// Gives a request up.
+    /// Cancels a request.
     pub fn cancel(&mut self, stream: u32) {
         self.given_up.insert(stream);
         self.send(RST_STREAM, 0, stream, &CANCEL);
     }
 
-    /// Leaves with a RST.
+    /// Closes the connection with a RST.
     pub fn vanish(self) {
         kernel::reset(&self.stream);
     }
 
-    /// Reads so many bytes of whatever comes, and forgets them: of no use but to leave in the middle.
+    /// Reads `bytes` bytes and discards them. After that, the connection is only good for being closed midway.
     pub fn skip(&mut self, bytes: usize) {
         let mut skipped = vec![0; bytes];
         self.stream.read_exact(&mut skipped).unwrap();
     }
 
-    /// Lets the server send the bodies of these streams, whose windows were closed.
+    /// Opens the windows of these streams, which were closed, so that the server can send their bodies.
     pub fn open(&mut self, streams: &[u32]) {
         for &stream in streams {
             self.send(WINDOW_UPDATE, 0, stream, &WINDOW.to_be_bytes());
         }
     }
 
-    /// Reads until each of `streams` has the head of its answer, of status 200.
+    /// Reads until each of `streams` has the head of its answer, with status 200.
     #[track_caller]
     pub fn heads(&mut self, streams: &[u32]) {
         while !streams.iter().all(|stream| self.answers.contains_key(stream)) {
@@ -125,8 +125,8 @@ impl Http2 {
         }
     }
 
-    /// Reads until each of `streams` has its whole answer, all of status 200; the bodies in their
-    /// order. What comes for streams that were given up is left out.
+    /// Reads until each of `streams` has its complete answer, all with status 200, and returns the bodies in that
+    /// order. Frames of cancelled streams are ignored.
     #[track_caller]
     pub fn bodies(&mut self, streams: &[u32]) -> Vec<Vec<u8>> {
         while !streams.iter().all(|stream| self.answers.get(stream).is_some_and(|it| it.ended)) {
@@ -136,7 +136,7 @@ impl Http2 {
         streams.iter().map(|stream| self.answers.remove(stream).unwrap().body).collect()
     }
 
-    /// Empties the kernel's buffers. The frames in them are taken later.
+    /// Empties the kernel's buffers. The frames are parsed later.
     pub fn drain(&mut self) {
         while kernel::readable_bytes(&self.stream) > 0 {
             self.read();
