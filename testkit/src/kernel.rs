@@ -1,5 +1,5 @@
-//! Owns the system calls that `std` has no form of: signals to what the tests started, a reset instead of a
-//! close, a listener that accepts nobody.
+//! Owns the system calls that `std` does not have: signals to the processes of the tests, a reset instead of a
+//! close, a listener that accepts no connection.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -18,17 +18,17 @@ pub const SIGTERM: Signal = Signal::TERM;
 pub const SIGUSR2: Signal = Signal::USR2;
 pub const SIGWINCH: Signal = Signal::WINCH;
 
-/// Sends `signal` to one process. False: there is no such process any more.
+/// Sends `signal` to one process. False: the process does not exist any more.
 pub fn signal(pid: i32, signal: Signal) -> bool {
     rustix::process::kill_process(started(pid), signal).is_ok()
 }
 
-/// Sends `signal` to each process of the group that `leader` was started in. False: the group is empty.
+/// Sends `signal` to each process of the group of `leader`. False: the group is empty.
 pub fn signal_group(leader: i32, signal: Signal) -> bool {
     rustix::process::kill_process_group(started(leader), signal).is_ok()
 }
 
-/// Whether no process of the group that `leader` was started in is left.
+/// Whether no process of the group of `leader` is left.
 pub fn group_is_empty(leader: i32) -> bool {
     rustix::process::test_kill_process_group(started(leader)).is_err()
 }
@@ -38,9 +38,9 @@ fn started(pid: i32) -> Pid {
     Pid::from_raw(pid).unwrap()
 }
 
-/// The same command in a process group of its own, with SIGTERM if the test binary dies without ending it.
+/// The same command in a process group of its own. It receives SIGTERM if the test binary dies without ending it.
 pub fn dying_with_the_tests(command: &Command) -> Command {
-    // It becomes the program, with the same process id. prctl(2) in the child would take unsafe code.
+    // setpriv becomes the program, with the same process id. prctl(2) in the child would need unsafe code.
     let mut dying = Command::new("setpriv");
     dying.args(["--pdeathsig", "TERM", "--"]);
     dying.arg(command.get_program()).args(command.get_args()).process_group(0);
@@ -56,48 +56,49 @@ pub fn dying_with_the_tests(command: &Command) -> Command {
     dying
 }
 
-/// Ends a connection with RST: what a client that vanished, or a server that crashed, looks like.
-/// Works on a stream of which another thread holds a clone, where closing would not.
+/// Closes a connection with a RST, like a client that disappeared or a server that crashed. This works on a stream
+/// of which another thread holds a clone, while closing would not.
 pub fn reset(stream: &TcpStream) {
-    // Sends nothing, but ends the other thread's read: the kernel refuses to disconnect under it.
+    // Sends nothing, but ends the other thread's read: the kernel refuses to disconnect during a read.
     let _ = stream.shutdown(Shutdown::Read);
     loop {
         match rustix::net::connect_unspec(stream) {
             Err(Errno::BUSY) => thread::yield_now(),
-            // The other end was quicker.
+            // The other side has closed already.
             Ok(()) | Err(Errno::NOTCONN | Errno::CONNRESET) => return,
             Err(error) => panic!("disconnect: {error}"),
         }
     }
 }
 
-/// How many bytes have come by a stream and were not read.
+/// The number of bytes that a stream has received and that were not read.
 pub fn readable_bytes(stream: &TcpStream) -> usize {
     usize::try_from(rustix::io::ioctl_fionread(stream).unwrap()).unwrap()
 }
 
-/// Shrinks the listener's backlog to nothing, so that connecting hangs once one client waits in it.
+/// Shrinks the listener's backlog to 0, so that connecting blocks once one client waits in it.
 pub fn shrink_backlog(listener: &TcpListener) {
     rustix::net::listen(listener, 0).unwrap();
 }
 
-/// How many descriptors a process may have from now on: those it has stay open.
+/// Limits the descriptors of a process; those that are open stay open.
 pub fn limit_descriptors(pid: i32, count: u64) {
     let limit = Rlimit { current: Some(count), maximum: most_descriptors() };
     rustix::process::prlimit(Some(started(pid)), Resource::Nofile, limit).unwrap();
 }
 
-/// How many descriptors a process of the tests may have at most.
+/// The most descriptors that a process of the tests may have.
 pub fn descriptors_allowed() -> u64 {
     most_descriptors().unwrap_or(u64::MAX)
 }
 
-/// `None`: without a limit.
+/// `None`: unlimited.
 fn most_descriptors() -> Option<u64> {
     rustix::process::getrlimit(Resource::Nofile).maximum
 }
 
-/// Whether nginx and memcached must be told to stay root, so that they reach the test's files.
+/// Whether the tests run as root. nginx and memcached must then be told to stay root, so that they reach the tests'
+/// files.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

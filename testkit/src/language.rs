@@ -1,5 +1,5 @@
-//! Owns running a program of another language: its interpreter, where its client libraries are, and
-//! that it ends well.
+//! Owns the execution of programs in other languages: the interpreter, the path of the client libraries, and the
+//! check that a program succeeds.
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};
@@ -8,25 +8,25 @@ use std::process::{Command, Stdio};
 
 use crate::{kernel, parts, wait};
 
-/// Whose packages a program may use.
+/// The interpreter and the packages that a program may use.
 #[derive(Clone, Copy, Debug)]
 pub enum Language {
-    /// Python with Django and pymemcache, of the tests' own environment.
+    /// Python with Django and pymemcache, in the tests' own environment.
     Django,
     /// Python with Debian's packages.
     Python,
     Perl,
     Php,
     Ruby,
-    /// With what `tests/clients/package.json` names.
+    /// Node with the packages that `tests/clients/package.json` names.
     Node,
 }
 
 impl Language {
-    /// Runs a program to its end on this input, and fails the test if the program fails.
+    /// Runs a program with this input until it ends, and fails the test if the program fails.
     #[track_caller]
     pub fn run(self, program: &Path, arguments: &[String], input: &[u8]) {
-        // Files instead of pipes: neither side ever waits for the other.
+        // Files instead of pipes, so that neither side waits for the other.
         let mut given = tempfile::tempfile().unwrap();
         given.write_all(input).unwrap();
         given.rewind().unwrap();
@@ -44,7 +44,7 @@ impl Language {
     fn interpreter(self) -> Command {
         match self {
             Language::Django => Command::new(parts::venv("python")),
-            // PATH's may be another one, which does not see Debian's packages.
+            // The first Python in PATH may be another one, which does not see Debian's packages.
             Language::Python => Command::new("/usr/bin/python3"),
             Language::Perl => Command::new("/usr/bin/perl"),
             Language::Php => Command::new("/usr/bin/php"),

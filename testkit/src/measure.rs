@@ -1,4 +1,4 @@
-//! Owns what the kernel tells of a process: its memory and its descriptors.
+//! Owns the kernel's figures for a process: its memory and its descriptors.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ pub fn resident(pid: i32) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// Bytes that are the process's alone, to the page: the kernel walks its tables for `smaps_rollup`,
-/// where `statm` may be behind by some 100 pages a CPU.
+/// Bytes that belong to the process alone, exact to the page: for `smaps_rollup` the kernel walks the page tables,
+/// while `statm` may be behind by some 100 pages for each CPU.
 pub fn private(pid: i32) -> u64 {
     private_kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap()) << 10
 }
@@ -20,20 +20,20 @@ fn private_kilobytes(rollup: &str) -> u64 {
     lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
 }
 
-/// Whether AddressSanitizer is in a process, which then has memory for purposes of its own: shadows,
-/// red zones, and freed blocks that it keeps for a while.
+/// Whether a process runs with AddressSanitizer, which takes memory of its own: shadow memory, red zones, and freed
+/// blocks that it keeps for a while.
 pub fn is_sanitized(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().contains("/libasan.so")
 }
 
-/// The most that was resident since `forget_peak`.
+/// The most resident bytes since `forget_peak`.
 pub fn peak(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// The peak is what is resident now: proc(5), `clear_refs`.
+/// Sets the peak to the bytes that are resident now: proc(5), `clear_refs`.
 pub fn forget_peak(pid: i32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
 }
@@ -47,12 +47,12 @@ pub fn is_in_state(pid: i32, state: char) -> bool {
     })
 }
 
-/// Open descriptors.
+/// The number of open descriptors.
 pub fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// Sockets it holds.
+/// The number of open sockets.
 pub fn sockets(pid: i32) -> usize {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     files

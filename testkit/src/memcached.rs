@@ -1,5 +1,5 @@
-//! Owns real memcached servers and what an application does with them: items written through the
-//! `memcache` crate, or as raw text where the crate's keys cannot hold the bytes.
+//! Owns real memcached servers and an application's commands to them: items are written through the `memcache`
+//! crate, or as raw text if the crate's keys cannot hold the bytes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{kernel, measure, parts, ports, prefix, wait};
 
-/// Django stores bytes with 0 and text with 16; its pickles have 1.
+/// The flags of bytes. Django stores bytes with 0 and text with 16; its pickles have 1.
 pub const BYTES: u32 = 0;
 pub const TEXT: u32 = 16;
 pub const PICKLE: u32 = 1;
@@ -31,35 +31,35 @@ pub struct Memcached {
     place: Place,
     log: PathBuf,
     process: Option<Process>,
-    /// Where its log is, unless that is the test's.
+    /// The folder of its log, unless the test provides one.
     _folder: Option<TempDir>,
-    /// Opened by the first `set` after each start, with one connection.
+    /// One connection, opened by the first `set` after each start.
     application: OnceLock<memcache::Client>,
 }
 
 impl Memcached {
-    /// On a free port of its own.
+    /// Starts a memcached on a free port of its own.
     pub fn start(prefix: &Path) -> Memcached {
         let mut memcached = Memcached::stopped(prefix);
         memcached.restart();
         memcached
     }
 
-    /// The same in a folder of its own.
+    /// The same, in a folder of its own.
     pub fn alone() -> Memcached {
         let folder = prefix();
         let memcached = Memcached::start(folder.path());
         Memcached { _folder: Some(folder), ..memcached }
     }
 
-    /// Has a port, but does not run yet.
+    /// Takes a port, but does not start.
     pub fn stopped(prefix: &Path) -> Memcached {
         let log = prefix.join("memcached.log");
         let place = Place::Port(ports::free());
         Memcached { place, log, process: None, _folder: None, application: OnceLock::new() }
     }
 
-    /// On a unix socket.
+    /// Starts a memcached on a unix socket.
     pub fn start_on_socket(prefix: &Path) -> Memcached {
         let mut memcached = Memcached::stopped(prefix);
         memcached.place = Place::Socket(prefix.join("memcached.sock"));
@@ -67,7 +67,7 @@ impl Memcached {
         memcached
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         match &self.place {
             Place::Port(port) => format!("127.0.0.1:{port}"),
@@ -83,7 +83,7 @@ impl Memcached {
         }
     }
 
-    /// Starts it at its place, empty, after stopping what runs there.
+    /// Starts it at its address, empty, after stopping the running one.
     pub fn restart(&mut self) {
         self.restart_with(&[]);
     }
@@ -99,7 +99,7 @@ impl Memcached {
                 command.args(["-a", "0777", "-s"]).arg(path)
             }
         };
-        // Values above the default 1 MB, so that it is the module that refuses them.
+        // Larger values than the default 1 MB, so that it is the module that refuses them.
         command.args(["-U", "0", "-m", "512", "-t", "2", "-I", "16m"]);
         if kernel::is_root() {
             command.args(["-u", "root"]);
@@ -112,19 +112,19 @@ impl Memcached {
 
     pub fn stop(&mut self) {
         self.application.take();
-        // Paused, it would not hear that it is to end.
+        // A paused process would not receive the signal to end.
         self.resume();
         self.process = None;
     }
 
-    /// Ends it as a crash does.
+    /// Ends it like a crash.
     pub fn crash(&mut self) {
         self.signal(kernel::SIGKILL);
         self.stop();
     }
 
-    /// Holds it, as a machine that swaps or a virtual one that is moved: the kernel goes on taking
-    /// connections and bytes for it. Returns when it stands still.
+    /// Pauses it, like a machine that swaps or a virtual one that is migrated: the kernel still accepts connections
+    /// and bytes for it. Returns when the process is stopped.
     #[track_caller]
     pub fn pause(&mut self) {
         self.signal(kernel::SIGSTOP);
@@ -143,7 +143,7 @@ impl Memcached {
         }
     }
 
-    /// A connection of this test's own.
+    /// Opens a connection for this test.
     pub fn link(&self) -> Link {
         self.try_link().unwrap()
     }
@@ -161,7 +161,7 @@ impl Memcached {
         }
     }
 
-    /// Whether the item is there.
+    /// Whether the item exists.
     pub fn has(&self, key: &str) -> bool {
         self.link().get(key.as_bytes()).is_some()
     }
@@ -180,7 +180,7 @@ impl Memcached {
     }
 }
 
-/// A value with flags of the test's choice; the crate itself stores all strings with 0.
+/// A value with flags that the test chooses; the crate itself stores all strings with 0.
 struct Item<'a> {
     value: &'a [u8],
     flags: u32,
@@ -200,7 +200,7 @@ impl<W: Write> ToMemcacheValue<W> for Item<'_> {
     }
 }
 
-/// The text protocol, spoken by hand.
+/// A connection that speaks the text protocol.
 pub struct Link {
     reader: BufReader<Box<dyn Read>>,
     writer: Box<dyn Write>,
@@ -212,13 +212,13 @@ impl Link {
         Ok(Link { reader, writer: Box::new(stream) })
     }
 
-    /// `set` with any bytes as key that memcached takes.
+    /// `set`, with any key that memcached accepts.
     #[track_caller]
     pub fn set(&mut self, key: &[u8], value: &[u8], flags: u32) {
         self.set_for(key, value, flags, 0);
     }
 
-    /// The same, for so many seconds; 0: for ever.
+    /// The same, with an expiry in seconds; 0: never.
     #[track_caller]
     pub fn set_for(&mut self, key: &[u8], value: &[u8], flags: u32, seconds: u32) {
         let numbers = format!(" {flags} {seconds} {}\r\n", value.len());
@@ -227,7 +227,7 @@ impl Link {
         assert_eq!(self.line(), "STORED", "key {}", key.escape_ascii());
     }
 
-    /// Flags and value, if the item is there.
+    /// The flags and the value, if the item exists.
     pub fn get(&mut self, key: &[u8]) -> Option<(u32, Vec<u8>)> {
         self.writer.write_all(&[b"get ", key, b"\r\n"].concat()).unwrap();
         let head = self.line();
@@ -243,7 +243,7 @@ impl Link {
         Some((flags, value))
     }
 
-    /// The number of the item's version.
+    /// The cas number of the item.
     #[track_caller]
     pub fn cas(&mut self, key: &[u8]) -> u64 {
         self.writer.write_all(&[b"gets ", key, b"\r\n"].concat()).unwrap();
@@ -264,20 +264,20 @@ impl Link {
         ttl.parse().ok()
     }
 
-    /// A meta command, and its reply's line.
+    /// Sends a meta command and returns the line of its reply.
     #[track_caller]
     pub fn meta(&mut self, command: impl AsRef<[u8]>) -> String {
         self.writer.write_all(&[command.as_ref(), b"\r\n"].concat()).unwrap();
         self.line()
     }
 
-    /// Forgets all items.
+    /// Deletes all items.
     pub fn flush(&mut self) {
         self.writer.write_all(b"flush_all\r\n").unwrap();
         assert_eq!(self.line(), "OK");
     }
 
-    /// One number of `stats`.
+    /// One value of `stats`.
     pub fn stat(&mut self, name: &str) -> u64 {
         self.writer.write_all(b"stats\r\n").unwrap();
         let mut found = None;

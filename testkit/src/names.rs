@@ -1,9 +1,10 @@
-//! Owns names that one nginx alone knows: `/etc/hosts` is a file of the test's, for it and for nobody else.
+//! Owns host names that only one nginx knows: `/etc/hosts` is a file of the test for this nginx, and unchanged for
+//! all other processes.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Mounts the file over `/etc/hosts`, and becomes the program that follows.
+/// Mounts the file over `/etc/hosts`, and executes the following program.
 const MOUNT: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
 
 /// A command that becomes `program`, with the same process id.
@@ -13,7 +14,7 @@ pub fn command(hosts: &Path, program: &Path) -> Command {
     command
 }
 
-/// Whether whoever runs the tests may do that, which takes root. If not, it says so.
+/// Whether the tests may mount a file, for which they need to run as root. If not, prints that.
 pub fn may_be_given() -> bool {
     let output = command(Path::new("/etc/hosts"), Path::new("true")).output().unwrap();
     if !output.status.success() {

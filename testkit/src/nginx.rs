@@ -1,5 +1,5 @@
-//! Owns the nginx under test: starts it on a configuration, signals it, reads its logs, and fails
-//! the test when it ends badly or has logged what must never be logged.
+//! Owns the nginx under test: starts it with a configuration, signals it, reads its logs, and fails the test if it
+//! ends badly or has logged a message that must never be logged.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,14 +14,14 @@ use crate::escapes::unescape;
 use crate::process::Process;
 use crate::{kernel, measure, names, parts, wait};
 
-/// Words that no error log may hold, whatever the test does.
+/// Words that no error log may contain in any test.
 const NEVER_LOGGED: [&str; 6] =
     ["[alert]", "[emerg]", "panicked", "AddressSanitizer", "runtime error:", "valgrind-report"];
 
-/// What a newer nginx says of `listen ... http2`, the only way to have HTTP/2 in 1.22.
+/// The warning of newer nginx about `listen ... http2`, the only way to enable HTTP/2 in 1.22.
 const DEPRECATED: &str = "directive is deprecated";
 
-/// The directive by which nginx has no workers.
+/// The directive with which nginx has no workers.
 pub const SINGLE_PROCESS: &str = "master_process off;";
 
 pub struct Nginx {
@@ -29,11 +29,11 @@ pub struct Nginx {
     prefix: PathBuf,
     address: SocketAddr,
     quit: bool,
-    /// Lines of the log with one of these are not held against it.
+    /// Lines of the log that contain one of these are ignored.
     forgiven: Vec<&'static str>,
 }
 
-/// What `nginx -t` said, but for `DEPRECATED`.
+/// The output of `nginx -t`, without `DEPRECATED`.
 #[derive(Debug)]
 pub struct Checked {
     pub passed: bool,
@@ -58,7 +58,7 @@ impl Nginx {
         Nginx::start_program(&parts::nginx(), prefix, configuration, address)
     }
 
-    /// The same with an nginx that is not the one under test.
+    /// The same, with another nginx than the one under test.
     #[track_caller]
     pub fn start_program(
         program: &Path,
@@ -69,7 +69,7 @@ impl Nginx {
         Nginx::start_command(Command::new(program), prefix, configuration, address)
     }
 
-    /// The same where `/etc/hosts` is this file.
+    /// The same, with this file as `/etc/hosts`.
     #[track_caller]
     pub fn start_with_names(
         hosts: &Path,
@@ -91,7 +91,7 @@ impl Nginx {
         let command = command(program, prefix, configuration);
         let mut process = Process::start("nginx", &command, &prefix.join("nginx.out"));
         process.wait_until("listens", || std::net::TcpStream::connect(address).is_ok());
-        // The master listens before it has workers.
+        // The master listens before it has started workers.
         let master = process.pid();
         let single = configuration.contains(SINGLE_PROCESS);
         process.wait_until("has workers", || single || !children(master).is_empty());
@@ -114,12 +114,12 @@ impl Nginx {
         self.address
     }
 
-    /// The worker processes of the master, those that are leaving included.
+    /// The worker processes of the master, including those that are shutting down.
     pub fn workers(&self) -> Vec<i32> {
         children(self.process.pid())
     }
 
-    /// Stops the only worker; returns when it stands still.
+    /// Stops the only worker; returns when it is stopped.
     #[track_caller]
     pub fn pause(&self) {
         let worker = self.workers()[0];
@@ -127,7 +127,7 @@ impl Nginx {
         wait::until("the worker is stopped", || measure::is_in_state(worker, 'T'));
     }
 
-    /// Takes [`Nginx::pause`] back.
+    /// Undoes [`Nginx::pause`].
     pub fn resume(&self) {
         assert!(kernel::signal(self.workers()[0], kernel::SIGCONT));
     }
@@ -141,7 +141,7 @@ impl Nginx {
         write_configuration(&self.prefix, configuration);
     }
 
-    /// Reloads, and waits until new workers serve and the old ones have gone.
+    /// Reloads, and waits until new workers serve and the old ones have exited.
     #[track_caller]
     pub fn reload(&mut self) {
         let old = self.workers();
@@ -152,13 +152,13 @@ impl Nginx {
         });
     }
 
-    /// Asks nginx to quit gracefully; it may still be at it when this returns.
+    /// Tells nginx to quit gracefully, and returns at once.
     pub fn begin_to_quit(&mut self) {
         self.signal(kernel::SIGQUIT);
         self.quit = true;
     }
 
-    /// Whether master and workers are all gone.
+    /// Whether master and workers have all exited.
     pub fn is_gone(&mut self) -> bool {
         self.process.status().is_some() && self.process.group_is_empty()
     }
@@ -168,7 +168,7 @@ impl Nginx {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Takes lines that hold these words for what the test itself has provoked.
+    /// Ignores lines of the log with these words, which the test itself causes.
     pub fn forgive(&mut self, words: &'static str) {
         self.forgiven.push(words);
     }
@@ -179,9 +179,9 @@ impl Nginx {
         self.error_log().lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect()
     }
 
-    /// Checks that the log says of memcached's state each change, and once: in each worker "failed" and
-    /// "answers again" take turns, however many requests there were, and nothing else is wrong.
-    /// Returns how often it failed, all workers together. The log must be at `info` or `notice`.
+    /// Checks that the log contains each change of a memcached's state exactly once: in each worker "failed" and
+    /// "answers again" alternate, however many requests there were, and no other message is an error. Returns how
+    /// often it failed, in all workers together. The log must be at `info` or `notice`.
     #[track_caller]
     pub fn state_changes(&self) -> usize {
         let log = self.error_log();
@@ -203,7 +203,7 @@ impl Nginx {
         failures
     }
 
-    /// The access log, once it has `count` lines: nginx writes a line after the client has its
+    /// Returns the access log once it has `count` lines: nginx writes a line after the client has received its
     /// answer.
     #[track_caller]
     pub fn access_log(&self, count: usize) -> Vec<Logged> {
@@ -232,14 +232,14 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // A test that has failed already says why; its nginx ends with `process`.
+        // A test that is failing reports its own error; its nginx ends with `process`.
         if !thread::panicking() {
             self.quit_and_check();
         }
     }
 }
 
-/// Fails the test for lines that no error log may hold, save for forgiven ones.
+/// Fails the test for lines that no error log may contain, except for the ignored ones.
 #[track_caller]
 pub fn never_logged<'a>(lines: impl Iterator<Item = &'a str>, forgiven: &[&str]) {
     for line in lines.filter(|line| !forgiven.iter().any(|words| line.contains(words))) {
@@ -262,8 +262,8 @@ pub fn children(parent: i32) -> Vec<i32> {
     found
 }
 
-/// `/proc/PID/stat` is "pid (name) state parent ...", and the name may hold anything. A zombie has
-/// left already.
+/// `/proc/PID/stat` is "pid (name) state parent ...", and the name may contain anything. A zombie has ended
+/// already.
 fn is_child(pid: i32, parent: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     let after_name = stat.rsplit(')').next().unwrap_or_default();

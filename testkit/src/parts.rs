@@ -1,5 +1,5 @@
-//! Owns where the built and installed parts stand: environment first, then this repository's
-//! `target`, then PATH.
+//! Owns the paths of the built and installed parts: from the environment first, then from this repository's
+//! `target`, then from PATH.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The module under test: `PAGECACHE_MODULE`, or what `scripts/build` leaves.
+/// The module under test: `PAGECACHE_MODULE`, or the one that `scripts/build` has built.
 pub fn module() -> PathBuf {
     from_environment("PAGECACHE_MODULE", "target/ngx_http_pagecache_module.so")
 }
@@ -20,7 +20,7 @@ pub fn nginx() -> PathBuf {
     env::var_os("PAGECACHE_NGINX").map_or_else(|| installed("nginx"), PathBuf::from)
 }
 
-/// The version of that nginx: `nginx version: nginx/1.22.1`, behind which a vendor may add words.
+/// The version of that nginx: `nginx version: nginx/1.22.1`, after which a vendor may add words.
 pub fn nginx_version() -> [u32; 3] {
     let said = Command::new(nginx()).arg("-v").output().unwrap().stderr;
     let text = String::from_utf8(said).unwrap();
@@ -29,23 +29,23 @@ pub fn nginx_version() -> [u32; 3] {
     numbers.try_into().unwrap()
 }
 
-/// Whether that nginx was built with this word in its arguments.
+/// Whether that nginx was configured with this argument.
 pub fn nginx_has(word: &str) -> bool {
     let said = Command::new(nginx()).arg("-V").output().unwrap().stderr;
     String::from_utf8(said).unwrap().split_whitespace().any(|argument| argument == word)
 }
 
-/// Debian's own nginx, whichever is under test: Debian's modules load into no other.
+/// Debian's own nginx, also if another one is under test: Debian's modules load into no other.
 pub fn debian_nginx() -> PathBuf {
     existing(PathBuf::from("/usr/sbin/nginx"))
 }
 
-/// One of the modules that Debian packs for its nginx.
+/// One of the modules that Debian packages for its nginx.
 pub fn debian_module(name: &str) -> PathBuf {
     existing(Path::new("/usr/lib/nginx/modules").join(name))
 }
 
-/// A program of the Python environment that holds Django and uWSGI: `PAGECACHE_VENV`.
+/// A program of the Python environment that contains Django and uWSGI: `PAGECACHE_VENV`.
 pub fn venv(program: &str) -> PathBuf {
     existing(from_environment("PAGECACHE_VENV", "target/venv").join("bin").join(program))
 }
@@ -55,12 +55,12 @@ pub fn node_modules() -> PathBuf {
     from_environment("PAGECACHE_NODE_MODULES", "target/clients/node_modules")
 }
 
-/// What `tests/clients/http3.txt` names, for Python: `PAGECACHE_HTTP3`.
+/// The Python packages that `tests/clients/http3.txt` names: `PAGECACHE_HTTP3`.
 pub fn http3_packages() -> PathBuf {
     existing(from_environment("PAGECACHE_HTTP3", "target/http3"))
 }
 
-/// An installed program; the system folders count even where PATH lacks them.
+/// An installed program; the system folders are searched even if PATH does not contain them.
 pub fn installed(program: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -1,5 +1,5 @@
-//! Owns the TCP ports of one run: each is handed out once, so that tests running side by side
-//! never meet, and no two runs on one machine have the same.
+//! Owns the TCP ports of one run: each is handed out once, so that tests that run side by side never share a port,
+//! and neither do two runs on one machine.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
@@ -11,16 +11,16 @@ use std::sync::{Mutex, PoisonError};
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// Ports that a run takes at once.
+/// The number of ports that a run claims at once.
 const BLOCK: u16 = 250;
 
-/// The rest of a run's newest block, and what keeps other runs out of its blocks.
+/// The remaining ports of a run's newest block, and the sockets that keep other runs out of its blocks.
 struct Mine {
     rest: Range<u16>,
     claims: Vec<UnixDatagram>,
 }
 
-/// A port that nobody listens on.
+/// A port on which no process listens.
 pub fn free() -> u16 {
     static MINE: Mutex<Mine> = Mutex::new(Mine { rest: 0..0, claims: Vec::new() });
     let mut mine = MINE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,8 +37,9 @@ pub fn free() -> u16 {
     }
 }
 
-/// The first port of a block that no run has. An abstract name is known wherever the ports are, also in another
-/// root directory and among other process ids, and is free again when the run ends.
+/// Claims a block that no other run has, and returns its first port. The claim is a socket with an abstract name,
+/// which is visible wherever the ports are, also in another root directory and PID namespace, and is free again
+/// when the run ends.
 fn claim() -> (u16, UnixDatagram) {
     let blocks = (FIRST..FIRST + COUNT).step_by(BLOCK.into());
     let claim = |first: u16| {

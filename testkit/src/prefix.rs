@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// What Debian's `uwsgi_params` passes, as far as the application looks at it.
+/// The parameters of Debian's `uwsgi_params` that the application reads.
 const UWSGI_PARAMS: &str = "
     uwsgi_param QUERY_STRING    $query_string;
     uwsgi_param REQUEST_METHOD  $request_method;
@@ -19,7 +19,7 @@ const UWSGI_PARAMS: &str = "
     uwsgi_param HTTP_HOST       $host;
 ";
 
-/// An empty folder with what nginx wants to find in one.
+/// An empty folder with the files that nginx expects in it.
 pub fn prefix() -> TempDir {
     let prefix = tempfile::Builder::new().prefix("pagecache-e2e-").tempdir().unwrap();
     fs::create_dir(prefix.path().join("temp")).unwrap();
@@ -27,7 +27,7 @@ pub fn prefix() -> TempDir {
     prefix
 }
 
-/// Shows what a part has last logged.
+/// Prints the last lines of a part's log.
 pub fn print_tail(log: &Path) {
     const LINES: usize = 40;
     let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();

@@ -1,5 +1,5 @@
-//! Owns the processes that a test starts: each in a group of its own, its output in a file, ended
-//! by pid when the test ends.
+//! Owns the processes that a test starts: each in a group of its own, with its output in a file, and ended by pid
+//! when the test ends.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::{kernel, wait};
 
-/// How long a process may take to end when asked, before it is killed.
+/// How long a process may take to end after the signal, before it is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub struct Process {
@@ -18,12 +18,12 @@ pub struct Process {
     name: &'static str,
     log: PathBuf,
     ended: Option<ExitStatus>,
-    /// What it is sent when the test ends.
+    /// The signal with which it is ended when the test ends.
     farewell: Signal,
 }
 
 impl Process {
-    /// Starts `command`; what it prints goes to `log`.
+    /// Starts `command`; its output is written to `log`.
     pub fn start(name: &'static str, command: &Command, log: &Path) -> Process {
         let output = File::options().create(true).append(true).open(log).unwrap();
         let child = kernel::dying_with_the_tests(command)
@@ -35,8 +35,7 @@ impl Process {
         Process { child, name, log: log.to_owned(), ended: None, farewell: kernel::SIGTERM }
     }
 
-    /// Ends with SIGKILL: for a process that asks for no better, and does not hear SIGTERM while it
-    /// is starting.
+    /// Ends with SIGKILL: for a process that needs no graceful end, and ignores SIGTERM while it is starting.
     pub fn killed_at_the_end(mut self) -> Process {
         self.farewell = kernel::SIGKILL;
         self
@@ -46,12 +45,12 @@ impl Process {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Sends `signal`, unless the process has ended: then its pid may be somebody else's.
+    /// Sends `signal`, unless the process has ended: its pid may then belong to another process.
     pub fn signal(&mut self, signal: Signal) -> bool {
         self.status().is_none() && kernel::signal(self.pid(), signal)
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if it has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().unwrap();
@@ -59,7 +58,7 @@ impl Process {
         self.ended
     }
 
-    /// Asks it to end and waits. False: it had to be killed.
+    /// Sends `signal` and waits until it ends. False: it had to be killed.
     pub fn end(&mut self, signal: Signal) -> bool {
         self.signal(signal);
         let start = std::time::Instant::now();
@@ -74,12 +73,12 @@ impl Process {
         true
     }
 
-    /// Whether nothing it started is left either.
+    /// Whether all processes that it started have ended, too.
     pub fn group_is_empty(&self) -> bool {
         kernel::group_is_empty(self.pid())
     }
 
-    /// Waits until `ready`; a process that ends before that has failed, and its output says why.
+    /// Waits until `ready`. If the process ends before, the test fails, with its output.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
         wait::until(&format!("{} {what}", self.name), || {
@@ -95,7 +94,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.end(self.farewell);
-        // The leader has gone; whatever it left in its group was started by the tests as well.
+        // The leader has ended; the other processes of its group were started by the tests as well.
         kernel::signal_group(self.pid(), kernel::SIGKILL);
     }
 }

@@ -1,5 +1,5 @@
-//! Owns one whole site in a temporary prefix: nginx with the module, a memcached or the place of a
-//! fake one, and the application. A `Plan` says how it differs from the plainest site.
+//! Owns a whole site in a temporary prefix: nginx with the module, a memcached or the address of a fake one, and
+//! the application. A `Plan` contains its differences from the default site.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::nginx::{Checked, Nginx};
 use crate::prefix::{prefix, print_tail};
 use crate::{directives, parts, ports};
 
-/// Read by `nginx::Logged`.
+/// Parsed by `nginx::Logged`.
 const ACCESS_LOG: &str = "$status $pagecache_status $pagecache_reason $pagecache_server \
                           $pagecache_time $pagecache_key";
 
@@ -25,13 +25,12 @@ enum Store {
     Memcached,
     NotStarted,
     UnixSocket,
-    /// Elsewhere: a fake, or nobody.
+    /// At another address: that of a fake, or one without a server.
     At(String),
 }
 
-/// How a site is to be. In each text `@MEMCACHED@`, `@MEMCACHED_PORT@`, `@APPLICATION@`,
-/// `@PORT@`, `@HTTP2_PORT@` and `@PREFIX@` stand for what is known only once the parts have their
-/// places.
+/// The plan of a site. In each text `@MEMCACHED@`, `@MEMCACHED_PORT@`, `@APPLICATION@`, `@PORT@`, `@HTTP2_PORT@`
+/// and `@PREFIX@` are placeholders for values that are known only when the parts have their addresses.
 pub struct Plan {
     store: Store,
     application: Option<Interface>,
@@ -52,7 +51,7 @@ pub struct Plan {
     log_level: &'static str,
 }
 
-/// The plainest site: `$uri` looked up in a real memcached, Django on a miss.
+/// The default site: `$uri` is looked up in a real memcached, and Django handles misses.
 pub fn plan() -> Plan {
     Plan {
         store: Store::Memcached,
@@ -76,13 +75,13 @@ pub fn plan() -> Plan {
 }
 
 impl Plan {
-    /// Looks pages up at `address`, a fake's or nobody's.
+    /// Looks pages up at `address`, which is a fake's or has no server.
     pub fn store_at(mut self, address: impl Into<String>) -> Plan {
         self.store = Store::At(address.into());
         self
     }
 
-    /// memcached has its place, but does not run yet.
+    /// memcached has an address, but does not run yet.
     pub fn memcached_not_started(mut self) -> Plan {
         self.store = Store::NotStarted;
         self
@@ -93,19 +92,19 @@ impl Plan {
         self
     }
 
-    /// `@application` answers "application" from nginx itself: nothing is counted.
+    /// nginx itself answers "application" in `@application`; these requests are not counted.
     pub fn without_application(mut self) -> Plan {
         self.application = None;
         self
     }
 
-    /// nginx keeps its connections to the application, and asks it over those.
+    /// nginx keeps its connections to the application open, and reuses them.
     pub fn application_kept_alive(mut self) -> Plan {
         self.application = Some(Interface::Http);
         self.http("upstream application { server @APPLICATION@; keepalive 4; }")
     }
 
-    /// Looks pages up at `server`, written as `pagecache_pass` takes it.
+    /// Looks pages up at `server`, in the form of `pagecache_pass`.
     pub fn pass(mut self, server: &str) -> Plan {
         server.clone_into(&mut self.pass);
         self
@@ -128,7 +127,7 @@ impl Plan {
         self
     }
 
-    /// Arguments that do not change a page, in nginx's words, for nginx and the application; none: "".
+    /// Arguments that do not change a page, in nginx's notation, for nginx and the application; none: "".
     pub fn ignoring(mut self, words: &str) -> Plan {
         words.clone_into(&mut self.ignored);
         match words {
@@ -137,7 +136,7 @@ impl Plan {
         }
     }
 
-    /// The type of nginx's pages, and of the application's.
+    /// The type of nginx's pages, and of those of the application.
     pub fn content_type(mut self, text: &str) -> Plan {
         text.clone_into(&mut self.content_type);
         self
@@ -173,7 +172,7 @@ impl Plan {
         self
     }
 
-    /// Names and their addresses, in the lines of a hosts file: nginx knows no others. It takes
+    /// Host names and their addresses, in the format of a hosts file. nginx knows no other names. Needs
     /// [`crate::names::may_be_given`].
     pub fn names(mut self, lines: &str) -> Plan {
         self.names = Some(lines.to_owned());
@@ -190,13 +189,13 @@ impl Plan {
         self
     }
 
-    /// How nginx waits for events.
+    /// The method by which nginx waits for events.
     pub fn event_method(mut self, name: &'static str) -> Plan {
         self.event_method = name;
         self
     }
 
-    /// One process for all, as developers run nginx.
+    /// Runs nginx as a single process, as developers do.
     pub fn single_process(mut self) -> Plan {
         crate::nginx::SINGLE_PROCESS.clone_into(&mut self.processes);
         self
@@ -258,7 +257,8 @@ impl Plan {
         Site { nginx, application, memcached, configuration, http2_address, prefix }
     }
 
-    /// The same, and Django has been loaded before anybody's time is taken. It has seen a POST.
+    /// The same, but waits until Django is loaded, so that no test measures that time. The application has received
+    /// a POST.
     #[track_caller]
     pub fn start_warm(self) -> Site {
         let site = self.start();
@@ -267,7 +267,7 @@ impl Plan {
         site
     }
 
-    /// Runs `nginx -t` on it; nothing is started, and addresses are of nobody.
+    /// Runs `nginx -t` with the configuration. No part is started, and no server listens on the addresses.
     pub fn check(self) -> Checked {
         let prefix = prefix();
         let configuration = self
@@ -323,8 +323,8 @@ impl Plan {
                  uwsgi_pass  @APPLICATION@;"
             }
         };
-        // The lookup's budget is far above the default: on a busy machine a test of anything but
-        // time must not meet it. The tests of time set their own.
+        // The timeout of lookups is far above the default: on a busy machine a test must not run into it unless it
+        // tests time. Those tests set their own.
         format!(
             "load_module {module};
              {foreground}
@@ -362,12 +362,12 @@ impl Plan {
     }
 }
 
-/// A running site. Its parts end in this order.
+/// A running site. Its parts end in the order of the fields.
 pub struct Site {
     pub nginx: Nginx,
     application: Option<Application>,
     memcached: Option<Memcached>,
-    /// As nginx was started with it.
+    /// The configuration with which nginx was started.
     pub configuration: String,
     http2_address: SocketAddr,
     prefix: TempDir,
@@ -390,7 +390,7 @@ impl Site {
         self.prefix.path()
     }
 
-    /// Where `curl --http2-prior-knowledge` goes.
+    /// The URL for `curl --http2-prior-knowledge`.
     pub fn http2_url(&self, target: &str) -> String {
         format!("http://{}{target}", self.http2_address)
     }
@@ -413,7 +413,7 @@ impl Site {
         Http2::connect(self.http2_address)
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Response {
         self.client().ask(request)

@@ -1,5 +1,5 @@
-//! Owns the nginx that fills a site's memcached as sites with srcache do: Debian's own, with srcache
-//! and memc of Debian's packages.
+//! Owns the nginx that fills a site's memcached like sites with srcache: Debian's own, with srcache and memc from
+//! Debian's packages.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -17,7 +17,7 @@ pub struct Srcache {
 }
 
 impl Srcache {
-    /// Stores under `$uri`, in the site's memcached, what the content handler in `location` answers.
+    /// Stores the answers of the content handler in `location` under `$uri`, in the site's memcached.
     #[track_caller]
     pub fn beside(site: &Site, location: &str) -> Srcache {
         let prefix = prefix();
@@ -60,13 +60,13 @@ impl Srcache {
         Srcache { nginx, prefix }
     }
 
-    /// Its answer, once it has stored it or has decided not to.
+    /// Returns its answer, once srcache has stored it or has decided not to.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Response {
         let mut client = Client::connect(self.nginx.address());
         let answer = client.ask(request);
-        // nginx takes the connection's next request when all of this one is over; srcache stores in
-        // a subrequest of it.
+        // nginx handles the next request of the connection only when this one is complete; srcache stores in one of
+        // its subrequests.
         assert_eq!(client.get("/stored").status, 204);
         answer
     }

@@ -1,8 +1,8 @@
-//! Owns what the kernel tells of this machine's TCP sockets: `/proc/net/tcp`.
+//! Owns the kernel's list of this machine's TCP sockets: `/proc/net/tcp`.
 
 use std::fs;
 
-/// A socket of IPv4.
+/// An IPv4 socket.
 pub struct Tcp {
     pub local: u16,
     pub remote: u16,
@@ -16,13 +16,13 @@ impl Tcp {
         self.state == 1
     }
 
-    /// Its connection is being opened.
+    /// Whether its connection is being opened.
     pub fn is_connecting(&self) -> bool {
         self.state == 2
     }
 
-    /// The timer of SO_KEEPALIVE runs, as it does on a connection that is at rest. One for what was not
-    /// acknowledged runs in its place.
+    /// Whether the timer of SO_KEEPALIVE runs, as it does on an idle connection. While data is not acknowledged,
+    /// the retransmission timer runs instead.
     pub fn is_kept_alive(&self) -> bool {
         self.timer == 2
     }
@@ -46,7 +46,7 @@ pub fn sockets() -> Vec<Tcp> {
     fs::read_to_string("/proc/net/tcp").unwrap().lines().skip(1).map(of_line).collect()
 }
 
-/// The established connections to a server, as its clients have them.
+/// The established connections to a server, from the side of the clients.
 pub fn clients_of(server: u16) -> Vec<Tcp> {
     let is_one = |socket: &Tcp| socket.remote == server && socket.is_established();
     sockets().into_iter().filter(is_one).collect()

@@ -1,5 +1,5 @@
-//! Owns twemproxy before several memcacheds: each of its connections gives its replies in the order of the
-//! lookups.
+//! Owns twemproxy in front of several memcacheds. On each of its connections it returns the replies in the order of
+//! the lookups.
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::prefix::prefix;
 use crate::process::Process;
 use crate::{parts, ports};
 
-/// It ends before its folder goes.
+/// twemproxy ends before its folder is removed.
 pub struct Twemproxy {
     port: u16,
     _process: Process,
@@ -21,7 +21,7 @@ pub struct Twemproxy {
 }
 
 impl Twemproxy {
-    /// Answers for a server that is silent for `timeout` itself, with SERVER_ERROR.
+    /// If a server is silent for `timeout`, twemproxy itself answers with SERVER_ERROR.
     pub fn before(servers: &[Memcached], timeout: Duration) -> Twemproxy {
         let (prefix, port) = (prefix(), ports::free());
         let names = servers.iter().enumerate();
@@ -42,12 +42,12 @@ impl Twemproxy {
         Twemproxy { port, _process: process, _prefix: prefix }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A connection of this test's own.
+    /// Opens a connection for this test.
     pub fn link(&self) -> Link {
         Link::over(TcpStream::connect(("127.0.0.1", self.port)).unwrap()).unwrap()
     }

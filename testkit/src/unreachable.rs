@@ -1,5 +1,5 @@
-//! Owns a server that cannot be reached, as behind a firewall that drops packets: its backlog is full,
-//! and whoever else connects hears nothing.
+//! Owns a server that cannot be reached, as behind a firewall that drops packets: its backlog is full, and further
+//! connections get no answer.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::{Fake, Lookup, Step, kernel};
 
 pub struct Unreachable {
     listener: TcpListener,
-    /// Those who wait in the backlog, and are never taken.
+    /// The connections in the backlog, which are never accepted.
     _waiting: Vec<TcpStream>,
 }
 
@@ -25,12 +25,12 @@ impl Unreachable {
         Unreachable { listener, _waiting: waiting }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> String {
         self.listener.local_addr().unwrap().to_string()
     }
 
-    /// From now on it takes clients.
+    /// Accepts clients from now on.
     pub fn becomes(self, script: impl Fn(&Lookup) -> Vec<Step> + Send + Sync + 'static) -> Fake {
         Fake::on(self.listener, script)
     }

@@ -1,14 +1,15 @@
-//! Owns waiting: for a condition, with a limit, never for a fixed time.
+//! Owns waiting: until a condition holds, with a limit, never for a fixed time.
 
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a busy machine; a wait that reaches it is a failure.
+/// Longer than any step takes on a busy machine; a wait that reaches it is a failure.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two looks at a condition: short beside what is waited for, and leaves the CPU to it.
+/// The interval between two checks of a condition: short beside the waiting time, and long enough to leave the CPU
+/// to other processes.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The first `Some` of `probe`, or a failed test that says what never came.
+/// Returns the first `Some` of `probe`. At the limit the test fails, with the name of the condition.
 #[track_caller]
 pub fn until_some<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
