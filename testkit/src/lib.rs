@@ -5,7 +5,7 @@
 //! |---|---|
 //! | start a whole site: nginx, memcached, Django | [`site`], [`prefix`](mod@prefix) |
 //! | start one server | [`nginx`], [`bare`], [`memcached`], [`application`], [`twemproxy`] |
-//! | start several, or one in another way | [`fleet`], [`daemon`], [`srcache`] |
+//! | start several, or one in another way | [`cluster`], [`daemon`], [`srcache`] |
 //! | play a server that fails | [`fake`], [`firewall`], [`silent`](mod@silent), [`unreachable`](mod@unreachable), [`echo`] |
 //! | speak HTTP | [`http`], [`http2`], [`curl`](mod@curl), [`batch`], [`answer`] |
 //! | run other programs | [`process`], [`language`], [`gzip`], [`parts`] |
@@ -26,6 +26,7 @@ pub mod application;
 pub mod bare;
 pub mod batch;
 pub mod bytes;
+pub mod cluster;
 pub mod curl;
 pub mod daemon;
 pub mod directives;
@@ -33,7 +34,6 @@ pub mod echo;
 pub mod escapes;
 pub mod fake;
 pub mod firewall;
-pub mod fleet;
 pub mod gzip;
 pub mod http;
 pub mod http2;
@@ -59,13 +59,13 @@ pub use answer::Answer;
 pub use application::{Application, Interface, Seen, Writes};
 pub use bare::Bare;
 pub use batch::Batch;
+pub use cluster::Cluster;
 pub use curl::curl;
 pub use daemon::{Daemon, is_alive};
 pub use echo::{Echo, Protocol};
 pub use escapes::unescape;
 pub use fake::{Fake, Gate, Lookup, Step};
 pub use firewall::Firewall;
-pub use fleet::Fleet;
 pub use http::{Client, Lost, Request, Response};
 pub use http2::Http2;
 pub use language::Language;

@@ -183,15 +183,15 @@ fn a_proxy_may_say_itself_that_a_server_hangs() {
 /// twemproxy before three memcacheds of which one hangs, with visitors for the pages of each, all at once.
 #[track_caller]
 fn one_of_three_hangs(timeout: Duration, reason: &str) {
-    let mut fleet = Fleet::start(3);
-    let twemproxy = Twemproxy::before(fleet.servers(), timeout);
+    let mut cluster = Cluster::start(3);
+    let twemproxy = Twemproxy::before(cluster.servers(), timeout);
     let site = site_at(&twemproxy.address(), CLASSIC);
     let (mut ill, mut well) = (Vec::new(), Vec::new());
     let mut link = twemproxy.link();
     for nth in 0..60 {
         let page = format!("/page/{nth}");
         link.set(page.as_bytes(), page.as_bytes(), BYTES);
-        let is_at_first = fleet.servers()[0].link().get(page.as_bytes()).is_some();
+        let is_at_first = cluster.servers()[0].link().get(page.as_bytes()).is_some();
         if is_at_first { &mut ill } else { &mut well }.push(page);
     }
     let mut client = site.client();
@@ -199,7 +199,7 @@ fn one_of_three_hangs(timeout: Duration, reason: &str) {
         is_hit_at_once(&mut client, page, page);
     }
 
-    fleet.servers_mut()[0].pause();
+    cluster.servers_mut()[0].pause();
     let done = AtomicBool::new(false);
     let asks_for = |pages: &[String]| {
         let mut client = site.client();
@@ -232,7 +232,7 @@ fn one_of_three_hangs(timeout: Duration, reason: &str) {
     });
     assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
 
-    fleet.servers_mut()[0].resume();
+    cluster.servers_mut()[0].resume();
     let page = &ill[0];
     wait::until("its pages return", || expect::hit_or_fallen_through(&client.get(page), page));
 }

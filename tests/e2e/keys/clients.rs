@@ -50,19 +50,19 @@ each_is_found! {
 /// `writer` is a file of `tests/clients/` and its mode.
 #[track_caller]
 fn all_are_found(language: Language, writer: &str, weights: Weights, rule: &str, other: &str) {
-    let fleet = match weights {
-        None => Fleet::start(SERVERS),
-        Some(weights) => Fleet::weighted(&weights),
+    let cluster = match weights {
+        None => Cluster::start(SERVERS),
+        Some(weights) => Cluster::weighted(&weights),
     };
     let pages = pages();
-    write(language, writer, &fleet, &pages);
-    let items = fleet.items();
+    write(language, writer, &cluster, &pages);
+    let items = cluster.items();
     assert_eq!(items.iter().sum::<usize>(), PAGES, "{items:?}");
     assert!(items.iter().all(|&count| count > 20), "not spread: {items:?}");
 
-    let servers = fleet.server_lines();
+    let servers = cluster.server_lines();
     let site = plan()
-        .store_at(fleet.servers()[0].address())
+        .store_at(cluster.servers()[0].address())
         .without_application()
         .upstream(&format!("{servers} pagecache_distribution {rule};"))
         .http(&format!("upstream other {{ {servers} pagecache_distribution {other}; }}"))
@@ -78,10 +78,10 @@ fn all_are_found(language: Language, writer: &str, weights: Weights, rule: &str,
 
 /// Stores them as the writer's own language does it.
 #[track_caller]
-fn write(language: Language, writer: &str, fleet: &Fleet, pages: &[Page]) {
+fn write(language: Language, writer: &str, cluster: &Cluster, pages: &[Page]) {
     let mut words = writer.split(' ');
     let program = parts::root().join("tests/clients").join(words.next().unwrap());
-    let arguments: Vec<String> = words.map(str::to_owned).chain(fleet.arguments()).collect();
+    let arguments: Vec<String> = words.map(str::to_owned).chain(cluster.arguments()).collect();
     let lines = pages.iter().flat_map(|page| [&page.key, "\t", &page.html, "\n"]);
     language.run(&program, &arguments, lines.collect::<String>().as_bytes());
 }

@@ -13,7 +13,7 @@ const PAGES: usize = 60;
 
 /// Real servers, and a site that looks pages up on them.
 struct Several {
-    fleet: Fleet,
+    cluster: Cluster,
     site: Site,
 }
 
@@ -24,9 +24,9 @@ fn several(rest: &str) -> Several {
 
 /// The same, on a site that differs otherwise.
 fn several_behind(plan: Plan, rest: &str) -> Several {
-    let fleet = Fleet::start(SERVERS);
-    let site = looking_up_at(plan, &format!("{} {rest}", fleet.server_lines()));
-    Several { fleet, site }
+    let cluster = Cluster::start(SERVERS);
+    let site = looking_up_at(plan, &format!("{} {rest}", cluster.server_lines()));
+    Several { cluster, site }
 }
 
 /// A site with this upstream.
@@ -38,7 +38,7 @@ impl Several {
     /// Where nginx looks for a page.
     fn server_of(&self, target: &str) -> usize {
         let asked = self.site.get(target).header("X-Server").unwrap();
-        self.fleet.servers().iter().position(|server| server.address() == asked).unwrap()
+        self.cluster.servers().iter().position(|server| server.address() == asked).unwrap()
     }
 
     /// Stores pages, each where nginx looks for it. Returns them with their servers' numbers.
@@ -48,7 +48,7 @@ impl Several {
             .map(|target| (target.clone(), self.server_of(&target)))
             .collect();
         for (target, server) in &pages {
-            self.fleet.servers()[*server].set(target, target, BYTES);
+            self.cluster.servers()[*server].set(target, target, BYTES);
         }
         for server in 0..SERVERS {
             assert!(pages.values().any(|its| *its == server), "server {server} has no page");
@@ -71,7 +71,7 @@ fn each_page_is_looked_up_on_its_server() {
 fn a_server_that_is_gone_fails_its_own_pages_alone() {
     let mut several = several(MODULA);
     let pages = several.fill();
-    several.fleet.servers_mut()[1].crash();
+    several.cluster.servers_mut()[1].crash();
     for _ in 0..3 {
         for (target, server) in &pages {
             let answer = several.site.get(target);
@@ -83,11 +83,11 @@ fn a_server_that_is_gone_fails_its_own_pages_alone() {
     }
     let down: Vec<String> = several.site.nginx.logged_at("error");
     assert_eq!(down.len(), 1, "{down:?}");
-    assert!(down[0].contains(&several.fleet.servers()[1].address()), "{down:?}");
+    assert!(down[0].contains(&several.cluster.servers()[1].address()), "{down:?}");
 
-    several.fleet.servers_mut()[1].restart();
+    several.cluster.servers_mut()[1].restart();
     for (target, _) in pages.iter().filter(|(_, server)| **server == 1) {
-        several.fleet.servers()[1].set(target, target, BYTES);
+        several.cluster.servers()[1].set(target, target, BYTES);
     }
     let mut client = several.site.client();
     for target in pages.keys() {
@@ -99,14 +99,14 @@ fn a_server_that_is_gone_fails_its_own_pages_alone() {
 fn a_server_that_hangs_keeps_nobody_else_waiting() {
     let mut several = several(MODULA);
     let pages = several.fill();
-    several.fleet.servers_mut()[2].pause();
+    several.cluster.servers_mut()[2].pause();
     let (slow, _) = pages.iter().find(|(_, server)| **server == 2).unwrap();
     let mut waiting = several.site.client();
     waiting.send(&Request::get(slow).head());
     for (target, _) in pages.iter().filter(|(_, server)| **server != 2) {
         expect::hit(&several.site.get(target), target);
     }
-    several.fleet.servers_mut()[2].resume();
+    several.cluster.servers_mut()[2].resume();
     expect::hit(&waiting.receive(false).unwrap(), slow);
 }
 
@@ -114,23 +114,23 @@ fn a_server_that_hangs_keeps_nobody_else_waiting() {
 fn a_server_marked_as_down_keeps_its_place() {
     let all = several(MODULA);
     let pages = all.fill();
-    let lines = all.fleet.server_lines().replacen(';', " down;", 1);
+    let lines = all.cluster.server_lines().replacen(';', " down;", 1);
     let site = looking_up_at(plan(), &format!("{lines} {MODULA}"));
     let lookups = |server: &Memcached| server.link().stat("cmd_get");
-    let before = lookups(&all.fleet.servers()[0]);
+    let before = lookups(&all.cluster.servers()[0]);
     for (target, server) in &pages {
         match server {
             0 => expect::fell_through(&site.get(target), "ERROR", &["down"]),
             _ => expect::hit(&site.get(target), target),
         }
     }
-    assert_eq!(lookups(&all.fleet.servers()[0]), before);
+    assert_eq!(lookups(&all.cluster.servers()[0]), before);
 }
 
 #[test]
 fn each_server_has_its_own_connections() {
     let several = several(&format!("{MODULA} pagecache_connections 1;"));
-    let mut links: Vec<_> = several.fleet.servers().iter().map(Memcached::link).collect();
+    let mut links: Vec<_> = several.cluster.servers().iter().map(Memcached::link).collect();
     let mut count =
         || links.iter_mut().map(|link| link.stat("curr_connections")).collect::<Vec<_>>();
     let before = count();
@@ -143,8 +143,8 @@ fn each_server_has_its_own_connections() {
 }
 
 /// Two upstreams of the same servers, by different rules, for `/one/` and `/two/`.
-pub fn two_upstreams(fleet: &Fleet) -> Plan {
-    let lines = fleet.server_lines();
+pub fn two_upstreams(cluster: &Cluster) -> Plan {
+    let lines = cluster.server_lines();
     plan()
         .without_application()
         .http(&format!("upstream one {{ {lines} pagecache_distribution modula; }}"))
@@ -157,9 +157,9 @@ pub fn two_upstreams(fleet: &Fleet) -> Plan {
 
 #[test]
 fn two_upstreams_may_place_the_same_servers_differently() {
-    let fleet = Fleet::start(SERVERS);
-    let site = two_upstreams(&fleet).start();
-    let names: Vec<String> = fleet.servers().iter().map(Memcached::address).collect();
+    let cluster = Cluster::start(SERVERS);
+    let site = two_upstreams(&cluster).start();
+    let names: Vec<String> = cluster.servers().iter().map(Memcached::address).collect();
     let mut client = site.client();
     for (folder, rule) in [("one", "modula"), ("two", "crc32")] {
         let distribution = distribution(rule, &names, &[1; SERVERS]);
@@ -259,7 +259,7 @@ fn bodies_of_all_servers_share_the_room() {
         let target = format!("/big/{nth}");
         let server = several.server_of(&target);
         if targets.iter().all(|(_, known)| *known != server) {
-            several.fleet.servers()[server].set(&target, &big, BYTES);
+            several.cluster.servers()[server].set(&target, &big, BYTES);
             targets.push((target, server));
         }
         if targets.len() == 2 {

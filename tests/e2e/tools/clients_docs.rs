@@ -90,25 +90,25 @@ fn each_program_of_the_documentation_is_run() {
 /// Runs a section's program beside its configuration; only ports are replaced in either.
 #[track_caller]
 fn stores_and_drops(heading: &str, language: Language, calls: &str) {
-    let fleet = Fleet::start(2);
+    let cluster = Cluster::start(2);
     let text = document::text("docs/clients.md");
     let section = document::section(&text, heading);
     let [program, upstream] = document::blocks(section).try_into().unwrap();
     let contract = document::section(&text, "The contract");
     let [location] = document::blocks(contract).try_into().unwrap();
     let site = plan()
-        .store_at(fleet.servers()[0].address())
+        .store_at(cluster.servers()[0].address())
         .without_application()
-        .http(&at(&fleet, &upstream))
+        .http(&at(&cluster, &upstream))
         .locations(&location)
         .start();
     let file = site.prefix().join("program");
-    fs::write(&file, at(&fleet, &program) + calls).unwrap();
+    fs::write(&file, at(&cluster, &program) + calls).unwrap();
 
     let pages: Vec<Page> = (0..PAGES).map(page).collect();
     let lines: String = pages.iter().flat_map(|page| [&page.url, "\t", &page.html, "\n"]).collect();
     language.run(&file, &["store".to_owned()], lines.as_bytes());
-    let items = fleet.items();
+    let items = cluster.items();
     assert!(items.iter().all(|&count| count > 0), "not spread: {items:?}");
     let mut client = site.client();
     for page in &pages {
@@ -117,7 +117,7 @@ fn stores_and_drops(heading: &str, language: Language, calls: &str) {
         let kind = hit.header("Content-Type");
         assert_eq!(kind.as_deref(), Some("text/html; charset=utf-8"));
     }
-    expires(&fleet, &client.ask(&pages[0].request()));
+    expires(&cluster, &client.ask(&pages[0].request()));
 
     language.run(&file, &["drop".to_owned()], lines.as_bytes());
     for page in &pages {
@@ -128,9 +128,9 @@ fn stores_and_drops(heading: &str, language: Language, calls: &str) {
 
 /// The item of this hit goes when the documentation says.
 #[track_caller]
-fn expires(fleet: &Fleet, hit: &Response) {
+fn expires(cluster: &Cluster, hit: &Response) {
     let asked = hit.header("X-Server").unwrap();
-    let server = fleet.servers().iter().find(|server| server.address() == asked).unwrap();
+    let server = cluster.servers().iter().find(|server| server.address() == asked).unwrap();
     let seconds = server.link().ttl(hit.header_bytes("X-Key").unwrap());
     let seconds = seconds.unwrap_or_else(|| panic!("never expires: {hit:?}"));
     assert!((EXPIRY_SECONDS - 60..=EXPIRY_SECONDS).contains(&seconds), "{seconds} s: {hit:?}");
@@ -182,12 +182,12 @@ impl Page {
     }
 }
 
-/// A block of the documentation with its ports replaced by those of the fleet.
+/// A block of the documentation with its ports replaced by those of the cluster.
 #[track_caller]
-fn at(fleet: &Fleet, block: &str) -> String {
+fn at(cluster: &Cluster, block: &str) -> String {
     ["11211", "11212"]
         .into_iter()
-        .zip(fleet.servers())
+        .zip(cluster.servers())
         .fold(block.to_owned(), |text, (port, server)| {
             document::replace(&text, port, &server.port().to_string())
         })

@@ -254,8 +254,8 @@ fn a_worker_that_crashes_takes_nothing_along() {
 
 #[test]
 fn servers_and_upstreams_are_told_apart() {
-    let fleet = Fleet::start(3);
-    let site = two_upstreams(&fleet).server(STATS).start();
+    let cluster = Cluster::start(3);
+    let site = two_upstreams(&cluster).server(STATS).start();
     let mut client = site.client();
     let mut expected: BTreeMap<String, f64> = BTreeMap::new();
     for nth in 0..90 {

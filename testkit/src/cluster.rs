@@ -6,23 +6,23 @@ use crate::memcached::Memcached;
 use crate::prefix::prefix;
 
 /// The servers end before their folder is removed.
-pub struct Fleet {
+pub struct Cluster {
     servers: Vec<Memcached>,
     weights: Vec<u32>,
     _prefix: TempDir,
 }
 
-impl Fleet {
+impl Cluster {
     /// Starts `count` servers without weights.
-    pub fn start(count: usize) -> Fleet {
+    pub fn start(count: usize) -> Cluster {
         let prefix = prefix();
         let servers = (0..count).map(|_| Memcached::start(prefix.path())).collect();
-        Fleet { servers, weights: Vec::new(), _prefix: prefix }
+        Cluster { servers, weights: Vec::new(), _prefix: prefix }
     }
 
     /// Starts a server for each weight; none for an empty list.
-    pub fn weighted(weights: &[u32]) -> Fleet {
-        Fleet { weights: weights.to_vec(), ..Fleet::start(weights.len()) }
+    pub fn weighted(weights: &[u32]) -> Cluster {
+        Cluster { weights: weights.to_vec(), ..Cluster::start(weights.len()) }
     }
 
     pub fn servers(&self) -> &[Memcached] {
