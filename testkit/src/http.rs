@@ -268,7 +268,7 @@ impl Client {
     }
 
     /// Closes the connection with a RST.
-    pub fn vanish(self) {
+    pub fn reset(self) {
         kernel::reset(&self.stream);
     }
 

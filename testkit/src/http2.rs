@@ -99,7 +99,7 @@ impl Http2 {
     }
 
     /// Closes the connection with a RST.
-    pub fn vanish(self) {
+    pub fn reset(self) {
         kernel::reset(&self.stream);
     }
 

@@ -137,7 +137,7 @@ fn those_who_leave_make_room_too() {
         });
         assert!(slow.readers(6).is_empty(), "turn {turn}");
         for (nth, client) in readers.into_iter().enumerate() {
-            if nth % 2 == 0 { client.leave() } else { client.vanish() }
+            if nth % 2 == 0 { client.leave() } else { client.reset() }
         }
     }
 }

@@ -152,7 +152,7 @@ fn without_a_worker_connection_for_memcached_the_application_answers() {
                 asker.was_left_because(&["connect", "down"]);
             }
         }
-        holding.into_iter().for_each(Client::vanish);
+        holding.into_iter().for_each(Client::reset);
         wait::until("a client is taken again", || !site.client().is_closed_soon());
         let mut last = Visitor::at(&site);
         hits_return(&mut last);

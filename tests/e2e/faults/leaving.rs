@@ -15,7 +15,7 @@ const PAGES: usize = 100;
 fn go(nth: usize, client: Client) {
     match nth % 2 {
         0 => client.leave(),
-        _ => client.vanish(),
+        _ => client.reset(),
     }
 }
 
@@ -101,7 +101,7 @@ fn clients_that_come_and_go_at_random_do_not_mix_replies() {
                     client.send(&Request::get(&path).head());
                     match byte % 3 {
                         0 => client.leave(),
-                        1 => client.vanish(),
+                        1 => client.reset(),
                         _ => expect::hit(&client.receive(false).unwrap(), page(&path)),
                     }
                 }
@@ -136,7 +136,7 @@ fn a_client_that_leaves_in_the_middle_of_a_large_page_harms_nobody() {
     let mut waiting = site.client();
     waiting.send(&Request::get("/behind").head());
     fake.wait_for_lookups(2);
-    leaving.vanish();
+    leaving.reset();
     half.open();
     expect::hit(&waiting.receive(false).unwrap(), "/behind");
     expect::hit(&site.get("/large"), &large);
@@ -194,7 +194,7 @@ fn a_client_that_leaves_while_its_page_s_parts_are_looked_up_harms_nobody() {
         client.send(&Request::get("/page").head());
         // The page and its two parts.
         fake.wait_for_lookups(4 * turn - 1);
-        client.vanish();
+        client.reset();
         expect::hit(&site.get("/good"), "good");
     }
     assert_eq!(site.nginx.workers(), workers, "the worker was replaced");
@@ -214,7 +214,7 @@ fn a_client_that_leaves_is_not_passed_on_twice() {
     for _ in 0..20 {
         let mut client = site.client();
         client.send(&Request::get("/absent").head());
-        client.vanish();
+        client.reset();
     }
     gate.open();
     wait::until("good pages are served", || {
@@ -284,7 +284,7 @@ fn thousands_of_streams_that_end_in_mid_lookup_do_not_grow_the_worker() {
                 (0..PAGES).map(|nth| client.ask(&format!("/page/{nth}"))).collect();
             fake.wait_for_lookups(before + PAGES);
             match turn % 3 {
-                0 => client.vanish(),
+                0 => client.reset(),
                 1 => streams.into_iter().for_each(|stream| client.cancel(stream)),
                 // With a FIN.
                 _ => drop(client),

@@ -193,7 +193,7 @@ fn storm(look_up: Directives) {
                 held.site.nginx.resume();
             }
             _ => {
-                client.vanish();
+                client.reset();
                 // nginx has ended all requests: those of this round, their mark, and all before.
                 held.site.nginx.access_log((round + 1) * (STREAMS + 1));
                 held.gates.of(round).open();

@@ -20,9 +20,9 @@ fn leave_during_lookups(site: &Site, fake: &Fake, gate: &Gate, noticed: impl Fn(
         http2.ask(&format!("/stream/{nth}"));
         fake.wait_for_lookups(3 * (nth + 1));
         leaving.leave();
-        vanishing.vanish();
+        vanishing.reset();
     }
-    http2.vanish();
+    http2.reset();
     noticed();
     gate.open();
 }

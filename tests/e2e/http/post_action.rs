@@ -32,7 +32,7 @@ fn leave(fake: &Fake, site: &Site, has_gone_on: impl Fn() -> bool) {
     let mut client = site.client();
     client.send(&Request::get("/page").head());
     fake.wait_for_lookups(1);
-    client.vanish();
+    client.reset();
     wait::until("the request has gone on", has_gone_on);
 }
 

@@ -271,7 +271,7 @@ fn bodies_of_all_servers_share_the_room() {
     assert_eq!(reader.receive_head().unwrap().header("X-Cache").as_deref(), Some("HIT"));
     // The first page is held until its reader takes it.
     expect::fell_through(&several.site.get(&targets[1].0), "ERROR", &["overload"]);
-    reader.vanish();
+    reader.reset();
     let site = &mut several.site;
     wait::until("room", || site.get(&targets[1].0).body == big);
 }

@@ -123,7 +123,7 @@ fn who_leaves_takes_nothing_from_the_others() {
     let mut stayed = Vec::new();
     for (nth, client) in clients.into_iter().enumerate() {
         match nth % 3 {
-            0 => client.vanish(),
+            0 => client.reset(),
             1 => client.leave(),
             _ => stayed.push(client),
         }

@@ -103,7 +103,7 @@ fn browse(site: SocketAddr, how: Visitors, visitor: usize, stop: &AtomicBool, lo
         }
         if !keeps_connection && client.answers > 0 {
             // With a RST: thousands of ports would wait for their end otherwise.
-            std::mem::replace(&mut client, Client::connect(site)).vanish();
+            std::mem::replace(&mut client, Client::connect(site)).reset();
         }
         let path = format!("/page{}", turn % 12);
         let request = match turn % 12 {

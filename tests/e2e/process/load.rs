@@ -79,7 +79,7 @@ fn ten_thousand_clients_on_one_worker() {
     for (nth, mut client) in clients.into_iter().enumerate() {
         client.send(&Request::get("/page1").head());
         match nth % 2 {
-            0 => client.vanish(),
+            0 => client.reset(),
             _ => expect::hit(&client.receive(false).unwrap(), page("/page1", 1_000)),
         }
     }
@@ -132,18 +132,18 @@ fn leave_somewhere(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     let at = usize::from(random[1]) * whole.len() / 255;
     match random[0] % 6 {
         0 => client.leave(),
-        1 => client.vanish(),
+        1 => client.reset(),
         // In the middle of the body, or at its very end.
         2 | 3 => {
             if client.receive_head().is_ok() {
                 let _ = client.take(at);
             }
-            if random[0] % 2 == 0 { client.leave() } else { client.vanish() }
+            if random[0] % 2 == 0 { client.leave() } else { client.reset() }
         }
         // With another request behind.
         4 => {
             client.send(&Request::get("/none").head());
-            client.vanish();
+            client.reset();
         }
         _ => expect::hit(&client.receive(false).unwrap(), whole),
     }
@@ -155,7 +155,7 @@ fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u
     let streams = [path, "/page20000", "/none", path].map(|path| client.ask(path));
     let at = usize::from(random[1]) * whole.len() / 255;
     match random[0] % 6 {
-        0 => client.vanish(),
+        0 => client.reset(),
         1 => {
             client.cancel(streams[0]);
             let rest = client.bodies(&streams[1..]);
@@ -164,7 +164,7 @@ fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u
         // In the middle of some body.
         2 | 3 => {
             client.skip(at);
-            if random[0] % 2 == 0 { drop(client) } else { client.vanish() }
+            if random[0] % 2 == 0 { drop(client) } else { client.reset() }
         }
         4 => {
             client.skip(at);
@@ -251,12 +251,12 @@ fn what_vanished_clients_held_is_free_again() {
         client.send(&Request::get(path).head());
         match word[0] % 4 {
             0 => client.leave(),
-            1 => client.vanish(),
+            1 => client.reset(),
             _ => {
                 let head = client.receive_head().unwrap();
                 let length: usize = head.header("Content-Length").unwrap().parse().unwrap();
                 let _ = client.take(usize::from(word[1]) * length / 255);
-                client.vanish();
+                client.reset();
             }
         }
     }

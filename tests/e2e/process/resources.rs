@@ -40,7 +40,7 @@ fn leave(site: &Site, count: usize) {
     for turn in 0..count {
         let mut client = site.client();
         client.send(&Request::get(if turn % 2 == 0 { "/large" } else { "/none" }).head());
-        client.vanish();
+        client.reset();
     }
 }
 

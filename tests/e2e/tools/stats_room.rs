@@ -156,7 +156,7 @@ fn what_has_no_room_is_seen() {
     assert!(text.contains(&format!("\npagecache_uncounted_total {uncounted}\n")), "{uncounted}");
 
     // With them gone, there is room.
-    held.into_iter().for_each(Client::vanish);
+    held.into_iter().for_each(Client::reset);
     site.nginx.reload();
     ask_many(&mut site.client(), "a", 3_000);
     assert_eq!(
