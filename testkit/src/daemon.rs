@@ -13,7 +13,7 @@ use crate::nginx::{children, never_logged};
 use crate::{Site, kernel, parts, ports, prefix, wait};
 
 /// How long its last process may take to quit.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub struct Daemon {
     prefix: TempDir,
@@ -98,7 +98,7 @@ impl Drop for Daemon {
             kernel::signal(master, kernel::SIGQUIT);
         }
         let start = std::time::Instant::now();
-        while processes.iter().any(|pid| is_alive(*pid)) && start.elapsed() < PATIENCE {
+        while processes.iter().any(|pid| is_alive(*pid)) && start.elapsed() < TIMEOUT {
             std::thread::sleep(Duration::from_millis(5));
         }
         let left: Vec<i32> = processes.into_iter().filter(|pid| is_alive(*pid)).collect();

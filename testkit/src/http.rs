@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::kernel;
 
 /// How long a client waits for the next byte.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request.
 #[derive(Clone)]
@@ -196,8 +196,8 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> Option<Client> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         Some(Client { stream, unread: Vec::new(), record: None, answers: 0 })
     }
 
@@ -258,7 +258,7 @@ impl Client {
     pub fn is_closed_soon(&mut self) -> bool {
         self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let closed = matches!(self.fill(), Ok(0));
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         closed
     }
 

@@ -15,7 +15,7 @@ pub fn command(hosts: &Path, program: &Path) -> Command {
 }
 
 /// Whether the tests may mount a file, for which they need to run as root. If not, prints that.
-pub fn may_be_given() -> bool {
+pub fn can_be_mounted() -> bool {
     let output = command(Path::new("/etc/hosts"), Path::new("true")).output().unwrap();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

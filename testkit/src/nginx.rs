@@ -30,7 +30,7 @@ pub struct Nginx {
     address: SocketAddr,
     quit: bool,
     /// Lines of the log that contain one of these are ignored.
-    forgiven: Vec<&'static str>,
+    ignored_in_log: Vec<&'static str>,
 }
 
 /// The output of `nginx -t`, without `DEPRECATED`.
@@ -95,7 +95,13 @@ impl Nginx {
         let master = process.pid();
         let single = configuration.contains(SINGLE_PROCESS);
         process.wait_until("has workers", || single || !children(master).is_empty());
-        Nginx { process, prefix: prefix.to_owned(), address, quit: false, forgiven: Vec::new() }
+        Nginx {
+            process,
+            prefix: prefix.to_owned(),
+            address,
+            quit: false,
+            ignored_in_log: Vec::new(),
+        }
     }
 
     /// Runs `nginx -t`.
@@ -169,8 +175,8 @@ impl Nginx {
     }
 
     /// Ignores lines of the log with these words, which the test itself causes.
-    pub fn forgive(&mut self, words: &'static str) {
-        self.forgiven.push(words);
+    pub fn ignore_in_log(&mut self, words: &'static str) {
+        self.ignored_in_log.push(words);
     }
 
     /// Lines of the error log at one level.
@@ -195,7 +201,12 @@ impl Nginx {
                 failures += 1;
             } else if line.contains("\" answers again") {
                 assert!(failed.remove(&worker), "it had not failed, before: {line}\n{log}");
-            } else if !self.forgiven.iter().chain([&DEPRECATED]).any(|words| line.contains(words)) {
+            } else if !self
+                .ignored_in_log
+                .iter()
+                .chain([&DEPRECATED])
+                .any(|words| line.contains(words))
+            {
                 let wrong = ["[warn]", "[error]", "[crit]"].iter().any(|mark| line.contains(mark));
                 assert!(!wrong, "not of memcached's state: {line}");
             }
@@ -226,7 +237,7 @@ impl Nginx {
         assert!(status.success(), "nginx ended badly: {status}\n{log}");
         assert!(self.process.group_is_empty(), "a worker outlived its master:\n{log}");
         let output = fs::read_to_string(self.prefix.join("nginx.out")).unwrap_or_default();
-        never_logged(log.lines().chain(output.lines()), &self.forgiven);
+        never_logged(log.lines().chain(output.lines()), &self.ignored_in_log);
     }
 }
 
@@ -241,8 +252,8 @@ impl Drop for Nginx {
 
 /// Fails the test for lines that no error log may contain, except for the ignored ones.
 #[track_caller]
-pub fn never_logged<'a>(lines: impl Iterator<Item = &'a str>, forgiven: &[&str]) {
-    for line in lines.filter(|line| !forgiven.iter().any(|words| line.contains(words))) {
+pub fn never_logged<'a>(lines: impl Iterator<Item = &'a str>, ignored_in_log: &[&str]) {
+    for line in lines.filter(|line| !ignored_in_log.iter().any(|words| line.contains(words))) {
         let bad = NEVER_LOGGED.iter().any(|word| line.contains(word));
         assert!(!bad, "the error log holds: {line}");
     }

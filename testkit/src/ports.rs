@@ -15,15 +15,15 @@ const COUNT: u16 = 20_000;
 const BLOCK: u16 = 250;
 
 /// The remaining ports of a run's newest block, and the sockets that keep other runs out of its blocks.
-struct Mine {
+struct Claimed {
     rest: Range<u16>,
     claims: Vec<UnixDatagram>,
 }
 
 /// A port on which no process listens.
 pub fn free() -> u16 {
-    static MINE: Mutex<Mine> = Mutex::new(Mine { rest: 0..0, claims: Vec::new() });
-    let mut mine = MINE.lock().unwrap_or_else(PoisonError::into_inner);
+    static CLAIMED: Mutex<Claimed> = Mutex::new(Claimed { rest: 0..0, claims: Vec::new() });
+    let mut mine = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let Some(port) = mine.rest.next() else {
             let (first, claim) = claim();

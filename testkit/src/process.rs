@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::{kernel, wait};
 
 /// How long a process may take to end after the signal, before it is killed.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub struct Process {
     child: Child,
@@ -19,7 +19,7 @@ pub struct Process {
     log: PathBuf,
     ended: Option<ExitStatus>,
     /// The signal with which it is ended when the test ends.
-    farewell: Signal,
+    end_signal: Signal,
 }
 
 impl Process {
@@ -32,12 +32,12 @@ impl Process {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        Process { child, name, log: log.to_owned(), ended: None, farewell: kernel::SIGTERM }
+        Process { child, name, log: log.to_owned(), ended: None, end_signal: kernel::SIGTERM }
     }
 
     /// Ends with SIGKILL: for a process that needs no graceful end, and ignores SIGTERM while it is starting.
     pub fn killed_at_the_end(mut self) -> Process {
-        self.farewell = kernel::SIGKILL;
+        self.end_signal = kernel::SIGKILL;
         self
     }
 
@@ -63,7 +63,7 @@ impl Process {
         self.signal(signal);
         let start = std::time::Instant::now();
         while self.status().is_none() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 kernel::signal_group(self.pid(), kernel::SIGKILL);
                 self.ended = self.child.wait().ok();
                 return false;
@@ -93,7 +93,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.end(self.farewell);
+        self.end(self.end_signal);
         // The leader has ended; the other processes of its group were started by the tests as well.
         kernel::signal_group(self.pid(), kernel::SIGKILL);
     }

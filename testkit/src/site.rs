@@ -173,7 +173,7 @@ impl Plan {
     }
 
     /// Host names and their addresses, in the format of a hosts file. nginx knows no other names. Needs
-    /// [`crate::names::may_be_given`].
+    /// [`crate::names::can_be_mounted`].
     pub fn names(mut self, lines: &str) -> Plan {
         self.names = Some(lines.to_owned());
         self

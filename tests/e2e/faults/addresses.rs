@@ -39,7 +39,7 @@ fn is_found_at_either_of(addresses: [&str; 2]) {
 
 #[test]
 fn memcached_has_either_of_two_addresses() {
-    if names::may_be_given() {
+    if names::can_be_mounted() {
         is_found_at_either_of(["127.0.0.1", "127.0.0.2"]);
     }
 }
@@ -50,7 +50,7 @@ fn memcached_has_the_address_of_ipv6_or_the_other() {
     if TcpListener::bind("[::1]:0").is_err() {
         return eprintln!("this machine has no IPv6");
     }
-    if names::may_be_given() {
+    if names::can_be_mounted() {
         is_found_at_either_of(["::1", "127.0.0.1"]);
     }
 }
@@ -58,7 +58,7 @@ fn memcached_has_the_address_of_ipv6_or_the_other() {
 /// The time to wait is the server's, not that of each of its addresses.
 #[test]
 fn after_an_outage_hits_return_within_fail_timeout() {
-    if !names::may_be_given() {
+    if !names::can_be_mounted() {
         return;
     }
     let lines: String = (1..=4).map(|nth| format!("127.0.0.{nth} memcached.test\n")).collect();

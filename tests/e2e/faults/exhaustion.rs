@@ -120,7 +120,7 @@ fn an_established_connection_goes_on_when_descriptors_are_used_up() {
     let mut waiting = Visitor::at(&site);
     waiting.begins("/page");
     wait::until("nginx cannot accept", || site.nginx.error_log().contains("accept4() failed"));
-    site.nginx.forgive("accept4() failed");
+    site.nginx.ignore_in_log("accept4() failed");
     for _ in 0..200 {
         visitor.hits("/page", PAGE);
     }
@@ -136,7 +136,7 @@ fn without_a_worker_connection_for_memcached_the_application_answers() {
     const TURNS: usize = 3;
     let mut site = site(32);
     // nginx says so itself, at [alert], whoever needs the connection.
-    site.nginx.forgive("worker_connections are not enough");
+    site.nginx.ignore_in_log("worker_connections are not enough");
     let mut visitors = Vec::new();
     for _ in 0..TURNS {
         let visitor = who_knows_that_memcached_is_gone(&mut site);
@@ -166,7 +166,7 @@ fn without_a_worker_connection_for_memcached_the_application_answers() {
 fn a_worker_without_connections_says_what_it_lacks() {
     // The first lookup of a worker that is full already.
     let mut site = site(32);
-    site.nginx.forgive("worker_connections are not enough");
+    site.nginx.ignore_in_log("worker_connections are not enough");
     let mut asker = Visitor::at(&site);
     asker.begins("/page");
     let holding = use_up_connections(&site);
@@ -203,7 +203,7 @@ fn a_worker_without_descriptors_says_what_it_lacks() {
 fn idle_connections_to_memcached_are_no_burden_to_a_full_worker() {
     // A worker short of connections closes idle clients first; lookups go on.
     let mut site = site(32);
-    site.nginx.forgive("worker_connections are not enough");
+    site.nginx.ignore_in_log("worker_connections are not enough");
     let mut visitors: Vec<Visitor> = Vec::new();
     for _ in 0..100 {
         let mut visitor = Visitor::at(&site);

@@ -18,7 +18,7 @@ fn fail_to_reload(nginx: &mut Nginx, configuration: &str) {
     nginx.configure(&format!("{configuration}{WRONG}"));
     nginx.signal(kernel::SIGHUP);
     wait::until("the reload is refused", || nginx.logged_at("emerg").len() > before);
-    nginx.forgive("unknown directive \"no_directive\"");
+    nginx.ignore_in_log("unknown directive \"no_directive\"");
 }
 
 /// Kills the only worker, and waits for the one that takes its place.
@@ -26,7 +26,7 @@ fn fail_to_reload(nginx: &mut Nginx, configuration: &str) {
 fn replace_worker(nginx: &mut Nginx) {
     let old = nginx.workers();
     assert_eq!(old.len(), 1);
-    nginx.forgive("exited on signal 9");
+    nginx.ignore_in_log("exited on signal 9");
     assert!(kernel::signal(old[0], kernel::SIGKILL));
     wait::until("another worker", || {
         let now = nginx.workers();

@@ -205,7 +205,7 @@ fn a_reload_with_a_bad_configuration_changes_nothing() {
         .configure(&site.configuration.replace("pagecache_pass ", "pagecache_timeout oops; #"));
     site.nginx.signal(kernel::SIGHUP);
     wait::until("the reload is refused", || site.nginx.error_log().contains("[emerg]"));
-    site.nginx.forgive("[emerg]");
+    site.nginx.ignore_in_log("[emerg]");
     expect::hit(&site.get("/page1"), page("/page1"));
     assert_eq!(site.nginx.workers(), workers);
 }

@@ -85,7 +85,7 @@ impl Single {
         );
         let mut nginx = Nginx::start(prefix.path(), &configuration, address);
         // Of new clients, for which it has no connections after a reload.
-        nginx.forgive("worker_connections are not enough");
+        nginx.ignore_in_log("worker_connections are not enough");
         let kept = (0..KEPT).map(|_| Client::connect(address)).collect();
         let leaving = (0..LEAVING).map(|_| Client::connect(address)).collect();
         let mut single = Single { nginx, kept, leaving, prefix };

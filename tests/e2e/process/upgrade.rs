@@ -133,7 +133,7 @@ fn a_killed_worker_is_replaced_and_serves() {
     let without_nginx = stats.stat("curr_connections");
     let mut nginx_lost = 0;
     let (stop, lost, answered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    site.nginx.forgive("exited on signal 9");
+    site.nginx.ignore_in_log("exited on signal 9");
     let address = site.nginx.address();
     std::thread::scope(|scope| {
         for visitor in 0..6 {

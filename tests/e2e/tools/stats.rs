@@ -175,7 +175,7 @@ fn a_crashed_worker_s_trouble_ends_with_it() {
         }
     });
     site.memcached_mut().restart();
-    site.nginx.forgive("exited on signal 9");
+    site.nginx.ignore_in_log("exited on signal 9");
     let workers = site.nginx.workers();
     assert!(kernel::signal(workers[0], kernel::SIGKILL));
     wait::until("another worker", || site.nginx.workers() != workers);
@@ -237,7 +237,7 @@ fn a_worker_that_crashes_takes_nothing_along() {
     for _ in 0..10 {
         expect::hit(&site.get("/page"), "the page");
     }
-    site.nginx.forgive("exited on signal 9");
+    site.nginx.ignore_in_log("exited on signal 9");
     let workers = site.nginx.workers();
     assert!(kernel::signal(workers[0], kernel::SIGKILL));
     wait::until("another worker", || {
