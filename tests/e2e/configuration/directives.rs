@@ -1,10 +1,10 @@
-//! `nginx -t`: each documented form passes, and each mistake stops it with a message that names the
-//! directive, the value and what is allowed.
+//! `nginx -t`: each documented form is accepted, and each mistake is refused with a message that names the
+//! directive, the value and the allowed values.
 
 use crate::harness::*;
 
-/// Text of `http {}`, text of `server {}` (which has `location @application`), and the words that
-/// the message must have.
+/// Text of `http {}`, text of `server {}` (which contains `location @application`), and the words that the message
+/// must contain.
 type Mistake = (&'static str, &'static str, &'static [&'static str]);
 
 #[track_caller]
@@ -24,7 +24,7 @@ fn passes(http: &str, server: &str) {
     assert!(checked.passed, "refused:\n{http}\n{server}\n{}", checked.output);
 }
 
-/// One directive with a wrong value in a location that is right otherwise.
+/// Refuses a directive with a wrong value in a location that is otherwise right.
 #[track_caller]
 fn refused_in_location(directive: &str, words: &[&str]) {
     let server = format!(
@@ -41,7 +41,7 @@ fn refused_in_location(directive: &str, words: &[&str]) {
     }
 }
 
-/// One `upstream pages {}` with a mistake.
+/// Refuses an `upstream pages {}` with a mistake.
 #[track_caller]
 fn refused_in_upstream(content: &str, words: &[&str]) {
     let http = format!("upstream pages {{ {content} }}");
@@ -81,7 +81,7 @@ fn the_fallback_must_be_a_named_location_of_the_server() {
         &["pagecache_fallback", "/application", "@"],
     );
     refused_in_location("pagecache_fallback @", &["pagecache_fallback"]);
-    // A name of another server, and a name that `http {}` sets for all.
+    // A name that is defined in another server, and a name that `http {}` sets for all.
     refused(&(
         "server { listen unix:@PREFIX@/x.sock; location @elsewhere { return 200; } }",
         "location / {
@@ -105,7 +105,7 @@ fn wrong_times() {
         }
         refused_in_location(&format!("{directive} 1s 2s"), &[directive]);
     }
-    // 0 would be "not kept" to some, and "for ever" to others.
+    // 0 could be read as "not kept" or as "for ever".
     for value in ["0", "0ms", "soon", "-1s", "off"] {
         let content = format!("server 127.0.0.1:11211; pagecache_keepalive_timeout {value};");
         let quoted = format!("\"{value}\"");
@@ -134,7 +134,7 @@ fn wrong_flags() {
 #[test]
 fn wrong_methods() {
     for value in ["POST", "GET POST", "get", "HEAD"] {
-        // GET is always looked up, HEAD may be.
+        // GET is always looked up, HEAD is optional.
         refused_in_location(&format!("pagecache_methods {value}"), &["pagecache_methods", "GET"]);
     }
     refused_in_location("pagecache_methods GET POST", &["POST"]);
@@ -179,7 +179,7 @@ fn wrong_arguments() {
 
 #[test]
 fn wrong_gzip_flags() {
-    // One bit of 32: not none, not two, not a name.
+    // Exactly one of 32 bits: not none, not two, not a name.
     for value in ["0", "3", "6", "4294967295", "4294967296", "8589934592", "-1", "0x2", "on", "2 4"]
     {
         let directive = format!("pagecache_gzip_flag {value}");
@@ -206,7 +206,7 @@ fn wrong_parameters_of_a_server() {
 #[test]
 fn what_a_server_cannot_be() {
     refused_in_upstream("server 127.0.0.1:11211; server 127.0.0.1:11212 backup;", &["backup"]);
-    // An nginx that knows the parameter wants these two lines with it; to an address it says nothing.
+    // An nginx that knows the parameter needs these two lines with it, and ignores it for an address.
     let resolving = "zone pages 64k; resolver 127.0.0.1; server memcached.test resolve;";
     refused_in_upstream(resolving, &["resolve"]);
     refused_in_upstream("", &["no servers"]);
@@ -258,7 +258,7 @@ fn what_a_rule_cannot_honour() {
         let absurd = servers("127.0.0.1:11211 weight=2000000000", rule);
         refused_in_upstream(&absurd, &["\"pages\"", rule, "weights", "divide"]);
     }
-    // Which of two of the same name a point belongs to would be chance.
+    // With two servers of one name, the owner of a point would be undefined.
     for rule in ["rendezvous", "ketama", "nginx_consistent"] {
         refused_in_upstream(&servers("127.0.0.1:11212", rule), &["127.0.0.1:11212", "twice"]);
     }
@@ -289,7 +289,7 @@ fn wrong_numbers_in_the_upstream() {
 #[test]
 fn addresses_that_cannot_be() {
     refused_in_location("pagecache_pass 127.0.0.1:11212", &["pagecache_pass", "duplicate"]);
-    // A label of 64 characters is no host name: nobody needs to be asked about it.
+    // A label of 64 characters is not a host name, so no name server is asked.
     let name = "a".repeat(64) + ".test";
     for address in ["127.0.0.1:99999", "127.0.0.1:port", "unix:", &name, "\"\"", "$arg_server"] {
         let server = format!("location / {{ pagecache_key $uri; pagecache_pass {address}; }}");
@@ -411,7 +411,7 @@ fn each_documented_form_passes() {
         "pagecache_ignore_client_abort on",
         "pagecache_ignore_client_abort off",
     ] {
-        // In each place where it may stand, `http {}` save for the budgets, which the harness sets.
+        // At each level that allows it. `http {}` is left out for the timeouts, which the harness sets there.
         let pass = "pagecache_pass 127.0.0.1:11211;";
         let key = if directive.contains("_key ") { "" } else { "pagecache_key $uri;" };
         passes("", &format!("location / {{ {key} {pass} {directive}; }}"));
@@ -468,7 +468,7 @@ fn a_server_that_looks_nothing_up_needs_no_fallback() {
     );
 }
 
-/// With the first key, `/a?page=1-` and `/a-1` would be one page.
+/// With the first key, `/a?page=1-` and `/a-1` would have the same key.
 #[test]
 fn a_key_in_which_requests_may_be_mistaken_is_warned_of() {
     let check = |key: &str| {

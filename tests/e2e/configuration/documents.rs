@@ -22,7 +22,7 @@ fn each_example_of_the_reference_passes() {
     assert!(count > 10, "{count}");
 }
 
-/// What stands in `http {}` and in `server {}`. Each line of an example may be an alternative to the others.
+/// The text for `http {}` and for `server {}`. Each line of an example may be an alternative to the others.
 fn configurations(block: &str) -> Vec<(String, String)> {
     const KEY: &str = "pagecache_key \"$scheme://$host$uri$pagecache_args\";";
     if block.starts_with("upstream pages {") {
@@ -33,7 +33,7 @@ fn configurations(block: &str) -> Vec<(String, String)> {
         return vec![(block.to_owned(), String::new())];
     }
     if block.starts_with("location ") {
-        // the site has one of this name already
+        // the site has a location with this name already
         return vec![(String::new(), block.replace("@application", "@another"))];
     }
     let location = |line: &str| {

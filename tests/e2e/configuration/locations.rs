@@ -1,11 +1,11 @@
-//! `nginx -t`: directives that do not go together, and values that most likely are mistakes.
+//! `nginx -t`: directives that exclude each other, and values that are probably mistakes.
 
 use crate::harness::*;
 use std::fs;
 
 const KEY: &str = "pagecache_key $uri;";
 
-/// Warned of with these words, and allowed.
+/// Warns with these words, and accepts the configuration.
 #[track_caller]
 fn warned(http: &str, server: &str, words: &[&str]) {
     let checked = plan().without_application().http(http).server(KEY).locations(server).check();
@@ -16,7 +16,7 @@ fn warned(http: &str, server: &str, words: &[&str]) {
     }
 }
 
-/// Passes without a warning.
+/// Accepts the configuration without a warning.
 #[track_caller]
 fn passes_silently(http: &str, server: &str) {
     let checked = plan().without_application().http(http).server(KEY).locations(server).check();
@@ -27,7 +27,7 @@ fn passes_silently(http: &str, server: &str) {
     );
 }
 
-/// `words` are in the message, which also says where the mistake is.
+/// The message contains `words`, and the place of the mistake.
 #[track_caller]
 fn refused(server: &str, words: &[&str]) {
     let checked = plan().without_application().server(KEY).locations(server).check();
@@ -58,7 +58,7 @@ fn a_fallback_must_not_lead_back() {
     endless("location @again { PASS pagecache_fallback @again; }");
     // inherited
     endless("pagecache_fallback @again; location / { PASS } location @again { PASS }");
-    // through others, and behind the method
+    // through other locations, and after the method
     endless(
         "location / { PASS pagecache_fallback @a; }
          location @a { PASS pagecache_fallback @b; } location @b { PASS pagecache_fallback @c; }
@@ -70,12 +70,12 @@ fn a_fallback_must_not_lead_back() {
          location @second { PASS pagecache_fallback @application; }",
         "pagecache_fallback @second; location / { PASS } location @second { PASS pagecache_fallback off; }",
         "location @a { PASS pagecache_fallback @b; } location @b { PASS pagecache_fallback @application; }",
-        // no named location
+        // not a named location
         "location = @again { PASS pagecache_fallback @again; } location @again { return 200; }",
     ] {
         passes(&server.replace("PASS", PASS));
     }
-    // of another server
+    // in another server
     passes_beside(
         &format!(
             "server {{ {KEY}
@@ -98,9 +98,9 @@ fn a_fallback_leads_back_as_long_as_a_condition_holds() {
         "location @again { PROXY pagecache_fallback @again; if ($arg_x) { PASS } }",
         // inherited
         "pagecache_fallback @again; location / { PASS } location @again { PROXY if ($arg_x) { PASS } }",
-        // still true after the lookup
+        // the condition still holds after the lookup
         "location @again { PROXY pagecache_fallback @again; if ($pagecache_status != HIT) { PASS } }",
-        // there and back, by one condition or two
+        // in a loop of two locations, by one condition or two
         "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PASS pagecache_fallback @again; }",
         "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } }
          location @b { PROXY pagecache_fallback @again; if ($arg_x) { PASS } }",
@@ -111,15 +111,15 @@ fn a_fallback_leads_back_as_long_as_a_condition_holds() {
     let checked = plan().without_application().server(KEY).locations(&written(twice)).check();
     assert_eq!(checked.output.matches("[warn]").count(), 1, "{}", checked.output);
     for server in [
-        // the second time there is a status
+        // in the second round the variable has a value
         "location @again { if ($pagecache_status = '') { PASS } pagecache_fallback @again; return 200; }",
         "location @again { if ( $pagecache_reason = \"\" ) { PASS } pagecache_fallback @again; return 200; }",
         "location @again { PROXY pagecache_fallback off; if ($arg_x) { PASS } }",
         "location @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PROXY }",
-        // inherited in a block that makes other responses, or that goes the way of its location
+        // inherited in a block with another handler, or with the handler of its location
         "location @a { PASS pagecache_fallback @b; if ($arg_x) { PROXY } } location @b { PROXY }",
         "location @a { PASS pagecache_fallback @b; if ($arg_x) { add_header X-X x; } } location @b { PROXY }",
-        // no named location
+        // not a named location
         "location = @again { PROXY pagecache_fallback @b; if ($arg_x) { PASS } } location @b { PROXY }",
     ] {
         passes_silently("", &written(server));
@@ -146,7 +146,7 @@ fn a_location_has_one_handler() {
                     format!("location / {{ {both} }}"),
                     format!("location / {{ if ($arg_x) {{ {both} }} }}"),
                 ];
-                // pagecache_stats is for a location alone
+                // pagecache_stats is allowed in locations only
                 let blocks = if both.contains("pagecache_stats") || both.contains("empty_gif") {
                     1
                 } else {
@@ -250,7 +250,7 @@ fn a_balancer_of_nginx_is_ignored() {
     ] {
         warned(&block(balancer), PAGES, &words);
     }
-    // what nginx 1.29.7 and later do in each block
+    // the behaviour of nginx 1.29.7 and later, set in each block
     match parts::nginx_version() < [1, 29, 7] {
         true => warned(&block("keepalive 4;"), PAGES, &words),
         false => passes_silently(&block("keepalive 4;"), PAGES),
@@ -271,7 +271,7 @@ fn a_block_is_warned_of_once_and_where_it_begins() {
     let file = folder.path().join("pages.conf");
     fs::write(&file, "# of pages\nupstream pages {\n server 127.0.0.1:11211;\n ip_hash;\n}")
         .unwrap();
-    // used twice, and before it is known
+    // used twice, and before it is defined
     let http = format!(
         "server {{ listen unix:@PREFIX@/x.sock; {KEY} {PAGES} location /x {{ pagecache_pass pages; }} }}
          include {};",

@@ -1,8 +1,8 @@
-//! `nginx -t`: what may be written passes, and what may not is refused with a message that helps.
+//! `nginx -t`: valid configurations are accepted, and invalid ones are refused with a message that helps.
 
 /// Each directive by itself.
 mod directives;
 /// The examples of the documents.
 mod documents;
-/// Directives that do not go together, and likely mistakes.
+/// Directives that exclude each other, and probable mistakes.
 mod locations;

@@ -1,15 +1,15 @@
-//! Owns the reading of the documentation: what stands under a heading, and its blocks of code.
+//! Owns the reading of the documentation: the text under a heading, and its blocks of code.
 
 use std::fs;
 
 use pagecache_testkit::parts;
 
-/// A file of the documentation, by its path in the repository.
+/// The text of a document, by its path in the repository.
 pub fn text(path: &str) -> String {
     fs::read_to_string(parts::root().join(path)).unwrap()
 }
 
-/// What stands under a heading.
+/// The text under a heading.
 #[track_caller]
 pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let begin = format!("\n## {heading}\n");
@@ -20,11 +20,11 @@ pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 /// The fenced blocks of a section.
 pub fn blocks(section: &str) -> Vec<String> {
     let parts = section.split("\n```").skip(1).step_by(2);
-    // Up to the line's end stands the language.
+    // The rest of the first line is the language.
     parts.map(|part| part.split_once('\n').unwrap().1.to_owned() + "\n").collect()
 }
 
-/// Replaces each `from` that stands in the text; at least one must.
+/// Replaces each `from` in the text; there must be at least one.
 #[track_caller]
 pub fn replace(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "there is no {from} in\n{text}");

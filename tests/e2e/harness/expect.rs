@@ -1,5 +1,5 @@
-//! Owns the two questions that nearly each test asks: was that a hit with this body, and was that
-//! the application's answer for this reason?
+//! Owns the two checks of nearly each test: the answer is a hit with this body, or it is the application's, for
+//! this reason.
 
 use pagecache_testkit::Response;
 
@@ -24,7 +24,7 @@ pub fn application(response: &Response, status: &str, reason: &str) {
     because(response, status, &[reason]);
 }
 
-/// The lookup ended with this status for one of these reasons, whoever answered.
+/// The lookup ended with this status for one of these reasons, whichever server answered.
 #[track_caller]
 pub fn because(response: &Response, status: &str, reasons: &[&str]) {
     assert_eq!(response.header("X-Cache").as_deref(), Some(status), "{response:?}");

@@ -1,5 +1,5 @@
-//! Owns a site that follows the README to the letter: its blocks for nginx and for Django's settings as they stand,
-//! but for addresses and paths, around a new Django project.
+//! Owns a site that follows the README exactly: its blocks for nginx and for Django's settings are unchanged,
+//! except for addresses and paths, around a new Django project.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use super::document::{self, replace};
 use super::project::Project;
 
-/// In nginx's `server_name`, as the README has it, and in ALLOWED_HOSTS of tests/e2e/app/readme_settings.py.
+/// The names in nginx's `server_name`, in the README, and in ALLOWED_HOSTS of tests/e2e/app/readme_settings.py.
 pub const NAMES: [&str; 2] = ["example.com", "www.example.com"];
 
 /// Its parts end in this order.
 pub struct Followed {
     nginx: Nginx,
-    /// Where nginx asks Django only.
+    /// The address at which nginx passes every request to Django.
     past_the_cache: SocketAddr,
     _project: Project,
     _memcached: Vec<Memcached>,
@@ -26,7 +26,7 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// With so many servers of memcached, and `params` of Debian's `uwsgi_params`.
+    /// Starts it with this number of memcached servers; `params` changes Debian's `uwsgi_params`.
     pub fn start(servers: usize, params: impl Fn(&str) -> String) -> Followed {
         let prefix = prefix();
         let file = prefix.path().join("uwsgi_params");
@@ -70,20 +70,20 @@ impl Followed {
         self.nginx.address()
     }
 
-    /// What nginx answers from memcached, or from Django.
+    /// nginx's answer, from memcached or from Django.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Response {
         Client::connect(self.address()).ask(request)
     }
 
-    /// What Django answers, which stores nothing of it.
+    /// Django's answer, which it does not store.
     #[track_caller]
     pub fn ask_past_the_cache(&self, request: &Request) -> Response {
         Client::connect(self.past_the_cache).ask(request)
     }
 }
 
-/// The README's block, each part where its comments say.
+/// The README's block, with each part in the place that its comments name.
 fn placed(block: &str, prefix: &str, address: SocketAddr, past_the_cache: SocketAddr) -> String {
     let module = parts::module().display().to_string();
     let block = replace(block, "modules/ngx_http_pagecache_module.so", &module);

@@ -1,5 +1,5 @@
-//! What the tests see: the testkit, and what these tests alone share: expectations, visitors, and sites that follow
-//! the documentation.
+//! The names that the tests see: the testkit, and what only these tests share: expectations, visitors, and sites
+//! that follow the documentation.
 
 pub mod document;
 pub mod expect;

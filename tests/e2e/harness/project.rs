@@ -33,13 +33,13 @@ impl Project {
         Project { address: format!("unix:{socket}"), _process: process }
     }
 
-    /// As an nginx configuration names it.
+    /// The address as an nginx configuration names it.
     pub fn address(&self) -> &str {
         &self.address
     }
 }
 
-/// Runs Python to its end, in the new project once there is one.
+/// Runs Python until it ends, in the new project once it exists.
 #[track_caller]
 fn python(folder: &Path, arguments: &[&str], is_there: bool) {
     let mut command = Command::new(parts::venv("python"));

@@ -1,5 +1,5 @@
-//! Owns visitors, who ask for pages while a test does something to memcached and remember it all: what
-//! each got, from whom, and how long it took. The application counts as well, and must agree.
+//! Owns visitors, who request pages while a test does something to memcached, and record what each got, from which
+//! server, and how long it took. The application counts its requests as well, and the two must agree.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use pagecache_testkit::{Client, Request, Response, Site, wait};
 
 use super::expect;
 
-/// What a busy machine adds to the budget of a lookup: nginx itself waits for a CPU.
+/// The time that a busy machine adds to the timeout of a lookup: nginx itself waits for a CPU.
 pub const SLACK: Duration = Duration::from_millis(1_500);
 
-/// What it adds to the whole request besides: Django and dozens of visitors wait for the same CPUs.
+/// The time that it adds to the whole request in addition: Django and dozens of visitors wait for the same CPUs.
 const DJANGO: Duration = Duration::from_secs(4);
 
 /// One request and its answer.
@@ -23,18 +23,18 @@ const DJANGO: Duration = Duration::from_secs(4);
 pub struct Visit {
     pub target: String,
     pub asked: Instant,
-    /// Until the whole answer was there.
+    /// The time until the whole answer was received.
     pub took: Duration,
     /// Why the application answered; `None`: a hit.
     pub reason: Option<String>,
-    /// `$pagecache_time`; zero where nothing was asked.
+    /// `$pagecache_time`; zero if there was no lookup.
     pub lookup: Duration,
 }
 
 #[derive(Debug, Default)]
 pub struct Visits(pub Vec<Visit>);
 
-/// One who asks for what the test says. Each answer is the page, or the application's.
+/// A client that sends the test's requests. Each answer is the page, or the application's.
 pub struct Visitor {
     client: Client,
     asking: Option<(String, Instant)>,
@@ -51,21 +51,21 @@ impl Visitor {
         Visitor { client, asking: None, visits: Visits::default() }
     }
 
-    /// Asks, and is given `page`.
+    /// Sends a request, and gets `page`.
     #[track_caller]
     pub fn hits(&mut self, target: &str, page: impl AsRef<[u8]>) {
         let is_hit = self.asks(target, page);
         assert!(is_hit, "no hit: {:?}", self.last());
     }
 
-    /// Asks, and is answered by the application for one of these reasons.
+    /// Sends a request, which the application answers for one of these reasons.
     #[track_caller]
     pub fn falls_through(&mut self, target: &str, reasons: &[&str]) {
         self.asks(target, "");
         self.was_left_because(reasons);
     }
 
-    /// Asks until it is a hit again. Returns how long that took.
+    /// Sends requests until there is a hit again. Returns how long that took.
     #[track_caller]
     pub fn hits_again(&mut self, target: &str, page: impl AsRef<[u8]>) -> Duration {
         let start = Instant::now();
@@ -73,28 +73,28 @@ impl Visitor {
         start.elapsed()
     }
 
-    /// Asks. Whether it is a hit, which must be `page`.
+    /// Sends a request. Returns whether it is a hit, which must be `page`.
     #[track_caller]
     pub fn asks(&mut self, target: &str, page: impl AsRef<[u8]>) -> bool {
         self.sends(target);
         self.receives(page)
     }
 
-    /// Asks, and does not wait.
+    /// Sends a request without waiting for the answer.
     #[track_caller]
     pub fn sends(&mut self, target: &str) {
         self.asking = Some((target.to_owned(), Instant::now()));
         self.client.send(&Request::get(target).head());
     }
 
-    /// Begins to ask: half of a request, which keeps one of nginx's connections and is not idle.
+    /// Sends half of a request, which keeps one of nginx's connections busy.
     #[track_caller]
     pub fn begins(&mut self, target: &str) {
         self.client.send(&unfinished(target));
         self.asking = Some((target.to_owned(), Instant::now()));
     }
 
-    /// Asks what it began to.
+    /// Sends the rest of that request.
     #[track_caller]
     pub fn ends(&mut self) {
         self.client.send(END_OF_HEAD);
@@ -103,7 +103,7 @@ impl Visitor {
         }
     }
 
-    /// The answer to what was sent, as with [`Visitor::asks`].
+    /// Receives the answer to a sent request, as [`Visitor::asks`] does.
     #[track_caller]
     pub fn receives(&mut self, page: impl AsRef<[u8]>) -> bool {
         let (target, asked) = self.asking.take().expect("nothing was sent");
@@ -116,7 +116,7 @@ impl Visitor {
         self.last().reason.is_none()
     }
 
-    /// The last answer was the application's, for one of these reasons.
+    /// Checks that the last answer was the application's, for one of these reasons.
     #[track_caller]
     pub fn was_left_because(&self, reasons: &[&str]) {
         let reason = self.last().reason.as_deref();
@@ -130,10 +130,10 @@ impl Visitor {
     }
 }
 
-/// The empty line behind a request's headers.
+/// The empty line after a request's headers.
 const END_OF_HEAD: &[u8] = b"\r\n";
 
-/// A request that lacks its last line.
+/// A request without its last line.
 fn unfinished(target: &str) -> Vec<u8> {
     let mut head = Request::get(target).head();
     head.truncate(head.len() - END_OF_HEAD.len());
@@ -157,7 +157,7 @@ fn reason(answer: &Response, page: &[u8]) -> Option<String> {
     Some(reason)
 }
 
-/// Sets its flag when it goes, by a failed assertion as well: the visitors stop.
+/// Sets its flag when it is dropped, also by a failed assertion, so that the visitors stop.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -166,11 +166,12 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// What a location needs that [`visitors`] ask: a query names each visit, and the page is the same.
+/// The directive that a location of [`visitors`] needs: the query of each visit is its own, and the page is the
+/// same.
 pub const QUERIES_NAME_VISITS: &str = "pagecache_ignore_args all;";
 
-/// `count` visitors ask for `/page`, which is `page` where it is a hit, for as long as `meanwhile`
-/// takes, each for a target of its own. `meanwhile` is told how many answers there are.
+/// `count` visitors request `/page`, which is `page` if it is a hit, until `meanwhile` returns, each with a target
+/// of its own. `meanwhile` gets the number of answers.
 #[track_caller]
 pub fn visitors(
     site: SocketAddr,
@@ -201,7 +202,7 @@ pub fn visitors(
 }
 
 impl Visits {
-    /// Those of several visitors.
+    /// The visits of several visitors.
     pub fn of(visitors: impl IntoIterator<Item = Visitor>) -> Visits {
         Visits(visitors.into_iter().flat_map(|visitor| visitor.visits.0).collect())
     }
@@ -214,24 +215,24 @@ impl Visits {
         self.0.iter().filter(|visit| visit.reason.as_deref() == Some(reason)).count()
     }
 
-    /// The longest lookup, whatever became of it.
+    /// The longest lookup, with any outcome.
     pub fn longest_lookup(&self) -> Duration {
         self.0.iter().map(|visit| visit.lookup).max().unwrap_or_default()
     }
 
-    /// The longest time that one waited for an answer.
+    /// The longest time until an answer.
     pub fn longest_wait(&self) -> Duration {
         self.0.iter().map(|visit| visit.took).max().unwrap_or_default()
     }
 
-    /// When the first request was asked for that was not looked up because the server is left alone.
+    /// The time of the first request that was not looked up because the breaker was open.
     #[track_caller]
     pub fn left_alone_since(&self) -> Instant {
         let down = self.0.iter().filter(|visit| visit.reason.as_deref() == Some("down"));
         down.map(|visit| visit.asked).min().expect("the server was never left alone")
     }
 
-    /// Fails for any reason but these.
+    /// Fails if there is another reason than these.
     #[track_caller]
     pub fn only_because(&self, reasons: &[&str]) {
         for visit in &self.0 {
@@ -240,7 +241,7 @@ impl Visits {
         }
     }
 
-    /// Each lookup was over within its budget, and each visitor had his answer then.
+    /// Checks that each lookup ended within its timeout, and that each visitor had an answer then.
     #[track_caller]
     pub fn within(&self, budget: Duration) {
         for visit in &self.0 {
@@ -249,8 +250,8 @@ impl Visits {
         }
     }
 
-    /// The application was asked once for each visit that was no hit, and never for one that was. nginx
-    /// quits first: whatever else it might have asked for has been asked for then.
+    /// Checks that the application received one request for each visit that was not a hit, and none for a hit.
+    /// nginx quits first, so that it sends no more requests.
     #[track_caller]
     pub fn answered_once(&self, site: &mut Site) {
         site.nginx.begin_to_quit();
@@ -270,7 +271,7 @@ impl Visits {
         }
     }
 
-    /// One line, for whoever wants the figures.
+    /// Prints the figures in one line.
     #[track_caller]
     pub fn print(&self, what: &str) {
         let mut reasons: Vec<&str> = self.0.iter().filter_map(|it| it.reason.as_deref()).collect();
