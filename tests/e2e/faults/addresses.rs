@@ -1,4 +1,5 @@
-//! A name with several addresses, of which memcached has one: it is one server, and is found at once.
+//! A name with several addresses, of which one is memcached's: it counts as one server, and lookups succeed at
+//! once.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use crate::harness::*;
 
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// For each of two addresses: a memcached there, and nobody at the other.
+/// For each of two addresses: memcached listens on it, and no process listens on the other.
 #[track_caller]
 fn is_found_at_either_of(addresses: [&str; 2]) {
     let lines = addresses.map(|address| format!("{address} memcached.test\n")).concat();
@@ -44,7 +45,7 @@ fn memcached_has_either_of_two_addresses() {
     }
 }
 
-/// As `localhost` is on most machines.
+/// `localhost` has such addresses on most machines.
 #[test]
 fn memcached_has_the_address_of_ipv6_or_the_other() {
     if TcpListener::bind("[::1]:0").is_err() {
@@ -55,7 +56,7 @@ fn memcached_has_the_address_of_ipv6_or_the_other() {
     }
 }
 
-/// The time to wait is the server's, not that of each of its addresses.
+/// The backoff is that of the server, rather than of each address.
 #[test]
 fn after_an_outage_hits_return_within_fail_timeout() {
     if !names::can_be_mounted() {

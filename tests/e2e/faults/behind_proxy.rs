@@ -1,6 +1,6 @@
-//! Behind a proxy, each connection of which gives its replies in the order of the lookups: where one of its
-//! memcacheds hangs, the pages of the others stay hits, nobody waits for what hangs but those who asked for it,
-//! and the proxy is not taken for a server that fails.
+//! Behind a proxy that returns the replies on each connection in the order of the lookups: while one of its
+//! memcacheds hangs, the pages of the others remain hits, only requests for pages of the hanging one wait, and the
+//! circuit breaker does not open for the proxy.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-/// Of the lookups: who waits behind one that hangs waits so long.
+/// The timeout of lookups; a request behind a hanging lookup would wait this long.
 const BUDGET: Duration = Duration::from_secs(5);
 
-/// Far more than a lookup takes on a busy machine, and far less than the budget.
+/// Far more than a lookup takes on a busy machine, and far less than the timeout.
 const AT_ONCE: Duration = Duration::from_millis(2_000);
 
 const CLASSIC: &str = "pagecache_protocol classic;";
@@ -25,7 +25,7 @@ fn site_at(address: &str, words: &str) -> Site {
         .start()
 }
 
-/// A proxy that answers `/hung...` with `late` once the gate is open, and has all other pages.
+/// A proxy that answers `/hung...` with `late` once the gate opens, and has all other pages.
 fn proxy(gate: &Gate, late: fn(&Lookup) -> Vec<u8>) -> Fake {
     let gate = gate.clone();
     Fake::start(move |lookup| match lookup.key_text().starts_with("/hung") {
@@ -34,7 +34,7 @@ fn proxy(gate: &Gate, late: fn(&Lookup) -> Vec<u8>) -> Fake {
     })
 }
 
-/// Asks for a page that hangs, and waits until the proxy has been asked for it.
+/// Requests a page that hangs, and waits until the proxy has received the lookup.
 #[track_caller]
 fn hangs(site: &Site, fake: &Fake, page: &str) -> Client {
     let mut client = site.client();
@@ -54,8 +54,8 @@ fn is_hit_at_once(client: &mut Client, page: &str, value: &str) -> Duration {
     took
 }
 
-/// More and more lookups hang, and after each the other pages are hits at once: one visitor's, and those of
-/// several who come together. Those that hang end as `ends` says.
+/// More and more lookups hang, and after each of them the other pages are hits at once, for one visitor and for
+/// several who come together. The hanging lookups end as `ends` says.
 #[track_caller]
 fn nobody_waits_behind(words: &str, hung: usize, ends: &[(&str, &str)]) {
     let gate = Gate::default();
@@ -96,7 +96,7 @@ fn nobody_waits_behind_lookups_that_hang() {
     nobody_waits_behind("", 1, ANSWERED);
 }
 
-/// What comes then waits, until the time of the first of those that hang is nearly over.
+/// Requests after that wait until the timeout of the first hanging lookup is nearly over.
 #[test]
 fn where_as_many_hang_as_there_are_connections_pages_are_hits_all_the_same() {
     let gate = Gate::default();
@@ -116,7 +116,8 @@ fn where_as_many_hang_as_there_are_connections_pages_are_hits_all_the_same() {
     }
 }
 
-/// They time out while others are answered: that is no failure of the proxy, and the next one is looked up.
+/// The hanging lookups time out while others are answered: that does not count as a failure of the proxy, and the
+/// next request is looked up.
 #[track_caller]
 fn timeouts_leave_it_in_use(words: &str, hung: usize) {
     let gate = Gate::default();
@@ -180,7 +181,7 @@ fn a_proxy_may_say_itself_that_a_server_hangs() {
     assert_eq!(site.nginx.state_changes(), 0, "{}", site.nginx.error_log());
 }
 
-/// twemproxy before three memcacheds of which one hangs, with visitors for the pages of each, all at once.
+/// twemproxy before three memcacheds of which one hangs, with visitors for the pages of each, at the same time.
 #[track_caller]
 fn one_of_three_hangs(timeout: Duration, reason: &str) {
     let mut cluster = Cluster::start(3);

@@ -1,5 +1,5 @@
-//! `max_fails` and `fail_timeout`: how many failures in a row it takes until a server is left alone,
-//! and how long that lasts at most.
+//! `max_fails` and `fail_timeout`: how many successive failures open a server's circuit breaker, and how long it
+//! stays open at most.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-/// The budget of a lookup in these sites, which only a silent server makes them wait for.
+/// The timeout of lookups in these sites, which only a silent server reaches.
 const BUDGET: Duration = Duration::from_secs(10);
 
 fn site_on(store: &str, parameters: &str) -> Site {
@@ -40,16 +40,16 @@ fn fewer_failures_than_max_fails_are_tolerated() {
         for _ in 1..max_fails {
             expect::fell_through(&site.get("/page"), "ERROR", &["reset"]);
         }
-        // Nobody has to wait for the next attempt.
+        // No request has to wait for the next attempt.
         expect::hit(&site.get("/page"), "the page");
-        // One line says that it failed, one that it answers again.
+        // One line for the failure, one for the recovery.
         assert_eq!(site.nginx.state_changes(), 1);
     }
 }
 
 #[test]
 fn an_answer_in_between_starts_the_count_again() {
-    // Two connections that fail, one that answers, and so on.
+    // Two connections that fail, one that answers, and again.
     let fake = Fake::start(|lookup| match lookup.connection % 3 {
         2 => vec![Step::Send(lookup.hit("the page")), Step::Close],
         _ => vec![Step::Close],
@@ -71,7 +71,7 @@ fn max_fails_failures_open_the_breaker() {
         for _ in 0..max_fails {
             expect::fell_through(&client.get("/page"), "ERROR", &["reset"]);
         }
-        // Left alone for 50 ms at least, and nobody is asked.
+        // The breaker is open for 50 ms at least, and no lookup is sent.
         let reasons: Vec<String> = (0..5).map(|_| reason(&client.get("/page"))).collect();
         assert!(reasons.contains(&"down".to_owned()), "max_fails={max_fails}: {reasons:?}");
         assert!(fake.lookups().len() < max_fails + 5);
@@ -97,7 +97,7 @@ fn max_fails_0_never_leaves_the_server_alone() {
         expect::fell_through(&client.get("/page"), "ERROR", &["reset"]);
     }
     expect::hit(&client.get("/page"), "the page");
-    // Still a line per change of state, not per failure.
+    // One line for each change of state, not for each failure.
     assert_eq!(site.nginx.state_changes(), 1);
 
     let refused = site_on(&format!("127.0.0.1:{}", free_port()), "max_fails=0");
@@ -108,7 +108,7 @@ fn max_fails_0_never_leaves_the_server_alone() {
     assert_eq!(refused.nginx.state_changes(), 1);
 }
 
-/// Asks until `stop`, and returns when each of the server's lookups came.
+/// Sends requests for `lasting`, and returns when each lookup reached the server.
 fn attempts(fail_timeout: &str, lasting: Duration) -> Vec<Instant> {
     let times = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&times);
@@ -133,14 +133,14 @@ fn the_wait_grows_and_fail_timeout_bounds_it() {
     println!("{waits:?}");
     let longest = waits.iter().max().unwrap();
     assert!(*longest <= Duration::from_secs(1) + SLACK, "{waits:?}");
-    // 0.05 to 0.1 s, doubled to 1 s: 0.5 to 1 s each from then on. Asked for all the time, a server
-    // that is dead is tried a dozen times in 6 s, and not thousands of times.
+    // 0.05 to 0.1 s, doubled up to 1 s: then each wait is 0.5 to 1 s. With requests all the time, a dead server is
+    // tried a dozen times in 6 s, rather than thousands of times.
     assert!(waits.iter().all(|wait| *wait >= Duration::from_millis(40)), "{waits:?}");
     assert!((5..=16).contains(&bounded.len()), "{waits:?}");
     assert!(*longest >= Duration::from_millis(400), "it never grew: {waits:?}");
 }
 
-/// How long after a restart of memcached, which was dead for `outage` under load, the first hit came.
+/// The time from a restart of memcached, which was dead for `outage` under load, to the first hit.
 fn time_to_hits(parameters: &str, outage: Duration) -> Duration {
     let server = format!("server @MEMCACHED@ {parameters};");
     let mut site = plan().upstream(&server).location(QUERIES_NAME_VISITS).start();
@@ -157,7 +157,7 @@ fn time_to_hits(parameters: &str, outage: Duration) -> Duration {
     });
     visits.0.append(&mut last.visits.0);
     visits.answered_once(&mut site);
-    // Down once, and perhaps once more as it starts.
+    // One failure, and perhaps another one while it starts.
     assert!((1..=2).contains(&site.nginx.state_changes()));
     println!("{parameters}, dead for {outage:?}: hits after {returned:?}");
     returned
@@ -171,7 +171,7 @@ fn hits_return_within_fail_timeout_of_a_restart() {
 
 #[test]
 fn after_a_short_outage_hits_return_in_a_fraction_of_fail_timeout() {
-    // 10 s is the bound; after half a second the wait has grown to half a second.
+    // 10 s is the limit; after half a second the wait has grown to half a second.
     let elapsed = time_to_hits("", Duration::from_millis(500));
     assert!(elapsed <= Duration::from_secs(1) + SLACK, "{elapsed:?}");
 }
@@ -198,7 +198,7 @@ fn a_server_that_was_never_there_is_found_when_it_comes() {
 
 #[test]
 fn a_trial_of_a_silent_server_is_one_lookup_and_nobody_waits_for_it() {
-    // A server that takes connections and lookups and says nothing.
+    // A server that accepts connections and lookups and sends nothing.
     let fake = Fake::start(|_| vec![]);
     let site = plan()
         .store_at(fake.address())

@@ -1,6 +1,6 @@
-//! Replies that break off, come in pieces, twice, in the wrong order or too large, in both protocols:
-//! what is whole is a hit, all else is answered by the application, once, and nothing of a broken reply
-//! reaches a client. What memcached never says at all is the subject of `nonsense.rs`.
+//! Replies that break off, arrive in pieces, twice, in the wrong order or too large, in both protocols: a complete
+//! reply is a hit, any other one leads to one request to the application, and no byte of a broken reply reaches a
+//! client. Replies that memcached never sends are the subject of `nonsense.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,11 +10,11 @@ use crate::harness::*;
 
 const PROTOCOLS: [&str; 2] = ["meta", "classic"];
 
-/// The budget of these sites, unless a test says otherwise: no answer here takes it.
+/// The timeout of these sites, unless a test sets another one: no answer here takes this long.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// A site on one connection of a fake that is asked again at once after a failure: what a failure does
-/// to the next lookups is `recovery.rs`' subject.
+/// A site with one connection to a fake that is tried again at once after a failure: the effect of a failure on the
+/// next lookups is the subject of `recovery.rs`.
 fn plan_on(fake: &Fake, protocol: &str) -> Plan {
     plan()
         .store_at(fake.address())
@@ -22,8 +22,8 @@ fn plan_on(fake: &Fake, protocol: &str) -> Plan {
         .location(&format!("pagecache_protocol {protocol};"))
 }
 
-/// What holds for all of a test's visits: the application was asked once for what was no hit, nobody
-/// waited for a budget, and the log has a line for each change of state, `failures` at most.
+/// Checks all visits of a test: the application received one request for each visit that was not a hit, no visit
+/// waited for a timeout, and the log has a line for each change of state, `failures` at most.
 #[track_caller]
 fn each_answered_once_and_at_once(site: &mut Site, visits: &Visits, failures: usize) {
     visits.answered_once(site);
@@ -32,8 +32,8 @@ fn each_answered_once_and_at_once(site: &mut Site, visits: &Visits, failures: us
     assert!(changes <= failures, "failed {changes} times, {failures} were provoked");
 }
 
-/// Cuts a reply after each of its bytes, by closing or by resetting the connection. `asked_again` says
-/// after how many bytes the lookup may be asked again.
+/// Cuts a reply after each of its bytes, by closing or by resetting the connection. `asked_again` says after how
+/// many bytes the lookup may be repeated.
 fn cut_at_every_byte(end: fn() -> Vec<Step>, asked_again: fn(usize) -> bool) {
     for protocol in PROTOCOLS {
         let cut = Arc::new(AtomicUsize::new(0));
@@ -56,7 +56,7 @@ fn cut_at_every_byte(end: fn() -> Vec<Step>, asked_again: fn(usize) -> bool) {
             let asked = &fake.lookups()[before..];
             let most = if asked_again(length) { 2 } else { 1 };
             assert!((1..=most).contains(&asked.len()), "after {length} bytes: {asked:?}");
-            // A crash that is over costs nobody else anything.
+            // A crash that is over has no effect on other requests.
             visitor.hits("/good", "good");
             if length + 1 == asked[0].hit("hello world").len() {
                 each_answered_once_and_at_once(&mut site, &visitor.visits, length + 1);
@@ -68,13 +68,13 @@ fn cut_at_every_byte(end: fn() -> Vec<Step>, asked_again: fn(usize) -> bool) {
 
 #[test]
 fn a_reply_closed_after_any_byte_goes_to_the_application() {
-    // Only before its first byte may a lookup be asked again.
+    // A lookup may be repeated only before the first byte of its reply.
     cut_at_every_byte(|| vec![Step::Close], |length| length == 0);
 }
 
 #[test]
 fn a_reply_reset_after_any_byte_goes_to_the_application() {
-    // A reset throws away what nginx has not read by then: the pause lets it read, mostly.
+    // A reset discards the bytes that nginx has not read yet: the pause lets it read, in most cases.
     cut_at_every_byte(|| vec![Step::Pause(Duration::from_millis(3)), Step::Reset], |_| true);
 }
 
@@ -105,7 +105,7 @@ fn a_large_reply_that_breaks_off_never_begins_at_the_client() {
 #[test]
 fn a_second_reply_is_never_given_to_the_next_request() {
     const TURNS: usize = 40;
-    // Both at once; and the second a moment later, when the connection is idle.
+    // Both at once; and the second a little later, when the connection is idle.
     for (protocol, pause) in PROTOCOLS.iter().flat_map(|protocol| [(protocol, 0), (protocol, 20)]) {
         let fake = Fake::start(move |lookup| {
             let reply = lookup.hit(lookup.key());
@@ -124,7 +124,7 @@ fn a_second_reply_is_never_given_to_the_next_request() {
     }
 }
 
-/// The reply to `/first` waits for `/second`; `both` says what the two replies become.
+/// The reply to `/first` waits for `/second`; `both` makes the steps from the two replies.
 fn answering_two(both: impl Fn(Vec<u8>, Vec<u8>) -> Vec<Step> + Send + Sync + 'static) -> Fake {
     let first = Mutex::new(Vec::new());
     Fake::start(move |lookup| match lookup.key() {
@@ -137,7 +137,7 @@ fn answering_two(both: impl Fn(Vec<u8>, Vec<u8>) -> Vec<Step> + Send + Sync + 's
     })
 }
 
-/// Two visitors, of whom the second asks while the first waits.
+/// Two visitors; the second sends a request while the first one waits.
 fn ask_for_two(fake: &Fake, one: &mut Visitor, two: &mut Visitor) {
     let before = fake.lookups().len();
     one.sends("/first");
@@ -180,7 +180,7 @@ fn two_replies_in_flight_split_anywhere_are_both_hits() {
     }
 }
 
-/// Sends the first `at` bytes, and gives them the time to be read on their own.
+/// Sends the first `at` bytes, and waits so that they can be read on their own.
 fn in_two(reply: Vec<u8>, at: usize) -> Vec<Step> {
     let (head, tail) = reply.split_at(at.min(reply.len()));
     let pause = Step::Pause(Duration::from_millis(3));
@@ -235,7 +235,7 @@ fn a_value_too_short_for_its_length_costs_the_budget_and_takes_nobody_else_s_byt
         let mut visitor = Visitor::at(&site);
         visitor.hits("/good", "good");
         visitor.falls_through("/short", &["timeout"]);
-        // What comes next is read as the rest of the value, and ends the connection.
+        // The next bytes are read as the rest of the value, and end the connection.
         let returned = visitor.hits_again("/good", "good");
         assert!(returned <= SHORT + SLACK, "{returned:?}");
         visitor.visits.within(SHORT);

@@ -1,6 +1,6 @@
-//! `pagecache_buffers`: however many clients read slowly, the bodies that wait for them take no more
-//! memory than the directive says. What would be more comes from the application; but a small page is
-//! served whatever others hold, and no client's connection holds more than a quarter.
+//! `pagecache_buffers`: however many clients read slowly, the bodies that wait for them take no more memory than
+//! the directive allows. Further pages come from the application; but a small page is served whatever others hold,
+//! and a client's connection holds at most a quarter.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use crate::harness::*;
 
 const MB: usize = 1 << 20;
 
-/// Of each page that the slow ones ask for. The sockets between take a small part of it.
+/// The size of each page that slow clients request. The sockets on the way hold a small part of it.
 const PAGE: usize = 2 * MB;
 
-/// A site whose clients' sockets take little, so that what they do not read waits in nginx.
+/// A site whose clients have small socket buffers, so that unread bytes wait in nginx.
 struct Slow {
     site: Site,
     address: SocketAddr,
@@ -36,7 +36,7 @@ fn page() -> Vec<u8> {
 }
 
 impl Slow {
-    /// A client that reads the head of its page, and the head only.
+    /// A client that reads the head of its page only.
     fn reader(&self) -> (Client, Response) {
         let mut client = Client::connect(self.address);
         client.send(&Request::get("/large").head());
@@ -44,7 +44,7 @@ impl Slow {
         (client, head)
     }
 
-    /// Clients that ask at once, each for a page of its own with the same text.
+    /// Clients that send requests at the same time, each for a page of its own with the same text.
     fn ask_at_once(&self, count: usize, text: &[u8]) -> Vec<Client> {
         let paths: Vec<String> = (0..count).map(|nth| format!("/many/{nth}")).collect();
         for path in &paths {
@@ -58,7 +58,7 @@ impl Slow {
         clients
     }
 
-    /// Those of `count` clients, one after the other, that got a page. The others were answered by
+    /// Starts `count` clients, one after the other, and returns those that got a page. The others were answered by
     /// the application, for the documented reason.
     fn readers(&self, count: usize) -> Vec<Client> {
         (0..count)
@@ -83,8 +83,8 @@ impl Slow {
     }
 }
 
-/// Those of the clients, which have all asked, that get a page. The others are answered by the
-/// application, for want of room.
+/// Returns the clients that get a page. All have sent their requests; the others are answered by the application,
+/// because the buffers are full.
 #[track_caller]
 fn readers_of(clients: Vec<Client>) -> Vec<Client> {
     let mut readers = Vec::new();
@@ -113,9 +113,9 @@ fn the_bound_is_kept_and_the_rest_comes_from_the_application() {
         assert_eq!(readers.len(), 16 * MB / PAGE);
         let refused = slow.site.get("/large");
         expect::fell_through(&refused, "ERROR", &["overload"]);
-        // What fits into the read buffer needs no room.
+        // A reply that fits into the read buffer needs no reservation.
         expect::hit(&slow.site.get("/small"), "small");
-        // A lookup that brings nothing needs none.
+        // A lookup without a value needs none.
         expect::fell_through(&slow.site.get("/absent"), "MISS", &["absent"]);
         readers.into_iter().for_each(read_page);
         slow.wait_for_hits();
@@ -130,7 +130,7 @@ fn those_who_leave_make_room_too() {
     let slow = start("pagecache_buffers 8m;");
     for turn in 0..5 {
         let mut readers = Vec::new();
-        // nginx hears one after the other that those of the last turn have gone
+        // nginx notices one after the other that the clients of the last round have left
         wait::until("as many fit as before", || {
             readers.extend(slow.readers(1));
             readers.len() == 8 * MB / PAGE
@@ -152,12 +152,12 @@ fn a_page_that_fits_exactly_is_served_and_a_larger_one_never() {
         expect::hit(&client.get("/large"), page());
         expect::hit(&client.get("/small"), "small");
     }
-    // The values that were not taken were read to their ends.
+    // The refused values were read to their ends.
     assert!(slow.site.memcached().link().stat("total_connections") <= 5);
 }
 
-/// One client asks for `count` pages over one connection of HTTP/2, and lets nginx send none of them: so
-/// many bytes of them wait in nginx at most.
+/// One client requests `count` pages over one HTTP/2 connection with closed windows: nginx holds at most `count`
+/// pages.
 #[track_caller]
 fn one_client_holds(buffers: usize, page_size: usize, count: usize) {
     let slow = start(&format!("pagecache_buffers {buffers};"));
@@ -170,7 +170,7 @@ fn one_client_holds(buffers: usize, page_size: usize, count: usize) {
     for _ in 0..3 {
         let streams: Vec<u32> = paths.iter().map(|path| client.ask(path)).collect();
         client.heads(&streams);
-        // Nobody else is short of anything.
+        // Other clients are not affected.
         let small = slow.site.get("/small");
         let another = slow.site.get(&paths[0]);
         client.open(&streams);
@@ -208,14 +208,14 @@ fn requests_at_once_keep_the_bound_together() {
     slow.wait_for_hits();
 }
 
-/// Many times as many clients as fit ask at once, and read nothing: the most that the worker ever
-/// has is what the directive says, and what else clients take. Three times, on one worker.
+/// Many times more clients than fit send requests at the same time, and read nothing: the worker takes at most the
+/// memory that the directive allows, and that of the clients themselves. Three times, on one worker.
 #[track_caller]
 fn memory_is_bounded(bound: usize, page_size: usize, count: usize) {
-    /// Bytes that a worker takes for a client that has got nothing yet: connection, request, and
+    /// The bytes that a worker takes for a client that has received nothing yet: connection, request, and the
     /// buffers of both. Measured: 12,000.
     const CLIENT: usize = 20_000;
-    /// And with red zones around each of its blocks.
+    /// The same with AddressSanitizer's red zones around each block.
     const SANITIZED_CLIENT: usize = 60_000;
     assert!(count * page_size >= 5 * bound, "the bound would not be needed");
     let slow = start(&format!("pagecache_buffers {}m;", bound / MB));
@@ -236,11 +236,11 @@ fn memory_is_bounded(bound: usize, page_size: usize, count: usize) {
             most >> 10,
             bound >> 10
         );
-        // A quarter: what lies between allocations, and AddressSanitizer's shadow of an eighth.
+        // A quarter more, for the gaps between allocations, and for AddressSanitizer's shadow of an eighth.
         let client = if is_sanitized(worker) { SANITIZED_CLIENT } else { CLIENT };
         let allowed = bound + bound / 4 + count * client;
         assert!(most <= allowed as u64, "{most} bytes");
-        // The pages are really there, or this would measure nothing.
+        // The pages are really held; otherwise this would measure nothing.
         assert!(waiting >= bound as u64 / 2, "{waiting} bytes");
         for mut reader in readers {
             assert!(reader.take(page_size).unwrap() == bytes::pattern(page_size, 2));

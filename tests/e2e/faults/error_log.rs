@@ -1,4 +1,4 @@
-//! What the error log says of a server that is of no use: its own words, and what to look for.
+//! The messages of the error log about a server that does not work: the server's own words, and what to check.
 
 use crate::harness::*;
 
@@ -17,7 +17,7 @@ fn the_reply_s_own_text() {
     for (reply, words) in [
         ("CLIENT_ERROR unauthenticated".to_owned(), "\"CLIENT_ERROR unauthenticated\""),
         ("ERROR Too many open connections".to_owned(), "\"ERROR Too many open connections\""),
-        // no byte of it changes a terminal or ends the line, and there are few
+        // no byte changes the terminal or ends the line, and the text is short
         ("ERROR \x1b[2J\"\r\x07".to_owned(), r#""ERROR \x1b[2J\"\r\x07""#),
         (format!("CLIENT_ERROR {long}"), &format!("\"CLIENT_ERROR {}...\"", &long[..67])),
     ] {
@@ -52,7 +52,7 @@ fn a_connection_that_ends_before_any_answer() {
 #[test]
 fn values_are_never_logged() {
     let fake = Fake::replying(|lookup| match lookup.key() {
-        // a length that lies: what follows is no reply
+        // a wrong length: the rest is not a reply
         b"/lies" => lookup.hit_as(lookup.key(), 3, 0, b"abcERROR the secret page"),
         b"/nonsense" => b"OOPS the secret page\r\n".to_vec(),
         _ => lookup.hit("the secret page"),

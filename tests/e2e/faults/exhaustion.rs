@@ -1,6 +1,6 @@
-//! No descriptor and no `worker_connections` to spare: the lookup that needs a connection is left to
-//! the application, which nginx reaches over one that it has kept, and hits return as soon as there is
-//! room.
+//! No free descriptor and no free `worker_connections`: the lookup that needs a connection is left to the
+//! application, which nginx reaches over a connection that it has kept open. Hits return as soon as there are free
+//! ones.
 
 use std::fs;
 use std::time::Duration;
@@ -19,12 +19,12 @@ fn site(worker_connections: usize) -> Site {
         .upstream("server @MEMCACHED@ fail_timeout=1s; pagecache_connections 1;")
         .location("pagecache_timeout 2s;")
         .start_warm();
-    // There is a connection to the application by now.
+    // From now on there is a connection to the application.
     site.memcached().set("/page", PAGE, BYTES);
     site
 }
 
-/// Ends memcached, and its connections, and returns a visitor whom the application has answered since.
+/// Ends memcached with its connections, and returns a visitor whom the application has answered after that.
 #[track_caller]
 fn who_knows_that_memcached_is_gone(site: &mut Site) -> Visitor {
     let mut visitor = Visitor::at(site);
@@ -39,14 +39,14 @@ fn memcached_returns(site: &mut Site) {
     site.memcached().set("/page", PAGE, BYTES);
 }
 
-/// Asks until hits return, which must be within the backoff's bound.
+/// Sends requests until hits return, which must happen within the limit of the backoff.
 #[track_caller]
 fn hits_return(visitor: &mut Visitor) {
     let returned = visitor.hits_again("/page", PAGE);
     assert!(returned <= FAIL_TIMEOUT + BUDGET + SLACK, "{returned:?}");
 }
 
-/// What holds for all of a test's visits. `failures` is how often memcached was out of reach.
+/// Checks all visits of a test. `failures` is how often memcached could not be reached.
 #[track_caller]
 fn each_answered_once_in_time(site: &mut Site, visitors: Vec<Visitor>, failures: usize) {
     let visits = Visits::of(visitors);
@@ -62,8 +62,8 @@ fn last_descriptor(pid: i32) -> u64 {
     files.filter_map(|file| file.file_name().to_str()?.parse().ok()).max().unwrap()
 }
 
-/// Leaves a process no descriptor. The kernel gives the lowest number that is free, and limits the
-/// largest: visitors take those between.
+/// Uses up a process's descriptors. The kernel gives the lowest free number, and limits the largest: visitors take
+/// the numbers between.
 fn use_up_descriptors(site: &Site, worker: i32) -> Vec<Visitor> {
     let mut filling = Vec::new();
     while descriptors(worker) as u64 <= last_descriptor(worker) {
@@ -75,7 +75,7 @@ fn use_up_descriptors(site: &Site, worker: i32) -> Vec<Visitor> {
     filling
 }
 
-/// Takes nginx's connections until it has none for the next client, whom it closes at once.
+/// Uses up nginx's connections, until it closes the next client at once.
 fn use_up_connections(site: &Site) -> Vec<Client> {
     let mut holding = Vec::new();
     wait::until("no connection is left", || {
@@ -98,7 +98,7 @@ fn without_a_descriptor_for_memcached_the_application_answers() {
         let mut visitor = who_knows_that_memcached_is_gone(&mut site);
         visitors.append(&mut use_up_descriptors(&site, worker));
         memcached_returns(&mut site);
-        // memcached is well, and there is no descriptor to reach it with.
+        // memcached works, but there is no descriptor for a connection to it.
         for _ in 0..200 {
             visitor.falls_through("/page", &["connect", "down"]);
         }
@@ -116,7 +116,7 @@ fn an_established_connection_goes_on_when_descriptors_are_used_up() {
     let mut visitor = Visitor::at(&site);
     visitor.hits("/page", PAGE);
     let mut visitors = use_up_descriptors(&site, worker);
-    // New clients wait in the kernel's queue, as they do without the module: nginx says so itself.
+    // New clients wait in the kernel's queue, as without the module; nginx itself logs this.
     let mut waiting = Visitor::at(&site);
     waiting.begins("/page");
     wait::until("nginx cannot accept", || site.nginx.error_log().contains("accept4() failed"));
@@ -135,7 +135,7 @@ fn an_established_connection_goes_on_when_descriptors_are_used_up() {
 fn without_a_worker_connection_for_memcached_the_application_answers() {
     const TURNS: usize = 3;
     let mut site = site(32);
-    // nginx says so itself, at [alert], whoever needs the connection.
+    // nginx itself logs this at [alert], whatever the connection is for.
     site.nginx.ignore_in_log("worker_connections are not enough");
     let mut visitors = Vec::new();
     for _ in 0..TURNS {
@@ -148,7 +148,7 @@ fn without_a_worker_connection_for_memcached_the_application_answers() {
             asker.ends();
             asker.receives(PAGE);
             if nth == 0 {
-                // Later nginx closes the idle client of before to make room.
+                // Later nginx closes the earlier idle client to free a connection.
                 asker.was_left_because(&["connect", "down"]);
             }
         }
@@ -164,7 +164,7 @@ fn without_a_worker_connection_for_memcached_the_application_answers() {
 
 #[test]
 fn a_worker_without_connections_says_what_it_lacks() {
-    // The first lookup of a worker that is full already.
+    // The first lookup of a worker whose connections are used up.
     let mut site = site(32);
     site.nginx.ignore_in_log("worker_connections are not enough");
     let mut asker = Visitor::at(&site);
@@ -175,7 +175,7 @@ fn a_worker_without_connections_says_what_it_lacks() {
     asker.was_left_because(&["connect"]);
     let lines = site.nginx.logged_at("error");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    // memcached is well: an operator must not look for the trouble there.
+    // memcached works: the message must not make an operator look for the fault there.
     assert!(lines[0].contains("worker_connections"), "{lines:?}");
     drop(holding);
     each_answered_once_in_time(&mut site, vec![asker], 1);
@@ -185,7 +185,7 @@ fn a_worker_without_connections_says_what_it_lacks() {
 fn a_worker_without_descriptors_says_what_it_lacks() {
     let mut site = site(512);
     let worker = site.nginx.workers()[0];
-    // Nobody has looked anything up, but this client has been taken.
+    // There was no lookup yet, but this client has been accepted.
     let mut client = site.client();
     client.ask(&Request::new("POST", "/taken"));
     let mut asker = Visitor::of(client);
@@ -201,7 +201,7 @@ fn a_worker_without_descriptors_says_what_it_lacks() {
 
 #[test]
 fn idle_connections_to_memcached_are_no_burden_to_a_full_worker() {
-    // A worker short of connections closes idle clients first; lookups go on.
+    // A worker without free connections closes idle clients first; lookups continue.
     let mut site = site(32);
     site.nginx.ignore_in_log("worker_connections are not enough");
     let mut visitors: Vec<Visitor> = Vec::new();

@@ -1,14 +1,14 @@
-//! Connections that a firewall has forgotten while nothing was asked: nobody waits for what never comes, as long as
-//! a new connection still has the page in time.
+//! Connections that a firewall has forgotten while there were no requests: no request waits for a reply that never
+//! comes, as long as a new connection still delivers the page in time.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-/// Of the lookups: who waits for a connection that is forgotten waits so long.
+/// The timeout of lookups; a request on a forgotten connection would wait this long.
 const BUDGET: Duration = Duration::from_secs(5);
 
-/// Firewalls take a minute or more for it.
+/// A short idle time; firewalls forget connections after a minute or more.
 const QUIET: Duration = Duration::from_millis(1_200);
 
 struct Behind {
@@ -36,8 +36,8 @@ fn behind_a_firewall(words: &str) -> Behind {
 }
 
 impl Behind {
-    /// All visitors ask at once, as soon as memcached hears them again: no two of them share a connection that
-    /// could be had.
+    /// All visitors send requests at the same time, as soon as memcached is reachable again: no two of them share a
+    /// connection while there is another one.
     #[track_caller]
     fn opens(&mut self, connections: usize) {
         self.memcached.pause();
@@ -54,14 +54,14 @@ impl Behind {
         }
     }
 
-    /// Nothing is asked for a while, and the firewall forgets what it knew.
+    /// Sends no request for a while; then the firewall forgets its connections.
     fn is_quiet(&self) {
         let since = Instant::now();
         wait::until("it was quiet", || since.elapsed() > QUIET);
         self.firewall.forgets();
     }
 
-    /// Asks for pages, one after the other, and has each before the budget is over.
+    /// Requests pages, one after the other, and gets each before the timeout.
     #[track_caller]
     fn pages_are_hits(&self, count: usize) {
         let mut client = self.site.client();

@@ -1,5 +1,5 @@
-//! A memcached that hangs: it takes connections and lookups, and answers nobody. `max_fails` requests wait for it,
-//! however many connections there are, and then nobody does, until it answers again.
+//! A memcached that hangs: it accepts connections and lookups, and answers none. `max_fails` requests wait for it,
+//! however many connections there are; after that no request does, until it answers again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,10 @@ use crate::harness::*;
 
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What nginx does for as long as a server is hung for certain, and its trials have had time to fail.
+/// How long the server hangs: long enough for half-open probes to fail.
 const TROUBLE: Duration = Duration::from_secs(4);
 
-/// A site whose memcached has answered over as many connections as there may be.
+/// A site whose memcached has replied over the maximum number of connections.
 fn site_of(connections: usize, parameters: &str) -> Site {
     const PAGES: usize = 100;
     let mut site = plan()
@@ -34,7 +34,7 @@ fn site_of(connections: usize, parameters: &str) -> Site {
     }
     let port = site.memcached().port();
     let others = tcp::clients_of(port).len();
-    // Those who wait keep their connections busy.
+    // The waiting requests keep their connections busy.
     site.memcached_mut().pause();
     let mut waiting = Vec::new();
     wait::until("all connections are there", || {
@@ -51,7 +51,7 @@ fn site_of(connections: usize, parameters: &str) -> Site {
     site
 }
 
-/// What a request gets while the server is hung and left alone, for as long as `lasts` says.
+/// The outcomes of requests while the server hangs and its breaker is open, for as long as `lasts` says.
 #[track_caller]
 fn nobody_waits_while(site: &Site, mut lasts: impl FnMut() -> bool) {
     let mut client = site.client();
@@ -80,7 +80,7 @@ fn opens_the_breaker(mut site: Site, max_fails: usize) {
     site.memcached_mut().pause();
     let mut client = site.client();
     for nth in 0..max_fails {
-        // each for another page: nobody shares a lookup
+        // each for another page, so that lookups are not coalesced
         let answer = client.get(format!("/page/{nth}"));
         expect::fell_through(&answer, "ERROR", &["timeout"]);
     }
@@ -140,7 +140,7 @@ fn those_who_ask_together_wait_together() {
     assert_eq!(site.nginx.state_changes(), 1);
 }
 
-/// A site on a fake that does as it should until `hangs` is set, and then what `hung` says of a lookup.
+/// A site with a fake that replies correctly until `hangs` is set, and then with the steps of `hung`.
 fn site_on(hangs: &Arc<AtomicBool>, hung: fn(&Lookup) -> Vec<Step>, words: &str) -> (Fake, Site) {
     let hangs = Arc::clone(hangs);
     let fake = Fake::start(move |lookup| match hangs.load(Ordering::SeqCst) {
@@ -171,10 +171,10 @@ fn it_is_tried_again_and_nobody_waits_for_that() {
     assert_eq!(site.nginx.state_changes(), 1);
 }
 
-/// Its bytes come all the time, and no reply is ever whole.
+/// Bytes arrive all the time, but no reply is ever complete.
 #[test]
 fn one_that_sends_a_byte_now_and_then_hangs_as_well() {
-    // of an error that never ends, so that no budget sees its line
+    // an error message that never ends, so that its line is incomplete at every timeout
     let drip = |_: &Lookup| -> Vec<Step> {
         let bytes = [b"SERVER_ERROR ".as_slice(), &[b'x'; 200]].concat().into_iter();
         bytes

@@ -1,5 +1,5 @@
-//! Clients that leave in the middle of a lookup: nobody else's reply is harmed, nothing leaks, and
-//! the connections to memcached stay usable.
+//! Clients that leave during a lookup: the replies of others are not affected, nothing leaks, and the connections
+//! to memcached remain usable.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::harness::*;
 use crate::lookups::multiplexing::page;
 use crate::process::million::does_not_grow;
 
-/// Distinct pages that are asked for.
+/// The number of different pages.
 const PAGES: usize = 100;
 
-/// Half leaves with FIN, half with RST.
+/// Half of the clients leave with a FIN, half with a RST.
 fn go(nth: usize, client: Client) {
     match nth % 2 {
         0 => client.leave(),
@@ -19,8 +19,8 @@ fn go(nth: usize, client: Client) {
     }
 }
 
-/// Opens clients, asks for `/page0`, `/page1`, ... and, after `before`, lets those go that `leaves`
-/// names. The others get what they asked for, if `after` lets them.
+/// Opens clients, requests `/page0`, `/page1`, ... and, after `before`, closes the clients for which `leaves` is
+/// true. The others get their pages, after `after`.
 #[track_caller]
 fn round(site: &Site, leaves: impl Fn(usize) -> bool, before: impl Fn(), after: impl Fn()) {
     let mut clients: Vec<Client> = (0..PAGES).map(|_| site.client()).collect();
@@ -40,14 +40,14 @@ fn round(site: &Site, leaves: impl Fn(usize) -> bool, before: impl Fn(), after: 
     for (nth, mut client) in staying {
         let path = format!("/page{nth}");
         expect::hit(&client.receive(false).unwrap(), page(&path));
-        // And its connection has no other's reply behind it.
+        // And no other reply follows on its connection.
         expect::hit(&client.get(&path), page(&path));
     }
 }
 
 #[test]
 fn those_who_stay_get_their_own_pages_when_replies_come_late() {
-    // The first, the last, every other, all but one.
+    // The first, the last, every second, all but one.
     let patterns: [fn(usize) -> bool; 5] =
         [|n| n == 0, |n| n + 1 == PAGES, |n| n % 2 == 0, |n| n % 3 != 1, |n| n != 50];
     for leaves in patterns {
@@ -60,10 +60,10 @@ fn those_who_stay_get_their_own_pages_when_replies_come_late() {
         let worker = site.nginx.workers()[0];
         let idle = sockets(worker);
         round(&site, leaves, || fake.wait_for_lookups(PAGES), || gate.open());
-        // Other requests now have the slots of those who left.
+        // Other requests now use the slots of the clients that left.
         round(&site, |n| n % 2 == 1, || (), || ());
         assert!(fake.connections() <= 2, "{} connections", fake.connections());
-        // Two connections to the fake are all that is left.
+        // Only the two connections to the fake remain.
         wait::until("clients' sockets are closed", || sockets(worker) <= idle + 2);
     }
 }
@@ -160,14 +160,14 @@ fn a_client_that_leaves_before_the_connection_is_made_harms_nobody() {
     wait::until("hits return", || expect::hit_or_fallen_through(&site.get("/page"), "the page"));
 }
 
-/// A client that resets its connection in the middle of a page ends the request at once, with the
-/// lookups of its parts still on their way.
+/// A client that resets its connection in the middle of a page ends the request at once, while the lookups of its
+/// parts are still in flight.
 #[test]
 fn a_client_that_leaves_while_its_page_s_parts_are_looked_up_harms_nobody() {
     const LEAVING: usize = 20;
     let fake = Fake::start(|lookup| match lookup.key() {
         b"/page" => {
-            // More than the sockets take: nginx notices that nobody reads any more.
+            // More than the sockets hold: nginx notices that the client does not read any more.
             let parts =
                 "<!--# include virtual=\"/part/1\" --><!--# include virtual=\"/part/2\" -->";
             vec![Step::Send(lookup.hit("x".repeat(6_000_000) + parts))]
@@ -201,7 +201,7 @@ fn a_client_that_leaves_while_its_page_s_parts_are_looked_up_harms_nobody() {
     assert!(fake.connections() <= 2, "{} connections", fake.connections());
 }
 
-/// A client that has gone is not the application's to serve; if it is asked all the same, once.
+/// A request of a client that has left does not go to the application; if it does all the same, then once.
 #[test]
 fn a_client_that_leaves_is_not_passed_on_twice() {
     let gate = Gate::default();
@@ -223,8 +223,8 @@ fn a_client_that_leaves_is_not_passed_on_twice() {
     assert!(site.application().count() <= 20);
 }
 
-/// A site on a memcached that takes its time with the first lookup of each round, behind which all
-/// others of the round wait: there is one connection. The last of a round is that of `settle`.
+/// A site on a memcached that delays the first lookup of each round, behind which all others of the round wait:
+/// there is one connection. The last lookup of a round is that of `settle`.
 fn hesitating() -> (Fake, Site) {
     let fake = Fake::start(|lookup| {
         let reply = Step::Send(lookup.hit("the page"));
@@ -242,12 +242,12 @@ fn hesitating() -> (Fake, Site) {
     (fake, site)
 }
 
-/// Requests that have ended without an answer, as nginx logs them.
+/// The number of requests that ended without an answer, from nginx's log.
 fn given_up(site: &Site) -> usize {
     site.nginx.access_log(1).iter().filter(|line| line.http_status == "499").count()
 }
 
-/// Waits until nothing of a round is on its way, and its replies have harmed nobody.
+/// Waits until no lookup of a round is in flight, and checks that its replies had no effect.
 #[track_caller]
 fn settle(fake: &Fake, site: &Site) {
     expect::hit(&site.get("/page"), "the page");
@@ -269,7 +269,7 @@ fn thousands_that_leave_in_mid_lookup_do_not_grow_the_worker() {
             settle(&fake, &site);
         }
     });
-    // They were in mid-lookup indeed.
+    // They were really in the middle of a lookup.
     assert!(given_up(&site) >= 20_000, "{} requests were given up", given_up(&site));
 }
 
@@ -286,12 +286,12 @@ fn thousands_of_streams_that_end_in_mid_lookup_do_not_grow_the_worker() {
             match turn % 3 {
                 0 => client.reset(),
                 1 => streams.into_iter().for_each(|stream| client.cancel(stream)),
-                // With a FIN.
+                // Closes with a FIN.
                 _ => drop(client),
             }
             settle(&fake, &site);
         }
     });
-    // They were in mid-lookup indeed.
+    // They were really in the middle of a lookup.
     assert!(given_up(&site) >= 20_000, "{} requests were given up", given_up(&site));
 }

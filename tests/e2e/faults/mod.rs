@@ -1,7 +1,7 @@
-//! Servers and clients that fail: whatever happens, each visitor has a page in time, never another's, and
+//! Servers and clients that fail: in every case, each visitor gets a page in time, never that of another one, and
 //! hits return by themselves.
 
-/// A name with several addresses, of which memcached has one.
+/// A name with several addresses, of which one is memcached's.
 mod addresses;
 /// One of the memcacheds behind a proxy hangs.
 mod behind_proxy;
@@ -11,9 +11,9 @@ mod breaker;
 mod broken_replies;
 /// `pagecache_buffers`: clients that read slowly.
 mod buffers;
-/// What the error log says of a server that fails.
+/// The messages of the error log about a server that fails.
 mod error_log;
-/// No descriptor and no connection to spare.
+/// No free descriptor and no free connection.
 mod exhaustion;
 /// Connections that a firewall has forgotten.
 mod forgotten;
@@ -23,9 +23,9 @@ mod hung;
 mod leaving;
 /// Replies that memcached never sends.
 mod nonsense;
-/// A memcached that is stopped, killed, held, restarted, or at its limit.
+/// A memcached that is stopped, killed, paused, restarted, or at its limit of connections.
 mod outages;
-/// A memcached that goes and comes.
+/// A memcached that stops and starts again.
 mod recovery;
 /// Servers that are silent or unreachable, under load.
 mod silence;

@@ -1,17 +1,17 @@
-//! Replies that memcached never sends to what was asked, in both protocols: each goes to the application,
-//! at once and once, and nothing that comes after it on its connection is taken for a reply.
+//! Replies that memcached never sends to these commands, in both protocols: each leads to one request to the
+//! application at once, and no later byte on the connection is taken for a reply.
 
 use std::time::Duration;
 
 use crate::harness::*;
 
-/// The budget of these sites, which no answer takes: what is nonsense is known at once.
+/// The timeout of these sites, which no answer takes: an invalid reply is recognised at once.
 const BUDGET: Duration = Duration::from_secs(10);
 
 type Reply = fn(&Lookup) -> Vec<u8>;
 type Row = (&'static str, Reply);
 
-/// Nonsense in either protocol.
+/// Invalid replies in either protocol.
 const ANY: [Row; 25] = [
     ("a word", |_| b"garbage\r\n".to_vec()),
     ("an empty line", |_| b"\r\n".to_vec()),
@@ -40,7 +40,7 @@ const ANY: [Row; 25] = [
     ("flags beyond 32 bits", |l| l.hit_as(l.key(), 6, "4294967296", b"broken")),
 ];
 
-/// Nonsense to a `mg`.
+/// Invalid replies to `mg`.
 const META: [Row; 9] = [
     ("VA alone", |_| b"VA\r\n".to_vec()),
     ("HD instead of a value", |l| replaced(&l.miss(), b"EN", b"HD")),
@@ -53,7 +53,7 @@ const META: [Row; 9] = [
     ("a line without CR", |l| replaced(&l.miss(), b"\r\n", b"\n")),
 ];
 
-/// Nonsense to a `get` of one key.
+/// Invalid replies to `get` with one key.
 const CLASSIC: [Row; 6] = [
     ("VALUE alone", |_| b"VALUE\r\n".to_vec()),
     ("a hit without a length", |l| replaced(&l.hit("broken"), b" 6\r\n", b"\r\n")),
@@ -63,7 +63,7 @@ const CLASSIC: [Row; 6] = [
     ("a line without CR", |_| b"END\n".to_vec()),
 ];
 
-/// As it would have come in the other protocol.
+/// The lookup in the other protocol.
 fn other_protocol(lookup: &Lookup) -> Lookup {
     let line = match lookup.line.starts_with(b"get ") {
         true => [b"mg ", lookup.key(), b" f k v O0"].concat(),
@@ -72,7 +72,7 @@ fn other_protocol(lookup: &Lookup) -> Lookup {
     Lookup { line, ..lookup.clone() }
 }
 
-/// `reply` with the first `from` exchanged.
+/// `reply` with the first `from` replaced by `to`.
 fn replaced(reply: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = reply.windows(from.len()).position(|window| window == from).unwrap();
     [&reply[..at], to, &reply[at + from.len()..]].concat()
@@ -87,7 +87,7 @@ fn without(reply: &[u8], letter: char) -> Vec<u8> {
     format!("{}\r\n{value}", kept.join(" ")).into_bytes()
 }
 
-/// A site in this protocol, on one connection of a server that is never left alone.
+/// A site in this protocol, with one connection to a server whose breaker does not open.
 fn site_on(fake: &Fake, protocol: &str) -> Site {
     plan()
         .store_at(fake.address())
@@ -96,7 +96,7 @@ fn site_on(fake: &Fake, protocol: &str) -> Site {
         .start_warm()
 }
 
-/// `/nonsense/3` is the third row's; everything else is well.
+/// `/nonsense/3` gets the third row; every other key a valid reply.
 fn row_of(lookup: &Lookup) -> Option<usize> {
     lookup.key_text().strip_prefix("/nonsense/")?.parse().ok()
 }
@@ -116,7 +116,7 @@ fn nonsense_goes_to_the_application_and_ends_the_connection() {
         for (row, (name, _)) in table.iter().enumerate() {
             println!("{protocol}: {name}");
             let asked = fake.lookups().len();
-            // On a connection that has been used, on one that has just been opened, and then no more.
+            // On a used connection and on a new one; after that there are no more attempts.
             visitor.falls_through(&format!("/nonsense/{row}"), &["protocol"]);
             visitor.falls_through(&format!("/nonsense/{row}"), &["protocol"]);
             visitor.hits("/good", "good");
@@ -126,7 +126,7 @@ fn nonsense_goes_to_the_application_and_ends_the_connection() {
         }
         visitor.visits.answered_once(&mut site);
         assert!(visitor.visits.longest_wait() < BUDGET, "{:?}", visitor.visits.longest_wait());
-        // Down with the first of each two, and up with the good one behind them.
+        // Each pair of lookups logs a failure, and a recovery with the valid reply after it.
         assert_eq!(site.nginx.state_changes(), table.len());
     }
 }
@@ -152,7 +152,7 @@ fn an_error_of_the_server_s_own_is_an_answer_and_the_connection_stays() {
 
 #[test]
 fn a_miss_that_repeats_nothing_is_a_miss() {
-    // So answers memcached 1.6 before 1.6.10; no page can be taken for another by it.
+    // memcached 1.6 before 1.6.10 replies like this; it cannot lead to a wrong page.
     let fake = Fake::replying(|_| b"EN\r\n".to_vec());
     let mut site = site_on(&fake, "meta");
     let mut visitor = Visitor::at(&site);

@@ -1,6 +1,6 @@
-//! A real memcached that is stopped, killed, held, restarted empty or has no connection to spare, with
-//! visitors all the while: each gets his page in time, the application is asked once for each that is
-//! no hit, the log says it once, and hits return without a reload.
+//! A real memcached that is stopped, killed, paused, restarted empty or has no free connection, with visitors at
+//! the same time: each gets a page in time, the application receives one request for each visit that is not a hit,
+//! the log contains it once, and hits return without a reload.
 
 use std::net::TcpStream;
 use std::thread::sleep;
@@ -11,14 +11,14 @@ use crate::harness::*;
 const VISITORS: usize = 16;
 const PAGE: &str = "the page";
 
-/// The budgets of the documentation, which the harness raises for all other tests.
+/// The documented default timeouts, which the harness raises for all other tests.
 const BUDGETS: &str = "pagecache_timeout 250ms; pagecache_connect_timeout 100ms;";
 const BUDGET: Duration = Duration::from_millis(250);
 
 /// `fail_timeout` of these sites.
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// For how long memcached is away.
+/// How long memcached is down.
 const OUTAGE: Duration = Duration::from_secs(3);
 
 fn site_of(workers: usize) -> Site {
@@ -33,14 +33,13 @@ fn site_of(workers: usize) -> Site {
     site
 }
 
-/// What the visitors got, and how long the hits took to return.
+/// The visits, and the time until hits returned.
 struct Outage {
     visits: Visits,
     returned: Duration,
 }
 
-/// Lets visitors come, takes memcached away with `begin`, brings it back with `end`, and waits for
-/// hits.
+/// Starts visitors, takes memcached down with `begin`, brings it back with `end`, and waits for hits.
 fn outage(
     site: &mut Site,
     begin: impl FnOnce(&mut Memcached),
@@ -65,14 +64,13 @@ fn outage(
     Outage { visits, returned }
 }
 
-/// Starts it empty, and stores the page.
+/// Starts memcached empty, and stores the page.
 fn start_and_fill(memcached: &mut Memcached) {
     memcached.restart();
     memcached.set("/page", PAGE, BYTES);
 }
 
-/// What holds for each outage, whatever its kind. `changes` is how often it may look well in between,
-/// and fail again.
+/// Checks an outage of any kind. `changes` is how often memcached may seem to recover during it, and fail again.
 #[track_caller]
 fn never_worse_than_no_cache(
     what: &str,
@@ -114,7 +112,7 @@ fn restarted_empty_is_a_miss_until_the_application_stores() {
     let mut visits = visitors(site.nginx.address(), VISITORS, PAGE, |count| {
         wait::until("visits", || count() >= 200);
         site.memcached_mut().restart();
-        // Empty, and well: misses, as on the first day.
+        // Empty, but working: misses, as after the first start.
         let well = Instant::now();
         wait::until("a miss", || {
             last.asks("/page?last", PAGE);
@@ -141,15 +139,15 @@ fn held_in_mid_load_and_let_go() {
     let outage = outage(&mut site, Memcached::pause, Memcached::resume);
     never_worse_than_no_cache("held", &mut site, &outage, 2);
     outage.visits.only_because(&["timeout", "down"]);
-    // Held, it is asked for nothing but a lookup now and then.
+    // While it is paused, it gets only a half-open probe now and then.
     let timeouts = outage.visits.because("timeout");
     assert!(timeouts <= 20 * VISITORS, "{timeouts}");
 }
 
-/// memcached counts its own files: 48 of these are connections.
+/// memcached counts its own files: 48 of these are for connections.
 const LIMIT: &[&str] = &["-c", "64"];
 
-/// memcached with `-c`, of whose connections the test takes all that are left.
+/// memcached with `-c`; the test takes all remaining connections.
 fn at_its_connection_limit(what: &str, options: &[&str]) {
     let mut site = site_of(1);
     site.memcached_mut().restart_with(&[LIMIT, options].concat());
@@ -159,17 +157,17 @@ fn at_its_connection_limit(what: &str, options: &[&str]) {
     let outage = outage(
         &mut site,
         |memcached| {
-            // nginx's connections end, and somebody else has theirs before it comes back.
+            // nginx's connections end, and other clients take them before nginx returns.
             memcached.restart_with(&[LIMIT, options].concat());
             memcached.set("/page", PAGE, BYTES);
-            // Past its limit it refuses, or stops listening, so that connecting hangs.
+            // At its limit memcached refuses connections, or stops listening, so that connecting blocks.
             let connect = || TcpStream::connect_timeout(&place, Duration::from_millis(200)).ok();
             taken.borrow_mut().extend((0..128).map_while(|_| connect()));
             assert!(taken.borrow().len() >= 40, "somebody else has its connections");
         },
         |_| taken.borrow_mut().clear(),
     );
-    // Past its limit it may take a connection and end it at once, which looks well for a moment.
+    // At its limit it may accept a connection and close it at once, which looks like a recovery for a moment.
     never_worse_than_no_cache(what, &mut site, &outage, 8);
     let reasons = ["connect", "down", "reset", "absent", "timeout", "protocol"];
     outage.visits.only_because(&reasons);
@@ -187,10 +185,10 @@ fn at_its_connection_limit_and_silent() {
 
 #[test]
 fn an_outage_of_many_workers() {
-    // Four workers find out for themselves, and each says so once.
+    // Four workers detect the failure on their own, and each logs it once.
     let mut site = site_of(4);
     let outage = outage(&mut site, Memcached::stop, start_and_fill);
-    // Each worker may be taken in once, as the single one of the other tests.
+    // Each worker may see a false recovery once, like the single one of the other tests.
     never_worse_than_no_cache("stopped, four workers", &mut site, &outage, 4 * 2);
     outage.visits.only_because(&["connect", "down", "reset", "absent"]);
 }

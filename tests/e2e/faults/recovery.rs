@@ -1,5 +1,5 @@
-//! A memcached that goes and comes: every request is answered meanwhile, hits return without a
-//! reload, and the log says it once.
+//! A memcached that stops and starts again: every request is answered meanwhile, hits return without a reload, and
+//! the log contains it once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ fn is_hit(response: &Response) -> bool {
     response.header("X-Cache").as_deref() == Some("HIT")
 }
 
-/// Django answers `/page` while there is no memcached.
+/// Django answers `/page` while memcached is down.
 #[track_caller]
 fn answered_by_django(site: &Site) {
     let asked = site.application().count();
@@ -21,7 +21,8 @@ fn answered_by_django(site: &Site) {
     assert_eq!(site.application().only_since(asked).uri, "/page");
 }
 
-/// Waits until what Django stores is served again; each answer meanwhile is Django's, asked once.
+/// Waits until the page that Django stores is a hit again; each answer before that is from Django, after one
+/// request.
 #[track_caller]
 fn wait_for_hits(site: &Site) {
     wait::until("hits return", || {
@@ -81,7 +82,7 @@ fn every_request_is_answered_while_memcached_comes_and_goes() {
     visits.only_because(&["connect", "down", "reset", "absent"]);
     visits.answered_once(&mut site);
     assert!(visits.0.len() > 100, "only {} requests were made", visits.0.len());
-    // A server that is being started may be refused once more after it first looked well.
+    // A starting server may refuse a connection once more after it has accepted one.
     assert!((1..=2 * OUTAGES).contains(&site.nginx.state_changes()));
 }
 
@@ -108,7 +109,7 @@ fn at_level_error_a_stop_and_a_start_leave_few_lines() {
     site.memcached_mut().restart();
     site.memcached().set("/page", "the page", BYTES);
     wait::until("hits return", || is_hit(&site.get("/page")));
-    // It is down once, and perhaps once more as it starts.
+    // One failure, and perhaps another one while it starts.
     let log = site.nginx.error_log();
     assert!((1..=2).contains(&log.lines().count()), "{log}");
 }
@@ -173,7 +174,7 @@ fn a_lookup_on_a_reused_connection_that_dies_is_asked_again() {
 fn many_lookups_on_a_connection_that_dies_are_all_asked_again() {
     const CLIENTS: usize = 50;
     let fake = Fake::start(move |lookup| match lookup.connection {
-        // The last of them ends the connection that all of them wait on.
+        // The last lookup ends the connection on which all of them wait.
         0 if lookup.nth_on_connection == CLIENTS => vec![Step::Close],
         0 if lookup.nth_on_connection > 0 => vec![],
         _ => vec![Step::Send(lookup.hit(lookup.key()))],
@@ -213,7 +214,7 @@ fn a_dead_connection_s_partial_reply_fails_its_own_lookup_only() {
     let both = Arc::clone(&second);
     let fake = Fake::start(move |lookup| match lookup.key() {
         b"/first" => vec![],
-        // Half of the first lookup's reply, and the end of the connection both wait on.
+        // Half of the first lookup's reply, and then the end of the connection on which both wait.
         b"/second" if !both.swap(true, Ordering::SeqCst) => {
             vec![Step::Send(b"VA 9 ".to_vec()), Step::Close]
         }

@@ -1,5 +1,5 @@
-//! A memcached that takes connections or lookups and never answers, and one that cannot be reached,
-//! under load: until the breaker opens a request waits for its budget at most, and then not at all.
+//! A memcached that accepts connections or lookups and never answers, and one that cannot be reached, under load:
+//! until the circuit breaker opens, a request waits for its timeout at most, and after that not at all.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ const BUDGET: Duration = Duration::from_millis(250);
 const CONNECT_BUDGET: Duration = Duration::from_millis(100);
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the trouble lasts: the breaker has tried the server half a dozen times by then.
+/// How long the server is silent: the breaker sends half a dozen probes in this time.
 const TROUBLE: Duration = Duration::from_secs(4);
 
-/// The added latency once a server is left alone, of 99 requests in 100.
+/// The latency that the module adds to 99 of 100 requests while the breaker is open.
 const LEFT_ALONE: Duration = Duration::from_millis(5);
 
-/// When a request was answered, how long it took, and how long of that it was the application's.
+/// The time of an answer, how long it took, and how long the application took.
 const ADDED_FORMAT: &str = "log_format added '$msec $request_time $upstream_response_time';";
 
 fn site_on(store: &str) -> Site {
@@ -35,7 +35,7 @@ fn site_on(store: &str) -> Site {
         .start_warm()
 }
 
-/// When the trouble began, by both clocks, and how long it lasted.
+/// The beginning of the outage, by both clocks, and its length.
 struct Trouble {
     began: Instant,
     date: SystemTime,
@@ -43,7 +43,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Makes trouble with `begin`, and lets it last.
+    /// Begins an outage with `begin`, and lets it last.
     fn of(begin: impl FnOnce()) -> Trouble {
         let (began, date) = (Instant::now(), SystemTime::now());
         begin();
@@ -52,8 +52,8 @@ impl Trouble {
     }
 }
 
-/// What requests took besides the application's time, by nginx's own clocks and not the module's, of
-/// those that came between two dates; sorted.
+/// The time of requests without that of the application, by nginx's own clocks rather than the module's, for the
+/// requests between two dates; sorted.
 fn added_latencies(site: &Site, from: SystemTime, to: SystemTime) -> Vec<Duration> {
     let seconds = |date: SystemTime| date.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let (from, to) = (seconds(from), seconds(to));
@@ -72,7 +72,7 @@ fn added_latencies(site: &Site, from: SystemTime, to: SystemTime) -> Vec<Duratio
     added
 }
 
-/// What holds of each kind of silence.
+/// Checks an outage of any kind.
 #[track_caller]
 fn costs_its_budget_and_then_nothing(
     what: &str,
@@ -83,22 +83,22 @@ fn costs_its_budget_and_then_nothing(
 ) {
     visits.print(what);
     visits.answered_once(site);
-    // Until the breaker opens: the budget at most.
+    // Until the breaker opens: the timeout at most.
     visits.within(budget);
     let opening = visits.left_alone_since() - began;
     assert!(opening <= budget + SLACK, "it took {opening:?} to open");
-    // From then on: one lookup at a time, and all others at once.
+    // After that: one lookup at a time, and all other requests at once.
     let added = added_latencies(site, date + opening, date + lasted);
     assert!(added.len() >= 500, "only {} requests say nothing", added.len());
     let (half, most) = (added[added.len() / 2], added[added.len() * 99 / 100]);
     println!("{what}: opened after {opening:?}, then adds {half:?} (median), {most:?} (p99)");
     assert!(most <= LEFT_ALONE, "p99 {most:?}");
-    // Down once, and perhaps a trial that began to look well.
+    // One failure, and perhaps a probe that seemed to succeed at first.
     let failures = site.nginx.state_changes();
     assert!((1..=2).contains(&failures), "{failures} failures");
 }
 
-/// Asks until hits return, which must be within the backoff's bound.
+/// Sends requests until hits return, which must happen within the limit of the backoff.
 #[track_caller]
 fn hits_return(site: &Site, budget: Duration) -> Visitor {
     let mut visitor = Visitor::at(site);
@@ -131,7 +131,7 @@ fn silent_under_64_connections() {
     visits.0.append(&mut last.unwrap().visits.0);
     visits.only_because(&["timeout", "down"]);
     costs_its_budget_and_then_nothing("silent", &mut site, &visits, BUDGET, trouble.unwrap());
-    // A lookup of each visitor when it fell silent, and then the trials.
+    // A lookup of each visitor when the server fell silent, and the half-open probes after that.
     assert!(asked_when_silent <= 4 * VISITORS, "{asked_when_silent} lookups of a silent server");
 }
 
@@ -143,8 +143,8 @@ fn unreachable_under_32_connections() {
     let mut visits = visitors(site.nginx.address(), 32, PAGE, |_| {
         trouble = Some(Trouble::of(|| {}));
         fake = Some(unreachable.becomes(|lookup| vec![Step::Send(lookup.hit(PAGE))]));
-        // The kernel of a server that was unreachable answers a connect only when it is repeated:
-        // the module's attempts are 0.1 s long, so it is the next attempt that succeeds.
+        // The kernel of a server that was unreachable accepts a connection only at the client's retransmission: the
+        // module's attempts take 0.1 s, so the next attempt succeeds.
         last = Some(hits_return(&site, CONNECT_BUDGET));
     });
     visits.0.append(&mut last.unwrap().visits.0);
@@ -155,7 +155,7 @@ fn unreachable_under_32_connections() {
 
 #[test]
 fn one_byte_in_50_ms_under_16_connections() {
-    // Alive by any other measure: bytes come all the time.
+    // The server is alive by any other measure: bytes arrive all the time.
     let trickling = Arc::new(AtomicBool::new(true));
     let trickles = Arc::clone(&trickling);
     let fake = Fake::start(move |lookup| {
@@ -186,7 +186,7 @@ fn one_byte_in_50_ms_under_16_connections() {
 #[test]
 fn a_reply_that_is_left_out() {
     const LEFT_OUT: usize = 10;
-    // What comes instead answers the next lookup: nobody is given it.
+    // The server sends the reply to the next lookup instead: no request may get it.
     let left_out = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&left_out);
     let fake = Fake::start(move |lookup| match lookup.key() {
@@ -212,7 +212,7 @@ fn a_reply_that_is_left_out() {
     visits.only_because(&["timeout", "down", "protocol"]);
     visits.answered_once(&mut site);
     visits.within(BUDGET);
-    // Each costs the connection it was left out of, and what waits there.
+    // Each omitted reply ends its connection, and the lookups that wait there.
     let (left_out, failures) = (left_out.load(Ordering::SeqCst), site.nginx.state_changes());
     assert!(failures <= left_out, "failed {failures} times, {left_out} replies were left out");
 }

@@ -1,5 +1,5 @@
-//! Broken replies in the middle of a stream of good ones, under load: whatever comes, and in however
-//! many pieces, each visitor gets his own page or the application's, and the good ones go on.
+//! Broken replies in the middle of a stream of good ones, under load: whatever arrives, and in however many pieces,
+//! each visitor gets the right page or the application's answer, and the good replies continue.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::harness::*;
 const VISITORS: usize = 8;
 const TURNS: usize = 60;
 
-/// A small page and a large one, which differ from all others.
+/// A small page and a large one, which differ from those of all other keys.
 fn page(key: &str) -> Vec<u8> {
     let size = if key.contains("large") { 150_000 } else { 300 };
     [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
 }
 
-/// The budget of these sites: above what a busy machine takes for a whole reply.
+/// The timeout of these sites: more than a complete reply takes on a busy machine.
 const BUDGET: Duration = Duration::from_millis(300);
 const BUDGET_TEXT: &str = "pagecache_timeout 300ms;";
 
-/// A site on a fake that is asked again at once after a failure.
+/// A site on a fake that is tried again at once after a failure.
 fn site_on(fake: &Fake) -> Site {
     plan()
         .store_at(fake.address())
@@ -31,7 +31,7 @@ fn site_on(fake: &Fake) -> Site {
         .start_warm()
 }
 
-/// Visitors ask for pages of their own below `folder`; each answer is that page or the application's.
+/// Visitors request pages of their own below `folder`; each answer is that page or the application's.
 fn browse(site: &Site, folder: &str) -> Visits {
     thread::scope(|scope| {
         let browsing: Vec<_> = (0..VISITORS)
@@ -51,13 +51,13 @@ fn browse(site: &Site, folder: &str) -> Visits {
     })
 }
 
-/// Of the same site, once its server is well: how long until it gives pages again.
+/// The time until the same site serves pages again, once its server works.
 #[track_caller]
 fn time_to_hits(site: &Site) -> Duration {
     Visitor::at(site).hits_again("/small", page("/small"))
 }
 
-/// A reply that is wrong in one way.
+/// A reply with one fault.
 type Wrong = fn(&Lookup) -> Vec<Step>;
 
 fn send(bytes: impl Into<Vec<u8>>) -> Vec<Step> {
@@ -68,7 +68,7 @@ fn good(lookup: &Lookup) -> Vec<u8> {
     lookup.hit(page(&lookup.key_text()))
 }
 
-/// A page whose length is said to be another.
+/// A page with a wrong length.
 fn with_length(lookup: &Lookup, length: impl Display) -> Vec<Step> {
     send(lookup.hit_as(lookup.key(), length, 0, &page(&lookup.key_text())))
 }
@@ -113,8 +113,8 @@ const WRONG: [(&str, Wrong); 21] = [
     }),
 ];
 
-/// A fake in whose stream each lookup that `is_wrong` gets the reply of `kind`, an index of `WRONG`, and
-/// how many did.
+/// A fake that gives the reply of `kind`, an index of `WRONG`, to each lookup for which `is_wrong` is true; and the
+/// number of those replies.
 fn wrong_now_and_then(
     is_wrong: impl Fn(&Lookup) -> bool + Send + Sync + 'static,
     kind: impl Fn(&Lookup) -> usize + Send + Sync + 'static,
@@ -148,7 +148,7 @@ fn one_wrong_reply_in_a_stream_of_good_ones() {
         visits.only_because(&["protocol", "reset", "timeout", "size", "absent"]);
         visits.within(BUDGET);
         all.0.append(&mut visits.0);
-        // And the server is well, but for what is left of the last wrong reply.
+        // And the server works, except for the rest of the last wrong reply.
         let returned = time_to_hits(&site);
         assert!(returned <= BUDGET + SLACK, "{name}: hits returned after {returned:?}");
         let (changes, wrong) = (site.nginx.state_changes(), wrong.load(Ordering::SeqCst));
@@ -172,7 +172,7 @@ fn all_kinds_of_wrong_replies_at_once() {
     assert!(changes <= wrong, "failed {changes} times after {wrong} wrong replies");
 }
 
-/// `/wrong/3` asks for the third kind.
+/// `/wrong/3` requests the third kind.
 fn kind_of(lookup: &Lookup) -> Option<usize> {
     lookup.key_text().strip_prefix("/wrong/")?.parse().ok()
 }
@@ -184,7 +184,7 @@ fn after_one_wrong_reply_hits_return_within_the_backoff_s_bound() {
         Some(kind) => WRONG[kind].1(lookup),
         None => send(good(lookup)),
     });
-    // max_fails is 1: a wrong reply opens the breaker.
+    // max_fails is 1: a wrong reply opens the circuit breaker.
     let mut site = plan()
         .store_at(fake.address())
         .upstream("server @MEMCACHED@ fail_timeout=1s;")
@@ -194,7 +194,7 @@ fn after_one_wrong_reply_hits_return_within_the_backoff_s_bound() {
     for (kind, (name, _)) in WRONG.iter().enumerate() {
         visitor.hits_again("/small", page("/small"));
         let path = format!("/wrong/{kind}");
-        // Those that are wrong behind a whole page are a hit; it is the next lookup that suffers.
+        // If the fault follows a complete page, this lookup is a hit, and the next one fails.
         visitor.asks(&path, page(&path));
         visitor.asks("/small", page("/small"));
         let returned = visitor.hits_again("/small", page("/small"));
@@ -204,7 +204,7 @@ fn after_one_wrong_reply_hits_return_within_the_backoff_s_bound() {
     visitor.visits.print("one wrong reply of each kind");
     visitor.visits.answered_once(&mut site);
     visitor.visits.within(BUDGET);
-    // Each is a failure, and its aftermath may be another: a length that lies swallows what follows it.
+    // Each is a failure, and may cause another one: a value with a wrong length includes the bytes after it.
     let changes = site.nginx.state_changes();
     assert!((1..=2 * WRONG.len()).contains(&changes), "{changes} failures");
 }
@@ -234,7 +234,7 @@ fn a_reply_in_two_hundred_pieces() {
 
 #[test]
 fn a_reply_that_ends_at_any_byte_with_another_behind_it() {
-    // The crash of a memcached, at each point of a reply.
+    // A memcached that crashes at each point of a reply.
     let length = Arc::new(AtomicUsize::new(0));
     let whole = Arc::new(AtomicUsize::new(usize::MAX));
     let (cut, said) = (Arc::clone(&length), Arc::clone(&whole));
@@ -277,10 +277,10 @@ fn a_reply_that_ends_at_any_byte_with_another_behind_it() {
 
 #[test]
 fn replies_to_tombstones_are_thrown_away_under_load() {
-    // Far above what a reply takes on a busy machine: what is late is late because of the pauses.
+    // Far more than a reply takes on a busy machine: only the pauses make replies late.
     const BUDGET: Duration = Duration::from_millis(500);
     const PAUSE: Duration = Duration::from_secs(1);
-    // One reply in a hundred comes after its lookup has timed out, and those behind it wait with it.
+    // One reply in a hundred arrives after its lookup has timed out, and those behind it wait, too.
     let late = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&late);
     let fake = Fake::start(move |lookup| match lookup.nth % 100 {
@@ -298,7 +298,7 @@ fn replies_to_tombstones_are_thrown_away_under_load() {
     let visits = browse(&site, "late");
     visits.print("late replies");
     assert!(visits.hits() > 0 && visits.because("timeout") > 0);
-    // Nothing but their own lookups and those behind them suffers from them.
+    // Only their own lookups and those behind them are affected.
     visits.only_because(&["timeout"]);
     visits.within(BUDGET);
     let returned = time_to_hits(&site);

@@ -1,5 +1,4 @@
-//! Budgets: a lookup that takes too long is left to the fallback within its time, and its late reply
-//! reaches nobody.
+//! Timeouts: a lookup that takes too long is left to the fallback in time, and its late reply reaches no request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +15,8 @@ fn site_on(store: &str, text: &str) -> Site {
         .start_warm()
 }
 
-/// One request, answered by the application for one of these reasons, once, and within the budget.
-/// Returns how long the lookup took.
+/// Sends one request, which the application answers once, for one of these reasons, within the timeout. Returns how
+/// long the lookup took.
 #[track_caller]
 fn costs_its_budget(site: &mut Site, reasons: &[&str], budget: Duration) -> Duration {
     let mut visitor = Visitor::at(site);
@@ -47,7 +46,7 @@ fn a_silent_server_costs_the_budget_and_no_more() {
 #[test]
 fn the_budget_is_a_quarter_of_a_second_by_default() {
     let fake = silent_for_others();
-    // The harness' own budget, far above the default, stands in `http {}`: take it out.
+    // The harness sets its own timeout, far above the default, in `http {}`: removes it.
     let main = format!("load_module {};", parts::module().display());
     let http = format!(
         "server {{
@@ -75,7 +74,7 @@ fn the_budget_is_a_quarter_of_a_second_by_default() {
 
 #[test]
 fn a_value_that_stops_halfway_costs_the_budget() {
-    // The rest of it never comes, of a small value and of a large one.
+    // The rest of the reply never arrives, for a small value and for a large one.
     for size in [100, 500_000] {
         let fake = Fake::replying(move |lookup| {
             let mut reply = lookup.hit(bytes::pattern(size, 1));
@@ -115,7 +114,7 @@ fn late_replies_are_thrown_away_and_the_connection_stays() {
         visitor.falls_through("/late", &["timeout"]);
         visitor.falls_through("/absent", &["timeout"]);
         gate.open();
-        // Both replies stand before theirs, or have been read already.
+        // Both replies precede theirs, or have been read already.
         for nth in 0..20 {
             let path = format!("/good{nth}");
             let returned = visitor.hits_again(&path, &path);
@@ -206,7 +205,7 @@ fn a_refused_port_is_answered_at_once() {
         visitor.falls_through("/page", &["connect", "down"]);
     }
     visitor.visits.answered_once(&mut site);
-    // The harness' budget is 10 s: none of them waited for it.
+    // The timeout of the harness is 10 s: no request waited for it.
     visitor.visits.within(Duration::ZERO);
     assert_eq!(site.nginx.state_changes(), 1);
 }
