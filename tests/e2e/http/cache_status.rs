@@ -1,4 +1,4 @@
-//! `pagecache_cache_status`: what a response says of its lookup (RFC 9211), and how old its page is.
+//! `pagecache_cache_status`: the response header about the lookup (RFC 9211), and the age of the page.
 
 use std::process::Command;
 
@@ -70,7 +70,7 @@ fn trouble_says_which() {
     says(&site.get("/page"), "nginx; fwd=miss; detail=protocol");
 }
 
-/// Another cache behind nginx has said its own first: the list grows towards the client.
+/// Another cache behind nginx has added its member first: the list grows towards the client.
 #[test]
 fn it_stands_behind_what_the_application_said() {
     let site = telling()
@@ -103,7 +103,7 @@ fn without_the_directive_nothing_is_said() {
     assert_eq!(lines(&site.get("/page"), "Cache-Status").len(), 0);
     assert_eq!(lines(&site.get("/absent"), "Cache-Status").len(), 0);
     assert_eq!(lines(&site.get("/page"), "Age").len(), 0);
-    // Only where it is on.
+    // Only where it is enabled.
     let site = plan()
         .without_application()
         .locations(
@@ -145,7 +145,7 @@ fn a_page_with_a_date_has_an_age() {
     assert_eq!(age("/undated").len(), 0);
 }
 
-/// All ask with the same words and may share a reply.
+/// All requests are equal, and may share a reply.
 #[test]
 fn both_kinds_of_location_at_the_same_time() {
     let location = |path: &str, more: &str| {
@@ -182,7 +182,7 @@ fn each_decision_has_a_line_in_the_debug_log() {
     expect::application(&site.get("/absent"), "MISS", "absent");
     let log = site.nginx.error_log();
     assert!(log.contains("pagecache: no page, absent, key \"/absent\""));
-    // Debian's nginx is built with debugging; one of our own need not be.
+    // Debian's nginx is built with debugging; a self-built one may not be.
     let built = Command::new(parts::nginx()).arg("-V").output().unwrap().stderr;
     let has_debug = String::from_utf8_lossy(&built).contains("--with-debug");
     assert_eq!(log.contains("pagecache: a page, key \"/page\""), has_debug);

@@ -1,5 +1,5 @@
-//! Stored heads with a Content-Encoding: whoever does not take the coding is answered by the application,
-//! and caches on the way are told that the page differs.
+//! Stored heads with a Content-Encoding: a client that does not accept the coding is answered by the application,
+//! and the response tells caches on the way that the page varies.
 
 use crate::harness::*;
 
@@ -58,7 +58,7 @@ fn any_other_client_gets_the_application_s_page() {
             expect::application(&site.ask(&accepting(accepted)), "MISS", "format");
         }
     }
-    // of two codings both must be taken
+    // of two codings, the client must accept both
     store(&site, &["br, gzip"], &body);
     for accepted in ["br", "gzip", "gzip, br;q=0"] {
         expect::application(&site.ask(&accepting(&[accepted])), "MISS", "format");
@@ -73,7 +73,7 @@ fn nginx_itself_says_that_the_page_differs_with_gzip_vary() {
         site.memcached().set("/page", value, BYTES);
         let answer = site.ask(&accepting(&["br"]));
         expect::hit(&answer, "body");
-        // `header` fails if it stands twice
+        // `header` fails if there are two
         assert_eq!(answer.header("Vary").as_deref(), Some("Accept-Encoding"), "{answer:?}");
     }
 }
@@ -89,7 +89,7 @@ fn nginx_unpacks_gzip_alone() {
         assert_eq!(answer.header("Content-Encoding"), None);
         assert_eq!(answer.header("Vary").as_deref(), Some("Accept-Encoding"));
     }
-    // what says gzip outside must be gzip
+    // if the outermost coding is gzip, the body must be gzip
     for codings in [&["gzip"][..], &["br", "gzip"]] {
         store(&site, codings, b"no gzip");
         expect::application(&site.ask(&accepting(&["br, gzip"])), "MISS", "format");

@@ -1,5 +1,5 @@
-//! Conditions of a request that a hit cannot be judged by are ignored (RFC 9110, section 13.1); the
-//! others are judged.
+//! Conditions of a request that cannot be evaluated for a hit are ignored (RFC 9110, section 13.1); the others are
+//! evaluated.
 
 use crate::harness::*;
 
@@ -37,7 +37,7 @@ fn a_stored_date_is_judged() {
     for (since, expected) in [(BEFORE, 412), (MODIFIED, 200), (AFTER, 200), ("garbage", 200)] {
         assert_eq!(status(&site, &[("If-Unmodified-Since", since)]), expected, "{since}");
     }
-    // beside If-Match it does not count
+    // beside If-Match it is ignored
     let both = [("If-Unmodified-Since", BEFORE), ("If-Match", "*")];
     assert_eq!(status(&site, &both), 200);
     site.memcached().set("/page", "HTTP/1.1 200 OK\r\nLast-Modified: once\r\n\r\nthe page", BYTES);

@@ -1,5 +1,5 @@
-//! `pagecache_etag`: a page that has not changed is not sent twice, and one that has changed always
-//! is, whatever memcached's version numbers say.
+//! `pagecache_etag`: an unchanged page is not sent again, and a changed one always is, whatever memcached's version
+//! numbers are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,7 +87,7 @@ fn if_none_match_gives_304() {
     for tags in ["\"other\"", "W/\"other\"", bare, "", "\"\"", &format!("\"{bare}x\"")] {
         expect::hit(&client.ask(&if_none_match(tags)), "the page");
     }
-    // The connection is in step after all of them.
+    // The connection is still usable after all of them.
     expect::hit(&client.get("/page"), "the page");
 }
 
@@ -134,11 +134,11 @@ fn if_match() {
     expect::hit(&client.ask(&Request::get("/page").header("If-Match", &tag)), "the page");
     let failed = client.ask(&Request::get("/page").header("If-Match", "\"other\""));
     assert_eq!(failed.status, 412, "{failed:?}");
-    // As with a file, nginx closes the client's connection behind a 412.
+    // As with a file, nginx closes the client's connection after a 412.
     expect::hit(&site.get("/page"), "the page");
 }
 
-/// The cas number that memcached gives `/page` when it is the first item after a start.
+/// The cas number that memcached gives `/page` if it is the first item after a start.
 #[track_caller]
 fn restart_with(site: &mut Site, page: &[u8]) -> u64 {
     site.memcached_mut().restart();
@@ -167,8 +167,8 @@ fn after_a_restart_the_same_content_has_the_same_tag_and_other_content_another()
     }
 }
 
-/// As behind a proxy that keeps its connections while a server behind it starts again, or where a client
-/// chooses the number.
+/// As behind a proxy that keeps its connections open while a server behind it restarts, or if a client chooses the
+/// number.
 #[test]
 fn a_number_that_repeats_over_one_connection_is_no_tag() {
     let turn = Arc::new(AtomicUsize::new(0));
@@ -192,7 +192,7 @@ fn a_number_that_repeats_over_one_connection_is_no_tag() {
     assert_eq!(fake.connections(), 1);
 }
 
-/// Restarts that nginx hears of between two requests of the same moment, again and again.
+/// Restarts that nginx notices between two requests of the same moment, repeatedly.
 #[test]
 fn restarts_under_load_never_repeat_a_tag_for_other_content() {
     let mut site = plan()
@@ -232,7 +232,7 @@ fn restarts_under_load_never_repeat_a_tag_for_other_content() {
 
 #[test]
 fn a_server_that_does_not_count_versions_is_well_served() {
-    // memcached -C: every item has the number 0.
+    // memcached -C: every item has the cas number 0.
     let mut site = site();
     site.memcached_mut().restart_with(&["-C"]);
     let mut client = site.client();
@@ -289,6 +289,6 @@ fn misses_and_the_application_s_pages_have_none_of_ours() {
     let answer = site.get("/page");
     expect::application(&answer, "MISS", "absent");
     assert_eq!(answer.header("ETag"), None);
-    // Nor are conditions kept from the application's own judgement.
+    // And the application receives the conditions, and evaluates them itself.
     expect::application(&site.ask(&if_none_match("*")), "MISS", "absent");
 }

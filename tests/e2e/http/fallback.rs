@@ -1,12 +1,13 @@
-//! Falling through: whatever is not a hit reaches the application once, with its method, URI,
-//! arguments and body as the client sent them; and the statuses where there is no fallback.
+//! Fallthrough: a request that is not a hit reaches the application once, with its method, URI, arguments and body
+//! as the client sent them; and the response statuses without a fallback.
 
 use crate::harness::*;
 
-/// Below a packet, above nginx's body buffer (16k) so that it goes through a file, and far above.
+/// Smaller than a packet; larger than nginx's body buffer (16k), so that the body is written to a file; and far
+/// larger.
 const BODY_SIZES: [usize; 3] = [11, 100_000, 1_000_000];
 
-/// Sends a body in each form HTTP/1.1 has, on one connection, and looks at what Django counted.
+/// Sends a body in each form of HTTP/1.1, on one connection, and checks the requests that Django counted.
 #[track_caller]
 fn bodies_arrive_whole(site: &Site, method: &str, target: &str, status: &str, reason: &str) {
     let mut client = site.client();
@@ -176,7 +177,7 @@ fn without_fallback(store: impl Into<String>, text: &str) -> Plan {
     ))
 }
 
-/// A fake that answers each page in its own way.
+/// A fake that answers each page in a different way.
 fn in_all_ways() -> Fake {
     Fake::start(|lookup| match lookup.key() {
         b"/hit" => vec![Step::Send(lookup.hit("the page"))],
@@ -199,7 +200,7 @@ fn without_a_fallback_the_statuses_are_those_of_the_stock_module() {
         ("GET", "/error", 502, "ERROR", "protocol"),
         ("GET", "/silent", 504, "ERROR", "timeout"),
     ] {
-        // A site each: what one failure does to the next lookup is another test's subject.
+        // One site each: the effect of a failure on the next lookups is the subject of another test.
         for explicitly in ["", "pagecache_fallback off;"] {
             let fake = in_all_ways();
             let text = format!("pagecache_timeout 2s; pagecache_bypass $arg_fresh; {explicitly}");

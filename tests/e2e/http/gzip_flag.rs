@@ -1,5 +1,5 @@
-//! `pagecache_gzip_flag`: bodies that are stored compressed go out as they are to those who take
-//! gzip, and unpacked to all others; caches on the way are told of both.
+//! `pagecache_gzip_flag`: compressed bodies are sent unchanged to clients that accept gzip, and decompressed to all
+//! others; caches on the way are told of both.
 
 use crate::harness::*;
 use crate::http::requests_within::including_parts;
@@ -28,11 +28,11 @@ fn taking_gzip() -> Request {
 fn packed(response: &Response, stored: &[u8]) {
     expect::hit(response, stored);
     assert_eq!(response.header("Content-Encoding").as_deref(), Some("gzip"), "{response:?}");
-    // `header` fails if it stands twice.
+    // `header` fails if there are two.
     assert_eq!(response.header("Vary").as_deref(), Some("Accept-Encoding"), "{response:?}");
 }
 
-/// What was packed, as it was before.
+/// The original body, decompressed.
 #[track_caller]
 fn unpacked(response: &Response, page: impl AsRef<[u8]>) {
     assert_eq!(response.status, 200, "{response:?}");
@@ -45,7 +45,7 @@ fn unpacked(response: &Response, page: impl AsRef<[u8]>) {
 
 #[test]
 fn each_client_gets_what_it_takes() {
-    // nginx's own Vary must not be a second one; nor must its own compression.
+    // nginx must not add a second Vary, nor compress again.
     for text in ["", "gzip_vary on;", "gzip on; gzip_min_length 1;", "gzip on; gzip_vary on;"] {
         let site = site_with(text);
         let stored = gzip::pack(page());
@@ -76,7 +76,7 @@ fn a_page_without_the_bit_is_as_ever() {
     let compressed = site.ask(&taking_gzip());
     assert_eq!(compressed.header("Content-Encoding").as_deref(), Some("gzip"));
     assert!(gzip::unpack(&compressed.body) == Some(page().into_bytes()), "{compressed:?}");
-    // What only looks packed is a body like any other.
+    // A body that only looks compressed is a body like any other.
     let site = site_with("");
     let stored = gzip::pack(page());
     site.memcached().set("/page", &stored, BYTES);
@@ -103,7 +103,7 @@ fn the_bit_is_taken_off_before_the_flags_are_compared() {
         site.memcached().set("/page", &stored, flags);
         packed(&site.ask(&taking_gzip()), &stored);
     }
-    // A pickle that was compressed is still a pickle.
+    // A compressed pickle is still a pickle.
     for flags in [PACKED | PICKLE, PICKLE, PACKED | 4, 4] {
         site.memcached().set("/page", &stored, flags);
         expect::application(&site.ask(&taking_gzip()), "MISS", "flags");
@@ -129,7 +129,7 @@ fn pages_of_all_sizes() {
         packed(&client.ask(&taking_gzip()), &stored);
         unpacked(&client.get("/page"), &page);
     }
-    // A hundredfold of what is stored.
+    // A hundred times the stored size.
     let page = vec![b'x'; 5_000_000];
     site.memcached().set("/page", gzip::pack(&page), PACKED);
     unpacked(&client.get("/page"), &page);
@@ -150,7 +150,7 @@ fn head_and_http_1_0() {
     assert_eq!(plain.header("Content-Encoding"), None, "{plain:?}");
     assert_ne!(plain.header("Content-Length"), Some(stored.len().to_string()));
     packed(&client.ask(&taking_gzip()), &stored);
-    // Without chunks the end of the connection ends the page.
+    // Without chunks, the page ends at the end of the connection.
     let mut old = site.client();
     old.send(b"GET /page HTTP/1.0\r\nHost: site.test\r\n\r\n");
     unpacked(&old.receive(false).unwrap(), page());
@@ -164,7 +164,7 @@ fn a_range_of_what_is_sent() {
     let part = site.ask(&taking_gzip().header("Range", "bytes=2-9"));
     assert_eq!((part.status, part.body.as_slice()), (206, &stored[2..10]), "{part:?}");
     assert_eq!(part.header("Content-Encoding").as_deref(), Some("gzip"));
-    // There is no range of what is unpacked on the way: the whole is the right answer.
+    // A body that is decompressed on the way has no ranges: the whole page is the right answer.
     unpacked(&site.ask(&Request::get("/page").header("Range", "bytes=2-9")), page());
 }
 
@@ -175,7 +175,7 @@ fn tags_of_both_forms() {
     let mut client = site.client();
     let strong = client.ask(&taking_gzip()).header("ETag").unwrap();
     assert!(strong.starts_with('"'), "{strong}");
-    // Other bytes must not have the same strong tag.
+    // Other bytes must not have the same strong ETag.
     let plain = client.get("/page").header("ETag");
     assert_ne!(plain.as_ref(), Some(&strong));
     let unmodified = client.ask(&taking_gzip().header("If-None-Match", &strong));
@@ -195,7 +195,7 @@ fn a_part_of_a_page_is_unpacked_into_it() {
     site.memcached().set("/page", text, BYTES);
     site.memcached().set("/part/1", gzip::pack("one"), PACKED);
     site.memcached().set("/part/2", gzip::pack(page()), PACKED);
-    // Whatever the client takes: the page around them is not packed.
+    // Whatever the client accepts: the page that includes them is not compressed.
     for request in [Request::get("/page"), taking_gzip()] {
         let answer = site.ask(&request);
         assert_eq!(answer.text(), format!("one and {}.", page()), "{answer:?}");
@@ -262,10 +262,10 @@ fn what_is_plainly_no_gzip_is_no_page() {
     }
 }
 
-/// A value that begins as gzip and is corrupt: who takes gzip gets it as it is stored. For the others nginx
-/// finds out while it unpacks, when the request has become a hit: it logs "inflate() ..." at [error]
-/// and closes the connection, before the first byte of a small page, in the middle of a large one.
-/// Nobody takes what came for a whole page.
+/// A value that begins as gzip and is corrupt: a client that accepts gzip gets it as it is stored. For the others
+/// nginx detects it while it decompresses, when the request is a hit already: it logs "inflate() ..." at [error]
+/// and closes the connection, before the first byte of a small page, in the middle of a large one. No client takes
+/// the received part for a whole page.
 #[test]
 fn a_corrupt_body_is_never_a_whole_page() {
     let small = gzip::pack(page());

@@ -1,5 +1,5 @@
-//! Directives that read, replace or add headers do to a hit with a stored head what they do to the same
-//! response that nginx proxies.
+//! Directives that read, replace or add headers have the same effect on a hit with a stored head as on the same
+//! response from a proxied server.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +35,7 @@ const DIRECTIVES: [&str; 26] = [
     "add_trailer X-T one; add_trailer X-T two; add_header X-T three; expires 1h;",
     "add_trailer X-T one; gzip on; gzip_min_length 1; gzip_types text/plain;",
     "add_trailer X-T one; etag off; chunked_transfer_encoding off;",
-    // nginx asks for a password, and takes that back
+    // nginx requests a password, and then withdraws that
     "satisfy any; auth_basic a; auth_basic_user_file @PREFIX@/users; auth_request /allowed;",
 ];
 
@@ -69,7 +69,7 @@ const HEADS: [&[&str]; 6] = [
     ],
 ];
 
-/// What an application answers that asks for a password.
+/// The response of an application that requests a password.
 const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\n\
     WWW-Authenticate: Basic realm=one\r\n\
     WWW-Authenticate: Digest realm=two\r\n\
@@ -104,7 +104,7 @@ fn headers(answer: &Response) -> Vec<String> {
     headers
 }
 
-/// Answers each request with `response`, then closes. It ends with the test's process.
+/// Answers each request with `response`, then closes. It runs until the test process ends.
 fn origin(response: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -150,7 +150,7 @@ fn each_directive_does_the_same_to_both() {
                     let target = format!("/{kind}{nth}/");
                     site.ask(&Request::get(target).header("Accept-Encoding", accepted))
                 };
-                // Expires is reckoned from Date.
+                // Expires is computed from Date.
                 let (hit, proxied) = wait::until_some("one second", wait::LIMIT, || {
                     let pair = (answer("hit"), answer("proxied"));
                     (pair.0.header("Date") == pair.1.header("Date")).then_some(pair)
@@ -168,7 +168,7 @@ fn each_directive_does_the_same_to_both() {
     }
 }
 
-/// `auth_request` hands on what its subrequest has got, from memcached or from an application.
+/// `auth_request` passes on the response of its subrequest, from memcached or from an application.
 #[test]
 fn a_subrequest_that_refuses_is_the_same() {
     const DIRECTIVES: [&str; 4] = [

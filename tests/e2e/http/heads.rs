@@ -1,5 +1,5 @@
-//! `pagecache_format http`: a stored response's status, headers and body are served, without what
-//! concerned another connection or another visitor.
+//! `pagecache_format http`: the status, the headers and the body of a stored response are served, without headers
+//! that concern another connection or another visitor.
 
 use crate::harness::*;
 use crate::http::requests_within::including_parts;
@@ -18,7 +18,7 @@ fn store(site: &Site, head: &[&str], body: impl AsRef<[u8]>) {
     site.memcached().set("/page", [head.as_bytes(), b"\r\n", body.as_ref()].concat(), BYTES);
 }
 
-/// The stored page, whatever its status.
+/// Checks that the stored page is served, with any status.
 #[track_caller]
 fn served(response: &Response, status: u16, body: impl AsRef<[u8]>) {
     assert_eq!(response.status, status, "{response:?}");
@@ -80,7 +80,7 @@ fn every_status_that_has_a_body() {
         store(&site, &[&line, "Content-Type: text/plain"], "the body");
         served(&client.get("/page"), status, "the body");
     }
-    // The reason may be missing, as nginx leaves it out for a status that it does not know.
+    // The reason phrase may be missing: nginx leaves it out for a status that it does not know.
     for line in ["HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200 OK"] {
         store(&site, &[line], "the body");
         served(&client.get("/page"), 200, "the body");
@@ -117,7 +117,7 @@ fn the_length_is_that_of_the_body_whatever_the_head_says() {
     let twice = ["HTTP/1.1 200 OK", "Content-Length: 3", "content-length: 5"];
     store(&site, &twice, "the whole body");
     served(&client.get("/page"), 200, "the whole body");
-    // The connection is still in step.
+    // The connection is still usable.
     served(&client.get("/page"), 200, "the whole body");
 }
 
@@ -179,7 +179,7 @@ fn the_content_type_is_the_stored_one_or_the_location_s() {
     for stored in ["text/plain", "text/plain; charset=koi8-r", "application/json;charset=\"utf-8\""]
     {
         store(&site, &["HTTP/1.1 200 OK", &format!("content-type: {stored}")], "body");
-        // `header` fails if it stands twice.
+        // `header` fails if there are two.
         assert_eq!(client.get("/page").header("Content-Type").as_deref(), Some(stored));
     }
     store(&site, &["HTTP/1.1 200 OK"], "body");
@@ -213,7 +213,7 @@ fn a_page_that_was_not_modified_since() {
     assert_eq!(unmodified.status, 304, "{unmodified:?}");
     assert_eq!(unmodified.header("X-Cache").as_deref(), Some("HIT"));
     served(&client.ask(&since("Mon, 04 Mar 2024 10:00:00 GMT")), 200, "the page");
-    // A date that nginx cannot read is sent as it is, and is nobody's condition.
+    // A date that nginx cannot parse is sent unchanged, and no condition is evaluated with it.
     store(&site, &["HTTP/1.1 200 OK", "Last-Modified: yesterday"], "the page");
     let odd = client.ask(&since(LAST_MODIFIED));
     served(&odd, 200, "the page");
@@ -252,7 +252,7 @@ fn without_a_stored_etag_there_is_one_of_the_body() {
     assert_eq!(unmodified.status, 304, "{unmodified:?}");
     store(&site, &["HTTP/1.1 200 OK", "X-Longer: c"], "the pagf");
     assert_ne!(client.get("/page").header("ETag"), Some(tag));
-    // What is no 200 is never "not modified".
+    // A status other than 200 is never "not modified".
     store(&site, &["HTTP/1.1 404 Not Found"], "gone");
     served(&client.ask(&Request::get("/page").header("If-None-Match", "*")), 404, "gone");
 }
@@ -267,7 +267,7 @@ fn redirects_keep_their_location() {
             store(&site, &[&line, &format!("Location: {target}")], "go there");
             let answer = client.get("/page");
             served(&answer, status, "go there");
-            // As the application said it.
+            // As the application sent it.
             assert_eq!(answer.header("Location").as_deref(), Some(target), "{answer:?}");
         }
     }
@@ -366,8 +366,8 @@ fn add_header_and_error_page_see_a_stored_status_as_any_other() {
     assert_eq!(site.nginx.access_log(1)[0].http_status, "404");
 }
 
-/// As srcache stored it, for a page of the application behind nginx: `data/srcache/README.md`.
-/// `srcache.rs` has srcache itself.
+/// Items that srcache stored, for a page of the application behind nginx: `data/srcache/README.md`. `srcache.rs`
+/// runs srcache itself.
 #[test]
 fn what_srcache_stores_is_served_as_it_is() {
     let site = site();

@@ -1,6 +1,5 @@
-//! `pagecache_format http` on heads that somebody made up to be read as something else: whatever
-//! stands in them, a client gets one response, with the stored body and the headers of its own
-//! lines, and its connection stays in step.
+//! `pagecache_format http` with heads that were crafted to be misread: whatever they contain, a client gets one
+//! response, with the stored body and the headers of the head's own lines, and its connection remains usable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +71,7 @@ fn two_content_types_are_one() {
         let again = format!("CONTENT-TYPE: {other}");
         store(&site, &[lines.map(str::as_bytes).as_slice(), &[again.as_bytes()]].concat());
         let answer = client.get("/page");
-        // `header` fails if it stands twice; nginx takes the first of an application's, too.
+        // `header` fails if there are two; nginx uses the first header of an application, too.
         assert_eq!(answer.header("Content-Type").as_deref(), Some(one), "{answer:?}");
         expect::hit(&answer, BODY);
     }
@@ -117,7 +116,7 @@ fn no_header_is_the_status() {
         store(&site, &[b"HTTP/1.1 200 OK", pseudo.as_bytes()]);
         expect::fell_through(&client.get("/page"), "MISS", &["format"]);
     }
-    // CGI's form of it, without a status line, is no response.
+    // CGI's form of a response, without a status line, is not accepted.
     store(&site, &[b"Status: 200 OK", b"Content-Type: text/html"]);
     expect::fell_through(&client.get("/page"), "MISS", &["format"]);
 }
@@ -136,7 +135,7 @@ fn no_reason_phrase_reaches_a_client() {
         assert!(!text.contains("X-Evil") && !text.contains("yyy"), "{reason:.50}: {text}");
         assert!(text.ends_with("\r\n\r\nstored body"), "{reason:.50}: {text}");
     }
-    // Longer than the longest head.
+    // Longer than the longest head that is accepted.
     store(&site, &[format!("HTTP/1.1 404 {long}{long}").as_bytes()]);
     expect::fell_through(&site.get("/page"), "MISS", &["format"]);
 }
@@ -150,7 +149,7 @@ fn a_name_of_any_byte_is_one_name_or_none() {
         store(&site, &[b"HTTP/1.1 200 OK", &line, b"X-Last: 1"]);
         let answer = client.get("/page");
         let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        // A colon ends the name, and the rest is its value.
+        // A colon ends the name, and the rest is the value.
         assert_eq!(expect::hit_or_fallen_through(&answer, BODY), is_token || byte == b':');
         let name = String::from_utf8_lossy(&line).split(':').next().unwrap_or_default().to_owned();
         match answer.header("X-Cache").as_deref() {
@@ -195,7 +194,7 @@ fn a_head_changed_at_random_never_costs_the_connection() {
     let mut client = site.client();
     let mut hits = 0;
     for variant in 0..VARIANTS {
-        // The same each time: what fails once can be looked at.
+        // The same numbers each time, so that a failure can be reproduced.
         let dice = bytes::pattern(8, variant);
         let roll = |at: usize, sides: usize| {
             usize::from(u16::from_le_bytes([dice[at], dice[at + 1]])) % sides

@@ -1,6 +1,6 @@
-//! `pagecache_format http` on values that are no response, or not one that may be served: the
-//! application answers, and nothing of the value reaches the client. And the other way round: where
-//! values are bodies, none of them is taken for a head.
+//! `pagecache_format http` with values that are not a response, or not one that may be served: the application
+//! answers, and no byte of the value reaches the client. And the reverse: with formats without a head, no value is
+//! taken for a head.
 
 use crate::harness::*;
 
@@ -8,7 +8,8 @@ fn site() -> Site {
     plan().location("pagecache_format http;").start()
 }
 
-/// Each of these goes to the application with the reason `format`, once, and says nothing.
+/// Checks that each of these goes to the application once, with the reason `format`, and without a message in the
+/// log.
 #[track_caller]
 fn refused(values: &[Vec<u8>]) {
     let site = site();
@@ -23,7 +24,7 @@ fn refused(values: &[Vec<u8>]) {
         assert!(!answer.text().contains("stored body"), "{answer:?}");
         assert_eq!(site.application().count(), asked + 1);
     }
-    // It is the value that was refused, not the site.
+    // The value was refused, but the site works.
     site.memcached().set("/page", "HTTP/1.1 200 OK\r\n\r\nstored body", BYTES);
     expect::hit(&client.get("/page"), "stored body");
 }
@@ -32,7 +33,7 @@ fn values(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-/// A whole response but for one header line.
+/// A complete response, with this header line in addition.
 fn with_line(line: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 200 OK\r\nX-A: b\r\n", line, b"\r\nX-C: d\r\n\r\nstored body"].concat()
 }
@@ -101,7 +102,7 @@ fn malformed_headers() {
         b"X-D: a\x01b",
         b"X-D: a\x7fb",
         b"X-D: a\x0bb",
-        // Folded lines, which RFC 9112 forbids: one reader's value is another's header.
+        // Folded lines, which RFC 9112 forbids: one parser's value is another parser's header.
         b"X-D: a\r\n X-Evil: 1",
         b"X-D: a\r\n\tX-Evil: 1",
         b"X-D:\r\n X-Evil: 1",
@@ -123,7 +124,7 @@ fn heads_that_are_too_large() {
 
 #[test]
 fn a_large_head_within_bounds_is_served() {
-    // As many and as long as a browser takes them.
+    // As many and as long as a browser accepts.
     let site = site();
     let lines: String = (0..60).map(|nth| format!("X-{nth}: {}\r\n", "y".repeat(500))).collect();
     site.memcached().set("/page", format!("HTTP/1.1 200 OK\r\n{lines}\r\nbody"), BYTES);
@@ -138,7 +139,7 @@ fn a_large_head_within_bounds_is_served() {
 
 #[test]
 fn no_value_ends_the_head_early() {
-    // Whatever byte stands in a value: it is served within its header, or nothing is.
+    // With any byte in a value, it is served within its header, or the page is not served.
     let site = plan().without_application().location("pagecache_format http;").start();
     let mut client = site.client();
     for byte in 0..=255_u8 {
@@ -147,7 +148,7 @@ fn no_value_ends_the_head_early() {
         site.memcached().set("/page", with_line(&line), BYTES);
         let answer = client.get("/page");
         if expect::hit_or_fallen_through(&answer, "stored body") {
-            // A bare LF ends a line, for those who wrote it as for those who read it.
+            // A bare LF ends a line, for applications as for parsers.
             match byte {
                 b'\n' => assert_eq!(answer.header_bytes("X-D"), Some(b"a".as_slice())),
                 _ => {
@@ -189,7 +190,7 @@ fn a_large_value_without_a_head_leaves_the_connection_in_step() {
     assert_eq!(site.memcached().link().stat("total_connections"), connections + 1);
 }
 
-/// Its chunks would be served as the page.
+/// Otherwise its chunks would be served as the page.
 #[test]
 fn a_body_that_was_framed_for_a_connection() {
     refused(
@@ -204,7 +205,7 @@ fn a_body_that_was_framed_for_a_connection() {
     );
 }
 
-/// Values that would be a response with headers, if anybody took them for one.
+/// Values that would be a response with headers, if they were taken for one.
 const LOOKS_LIKE_A_RESPONSE: [&str; 5] = [
     "HTTP/1.1 200 OK\r\nX-Evil: 1\r\n\r\nbody",
     "HTTP/1.1 302 Found\r\nLocation: https://evil.test/\r\n\r\n",
@@ -243,7 +244,7 @@ fn the_format_is_that_of_the_location() {
         .start();
     let value = LOOKS_LIKE_A_RESPONSE[0];
     site.memcached().set("/page", value, BYTES);
-    // One item, one connection, each location's own reading, and each body's own tag.
+    // One item, one connection: each location reads it in its own format, and each body has its own ETag.
     for _ in 0..2 {
         let head = site.get("/http");
         expect::hit(&head, "body");

@@ -1,5 +1,5 @@
-//! Hits: what Django stored comes back byte for byte, at every size, with the right headers; what is
-//! no page is never served as one.
+//! Hits: pages that Django stored are served byte for byte, at every size, with the right headers; other values are
+//! never served.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -65,7 +65,7 @@ fn the_content_type_comes_from_types_before_default_type() {
 
 #[test]
 fn values_of_all_sizes_come_back_whole() {
-    // One byte around each power of two that a buffer may have, and memcached's largest by default.
+    // One byte around each power of two that a buffer may have, up to memcached's largest value by default.
     let edges = (6..=20).map(|power| 1 << power).flat_map(|edge: usize| [edge - 1, edge, edge + 1]);
     let sizes: Vec<usize> =
         [1, 2, 100, 20_000, 200_000, 1_000_000, 1_048_000].into_iter().chain(edges).collect();
@@ -142,8 +142,7 @@ fn a_client_that_reads_slowly_gets_its_page_and_delays_nobody() {
     site.memcached().set("/large", &value, BYTES);
     site.memcached().set("/small", "small", BYTES);
 
-    // Nothing is read before the others have been served: what the sockets do not take waits in
-    // nginx.
+    // Nothing is read before the others have been served: the bytes that do not fit into the sockets wait in nginx.
     let mut slow = TcpStream::connect(site.nginx.address()).unwrap();
     let request = Request::get("/large").header("Connection", "close");
     std::io::Write::write_all(&mut slow, &request.head()).unwrap();
@@ -182,7 +181,7 @@ fn bytes_and_text_are_pages_and_other_flags_are_not() {
         site.memcached().set("/page", "page", flags);
         expect::hit(&client.get("/page"), "page");
     }
-    // What clients store as something else than a page, and 16 with one more bit.
+    // The flags of values other than pages in clients, and 16 with one more bit.
     for flags in [1, 2, 4, 5, 8, 17, 24, 48, 80, 65_536, u32::MAX] {
         site.memcached().set("/page", "page", flags);
         expect::application(&client.get("/page"), "MISS", "flags");

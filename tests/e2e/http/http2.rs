@@ -1,5 +1,5 @@
-//! HTTP/2: hits, misses and bodies as with HTTP/1.1, many lookups of one connection at once, and
-//! streams that are given up.
+//! HTTP/2: hits, misses and bodies as with HTTP/1.1, many simultaneous lookups of one connection, and cancelled
+//! streams.
 
 use std::fs;
 
@@ -64,7 +64,7 @@ fn streams_that_are_given_up_harm_no_other() {
     let fake = Fake::start(move |lookup| {
         vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
     });
-    // Streams given up count until their lookups end.
+    // Cancelled streams count until their lookups end.
     let site = plan()
         .store_at(fake.address())
         .without_application()
@@ -81,7 +81,7 @@ fn streams_that_are_given_up_harm_no_other() {
             staying.push((nth, stream));
         }
     }
-    // The next streams begin while memcached still owes the replies of those given up.
+    // The next streams begin while memcached still owes the replies of the cancelled ones.
     let again = ask_at_once(&mut client);
     gate.open();
     staying.extend(again.into_iter().enumerate());

@@ -1,6 +1,6 @@
-//! HTTP/2 streams that are reset while frames of them are queued: nginx terminates the request at
-//! once, but keeps its memory until the frames are sent. The lookups of its subrequests end with it,
-//! and nothing reaches the application for a stream that was closed.
+//! HTTP/2 streams that are reset while frames of them are queued: nginx terminates the request at once, but keeps
+//! its memory until the frames are sent. The lookups of its subrequests end with it, and the application gets no
+//! request for a closed stream.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,18 +8,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::*;
 
-/// Bytes of a page: far more than the sockets take before the client reads.
+/// The size of a page in bytes: far more than the sockets hold before the client reads.
 const LARGE: usize = 400_000;
 
-/// The directives by which a location looks a key up on a server, and what it falls back to.
+/// The directives of a location that looks a key up on a server, and its fallback.
 type Directives = fn(key: &str, server: &str, fallback: &str) -> String;
 
 fn pagecache(key: &str, server: &str, fallback: &str) -> String {
     format!("pagecache_key {key}; pagecache_pass {server}; pagecache_fallback {fallback};")
 }
 
-/// nginx's own module. Its buffer takes a page as a whole: the page's parts are looked up while the rest
-/// waits for the client, as with the module under test.
+/// nginx's own module. Its buffer holds a whole page: the page's parts are looked up while the rest waits for the
+/// client, as with the module under test.
 fn memcached(key: &str, server: &str, fallback: &str) -> String {
     format!(
         "set $memcached_key {key}; memcached_pass {server}; memcached_buffer_size 512k;
@@ -27,8 +27,8 @@ fn memcached(key: &str, server: &str, fallback: &str) -> String {
     )
 }
 
-/// A site with two memcacheds: one answers with large pages at once, the other one holds the reply
-/// to each lookup back until its gate opens.
+/// A site with two memcacheds: one answers with large pages at once, the other one holds the reply to each lookup
+/// back until its gate opens.
 struct HeldSite {
     site: Site,
     pages: Fake,
@@ -52,8 +52,8 @@ impl Gates {
     }
 }
 
-/// The path of a page is `/KIND/ROUND/NTH`. The key of a part is `/part/WORD` and the page's path; the
-/// word says what its lookup comes to.
+/// The path of a page is `/KIND/ROUND/NTH`. The key of a part is `/part/WORD` and the page's path; the word
+/// determines the reply.
 fn held_site(look_up: Directives) -> HeldSite {
     let pages = Fake::start(|lookup| {
         let key = lookup.key_text();
@@ -107,7 +107,7 @@ impl HeldSite {
         client.cancel(stream);
     }
 
-    /// What the application was asked, as the clients wrote it.
+    /// The requests that reached the application, as the clients wrote them.
     fn asked(&self) -> Vec<String> {
         self.site.application().requests().into_iter().map(|seen| seen.uri).collect()
     }
@@ -128,7 +128,7 @@ fn nothing_is_asked_for_a_stream_that_was_reset_with_frames_queued() {
         client.cancel(stream);
         held.wait_until_seen(&mut client, &format!("{round}/mark"));
         held.gates.of(round).open();
-        // Its reply comes behind those that nobody waits for any more.
+        // Its reply follows those that no request waits for any more.
         let settled = held.site.get(format!("/part/hit/settled/{round}"));
         waiting += 1;
         expect::hit(&settled, "part");
@@ -149,8 +149,8 @@ fn streams_reset_at_random_ask_nothing_of_nginx_s_own_module() {
 const ROUNDS: usize = 20;
 const STREAMS: usize = 6;
 
-/// In each round, resets some streams of a connection, or the connection, before replies come and frames
-/// are read, in different orders. The seed is `E2E_SEED`, or a new one each time.
+/// In each round, resets some streams of a connection, or the connection, before replies arrive and frames are
+/// read, in different orders. The seed is `E2E_SEED`, or a new one each time.
 #[track_caller]
 fn storm(look_up: Directives) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -185,7 +185,7 @@ fn storm(look_up: Directives) {
                 client.drain();
                 held.gates.of(round).open();
             }
-            // The worker finds the replies, and room for the frames, in one iteration.
+            // The worker handles the replies, and the room for frames, in one iteration.
             2 => {
                 held.site.nginx.pause();
                 held.gates.of(round).open();
@@ -194,7 +194,7 @@ fn storm(look_up: Directives) {
             }
             _ => {
                 client.reset();
-                // nginx has ended all requests: those of this round, their mark, and all before.
+                // nginx has ended all requests: those of this round, its mark, and all earlier ones.
                 held.site.nginx.access_log((round + 1) * (STREAMS + 1));
                 held.gates.of(round).open();
                 continue;
@@ -206,7 +206,7 @@ fn storm(look_up: Directives) {
         }
         expected.extend(streams.into_iter().map(|(_, path)| path));
     }
-    // Each page that stayed has one part that only the application has.
+    // Each page that was not reset has one part that only the application has.
     wait::until("the application was asked", || held.asked().len() >= expected.len());
     let mut asked = held.asked();
     asked.sort();

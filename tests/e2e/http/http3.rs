@@ -1,5 +1,5 @@
-//! HTTP/3, on an nginx that has it: who leaves in the middle of a lookup is noticed, and
-//! nobody renders a page for them; who reads nothing takes no more than his part of the memory.
+//! HTTP/3, on an nginx that supports it: nginx notices that a client leaves during a lookup, and the application
+//! renders no page for it; a client that reads nothing takes no more than its part of the buffers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use crate::harness::*;
 
 const REQUESTS: usize = 20;
 
-/// tests/clients/http3.py: in its own words.
+/// A client, the program tests/clients/http3.py.
 struct Visitor3(Child);
 
 impl Visitor3 {
@@ -20,20 +20,20 @@ impl Visitor3 {
         Visitor3(command.spawn().unwrap())
     }
 
-    /// Gives the requests up; returns when nginx knows.
+    /// Cancels the requests; returns when nginx knows.
     fn leaves(&mut self) {
         self.0.stdin.as_ref().unwrap().write_all(b"leave\n").unwrap();
         assert_eq!(self.says(), "left\n");
     }
 
-    /// The next line of what he has to say.
+    /// The next line of the program's output.
     fn says(&mut self) -> String {
         let mut said = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
         said
     }
 
-    /// The connection ends, too.
+    /// Closes the connection, too.
     fn goes(mut self) {
         drop(self.0.stdin.take());
         assert!(self.0.wait().unwrap().success());
@@ -56,7 +56,7 @@ fn certificate(folder: &std::path::Path) -> String {
     format!("ssl_certificate {certificate}; ssl_certificate_key {key};")
 }
 
-/// A visitor leaves like this while his lookups are held, which then are misses.
+/// A client leaves in this way while its lookups are held back, which then are misses.
 #[track_caller]
 fn leaves_in_time(how: &str) {
     let gate = Gate::default();
@@ -77,13 +77,13 @@ fn leaves_in_time(how: &str) {
     fake.wait_for_lookups(REQUESTS);
     visitor.leaves();
     gate.open();
-    // its reply comes behind theirs
+    // its reply follows theirs
     expect::hit(&site.get("/settled"), "settled");
-    // all have ended, the mark and what came last among them
+    // all requests have ended, including the mark and the last ones
     let log = site.nginx.access_log(REQUESTS + 2);
     let answered = log.iter().filter(|line| line.http_status == "200").count();
     assert_eq!(answered, 2, "{how}");
-    // what was asked before has been heard by then
+    // earlier requests have been received by then
     for _ in 0..REQUESTS {
         expect::application(&site.ask(&Request::new("POST", "/last")), "BYPASS", "method");
     }

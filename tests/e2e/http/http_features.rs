@@ -1,5 +1,5 @@
-//! What nginx does with a hit as with any page: HEAD, ranges, filters, limits, conditions, and the
-//! ways by which a request may come to a location.
+//! nginx's features work with a hit as with any page: HEAD, ranges, filters, limits, conditions, and the ways in
+//! which a request may reach a location.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,13 @@ fn head_has_the_headers_of_get_and_no_body() {
         for name in ["X-Cache", "Content-Length", "Content-Type", "Accept-Ranges"] {
             assert_eq!(head.header(name), get.header(name), "{name}");
         }
-        // No body follows, either: the next answer begins here.
+        // No body follows: the next answer begins here.
         expect::hit(&client.get("/page"), "the page");
     }
     assert_eq!(site.application().count(), 0);
 }
 
-/// The check that every place makes in which a module is tried: the demo, nginx's own build, the package.
+/// The check that is made wherever the module is tried: the demo, nginx's own build, the package.
 #[test]
 fn answers_on_a_kept_connection_stay_in_step() {
     let site = site_with("", "<p>a page from memcached</p>");
@@ -98,7 +98,7 @@ fn add_header_of_the_location() {
     assert_eq!(hit.text(), "the page");
 }
 
-/// nginx's filters go by the type alone: with and without a charset it is the same type.
+/// nginx's filters compare the type alone: with and without a charset it is the same type.
 const HTML: [&str; 2] = ["text/html", "text/html; charset=utf-8"];
 
 #[test]
@@ -128,7 +128,7 @@ fn sub_filter() {
         let site = plan().content_type(content_type).location(filter).start();
         site.memcached().set("/page", &page, BYTES);
         for _ in 0..2 {
-            // Twice: what the filter writes must not end up in anything that is kept.
+            // Twice: the filter's output must not be kept anywhere.
             let answer = site.get("/page");
             assert_eq!(answer.header("X-Cache").as_deref(), Some("HIT"), "{answer:?}");
             assert!(answer.text() == page.replace("NAME", "world"), "{answer:?}");
@@ -151,7 +151,7 @@ fn limit_rate() {
     let site = site_with("limit_rate 100k;", &page);
     let start = Instant::now();
     expect::hit(&site.get("/page"), &page);
-    // 4 s at that rate, of which nginx gives one or two at once.
+    // 4 s at that rate, of which nginx sends one or two at once.
     assert!(start.elapsed() > Duration::from_secs(1));
 }
 
@@ -165,7 +165,7 @@ fn conditions_inside_the_location() {
         "the page",
     );
     assert_eq!(site.get("/page").text(), "the page");
-    // Inside `if` the location's settings hold, pagecache_pass and pagecache_fallback among them.
+    // Inside `if` the location's settings apply, including pagecache_pass and pagecache_fallback.
     let hit = site.get("/page?kind=other");
     assert_eq!(hit.text(), "the page", "{hit:?}");
     assert_eq!(hit.header("X-Kind").as_deref(), Some("other"));
@@ -175,7 +175,7 @@ fn conditions_inside_the_location() {
     assert_eq!(site.application().count(), 1);
 }
 
-/// Where a block within the location looks pages up, of which one is stored.
+/// Checks that a block within the location looks pages up, of which one is stored.
 #[track_caller]
 fn looking_up_inside(block: &str) -> Site {
     let site = plan()
@@ -202,7 +202,7 @@ fn pagecache_pass_inside_if() {
     assert_eq!(site.application().count(), 2);
 }
 
-/// By the condition that `nginx -t` advises, a location is its own fallback; by another one a miss is 500.
+/// With the condition that `nginx -t` suggests, a location can be its own fallback; with another one a miss is 500.
 #[test]
 fn pagecache_pass_inside_if_of_its_own_fallback() {
     for (condition, status) in [("$pagecache_status = ''", 200), ("$arg_x", 500)] {

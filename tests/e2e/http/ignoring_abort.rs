@@ -1,4 +1,4 @@
-//! `pagecache_ignore_client_abort`: requests whose senders do not wait for an answer reach the application, as they
+//! `pagecache_ignore_client_abort`: requests whose clients do not wait for an answer reach the application, as they
 //! do without a cache.
 
 use std::io::{Read, Write};
@@ -6,10 +6,10 @@ use std::net::{Shutdown, TcpStream};
 
 use crate::harness::*;
 
-/// Of each way to leave.
+/// The number of clients for each way to leave.
 const LEAVING: usize = 10;
 
-/// Has `LEAVING` clients leave in each of three ways during their lookups, which end thereafter.
+/// `LEAVING` clients leave in each of three ways during their lookups, which end after that.
 fn leave_during_lookups(site: &Site, fake: &Fake, gate: &Gate, noticed: impl Fn()) {
     let mut http2 = site.http2_client();
     for nth in 0..LEAVING {
@@ -35,7 +35,7 @@ fn site(fake: &Fake, text: &str) -> Site {
         .start_warm()
 }
 
-/// Each lookup waits until the gate is open; some have a page.
+/// Each lookup waits until the gate opens; some have a page.
 fn held(gate: &Gate, are_hits: fn(&str) -> bool) -> Fake {
     let gate = gate.clone();
     Fake::start(move |lookup| {
@@ -80,7 +80,7 @@ fn otherwise_a_request_ends_with_its_client() {
     assert_eq!(site.application().count() - before, 1);
 }
 
-/// The end of what a client sends is no end of the request, either.
+/// A client that closes only its sending side has not ended its request, either.
 #[test]
 fn who_closes_his_half_gets_his_answer() {
     let gate = Gate::default();

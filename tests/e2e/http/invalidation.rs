@@ -1,10 +1,9 @@
-//! What other clients do with memcached's meta commands, so that one of them renders a page that is not
-//! there (`mg KEY N`) or that was invalidated (`md KEY I`): their placeholders and stale items are no
-//! pages.
+//! Other clients use memcached's meta commands so that one of them renders a page that is missing (`mg KEY N`) or
+//! invalidated (`md KEY I`): their placeholders and stale items are not pages.
 
 use crate::harness::*;
 
-/// The formats that a location may read, and the protocols in which it may ask.
+/// The formats that a location may read, and the protocols that it may use.
 const READERS: [&str; 4] = [
     "",
     "pagecache_format http;",
@@ -30,7 +29,7 @@ fn a_placeholder_of_another_client_is_absent() {
     for reader in READERS {
         let site = plan().location(reader).start();
         let mut client = site.memcached().link();
-        // the first client is to render the page, the second is told that this was said
+        // the first client is to render the page, the second one learns that another client does
         assert_eq!(client.meta("mg /new s N30"), "HD s0 W");
         assert_eq!(client.meta("mg /new s N30"), "HD s0 Z");
         for _ in 0..3 {
@@ -49,7 +48,7 @@ fn an_item_that_was_invalidated_is_stale_for_every_request() {
         let page = b"HTTP/1.1 200 OK\r\n\r\nthe page";
         client.set(b"/page", page, BYTES);
         assert_eq!(client.meta("md /page I T60"), "HD");
-        // the first lookup is given W, the next ones Z
+        // the first lookup gets W, the next ones Z
         for _ in 0..3 {
             let answer = site.get("/page");
             expect::application(&answer, "MISS", "stale");
@@ -72,7 +71,7 @@ fn without_a_fallback_a_stale_item_is_not_found() {
     expect::because(&answer, "MISS", &["stale"]);
 }
 
-/// `get` has no word for it: docs/faults.md says so.
+/// `get` cannot express it: docs/faults.md documents this.
 #[test]
 fn the_classic_protocol_cannot_see_a_stale_mark() {
     let site = plan().location("pagecache_protocol classic;").start();

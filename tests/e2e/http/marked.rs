@@ -1,5 +1,5 @@
-//! `pagecache_format auto`: an item whose flags say 0x5C has a head, a note of how long it is fresh, and a
-//! body. Its hits have an Age, and an ETag of the version that its flags and number name.
+//! `pagecache_format auto`: an item with the top byte 0x5C in its flags has a head, a note of its life, and a body.
+//! Its hits have an Age, and an ETag of the version that its flags and cas number name.
 
 use crate::harness::*;
 
@@ -97,7 +97,7 @@ fn a_marked_item_without_a_head_or_its_note_is_no_page() {
     }
 }
 
-/// Its age, in the first seconds after it was stored, is at least this.
+/// Checks its age, which in the first seconds after it was stored is at least this.
 #[track_caller]
 fn is_aged(answer: &Response, least: u64) {
     expect::hit(answer, "the page");
@@ -109,7 +109,7 @@ fn is_aged(answer: &Response, least: u64) {
 fn a_page_is_fresh_until_its_window_and_grows_old() {
     let site = plan().location("pagecache_cache_status on;").start();
     let value = item(&[NOTE, "Age: 3", "Date: Tue, 05 Mar 2024 10:00:00 GMT"], "the page");
-    // memcached's clock counts: what is left of the item, not the page's date
+    // memcached's clock counts: the remaining time of the item, not the page's date
     for (left, age) in [(360, 12), (260, 112)] {
         store_for(&site, &value, MARKED, left);
         let answer = site.get("/page");
@@ -121,7 +121,7 @@ fn a_page_is_fresh_until_its_window_and_grows_old() {
     for left in [1, 30, 60] {
         store_for(&site, &value, MARKED, left);
         let answer = site.get("/page");
-        // within its last second it may be gone
+        // within its last second the item may be expired
         expect::because(&answer, "MISS", &["stale", "absent"]);
         assert!(left == 1 || answer.header("X-Reason").as_deref() == Some("stale"), "{answer:?}");
     }
@@ -174,7 +174,7 @@ fn the_tag_is_that_of_the_version_or_the_stored_one() {
     assert_eq!(tag(), first);
     let unmodified = site.ask(&Request::get("/page").header("If-None-Match", &first));
     assert_eq!(unmodified.status, 304, "{unmodified:?}");
-    // another number, other bits
+    // another cas number, other bits
     store_for(&site, &value, MARKED, 360);
     let second = tag();
     assert_ne!(second, first);

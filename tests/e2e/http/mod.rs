@@ -1,45 +1,45 @@
-//! What a client is answered: pages as they were stored, heads, conditions, codings, HTTP/2 and HTTP/3; and
-//! how a request that is no hit goes on to the application.
+//! The answers to clients: pages as they were stored, heads, conditions, codings, HTTP/2 and HTTP/3; and the
+//! requests that are not hits and go on to the application.
 
 /// `pagecache_cache_status` and the age of pages.
 mod cache_status;
 /// Stored heads with a Content-Encoding.
 mod codings;
-/// Conditions that a hit cannot be judged by are ignored.
+/// Conditions that cannot be evaluated for a hit are ignored.
 mod conditions;
 /// `pagecache_etag`: unchanged pages are not sent twice.
 mod etag;
-/// Whatever is not a hit reaches the application once, as the client sent it.
+/// A request that is not a hit reaches the application once, as the client sent it.
 mod fallback;
-/// `pagecache_gzip_flag`: bodies that are stored compressed.
+/// `pagecache_gzip_flag`: compressed bodies.
 mod gzip_flag;
-/// Directives of headers do to a hit what they do to a proxied response.
+/// Directives for headers have the same effect on a hit as on a proxied response.
 mod headers_as_proxied;
 /// `pagecache_format http`: status, headers and body of a stored response.
 mod heads;
-/// Heads made up to be read as something else.
+/// Heads that were crafted to be misread.
 mod heads_hostile;
-/// Values that are no response, or none that may be served.
+/// Values that are not a response, or not one that may be served.
 mod heads_refused;
-/// Bodies come back byte for byte, at every size.
+/// Bodies are served byte for byte, at every size.
 mod hit;
 /// Hits, misses and bodies over HTTP/2.
 mod http2;
 /// Streams that are reset while frames of them are queued.
 mod http2_resets;
-/// HTTP/3, on an nginx that has it.
+/// HTTP/3, on an nginx that supports it.
 mod http3;
 /// HEAD, ranges, filters, limits: as with any page of nginx.
 mod http_features;
 /// `pagecache_ignore_client_abort`.
 mod ignoring_abort;
-/// Placeholders and stale items of other clients are no pages.
+/// Placeholders and stale items of other clients are not pages.
 mod invalidation;
-/// `pagecache_format auto`: a head, a note of freshness, a body.
+/// `pagecache_format auto`: a head, a note of the page's life, a body.
 mod marked;
 /// Locations within a cached location.
 mod nested;
-/// A request that goes on elsewhere when its client leaves.
+/// A request that continues elsewhere when its client leaves.
 mod post_action;
 /// `X-Pagecache-Status` and `X-Pagecache-Key` of requests.
 mod request_headers;
@@ -47,7 +47,7 @@ mod request_headers;
 pub mod requests_within;
 /// Pages that srcache stored.
 mod srcache;
-/// What a server's directives do once more in the fallback.
+/// Directives of a server that take effect again in the fallback.
 mod twice;
-/// The variables, in each place that may read them.
+/// The variables, in each place where they can be read.
 mod variables;

@@ -1,4 +1,4 @@
-//! Locations within a cached location: each makes its own responses, as with every `*_pass`.
+//! Locations within a cached location: each has its own handler, as with every `*_pass`.
 
 use crate::harness::*;
 

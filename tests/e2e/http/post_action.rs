@@ -1,5 +1,5 @@
-//! `post_action`: a request whose client leaves in the middle of a lookup goes on elsewhere. The answer
-//! of that lookup is for nobody.
+//! `post_action`: a request whose client leaves during a lookup continues elsewhere. The reply of that lookup is
+//! for no request.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -27,7 +27,7 @@ fn site(held: &Gate, post: &str) -> (Fake, Site) {
     (fake, site)
 }
 
-/// Leaves `/page` in the middle of its lookup, and returns when `has_gone_on`.
+/// Leaves `/page` during its lookup, and returns when `has_gone_on`.
 fn leave(fake: &Fake, site: &Site, has_gone_on: impl Fn() -> bool) {
     let mut client = site.client();
     client.send(&Request::get("/page").head());
@@ -36,7 +36,7 @@ fn leave(fake: &Fake, site: &Site, has_gone_on: impl Fn() -> bool) {
     wait::until("the request has gone on", has_gone_on);
 }
 
-/// Whatever was wrong with a request would have come out by the end of these.
+/// A fault in the earlier request would have shown by the end of these.
 fn others_are_served(site: &Site) {
     let worker = site.nginx.workers();
     let mut client = site.client();
@@ -53,7 +53,7 @@ fn what_is_looked_up_then_gets_its_own_answer() {
     let (fake, site) = site(&held, post);
     leave(&fake, &site, || fake.lookups().iter().any(|lookup| lookup.key() == b"post"));
     held.open();
-    // the miss that is its own, and no hit
+    // its own miss, and no hit
     wait::until("the application is asked", || site.application().count() == 1);
     others_are_served(&site);
 }

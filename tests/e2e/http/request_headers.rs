@@ -1,9 +1,9 @@
-//! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names reaches
-//! no application, and a request that falls through has its own, once.
+//! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: headers that clients send under these names reach no
+//! application, and a request that falls through has its own, once.
 
 use crate::harness::*;
 
-/// Names that some application reads as one of the two.
+/// Names that some application mistakes for one of the two.
 const FORGED: [&str; 6] = [
     "X-Pagecache-Status",
     "x-pagecache-key",
@@ -13,10 +13,10 @@ const FORGED: [&str; 6] = [
     "x!pagecache~status",
 ];
 
-/// Has nginx take names of all kinds.
+/// Makes nginx accept names of all kinds.
 const ANY_NAMES: &str = "underscores_in_headers on; ignore_invalid_headers off;";
 
-/// What the application was told, as it would read the names.
+/// The headers that the application received, with names as it would read them.
 #[track_caller]
 fn told(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -40,7 +40,7 @@ fn told_of(status: &str, key: &str) -> [String; 2] {
 
 const FALLBACK: &str = "pagecache_fallback @echo;";
 
-/// A site in which everything but pages of memcached goes to `echo`. `text` is of `location /`.
+/// A site that passes everything except pages of memcached to `echo`. `text` is for `location /`.
 fn site_before(echo: &Echo, text: &str) -> Plan {
     let echo = echo.address();
     plan().without_application().content_type("text/html").locations(&format!(
@@ -103,7 +103,7 @@ fn an_application_that_speaks_grpc_is_told() {
     assert_eq!(told(&site.get("/page")), told_of("MISS", "/page"));
 }
 
-/// A request with the headers of `names` and others between, before and behind them.
+/// A request with the headers `names`, and others between, before and after them.
 fn with_headers(target: &str, names: &[&str], others: usize) -> Request {
     let mut request = Request::get(target).header("Cookie", "a=b");
     for (nth, name) in names.iter().enumerate() {
@@ -125,7 +125,7 @@ fn what_a_client_sends_reaches_no_application() {
     );
     let site = site_before(&echo, FALLBACK).server(ANY_NAMES).http(&elsewhere).start();
     let mut client = site.client();
-    // nginx keeps 20 headers together: these are one to many of such parts, in all positions
+    // nginx keeps headers in parts of 20: these fill one to many parts, in all positions
     for others in [0, 1, 3, 10, 19, 20, 21] {
         let expected = with_headers("/", &FORGED, others);
         let expected = String::from_utf8_lossy(&expected.head()).into_owned();
@@ -166,7 +166,7 @@ fn what_a_client_sends_by_http2_reaches_no_application() {
     }
 }
 
-/// `error_page` then is the first that the request meets.
+/// `error_page` is then the first location of the request.
 #[test]
 fn nor_does_it_with_a_request_that_nginx_refuses() {
     let echo = Echo::start(Protocol::Http);
@@ -182,7 +182,7 @@ fn nor_does_it_with_a_request_that_nginx_refuses() {
     }
 }
 
-/// Before nginx has read a header there is no list of them.
+/// Before nginx has read a header it has no list of them.
 #[test]
 fn a_request_without_a_list_of_headers_falls_through() {
     let echo = Echo::start(Protocol::Http);
@@ -213,7 +213,7 @@ fn a_request_that_falls_through_twice_tells_of_the_second_lookup() {
     }
 }
 
-/// The request of a page and those for its parts share headers.
+/// The request for a page and those for its parts share headers.
 #[test]
 fn each_subrequest_tells_of_its_own_lookup() {
     let echo = Echo::start(Protocol::Http);
@@ -235,7 +235,7 @@ fn each_subrequest_tells_of_its_own_lookup() {
         .header("X-Parts", parts)
         .header("X-Behind", "1");
     let answer = site.ask(&request);
-    // the part that was not looked up tells nothing
+    // the part that was not looked up has no such headers
     let mut expected = ["/page", "/part1", "/part2"].map(|key| told_of("MISS", key)).concat();
     let mut all = told(&answer);
     expected.sort();
@@ -273,11 +273,11 @@ fn the_key_is_told_as_it_was_sent() {
         told(&site.get(&long)),
         told_of("MISS", &format!("%sha256:{}", bytes::sha256(&long)))
     );
-    // no header may hold this byte
+    // a header must not contain this byte
     assert_eq!(told(&site.get("/a%7F")), ["X_PAGECACHE_STATUS=MISS"]);
 }
 
-/// They are found by name, as a client's headers are.
+/// Other modules find them by name, like a client's headers.
 #[test]
 fn a_configuration_can_replace_them() {
     let echo = Echo::start(Protocol::Http);

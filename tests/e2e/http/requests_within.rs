@@ -4,13 +4,13 @@
 use crate::harness::*;
 use crate::lookups::multiplexing::page;
 
-/// A site whose pages are of a type that nginx's filters take; that a charset changes nothing is
-/// `http_features.rs`' to show.
+/// A site whose pages have a type that nginx's filters handle; `http_features.rs` shows that a charset makes no
+/// difference.
 fn html() -> Plan {
     plan().content_type("text/html")
 }
 
-/// Pages may include what is looked up under `/part`, where this is set.
+/// Pages may include parts that are looked up under `/part`, with this setting.
 pub fn including_parts(setting: &str) -> Plan {
     html().location("ssi on;").server(&format!(
         "location /part {{
@@ -22,7 +22,7 @@ pub fn including_parts(setting: &str) -> Plan {
     ))
 }
 
-/// Adds a location for what is included, which is on memcached, too.
+/// Adds a location for included parts, which are in memcached, too.
 const FRAGMENTS: &str = "
     location /fragment/ {
         pagecache_key      $uri;
@@ -109,7 +109,7 @@ fn a_fragment_from_a_dead_memcached_comes_from_django() {
     assert_eq!(site.application().count(), 1);
 }
 
-/// Asks for `/page` with a cookie, which subrequests see as well.
+/// Requests `/page` with a cookie, which subrequests have as well.
 fn with_cookie(cookie: &str) -> Request {
     Request::get("/page").header("Cookie", cookie)
 }
@@ -155,7 +155,7 @@ fn auth_request_that_is_a_lookup() {
     site.memcached().set("token:right", "known", BYTES);
     expect::hit(&site.ask(&with_cookie("token=right")), "the page");
     assert_eq!(site.ask(&with_cookie("token=wrong")).status, 403);
-    // With a body, which the lookup of the token must leave alone.
+    // With a body, which the lookup of the token must not touch.
     let body = bytes::pattern(100_000, 1);
     let post = Request::new("POST", "/page").header("Cookie", "token=right").body(body.clone());
     let posted = site.ask(&post);
@@ -172,7 +172,7 @@ fn additions_before_and_after_a_page() {
         .start();
     site.memcached().set("/page", "the page", BYTES);
     site.memcached().set("/foot", "<foot>", BYTES);
-    // `/foot` is a page of `location /` itself: its own additions are not added again.
+    // `/foot` is a page of `location /` itself: its additions are not added again.
     assert_eq!(site.get("/page").text(), "<head>the page<foot>");
 }
 
@@ -209,7 +209,7 @@ fn x_accel_redirect_to_a_lookup() {
     let forwarded = site.get("/forward/page");
     assert_eq!(forwarded.text(), "the page", "{forwarded:?}");
     assert_eq!(forwarded.header("X-Cache").as_deref(), Some("HIT"));
-    // The target is absent: a second lookup, and a second request to Django.
+    // The target is missing: a second lookup, and a second request to Django.
     let before = site.application().count();
     let missed = site.get("/forward/absent");
     assert_eq!(missed.header("X-Cache").as_deref(), Some("MISS"), "{missed:?}");

@@ -12,7 +12,7 @@ use crate::harness::*;
 const HTML: &str = "text/html; charset=utf-8";
 const A_TUESDAY: &str = "Tue, 05 Mar 2024 10:00:00 GMT";
 
-/// Where srcache gets an answer from, as nginx's content handler.
+/// The content handler of nginx from which srcache gets an answer.
 #[derive(Clone, Copy, PartialEq)]
 enum Handler {
     Uwsgi,
@@ -41,7 +41,7 @@ fn site() -> Filled {
 }
 
 impl Filled {
-    /// The nginx with srcache, with more directives of srcache's.
+    /// The nginx with srcache, with further directives of srcache.
     #[track_caller]
     fn srcache(&self, handler: Handler, directives: &str) -> Srcache {
         let handler = match handler {
@@ -56,13 +56,13 @@ impl Filled {
         Srcache::beside(&self.site, &format!("{handler} {directives}"))
     }
 
-    /// What the application itself answers.
+    /// The answer of the application itself.
     #[track_caller]
     fn sent(&self, target: &str) -> Response {
         Client::connect(self.application.address().parse().unwrap()).get(target)
     }
 
-    /// What stands in memcached for a target.
+    /// The value in memcached for a target.
     fn stored(&self, target: &str) -> Option<Vec<u8>> {
         let key = target.split('?').next().unwrap_or_default();
         let (flags, value) = self.site.memcached().link().get(key.as_bytes())?;
@@ -70,7 +70,7 @@ impl Filled {
         Some(value)
     }
 
-    /// A miss first, then srcache stores it, then a hit that is what the application sent.
+    /// A miss first, then srcache stores the answer, then a hit, which equals the application's answer.
     #[track_caller]
     fn is_served_as_it_was_sent(&self, srcache: &Srcache, target: &str) {
         let miss = self.site.get(target);
@@ -79,7 +79,7 @@ impl Filled {
         self.is_a_hit(target, &self.sent(target), &[]);
     }
 
-    /// The item of `target` is a hit, and is this answer without what must not be sent again.
+    /// The item of `target` is a hit, and equals this answer without the headers that must not be sent again.
     #[track_caller]
     fn is_a_hit(&self, target: &str, sent: &Response, hidden: &[&str]) {
         let asked = self.site.application().count();
@@ -113,8 +113,7 @@ const NOT_SENT_AGAIN: [&str; 13] = [
     "x-accel-expires",
 ];
 
-/// Headers that the nginx under test adds to a hit, the test's own included, if the application has
-/// not said them.
+/// Headers that the nginx under test adds to a hit, including the test's own, unless the application has set them.
 const NGINX_S_OWN: [&str; 13] = [
     "accept-ranges",
     "age",
@@ -139,7 +138,7 @@ fn headers(response: &Response, left_out: &[&str]) -> Vec<(String, Vec<u8>)> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
         .filter(|(name, _)| !left_out.contains(&name.as_str()))
         .collect();
-    // A stable order: several headers of one name stay as they were.
+    // A stable sort: several headers with one name keep their order.
     headers.sort_by(|one, other| one.0.cmp(&other.0));
     headers
 }
@@ -152,7 +151,7 @@ struct Recorded {
     target: String,
 }
 
-/// How each vector is made.
+/// The way in which each vector is made.
 fn recorded() -> Vec<Recorded> {
     let html = |name, status| Answer::new(name, status).header("Content-Type", HTML);
     let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 1, 5, 0, 0xfa, 0xff];
@@ -164,7 +163,7 @@ fn recorded() -> Vec<Recorded> {
         target: answer.target().to_owned(),
     };
     vec![
-        // What a page of Django looks like, one of a visitor with a session.
+        // A typical page of Django, for a visitor with a session.
         vector("page", Handler::Uwsgi, "", {
             html("page", 200)
                 .header("Last-Modified", A_TUESDAY)
@@ -243,7 +242,7 @@ fn recorded() -> Vec<Recorded> {
     ]
 }
 
-/// What `Recorded::target` of a file asks for. nginx makes the ETag from its time and size.
+/// The file that `Recorded::target` of a file requests. nginx makes the ETag from its time and size.
 fn write_file(filled: &Filled) {
     let path = filled.folder.path().join("file.html");
     fs::write(&path, "a file\n").unwrap();
@@ -282,8 +281,8 @@ fn what_srcache_stores_is_what_was_recorded() {
 #[test]
 fn what_was_sent_is_served() {
     let filled = site();
-    // What has no body, nginx does not send from a cache; the file is nothing that the application
-    // sent; and who takes no gzip gets none.
+    // nginx sends no answer without a body from a cache; the file is not an answer of the application; and a client
+    // that does not accept gzip gets none.
     let others = ["no-content", "file", "gzip"];
     for Recorded { name, handler, srcache, target } in recorded() {
         if !others.contains(&name) {
@@ -295,7 +294,7 @@ fn what_was_sent_is_served() {
 
 #[test]
 fn by_default_srcache_hides_what_is_not_for_others() {
-    // Should it not: the page is served without it all the same.
+    // If it does not: the page is served without it all the same.
     let filled = site();
     let answer = Answer::new("page", 200)
         .header("Set-Cookie", "a=b")
@@ -326,7 +325,7 @@ fn bodies_of_all_sizes_over_both_interfaces() {
     for (handler, folder) in [(Handler::Uwsgi, "/big/"), (Handler::Http, "/big/0")] {
         let srcache = filled.srcache(handler, "");
         for size in [0, 1, 4_096, 65_536, 300_000, 3_000_000] {
-            // Of one interface it is stored under another key: a leading 0 is the same number.
+            // Through another interface it is stored under another key: with a leading 0 it is the same number.
             filled.is_served_as_it_was_sent(&srcache, &format!("{folder}{size}"));
         }
     }
@@ -400,7 +399,7 @@ fn head_as_the_first_request_leaves_no_empty_page() {
         assert_eq!((hit.status, hit.header("Content-Length").as_deref()), (200, Some("8")));
         filled.is_a_hit(answer.target(), &filled.sent(answer.target()), &[]);
     }
-    // With the page in the cache, HEAD does not replace it.
+    // HEAD does not replace the page in the cache.
     srcache.ask(&head);
     assert_eq!(filled.stored(answer.target()), stored);
 }
@@ -428,7 +427,7 @@ fn keys_are_the_same() {
         ["plain", "a%20b", "a+b", "a%2Bc", "100%25", "%C3%A4", "%E4", "a%3Fb", "a%23b", "%7F"];
     let long = "x".repeat(250 - "/answer/".len());
     for name in names.iter().copied().chain([long.as_str()]) {
-        // The name stands in the body: a page of another key would be noticed.
+        // The body contains the name, so that a page of another key would be noticed.
         let answer = Answer::new(name, 200).header("Content-Type", HTML).body(name);
         filled.is_served_as_it_was_sent(&srcache, answer.target());
     }

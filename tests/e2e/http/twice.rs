@@ -1,5 +1,5 @@
-//! What a server says for all of its locations happens in the fallback once more, because nginx runs its phases
-//! again there: `mirror` and `auth_request` are off in the examples' fallbacks.
+//! Directives of a server, for all of its locations, take effect again in the fallback, because nginx runs its
+//! phases again there: `mirror` and `auth_request` are off in the fallbacks of the examples.
 
 use crate::harness::*;
 
@@ -7,7 +7,7 @@ use crate::harness::*;
 const MIRRORED: &str = "204";
 const AUTHORISED: &str = "202";
 
-/// How often each subrequest is made for one request.
+/// The number of times that each subrequest is made for one request.
 #[track_caller]
 fn subrequests(named: &str, request: &Request) -> (usize, usize) {
     let site = plan()
@@ -21,7 +21,7 @@ fn subrequests(named: &str, request: &Request) -> (usize, usize) {
         .start();
     site.memcached().set("/hit", "the page", BYTES);
     assert_eq!(site.ask(request).status, 200);
-    // the lines of subrequests stand before that of their request
+    // the lines of subrequests precede that of their request
     assert_eq!(site.get("/last").text(), "last");
     let lines = wait::until_some("the last request is logged", wait::LIMIT, || {
         let lines = site.nginx.access_log(2);
@@ -38,7 +38,7 @@ fn mirror_and_auth_request_of_the_server() {
     let post = Request::new("POST", "/miss").body("x");
     let hit = Request::get("/hit");
     for request in [&miss, &post] {
-        // as docs/faults.md says, and no worse
+        // as documented in docs/faults.md, and no more often
         assert_eq!(subrequests("", request), (2, 2));
         assert_eq!(subrequests("mirror off; auth_request off;", request), (1, 1));
     }

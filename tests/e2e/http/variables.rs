@@ -1,5 +1,5 @@
-//! The variables: in `add_header`, in the fallback location, in what is passed to the application,
-//! and in the access log; `-` where there was nothing to tell.
+//! The variables: in `add_header`, in the fallback location, in parameters for the application, and in the access
+//! log; `-` if there is no value.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ fn a_location_without_pagecache_has_none() {
     let site = plan().without_application().locations("location / { return 200 plain; }").start();
     let plain = site.get("/page");
     for name in ["X-Cache", "X-Reason", "X-Key", "X-Server", "X-Time"] {
-        // nginx leaves a header out whose value is empty.
+        // nginx leaves out a header with an empty value.
         let value = plain.header(name);
         assert!(value.is_none() || value.as_deref() == Some("-"), "{name}: {plain:?}");
     }
@@ -124,7 +124,7 @@ fn the_time_is_that_of_the_lookup() {
     let hit = site.get("/page");
     expect::hit(&hit, "the page");
     let seconds = is_time(&hit.header("X-Time").unwrap());
-    // Not less than the pause, save for nginx's cached clock; not minutes.
+    // At least as long as the pause, except for nginx's cached clock; and not minutes.
     assert!((0.25..10.0).contains(&seconds), "{seconds}");
 }
 
@@ -156,7 +156,7 @@ fn a_long_key_is_shown_as_it_was_sent() {
 
 #[test]
 fn a_fallback_that_is_looked_up_again_tells_of_its_own_lookup() {
-    // The first location's miss leads to a named location that looks elsewhere.
+    // The first location's miss leads to a named location that makes another lookup.
     let site = plan()
         .without_application()
         .locations(
