@@ -1,5 +1,5 @@
-//! Query arguments: a request is looked up if its key has each argument that may change the page.
-//! Under `$uri` alone, all pages of a list would be the first one.
+//! Query arguments: a request is looked up if its key contains each argument that may change the page. With the key
+//! `$uri`, all pages of a list would be the first one.
 
 use crate::harness::*;
 
@@ -46,7 +46,7 @@ fn a_key_of_one_argument_is_for_this_one() {
         &site,
         &others.map(|query| format!("/list/{query}")).each_ref().map(|s| s.as_str()),
     );
-    // `?page=` and no query have one key, `/list/?`
+    // `?page=` and no query have the same key, `/list/?`
     are_not_looked_up(&site, &["/list/?page=", "/list/?page"]);
     expect::fell_through(&site.get("/list/"), "MISS", &["absent"]);
 }
@@ -83,7 +83,7 @@ fn a_question_mark_of_the_path_is_not_that_of_pagecache_args() {
     expect::fell_through(&site.get("/a%3Fb=c"), "BYPASS", &["nokey"]);
 }
 
-/// `$request_uri` has what the client sent; `$args` is what rewriting has left.
+/// `$request_uri` is the target that the client sent; `$args` is the query after rewriting.
 #[test]
 fn the_arguments_are_those_of_the_lookup() {
     let rewrites = "rewrite ^/pages/(\\d+)$ /list/?page=$1 break;
@@ -115,7 +115,7 @@ fn without_a_fallback_it_is_404() {
     assert_eq!(answer.header("Cache-Status").as_deref(), Some("nginx; fwd=bypass; detail=args"));
 }
 
-/// It is what the key was made of, in the fallback, too.
+/// Its value is the part of the query in the key, in the fallback, too.
 #[test]
 fn pagecache_args_keeps_its_value_in_the_fallback() {
     let args = "add_header X-Args \"[$pagecache_args]\" always;";
@@ -137,7 +137,7 @@ fn pagecache_args_keeps_its_value_in_the_fallback() {
     }
 }
 
-/// What `nginx -t` says about a location with these directives.
+/// The warnings of `nginx -t` about a location with these directives.
 fn warnings(text: &str) -> Vec<String> {
     let server = format!(
         "{text} location / {{ pagecache_pass 127.0.0.1; }} location /b {{ pagecache_pass 127.0.0.1; }}"

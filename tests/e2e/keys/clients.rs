@@ -1,18 +1,18 @@
-//! Client libraries of other languages: each stores 1,000 pages on five servers, and nginx, with the
-//! same servers and the client's rule, finds them all; by another rule it finds what chance put there.
+//! Client libraries of other languages: each stores 1,000 pages on five servers, and nginx, with the same servers
+//! and the client's rule, finds all of them; with another rule it finds some by chance.
 
 use crate::harness::*;
 
 const PAGES: usize = 1_000;
 const SERVERS: usize = 5;
 
-/// The weights of the servers, `None` where nobody says one; each entry is a run of its own.
+/// The weights of the servers, `None` without any; each entry is a run of its own.
 type Weights = Option<[u32; SERVERS]>;
 const EQUAL: &[Weights] = &[None];
 const EITHER: &[Weights] = &[None, Some([1, 3, 1, 2, 1])];
 
-/// Each line is a test: a writer of `tests/clients/` with its mode, the weights of its servers, the
-/// rule by which nginx finds its pages, and one that a site could take for it.
+/// Each line is a test: a writer of `tests/clients/` with its mode, the weights of its servers, the rule by which
+/// nginx finds its pages, and a wrong rule that a site could confuse with it.
 macro_rules! each_is_found {
     ($($name:ident: $language:ident $writer:literal $weights:ident $rule:literal $other:literal;)*) => {
         $(
@@ -71,12 +71,12 @@ fn all_are_found(language: Language, writer: &str, weights: Weights, rule: &str,
     let missing = missed(&site, &pages, "");
     let some: Vec<_> = missing.iter().take(8).collect();
     assert!(missing.is_empty(), "{} of {PAGES} missed by {rule}: {some:?}", missing.len());
-    // By chance it finds a quarter at most, the sum of the squares of each server's share.
+    // By chance it finds a quarter at most: the sum of the squares of each server's share.
     let missing = missed(&site, &pages, "?by=other").len();
     assert!(missing > PAGES / 2, "only {missing} of {PAGES} missed by {other}");
 }
 
-/// Stores them as the writer's own language does it.
+/// Runs the writer in its language.
 #[track_caller]
 fn write(language: Language, writer: &str, cluster: &Cluster, pages: &[Page]) {
     let mut words = writer.split(' ');
@@ -86,7 +86,7 @@ fn write(language: Language, writer: &str, cluster: &Cluster, pages: &[Page]) {
     language.run(&program, &arguments, lines.collect::<String>().as_bytes());
 }
 
-/// The targets of those pages that are no hits; a hit must be the page of its own key.
+/// The targets of the pages that are not hits; a hit must be the page of its own key.
 #[track_caller]
 fn missed<'a>(site: &Site, pages: &'a [Page], query: &str) -> Vec<&'a str> {
     let mut client = site.client();
@@ -100,7 +100,7 @@ fn missed<'a>(site: &Site, pages: &'a [Page], query: &str) -> Vec<&'a str> {
     missed
 }
 
-/// One page: how a browser asks for it, its key by `$uri`, and what it says.
+/// One page: its target in a browser, its key by `$uri`, and its text.
 struct Page {
     target: String,
     key: String,
@@ -111,8 +111,8 @@ fn pages() -> Vec<Page> {
     (0..PAGES).map(page).collect()
 }
 
-/// Pages of every kind of key: plain, with escaped bytes, with letters of two, three and four bytes
-/// in UTF-8, and too long for memcached; and now and then a large one, which some clients compress.
+/// Pages with every kind of key: plain, with escaped bytes, with letters of two, three and four bytes in UTF-8, and
+/// too long for memcached; and some large ones, which a few clients compress.
 fn page(nth: usize) -> Page {
     let (mut target, mut key) = match nth % 5 {
         0 => (format!("/page/{nth}"), format!("/page/{nth}")),

@@ -1,5 +1,5 @@
-//! The contract with who writes pages: for each recorded request nginx looks up the recorded key, and
-//! Django has stored its page under just that key, or, where the record says so, has stored none.
+//! The contract with the writers of pages: for each recorded request nginx looks up the recorded key, and Django
+//! has stored its page under exactly that key, or, where recorded, has stored none.
 
 use crate::harness::*;
 
@@ -9,12 +9,12 @@ struct Row {
     target: Vec<u8>,
     host: Vec<u8>,
     cookie: Option<Vec<u8>>,
-    /// `None`: there is none.
+    /// `None`: the request has no key.
     key: Option<Vec<u8>>,
     is_stored: bool,
-    /// Why it is not looked up. `None`: it is.
+    /// The reason why it is not looked up. `None`: it is.
     reason: Option<String>,
-    /// The words of `pagecache_ignore_args`.
+    /// The arguments of `pagecache_ignore_args`.
     ignored: String,
 }
 
@@ -49,8 +49,8 @@ impl Row {
     }
 }
 
-/// Asks for each row of a table twice, at a site with the row's key and ignored arguments, of whose pages Django stores all
-/// that may be.
+/// Requests each row of a table twice, at a site with the row's key and ignored arguments. Django stores all pages
+/// that may be stored.
 fn is_kept(table: &str) {
     let mut rows: Vec<Row> = table.lines().skip(1).map(Row::of).collect();
     assert!(rows.len() > 5, "only {} rows", rows.len());
@@ -80,7 +80,7 @@ fn row_is_kept(site: &Site, row: &Row) {
     }
     let key = row.key.as_ref().unwrap();
     expect::application(&first, "MISS", "absent");
-    // A header cannot hold 0x7f.
+    // A header must not contain 0x7f.
     if !key.contains(&0x7f) {
         let shown = first.header_bytes("X-Key").unwrap_or_default().escape_ascii().to_string();
         assert_eq!(shown, key.escape_ascii().to_string());
@@ -93,7 +93,7 @@ fn row_is_kept(site: &Site, row: &Row) {
         assert_eq!(memcached.get(key), None);
         expect::application(&second, "MISS", "absent");
     }
-    // Not under another key, either.
+    // Nor under another key.
     let stored = memcached.stat("cmd_set") - before;
     assert_eq!(stored, u64::from(row.is_stored));
 }
@@ -128,7 +128,7 @@ fn cookies() {
     is_kept(include_str!("../../data/contract/cookies.tsv"));
 }
 
-/// Since 1.29.6 a comma separates no cookies any more.
+/// Since 1.29.6 a comma does not separate cookies.
 #[test]
 fn commas_in_cookies() {
     is_kept(if parts::nginx_version() < [1, 29, 6] {

@@ -1,9 +1,8 @@
-//! Where a memcached may be: an address, a name, a unix socket, an upstream block before or after
-//! its use.
+//! The ways to name a memcached: an address, a name, a unix socket, an upstream block before or after its use.
 
 use crate::harness::*;
 
-/// One page through `location /`, and what `$pagecache_server` calls the server.
+/// Requests a page through `location /`, and checks the name of the server in `$pagecache_server`.
 #[track_caller]
 fn served_from(site: &Site, server: &str) {
     expect::application(&site.get("/absent"), "MISS", "absent");
@@ -62,7 +61,7 @@ fn an_upstream_that_stands_after_its_use() {
 
 #[test]
 fn a_host_name() {
-    // It may have two addresses, of which memcached listens on one: still one server.
+    // `localhost` may have two addresses, of which memcached listens on one: still one server.
     let site = plan().pass("localhost:@MEMCACHED_PORT@").start();
     served_from(&site, &format!("localhost:{}", site.memcached().port()));
 }

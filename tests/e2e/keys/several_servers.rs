@@ -1,5 +1,5 @@
-//! An upstream of several memcached servers: each key is looked up on one, the trouble of one concerns
-//! its own keys alone, and nginx finds the servers as they may be written.
+//! An upstream of several memcached servers: each key is looked up on one server, a failing server affects only its
+//! own keys, and nginx accepts all forms of server names.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,12 +17,12 @@ struct Several {
     site: Site,
 }
 
-/// `rest` is what stands in the upstream behind the server lines.
+/// `rest` is the text of the upstream after the server lines.
 fn several(rest: &str) -> Several {
     several_behind(plan(), rest)
 }
 
-/// The same, on a site that differs otherwise.
+/// The same, for a site with another plan.
 fn several_behind(plan: Plan, rest: &str) -> Several {
     let cluster = Cluster::start(SERVERS);
     let site = looking_up_at(plan, &format!("{} {rest}", cluster.server_lines()));
@@ -35,13 +35,13 @@ fn looking_up_at(plan: Plan, upstream: &str) -> Site {
 }
 
 impl Several {
-    /// Where nginx looks for a page.
+    /// The server on which nginx looks a page up.
     fn server_of(&self, target: &str) -> usize {
         let asked = self.site.get(target).header("X-Server").unwrap();
         self.cluster.servers().iter().position(|server| server.address() == asked).unwrap()
     }
 
-    /// Stores pages, each where nginx looks for it. Returns them with their servers' numbers.
+    /// Stores pages, each on the server where nginx looks it up. Returns them with their servers' numbers.
     fn fill(&self) -> BTreeMap<String, usize> {
         let pages: BTreeMap<String, usize> = (0..PAGES)
             .map(|nth| format!("/page/{nth}"))
@@ -142,7 +142,7 @@ fn each_server_has_its_own_connections() {
     assert_eq!(count(), one_more);
 }
 
-/// Two upstreams of the same servers, by different rules, for `/one/` and `/two/`.
+/// Two upstreams of the same servers, with different rules, for `/one/` and `/two/`.
 pub fn two_upstreams(cluster: &Cluster) -> Plan {
     let lines = cluster.server_lines();
     plan()
@@ -177,7 +177,7 @@ fn distribution(rule: &str, names: &[String], weights: &[u32]) -> Distribution {
     Distribution::new(Rule::parse(rule, None).unwrap(), &nodes)
 }
 
-/// Nobody listens at these addresses: the log says who was asked.
+/// No process listens at these addresses: the log contains the server of each lookup.
 #[test]
 fn names_and_weights_reach_every_rule() {
     let names: Vec<String> = (1..=5).map(|nth| format!("127.0.0.1:{nth}")).collect();
@@ -204,7 +204,7 @@ fn names_and_weights_reach_every_rule() {
 
 #[test]
 fn a_server_without_a_port_is_at_memcacheds() {
-    // An address of the loopback network that nobody else uses.
+    // A loopback address that nothing else uses.
     let address = Ipv4Addr::new(127, 0, 77, 11);
     let listener = TcpListener::bind((address, 11211)).unwrap();
     let site = looking_up_at(plan(), &format!("server {address}; server unix:/nowhere; {MODULA}"));
@@ -224,7 +224,7 @@ fn ipv6_unix_sockets_and_names_side_by_side() {
     let six = Fake::on(TcpListener::bind("[::1]:0").unwrap(), |lookup| {
         vec![Step::Send(lookup.hit("six"))]
     });
-    // `localhost` may be two addresses, of which memcached listens on one: still one server.
+    // `localhost` may have two addresses, of which memcached listens on one: still one server.
     let names = [format!("localhost:{}", named.port()), on_socket.address(), six.address()];
     let lines: String = names.iter().map(|name| format!("server {name};")).collect();
     let site = looking_up_at(plan(), &format!("{lines} pagecache_distribution rendezvous;"));
@@ -249,7 +249,7 @@ fn ipv6_unix_sockets_and_names_side_by_side() {
 
 #[test]
 fn bodies_of_all_servers_share_the_room() {
-    // Each of two servers has a page that fills the room while it is being sent.
+    // Each of two servers has a page that fills the buffers while it is being sent.
     let port = free_port();
     let short_of_room = plan().server(&format!("listen 127.0.0.1:{port} sndbuf=64k;"));
     let mut several = several_behind(short_of_room, &format!("{MODULA} pagecache_buffers 3m;"));
@@ -269,7 +269,7 @@ fn bodies_of_all_servers_share_the_room() {
     let mut reader = Client::connect(([127, 0, 0, 1], port).into());
     reader.send(&Request::get(&targets[0].0).head());
     assert_eq!(reader.receive_head().unwrap().header("X-Cache").as_deref(), Some("HIT"));
-    // The first page is held until its reader takes it.
+    // The first page is held until its client reads it.
     expect::fell_through(&several.site.get(&targets[1].0), "ERROR", &["overload"]);
     reader.reset();
     let site = &mut several.site;

@@ -1,5 +1,5 @@
-//! Keys with `$request_uri`, which is the target that the client sent: of a subrequest, and where
-//! `error_page` has gone on to another URI, it names another page than the one that is asked for.
+//! Keys with `$request_uri`, which is the target that the client sent: in a subrequest, and after `error_page` has
+//! continued with another URI, it names another page than the requested one.
 
 use crate::harness::*;
 
@@ -43,7 +43,7 @@ fn nor_does_an_application_that_is_asked_for_a_part_hear_of_a_miss() {
     assert!(text.contains("X_URI: /part/1\n"), "{text}");
     assert!(text.contains("HTTP_X_PAGECACHE_STATUS: BYPASS\n"), "{text}");
     assert!(!text.contains("HTTP_X_PAGECACHE_KEY"), "{text}");
-    // of its own it is looked up
+    // with a target of its own it is looked up
     let text = site.get("/part/1").text();
     assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
     assert!(text.contains("HTTP_X_PAGECACHE_KEY: /part/1\n"), "{text}");
@@ -69,7 +69,7 @@ fn with_the_path_in_the_key_a_part_is_looked_up_unless_it_has_arguments() {
     assert_eq!(site.get("/page?a=b").text(), "the part,application");
 }
 
-/// Else a visitor who may not see a page would be shown it as the page that says so.
+/// Otherwise a visitor who may not see a page would get it in place of the page that says so.
 #[test]
 fn the_page_of_an_error_is_not_the_page_that_failed() {
     for error in
@@ -92,7 +92,7 @@ fn the_page_of_an_error_is_not_the_page_that_failed() {
     }
 }
 
-/// What an application hands over to nginx may be for this visitor alone.
+/// A page that an application passes to nginx may be for this visitor alone.
 #[test]
 fn nor_is_what_an_application_goes_on_to_the_page_that_was_asked_for() {
     let site = plan().key("$request_uri").start();
@@ -102,7 +102,7 @@ fn nor_is_what_an_application_goes_on_to_the_page_that_was_asked_for() {
     assert_eq!(answer.echoed("path_info"), "/page");
 }
 
-/// What nginx makes of a target without an error is that target's own page.
+/// If nginx itself continues with another URI without an error, the page is that of the target.
 #[test]
 fn front_controllers_and_named_locations_are_looked_up() {
     let look_up = "pagecache_key $request_uri; pagecache_pass @MEMCACHED@; \
@@ -121,7 +121,7 @@ fn front_controllers_and_named_locations_are_looked_up() {
     }
 }
 
-/// The miss was of the page that the application could not make.
+/// The miss was for the page that the application could not render.
 #[test]
 fn after_the_application_has_failed_the_page_of_the_error_is_no_miss() {
     let echo = Echo::start(Protocol::Uwsgi);
@@ -150,13 +150,13 @@ fn after_the_application_has_failed_the_page_of_the_error_is_no_miss() {
     }
     let text = site("error_page 502 = @another;").get("/page").text();
     assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
-    // what is looked up by itself is one
+    // a page that is looked up under its own target is a hit
     let text = site("error_page 502 = /looked-up;").get("/page").text();
     assert!(text.contains("HTTP_X_PAGECACHE_STATUS: MISS\n"), "{text}");
     assert!(text.contains("HTTP_X_PAGECACHE_KEY: /looked-up\n"), "{text}");
 }
 
-/// X-Accel-Redirect may name a location, too: the URI is the same, and yet it is no page for everybody.
+/// X-Accel-Redirect may name a location, too: the URI is the same, but the page is not for everybody.
 #[test]
 fn what_an_application_leaves_to_another_is_no_miss() {
     let echo = Echo::start(Protocol::Uwsgi);

@@ -1,11 +1,11 @@
-//! Keys: nginx asks for what Django stored, long keys are hashed or bypassed, and no byte that a
-//! client sends ever becomes a second memcached command.
+//! Keys: nginx looks up the keys that Django stored, long keys are hashed or bypassed, and no byte from a client
+//! ever becomes a second memcached command.
 
 use crate::harness::*;
 
-/// One recorded request target, and the keys of it.
+/// A recorded request target, and its keys.
 struct Vector {
-    /// As it stands on the request line.
+    /// As written on the request line.
     target: Vec<u8>,
     /// `None`: nginx refuses the request.
     key: Option<Vec<u8>>,
@@ -28,10 +28,10 @@ fn vectors(column: &str) -> Vec<Vector> {
     vectors
 }
 
-/// With path and query in the key, this would have the key of `/a?b`.
+/// With path and query in the key, this would have the same key as `/a?b`.
 const PATH_LIKE_A_QUERY: &[u8] = b"/a%3Fb";
 
-/// For each target: the variable has the recorded key, and an item under that key is a hit.
+/// For each target: the variable is the recorded key, and an item under that key is a hit.
 fn recorded_keys_hit(key: &str, column: &str, not_looked_up: &[&[u8]]) {
     let site = plan().key(key).location("pagecache_ignore_args all;").start();
     let mut memcached = site.memcached().link();
@@ -55,7 +55,7 @@ fn recorded_keys_hit(key: &str, column: &str, not_looked_up: &[&[u8]]) {
         }
         let hit = site.get(&target);
         expect::hit(&hit, &value);
-        // A header cannot hold 0x7f; the access log can.
+        // A header must not contain 0x7f; the access log can.
         if !key.contains(&0x7f) {
             assert_eq!(hit.header_bytes("X-Key"), Some(key.as_slice()), "{shown}");
         }
@@ -82,7 +82,7 @@ fn uri_and_args_keys_are_the_recorded_ones() {
     recorded_keys_hit("$uri$is_args$args", "key_nginx_$uri$is_args$args", &[PATH_LIKE_A_QUERY]);
 }
 
-/// For each target: what Django stored when it rendered is what nginx finds.
+/// For each target: nginx finds the page that Django stored when it rendered it.
 fn django_and_nginx_agree(key: &str, column: &str, refused_by_django: &[&[u8]]) {
     let site = plan().storing().key(key).start();
     let mut memcached = site.memcached().link();
@@ -106,7 +106,7 @@ fn django_and_nginx_agree(key: &str, column: &str, refused_by_django: &[&[u8]]) 
 
 #[test]
 fn query_strings_in_the_key_hit_what_django_stored() {
-    // Not UTF-8; a byte no Django client sends.
+    // Not UTF-8, and a byte that no Django client sends.
     let refused: [&[u8]; 3] = [b"/%E4", b"/a%7Fb", PATH_LIKE_A_QUERY];
     django_and_nginx_agree("$uri$is_args$args", "key_nginx_$uri$is_args$args", &refused);
 }
@@ -127,7 +127,7 @@ fn a_prefix_and_percent_encoded_paths_hit_what_django_stored() {
     }
     let stored = site.memcached().link().get("/your-site-name-/gr\u{f6}\u{df}e/".as_bytes());
     assert!(stored.is_some(), "both spellings are one page under one key");
-    // Two spellings of one path were one render.
+    // Two spellings of one path were rendered once.
     assert_eq!(site.application().count(), 5);
 }
 
@@ -149,7 +149,7 @@ fn a_short_key_is_never_the_digest_of_a_long_one() {
 fn keys_up_to_250_bytes_stand_for_themselves_and_longer_ones_are_hashed() {
     let site = plan().storing().start();
     let mut memcached = site.memcached().link();
-    // `%20` is one byte of the path and three of the key.
+    // `%20` is one byte in the path and three in the key.
     for path in ["/".to_owned() + &"a".repeat(248), "/".to_owned() + &"a".repeat(245) + "%20"] {
         for extra in 0..3 {
             let target = path.clone() + &"b".repeat(extra);
@@ -165,7 +165,7 @@ fn keys_up_to_250_bytes_stand_for_themselves_and_longer_ones_are_hashed() {
             expect::hit(&site.get(&target), &rendered.body);
         }
     }
-    // Far longer, and the last byte still counts.
+    // Far longer, and still different by the last byte.
     let long = "/".to_owned() + &"c".repeat(5_000);
     let first = site.get(&long);
     let other = site.get(long.clone() + "d");
@@ -185,8 +185,8 @@ fn long_keys_can_bypass() {
     }
 }
 
-/// Each line on the wire is one lookup of the grammar `mg <key> <flag>*`, and nothing stands
-/// between the lines.
+/// Each line on the wire is one lookup with the grammar `mg <key> <flag>*`, and there are no other bytes between
+/// the lines.
 #[track_caller]
 fn only_lookups(fake: &Fake, count: usize) {
     let lookups = fake.lookups();
@@ -229,8 +229,8 @@ fn no_uri_becomes_a_second_command() {
         ]
         .map(|target| target.as_bytes().to_vec())
         .to_vec();
-        // Each byte as it is and percent-encoded, in the path and in an argument. A bare line feed
-        // would end the request line.
+        // Each byte, plain and percent-encoded, in the path and in an argument. A bare line feed would end the
+        // request line.
         for byte in 0..=255_u8 {
             targets.push(format!("/a%{byte:02X}b?x=a%{byte:02x}b").into_bytes());
             if byte != b'\n' {
@@ -268,7 +268,7 @@ fn no_header_or_cookie_becomes_a_second_command() {
         let cookie = [b"y=".as_slice(), &value].concat();
         let request = Request::get("/").header("X", &value).header("Cookie", &cookie);
         let answer = site.ask(&request);
-        // NUL and a bare carriage return are nginx's to refuse.
+        // nginx itself refuses NUL and a bare carriage return.
         if answer.status == 200 {
             expect::because(&answer, "MISS", &["absent"]);
             asked += 1;
@@ -290,7 +290,7 @@ fn a_key_with_control_bytes_hits_the_item_of_that_key_only() {
     expect::because(&site.get("/a%20"), "MISS", &["absent"]);
 }
 
-/// `$uri$is_args$args` of `/a%3Fb=c` and of `/a?b=c` is one text.
+/// `$uri$is_args$args` is the same text for `/a%3Fb=c` and `/a?b=c`.
 #[test]
 fn a_question_mark_in_the_path_is_not_the_query() {
     let site = plan().key("/site-$uri$is_args$args").start();
@@ -311,7 +311,7 @@ fn a_question_mark_in_the_path_is_looked_up_where_no_query_is_in_the_key() {
     expect::hit(&site.get("/a%3Fb=c"), "the page of the target");
 }
 
-/// As configurations of the stock module say it: what a variable is made of cannot be seen.
+/// As in configurations of the stock module: the variable may contain anything.
 #[test]
 fn a_question_mark_in_the_path_is_not_trusted_in_a_variable() {
     let site = plan()
@@ -324,8 +324,8 @@ fn a_question_mark_in_the_path_is_not_trusted_in_a_variable() {
     expect::fell_through(&site.get("/a%3Fb=c?"), "BYPASS", &["nokey"]);
 }
 
-/// memcached names such an item in base64 ever after, whoever asks. So do clients that speak meta commands, for
-/// keys outside ASCII: dalli 5 does.
+/// memcached returns the key of such an item in base64 from then on, to all clients. Clients that use meta commands
+/// create such items, for keys outside ASCII: dalli 5 does.
 #[test]
 fn a_page_stored_under_a_name_in_base64_is_a_hit() {
     let site = plan().start();

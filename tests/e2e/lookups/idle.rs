@@ -1,11 +1,11 @@
-//! Connections to memcached over which nothing is asked: the system looks after them, if it is to, and they are
-//! closed in time.
+//! Idle connections to memcached: the kernel checks them, if it is configured to, and they are closed after the
+//! timeout.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::*;
 
-/// Whether the system looks after each connection of an upstream with these words.
+/// Whether the kernel sends keepalive probes on each connection of an upstream with these directives.
 fn are_kept_alive(words: &str) -> Vec<bool> {
     let fake = Fake::replying(|lookup| lookup.hit("page"));
     let site = plan()
@@ -14,7 +14,7 @@ fn are_kept_alive(words: &str) -> Vec<bool> {
         .upstream(&format!("server @MEMCACHED@; {words}"))
         .start();
     expect::hit(&site.get("/page"), "page");
-    // What was sent was acknowledged by then: no other timer runs.
+    // The sent data was acknowledged by then: no other timer runs.
     let clients = tcp::clients_of(fake.port());
     assert_eq!(clients.len(), fake.connections(), "{words}");
     clients.iter().map(tcp::Tcp::is_kept_alive).collect()
@@ -27,7 +27,7 @@ fn so_keepalive_is_set_where_the_configuration_says_so() {
     assert_eq!(are_kept_alive(""), [false]);
 }
 
-/// A site at a fake, with these words in its upstream.
+/// A site with a fake, and these directives in its upstream.
 fn site_on(fake: &Fake, words: &str) -> Site {
     plan()
         .without_application()
@@ -51,7 +51,7 @@ fn connections_over_which_nothing_is_asked_are_closed() {
         false => vec![Step::Send(lookup.hit("page"))],
     });
     let site = site_on(&fake, "pagecache_keepalive_timeout 300ms;");
-    // Two lookups that wait are on a connection each.
+    // Two lookups that wait have a connection each.
     let mut clients = Vec::new();
     for nth in 0..2 {
         let mut client = site.client();
@@ -70,7 +70,7 @@ fn connections_over_which_nothing_is_asked_are_closed() {
         expect::hit(&site.get("/page"), "page");
         assert_eq!(fake.connections(), 3 + round, "a new one for it");
     }
-    // It is nobody's failure, and nobody's concern.
+    // It is not a failure, and is not logged.
     let log = site.nginx.error_log();
     assert!(!log[before.len()..].contains("pagecache"), "{log}");
     assert_eq!(site.nginx.state_changes(), 0, "{log}");
@@ -105,10 +105,10 @@ fn one_over_which_lookups_go_on_stays() {
         expect::hit(&client.get("/page"), "page");
         longest = longest.max(last.elapsed());
         last = Instant::now();
-        // Several of these fit into the time: it begins anew with each lookup.
+        // Several of these fit into the timeout, which restarts with each lookup.
         std::thread::sleep(TIMEOUT / 5);
     }
-    // A machine that stands still is no fault of nginx's.
+    // A machine that was paused is not nginx's fault.
     assert!(fake.connections() == 1 || longest > TIMEOUT / 2, "{longest:?}");
     all_are_closed(&fake);
 }

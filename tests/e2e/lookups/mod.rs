@@ -1,10 +1,10 @@
-//! How lookups go to memcached: over which connections, in which protocol, and when one serves several requests.
+//! How lookups are sent to memcached: their connections, their protocol, and request coalescing.
 
-/// Connections over which nothing is asked.
+/// Idle connections.
 mod idle;
 /// One connection for the lookups of many requests.
 pub mod multiplexing;
-/// `pagecache_protocol classic`: `get` and nothing else.
+/// `pagecache_protocol classic`: only `get` is sent.
 mod protocol_classic;
-/// Requests for one page at one time: memcached is asked once.
+/// Request coalescing: simultaneous requests for one page lead to one lookup.
 mod sharing;

@@ -1,20 +1,21 @@
-//! One connection for many: the lookups of all requests share at most two connections a worker and
-//! server, and each request gets its own page.
+//! Multiplexing: the lookups of all requests share at most two connections for each worker and server, and each
+//! request gets its own page.
 
 use std::time::Duration;
 
 use crate::harness::*;
 
-/// Requests at once: one worker holds them, and they are far more than the connections there may be.
+/// The number of simultaneous requests: one worker handles them, and there are far more than the maximum number of
+/// connections.
 const CLIENTS: usize = 200;
 
-/// A page that names its path, of another length for each number.
+/// A page that contains its path, with a different length for each number.
 pub fn page(path: &str) -> Vec<u8> {
     let number: usize = path.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
     format!("{path} ").repeat(1 + number % 100).into_bytes()
 }
 
-/// Opens `CLIENTS` connections and asks on all of them before any answer is read.
+/// Opens `CLIENTS` connections and sends a request on each before any answer is read.
 fn ask_at_once(site: &Site) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| site.client()).collect();
     for (nth, client) in clients.iter_mut().enumerate() {
@@ -23,7 +24,7 @@ fn ask_at_once(site: &Site) -> Vec<Client> {
     clients
 }
 
-/// Each client gets the page it asked for.
+/// Checks that each client gets the page that it requested.
 #[track_caller]
 fn each_gets_its_own(clients: &mut [Client]) {
     for (nth, client) in clients.iter_mut().enumerate() {
@@ -31,7 +32,7 @@ fn each_gets_its_own(clients: &mut [Client]) {
     }
 }
 
-/// Holds all replies back until the gate is open.
+/// Holds all replies back until the gate opens.
 fn holding(gate: &Gate) -> Fake {
     let held = gate.clone();
     Fake::start(move |lookup| {
@@ -91,7 +92,7 @@ fn pagecache_connections_says_how_many_connections_there_may_be() {
             .without_application()
             .upstream(&format!("server @MEMCACHED@; pagecache_connections {connections};"))
             .start();
-        // One after the other, so that no two share a write: each finds all connections busy.
+        // One after the other, so that each is written on its own and finds all connections busy.
         let mut clients: Vec<Client> = (0..10).map(|_| site.client()).collect();
         for (nth, client) in clients.iter_mut().enumerate() {
             client.send(&Request::get(format!("/page{nth}")).head());
@@ -138,7 +139,7 @@ fn locations_with_other_keys_and_settings_share_the_connections_of_their_upstrea
         }
     }
     assert_eq!(fake.connections(), 1);
-    // So do locations that name the same address without an upstream block.
+    // Locations that name the same address without an upstream block share them, too.
     for location in ["c", "d"] {
         let path = format!("/{location}/");
         expect::hit(&client.get(&path), format!("{location}:{path}"));
@@ -193,7 +194,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 #[test]
 fn replies_that_come_slowly_reach_those_who_asked() {
     let fake = Fake::start(|lookup| {
-        // Now and then a pause, so that replies come alone, in groups, and in halves.
+        // Some pauses, so that replies arrive alone, in groups, and in halves.
         let reply = lookup.hit(page(&lookup.key_text()));
         let (head, tail) = reply.split_at(lookup.nth * 7 % reply.len());
         let pause = Step::Pause(Duration::from_millis((lookup.nth % 4) as u64));

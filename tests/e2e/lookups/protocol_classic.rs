@@ -1,6 +1,6 @@
-//! `pagecache_protocol classic`: `get` and nothing else on the wire, the same pages as with meta
-//! commands, and who decides which of the two it is. Broken replies are the subject of
-//! `faults/broken_replies.rs` and `faults/nonsense.rs`, in both protocols.
+//! `pagecache_protocol classic`: only `get` is sent, the pages are the same as with meta commands, and which
+//! setting selects the protocol. Broken replies are the subject of `faults/broken_replies.rs` and
+//! `faults/nonsense.rs`, in both protocols.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::harness::*;
 
 const CLASSIC: &str = "pagecache_protocol classic;";
 
-/// A site on one connection of a fake; nginx answers for the application.
+/// A site with one connection to a fake; nginx answers in place of the application.
 fn site_on(fake: &Fake) -> Site {
     plan()
         .store_at(fake.address())
@@ -20,7 +20,7 @@ fn site_on(fake: &Fake) -> Site {
         .start()
 }
 
-/// All that the fake has received is one `get` for each of `keys`.
+/// Checks that the fake has received one `get` for each of `keys`, and nothing else.
 #[track_caller]
 fn only_gets(fake: &Fake, keys: &[&str]) {
     let expected: String = keys.iter().map(|key| format!("get {key}\r\n")).collect();
@@ -70,7 +70,7 @@ fn two_hundred_requests_at_once_need_two_connections() {
             }
         }
     }
-    // The link that asks is one of them.
+    // The connection of this test is one of them.
     assert!(site.memcached().link().stat("total_connections") - before <= 3);
 }
 
@@ -85,7 +85,7 @@ fn the_wire_sees_gets_and_nothing_else() {
     expect::fell_through(&site.get("/absent"), "MISS", &["absent"]);
     let head = site.ask(&Request::new("HEAD", "/page"));
     assert_eq!(head.header("X-Cache").as_deref(), Some("HIT"));
-    // What would be three keys, or two commands.
+    // Without escapes these would be three keys, or two commands.
     expect::hit(&site.get("/a%20/b%20/c"), "the page");
     expect::hit(&site.get("/a%0D%0Aflush_all"), "the page");
     only_gets(&fake, &["/page", "/absent", "/page", "/a%20/b%20/c", "/a%0D%0Aflush_all"]);
@@ -116,7 +116,7 @@ fn the_end_of_a_large_reply_split_anywhere_is_still_a_hit() {
 
 #[test]
 fn bytes_behind_the_trailer_reach_nobody() {
-    // nginx's own module once sent it: "Memcached: protect from too long responses."
+    // nginx's own module once sent such bytes: "Memcached: protect from too long responses."
     for behind in [&b"\0"[..], b"\n", b"\r\n", b"END\r\n"] {
         let fake = Fake::replying(move |lookup| [&lookup.hit(lookup.key()), behind].concat());
         let site = plan()
@@ -132,12 +132,13 @@ fn bytes_behind_the_trailer_reach_nobody() {
             hits += usize::from(expect::hit_or_fallen_through(&client.get(&path), &path));
         }
         assert!(hits > 0, "no request was ever answered from the cache");
-        // A byte alone is no line yet: the next lookup's reply begins with it, and is none.
+        // A single byte is not a line yet: it becomes the beginning of the next lookup's reply, which is then
+        // invalid.
         assert!(fake.lookups().iter().all(|lookup| lookup.nth_on_connection <= 1));
     }
 }
 
-/// What each location of a site says to the server.
+/// The commands that each location of a site sends to the server.
 #[track_caller]
 fn words_on_the_wire(http: &str, upstream: &str, expected: &[(&str, &str, &str)]) {
     let fake = Fake::replying(|lookup| lookup.hit("the page"));

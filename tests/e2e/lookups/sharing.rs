@@ -1,5 +1,5 @@
-//! Requests for one page at one time: memcached is asked once for all of them, and each gets the page.
-//! Who asks after a lookup went out waits for one of his own, which finds what was stored meanwhile.
+//! Request coalescing: simultaneous requests for one page lead to one lookup, and each gets the page. A request
+//! that arrives after the lookup was sent makes its own, which finds the newest page.
 
 use crate::harness::*;
 
@@ -14,14 +14,14 @@ fn known_clients(site: &Site, count: usize) -> Vec<Client> {
     clients
 }
 
-/// Has all clients' requests reach the worker in one iteration of its event loop.
+/// Makes all clients' requests reach the worker in one iteration of its event loop.
 fn at_once(site: &Site, ask: impl FnOnce()) {
     site.nginx.pause();
     ask();
     site.nginx.resume();
 }
 
-/// All of them for one page.
+/// All clients request the same page.
 fn ask_at_once(site: &Site, clients: &mut [Client], path: &str) {
     at_once(site, || {
         for client in clients {
@@ -162,7 +162,7 @@ fn a_page_for_many_takes_room_once() {
 fn who_asks_later_gets_what_was_stored_meanwhile() {
     let gate = Gate::default();
     let held = gate.clone();
-    // the first lookup finds the old page, and its reply is long on its way
+    // the first lookup finds the old page, and its reply takes long
     let fake = Fake::start(move |lookup| match lookup.nth {
         0 => vec![Step::Wait(held.clone()), Step::Send(lookup.hit("old"))],
         _ => vec![Step::Send(lookup.hit("new"))],
