@@ -1,6 +1,5 @@
-//! The end-to-end tests: the module in a real nginx, between real memcached, uWSGI and Django, all
-//! in a temporary prefix of each test. Each folder has a subject, and its mod.rs a line for
-//! each file.
+//! The end-to-end tests: the module in a real nginx, with real memcached, uWSGI and Django, all in a temporary
+//! prefix for each test. Each folder has a subject, and its mod.rs a line for each file.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,11 +1,12 @@
-//! Event methods that announce what nobody has taken again and again, on an nginx that has them: a worker
-//! sleeps while a lookup waits, and still hears of clients who leave.
+//! Level-triggered event methods, which report an unread event again and again, on an nginx that has them: a worker
+//! sleeps while a lookup waits, and still notices clients that leave.
 
 use std::net::SocketAddr;
 
 use crate::harness::*;
 
-/// Looks at a worker, some milliseconds apart, at which it must sleep: one that spins runs at most of them.
+/// The number of checks that a worker sleeps, some milliseconds apart; a worker that spins would run at most of
+/// them.
 const LOOKS: usize = 20;
 
 #[track_caller]
@@ -18,13 +19,13 @@ fn sleeps(site: &Site) {
     });
 }
 
-/// Bytes of a page's first part: more than the sockets take before the client reads.
+/// The size of a page's first part in bytes: more than the sockets hold before the client reads.
 const LARGE: usize = 400_000;
 
-/// Of those, fewer than the sockets take.
+/// The bytes of it that are read: fewer than the sockets hold.
 const READ: usize = 40_000;
 
-/// Whether the nginx under test can wait in this way.
+/// Whether the nginx under test has this method.
 fn has(method: &str) -> bool {
     let has = parts::nginx_has(&format!("--with-{method}_module"));
     if !has {
@@ -51,7 +52,7 @@ fn hears_of_those_who_leave(method: &'static str) {
     leaving.send(&Request::get("/leaving").head());
     fake.wait_for_lookups(2);
     sleeps(&site);
-    // what comes behind the request waits, too
+    // the bytes after the request wait, too
     staying.send(&Request::get("/behind").head());
     sleeps(&site);
     leaving.leave();
@@ -64,7 +65,7 @@ fn hears_of_those_who_leave(method: &'static str) {
     assert_eq!(site.application().requests().len(), 0);
 }
 
-/// A client reads at last, and makes room, while a part of the page is still looked up.
+/// A client reads at last, so that there is room, while a part of the page is still looked up.
 #[track_caller]
 fn waits_for_a_part(method: &'static str) {
     let gate = Gate::default();
@@ -90,7 +91,7 @@ fn waits_for_a_part(method: &'static str) {
     assert!(rest == [&first[READ..], b"part"].concat());
 }
 
-/// Each line is a module of tests: a way to wait.
+/// Each line is a module of tests for one method.
 macro_rules! each_waits_well {
     ($($method:ident)*) => {
         $(

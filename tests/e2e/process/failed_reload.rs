@@ -1,5 +1,5 @@
-//! A reload that fails, and a worker that nginx replaces afterwards: it serves the configuration from before, with
-//! the filters and indexes of modules that the one that failed has left behind.
+//! A reload that fails, and a worker that nginx replaces afterwards: it serves the previous configuration, but with
+//! the filters and module indexes that the failed one has left behind.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::*;
 
-/// Of a configuration that is read up to its end, where nginx refuses it.
+/// The end of a configuration, at which nginx refuses it.
 const WRONG: &str = "\nno_directive on;\n";
 
 #[track_caller]
@@ -21,7 +21,7 @@ fn fail_to_reload(nginx: &mut Nginx, configuration: &str) {
     nginx.ignore_in_log("unknown directive \"no_directive\"");
 }
 
-/// Kills the only worker, and waits for the one that takes its place.
+/// Kills the only worker, and waits for its replacement.
 #[track_caller]
 fn replace_worker(nginx: &mut Nginx) {
     let old = nginx.workers();
@@ -76,7 +76,7 @@ impl Bare {
         configuration(self.prefix.path(), self.address, modules, http, server)
     }
 
-    /// With the module, which looks pages up.
+    /// The configuration with the module, which looks pages up.
     fn cached(&self, modules: &str, http: &str) -> String {
         let server = format!(
             "location / {{
@@ -137,7 +137,7 @@ fn a_worker_serves_after_the_module_s_first_load_failed() {
             let plain = bare.get("/plain");
             assert_eq!((plain.status, plain.body), (200, b"plain".to_vec()));
         }
-        // also what nginx refuses before it looks for a location
+        // also a request that nginx refuses before it selects a location
         assert_eq!(Client::connect(bare.address).ask(&Request::get("nonsense")).status, 400);
     }
     bare.memcached.set("/page", "the page", BYTES);
@@ -154,7 +154,7 @@ fn a_worker_serves_after_the_module_s_first_load_failed() {
     assert_eq!((plain.status, plain.header("Cache-Status")), (200, None));
 }
 
-/// nginx gives an index to a module that it loads, and takes the one that it finds for given.
+/// nginx assigns an index to a module when it loads it, and keeps an index that is already set.
 #[test]
 fn another_module_may_have_the_index_of_a_load_that_failed() {
     if parts::nginx() != parts::debian_nginx() {

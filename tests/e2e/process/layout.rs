@@ -1,5 +1,5 @@
-//! The layout of nginx's structures: a module that has a field in another place than nginx's C compiler is
-//! refused.
+//! The layout of nginx's structures: nginx refuses a module that places a field at another offset than nginx's C
+//! compiler does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::harness::*;
 
-/// Bytes of the marks around the constants that `build/proof.rs` has put into the module.
+/// The size in bytes of the marks around the constants that `build/proof.rs` has put into the module.
 const MARK: usize = 16;
 
 #[test]
@@ -51,7 +51,7 @@ fn a_module_with_a_field_in_another_place_is_refused() {
     }
 }
 
-/// Where each constant begins, and where it ends.
+/// The beginning and the end of each constant.
 fn constants(module: &[u8]) -> Vec<(usize, usize)> {
     let is_mark =
         |it: &[u8]| it.starts_with(b"pagecache:") && it[10..15].iter().all(u8::is_ascii_digit);

@@ -1,4 +1,4 @@
-//! Reload and quit: no request is lost, and no worker stays behind.
+//! Reload and quit: no request is lost, and no worker remains.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::harness::*;
 use crate::lookups::multiplexing::page;
 
-/// Visitors that browse while nginx is told to change.
+/// The number of visitors that send requests during a change of nginx's processes.
 pub const VISITORS: usize = 6;
 
-/// Pages 0 to 9 are in memcached; others are the application's.
+/// A site with pages 0 to 9 in memcached; the others are the application's.
 pub fn site_with_pages(workers: usize) -> Site {
     with_pages(plan().workers(workers).start())
 }
@@ -24,17 +24,16 @@ pub fn with_pages(site: Site) -> Site {
     site
 }
 
-/// What a visitor does when a connection that had served requests is closed before the first byte
-/// of an answer.
+/// The reaction of a visitor if a connection that had served requests is closed before the first byte of an answer.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Closed {
-    /// Ask again on a new connection, as browsers do.
+    /// Repeat the request on a new connection, as browsers do.
     AskAgain,
-    /// Take it that the server has quit.
+    /// Assume that the server has quit.
     Leave,
 }
 
-/// What visitors have seen so far.
+/// The answers that visitors have received so far.
 #[derive(Default)]
 pub struct Load {
     answers: AtomicUsize,
@@ -46,13 +45,13 @@ impl Load {
         self.answers.load(Ordering::SeqCst)
     }
 
-    /// How often a connection that had served was closed instead of serving one more, as nginx does
-    /// with those that are idle when a worker quits.
+    /// How often a connection that had served requests was closed instead of serving another one, as nginx closes
+    /// idle connections when a worker quits.
     pub fn asked_again(&self) -> usize {
         self.asked_again.load(Ordering::SeqCst)
     }
 
-    /// Waits until the visitors have seen many more answers than now.
+    /// Waits until the visitors have received many more answers.
     #[track_caller]
     pub fn more_answers(&self) {
         let enough = self.answers() + 20 * VISITORS;
@@ -60,15 +59,15 @@ impl Load {
     }
 }
 
-/// Visitors and how they behave.
+/// The number of visitors, and their behaviour.
 #[derive(Clone, Copy)]
 pub struct Visitors {
     pub closed: Closed,
-    /// Between an answer and the next request.
+    /// The pause between an answer and the next request.
     pub pause: Duration,
 }
 
-/// `None`: the visitor leaves.
+/// Sends a request. `None`: the visitor stops.
 fn ask(
     client: &mut Client,
     site: SocketAddr,
@@ -91,18 +90,18 @@ fn ask(
     }
 }
 
-/// Browses until `stop`: hits, misses and forms, each answer checked.
+/// Sends requests until `stop`: hits, misses and forms, and checks each answer.
 fn browse(site: SocketAddr, how: Visitors, visitor: usize, stop: &AtomicBool, load: &Load) {
     let mut client = Client::connect(site);
-    // nginx closes connections that have served when their worker quits, and none that has not. So
-    // with every other visitor each request is the first of its connection, and must be answered.
+    // nginx closes connections that have served requests when their worker quits, and no others. So every second
+    // visitor sends each request as the first of a connection, and it must be answered.
     let keeps_connection = how.closed == Closed::Leave || visitor % 2 == 0;
     for turn in visitor.. {
         if stop.load(Ordering::SeqCst) {
             break;
         }
         if !keeps_connection && client.answers > 0 {
-            // With a RST: thousands of ports would wait for their end otherwise.
+            // With a RST: otherwise thousands of ports would remain in TIME_WAIT.
             std::mem::replace(&mut client, Client::connect(site)).reset();
         }
         let path = format!("/page{}", turn % 12);
@@ -127,7 +126,7 @@ fn browse(site: SocketAddr, how: Visitors, visitor: usize, stop: &AtomicBool, lo
     }
 }
 
-/// Sets its flag when it goes, by a failed assertion as well: the visitors stop.
+/// Sets its flag when it is dropped, also by a failed assertion, so that the visitors stop.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -136,13 +135,13 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// Lets visitors browse, each as fast as it can, while `change` happens.
+/// Runs visitors, each as fast as it can, during `change`.
 #[track_caller]
 pub fn under_load(site: SocketAddr, closed: Closed, change: impl FnOnce(&Load)) {
     under_load_of(Visitors { closed, pause: Duration::ZERO }, site, change);
 }
 
-/// The same with visitors of another kind.
+/// The same with other visitors.
 #[track_caller]
 pub fn under_load_of(how: Visitors, site: SocketAddr, change: impl FnOnce(&Load)) {
     let (stop, load) = (AtomicBool::new(false), Load::default());
@@ -192,7 +191,7 @@ fn a_reload_takes_new_settings_and_forgets_old_servers() {
     site.nginx.configure(&configuration);
     site.nginx.reload();
     expect::hit(&site.get("/page1"), "from the other server");
-    // The old worker took its connections with it.
+    // The old worker's connections are closed.
     wait::until("the old server is left", || stats.stat("curr_connections") == before);
 }
 
@@ -210,7 +209,7 @@ fn a_reload_with_a_bad_configuration_changes_nothing() {
     assert_eq!(site.nginx.workers(), workers);
 }
 
-/// Clients that wait for lookups which a fake holds back, and the gate that lets them go.
+/// Clients that wait for lookups which a fake holds back, and the gate that releases them.
 struct Waiting {
     clients: Vec<Client>,
     gate: Gate,
@@ -218,7 +217,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Half of them wait for a page that is there, half for one that is not.
+    /// Half of them wait for a page that exists, half for one that does not.
     fn start() -> (Waiting, Site) {
         const CLIENTS: usize = 20;
         let gate = Gate::default();
@@ -238,7 +237,7 @@ impl Waiting {
         (Waiting { clients, gate, _fake: fake }, site)
     }
 
-    /// Opens the gate; each of them gets its answer.
+    /// Opens the gate, and checks the answer of each client.
     fn answered(&mut self) {
         self.gate.open();
         for (nth, client) in self.clients.iter_mut().enumerate() {

@@ -1,5 +1,5 @@
-//! Many clients, many requests, clients that leave at any point: nobody gets another's page, and a
-//! worker is as small afterwards as before.
+//! Many clients, many requests, and clients that leave at any point: no client gets the page of another one, and a
+//! worker takes no more memory afterwards than before.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::harness::measure::{descriptors, is_sanitized, private, resident};
 use crate::harness::*;
 
-/// A page that no other key has.
+/// A page that differs from those of all other keys.
 fn page(key: &str, size: usize) -> Vec<u8> {
     [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
 }
 
-/// How many clients there are in a test of very many: 10,000, or fewer where fewer descriptors are allowed.
-/// Each takes one in the worker, and one here, where other tests run. The guard keeps out the other such test.
+/// The number of clients in a test with very many: 10,000, or fewer if fewer descriptors are allowed. Each takes a
+/// descriptor in the worker and one in this process, which runs other tests, too. The guard excludes the other such
+/// test.
 fn very_many() -> (usize, MutexGuard<'static, ()>) {
     static ONE_TEST: Mutex<()> = Mutex::new(());
     let guard = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -23,22 +24,22 @@ fn very_many() -> (usize, MutexGuard<'static, ()>) {
     (count, guard)
 }
 
-/// Bytes that a worker may have with `count` requests that wait at once. 9,700 for each were measured: two
-/// blocks of the pool of a request, the buffer of its head, the pool of a connection; 15,500 with
-/// AddressSanitizer. The worker itself has 14 MB. An idle client needs only 600, but the allocator gives
-/// back only what is free at the end of the heap: after a load, anything up to this is resident.
+/// The bytes that a worker may have with `count` requests that wait at once. 9,700 for each were measured: two
+/// blocks of the pool of a request, the buffer of its head, the pool of a connection; 15,500 with AddressSanitizer.
+/// The worker itself has 14 MB. An idle client needs only 600, but the allocator returns only memory that is free
+/// at the end of the heap: after a load, anything up to this may be resident.
 fn most_memory(worker: i32, count: usize) -> u64 {
     (16 << 20) + count as u64 * if is_sanitized(worker) { 20_000 } else { 11_000 }
 }
 
-/// For so many clients at once.
+/// A plan for this number of clients at once.
 fn plan_for_many(count: usize) -> Plan {
     plan()
         .without_application()
         .log_level("error")
-        // Twice as many as come: a worker that runs short closes idle clients.
+        // Twice as many as there are clients: a worker without free connections closes idle clients.
         .worker_connections(2 * count)
-        // Lookups of 10,000 at once wait for a CPU on a busy machine; a client does for 30 seconds.
+        // 10,000 simultaneous lookups wait for a CPU on a busy machine; the test's client waits for 30 seconds.
         .location("pagecache_timeout 60s;")
         .upstream("server @MEMCACHED@; pagecache_max_inflight 16384;")
 }
@@ -69,13 +70,13 @@ fn ten_thousand_clients_on_one_worker() {
             }
         }
     }
-    // How many of them waited at once depends on the load of the machine.
+    // The number that waited at the same time depends on the load of the machine.
     println!("{count} clients: {} MB resident", resident(worker) >> 20);
     assert!(resident(worker) <= most_memory(worker, count), "{} bytes resident", resident(worker));
-    // Two of nginx, and the one that asks.
+    // Two of nginx, and that of the test.
     let connections = site.memcached().link().stat("total_connections") - before;
     assert!(connections <= 3, "{connections} connections to memcached");
-    // Half of them leave at once, with a request on its way; the others have their connections still.
+    // Half of them leave at once, with a request in flight; the others keep their connections.
     for (nth, mut client) in clients.into_iter().enumerate() {
         client.send(&Request::get("/page1").head());
         match nth % 2 {
@@ -87,10 +88,10 @@ fn ten_thousand_clients_on_one_worker() {
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
-/// All of them wait at once, several times: each wait finds the memory that the one before it gave back.
+/// All of them wait at once, several times: each time the memory of the last time is free again.
 #[test]
 fn ten_thousand_requests_that_wait_at_once() {
-    /// Bytes. One block of the pool of each request, 4 KB, would be 40 MB.
+    /// In bytes. One block of the pool of each request, 4 KB, would be 40 MB.
     const MOST_GROWTH: u64 = 4 << 20;
     let (count, _guard) = very_many();
     let gates: [Gate; 3] = Default::default();
@@ -121,11 +122,11 @@ fn ten_thousand_requests_that_wait_at_once() {
     }
     println!("{count} requests: {memory:?} bytes");
     assert!(memory[0] <= most_memory(worker, count), "{memory:?} bytes");
-    // The first turn fills what nginx and the allocator keep.
+    // In the first round nginx and the allocator take memory that they keep.
     assert!(memory[2] <= memory[1] + MOST_GROWTH, "{memory:?} bytes");
 }
 
-/// What a client does with one request.
+/// One request of a client, which leaves at a random point.
 fn leave_somewhere(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     let mut client = site.client();
     client.send(&Request::get(path).head());
@@ -133,14 +134,14 @@ fn leave_somewhere(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     match random[0] % 6 {
         0 => client.leave(),
         1 => client.reset(),
-        // In the middle of the body, or at its very end.
+        // In the middle of the body, or exactly at its end.
         2 | 3 => {
             if client.receive_head().is_ok() {
                 let _ = client.take(at);
             }
             if random[0] % 2 == 0 { client.leave() } else { client.reset() }
         }
-        // With another request behind.
+        // With another request behind it.
         4 => {
             client.send(&Request::get("/none").head());
             client.reset();
@@ -149,7 +150,7 @@ fn leave_somewhere(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     }
 }
 
-/// The same over HTTP/2, where several requests of a client are on their way.
+/// The same over HTTP/2, with several requests of a client in flight.
 fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u8]) {
     let mut client = site.http2_client();
     let streams = [path, "/page20000", "/none", path].map(|path| client.ask(path));
@@ -161,7 +162,7 @@ fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u
             let rest = client.bodies(&streams[1..]);
             assert!(rest == [&page("/page20000", 20_000), &b"application"[..], whole]);
         }
-        // In the middle of some body.
+        // In the middle of a body.
         2 | 3 => {
             client.skip(at);
             if random[0] % 2 == 0 { drop(client) } else { client.reset() }
@@ -174,16 +175,16 @@ fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u
     }
 }
 
-/// What one client of many does: leaves somewhere, or stays.
+/// The behaviour of one client of many: it leaves at some point, or stays.
 type Visit = fn(&Site, &[u8], &str, &[u8]);
 
-/// `visits` clients a round come and leave; the worker has then what it had before.
+/// In each round `visits` clients connect and leave; afterwards the worker has as much memory as before.
 #[track_caller]
 fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
     const SIZES: [usize; 4] = [100, 20_000, 300_000, 2_000_000];
     const VISITORS: usize = 6;
-    /// Bytes: a few pages of the largest. That thousands who leave keep nothing at all is shown by
-    /// `faults/leaving.rs`, with pages that do not move the end of the heap.
+    /// In bytes: a few of the largest pages. `faults/leaving.rs` shows that thousands of clients that leave keep no
+    /// memory at all, with pages that do not move the end of the heap.
     const MOST_GROWTH: u64 = 16 << 20;
     let site = plan()
         .without_application()
@@ -219,7 +220,7 @@ fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
     println!("{what}: {growth} bytes more after three more rounds of {visits}");
     assert!(growth <= MOST_GROWTH, "{growth} bytes more");
     let connections = site.memcached().link().stat("total_connections") - before;
-    // Two of nginx, and the one that asks.
+    // Two of nginx, and that of the test.
     assert!(connections <= 3, "{connections} connections to memcached");
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
@@ -236,7 +237,7 @@ fn http2_clients_that_vanish_at_any_point_leave_nothing_behind() {
 
 #[test]
 fn what_vanished_clients_held_is_free_again() {
-    // One page fits, and it fits only if nobody is thought to hold anything.
+    // One page fits, and only if no memory is still counted as reserved.
     let site = plan()
         .without_application()
         .upstream("server @MEMCACHED@; pagecache_buffers 2000010;")

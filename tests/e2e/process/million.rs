@@ -1,26 +1,26 @@
-//! Requests by the hundred thousand, one test for each way they can end: the memory that is the
-//! worker's alone is the same afterwards as before.
+//! Hundreds of thousands of requests, one test for each way in which they can end: the worker's private memory is
+//! the same afterwards as before.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::measure::{descriptors, is_sanitized, private};
 use crate::harness::*;
 
-/// Requests of one write.
+/// The number of requests in one write.
 const BATCH: usize = 120;
 
-/// Batches on one connection, some of whose memory nginx gives back only when it ends: about 1,000
-/// requests, as many as nginx lets a connection have by default.
+/// The number of batches on one connection, some of whose memory nginx frees only when it ends: about 1,000
+/// requests, nginx's default limit for a connection.
 const BATCHES: usize = 8;
 
 /// A request, and the check of its answer.
 type Form = (Request, fn(&Response));
 
-/// Visitors at once: threads, and connections of each.
+/// The number of visitors at once: threads, and connections of each.
 #[derive(Clone, Copy)]
 struct Visitors(usize, usize);
 
-/// `count` requests at least, which take the forms in turn.
+/// Sends at least `count` requests, which take the forms in turn.
 fn ask(site: &Site, forms: &[Form], Visitors(threads, connections): Visitors, count: usize) {
     let requests: Vec<&Request> = forms.iter().map(|form| &form.0).cycle().take(BATCH).collect();
     let turns = count.div_ceil(threads * connections * BATCHES * BATCH);
@@ -42,17 +42,17 @@ fn ask(site: &Site, forms: &[Form], Visitors(threads, connections): Visitors, co
     });
 }
 
-/// Does `some`, after which the worker has at most `bound` bytes more of its own than before. All
-/// clients have left by then.
+/// Runs `some`, after which the worker's private memory has grown by at most `bound` bytes. All clients have left
+/// by then.
 #[track_caller]
 pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: impl Fn(usize)) {
-    /// Two connections to memcached, and four of nginx to itself with two ends each.
+    /// The sockets that remain: two connections to memcached, and four of nginx to itself with two ends each.
     const STAY: usize = 10;
-    /// Bytes that AddressSanitizer may hold back more: `quarantine_size_mb` of `scripts/asan`, twice.
+    /// The bytes that AddressSanitizer may hold back in addition: `quarantine_size_mb` of `scripts/asan`, twice.
     const HELD_BACK: u64 = 2 << 20;
     let worker = site.nginx.workers()[0];
     let bound = bound + if is_sanitized(worker) { HELD_BACK } else { 0 };
-    // A worker that has answered has opened all that it ever holds.
+    // A worker that has answered a request has opened all the descriptors that it keeps.
     let mut first = site.client();
     first.send(b"nonsense\r\n\r\n");
     assert_eq!(first.receive(false).unwrap().status, 400);
@@ -63,9 +63,9 @@ pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: im
         wait::until("the visitors have left", || descriptors(worker) <= idle + STAY);
         private(worker)
     };
-    // What the allocator keeps at the end of the heap is more at one time than at another.
+    // The free memory that the allocator keeps at the end of the heap varies.
     let mut most = (0..5).map(|_| own_after(count / 25)).max().unwrap();
-    // On a busy machine more of them are there at one time than ever before. What leaks grows each time.
+    // On a busy machine the number of simultaneous requests may reach a new maximum. A leak grows each time.
     let grows_again = |nth: usize| {
         let start = Instant::now();
         let before = most;
@@ -81,18 +81,18 @@ pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: im
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
-/// A page that no other key has.
+/// A page that differs from those of all other keys.
 fn page(key: &str, size: usize) -> Vec<u8> {
     [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
 }
 
-/// Headers that are the same with each answer for the same reason; `$pagecache_time` is not.
+/// Headers that are equal in all answers for the same reason; `$pagecache_time` is not.
 const HEADERS: &str = "
     add_header X-Cache  $pagecache_status always;
     add_header X-Reason $pagecache_reason always;
     access_log off;";
 
-/// Without an application: the fallback goes by a connection all the same, to nginx itself.
+/// A site without an application: the fallback uses a connection all the same, to nginx itself.
 fn site(store: Option<&Fake>, upstream: &str, locations: &str) -> Site {
     let plan = match store {
         Some(fake) => plan().store_at(fake.address()),
@@ -139,7 +139,7 @@ fn a_million_requests_do_not_grow_the_worker() {
     site.memcached().set("/http/head", head, BYTES);
     site.memcached().set("/gzip", gzip::pack(page("/gzip", 3_000)), 2);
     let small = || Request::get("/body/small");
-    // A body that a hit leaves unread must not be the connection's next request.
+    // The body of a request, which a hit does not read, must not be taken for the connection's next request.
     let smuggled = "GET /body/medium HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
     let forms: [Form; 10] = [
         (small(), |answer| expect::hit(answer, "small")),
@@ -163,7 +163,7 @@ fn a_million_requests_do_not_grow_the_worker() {
             assert_eq!((answer.status, answer.text().as_str()), (206, "mal"));
         }),
     ];
-    // Half a byte a request: a thing of 50 bytes that is lost with one of a hundred is found.
+    // Half a byte for each request: an object of 50 bytes that leaks with every hundredth request is detected.
     does_not_grow("of all forms", &site, 1_000_000, 500_000, |count| {
         ask(&site, &forms, Visitors(4, 1), count);
     });
@@ -205,19 +205,19 @@ fn requests_that_fall_through_do_not_grow_the_worker() {
     });
 }
 
-/// `/page` and nothing else, for a server with these parameters.
+/// A site with `/page` only, and a server with these parameters.
 fn one_page(store: Option<&Fake>, upstream: &str, location: &str) -> Site {
     let location =
         format!("location / {{ pagecache_pass pages; pagecache_etag off; {location} {HEADERS} }}");
     site(store, upstream, &location)
 }
 
-/// Never left alone, so that each request finds out for itself.
+/// The circuit breaker never opens, so that each request tries the server.
 const NEVER_LEFT_ALONE: &str = "server @MEMCACHED@ max_fails=0;";
 
 #[test]
 fn lookups_that_time_out_do_not_grow_the_worker() {
-    // nginx closes a connection after three in a row: there are thousands of connections, too.
+    // nginx closes a connection after three timeouts in a row: there are thousands of connections, too.
     let silent = Fake::start(|_| vec![]);
     let site = one_page(Some(&silent), NEVER_LEFT_ALONE, "pagecache_timeout 2ms;");
     let forms: [Form; 1] = [(Request::get("/page"), |answer| {
@@ -230,7 +230,7 @@ fn lookups_that_time_out_do_not_grow_the_worker() {
 
 #[test]
 fn replies_that_come_too_late_do_not_grow_the_worker() {
-    // Each hundredth reply holds the others up for longer than their budget.
+    // Each hundredth reply delays the others for longer than their timeout.
     let late = Fake::start(|lookup| {
         let reply = Step::Send(lookup.hit("the page"));
         match lookup.nth % 100 {
@@ -284,7 +284,7 @@ fn connections_that_are_closed_do_not_grow_the_worker() {
             _ => vec![reply],
         }
     });
-    // visitors share no lookup
+    // lookups are not coalesced
     let own_page = r#"pagecache_key "$uri $connection";"#;
     let site = one_page(Some(&closing), NEVER_LEFT_ALONE, own_page);
     let forms: [Form; 1] = [(Request::get("/page"), |answer| {

@@ -1,22 +1,22 @@
-//! Panics that the built module could reach. The compiler writes the name of its file beside each
-//! one that it could not rule out, so that a name among the built module's constants is a panic that somebody left in.
+//! Panics that the built module could reach. The compiler writes the name of a source file beside each panic that
+//! it could not rule out, so a name among the constants of the built module shows that there is such a panic.
 
 use crate::harness::parts;
 use std::process::Command;
 
-/// Files whose `RefCell`s can tell, by a panic, that they are borrowed twice. Nothing is borrowed
-/// there across a call that may come back.
+/// Files with `RefCell`s, which panic if they are borrowed twice. In these files no borrow lasts across a call that
+/// may call back.
 const WITH_REF_CELLS: [&str; 5] =
     ["src/checks.rs", "src/conf.rs", "src/peer.rs", "src/request/state.rs", "src/worker.rs"];
 
-/// A sanitizer's build asks for checks that panic.
+/// A build with a sanitizer has checks that panic.
 const SANITIZER: &[u8] = b"__asan_init";
 
-/// The first minor version of Rust 1 that is known to say only what it should. 1.85 names whoever calls
-/// an allocating method of the standard library, for the length that no memory could have.
+/// The first minor version of Rust 1 whose modules contain only names of files with panics. 1.85 also names the
+/// callers of allocating methods of the standard library, for an impossible length.
 const SINCE: u32 = 95;
 
-/// The minor version of the Rust 1 that built the module, as its `.comment` section has it.
+/// The minor version of the Rust 1 that built the module, from its `.comment` section.
 fn minor_version(module: &[u8]) -> u32 {
     let before = b"rustc version 1.";
     let at = memchr::memmem::find(module, before).expect("a Rust compiler names itself");
@@ -24,7 +24,7 @@ fn minor_version(module: &[u8]) -> u32 {
     String::from_utf8(digits.copied().collect()).unwrap().parse().unwrap()
 }
 
-/// The names of our files in the module; `src/lib.rs` stands there for a crate, in its symbols.
+/// The names of this project's files in the module. `src/lib.rs` stands for a crate, in its symbols.
 fn files_named(module: &[u8]) -> Vec<String> {
     let starts = memchr::memmem::find_iter(module, b"src/");
     let mut files: Vec<String> = starts
@@ -39,7 +39,7 @@ fn files_named(module: &[u8]) -> Vec<String> {
             let rest = &module[start..];
             let end = rest.iter().position(|byte| !is_of_a_path(*byte))?;
             let path = std::str::from_utf8(&rest[..end]).ok()?;
-            // names stand side by side without anything between them
+            // names follow each other without a separator
             let file = &path[..path.find(".rs")? + ".rs".len()];
             parts::root().join(file).is_file().then(|| file.to_owned())
         })
@@ -50,7 +50,7 @@ fn files_named(module: &[u8]) -> Vec<String> {
     files
 }
 
-/// The constants of the module. Its debug information has names, too.
+/// The constants of the module, without its debug information, which contains names, too.
 fn constants() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rodata");
@@ -71,7 +71,7 @@ fn no_panic_names_a_file_of_ours() {
         return;
     }
     let files = files_named(&constants());
-    // it finds names where they are
+    // the search finds names where there are any
     assert!(files.contains(&WITH_REF_CELLS[2].to_owned()), "{files:?}");
     let left: Vec<_> =
         files.iter().filter(|file| !WITH_REF_CELLS.contains(&file.as_str())).collect();

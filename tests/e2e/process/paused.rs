@@ -1,23 +1,23 @@
-//! A worker that stood still, as when its machine is moved: what memcached did in time counts, however
-//! late the worker hears of it, and nobody blames memcached.
+//! A worker that was paused, as when its machine is migrated: replies that memcached sent in time count, however
+//! late the worker reads them, and they are not failures of memcached.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::tcp::{Tcp, sockets};
 use crate::harness::*;
 
-/// Long enough to have all asked, and the worker stopped, on a busy machine.
+/// Long enough for all requests to be sent, and the worker to be paused, on a busy machine.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// More than the timeouts in a row that end a connection.
+/// More than the successive timeouts that end a connection.
 const CLIENTS: usize = 8;
 
-/// Bytes that came to the clients of a server, and that they have not read.
+/// The bytes that the clients of a server have received and not read.
 fn unread_of_clients(server: u16) -> usize {
     sockets().iter().filter(|socket| socket.remote == server).map(|socket| socket.unread).sum()
 }
 
-/// Bytes that came to a server, and that it has not read.
+/// The bytes that a server has received and not read.
 fn unread_of_server(server: u16) -> usize {
     sockets().iter().filter(|socket| socket.local == server).map(|socket| socket.unread).sum()
 }
@@ -42,7 +42,7 @@ fn replies_that_came_meanwhile_are_hits() {
     for (nth, client) in clients.iter_mut().enumerate() {
         client.send(&Request::get(format!("/page/{nth}")).head());
     }
-    // one opaque more or less is a digit
+    // an opaque with one more or one less digit changes the length
     let all = CLIENTS * "mg /page/0 c f k t v O0\r\n".len();
     wait::until("all is asked", || unread_of_server(port) >= all);
     let asked = Instant::now();

@@ -1,19 +1,18 @@
-//! What a worker holds: its memory does not grow with the requests it has served, and no descriptor
-//! is left open.
+//! The resources of a worker: its memory does not grow with the number of requests, and no descriptor remains open.
 
 use crate::harness::measure::{descriptors, resident};
 use crate::harness::*;
 
-/// Requests before the first measurement: buffers, pools and the allocator have their size then.
+/// Requests before the first measurement: by then buffers, pools and the allocator have reached their size.
 const WARM_UP: usize = 4_000;
 const REQUESTS: usize = 20_000;
 const VISITORS: usize = 4;
 
-/// Bytes. 200 a request: less than the smallest pool of a request (`request_pool_size`, 4k) or a
-/// page's buffer, one of which would be lost with each.
+/// In bytes. 200 for each request: less than the smallest pool of a request (`request_pool_size`, 4k) or a page's
+/// buffer, one of which would be lost with each request.
 const MOST_GROWTH: u64 = 4 << 20;
 
-/// Asks `count` times for pages that are there, of three sizes, and for pages that are not.
+/// Requests pages `count` times, of three sizes that exist, and others that do not.
 fn visit(site: &Site, count: usize) {
     std::thread::scope(|scope| {
         for _ in 0..VISITORS {
@@ -35,7 +34,7 @@ fn visit(site: &Site, count: usize) {
     });
 }
 
-/// Leaves `count` times in the middle of a lookup.
+/// Leaves `count` times during a lookup.
 fn leave(site: &Site, count: usize) {
     for turn in 0..count {
         let mut client = site.client();
@@ -54,7 +53,7 @@ fn twenty_thousand_requests_leave_nothing_behind() {
     let idle = descriptors(worker);
     visit(&site, WARM_UP);
     leave(&site, WARM_UP / 20);
-    // What may be open beyond the idle worker's are the two connections to memcached.
+    // The only descriptors beyond those of the idle worker may be the two connections to memcached.
     wait::until("the visitors have left", || descriptors(worker) <= idle + 2);
     let memory = resident(worker);
 

@@ -1,7 +1,7 @@
-//! `master_process off; daemon off`: one process, as developers run nginx. A reload leaves it, in any
-//! nginx, with the connections it had and no other, because connections are made as a process starts:
-//! clients that were there are served, and a new one for each that leaves. nginx's own memcached
-//! module runs beside this one here: what it serves, this one serves.
+//! `master_process off; daemon off`: one process, as developers run nginx. After a reload, any nginx has only the
+//! connections that it had before, because connections are allocated when a process starts: existing clients are
+//! served, and a new client for each one that leaves. nginx's own memcached module runs beside this one here: this
+//! module serves whatever the stock module serves.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use crate::harness::*;
 use crate::lookups::multiplexing::page;
 use crate::process::lifecycle::{Closed, Load, under_load, with_pages};
 
-/// Clients that are there before the reload, and after it.
+/// Clients that exist before the reload, and after it.
 const KEPT: usize = 6;
 
-/// Clients that leave right after the reload: all that nginx then has for new connections is theirs.
+/// Clients that leave right after the reload: nginx then has their connections for new clients, and no others.
 const LEAVING: usize = 6;
 
-/// What nginx logs of a client that leaves without a request.
+/// nginx's message about a client that leaves without a request.
 const LEFT: &str = "closed connection while waiting for request";
 
 const OURS: &str = "
@@ -26,13 +26,13 @@ const OURS: &str = "
     pagecache_pass     pages;
     pagecache_fallback @application;";
 
-/// The same by what nginx itself has.
+/// The same with nginx's own module.
 const STOCK: &str = "
     set $memcached_key $uri;
     memcached_pass     pages;
     error_page         404 502 504 = @application;";
 
-/// An nginx without a master, and its own clients.
+/// An nginx without a master, and its clients.
 struct Single {
     nginx: Nginx,
     kept: Vec<Client>,
@@ -40,18 +40,18 @@ struct Single {
     prefix: TempDir,
 }
 
-/// What was served after a reload.
+/// The numbers of requests that were served after a reload.
 #[derive(Debug)]
 struct Served {
-    /// Of the clients that were there, for a page and for none, one after the other.
+    /// Those of existing clients, for a page and for a missing one, one after the other.
     kept: usize,
-    /// Of the same clients, at once.
+    /// Those of the same clients, at once.
     at_once: usize,
-    /// Of those at once, hits.
+    /// The hits among those at once.
     hits_at_once: usize,
-    /// Of the clients that were there, once memcached has been restarted.
+    /// Those of existing clients, after memcached was restarted.
     kept_by_another_memcached: usize,
-    /// Of as many new clients, each after another has left.
+    /// Those of as many new clients, each after another one has left.
     instead: usize,
 }
 
@@ -60,9 +60,9 @@ impl Single {
     fn start(memcached: &Memcached, load_module: &str, location: &str, upstream: &str) -> Single {
         let prefix = prefix();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        // nginx logs to its standard error: a reload closes the log file of the old cycle, and what
-        // old connections log goes to whichever socket gets the same descriptor. And it closes idle
-        // clients where no more than a sixteenth of its connections is free: of 31 that is one.
+        // nginx logs to its standard error: a reload closes the log file of the old cycle, and messages of old
+        // connections would be written to whichever socket gets the same descriptor. And it closes idle clients if
+        // no more than a sixteenth of its connections is free: of 31 that is one.
         let configuration = format!(
             "{load_module}
              {foreground}
@@ -84,7 +84,7 @@ impl Single {
             temp_paths = directives::temp_paths(prefix.path().display()),
         );
         let mut nginx = Nginx::start(prefix.path(), &configuration, address);
-        // Of new clients, for which it has no connections after a reload.
+        // For new clients, for which it has no connections after a reload.
         nginx.ignore_in_log("worker_connections are not enough");
         let kept = (0..KEPT).map(|_| Client::connect(address)).collect();
         let leaving = (0..LEAVING).map(|_| Client::connect(address)).collect();
@@ -108,7 +108,7 @@ impl Single {
         wait::until("some have left", || self.log().matches(LEFT).count() == left + LEAVING);
     }
 
-    /// How many requests of kept clients are answered right, one after the other.
+    /// Returns how many requests of existing clients are answered correctly, one after the other.
     fn ask_in_turn(&mut self) -> usize {
         let asked = self.kept.iter_mut().enumerate().map(|(nth, client)| {
             let path = format!("/page{nth}");
@@ -118,7 +118,7 @@ impl Single {
         asked.sum()
     }
 
-    /// How many are answered at all, and how many have their page, when all are asked at once.
+    /// Returns how many requests are answered at all, and how many with their page, if all are sent at once.
     fn ask_at_once(&mut self) -> (usize, usize) {
         for (nth, client) in self.kept.iter_mut().enumerate() {
             client.send(&Request::get(format!("/page{nth}")).head());
@@ -135,12 +135,12 @@ impl Single {
         (bodies.iter().flatten().count(), hits.count())
     }
 
-    /// How many new clients are served, each instead of a kept one.
+    /// Returns how many new clients are served, each instead of an existing one.
     fn clients_instead(&mut self) -> usize {
         let mut there = Vec::new();
         while let Some(client) = self.kept.pop() {
             client.leave();
-            // nginx may hear of the new one first.
+            // nginx may notice the new client first.
             let served = wait::until_some("a client instead", wait::LIMIT, || {
                 let mut client = Client::connect(self.nginx.address());
                 is_served(&mut client).then_some(client)
@@ -150,13 +150,13 @@ impl Single {
         there.len()
     }
 
-    /// Reloads, and sees who is served after it; then quits.
+    /// Reloads, counts the requests that are served after it, and quits.
     #[track_caller]
     fn served_after_reload(mut self, memcached: &mut Memcached) -> Served {
         self.reload();
         let kept = self.ask_in_turn();
         let (at_once, hits_at_once) = self.ask_at_once();
-        // Its connections end, and others take their places.
+        // Its connections end, and others replace them.
         memcached.restart();
         set_pages(memcached);
         let first = &mut self.kept[0];
@@ -174,7 +174,7 @@ fn is_answered(client: &mut Client, path: &str, body: &[u8]) -> bool {
     client.try_ask(&Request::get(path)).is_ok_and(|answer| answer.body == body)
 }
 
-/// Whether a new client gets its page; if not, it is closed. nginx may have written a line of its log
+/// Whether a new client gets its page; if not, its connection is closed. nginx may have written a line of its log
 /// to it before.
 fn is_served(client: &mut Client) -> bool {
     is_answered(client, "/page1", &page("/page1"))
@@ -220,8 +220,8 @@ fn a_single_process_serves_after_a_reload_whom_stock_nginx_serves() {
     }
 }
 
-/// One process has one view of the zone, which goes with the configuration that had it; clients that
-/// were there still go by that configuration.
+/// One process has one view of the zone, which belongs to the configuration that created it; existing clients still
+/// use that configuration.
 #[test]
 fn a_reload_may_end_the_counting() {
     const STATS: &str = "location = /stats { pagecache_stats; }";

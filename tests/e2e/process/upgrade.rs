@@ -1,5 +1,5 @@
-//! What happens to the processes of nginx under load: an upgrade of the binary, reloads without an
-//! end, a worker that is killed. Nobody loses more than nginx itself would lose.
+//! nginx's processes under load: an upgrade of the binary, many reloads, a worker that is killed. No more requests
+//! are lost than nginx itself would lose.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ fn an_upgrade_of_the_binary_loses_no_request() {
                 daemon.old_pid() == Some(old) && daemon.pid().is_some_and(|pid| pid != old)
             });
             load.more_answers();
-            // Both serve. The old workers leave, the old master stays for a way back.
+            // Both serve. The old workers quit, the old master remains for a rollback.
             kernel::signal(old, kernel::SIGWINCH);
             wait::until("the old workers have gone", || daemon.workers_of(old).is_empty());
             load.more_answers();
@@ -34,7 +34,8 @@ fn an_upgrade_of_the_binary_loses_no_request() {
             load.more_answers();
         }
     });
-    // Two workers, two connections each, and the one that asks. The application of the site, and the
+    // Two workers, two connections each, and that of the test. The application of the site, and the site's own
+    // nginx, have none yet.
     // site's own nginx, have none yet.
     wait::until("the old workers' connections have gone", || stats.stat("curr_connections") <= 8);
 }
@@ -53,7 +54,7 @@ fn an_upgrade_can_be_taken_back() {
         kernel::signal(old, kernel::SIGWINCH);
         wait::until("the old workers have gone", || daemon.workers_of(old).is_empty());
         load.more_answers();
-        // The old master starts workers again, and the new one goes.
+        // The old master starts workers again, and the new one quits.
         kernel::signal(old, kernel::SIGHUP);
         wait::until("the old master has workers", || !daemon.workers_of(old).is_empty());
         kernel::signal(new, kernel::SIGQUIT);
@@ -62,23 +63,23 @@ fn an_upgrade_can_be_taken_back() {
     });
 }
 
-/// As many as fit into some seconds, while the visitors ask as fast as they can.
+/// As many reloads as fit into some seconds, while the visitors send requests as fast as they can.
 #[test]
 fn reloads_without_an_end_lose_no_request() {
     let as_fast = Visitors { closed: Closed::AskAgain, pause: Duration::ZERO };
     reloads(as_fast, Duration::ZERO, |_, elapsed| elapsed >= Duration::from_secs(8));
 }
 
-/// A minute, in which the visitors leave most of the CPU to other tests.
+/// Reloads for a minute, in which the visitors leave most of the CPU to other tests.
 #[test]
 fn a_reload_every_second_for_a_minute_loses_no_request() {
     let at_ease = Visitors { closed: Closed::AskAgain, pause: Duration::from_millis(5) };
     reloads(at_ease, Duration::from_secs(1), |reloads, _| reloads == 60);
 }
 
-/// Reloads under load, at a pace, until there are `enough` or the time is up. Each is complete before
-/// the next: new workers serve, the old ones have left. Nobody gets anything but what he asked for,
-/// and memcached has the connections of those workers that are there.
+/// Reloads under load, at a pace, until there are `enough` or the time is up. Each is complete before the next: new
+/// workers serve, the old ones have exited. Each visitor gets the requested page, and memcached has only the
+/// connections of the current workers.
 #[track_caller]
 fn reloads(visitors: Visitors, pace: Duration, enough: fn(u32, Duration) -> bool) {
     const WORKERS: usize = 2;
@@ -92,7 +93,7 @@ fn reloads(visitors: Visitors, pace: Duration, enough: fn(u32, Duration) -> bool
             site.nginx.reload();
             load.more_answers();
             reloads += 1;
-            // The pace of the test: nothing is asserted on it.
+            // The pace of the test: no assertion depends on it.
             std::thread::sleep((pace * reloads).saturating_sub(start.elapsed()));
         }
         println!(
@@ -102,12 +103,12 @@ fn reloads(visitors: Visitors, pace: Duration, enough: fn(u32, Duration) -> bool
             load.asked_again()
         );
         assert!(reloads >= 3);
-        // nginx closes a visitor's connection as its worker leaves; the next worker it meets may be an
-        // old one, too, that has not heard yet.
+        // nginx closes a visitor's connection when its worker quits; the next worker may be an old one, too, which
+        // has not received the signal yet.
         assert!(load.asked_again() <= reloads as usize * VISITORS * WORKERS);
     });
     assert_eq!(site.nginx.workers().len(), WORKERS);
-    // Two of each worker.
+    // Two for each worker.
     let most = without_nginx + 2 * WORKERS as u64;
     wait::until("old workers' connections have gone", || stats.stat("curr_connections") <= most);
 }
@@ -150,7 +151,7 @@ fn a_killed_worker_is_replaced_and_serves() {
                             expect::hit(&answer, page(&path));
                             answered.fetch_add(1, Ordering::SeqCst);
                         }
-                        // What was with the worker is lost with it, at most one a visitor.
+                        // The requests of the worker are lost with it, at most one for each visitor.
                         Err(_) => {
                             lost.fetch_add(1, Ordering::SeqCst);
                             client = Client::connect(address);
@@ -174,7 +175,7 @@ fn a_killed_worker_is_replaced_and_serves() {
     });
     println!("{} answers, {} lost", answered.load(Ordering::SeqCst), lost.load(Ordering::SeqCst));
     assert!(lost.load(Ordering::SeqCst) <= nginx_lost);
-    // Two of each worker that lives.
+    // Two for each living worker.
     assert_eq!(site.nginx.workers().len(), 2);
     let most = without_nginx + 4;
     wait::until("dead workers' connections have gone", || stats.stat("curr_connections") <= most);

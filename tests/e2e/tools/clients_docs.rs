@@ -1,18 +1,17 @@
-//! The programs and configurations of `docs/clients.md`, run as they stand there: nginx finds what
-//! the client stored, whatever the URI and however large the page, and no more once it is dropped.
+//! Runs the programs and configurations of `docs/clients.md` unchanged: nginx finds the pages that the client
+//! stored, with any URI and of any size, and does not find them after they were dropped.
 
 use std::fs;
 
 use crate::harness::*;
 
-/// Enough that each of two servers holds some, but for one run in 2^39.
+/// Enough that each of two servers has some, except in one run in 2^39.
 const PAGES: usize = 40;
 
-/// What the documentation says of a page's life.
+/// The life of a page in the documentation.
 const EXPIRY_SECONDS: u64 = 300;
 
-/// An application's calls of the functions in the documentation. Each line of the input is a URL, a
-/// tab and a page.
+/// An application that calls the functions in the documentation. Each line of the input is a URL, a tab and a page.
 const PYTHON_CALLS: &str = r#"
 import sys
 
@@ -126,7 +125,7 @@ fn stores_and_drops(heading: &str, language: Language, calls: &str) {
     }
 }
 
-/// The item of this hit goes when the documentation says.
+/// Checks that the item of this hit expires when the documentation says.
 #[track_caller]
 fn expires(cluster: &Cluster, hit: &Response) {
     let asked = hit.header("X-Server").unwrap();
@@ -136,7 +135,7 @@ fn expires(cluster: &Cluster, hit: &Response) {
     assert!((EXPIRY_SECONDS - 60..=EXPIRY_SECONDS).contains(&seconds), "{seconds} s: {hit:?}");
 }
 
-/// A page, and where it is: its URL as the documentation has it, the path decoded, the query as it is sent.
+/// A page, and its address: its URL as in the documentation, the decoded path, the query as it is sent.
 struct Page {
     host: &'static str,
     uri: String,
@@ -145,7 +144,7 @@ struct Page {
 }
 
 fn page(nth: usize) -> Page {
-    // The names are of one length, and each has the same eight pages.
+    // The names have the same length, and each has the same eight pages.
     let host = ["one.example.com", "two.example.com"][nth / 8 % 2];
     let begin = format!("http://{host}");
     let nth = nth - nth / 8 % 2 * 8;
@@ -157,19 +156,19 @@ fn page(nth: usize) -> Page {
         3 => format!("/100%/{nth}"),
         4 => format!("/\u{20ac}/\u{1f600}/{nth}"),
         5 => format!("/a\u{1}b\u{7f}\"'<>\\^`{{|}}~+&$/{nth}"),
-        // 250 bytes with the site's name and what is escaped, then 251.
+        // 250 bytes with the site's name and the escaped bytes, then 251.
         6 => format!("/{nth:02} {}", long(250)),
         _ => format!("/{nth:02} {}", long(251)),
     };
     let url = begin + &uri;
-    // Compression would begin at 2,000 bytes with one client, at 20,000 with another.
+    // One client compresses from 2,000 bytes, another one from 20,000.
     let rest = "<p>a large page with an \u{f6}</p>".repeat([0, 100, 1_000][nth % 3]);
     let html = format!("<h1>the page at {url}</h1>{rest}");
     Page { host, uri, url, html }
 }
 
 impl Page {
-    /// As a browser sends it; the query stays as it is.
+    /// The request as a browser sends it; the query is unchanged.
     fn request(&self) -> Request {
         let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
         let path = path.bytes().map(|byte| match byte {

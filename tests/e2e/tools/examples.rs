@@ -1,5 +1,5 @@
-//! The example configurations: each passes `nginx -t`, and each serves a site as it says, with
-//! nothing but addresses and paths replaced.
+//! The example configurations: each passes `nginx -t`, and each serves a site as documented, with only addresses
+//! and paths replaced.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::harness::document::replace;
 use crate::harness::*;
 
-/// The key in the examples but one, which is the application's PAGECACHE_KEY.
+/// The key in all examples but one, which is the application's PAGECACHE_KEY.
 const KEY: &str = "$scheme://$host$uri$pagecache_args";
 
 /// The key of uwsgi.conf, for pages without a query.
@@ -18,7 +18,7 @@ const SHORT_KEY: &str = "/your-site-name-$uri";
 
 const ONE_SERVER: [&str; 1] = ["127.0.0.1:11211"];
 
-/// What runs behind one example.
+/// The servers behind one example.
 struct Example {
     nginx: Nginx,
     application: Application,
@@ -68,7 +68,7 @@ fn start(name: &str, interface: Interface, servers: &[&str], format: &'static st
     Example { nginx, application, memcached, _prefix: prefix }
 }
 
-/// An example with the module where it was built, and everything it writes in `prefix`.
+/// An example with the path of the built module, and with all files that it writes in `prefix`.
 fn placed(written: &str, prefix: &str) -> String {
     let module = parts::module().display().to_string();
     let text = replace(written, "modules/ngx_http_pagecache_module.so", &module);
@@ -106,8 +106,8 @@ impl Example {
         self.ask(Request::get(target))
     }
 
-    /// The page that was rendered comes out of memcached. It may have its headers, and thus say that
-    /// Django made it: Django must not have been asked.
+    /// The rendered page is served from memcached. It may have its headers, and thus those of Django: but Django
+    /// must not have received a request.
     #[track_caller]
     fn expect_hit(&self, answer: &Response, rendered: &Response, count: usize) {
         assert_eq!(answer.header("X-Cache").as_deref(), Some("HIT"), "{answer:?}");
@@ -117,8 +117,8 @@ impl Example {
     }
 }
 
-/// Miss, hit, form, visitors of their own pages, other names, memcached away: what each example is
-/// for. Pages are stored as the Django package does by default, and as bare bodies.
+/// Miss, hit, form, visitors with personal pages, other names, memcached down: the purpose of each example. Pages
+/// are stored as the Django package does by default, and as bodies without a head.
 fn drives(name: &str, interface: Interface, servers: &[&str], target: &str) {
     for format in ["head", "body"] {
         drives_with(start(name, interface, servers, format), target);
@@ -160,7 +160,7 @@ fn drives_with(mut site: Example, target: &str) {
     assert_eq!(away.echoed("path_info"), "/gr\u{f6}\u{df}e/");
 }
 
-/// With a query that the key has.
+/// With a query that the key contains.
 const TARGET: &str = "/gr%C3%B6%C3%9Fe/?seite=2";
 
 #[test]
@@ -168,7 +168,7 @@ fn uwsgi_conf() {
     drives("uwsgi.conf", Interface::Uwsgi, &ONE_SERVER, "/gr%C3%B6%C3%9Fe/");
 }
 
-/// The first users of this set-up wrote it so; a page with a query was answered with another one's.
+/// The first users wrote their configuration so; a page with a query was answered with that of another query.
 #[test]
 fn a_key_of_the_path_alone_answers_no_query() {
     let site = start("uwsgi.conf", Interface::Uwsgi, &ONE_SERVER, "body");

@@ -1,5 +1,5 @@
-//! The harness itself, on an nginx without the module: a test that passes for want of a working
-//! harness proves nothing.
+//! The harness itself, on an nginx without the module: a test that passes because the harness does not work proves
+//! nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::*;
 
-/// An nginx that has never heard of the module, with the application behind each location.
+/// An nginx without the module, with the application behind each location.
 struct PlainSite {
     bare: Bare,
     application: Application,

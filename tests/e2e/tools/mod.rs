@@ -1,4 +1,5 @@
-//! What is around the module: its statistics, the example configurations, the documentation, and the testkit itself.
+//! The parts around the module: its statistics, the example configurations, the documentation, and the testkit
+//! itself.
 
 /// The programs and configurations of docs/clients.md.
 mod clients_docs;
@@ -8,7 +9,7 @@ mod examples;
 mod harness_proof;
 /// A site that follows the README.
 mod readme;
-/// `pagecache_stats`: what is counted, and how it is read.
+/// `pagecache_stats`: the counters, and the ways to read them.
 mod stats;
-/// `pagecache_stats`: room for all servers and workers.
+/// `pagecache_stats`: memory for all servers and workers.
 mod stats_room;

@@ -1,6 +1,6 @@
-//! A site that follows the README to the letter. Visitors of both its names, with queries, sessions, messages,
-//! cookies and forms, come in a random order: each is given the page that Django makes for him, and many come out
-//! of memcached.
+//! A site that follows the README exactly. Visitors of both its names, with queries, sessions, messages, cookies
+//! and forms, come in a random order: each gets the page that Django renders for them, and many pages come from
+//! memcached.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,13 +54,14 @@ const TARGETS: [&str; 41] = [
     LOGIN,
 ];
 
-/// Those that show a visitor's messages.
+/// Pages that show a visitor's messages.
 const WITH_MESSAGES: [&str; 2] = ["/news/", "/quiet/"];
 
-/// Reads the messages, and shows none.
+/// A page that reads the messages, and shows none.
 const LOGIN: &str = "/admin/login/?next=/editors/";
 
-/// Headers of nginx's, of one connection, of this moment, of the cache, or of the length of a name.
+/// Headers that nginx adds, that concern one connection, that change with the time or with the cache, or that
+/// depend on the length of a name.
 const NOT_COMPARED: [&str; 9] = [
     "Date",
     "Server",
@@ -78,15 +79,14 @@ fn nobody_is_served_a_wrong_page() {
     come_and_go(&Followed::start(1, str::to_owned), 1);
 }
 
-/// With the README's second block. nginx.org's `uwsgi_params` leave the Host header as the visitor sent it;
-/// Debian's do not.
+/// With the README's second block. nginx.org's `uwsgi_params` do not change the visitor's Host header; Debian's do.
 #[test]
 fn nor_with_two_servers_and_the_host_as_it_was_sent() {
     let without_host = |params: &str| replace(params, "uwsgi_param HTTP_HOST       $host;", "");
     come_and_go(&Followed::start(2, without_host), 2);
 }
 
-/// Numbers from a seed.
+/// Random numbers from a seed.
 struct Dice(std::vec::IntoIter<u8>);
 
 impl Dice {
@@ -137,14 +137,14 @@ fn come_and_go(site: &Followed, seed: u64) {
     }
 }
 
-/// A browser: with cookies, and with a memory of pages that have an ETag.
+/// A browser with cookies, which remembers pages that have an ETag.
 struct Guest<'a> {
     site: &'a Followed,
     nth: usize,
     cookies: BTreeMap<String, String>,
     /// By name and target: ETag and body.
     remembered: HashMap<(&'static str, &'static str), (String, String)>,
-    /// Messages that Django has for him.
+    /// The messages that Django has for this visitor.
     waiting: Vec<String>,
     seen: Vec<String>,
 }
@@ -156,7 +156,7 @@ impl Guest<'_> {
         Guest { site, nth, cookies, remembered, waiting, seen }
     }
 
-    /// A request of this browser's.
+    /// A request of this browser.
     fn request(&self, method: &str, host: &str, target: &str) -> Request {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -166,7 +166,7 @@ impl Guest<'_> {
             .header("Accept-Language", ["de", "en-GB, en"][self.nth % 2])
     }
 
-    /// Looks at a page, in one of the ways in which browsers ask.
+    /// Requests a page in one of the ways in which browsers do.
     fn looks(&mut self, dice: &mut Dice) {
         let name = dice.one_of(&NAMES);
         let target = dice.one_of(&TARGETS);
@@ -189,7 +189,7 @@ impl Guest<'_> {
         self.is_given_his_page(name, target, &request, conditional);
     }
 
-    /// Asks for a page of the site, and past its cache: the answers are the same.
+    /// Requests a page of the site, and the same page past its cache: the answers are equal.
     fn is_given_his_page(
         &mut self,
         name: &'static str,
@@ -207,7 +207,7 @@ impl Guest<'_> {
             self.nth,
             String::from_utf8_lossy(&sent.head()),
         );
-        // A page that others look at, too, has the name as nginx has it.
+        // A page that is shown to others, too, contains the name as nginx writes it.
         let port = self.site.address().port();
         let of_him = |text: &str| if is_hit { plain(text, port) } else { text.to_owned() };
         let expected = of_him(&body(&made));
@@ -233,7 +233,8 @@ impl Guest<'_> {
         }
     }
 
-    /// All that wait, and then no more. `page` is what he was given, and what was made for him.
+    /// Checks that all waiting messages are shown once. `page` is the page that the visitor got, `shown` the one
+    /// that was rendered for them.
     fn finds_his_messages(&mut self, is_head: bool, page: &str, shown: &str) {
         for message in self.waiting.drain(..).filter(|_| !is_head) {
             assert!(page.contains(&message), "no {message}: {shown}");
@@ -277,7 +278,7 @@ impl Guest<'_> {
         }
     }
 
-    /// Sends a form that Django takes, and goes where it says.
+    /// Sends a form that Django accepts, and follows the redirect.
     fn posts(&mut self, page: &'static str, fields: &str) -> String {
         let name = NAMES[self.nth % 2];
         if !self.cookies.contains_key("csrftoken") {
@@ -303,7 +304,7 @@ impl Guest<'_> {
         if self.cookies.contains_key("sessionid") {
             assert!(self.posts("/admin/logout/", "").starts_with("200 "));
             assert!(!self.cookies.contains_key("sessionid"));
-            // the page after it shows them
+            // the next page shows them
             self.waiting.clear();
             self.goes_to("/editors/");
         }
@@ -339,7 +340,7 @@ impl Guest<'_> {
         let request = self.request("GET", host, dice.one_of(&TARGETS));
         match Client::connect(self.site.address()).try_ask(&request) {
             Err(Lost::BeforeFirstByte) => {}
-            // the name of none at all
+            // a name of no site
             Ok(answer) if answer.status == 400 => {}
             other => panic!("{host:?}: {other:?}"),
         }
@@ -347,7 +348,7 @@ impl Guest<'_> {
     }
 }
 
-/// The body without what is random in a CSRF token.
+/// The body without the random part of a CSRF token.
 fn body(answer: &Response) -> String {
     const TOKEN: &str = "name=\"csrfmiddlewaretoken\" value=\"";
     let text = answer.text();
@@ -356,7 +357,7 @@ fn body(answer: &Response) -> String {
     parts.fold(first, |text, part| text + TOKEN + part.split_once('"').unwrap().1)
 }
 
-/// Other spellings of the site's names.
+/// Replaces other spellings of the site's names.
 fn plain(text: &str, port: u16) -> String {
     let text = without_port(text, port).replace("EXAMPLE.COM", "example.com");
     text.replace("WWW.", "www.").replace("example.com.", "example.com")
@@ -367,7 +368,7 @@ fn without_port(text: &str, port: u16) -> String {
     text.replace(&format!(":{port}"), "")
 }
 
-/// The others, sorted; of a cookie its name, for tokens are random.
+/// The other headers, sorted; of a cookie only its name, since tokens are random.
 fn headers(answer: &Response) -> Vec<String> {
     let is_compared = |(name, _): &&(String, Vec<u8>)| {
         !NOT_COMPARED.iter().any(|other| name.eq_ignore_ascii_case(other))

@@ -1,5 +1,5 @@
-//! `pagecache_stats`: what each request adds to the numbers, that they are of all workers and outlive
-//! a reload, and that Prometheus, scripts and browsers can read them.
+//! `pagecache_stats`: the effect of each request on the counters, which sum up all workers and outlive a reload,
+//! and which Prometheus, scripts and browsers can read.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,12 +11,12 @@ use crate::keys::several_servers::two_upstreams;
 
 const STATS: &str = "location = /stats { pagecache_stats; }";
 
-/// A site on one server in an upstream block, which counts.
+/// A site with one server in an upstream block, and statistics.
 fn counting() -> Plan {
     plan().upstream("server @MEMCACHED@;").server(STATS)
 }
 
-/// Each sample by its name and labels, as it stands in the text.
+/// Each sample by its name and labels, as in the text.
 type Samples = BTreeMap<String, f64>;
 
 fn samples(site: &Site) -> Samples {
@@ -28,7 +28,7 @@ fn samples(site: &Site) -> Samples {
     samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
 }
 
-/// Of the one server.
+/// The value of the only server.
 fn of_server(site: &Site, name: &str) -> f64 {
     let samples = samples(site);
     let found: Vec<f64> = samples
@@ -147,7 +147,7 @@ fn a_failing_server_is_seen_while_it_is() {
     assert!(of_server(&site, "pagecache_connects_total") >= 2.0);
 }
 
-/// What was refused at once while a server was away is no lookup's beginning.
+/// A request that is refused at once because a server is down does not begin a lookup.
 #[test]
 fn an_outage_is_no_lookup_time() {
     let mut site = counting().without_application().start();
@@ -163,7 +163,7 @@ fn an_outage_is_no_lookup_time() {
     assert!(sum < 1.0, "{sum} s of lookups");
 }
 
-/// What the next worker takes over of one that crashed is its counts alone.
+/// The next worker adopts only the counts of a crashed one.
 #[test]
 fn a_crashed_worker_s_trouble_ends_with_it() {
     let mut site = counting().without_application().start();
@@ -226,7 +226,7 @@ fn counts_are_of_all_workers_and_outlive_a_reload() {
         assert_eq!(of_server(&site, "pagecache_hits_total"), 60.0 + f64::from(round));
     }
     assert_eq!(samples(&site)["pagecache_start_timestamp_seconds"], started);
-    // The workers that left have taken their connections with them.
+    // The connections of the workers that have quit are closed.
     wait::until("old connections are gone", || of_server(&site, "pagecache_connections") <= 3.0);
 }
 
@@ -274,7 +274,7 @@ fn servers_and_upstreams_are_told_apart() {
     }
 }
 
-/// The names, types and values of the text, as Prometheus's own client library reads them.
+/// The names, types and values of the text, as parsed by Prometheus's own client library.
 #[test]
 fn a_real_prometheus_parser_reads_it() {
     let site = counting().start();

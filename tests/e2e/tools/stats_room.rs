@@ -1,5 +1,5 @@
-//! The room that `pagecache_stats` has: for all servers and workers of the configuration, across reloads
-//! that change them; and what is said of requests for which there is none.
+//! The memory of `pagecache_stats`: for all servers and workers of the configuration, across reloads that change
+//! them; and how requests are reported that do not fit.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -7,12 +7,12 @@ use std::fmt::Write;
 
 use crate::harness::*;
 
-/// Names of this length make numbers of 2 kB, so that some thousand are more than a zone has at least.
+/// Names of this length make counters of 2 kB, so that some thousand do not fit into the smallest zone.
 fn long_name(letter: &str) -> String {
     letter.repeat(1_600)
 }
 
-/// An upstream of `servers` that stand still, each counted as soon as it is asked, and `location /NAME/`.
+/// An upstream of `servers` that do not reply, each counted from its first lookup, and `location /NAME/`.
 fn many(name: &str, location: &str, servers: usize) -> (String, String) {
     let mut lines = String::new();
     for nth in 0..servers {
@@ -31,7 +31,7 @@ const PLAIN: &str = "location / {
     pagecache_key $uri; pagecache_pass @MEMCACHED@; pagecache_fallback @application;
 }";
 
-/// `workers` of a site whose `many` stand beside one plain memcached.
+/// A site with `workers`, and with `many` beside one plain memcached.
 fn site_of(workers: usize, many: &(String, String)) -> Plan {
     plan()
         .workers(workers)
@@ -47,14 +47,14 @@ fn site_of(workers: usize, many: &(String, String)) -> Plan {
         ))
 }
 
-/// Asks for so many pages, which lie at random servers.
+/// Requests this number of pages, which belong to random servers.
 fn ask_many(client: &mut Client, location: &str, requests: usize) {
     for nth in 0..requests {
         expect::fell_through(&client.get(format!("/{location}/{nth}")), "ERROR", &["down"]);
     }
 }
 
-/// Requests that were counted, by upstream, and those that were not.
+/// The number of requests that were counted, by upstream, and of those that were not.
 fn counted(site: &Site) -> (BTreeMap<String, u64>, u64) {
     let report: Value = serde_json::from_str(&site.get("/stats?format=json").text()).unwrap();
     let sum = |counts: &Value| -> u64 {
@@ -126,7 +126,7 @@ fn counts_outlive_a_reload_with_other_servers_and_workers() {
     assert_eq!(site.nginx.workers().len(), 8);
 }
 
-/// Workers of more than two configurations at once are more than the zone is made for.
+/// The zone has no room for the workers of more than two configurations at once.
 #[test]
 fn what_has_no_room_is_seen() {
     let name = long_name("a");
@@ -142,7 +142,7 @@ fn what_has_no_room_is_seen() {
         if generation < 3 {
             client.send(&Request::get("/slow").head());
             assert_eq!(client.receive_head().unwrap().status, 200);
-            // its worker stays as long as it does
+            // its worker stays as long as this client does
             held.push(client);
             old = site.nginx.workers();
             site.nginx.signal(kernel::SIGHUP);
@@ -155,7 +155,7 @@ fn what_has_no_room_is_seen() {
     let uncounted = counted(&site).1;
     assert!(text.contains(&format!("\npagecache_uncounted_total {uncounted}\n")), "{uncounted}");
 
-    // With them gone, there is room.
+    // After they have quit, there is room.
     held.into_iter().for_each(Client::reset);
     site.nginx.reload();
     ask_many(&mut site.client(), "a", 3_000);
@@ -165,7 +165,7 @@ fn what_has_no_room_is_seen() {
     );
 }
 
-/// Addresses that change, as containers' do, leave names behind in the zone.
+/// Changing addresses, such as those of containers, leave names behind in the zone.
 #[test]
 fn names_that_are_gone_make_room() {
     let first = many(&long_name("a"), "a", 1_500);
