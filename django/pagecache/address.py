@@ -1,7 +1,7 @@
-"""Where a page is, in nginx's words: the values that nginx's variables have for a request.
+"""The address of a page in nginx's terms: the values of nginx's variables for a request.
 
-Each rule here is nginx's own (ngx_http_parse.c, ngx_http_request.c of 1.22 to 1.31) a second time. A
-value is bytes, as nginx has it; None is what cannot be known here.
+Each rule here repeats one of nginx (ngx_http_parse.c, ngx_http_request.c of 1.22 to 1.31). A value is bytes, as in
+nginx; None: Django cannot know it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class PageAddress:
     uri: bytes | None
     """The path, decoded: `$uri`."""
     args: bytes
-    """What follows the `?`, as it came: `$args`."""
+    """The text after the `?`, as it was sent: `$args`."""
     request_uri: bytes | None
-    """Both, as they came: `$request_uri`."""
+    """Path and query, as they were sent: `$request_uri`."""
     host: bytes | None
     scheme: bytes | None
     cookie: bytes = b""
@@ -35,7 +35,7 @@ class PageAddress:
     def of_request(cls, request: HttpRequest) -> PageAddress:
         """The address under which nginx looked for the page, before it asked Django for it."""
         meta = request.META
-        asked = getattr(request, "pagecache_args", None)  # which query.py has put out of the view's sight
+        asked = getattr(request, "pagecache_args", None)  # the original query, which query.py hides from the view
         return cls(
             uri=_uri_of(request),
             args=str(meta.get("QUERY_STRING", "")).encode(wire_of(request)) if asked is None else asked,
@@ -53,10 +53,10 @@ class PageAddress:
         scheme: str | None = None,
         cookies: Mapping[str, str] | None = None,
     ) -> PageAddress:
-        """The address of a path or of a whole URL, as `reverse` gives it or as a reader sees it: `%C3%B6`
-        and `ö` are the same, a literal percent sign is `%25`; a `#fragment` is ignored.
+        """The address of a path or of a whole URL, as returned by `reverse` or as a reader sees it: `%C3%B6` and `ö`
+        are the same, a literal percent sign is `%25`; a `#fragment` is ignored.
 
-        `host` and `scheme` go before those of the URL.
+        `host` and `scheme` take precedence over those of the URL.
         """
         target = url
         if re.match("https?://", url, re.ASCII | re.IGNORECASE):
@@ -77,7 +77,7 @@ class PageAddress:
         )
 
     def argument(self, name: str) -> bytes:
-        """`$arg_name`: the first of that name, in any case; not decoded (ngx_http_arg)."""
+        """`$arg_name`: the first argument with that name, in any case; not decoded (ngx_http_arg)."""
         wanted = name.lower().encode() + b"="
         for argument in self.args.split(b"&"):
             if argument.lower().startswith(wanted):
@@ -85,16 +85,16 @@ class PageAddress:
         return b""
 
     def cookie_value(self, name: str) -> bytes | None:
-        """`$cookie_name`: the first of that name, in any case. None where it depends on the version of nginx:
-        before 1.29.6, a comma separates cookies as a semicolon does (ngx_http_parse_multi_header_lines), since
-        then it does not (ngx_http_parse_cookie_lines). Neither ends a value at a comma."""
+        """`$cookie_name`: the first cookie with that name, in any case. None if the value depends on the version of
+        nginx: before 1.29.6, a comma separates cookies as a semicolon does (ngx_http_parse_multi_header_lines), since
+        then it does not (ngx_http_parse_cookie_lines). In no version does a comma end a value."""
         value = _first_cookie(self.cookie, name, b";")
         return value if value == _first_cookie(self.cookie, name, b";,") else None
 
 
 def wire_of(request: HttpRequest) -> str:
-    """The encoding by which META's query was made of bytes. WSGI has bytes as latin-1 (PEP 3333); ASGI's query is
-    decoded, its headers are latin-1, too."""
+    """The encoding in which META contains the bytes of the query. WSGI decodes bytes as latin-1 (PEP 3333); ASGI
+    decodes the query, and its headers as latin-1."""
     return "latin-1" if hasattr(request, "environ") else "utf-8"
 
 
@@ -105,7 +105,7 @@ def _first_cookie(header: bytes, name: str, separators: bytes) -> bytes:
             at = _behind_spaces(header, at + len(wanted))
             if header[at : at + 1] == b"=":
                 return header[_behind_spaces(header, at + 1) :].partition(b";")[0]
-            at += 1  # whatever stands where the = should: nginx does not look at it again
+            at += 1  # nginx skips the character in the place of the = without looking at it
         end = re.compile(b"[%b]" % separators).search(header, at)
         at = _behind_spaces(header, end.end()) if end else len(header)
     return b""
@@ -117,15 +117,15 @@ def _behind_spaces(text: bytes, at: int) -> int:
     return at
 
 
-# Django shows a path that is not UTF-8 with its odd bytes percent-encoded again: /%E4 and /%25E4 are
-# both "/%E4" to it, and two different paths to nginx.
+# Django percent-encodes the invalid bytes of a path that is not UTF-8: /%E4 and /%25E4 are both "/%E4" in Django, and
+# two different paths in nginx.
 _PERCENT_ENCODED_AGAIN = re.compile("%[89A-F][0-9A-F]")
 
 
 def _uri_of(request: HttpRequest) -> bytes | None:
-    """None for a path that is not UTF-8, or that Django shows as it would show such a one."""
+    """None for a path that is not UTF-8, and for one that Django cannot tell from such a path."""
     raw = getattr(request, "scope", {}).get("raw_path")
-    if raw is not None:  # ASGI, whose servers put U+FFFD in place of odd bytes
+    if raw is not None:  # ASGI, whose servers replace invalid bytes with U+FFFD
         try:
             unquote_to_bytes(raw).decode()
         except UnicodeDecodeError:
@@ -136,7 +136,7 @@ def _uri_of(request: HttpRequest) -> bytes | None:
 
 
 REQUEST_URIS = ("REQUEST_URI", "RAW_URI")
-"""Names in META, of uWSGI and mod_wsgi, and of gunicorn."""
+"""Names in META: that of uWSGI and mod_wsgi, and that of gunicorn."""
 
 
 def _request_uri_of(request: HttpRequest) -> bytes | None:
@@ -151,8 +151,8 @@ def _request_uri_of(request: HttpRequest) -> bytes | None:
 
 
 def ascii_host(host: str) -> str:
-    """A host as browsers send it: größe.example is xn--gre-6ka8i.example. Python's own codec does not do: it
-    makes "ss" of an ß (RFC 3490), as browsers no longer do (RFC 5892)."""
+    """A host as browsers send it: größe.example is xn--gre-6ka8i.example. Python's own codec would replace an ß by
+    "ss" (RFC 3490), which browsers no longer do (RFC 5892)."""
     if host.isascii():
         return host
     name, colon, port = unicodedata.normalize("NFC", host.lower()).partition(":")
@@ -167,15 +167,15 @@ def bare_host(host: str) -> bytes | None:
 
 
 def split_port(host: str) -> tuple[str, str]:
-    """A Host header's name, in brackets if it is an IPv6 address, and its port, "" for none."""
+    """The name in a Host header, in brackets if it is an IPv6 address, and its port, "" if there is none."""
     in_brackets, bracket, rest = host.rpartition("]")
     name, _, port = rest.partition(":")
     return in_brackets + bracket + name, port
 
 
 def normal_path(path: str) -> bytes | None:
-    """`$uri` of a path: percent-encoding decoded, slashes merged, dot segments resolved
-    (ngx_http_parse_complex_uri). None for what nginx answers with 400."""
+    """`$uri` of a path: percent-encoding decoded, slashes merged, dot segments resolved (ngx_http_parse_complex_uri).
+    None if nginx answers with 400."""
     decoded = unquote_to_bytes(path)
     if re.search("%(?![0-9A-Fa-f]{2})", path) or b"\0" in decoded or not decoded.startswith(b"/"):
         return None

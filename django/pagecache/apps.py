@@ -1,5 +1,5 @@
-"""What Django asks of the package: its name, and its system checks, which say what would otherwise be a silent 0 % of
-hits."""
+"""The Django application: the name of the package, and its system checks, which report mistakes that would otherwise
+only show as a hit rate of 0 %."""
 
 from __future__ import annotations
 

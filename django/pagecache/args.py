@@ -1,8 +1,8 @@
-"""Query arguments, as nginx-pagecache reads them (core/src/args.rs, a second time): whether a key has each argument that may
-change the page, and the query without those that cannot.
+"""Query arguments, as nginx-pagecache reads them (this repeats core/src/args.rs): whether a key contains each argument
+that may change the page, and the query without the ignored arguments.
 
 Arguments are separated by `&`. A name ends at the first `=` and is compared as it was sent, not decoded. An empty
-argument, as in `a=1&&b=2`, has an empty name, which is neither in a key nor in a list.
+argument, as in `a=1&&b=2`, has an empty name, which neither a key nor a list can contain.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class IgnoredArgs:
-    """nginx's `pagecache_ignore_args`: names of arguments that do not change a page, `utm_*` for all that begin so, or
-    `all` alone."""
+    """nginx's `pagecache_ignore_args`: names of arguments that do not change a page, `utm_*` for all names with that
+    beginning, or `all` alone."""
 
     words: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> IgnoredArgs:
-        """Raises ValueError, with the word that is none."""
+        """Raises ValueError, with the word that is not valid."""
         ignored = cls(tuple(words))
         for word in ignored.words:
             name = word.removesuffix("*")
@@ -40,17 +40,19 @@ class IgnoredArgs:
         )
 
     def has(self, argument: bytes) -> bool:
-        """Is this argument ignored? Some applications begin another one at a `;`, which may matter."""
+        """Is this argument ignored? One with a `;` is not: some applications begin another argument there, which may
+        change the page."""
         return self.is_all or (self.has_name(_name(argument)) and b";" not in argument)
 
     def without(self, query: bytes) -> bytes:
-        """`$pagecache_args`: the query with its question mark, without ignored arguments; empty if none is left."""
+        """`$pagecache_args`: the query with its question mark, without ignored arguments; empty if no argument
+        remains."""
         kept = [argument for argument in _arguments(query) if not self.has(argument)]
         return b"?" + b"&".join(kept) if kept else b""
 
     def held(self, query: bytes, carried: Collection[str]) -> bytes:
-        """The query without ignored arguments, but for those that are in a key with `$arg_NAME` of the names
-        `carried`: as NAME, the first whose name is that in any case."""
+        """The query without ignored arguments, except for those that a key contains by `$arg_NAME` for the names
+        `carried`: for each NAME, the first argument with that name in any case."""
         names = {name.lower().encode(): name.encode() for name in carried}
         kept = []
         for argument in _arguments(query):
@@ -63,9 +65,9 @@ class IgnoredArgs:
         return b"&".join(kept)
 
     def leave(self, query: bytes, carried: Collection[str]) -> bool:
-        """May an argument of this query change the page, and is not in a key that has `$arg_NAME` of the names
-        `carried`? nginx takes the first argument whose name is NAME in any case, and an empty value for one that is
-        not there; Django tells cases apart, and takes the last."""
+        """Does this query have an argument that may change the page, and that a key with `$arg_NAME` for the names
+        `carried` does not contain? nginx uses the first argument whose name is NAME in any case, and an empty value if
+        there is none; Django is case-sensitive, and uses the last."""
         names = {name.encode() for name in carried}
         all_names = [_name(argument).lower() for argument in _arguments(query)]
         for argument in _arguments(query):
@@ -77,7 +79,7 @@ class IgnoredArgs:
 
 
 def _arguments(query: bytes) -> list[bytes]:
-    # A query of no bytes has no argument, not an empty one.
+    # An empty query has no argument, rather than an empty one.
     return query.split(b"&") if query else []
 
 

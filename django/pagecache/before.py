@@ -1,9 +1,9 @@
-"""Which middlewares may stand before PageCacheMiddleware.
+"""The middlewares that are allowed before PageCacheMiddleware.
 
-What stands before it changes an answer after it was stored: a hit goes without that. So nothing may stand there that
-gives an answer what belongs to one visitor and is not seen in the page, such as a cookie or another Vary, for then
-the page would be stored as if it were for everybody; nor what a page is wrong without. What watches, or
-answers by itself, or belongs to the one answer even, may.
+A middleware before it changes a response after it was stored, so hits lack the change. A middleware is not allowed
+there if it adds data of one visitor that the page does not show, such as a cookie or another Vary: the page would be
+stored as if it were for everybody. Nor is one whose change a page needs. A middleware is allowed if it only observes,
+if it responds itself, or if its change concerns only the one response.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ALLOWED = {
     CORS: "answers a preflight by itself; its headers are for other sites' requests, and hits lack them",
     GZIP: "packs a page for one browser; what is stored is not packed by it",
 }
-"""Each with why."""
+"""Each with the reason."""
 
 
 def standing() -> list[str]:

@@ -1,9 +1,9 @@
-"""Finds out whether nginx and Django have the same key for a page, on the same memcached, and if not, why.
+"""Checks that nginx and Django have the same key for a page, on the same memcached; if not, finds the reason.
 
-It stores probes: pages of its own, under names that no page has, for a few seconds, through the cache's
-own client. Then it asks nginx for them. Where one does not come back, it asks again and watches memcached
-for what nginx looks up: nothing of nginx's configuration has to be known for that. When all of them have come back,
-`check_site.py` goes on with pages that Django makes.
+It stores probes: pages of its own, with keys that no page has, for a few seconds, through the cache's own client. Then
+it requests them from nginx. If one is not served, it requests it again and watches in memcached which keys nginx looks
+up: this needs no knowledge of nginx's configuration. When all probes were served, `check_site.py` continues with pages
+that Django renders.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from pagecache.servers import Found, Lookup, NotMemcached, find, servers_of, wat
 from pagecache.visit import Answer, visit
 
 PROBE_SECONDS = 20
-"""How long a probe may live if nothing takes it away again."""
+"""The lifetime of a probe, in case it is not deleted, in seconds."""
 
 PROBES_OF_SEVERAL_SERVERS = 8
-"""With another rule than the client's, nginx asks the right one of n servers for one key of n."""
+"""With another rule than the client's, nginx still chooses the right one of n servers for one key in n."""
 
 SERVABLE_FLAGS = (0, 16)
 """nginx's default of pagecache_flags: bytes and text."""
 
 OF_AN_ITEM = ("flags", "format", "size")
-"""nginx's reasons for not serving what it has found."""
+"""nginx's reasons for not serving an item that it has found."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A page of this check's own: where it is, and what it says."""
+    """A page of this check: its address and its body."""
 
     url: str
     token: str
@@ -54,7 +54,7 @@ class Probe:
 
 
 class Check:
-    """One check of the pages below a URL; `pattern`, `host` and `cookies` as nginx's location has them."""
+    """One check of the pages below a URL; `pattern`, `host` and `cookies` are those of nginx's location."""
 
     def __init__(self, url: str, pattern: KeyPattern, host: str | None = None, cookies: dict[str, str] | None = None):
         self.url = url.partition("#")[0].partition("?")[0].rstrip("/")
@@ -66,7 +66,7 @@ class Check:
         self.servers = servers_of(self.alias)
 
     def findings(self) -> Iterator[Finding]:
-        """What is right, up to the first thing that is not."""
+        """The findings, up to and including the first problem."""
         try:
             for word, name in self._names():
                 finding = self._of_probe(word, name)
@@ -84,7 +84,7 @@ class Check:
             yield Finding("memcached", f"a server of LOCATION does not answer: {error}")
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        """What to look at, and the end of a URL that shows it."""
+        """The names of the checks, each with the end of a URL that tests it."""
         for _ in range(PROBES_OF_SEVERAL_SERVERS if len(self.servers) > 1 else 1):
             yield "server", ""
         yield "escaping", "/%20%25%C3%A4"
@@ -97,18 +97,18 @@ class Check:
         backend = caches[self.alias]
         try:
             client.put(backend, probe.key, probe.item.value, PROBE_SECONDS, probe.item.flags)
-        except Exception as error:  # every client library has its own
+        except Exception as error:  # every client library has its own exceptions
             return Finding("memcached", f"Django's client cannot store a page: {type(error).__name__}: {error}")
         try:
             return self._of_stored(word, probe)
         finally:
-            with suppress(Exception):  # it goes by itself, then
+            with suppress(Exception):  # the item expires by itself
                 backend.delete(probe.key)
 
     def _probe(self, name: str) -> Probe:
         token = secrets.token_hex(8)
         url = f"{self.url}/pagecache-check-{token}{name}"
-        # Long enough to be worth compressing, where pages are compressed.
+        # Long enough to be compressed, if pages are compressed.
         body = f"a probe of pagecache, {token}\n".encode() * 20
         item = item_of(HttpResponse(body, content_type=conf.content_type()), PROBE_SECONDS)
         return Probe(url, token, self._key(url), item, body)
@@ -133,12 +133,12 @@ class Check:
 
     def _visit(self, probe: Probe) -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        # A page that Django stores in the meantime would replace the probe, and look like a lookup of nginx's:
-        # memcached logs both as item_get.
+        # A page that Django stores in the meantime would replace the probe, and would be mistaken for a lookup by
+        # nginx: memcached logs both as item_get.
         return visit(probe.url, self.host, cookies, stores=False)
 
     def _why_not(self, probe: Probe, server: str) -> Finding:
-        """Asks for the probe again, and looks at what nginx says and does."""
+        """Requests the probe again, and examines nginx's answer and lookups."""
         lookup = None
         with ExitStack() as stack:
             try:
@@ -146,7 +146,7 @@ class Check:
             except (OSError, NotMemcached):  # a proxy, or an old memcached
                 watched = None
             answer = self._visit(probe)
-            # Where nginx says that it asked nobody, there is nothing to wait for.
+            # If nginx reports that it made no lookup, there is nothing to wait for.
             if watched is not None and answer.cache not in ("BYPASS", "ERROR"):
                 lookup = watched.lookup_of(probe.token, probe.key)
         if answer.cache == "ERROR" and answer.reason not in OF_AN_ITEM:
@@ -181,7 +181,7 @@ class Check:
         return Finding("key", f"{both}: pagecache_key and PAGECACHE_KEY must be the same text")
 
     def _of_page(self) -> Iterator[Finding]:
-        """Looks at what is stored for the URL itself: it may have been written by other means."""
+        """Examines the item for the URL itself, which other code may have stored."""
         key = self._key(self.page)
         for found in find(self.servers, key):
             if found.flags >> 24 == TYPE_OF_PAGES or found.flags & ~conf.gzip_flag() in SERVABLE_FLAGS:
@@ -250,7 +250,7 @@ def _meaning(found: Found) -> str:
 
 
 def _plain(key: str) -> str:
-    """A key with its percent-encoding undone, however often it was done."""
+    """A key with its percent-encoding decoded repeatedly, until nothing is encoded."""
     while unquote(key) != key:
         key = unquote(key)
     return key

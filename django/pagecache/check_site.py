@@ -1,6 +1,6 @@
-"""The part of `manage.py pagecache check` that asks the site as it runs: nginx, the application's server, each
-middleware. Django makes a page and stores it, nginx serves it; a visitor whose pages are not for everybody must not
-get it; and a hit must have the headers that a page from Django has.
+"""The part of `manage.py pagecache check` that requests pages from the running site: nginx, the application's server,
+each middleware. Django renders a page and stores it, and nginx serves it; a visitor with personal pages must not get
+it; and a hit must have the headers of a page from Django.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ OF_ONE_ANSWER = {
     "transfer-encoding",
     probe.HEADER.lower(),
 }
-"""Headers that need not be those of the stored answer."""
+"""Headers that may differ from those of the stored response."""
 
 
 class SiteCheck:
-    """`url` without a slash at its end; `pattern`, `host` and `cookies` as nginx's location has them."""
+    """`url` has no slash at its end; `pattern`, `host` and `cookies` are those of nginx's location."""
 
     def __init__(self, url: str, pattern: KeyPattern, host: str | None, cookies: dict[str, str]) -> None:
         self.url, self.pattern, self.host, self.cookies = url, pattern, host, cookies
 
     def findings(self) -> Iterator[Finding]:
-        """What is right, up to the first thing that is not. Raises NoKey."""
+        """The findings, up to and including the first problem. Raises NoKey."""
         first, second = (f"{self.url}/{probe.new_name()}" for _ in range(2))
         try:
             yield from self._of_site(first, second)
@@ -54,7 +54,7 @@ class SiteCheck:
             yield Finding("nginx", f"no answer to {first}: {type(error).__name__}: {error}")
         finally:
             for url in (first, second):
-                with suppress(Exception):  # it goes by itself, then
+                with suppress(Exception):  # the item expires by itself
                     conf.cache().delete(self.pattern.key(PageAddress.of_url(url, self.host, None, self.cookies)))
 
     def _of_site(self, first: str, second: str) -> Iterator[Finding]:
@@ -90,12 +90,13 @@ class SiteCheck:
 
 
 def _is_hit(answer: Answer) -> bool:
-    # A page that Django has made just now says so.
+    # A page that Django has just rendered contains this header.
     return probe.HEADER not in answer.headers and answer.status == 200
 
 
 def _cookies_that_matter() -> Iterator[tuple[str, str]]:
-    """Cookies of visitors whose pages are their own, though what is stored does not show it; and why."""
+    """Cookies of visitors whose pages are personal, although the stored page does not show it; each with the
+    reason."""
     shows_messages = MESSAGES in settings.MIDDLEWARE
     storage: Any = import_string(settings.MESSAGE_STORAGE) if shows_messages else object
     of_session = issubclass(storage, SessionStorage)
@@ -113,7 +114,7 @@ def _bypass(name: str) -> str:
 
 
 def _of_headers(made: Answer, other: Answer, served: Answer) -> Finding:
-    """`made` and `other` are two pages from Django: what differs between them belongs to one answer."""
+    """`made` and `other` are two pages from Django: their differences belong to the single response."""
     lost, changed = [], []
     for name in dict.fromkeys(made.headers):
         values = made.headers.get_all(name)

@@ -1,6 +1,7 @@
-"""What Django's cache interface has no word for, said to the client library behind it: an item's flags.
+"""Sets the flags of an item through the client library behind Django's cache interface, which has no parameter for
+flags.
 
-Where an item goes is decided by that library, too, so that flags never send it to another server.
+The library also chooses the server of an item, so that an item with flags is on the same server as without.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.memcached import PyLibMCCache, PyMemcacheCache
 
 _SAMPLE = b"a page " * 10_000
-"""What a client that compresses would compress."""
+"""A value that a compressing client would compress."""
 
 
 def put(backend: BaseCache, key: str, value: bytes, seconds: int, flags: int) -> None:
     """Stores an item with exactly these flags. Raises what the client library raises."""
     if not flags:
-        # Of bytes every client makes an item with the flags 0.
+        # Every client stores bytes with the flags 0.
         backend.set(key, value, seconds)
         return
     any_backend: Any = backend
@@ -29,7 +30,7 @@ def put(backend: BaseCache, key: str, value: bytes, seconds: int, flags: int) ->
     else:
         stored = _flagging_pylibmc(backend).set(key, _Flagged(value, flags), until)
     if not stored:
-        # As Django's own set does: the key must not keep its old page.
+        # Like Django's own set: the key must not keep its old page.
         any_backend._cache.delete(key)
 
 
@@ -39,7 +40,8 @@ def takes_flags(backend: BaseCache) -> bool:
 
 
 def place_unknown_to_nginx(backend: BaseCache) -> str | None:
-    """Where a cache keeps its items, if nginx cannot read them there; None for memcached, and for what is not known."""
+    """The place where a cache keeps its items, if nginx cannot read them there; None for memcached, and for unknown
+    caches."""
     return next((_PLACES[of.__module__] for of in type(backend).__mro__ if of.__module__ in _PLACES), None)
 
 
@@ -55,11 +57,11 @@ _PLACES = {
 
 
 def problem_of(backend: BaseCache, options: Mapping[str, Any]) -> str | None:
-    """What about a cache's OPTIONS makes its items other than nginx expects them; None for nothing."""
+    """The reason why a cache's OPTIONS give its items a form that nginx does not expect; None if there is none."""
     if not isinstance(backend, PyMemcacheCache):
         return None
     if options.get("key_prefix"):
-        # Besides, it is no part of what pymemcache picks the server by.
+        # Moreover, pymemcache ignores the prefix when it chooses the server.
         return "OPTIONS has a key_prefix, which nginx does not know: put it into PAGECACHE_KEY and pagecache_key"
     serde = options.get("serde")
     if serde is not None and tuple(serde.serialize("", _SAMPLE)) != (_SAMPLE, 0):
@@ -68,7 +70,7 @@ def problem_of(backend: BaseCache, options: Mapping[str, Any]) -> str | None:
 
 
 class _Flagged(bytes):
-    """Bytes that bring their flags along."""
+    """Bytes with the flags with which they are stored."""
 
     flags: int
 
@@ -79,8 +81,8 @@ class _Flagged(bytes):
 
 
 def _flagging_pylibmc(backend: Any) -> Any:
-    """A client like the cache's own: the same servers and options, the same thread. pylibmc lets the class
-    of a client say what flags a value has, and nothing else."""
+    """A client like the cache's own, with the same servers and options, in the same thread. In pylibmc, only the class
+    of a client can set the flags of a value."""
     client = getattr(backend, "_pagecache_client", None)
     if client is None:
 

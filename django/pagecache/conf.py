@@ -1,5 +1,4 @@
-"""The settings of the page cache: their names, their defaults, and their values. What is wrong with them is found in
-`problems.py`.
+"""The settings of the page cache: their names, their defaults, and their values. `problems.py` checks them.
 
 Some of them repeat a line of nginx's configuration, and must be changed together with it:
 
@@ -24,8 +23,8 @@ from pagecache.args import ALL, IgnoredArgs
 from pagecache.key import KeyPattern
 
 STATUSES = (200, 203, 300, 301, 308, 404, 410)
-"""What PAGECACHE_STATUSES may hold: what a cache may keep by itself (RFC 9110, section 15.1), as far as it
-answers a GET with a body."""
+"""The statuses that PAGECACHE_STATUSES may contain: those that a cache may store by default (RFC 9110, section 15.1)
+and that answer a GET with a body."""
 
 FORMATS = ("head", "http", "body")
 
@@ -52,20 +51,20 @@ DEFAULTS: dict[str, Any] = {
 
 
 keys_of_views: set[str] = set()
-"""The keys of views with `@page_cache(key=...)` that are loaded."""
+"""The keys of all loaded views with `@page_cache(key=...)`."""
 
 wrong_keys_of_views: dict[str, str] = {}
-"""Those of them that are no keys, each with what is wrong with it."""
+"""The invalid keys of those views, each with the mistake."""
 
 wrong_timeouts_of_views: dict[str, str] = {}
-"""The timeouts of views with `@page_cache(timeout=...)` that are none, each with what is wrong with it."""
+"""The invalid timeouts of loaded views with `@page_cache(timeout=...)`, each with the mistake."""
 
 has_marked_views = False
 """Is a view with `@page_cache` loaded?"""
 
 
 def key_pattern(text: str | None = None) -> KeyPattern:
-    """PAGECACHE_KEY, required: the value of nginx's `pagecache_key`; or `text`, another location's."""
+    """PAGECACHE_KEY, required: the value of nginx's `pagecache_key`; or `text`, the key of another location."""
     text = text or setting("PAGECACHE_KEY")
     if not text or not isinstance(text, str):
         raise ImproperlyConfigured(
@@ -76,13 +75,13 @@ def key_pattern(text: str | None = None) -> KeyPattern:
 
 
 def key_patterns() -> Iterator[KeyPattern]:
-    """PAGECACHE_KEY, and those of `@page_cache(key=...)`, of views that are loaded."""
+    """PAGECACHE_KEY, and the keys of `@page_cache(key=...)` of all loaded views."""
     yield key_pattern()
     yield from map(key_pattern, sorted(keys_of_views))
 
 
 def ignored_args() -> IgnoredArgs:
-    """PAGECACHE_IGNORE_ARGS: arguments that do not change a page, as the words of nginx's `pagecache_ignore_args`."""
+    """PAGECACHE_IGNORE_ARGS: arguments that do not change a page, as for nginx's `pagecache_ignore_args`."""
     words = setting("PAGECACHE_IGNORE_ARGS")
     form = 'it is a list of names, such as ["utm_*", "gclid"], or "all"'
     if words != ALL and (not is_list(words) or not all(isinstance(word, str) for word in words)):
@@ -94,19 +93,19 @@ def ignored_args() -> IgnoredArgs:
 
 
 def enabled() -> bool | str:
-    """PAGECACHE_ENABLED: whether pages are stored; IN_TESTS: while tests run, too. `enabled.py` knows whether they do."""
+    """PAGECACHE_ENABLED: whether pages are stored; IN_TESTS: also while tests run. `enabled.py` detects tests."""
     is_enabled: bool | str = setting("PAGECACHE_ENABLED")
     return is_enabled
 
 
 def port() -> int | None:
-    """PAGECACHE_PORT: the port that visitors have in the site's address; None where it is the scheme's own."""
+    """PAGECACHE_PORT: the port in the site's public address; None for the default port of the scheme."""
     number: int | None = setting("PAGECACHE_PORT")
     return number
 
 
 def cache() -> BaseCache:
-    """PAGECACHE_CACHE: which of CACHES holds the pages."""
+    """PAGECACHE_CACHE: the one of CACHES that stores the pages."""
     return caches[cache_alias()]
 
 
@@ -115,37 +114,37 @@ def cache_alias() -> str:
 
 
 def timeout() -> int:
-    """PAGECACHE_TIMEOUT, seconds: how long a page that says nothing else may be served."""
+    """PAGECACHE_TIMEOUT, seconds: how long a page may be served if its headers do not say."""
     return int(setting("PAGECACHE_TIMEOUT"))
 
 
 def content_type() -> str:
-    """PAGECACHE_CONTENT_TYPE: what nginx says every page is whose bare body memcached holds."""
+    """PAGECACHE_CONTENT_TYPE: the Content-Type that nginx gives to a page without a stored head."""
     return str(setting("PAGECACHE_CONTENT_TYPE"))
 
 
 def only_marked() -> bool:
-    """PAGECACHE_ONLY_MARKED: nothing is stored but pages of views with `@page_cache`."""
+    """PAGECACHE_ONLY_MARKED: only pages of views with `@page_cache` are stored."""
     return bool(setting("PAGECACHE_ONLY_MARKED"))
 
 
 def allowed_before() -> Collection[str]:
-    """PAGECACHE_ALLOW_BEFORE: middlewares of the site's own that may stand before PageCacheMiddleware."""
+    """PAGECACHE_ALLOW_BEFORE: the site's own middlewares that are allowed before PageCacheMiddleware."""
     return tuple(setting("PAGECACHE_ALLOW_BEFORE"))
 
 
 def ignored_vary() -> Collection[str]:
-    """PAGECACHE_IGNORE_VARY: request headers that may stand in a stored page's Vary, in lower case.
+    """PAGECACHE_IGNORE_VARY: request headers that the Vary of a stored page may contain, in lower case.
 
-    `["Cookie"]` is right for a site whose pages differ for logged-in visitors alone, and whose nginx
-    has `pagecache_bypass $cookie_sessionid`.
+    `["Cookie"]` is right for a site whose pages differ only for logged-in visitors, and whose nginx has
+    `pagecache_bypass $cookie_sessionid`.
     """
-    names = setting("PAGECACHE_IGNORE_VARY")  # system checks ask for it, too, whatever it is
+    names = setting("PAGECACHE_IGNORE_VARY")  # system checks read it, too, even if it is invalid
     return {name.lower() for name in names if isinstance(name, str)} if is_list(names) else set()
 
 
 def stores_heads() -> bool:
-    """PAGECACHE_FORMAT: "head" and "http" store status and headers with the body, "body" the bare body."""
+    """PAGECACHE_FORMAT: "head" and "http" store status and headers with the body, "body" stores the body alone."""
     return bool(setting("PAGECACHE_FORMAT") != "body")
 
 
@@ -155,12 +154,13 @@ def marks_pages() -> bool:
 
 
 def statuses() -> Collection[int]:
-    """PAGECACHE_STATUSES: which answers are stored. A bare body is served with the status 200."""
+    """PAGECACHE_STATUSES: the statuses of responses that are stored. A body without a head is served with the status
+    200."""
     return tuple(setting("PAGECACHE_STATUSES"))
 
 
 def compresses() -> bool:
-    """PAGECACHE_GZIP, or whether there is a PAGECACHE_GZIP_FLAG: pages are stored compressed."""
+    """PAGECACHE_GZIP, or true if PAGECACHE_GZIP_FLAG is set: pages are stored compressed."""
     gzip = setting("PAGECACHE_GZIP")
     return gzip_flag() != 0 if gzip is None else bool(gzip)
 

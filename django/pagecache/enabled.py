@@ -1,8 +1,8 @@
-"""Whether pages are stored at all: PAGECACHE_ENABLED, and whether tests run.
+"""Whether pages are stored: PAGECACHE_ENABLED, and whether tests run.
 
-A site's tests have its settings, and often its memcached: the pages that they make are not those of the site. While
-`setup_test_environment` of Django is in force, as it is under `manage.py test` and pytest-django, nothing is stored and
-nothing is dropped. Tests of the cache itself say PAGECACHE_ENABLED = "in tests", and have a memcached of their own.
+The tests of a site use its settings, and often its memcached, but the pages that they render are not those of the
+site. While Django's `setup_test_environment` is in force, as under `manage.py test` and pytest-django, no page is
+stored or dropped. Tests of the cache itself set PAGECACHE_ENABLED = "in tests", and use a memcached of their own.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pagecache import conf
 
 
 def why_not() -> str | None:
-    """Why no page is stored, in a few words; None if pages are."""
+    """The reason why no page is stored, in a few words; None if pages are stored."""
     if tests_run():
         return "tests are running (setup_test_environment)"
     return None if conf.enabled() else "PAGECACHE_ENABLED is False"
 
 
 def tests_run() -> bool:
-    """Are these tests, which do not ask for the cache?"""
+    """Are tests running that do not enable the cache?"""
     return conf.enabled() != conf.IN_TESTS and _is_test_environment()
 
 
 def _is_test_environment() -> bool:
-    # It is not imported for this: a site that runs has no use for it.
+    # The module is not imported for this: a running site does not need it.
     utils = sys.modules.get("django.test.utils")
     state = getattr(utils, "_TestState", None)
     if state is None:

@@ -1,4 +1,4 @@
-"""What `manage.py pagecache check` says of one thing that it has looked at."""
+"""One result of `manage.py pagecache check`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What is right is named by what it shows; what is wrong by its cause: key, prefix, escaping, distribution, flags,
+    """A success is named by what it proves, a problem by its cause: key, prefix, escaping, distribution, flags,
     format, server, bypass, memcached, nginx, middleware, cookie, headers."""
 
     word: str

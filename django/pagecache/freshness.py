@@ -1,5 +1,5 @@
-"""How long a page may be served: its freshness lifetime (RFC 9111, section 4.2) less the age that it has
-already. The settings say how long at most.
+"""How long a page may be served: its freshness lifetime (RFC 9111, section 4.2) minus its current age. The settings
+limit it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from django.utils.http import parse_http_date_safe
 
 
 def lifetime(response: HttpResponseBase, timeout: int) -> int:
-    """Seconds from now that a page may be served, at most `timeout`; 0 or less: not at all. A field that
-    cannot be read counts as 0 seconds."""
+    """Seconds from now for which a page may be served, at most `timeout`; 0 or less: not at all. A header that cannot
+    be parsed counts as 0 seconds."""
     said = _said_lifetime(response)
     age = age_of(response)
     if age is None or said == 0:
         return 0
     until = _said_end(response)
-    if until is not None:  # its age is in it already
+    if until is not None:  # this time accounts for the age already
         return min(timeout, until - int(time.time()))
     return min(timeout, (timeout if said is None else said) - age)
 
 
 def age_of(response: HttpResponseBase) -> int | None:
-    """Seconds since the page was made, or None where its Age cannot be read (RFC 9111, section 4.2.3)."""
+    """Seconds since the page was rendered, or None if its Age cannot be parsed (RFC 9111, section 4.2.3)."""
     now = int(time.time())
     made = parse_http_date_safe(response.get("Date", ""))
     apparent = 0 if made is None else max(0, now - made)
@@ -35,7 +35,7 @@ def age_of(response: HttpResponseBase) -> int | None:
 
 
 def _age_in_django_s_cache(response: HttpResponseBase, now: int) -> int:
-    """Before Django 5.0, a page out of `cache_page` has no Age: what is left is in its Expires alone."""
+    """Before Django 5.0, a page from `cache_page` has no Age: only its Expires shows the remaining time."""
     max_ages = directives(response.get("Cache-Control", "")).get("max-age", [])
     expires = parse_http_date_safe(response.get("Expires", ""))
     if expires is None or expires <= now:
@@ -44,8 +44,8 @@ def _age_in_django_s_cache(response: HttpResponseBase, now: int) -> int:
 
 
 def _said_lifetime(response: HttpResponseBase) -> int | None:
-    """The freshness lifetime that the page's own headers give it (RFC 9111, section 4.2.1): of several, the smallest.
-    What X-Accel-Expires says to nginx comes before them all."""
+    """The freshness lifetime from the page's own headers (RFC 9111, section 4.2.1): the smallest, if there are
+    several. X-Accel-Expires, which is meant for nginx, takes precedence over all others."""
     if response.has_header("X-Accel-Expires"):
         return _seconds(response["X-Accel-Expires"].strip().removeprefix("@"))
     of_cache_control = directives(response.get("Cache-Control", ""))
@@ -62,7 +62,7 @@ def _said_lifetime(response: HttpResponseBase) -> int | None:
 
 
 def _said_end(response: HttpResponseBase) -> int | None:
-    """Until when the page may be served, in seconds since the epoch: `X-Accel-Expires: @1700000000`."""
+    """The time until which the page may be served, in seconds since the epoch: `X-Accel-Expires: @1700000000`."""
     said = response.get("X-Accel-Expires", "").strip()
     return _seconds(said[1:]) if said.startswith("@") else None
 
@@ -72,8 +72,8 @@ def _seconds(said: str) -> int:
 
 
 def directives(cache_control: str) -> dict[str, list[str]]:
-    """The directives of a Cache-Control in lower case, each with the values that it is given, "" for none. Some write a
-    `;` between them: behind it, no-store means what it says."""
+    """The directives of a Cache-Control in lower case, each with its values, "" for none. Some applications separate
+    them with a `;`: a no-store after it is respected."""
     named: dict[str, list[str]] = {}
     for directive in listed(cache_control.replace(";", ",")):
         name, _, value = directive.partition("=")

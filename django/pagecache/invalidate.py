@@ -1,7 +1,7 @@
 """Drops pages whose content has changed.
 
-Inside a transaction the page goes when the transaction is committed: dropped earlier, another
-visitor could bring it back as it was.
+Inside a transaction, a page is dropped when the transaction is committed: if it were dropped earlier, another visitor
+could cause the old page to be stored again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pagecache.address import PageAddress
 logger = logging.getLogger("pagecache")
 
 _calls = itertools.count()
-"""Of `invalidate_on_change`."""
+"""Numbers the calls of `invalidate_on_change`."""
 
 
 class Addressed(Protocol):
@@ -41,16 +41,16 @@ def invalidate(
 ) -> None:
     """Drops the pages of paths such as "/artikel/größe/" or "/artikel/gr%C3%B6%C3%9Fe/?page=2".
 
-    Percent-encoded or not is the same; a literal percent sign is "%25". A whole URL says its `$host` and
-    `$scheme` itself; for a path, a key with these variables needs the arguments, and one with a
-    `$cookie_name` the cookie. A key with $request_uri has a page for each spelling of the same URL: the
-    usual one, that of `reverse` and of browsers, is dropped. `key` is the one of `@page_cache(key=...)`.
+    Percent-encoded and decoded characters are the same; a literal percent sign is "%25". A whole URL contains its
+    `$host` and `$scheme`; for a path, a key with these variables needs the arguments, and one with a `$cookie_name`
+    the cookie. A key with $request_uri has a page for each spelling of the same URL: the usual spelling, that of
+    `reverse` and of browsers, is dropped. `key` is that of `@page_cache(key=...)`.
 
     Raises NoKey, a ValueError, if the path has no key.
     """
     try:
         pattern = conf.key_pattern(key)
-    except ImproperlyConfigured as error:  # the site goes on, as it does without pages in the cache
+    except ImproperlyConfigured as error:  # the site works without pages in the cache
         logger.warning("%s are not dropped: %s", paths, error)
         return
     names = [pattern.key(PageAddress.of_url(path, host, scheme, cookies)) for path in paths]
@@ -70,12 +70,12 @@ def invalidate_object(obj: Addressed, **where: Any) -> None:
 def invalidate_on_change(
     model: type[Model] | str, paths: Callable[[Any], Iterable[str]] | None = None, **where: Any
 ) -> None:
-    """Drops pages whenever an object of a model is saved or deleted: that of its `get_absolute_url`, or all
-    that `paths` returns for it. Of an object that is saved, those of its old state go as well: it may have
-    had another URL. `where` as for `invalidate`. It belongs into `AppConfig.ready`.
+    """Drops pages whenever an object of a model is saved or deleted: the page of its `get_absolute_url`, or all that
+    `paths` returns for it. When an object is saved, the pages of its old state are dropped as well, since it may have
+    had another URL. `where` as for `invalidate`. Call it in `AppConfig.ready`.
 
-    It holds for the models below this one, too: proxies and children. A path that cannot be known, or that has
-    no key, is logged; the change itself goes on.
+    It applies to the models below this one, too: proxies and children. If a path cannot be determined, or has no key,
+    that is logged; the change itself is not prevented.
 
     Django sends no signals for `QuerySet.update`, `bulk_create` and many-to-many changes.
     """
@@ -87,7 +87,7 @@ def invalidate_on_change(
     def paths_of(instance: Model) -> list[str]:
         try:
             return list(said(instance))
-        except Exception as error:  # the site's own code
+        except Exception as error:  # raised by the site's own code
             logger.warning("The pages of %r are not dropped: %s: %s", type(instance), type(error).__name__, error)
             return []
 
@@ -98,13 +98,13 @@ def invalidate_on_change(
         instance.__dict__.setdefault("_pagecache_old_paths", {})[call] = paths_of(old) if old else []
 
     def drop(instance: Model, using: str, raw: bool = False, **_: Any) -> None:
-        if raw:  # a fixture, whose other objects may not be there yet
+        if raw:  # a fixture, whose related objects may not exist yet
             return
         old = instance.__dict__.get("_pagecache_old_paths", {}).pop(call, [])
         for path in dict.fromkeys([*old, *paths_of(instance)]):
             try:
                 invalidate(path, using=using, **where)
-            except Exception as error:  # a NoKey, or what a path is not
+            except Exception as error:  # NoKey, or an error because it is not a path
                 logger.warning('"%s" is not dropped: %s: %s', path, type(error).__name__, error)
 
     for sender in _with_those_below(model):
@@ -114,7 +114,7 @@ def invalidate_on_change(
 
 
 def _with_those_below(model: type[Model]) -> set[type[Model]]:
-    """Signals name the very class of an object, and no class above it."""
+    """Signals are sent for the exact class of an object, not for its parents."""
     return {model}.union(*(_with_those_below(child) for child in model.__subclasses__()))
 
 

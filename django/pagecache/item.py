@@ -1,8 +1,8 @@
-"""What memcached holds of a page: the item's value and flags, as nginx's `pagecache_format` and
-`pagecache_gzip_flag` read them.
+"""The item of a page in memcached: its value and flags, in the form that nginx's `pagecache_format` and
+`pagecache_gzip_flag` expect.
 
-With PAGECACHE_FORMAT = "head" the value is a response's head and body, and the flags 0x5Crrrrrr say so. r are
-random bits, new with each store: they tell two versions of a page apart. The last header is nginx's alone:
+With PAGECACHE_FORMAT = "head" the value is the head and body of a response, and the flags are 0x5Crrrrrr. r are random
+bits, new for each store: they tell two versions of a page apart. The last header is for nginx alone:
 
     HTTP/1.1 200 OK\\r\\n
     Content-Type: text/html; charset=utf-8\\r\\n
@@ -11,7 +11,7 @@ random bits, new with each store: they tell two versions of a page apart. The la
     \\r\\n
     hello
 
-With "http" it is the same without X-Pagecache, and the flags are 0; with "body" it is the bare body.
+With "http" it is the same without X-Pagecache, and the flags are 0; with "body" it is the body alone.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TYPE_OF_PAGES = 0x5C
 """The top byte of the flags of a page with a head."""
 
 SECONDS_MOST = 30 * 24 * 3600
-"""The longest life of a page with a head: above, memcached takes seconds for a date (protocol.txt, "Expiration
-times")."""
+"""The longest life of a page with a head: memcached takes a larger number of seconds for a date (protocol.txt,
+"Expiration times")."""
 
 HEADERS_MOST = 100
 HEAD_BYTES_MOST = 64 * 1024
-"""A larger head is none to nginx (core/src/page/http.rs)."""
+"""nginx refuses a larger head (core/src/page/http.rs)."""
 
 _OF_A_CONNECTION = {
     "accept-ranges",
@@ -56,12 +56,12 @@ _OF_A_CONNECTION = {
     "upgrade",
     "x-pagecache",
 }
-"""Headers that nginx writes itself or that concern one connection (RFC 9110, section 7.6.1): they are not stored, nor
-are those that speak to nginx, X-Accel-Buffering and its like."""
+"""Headers that nginx writes itself or that concern one connection (RFC 9110, section 7.6.1): they are not stored, and
+neither are instructions to nginx, such as X-Accel-Buffering."""
 
 
 class NoItem(ValueError):
-    """A page that nginx would not take from memcached: the message says why."""
+    """A page that nginx would not serve from memcached: the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Item:
 
 
 def item_of(response: HttpResponse, seconds: int, age: int = 0) -> Item:
-    """The item for a page that may be served for so many seconds from now, and was made `age` seconds ago. Its
-    value is plain bytes: a template's SafeString would be pickled, and nginx rightly takes no pickle for a page.
+    """The item for a page that may be served for this many seconds from now, and was rendered `age` seconds ago. Its
+    value is plain bytes: a template's SafeString would be pickled, and nginx does not serve a pickle.
 
     Raises NoItem.
     """
@@ -94,7 +94,7 @@ def new_flags() -> int:
     """The flags of one version of a page."""
     while True:
         version = secrets.randbits(24)
-        # The flags of bytes and of text, to clients that have no more than 16 bits for them.
+        # A client with only 16 bits for flags would read these versions as the flags of bytes or of text.
         if version & 0xFFFF not in (0, 16):
             return TYPE_OF_PAGES << 24 | version
 
@@ -107,11 +107,11 @@ def _head(response: HttpResponse, is_gzip: bool) -> Iterator[str]:
         if name.lower() in dropped or name.lower().startswith("x-accel-"):
             continue
         if is_gzip and name.lower() == "etag" and not value.startswith("W/"):
-            # A strong one would be of two bodies, this and the one that is not compressed.
+            # A strong ETag would name two bodies, this one and the uncompressed one.
             value = "W/" + value
         yield f"{name}: {value}"
     if not response.has_header("Date"):
-        # By this, caches behind nginx know how old a page is that came out of memcached.
+        # From this, caches behind nginx compute the age of a page that was served from memcached.
         yield f"Date: {http_date()}"
     if is_gzip:
         yield "Content-Encoding: gzip"

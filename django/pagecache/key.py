@@ -1,7 +1,7 @@
-"""The key of a page: nginx's `pagecache_key` worked out a second time, byte for byte.
+"""The key of a page: computes nginx's `pagecache_key` again, byte for byte.
 
-This file knows which variables a key may have, and memcached's limits; what may be stored under a key is
-decided in `policy.py`.
+This file knows which variables a key may have, and memcached's limits; `policy.py` decides which pages may be stored
+under a key.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ KEY_MAX = 250
 
 
 class NoKey(ValueError):
-    """This page cannot be stored: the message says what about its address is in the way."""
+    """This page cannot be stored: the message says which part of its address prevents it."""
 
 
 def raw_key(key: str, key_prefix: str, version: Any) -> str:
-    """KEY_FUNCTION of the pages' cache: nginx knows neither Django's key prefix nor its version."""
+    """KEY_FUNCTION of the pages' cache: nginx knows neither Django's key prefix nor its key version."""
     return key
 
 
@@ -42,8 +42,8 @@ VARIABLES: dict[str, Callable[[PageAddress], bytes | None]] = {
     "host": lambda page: page.host,
     "scheme": lambda page: page.scheme,
 }
-"""nginx's variables that Django can know, each with its value for a page. `$arg_NAME`, `$cookie_NAME` and
-`$pagecache_args`, which depends on what the pattern ignores, come on top."""
+"""nginx's variables that Django can know, each with its value for a page. Not listed are `$arg_NAME`, `$cookie_NAME`
+and `$pagecache_args`, which depends on the pattern's ignored arguments."""
 
 _PAGECACHE_ARGS = "pagecache_args"
 _PATH = {"uri", "document_uri"}
@@ -54,15 +54,15 @@ _PART_OF_QUERY = {"args", "query_string", "is_args", _PAGECACHE_ARGS}
 
 @dataclass(frozen=True)
 class KeyPattern:
-    """A parsed PAGECACHE_KEY: text and names of variables by turns, text first; and the arguments that are left out of
-    `$pagecache_args` and may be missing in the key."""
+    """A parsed PAGECACHE_KEY: text and names of variables alternately, beginning with text; and the arguments that
+    `$pagecache_args` leaves out and that the key need not contain."""
 
     text: str
     parts: tuple[str, ...]
     ignored: IgnoredArgs = IgnoredArgs()
 
     @classmethod
-    @lru_cache(maxsize=64)  # those of the settings and of decorated views
+    @lru_cache(maxsize=64)  # for the keys of the settings and of decorated views
     def parse(cls, text: str, ignored: IgnoredArgs = IgnoredArgs()) -> KeyPattern:
         """`$name` and `${name}` are variables, as in nginx's configuration."""
         parts = re.split(r"\$(\{\w+\}|\w*)", text, flags=re.ASCII)
@@ -84,12 +84,12 @@ class KeyPattern:
         return cls(text, tuple(parts), ignored)
 
     def lacks(self, query: bytes) -> bool:
-        """Does a query have an argument that may change the page, but not the key? nginx does not look such a page
-        up."""
+        """Does a query have an argument that may change the page but that the key does not contain? nginx does not
+        look such a page up."""
         return not self.has_query and self.ignored.leave(query, self.arguments)
 
     def held(self, query: bytes) -> bytes:
-        """What of a query the key holds, if it does not lack any of it."""
+        """The part of a query that the key contains, provided that it lacks no argument."""
         return query if not _AS_IT_CAME.isdisjoint(self._names) else self.ignored.held(query, self.arguments)
 
     @property
@@ -99,7 +99,8 @@ class KeyPattern:
 
     @property
     def joins_query(self) -> bool:
-        """Is the key made of the decoded path and of the query, so that a `?` in one may pass for the other?"""
+        """Does the key contain the decoded path and the query, so that a `?` in one may be taken for that of the
+        other?"""
         has_part = not _PART_OF_QUERY.isdisjoint(self._names) or bool(self.arguments)
         return not _PATH.isdisjoint(self._names) and has_part
 
@@ -108,17 +109,17 @@ class KeyPattern:
         return "host" in self._names
 
     def __str__(self) -> str:
-        """As it is written."""
+        """The key as it is written."""
         return self.text
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the query's arguments that are in the key by themselves, as PAGECACHE_KEY spells them."""
+        """Names of the arguments that the key contains as `$arg_NAME`, as PAGECACHE_KEY spells them."""
         return self._prefixed("arg_")
 
     @property
     def cookies(self) -> tuple[str, ...]:
-        """Names of cookies that are in the key, as PAGECACHE_KEY spells them."""
+        """Names of the cookies that the key contains, as PAGECACHE_KEY spells them."""
         return self._prefixed("cookie_")
 
     @property
@@ -131,7 +132,7 @@ class KeyPattern:
     def key(self, page: PageAddress) -> str:
         """The key under which nginx looks a page up.
 
-        Raises NoKey when there is none, or none that Django's clients can send.
+        Raises NoKey if the page has no key, or one that Django's clients cannot send.
         """
         if self.joins_query and page.uri is not None and b"?" in page.uri:
             # nginx does not look such a page up, either: /a%3Fb=c would have the key of /a?b=c.
@@ -147,7 +148,7 @@ class KeyPattern:
             raise NoKey("the key is not UTF-8") from None
 
     def value(self, page: PageAddress) -> bytes:
-        """What nginx makes of the text, before it is escaped."""
+        """The value that nginx computes from the text, before it is escaped."""
         value = b""
         for literal, name in zip(self.parts[::2], (*self.parts[1::2], "")):
             value += literal.encode()
@@ -176,10 +177,10 @@ def _variable(name: str, page: PageAddress) -> bytes:
 
 
 def escaped(key: bytes) -> bytes:
-    """What would end a key or a command on the wire, and the `%` that marks it; all else stays."""
+    """Escapes the bytes that would end a key or a command on the wire, and the `%` that begins an escape."""
     return re.sub(rb"[\x00-\x20%]", lambda byte: b"%%%02X" % byte[0][0], key)
 
 
 def shortened(key: bytes) -> bytes:
-    """A key that is too long for memcached becomes `%sha256:` and the digest of it, as with `pagecache_long_keys`."""
+    """Replaces a key that is too long for memcached by `%sha256:` and its digest, like `pagecache_long_keys`."""
     return key if len(key) <= KEY_MAX else b"%sha256:" + hashlib.sha256(key).hexdigest().encode()

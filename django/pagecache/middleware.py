@@ -1,6 +1,6 @@
-"""Where a site says which pages are stored, and how. What stores them is the middleware alone, for it
-stands outside: only there has an answer all the cookies and headers that it goes out with. A single view is
-kept out of its hands by Django's own `@never_cache`."""
+"""The middleware and the decorator by which a site says which pages are stored, and how. Only the middleware stores
+pages, because it is outermost: only there does a response have all its cookies and headers. Django's own
+`@never_cache` excludes a single view."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class PageCacheMiddleware(MiddlewareMixin):
-    """Stores every page that may be stored; with PAGECACHE_ONLY_MARKED, those of decorated views. Before it stands
-    nothing but what `before.py` allows."""
+    """Stores every page that may be stored; with PAGECACHE_ONLY_MARKED, only those of decorated views. Only the
+    middlewares that `before.py` allows may precede it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)
-        # Said here, too: servers of applications run no system checks.
+        # Logged here, too: application servers do not run system checks.
         wrong = [problem.text for problem in problems.problems()]
-        if not conf.has_middleware():  # a class above it, or around a view: nobody knows what stands before it
+        if not conf.has_middleware():  # a subclass, or used around a view: the middlewares before it are not known
             wrong.append(f'MIDDLEWARE does not name "{conf.MIDDLEWARE}" itself, which would not see what others add to a page')
         for text in wrong:
             logger.error("No page is stored: %s", text)
@@ -58,13 +58,13 @@ class PageCacheMiddleware(MiddlewareMixin):
 
 
 def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[View], View]:
-    """`@page_cache(timeout=60)`: says how PageCacheMiddleware stores one view's pages.
+    """`@page_cache(timeout=60)`: sets how PageCacheMiddleware stores the pages of one view.
 
-    `timeout` is in seconds. `key` is the `pagecache_key` of the nginx location that the view's pages are
-    looked up in, if it is not that of PAGECACHE_KEY. None: as the settings say.
+    `timeout` is in seconds. `key` is the `pagecache_key` of the nginx location that looks up the view's pages, if it
+    is not PAGECACHE_KEY. None: the value of the settings.
     """
     conf.has_marked_views = True
-    # With what is wrong the site goes on, without these pages in the cache.
+    # With a mistake the site works, without the pages of this view in the cache.
     if timeout is not None and type(timeout) is not int:
         said = f"timeout={timeout!r}"
         conf.wrong_timeouts_of_views[said] = f"@page_cache({said}): a timeout is a whole number of seconds"
@@ -76,7 +76,7 @@ def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[
             conf.wrong_keys_of_views[str(key)] = f"@page_cache(key={key!r}): {error}"
 
     def mark(response: Any) -> Any:
-        if isinstance(response, HttpResponseBase):  # what else a view may return, Django complains of itself
+        if isinstance(response, HttpResponseBase):  # Django reports other return values of a view itself
             response.pagecache_wishes = {"timeout": timeout, "key": key}  # type: ignore[attr-defined]
         return response
 

@@ -1,5 +1,6 @@
-"""Scheme and port that Django takes for the site's, and may write into a page's links, though no key can hold them:
-`$host` has no port, and `$scheme` is http of each visitor if a balancer before nginx ends TLS.
+"""The scheme and the port that Django takes for those of the site and may write into a page's links, although a key
+cannot contain them: `$host` has no port, and `$scheme` is http for every visitor if a balancer before nginx terminates
+TLS.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from pagecache.address import split_port
 @dataclass(frozen=True)
 class Trouble:
     reason: str
-    """Why a page must not be stored, in a few words."""
+    """The reason why a page must not be stored, in a few words."""
     advice: str
-    """What the log says of it once, with the values that it has."""
+    """The message for the log, which is written once, with its values."""
     values: tuple[str, ...] = ()
 
 
 def trouble(request: HttpRequest) -> Trouble | None:
-    """What is in the way of a page being served to all who ask for its key; None if nothing is. The request has a Host
-    that is allowed."""
+    """The reason why a page must not be served to everybody who requests its key; None if there is none. The request
+    has an allowed Host."""
     return _of_port(request) or _of_scheme(request)
 
 
@@ -50,7 +51,7 @@ def _of_port(request: HttpRequest) -> Trouble | None:
 
 
 def _is_loopback(name: str) -> bool:
-    """Of no site, but of somebody who develops one: there the server's port is the one in the address."""
+    """True on a developer's machine: there the port of the server is that in the address."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -60,7 +61,8 @@ def _is_loopback(name: str) -> bool:
 
 
 def _of_scheme(request: HttpRequest) -> Trouble | None:
-    """nginx's `$scheme` does not help: http is what it is of a visitor without TLS, and of each behind a balancer."""
+    """nginx's `$scheme` does not help: it is http for a visitor without TLS, and for every visitor behind a
+    balancer."""
     if settings.SECURE_PROXY_SSL_HEADER is None or request.is_secure():
         return None
     return Trouble(

@@ -1,9 +1,9 @@
-"""Which pages may be stored: what a shared cache may keep (RFC 9111, section 3), and a little less.
+"""Which pages may be stored: those that a shared cache may keep (RFC 9111, section 3), except for some.
 
-A hit is the same for every visitor without a session; with PAGECACHE_FORMAT = "body" it is the bare body
-with the status 200 and the Content-Type of nginx's configuration. Whatever that would not be true
-of, is refused here. So is a page that its key does not describe: anybody could ask for it to be stored,
-and it would be served to those who ask for another.
+A hit is the same for every visitor without a session; with PAGECACHE_FORMAT = "body" it is the body alone with the
+status 200 and the Content-Type of nginx's configuration. A page that differs from that is refused here. So is a page
+that is not determined by its key: anybody could cause it to be stored by a request, and it would be served to visitors
+who request another page.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pagecache.freshness import directives, listed
 from pagecache.key import KeyPattern
 
 REFUSED_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Range", "X-Accel-Redirect", "X-Sendfile")
-"""Headers of answers that are one visitor's, or whose body is not the page, in any format. X-Accel-Redirect
-has nginx answer something else; PAGECACHE_GZIP compresses by itself."""
+"""Headers of responses for one visitor, or whose body is not the page, in any format. X-Accel-Redirect makes nginx
+send another response; PAGECACHE_GZIP compresses pages itself."""
 
 OF_A_POLICY = ("Content-Security-Policy", "Content-Security-Policy-Report-Only")
 
 LOST_HEADERS = ("Content-Disposition",)
-"""Headers that a bare body would lack, and without which it means something else."""
+"""Headers that a body without a head would lack, and without which it has another meaning."""
 
 
 def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPattern) -> str | None:
-    """Why this answer must not be stored under a key of this pattern, in a few words; None if it may be."""
+    """The reason why this response must not be stored under a key of this pattern, in a few words; None if it may
+    be."""
     return (
         refusal_of_request(request, pattern)
         or _of_response(response)
@@ -39,7 +40,7 @@ def refusal(request: HttpRequest, response: HttpResponseBase, pattern: KeyPatter
 
 
 def refusal_of_request(request: HttpRequest, pattern: KeyPattern) -> str | None:
-    """What of that is known before there is an answer."""
+    """The part of `refusal` that is known before there is a response."""
     return _of_request(request) or _of_host(request) or _of_key(request, pattern)
 
 
@@ -59,8 +60,8 @@ def _of_request(request: HttpRequest) -> str | None:
 
 
 def _of_host(request: HttpRequest) -> str | None:
-    """Django may write the name that it takes for the site's into the page: with another one than the key
-    speaks of, a visitor could have links to anywhere stored."""
+    """Django may write the name that it takes for the site's into the page: if that name were not the one in the key,
+    a visitor could cause links to any site to be stored."""
     try:
         host = request.get_host()
     except DisallowedHost:
@@ -69,7 +70,7 @@ def _of_host(request: HttpRequest) -> str | None:
     if of_nginx is not None and bare_host(host) != bare_host(of_nginx):
         return "a host that Django does not have from the Host header"
     if bare_host(host) != split_port(host)[0].encode("latin-1", "replace"):
-        return "a Host with capitals or a final dot"  # the visitor's spelling would be in everybody's links
+        return "a Host with capitals or a final dot"  # the links of everybody's page would have this spelling
     return None
 
 
@@ -78,7 +79,7 @@ def _of_key(request: HttpRequest, pattern: KeyPattern) -> str | None:
     if pattern.lacks(page.args):
         return "a query that is not in the key"
     for name in pattern.cookies:
-        # nginx takes the first of several and minds no case; Django takes the last and does.
+        # nginx uses the first of several cookies and ignores case; Django uses the last and is case-sensitive.
         value = page.cookie_value(name)
         if value is None:
             return f"a cookie {name} that versions of nginx read differently"
@@ -91,7 +92,7 @@ def _of_response(response: HttpResponseBase) -> str | None:
     if response.status_code not in conf.statuses():
         return "its status"
     if response.status_code == 404 and settings.DEBUG:
-        return "a 404 with DEBUG"  # it may be Django's own page, which lists the URLs of the site
+        return "a 404 with DEBUG"  # it may be Django's own page, which lists the site's URLs
     if response.streaming:
         return "a streaming answer"
     if response.cookies:
@@ -100,11 +101,11 @@ def _of_response(response: HttpResponseBase) -> str | None:
         if response.has_header(header):
             return f"a {header} header"
     if any("'nonce-" in response.get(header, "").lower() for header in OF_A_POLICY):
-        return "a nonce"  # it is good for one answer
+        return "a nonce"  # it is valid for one response
     if response.status_code in (301, 308) and not _is_path(response.get("Location", "")):
-        # One to the same path under https, which need not be in the key, would be an endless loop.
+        # A redirect to the same path under https, which the key need not contain, would be an endless loop.
         return "a redirect to more than a path"
-    # A page without Content-Encoding is the same whatever encodings a browser takes.
+    # A page without Content-Encoding is the same for every Accept-Encoding.
     if set(listed(response.get("Vary", ""))) - {"accept-encoding", *conf.ignored_vary()}:
         return "its Vary"
     return None if conf.stores_heads() else _of_bare_body(response)
@@ -117,7 +118,7 @@ def _of_bare_body(response: HttpResponseBase) -> str | None:
     if _normal(response.get("Content-Type", "")) != _normal(conf.content_type()):
         return "a Content-Type other than PAGECACHE_CONTENT_TYPE"
     if not getattr(response, "content", b""):
-        return "an empty page"  # nginx takes a value of 0 bytes for another client's placeholder
+        return "an empty page"  # nginx takes a value of 0 bytes for the placeholder of another client
     return None
 
 

@@ -1,9 +1,10 @@
-"""A page that `manage.py pagecache check` has the running site make: it goes through nginx, the application's server
-and each middleware like any other, is stored like any other, and says in a header whether it was, and if not, why.
+"""A page that `manage.py pagecache check` requests from the running site: it passes nginx, the application's server
+and each middleware like any other page, is stored like any other, and says in a header whether it was stored, and if
+not, why.
 
     /pagecache-probe-TOKEN.TIME.SIGNATURE
 
-The signature is made with the site's SECRET_KEY: nobody else can ask for such a page.
+The signature is made with the site's SECRET_KEY, so that nobody else can request such a page.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HEADER = "X-Pagecache-Probe"
 STORED = "stored"
 
 SECONDS = 20
-"""How long it may be served if nothing takes it away again."""
+"""The lifetime of a probe, in case it is not deleted, in seconds."""
 
 _NAME = "pagecache-probe-"
 
@@ -35,12 +36,12 @@ _SIGNED_FOR_SECONDS = 60
 
 
 def new_name() -> str:
-    """The last part of the path of another probe."""
+    """The last part of the path of a new probe."""
     return _NAME + _signer().sign(secrets.token_hex(8))
 
 
 def prepare(request: HttpRequest) -> None:
-    """Has a request for a probe come to the view below, behind all middlewares, instead of to the site's own."""
+    """Routes a request for a probe to the view below, after all middlewares, instead of to a view of the site."""
     if _NAME not in request.path:
         return
     try:
@@ -48,12 +49,12 @@ def prepare(request: HttpRequest) -> None:
     except BadSignature:
         return
     request.pagecache_is_probe = True  # type: ignore[attr-defined]
-    any_request: Any = request  # Django takes more than the name of a module
+    any_request: Any = request  # Django accepts more than the name of a module
     any_request.urlconf = _with_probe(settings.ROOT_URLCONF)
 
 
 def say(request: HttpRequest, response: HttpResponseBase, why_not: str | None) -> None:
-    """Tells the one who asked for a probe whether it was stored."""
+    """Reports in a header of a probe whether it was stored."""
     if getattr(request, "pagecache_is_probe", False):
         text = why_not or STORED
         response[HEADER] = " ".join(text.encode("ascii", "backslashreplace").decode().split())
@@ -65,21 +66,21 @@ def _signer() -> TimestampSigner:
 
 @lru_cache(maxsize=8)
 def _with_probe(root: Any) -> tuple[Any, ...]:
-    """A ROOT_URLCONF with the probe in it. All else is as in the site's: middlewares ask for URLs, and whether they
-    have languages."""
+    """A ROOT_URLCONF with the probe. Everything else is as in the site's: middlewares resolve URLs, and check whether
+    they have language prefixes."""
     return (re_path(_NAME, _page), *get_resolver(root).url_patterns)
 
 
 def _page(request: HttpRequest) -> HttpResponse:
     name = request.path.rpartition(_NAME)[2]
-    # Long enough to be worth compressing, where pages are compressed.
+    # Long enough to be compressed, if pages are compressed.
     response = HttpResponse(f"a probe of pagecache, {name}\n".encode() * 20, content_type=conf.content_type())
     response.pagecache_wishes = {"timeout": SECONDS, "key": _key_of(request)}  # type: ignore[attr-defined]
     return response
 
 
 def _key_of(request: HttpRequest) -> str | None:
-    """Which of the site's keys it is that nginx has looked up; None for none of them."""
+    """The one of the site's keys that nginx has looked up; None if it is none of them."""
     page = PageAddress.of_request(request)
     for pattern in conf.key_patterns():
         try:

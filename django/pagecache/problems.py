@@ -1,5 +1,5 @@
-"""What is wrong with the settings: with any of it nginx could never find, or would misread, what Django stores. The
-site goes on all the same, and so does `migrate`: nothing is stored then, and the log and `manage.py check` say why.
+"""Mistakes in the settings with which nginx could never find the pages that Django stores, or would misread them. The
+site works all the same, and so does `migrate`: no page is stored, and the log and `manage.py check` give the reason.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pagecache.key import raw_key
 @dataclass(frozen=True)
 class Problem:
     id: str
-    """By which SILENCED_SYSTEM_CHECKS names it."""
+    """The name in SILENCED_SYSTEM_CHECKS."""
     text: str
 
 
 def problems() -> list[Problem]:
-    """Empty where pages may be stored."""
+    """The problems. Pages may be stored only if there are none."""
     return [Problem(id, text) for id, look in _LOOKS.items() for text in _texts(look)]
 
 
 def problems_of_views() -> list[Problem]:
-    """What is wrong with views that are loaded: pages of theirs alone are not stored."""
+    """The problems of loaded views: only the pages of those views are not stored."""
     return [Problem("pagecache.W009", text) for text in _of_views()]
 
 
@@ -38,7 +38,7 @@ def _texts(look: Callable[[], Iterator[str]]) -> list[str]:
             texts.append(text)
     except ImproperlyConfigured as error:
         texts.append(str(error))
-    except Exception as error:  # of a client library, or what a setting of the wrong type comes to
+    except Exception as error:  # raised by a client library, or because a setting has the wrong type
         texts.append(f"The settings of the page cache cannot be used: {type(error).__name__}: {error}")
     return texts
 

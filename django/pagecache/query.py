@@ -1,5 +1,5 @@
-"""What a page is made of, of its query: no more than the key holds. A page may show its own address, or copy it into
-its links: those of one visitor's ignored arguments would be served to everybody.
+"""The query that a view sees: only the part that the key contains. A page may show its own address, or copy it into
+its links: the ignored arguments of one visitor would then be served to everybody.
 
     nginx asks for  /list?utm_source=mail&page=2, key "http://example.com/list?page=2"
     the view sees   /list?page=2
@@ -15,8 +15,8 @@ from pagecache.key import KeyPattern, NoKey
 
 
 def hide(request: HttpRequest) -> None:
-    """Takes out of the query what nginx's key does not hold, where the answer may be stored. All other requests stay
-    as they are."""
+    """Removes the part of the query that nginx's key does not contain, if the response may be stored. All other
+    requests remain unchanged."""
     if not told.is_miss(request.META):
         return
     page = PageAddress.of_request(request)
@@ -28,7 +28,8 @@ def hide(request: HttpRequest) -> None:
 
 
 def refusal(request: HttpRequest, pattern: KeyPattern) -> str | None:
-    """Why a page must not be stored under a key of this pattern: the view has seen another query than it holds."""
+    """The reason why a page must not be stored under a key of this pattern: the view has seen another query than the
+    key contains."""
     seen = str(request.META.get("QUERY_STRING", "")).encode(wire_of(request), "replace")
     if seen != pattern.held(PageAddress.of_request(request).args):
         return "a query with ignored arguments that the view has seen"
@@ -36,7 +37,7 @@ def refusal(request: HttpRequest, pattern: KeyPattern) -> str | None:
 
 
 def _is_for(request: HttpRequest, page: PageAddress, pattern: KeyPattern) -> bool:
-    """Is it under a key of this pattern that nginx has looked, and that the page may be stored?"""
+    """Did nginx look the page up under a key of this pattern, and may the page be stored?"""
     try:
         key = pattern.key(page)
     except NoKey:
@@ -46,7 +47,7 @@ def _is_for(request: HttpRequest, page: PageAddress, pattern: KeyPattern) -> boo
 
 
 def _show(request: HttpRequest, asked: bytes, query: bytes) -> None:
-    request.pagecache_args = asked  # type: ignore[attr-defined]  # by which the key is worked out
+    request.pagecache_args = asked  # type: ignore[attr-defined]  # from which the key is computed
     text = query.decode(wire_of(request))
     request.META["QUERY_STRING"] = text
     for name in REQUEST_URIS:
@@ -54,8 +55,8 @@ def _show(request: HttpRequest, asked: bytes, query: bytes) -> None:
             path = str(request.META[name]).partition("?")[0]
             request.META[name] = f"{path}?{text}" if text else path
     scope = getattr(request, "scope", None)
-    if scope is not None:  # others may hold it
+    if scope is not None:  # other objects may refer to the scope, so it is copied
         path = scope.get("raw_path")
         changed = {"query_string": query, "raw_path": path and path.partition(b"?")[0]}
         request.scope = {**scope, **changed}  # type: ignore[attr-defined]
-    request.__dict__.pop("GET", None)  # which somebody may have read
+    request.__dict__.pop("GET", None)  # drops the parsed query, if other code has read it already

@@ -1,6 +1,6 @@
-"""Where a key's variables may meet what follows them: only where it is seen in a key at which byte each value
-ends. Else pages of different URLs have one key, and anybody can have the one stored for the other: with
-`$uri-$arg_page`, /a-?page=1 and /a?page=-1.
+"""Ambiguous boundaries: the end of each variable's value in a key must be recognisable. Otherwise pages of different
+URLs have the same key, and anybody can get the page that was stored for the other URL: with `$uri-$arg_page`,
+/a-?page=1 and /a?page=-1.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ OF_A_QUERY = ("is_args", "args", "query_string", "pagecache_args", "arg_")
 
 @dataclass(frozen=True)
 class _Seam:
-    """What a variable's value cannot go on with, beside the end of the key."""
+    """What must follow a variable so that the end of its value is recognisable; the end of the key always is."""
 
     text: str
-    """Text that begins as this regular expression says; "" for none."""
+    """The following text, as a regular expression that matches at its beginning; "" for none."""
     names: tuple[str, ...]
-    """Other variables."""
+    """Or the following variable, one of these."""
     advice: str
 
 
@@ -49,8 +49,8 @@ _SEAMS = {
 
 
 def unclear(parts: Sequence[str]) -> tuple[str, str] | None:
-    """Of a key's text and names of variables, by turns: the first variable whose value has no clear end, and
-    what to write instead; None if each has one."""
+    """`parts` are text and names of variables alternately. Returns the first variable whose value has no recognisable
+    end, and advice; None if there is none."""
     for at in range(1, len(parts), 2):
         seam = _SEAMS[_kind(parts[at])]
         text, names = parts[at + 1], [_kind(name) for name in parts[at + 2 :: 2]]
@@ -58,7 +58,7 @@ def unclear(parts: Sequence[str]) -> tuple[str, str] | None:
             is_clear = bool(seam.text and re.match(seam.text, text))
         else:
             is_clear = not names or names[0] in seam.names
-        # A path may have a "?" of its own. Pages of such a path have no key if the query is in it.
+        # A path may contain a "?" of its own. Such a page has no key if the key contains the query.
         if seam is _OF_PATHS and not set(names).issubset(OF_A_QUERY):
             is_clear = False
         if not is_clear:
@@ -67,6 +67,6 @@ def unclear(parts: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _kind(name: str) -> str:
-    """A variable's name as the table has it; nginx minds no case."""
+    """The name of a variable in the table; nginx ignores case."""
     name = name.lower()
     return next((prefix for prefix in ("arg_", "cookie_") if name.startswith(prefix)), name)

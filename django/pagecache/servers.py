@@ -1,5 +1,5 @@
-"""The memcached servers of a cache, each asked by itself in plain text: where an item lies, and which keys
-are looked up. Pages are written through the cache's own client alone, which knows where they belong.
+"""The memcached servers of a cache, each queried directly in plain text: which server has an item, and which keys are
+looked up. Pages are written only through the cache's own client, which chooses the server.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ DEFAULT_PORT = 11211
 
 
 class NotMemcached(Exception):
-    """A server answered what memcached would not."""
+    """A server sent a reply that is not memcached's."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An item, and what memcached says of it."""
+    """An item, and its metadata from memcached."""
 
     server: str
     flags: int
     value: bytes
     seconds_left: int | None
-    """None: it never expires, or the server does not say."""
+    """None: it never expires, or the server does not report it."""
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A key that somebody has asked a server for."""
+    """A key that a client has looked up on a server."""
 
     server: str
     key: str
@@ -51,7 +51,7 @@ def servers_of(alias: str) -> list[str]:
 
 
 def find(servers: list[str], key: str) -> list[Found]:
-    """The items of this key, of whichever servers have one. Raises OSError or NotMemcached."""
+    """The items with this key on all servers. Raises OSError or NotMemcached."""
     return [found for server in servers for found in _find_at(server, key.encode())]
 
 
@@ -68,7 +68,7 @@ def _find_at(server: str, key: bytes) -> Iterator[Found]:
 
 
 def _seconds_left(link: Link, key: bytes) -> int | None:
-    """Asked with a meta command, for which twemproxy closes the connection."""
+    """Sends a meta command, at which twemproxy would close the connection."""
     try:
         link.send(b"mg %s t" % key)
         left = re.fullmatch(rb"HD t(\d+)", link.line())
@@ -79,7 +79,7 @@ def _seconds_left(link: Link, key: bytes) -> int | None:
 
 @contextmanager
 def watch(servers: list[str]) -> Iterator[Watch]:
-    """Raises OSError or NotMemcached, where a server cannot be watched."""
+    """Raises OSError or NotMemcached if a server cannot be watched."""
     with ExitStack() as stack:
         links = [stack.enter_context(Link(server)) for server in servers]
         for link in links:
@@ -96,7 +96,7 @@ class Watch:
     """
 
     LOG_SECONDS = 1.5
-    """memcached's logger looks once a second at least for something to write (logger.c)."""
+    """memcached's logger checks at least once a second for something to write (logger.c)."""
 
     LOOK_EVERY_SECONDS = 0.02
 
@@ -104,7 +104,7 @@ class Watch:
         self._links = links
 
     def lookup_of(self, *marks: str) -> Lookup | None:
-        """The first lookup whose key holds one of the marks; None if none comes within LOG_SECONDS."""
+        """The first lookup whose key contains one of the marks; None if there is none within LOG_SECONDS."""
         deadline = time.monotonic() + self.LOG_SECONDS
         while time.monotonic() < deadline:
             for link in self._links:
@@ -117,7 +117,7 @@ class Watch:
 
 
 class Link:
-    """A connection to one server, named as LOCATION does: host[:port], [v6]:port, unix:/path or /path."""
+    """A connection to one server, named as in LOCATION: host[:port], [v6]:port, unix:/path or /path."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -159,7 +159,8 @@ class Link:
         return taken
 
     def lines_within(self, seconds: float) -> list[bytes]:
-        """The whole lines that have come, or that come in so short a time. The log's end in a bare LF."""
+        """The complete lines that were received, or are received within this time. Lines of the log end with a bare
+        LF."""
         self._socket.settimeout(seconds)
         try:
             self._receive()

@@ -1,4 +1,4 @@
-"""Writes pages to memcached and drops them, and keeps memcached's troubles away from visitors."""
+"""Writes pages to memcached and drops them. Errors of memcached do not affect visitors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pagecache.key import NoKey
 logger = logging.getLogger("pagecache")
 
 WARNING_INTERVAL = 60.0
-"""Seconds between two warnings: with memcached down every page would be one."""
+"""Seconds between two warnings: otherwise, while memcached is down, every page would cause one."""
 
 _last_warning = float("-inf")
 
 
 def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> str | None:
-    """Stores the answer to a request if it may be; `timeout` in seconds and the pattern `key`, None for
-    those of the settings. Returns why it has not, None if it has."""
+    """Stores the response to a request if that is allowed; `timeout` in seconds and the pattern `key`, None for those
+    of the settings. Returns the reason why it was not stored, None if it was."""
     return _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
 
 
 def prepare(request: HttpRequest) -> None:
-    """Has the view see no more of a request than its page may be made of."""
+    """Reduces the request to the part that the page may depend on, before the view sees it."""
     if enabled.why_not() is None:
         _quietly("stored", request.path, lambda: query.hide(request))
 
@@ -41,7 +41,7 @@ def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, ke
         logger.debug('"%s" is not stored: %s', request.path, off)
         return off
     pattern = conf.key_pattern(key)
-    if timeout is not None and type(timeout) is not int:  # nginx reads no fractions
+    if timeout is not None and type(timeout) is not int:  # nginx does not read fractions
         raise ImproperlyConfigured(f"a timeout is a whole number of seconds, and that of the view is {timeout!r}")
     seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
     if conf.marks_pages():
@@ -70,7 +70,7 @@ def _of_origin(request: HttpRequest) -> str | None:
 
 
 def drop(key: str) -> None:
-    """Takes a page out of the cache, if it is there: also where no more are stored, for nginx serves it still."""
+    """Deletes a page from the cache, if it is there: also while no pages are stored, since nginx still serves it."""
     if enabled.tests_run():
         logger.debug('"%s" is not dropped: tests are running', key)
         return
@@ -82,11 +82,11 @@ def _delete(key: str) -> None:
 
 
 def _quietly(done: str, key: str, write: Callable[[], str | None]) -> str | None:
-    """Does it, and returns what it returns, or what went wrong."""
+    """Calls the function and returns its result, or the error as text."""
     global _last_warning
     try:
         return write()
-    except Exception as error:  # every client library has its own, and none of them is the visitor's
+    except Exception as error:  # every client library has its own exceptions, which visitors must not see
         now = time.monotonic()
         if now - _last_warning >= WARNING_INTERVAL:
             _last_warning = now

@@ -1,4 +1,5 @@
-"""What `manage.py check` says of the page cache. The site goes on with each of it: errors are for `--deploy` alone."""
+"""The messages of `manage.py check` about the page cache. The site works in spite of each; errors are only raised with
+`--deploy`."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ HEADERS: dict[str, dict[str, str | None]] = {
     "django.middleware.http.ConditionalGetMiddleware": {"ETag": None},
     "django.middleware.cache.UpdateCacheMiddleware": {"Cache-Control": None, "Expires": None},
 }
-"""The headers that middlewares add to a page, each with the setting without which it is not added."""
+"""The headers that middlewares add to a page, each with the setting that enables it."""
 
 
 def register_all() -> None:
@@ -71,13 +72,13 @@ def nothing_is_stored(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 
 def cache_that_nginx_does_not_read(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """A cache that is not memcached takes pages as well, but no visitor is ever served one."""
+    """A cache other than memcached stores pages as well, but nginx never serves them."""
     alias = conf.cache_alias()
     if conf.enabled() is False or alias not in settings.CACHES:
         return []
     try:
         place = client.place_unknown_to_nginx(conf.cache())
-    except Exception:  # which is a problem of its own
+    except Exception:  # reported as a problem of its own
         return []
     if place is None:
         return []
@@ -94,7 +95,7 @@ def cache_that_nginx_does_not_read(app_configs: Sequence[AppConfig] | None, **_:
 
 
 def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """What stands before the middleware gives its headers to answers after these were stored."""
+    """A middleware before PageCacheMiddleware adds its headers to responses after they were stored."""
     found: list[CheckMessage] = []
     for middleware in before.standing():
         names = ", ".join(_headers_of(middleware))
@@ -111,7 +112,7 @@ def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
 
 
 def pages_that_vary(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """What middlewares keep out of the cache, though their site may not know."""
+    """Middlewares that prevent pages from being stored, which the site may not know."""
     if not conf.has_middleware():
         return []
     found: list[CheckMessage] = []
@@ -134,7 +135,7 @@ def pages_that_vary(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
 
 
 def headers_that_are_lost(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """With PAGECACHE_FORMAT = "body", a hit has none of the headers that Django gave the page."""
+    """With PAGECACHE_FORMAT = "body", a hit has none of the headers that Django set on the page."""
     if conf.stores_heads():
         return []
     names = ", ".join(dict.fromkeys(_headers_of_middlewares()))
@@ -160,8 +161,7 @@ def _headers_of(middleware: str) -> Iterator[str]:
 
 
 def host_in_key(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Without `$host` in the key, a visitor of one of a site's names is served the page of another name, with
-    its links."""
+    """Without `$host` in the key, a visitor of one of a site's names gets the page of another name, with its links."""
     names = {name.lower().removesuffix(".") for name in settings.ALLOWED_HOSTS}
     if len(names) < 2 and not any(name.startswith(("*", ".")) for name in names):
         return []
@@ -182,7 +182,7 @@ def _key_patterns_of_all_views() -> Iterator[KeyPattern]:
     _load_views()
     try:
         yield from conf.key_patterns()
-    except ImproperlyConfigured:  # which is a problem of its own
+    except ImproperlyConfigured:  # reported as a problem of its own
         return
 
 

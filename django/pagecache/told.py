@@ -1,11 +1,11 @@
-"""What nginx tells of its lookup, in two headers of the request that it passes on: whether the answer is one for
-everybody, and under which key it would be found.
+"""nginx's report about its lookup, in two headers of the request that it passes on: whether the response is for
+everybody, and under which key nginx would find it.
 
     X-Pagecache-Status: MISS
     X-Pagecache-Key: http://example.com/news/?page=2
 
-Only nginx knows that: the answer to a BYPASS can be one visitor's, though nothing in Django shows it, and a page
-under another key than nginx's would never be found, or be found by those who ask for another page.
+Only nginx knows that: the response to a BYPASS may be for one visitor, although nothing in Django shows it, and a page
+under another key than nginx's would never be found, or be served to visitors who request another page.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 logger = logging.getLogger("pagecache")
 
 MISS = "MISS"
-"""The one word whose answers are stored: BYPASS, ERROR and all that later versions of nginx's module may say are
-not."""
+"""The only status whose responses are stored; BYPASS, ERROR and any status of later versions of the module are not."""
 
 _said: set[str] = set()
-"""What the log has had of this process already: it is the same for each page."""
+"""The messages that this process has logged already: they are the same for each page."""
 
 
 def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
-    """Why the answer to a request must not be stored under this key, in a few words; None if it may be."""
+    """The reason why the response to a request must not be stored under this key, in a few words; None if it may
+    be."""
     status = meta.get("HTTP_X_PAGECACHE_STATUS")
     if status is None:
         say_once(
@@ -54,7 +54,7 @@ def is_miss(meta: Mapping[str, Any]) -> bool:
 
 
 def is_key(meta: Mapping[str, Any], key: str) -> bool:
-    """Has nginx looked the page up under this key?"""
+    """Did nginx look the page up under this key?"""
     return _key_of_nginx(meta) == key.encode()
 
 

@@ -1,6 +1,6 @@
-"""Asks the site for a page, as a visitor without cookies would, and reads what nginx says of the cache.
+"""Requests a page from the site like a visitor without cookies, and reads nginx's report about the cache.
 
-nginx says it in headers, where its configuration has these lines, in both locations:
+nginx sends it in headers, if its configuration has these lines in both locations:
 
     add_header X-Cache        $pagecache_status always;
     add_header X-Cache-Reason $pagecache_reason always;
@@ -28,7 +28,7 @@ class Answer:
     body: bytes
     milliseconds: float
     cache: str
-    """X-Cache: HIT, MISS, BYPASS, ERROR, or "" where nginx does not say."""
+    """X-Cache: HIT, MISS, BYPASS, ERROR, or "" if nginx does not send it."""
     reason: str
     key: str
     server: str
@@ -36,10 +36,10 @@ class Answer:
 
 
 def visit(url: str, host: str | None = None, cookies: str = "", stores: bool = True) -> Answer:
-    """Fetches a URL, following no redirect. `host` is the Host header, if not that of the URL; unless it
-    `stores`, Django is asked not to store the page.
+    """Fetches a URL without following redirects. `host` is the Host header, if it is not that of the URL; unless
+    `stores`, Django is told not to store the page.
 
-    Raises OSError, http.client.HTTPException, or ValueError for what is no URL.
+    Raises OSError, http.client.HTTPException, or ValueError for an invalid URL.
     """
     parts = urlsplit(url)
     target = iri_to_uri((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

@@ -1,5 +1,5 @@
-"""What of a page belongs to one visitor alone, as far as the request still shows it after the page was
-made: a user, a session, a CSRF token, messages, the nonce of a Content-Security-Policy.
+"""The data of a single visitor in a page, as far as the request shows after rendering that it was used: a user, a
+session, a CSRF token, messages, the nonce of a Content-Security-Policy.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from django.utils.functional import LazyObject, empty
 from pagecache import conf
 
 _READ_AND_ADDED = ("add", "__iter__", "__len__", "__contains__")
-"""The methods of a message storage that note in it that messages were added or read."""
+"""The methods of a message storage that record that messages were added or read."""
 
 
 def refusal(request: HttpRequest) -> str | None:
-    """What was used while the page was made that is one visitor's, in a few words; None if nothing was."""
+    """The data of a single visitor that was used while the page was rendered, in a few words; None if none was."""
     if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
         return "a CSRF token"
     if request.META.get("REMOTE_USER") or any(user.is_authenticated for user in _users(request)):
@@ -35,8 +35,8 @@ def _users(request: HttpRequest) -> Iterator[Any]:
 
 
 def _used(request: HttpRequest, *names: str) -> Iterator[Any]:
-    """The attributes that somebody has set or looked at. A lazy one that nobody looked at stays so: a user
-    would be a query to the database for each page, and a nonce would be made."""
+    """The attributes that were set or read. A lazy attribute that was not read is not evaluated: a user would cost a
+    query to the database for each page, and a nonce would be created."""
     for name in names:
         value = request.__dict__.get(name)
         is_unused = isinstance(value, LazyObject) and value.__dict__.get("_wrapped", empty) is empty
@@ -45,8 +45,8 @@ def _used(request: HttpRequest, *names: str) -> Iterator[Any]:
 
 
 def _of_messages(storage: Any) -> str | None:
-    """The page may show the messages of one visitor, or have added some that another visitor would not get.
-    What the storage has kept of them does not matter: a cookie, a session, a database."""
+    """The page may show the messages of one visitor, or have added some that another visitor would not get. It does
+    not matter where the storage keeps them: a cookie, a session, a database."""
     if storage is None:
         return None
     kind = type(storage)
@@ -56,7 +56,7 @@ def _of_messages(storage: Any) -> str | None:
         return "a message storage that does not say whether it was used"
     if storage.added_new or storage._queued_messages or getattr(storage, "_loaded_data", None):
         return "messages"
-    # A site's own storage may empty its list when it stores: of that one, whoever has read it has shown some.
+    # A site's own storage may empty its list when it stores: if its messages were read, some may have been shown.
     if storage.used and not kind.__module__.startswith("django."):
         return "messages"
     return None
