@@ -1,16 +1,16 @@
-"""The measuring harness behind scripts/bench: this module, its peers and what users would pick instead,
-side by side in one run.
+"""The benchmark behind scripts/bench: measures this module, its peers and the alternatives that users could
+choose, side by side in one run.
 
-    cells       what is measured: size, connections, keys, hit or miss; and which cells a run takes
-    contenders  who is measured: the nginx configuration of each
+    cells       the measured combinations: size, connections, keys, hit or miss; and those of a run
+    contenders  the measured servers: the nginx configuration of each
     servers     nginx, memcached and Varnish: started, found, ended
-    pages       what is stored and served, and the check that a contender serves it
+    pages       the pages that are stored and served, and the check that a contender serves them
     load        the load: closed loop (wrk) and open loop (openloop/)
-    measure     CPU time, system calls, memory, and what else the machine did
-    memory      what an idle connection and a waiting request take
+    measure     CPU time, system calls, memory, and the other load of the machine
+    memory      the memory of an idle connection and of a waiting request
     run         one contender after the other, repeat by repeat
     figures     medians, spreads, ratios
-    bars        what is to be reached
+    bars        the targets
     report      the tables and the JSON file
     chart       the SVG chart
 """

@@ -1,4 +1,4 @@
-"""The command line of scripts/bench: which cells, which contenders, how long; then the run, then the
+"""The command line of scripts/bench: selects cells, contenders and times, runs them, and prints the
 tables."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPENLOOP = OUTPUT / "cargo" / "release" / "openloop"
 MOST_SECONDS = 60
 MOST_REPEATS = 100
 
-# Which cells, who, repeats, seconds of each measurement, and of an open loop's.
+# Cells, contenders, repeats, seconds of each measurement, and of an open loop's.
 QUICK = (cells.QUICK, contenders.QUICK, 4, 0.6, 2)
 DEFAULT = (cells.DEFAULT, contenders.DEFAULT, 5, 1, 5)
 FULL = (cells.FULL, contenders.FULL, 5, 1, 5)
@@ -139,7 +139,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Cell], list[Contender], in
         who.append("ours-b")
     who = [name for name in CONTENDERS if name in who]
     picked = cells.select(there, arguments.only)
-    # shares of its capacity make the rates
+    # the rates are shares of its capacity
     if any(cell.kind == "open" for cell in picked) and "stock" not in who:
         who.insert(0, "stock")
     return (
@@ -157,7 +157,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def print_needs(arguments: argparse.Namespace) -> None:
-    """For scripts/bench, which sets it up: a line for each thing."""
+    """For scripts/bench, which installs it: one package a line."""
     if arguments.read:
         return
     for package in sorted({package for one in arguments.there for package in one.packages}):
@@ -172,7 +172,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
     from bench.run import Options, Run
     from bench.servers import Trouble, folder
 
-    # also where a shell has put it into the background, deaf to Ctrl-C
+    # also if a shell has started it in the background, with Ctrl-C ignored
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -220,7 +220,7 @@ def output_file(arguments: argparse.Namespace) -> Path:
 
 
 def finish(results: Results, arguments: argparse.Namespace, file: Path | None) -> int:
-    """0 if nothing failed; whether the bars were reached is for the reader to judge."""
+    """0 if nothing failed; the reader judges whether the targets were reached."""
     if not results.samples:
         print("scripts/bench: nothing was measured", file=sys.stderr)
         return 1

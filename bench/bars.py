@@ -1,4 +1,4 @@
-"""What is to be reached, as a multiple of the tuned stock module in the same run, and whether it was."""
+"""The targets, as multiples of the tuned stock module in the same run, and whether they were reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STOCK = "stock"
 
 @dataclass(frozen=True)
 class Bar:
-    """`cells` match names. `least` or `most`: the ratio's bound, one of them."""
+    """`cells` match names. `least` or `most`: the limit of the ratio, one of them."""
 
     work: str
     cells: tuple[str, ...]
@@ -39,7 +39,7 @@ class Verdict:
     bar: Bar
     cell: str
     ratio: Figure | None
-    word: str  # "reached", "missed", or one of those with what is to be said of it
+    word: str  # "reached", "missed", or one of those with a remark
 
 
 FEW = ("hit/*/c1", "hit/*/c4")
@@ -68,7 +68,7 @@ BARS = [
 
 
 def verdicts(results: Results, contender: str = OURS) -> list[Verdict]:
-    """Of each bar at each cell that was to be measured."""
+    """The results of each target at each measured cell."""
     found = []
     for bar in BARS:
         for cell in results.cells:
@@ -85,12 +85,12 @@ def verdicts(results: Results, contender: str = OURS) -> list[Verdict]:
 
 def word(results: Results, bar: Bar, cell: Cell, contender: str, ratio: Figure) -> str:
     said = "reached" if bar.holds(ratio.median) else "missed"
-    # A load that had no more to give held this module back, not the stock module.
+    # If the load generator was at its limit, it limited this module, not the stock module.
     if said == "missed" and bar.quantity == "rps":
         limit = results.limits(cell, contender)
         if limit:
             return f"missed: {limit}"
-    # The repeats do not agree on which side of the bound it is.
+    # The repeats do not agree whether the target was reached.
     if bar.holds(ratio.least) != bar.holds(ratio.most):
         return f"{said}, within the spread"
     return said

@@ -1,4 +1,4 @@
-"""What is measured: the cells of the matrix, their names, and which of them a run takes."""
+"""The cells of the matrix, their names, and the selection of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ OPEN_CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the matrix. `size`: bytes of the value. `keys`: distinct pages, asked for in turn."""
+    """One row of the matrix. `size`: bytes of the value. `keys`: the number of pages, which are requested in
+    turn."""
 
     name: str
     kind: str  # "closed", "open" or "memory"
@@ -32,7 +33,7 @@ class Cell:
 
     @property
     def plain(self) -> bool:
-        """A hit on one page over TCP: what everybody can be measured at."""
+        """A hit on one page over TCP: every contender can be measured at it."""
         return self.hit and self.keys == 1 and not self.unix
 
 
@@ -103,7 +104,7 @@ FULL = (
 
 
 def select(cells: list[Cell], patterns: list[str]) -> list[Cell]:
-    """Those whose names fit one of the patterns, such as "hit/*/c64"; without a pattern, all."""
+    """The cells whose names match one of the patterns, such as "hit/*/c64"; without a pattern, all."""
     if not patterns:
         return cells
     return [cell for cell in cells if any(fnmatch.fnmatchcase(cell.name, one) for one in patterns)]

@@ -28,7 +28,7 @@ def write(results: Results, path: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    # text stays text; and the same figures make the same file
+    # text is stored as text, and equal figures give an equal file
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 10})
     cells = charted(results)
     if not cells:

@@ -1,7 +1,7 @@
-"""Who is measured: for each contender its part of nginx's configuration and what it needs.
+"""The contenders: for each its part of nginx's configuration and its requirements.
 
-Each has a server {} of its own, on a port of its own, in one nginx, and answers the same URIs from the
-same memcached; what surrounds the lookup is the same for all. Where a peer has a setting that makes it
+Each has a server {} of its own, on a port of its own, in one nginx, and serves the same URIs from the same
+memcached; the configuration around the lookup is the same for all. If a peer has a setting that makes it
 faster (connections kept alive, buffers), it is set."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BUFFER = "64k"
 QUICK = ["return200", "stock", "ours"]
 DEFAULT = ["return200", "static", "stock", "memc", "ours"]
 
-# As long as the others wait: a page that comes late is to be measured, not given up.
+# As long as the other contenders wait: a late page is to be measured, not given up.
 PATIENCE = "pagecache_timeout 60s; pagecache_connect_timeout 60s;"
 
 FALLBACK_TEXT = FALLBACK.decode().rstrip("\n")
@@ -29,8 +29,8 @@ NAMED_FALLBACK = f'location @fallback {{ return 200 "{FALLBACK_TEXT}\\n"; }}'
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to serve a page. In the templates, $memcached is an address, $root a folder of tmpfs,
-    $origin the port of a server of files; a nginx variable is written $$name."""
+    """One way to serve a page. In the templates, $memcached is an address, $root a folder in tmpfs, $origin
+    the port of a server of files; an nginx variable is written $$name."""
 
     name: str
     title: str
@@ -40,17 +40,18 @@ class Contender:
     packages: tuple[str, ...] = ()  # Debian's
     ours: bool = False  # needs this project's module
     build: str = "a"  # which build of it
-    apart: bool = False  # in an nginx of its own, for it sets what concerns all of nginx
+    apart: bool = False  # in an nginx of its own, because it has settings for the whole nginx
     serves: Callable[[Cell], bool] = field(default=lambda cell: True)
 
 
 def files(cell: Cell) -> bool:
-    """Who serves files has one a size, and no memcached whose socket could matter."""
+    """Contenders that serve files have one file for each size, and no memcached, so that its socket does not
+    matter."""
     return cell.kind == "closed" and cell.plain
 
 
 def literal(cell: Cell) -> bool:
-    """What fits into a word of nginx.conf."""
+    """Pages that fit into an argument in nginx.conf."""
     return cell.kind == "closed" and cell.size == 100 and cell.keys == 1 and not cell.unix
 
 
@@ -104,7 +105,7 @@ def stock(name: str, title: str, keepalive: int, **more) -> Contender:
 
 
 def cached(settings: str) -> str:
-    """Locations of a cache of nginx's own. It is faster with tcp_nopush, but at 100 KB the end of a page
+    """Locations of one of nginx's own caches. It is faster with tcp_nopush, but at 100 KB the end of a page
     would wait for an acknowledgement."""
     return f"""
         location / {{ {settings} }}
@@ -267,9 +268,9 @@ def nginx_conf(
     user: str,
     descriptors: int,
 ) -> str:
-    """The whole nginx.conf. `ports`: where each contender listens."""
+    """The whole nginx.conf. `ports`: the port of each contender."""
     inside = [contender for contender in contenders if contender.server]
-    # each once, in an order in which ndk comes before who needs it
+    # each once, sorted, so that ndk precedes the modules that need it
     modules = sorted({f"{modules_folder}/{name}" for one in inside for name in one.modules})
     if any(one.ours for one in inside):
         modules.append(module)
@@ -315,7 +316,7 @@ http {
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
 $shared
-    server { # where proxy_cache and Varnish have their pages from
+    server { # the origin of the pages for proxy_cache and Varnish
         listen 127.0.0.1:$origin_port;
         root $root/files;
     }

@@ -1,4 +1,4 @@
-"""Medians, spreads and ratios of what was measured; knows neither cells nor servers."""
+"""Medians, spreads and ratios of the measurements; this file knows neither cells nor servers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def figure(values: Sequence[float]) -> Figure | None:
 
 
 def ratio(mine: Mapping[int, float], theirs: Mapping[int, float]) -> Figure | None:
-    """Mine as a multiple of theirs, repeat by repeat: a repeat's two runs are next to each other in
-    time, so that what drifts over a run falls out."""
+    """Mine as a multiple of theirs, repeat by repeat: the two runs of a repeat follow each other directly, so
+    that drift over a run cancels out."""
     both = [repeat for repeat in mine if theirs.get(repeat)]
     return figure([mine[repeat] / theirs[repeat] for repeat in both])
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The least value that `percent` of the values do not exceed; `ordered` is sorted, not empty."""
+    """The smallest value that `percent` of the values do not exceed; `ordered` is sorted, not empty."""
     rank = -(-len(ordered) * percent // 100)
     return ordered[min(len(ordered), max(1, int(rank))) - 1]

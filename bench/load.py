@@ -1,6 +1,6 @@
-"""The load. Closed loop, wrk: each connection asks again as soon as it is answered, which finds the most
-that a server can do. Open loop, bench/openloop: requests are due at a constant rate whether or not the
-server keeps up, which finds what a visitor waits."""
+"""The load. Closed loop, wrk: each connection sends the next request as soon as it has the answer, which
+finds the capacity of a server. Open loop, bench/openloop: requests are due at a constant rate whether or not
+the server keeps up, which finds the waiting time of a visitor."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ GRACE_SECONDS = 15  # for a load generator to start, to load its script, and to 
 
 INTERRUPT_SECONDS = 1
 
-# A closed loop is not limited by the server if the generator itself has nothing left.
+# A closed loop is not limited by the server if the generator itself uses a whole core.
 GENERATOR_BUSY = 0.95
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a generator saw. Times in microseconds; `cpu`: seconds of the generator itself."""
+    """The result of a generator. Times in microseconds; `cpu`: seconds of the generator itself."""
 
     requests: float
     seconds: float
@@ -42,11 +42,11 @@ class Load:
 
 
 class Failed(Exception):
-    """A run's answers were not what was asked for, so that its figures mean nothing."""
+    """The answers of a run were wrong, so that its figures mean nothing."""
 
 
 class Nothing(Failed):
-    """No answer came in time; another program may have had the machine."""
+    """No answer arrived in time; another program may have used the machine."""
 
 
 def closed(
@@ -55,7 +55,7 @@ def closed(
     whole = seconds == int(seconds)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds) if whole else 60}s"]
     command += ["--timeout", "10s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}{path}"]
-    # wrk takes whole seconds, but says what it has when it is interrupted
+    # wrk accepts whole seconds only, but prints its results when it is interrupted
     output, cpu = generate(
         pinned(command, core), seconds, {"BENCH_KEYS": str(keys)}, interrupt=not whole
     )
@@ -63,7 +63,7 @@ def closed(
 
 
 def wrk_load(output: str, cpu: float, size: int) -> Load:
-    """Of what wrk.lua wrote. `size`: of each body, bytes."""
+    """Parses the output of wrk.lua. `size`: of each body, bytes."""
     line = next((line for line in output.splitlines() if line.startswith("BENCH ")), None)
     if line is None:
         raise Failed(f"wrk ended without figures: {output.strip()[-300:]}")
@@ -78,7 +78,7 @@ def wrk_load(output: str, cpu: float, size: int) -> Load:
         raise Failed(
             f"wrk: {said['bytes']} bytes in {said['requests']} answers are too few: some are the fallback's"
         )
-    # many a large answer is on its way when the load ends: parts of answers count as parts
+    # many large answers are in flight when the load ends: parts of answers count as parts
     requests = said["bytes"] / size if size >= LARGE else said["requests"]
     return Load(requests, said["duration"] / 1e6, said["p50"], said["p99"], said["p999"], cpu)
 
@@ -94,7 +94,7 @@ def open_loop(
 
 
 def open_load(output: str, cpu: float) -> Load:
-    """Of what bench/openloop wrote: one line of JSON."""
+    """Parses the output of bench/openloop: one line of JSON."""
     try:
         said = json.loads(output)
     except ValueError:
@@ -115,7 +115,7 @@ def pinned(command: list[str], core: int | None) -> list[str]:
 def generate(
     command: list[str], seconds: float, environment: dict[str, str], interrupt: bool = False
 ) -> tuple[str, float]:
-    """Runs a generator: what it wrote, and the processor time it took."""
+    """Runs a generator; returns its output, and its processor time."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -130,7 +130,7 @@ def generate(
                 raise Failed(f"{Path(command[0]).name} did not start in {GRACE_SECONDS} s")
             time.sleep(seconds)
         output = read_all(process, seconds + GRACE_SECONDS, interrupt)
-        # wait4 also says what this one process took
+        # wait4 also returns the resource usage of this process alone
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     finally:
@@ -142,7 +142,7 @@ def generate(
 
 
 def taken(process: subprocess.Popen, number: signal.Signals) -> bool:
-    """Waits until a process has a handler for a signal, which would end it before."""
+    """Waits until a process has a handler for a signal, which would otherwise end it."""
     deadline = time.monotonic() + GRACE_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -157,8 +157,8 @@ def taken(process: subprocess.Popen, number: signal.Signals) -> bool:
 
 
 def read_all(process: subprocess.Popen, seconds: float, interrupt: bool) -> str:
-    """What it writes until it ends; a generator writes a few lines at its end. wrk forgets an interrupt
-    that comes just before it goes to sleep, and is interrupted until it ends."""
+    """Its output until it ends; a generator prints a few lines at its end. wrk misses an interrupt that
+    arrives just before it sleeps, so it is interrupted until it ends."""
     deadline = time.monotonic() + seconds
     next_interrupt = 0.0
     os.set_blocking(process.stdout.fileno(), False)

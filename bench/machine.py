@@ -1,4 +1,4 @@
-"""On what a run was made: processor, kernel, versions, commit; and what the machine did before."""
+"""The environment of a run: processor, kernel, versions, commit; and the load of the machine before it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cpu_model() -> str:
 
 
 def said(command: list[str], pattern: str) -> str:
-    """What a program says of itself; some say it on stderr, and wrk with an exit status of 1."""
+    """The version that a program prints; some print it to stderr, and wrk with an exit status of 1."""
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError:
@@ -47,7 +47,7 @@ def said(command: list[str], pattern: str) -> str:
 
 
 def commit() -> str:
-    """With "+" if files differ from it."""
+    """The commit, with "+" if files differ from it."""
     git = ["git", "-C", str(ROOT)]
     name = said([*git, "rev-parse", "--short", "HEAD"], r"^([0-9a-f]+)$")
     if name in ("none", "unknown"):
@@ -58,9 +58,9 @@ def commit() -> str:
 
 @contextlib.contextmanager
 def awake(wanted: bool) -> Iterator[bool]:
-    """As long as this lasts, cores with nothing to do wait in a loop, as with tuned's profiles for low
-    latency: to sleep and to be woken can take longer than a request, above all on virtual machines, and it
-    would count as the server's time. Gives whether it is so; only root may."""
+    """While this is active, idle cores wait in a loop, as with tuned's profiles for low latency: to sleep and
+    to wake up can take longer than a request, above all on virtual machines, and it would count as the
+    server's time. Yields whether it is active; only root may activate it."""
     try:
         latency = open("/dev/cpu_dma_latency", "wb", buffering=0) if wanted else None
     except OSError:

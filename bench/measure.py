@@ -1,4 +1,4 @@
-"""What a run takes: processor time of processes, what else the machine did, system calls, memory."""
+"""The resources of a run: processor time of processes, other load of the machine, system calls, memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SYSCALLS = "raw_syscalls:sys_enter"
 def cpu_seconds(pids: list[int]) -> float:
     """utime + stime of processes and all their threads.
 
-    The scheduler's own count, /proc/PID/task/TID/schedstat, says the same in nanoseconds where
-    /proc/PID/stat says it in ticks of 10 ms."""
+    The scheduler's own count, /proc/PID/task/TID/schedstat, contains the same in nanoseconds, while
+    /proc/PID/stat counts ticks of 10 ms."""
     total = 0.0
     for pid in pids:
         try:
             tasks = Path(f"/proc/{pid}/task").iterdir()
             total += sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
         except (FileNotFoundError, ProcessLookupError, IndexError):
-            # a kernel without it, or a thread that has just ended
+            # a kernel without this file, or a thread that has just ended
             total += ticks_of(pid) / TICKS
     return total
 
@@ -33,13 +33,13 @@ def ticks_of(pid: int) -> int:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         raise Gone(f"process {pid} of the servers has ended") from None
-    # the name in parentheses may hold blanks
+    # the name in parentheses may contain blanks
     fields = text.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 class Gone(Exception):
-    """A server, or a part of it, is not there any more."""
+    """A server, or one of its processes, has ended."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Machine:
 
 
 def machine_of(stat: str) -> Machine:
-    """Of the first line of /proc/stat:
+    """Parses the first line of /proc/stat:
 
     cpu  user nice system idle iowait irq softirq steal guest guest_nice"""
     values = [int(value) / TICKS for value in stat.split("\n", 1)[0].split()[1:9]]
@@ -64,7 +64,7 @@ def machine_of(stat: str) -> Machine:
 
 
 def anonymous_bytes(pids: list[int]) -> int:
-    """RSS that is the processes' own: neither files nor shared memory."""
+    """The private RSS of the processes: neither files nor shared memory."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -78,8 +78,8 @@ def descriptors(pids: list[int]) -> int:
 
 
 class SyscallCounter:
-    """Counts the system calls of processes while a command runs: with perf, which hardly slows them;
-    else with strace, which does, so that a process finds more to do each time it wakes up."""
+    """Counts the system calls of processes while a command runs: with perf, which hardly slows them, or else
+    with strace, which does, so that a process finds more events each time it wakes up."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -112,14 +112,14 @@ class SyscallCounter:
 
 
 class Counting:
-    """A counter that runs; `stop` says how many calls it counted."""
+    """A running counter; `stop` returns the number of calls."""
 
     def __init__(self, process: subprocess.Popen, output: Path) -> None:
         self.process = process
         self.output = output
 
     def stop(self) -> int | None:
-        self.process.send_signal(2)  # SIGINT: both then write what they have
+        self.process.send_signal(2)  # SIGINT: both then print their results
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -132,7 +132,7 @@ class Counting:
 
 
 def calls_of(text: str) -> int | None:
-    """The count in what perf or strace wrote.
+    """Parses the count in the output of perf or strace.
 
     perf:    123456,,raw_syscalls:sys_enter,2000000000,100.00,,
     strace:  100.00    0.004711           3      1234       17 total"""

@@ -1,6 +1,6 @@
-"""What nginx takes for each idle connection, and for each request that waits for memcached: the growth
-of its anonymous memory and of its open descriptors. What the kernel keeps for a socket is not in it; a
-descriptor stands for that."""
+"""The memory that nginx takes for each idle connection, and for each request that waits for memcached: the
+growth of its anonymous memory and of its open descriptors. The kernel's memory for a socket is not included;
+the number of descriptors stands for it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Growth:
 
 
 def grow(nginx: Server, port: int, cell: Cell) -> Growth:
-    # here and in a stand-in memcached
+    # in this process and in a stand-in memcached
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3
     count = min(CONNECTIONS, room)
     request = f"GET {pages.target(cell)} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
     workers = nginx.pids()
     with contextlib.ExitStack() as stack:
-        # the first requests also fill what later ones share
+        # the first requests also fill memory that later ones share
         ask(stack, port, request, WARM_UP, cell)
         settle(workers)
         memory, open_files = measure.anonymous_bytes(workers), measure.descriptors(workers)
@@ -51,8 +51,8 @@ def grow(nginx: Server, port: int, cell: Cell) -> Growth:
 
 
 def ask(stack: contextlib.ExitStack, port: int, request: bytes, count: int, cell: Cell) -> None:
-    """Opens connections with one request each, and keeps them open. Those that are answered come one
-    after the other: what many at once would take for a moment is no idle connection's."""
+    """Opens connections with one request each, and keeps them open. Those that are answered follow one
+    another: memory that many requests take at once for a moment does not belong to idle connections."""
     for _ in range(count):
         client = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_SECONDS)
         stack.enter_context(client)
@@ -64,7 +64,7 @@ def ask(stack: contextlib.ExitStack, port: int, request: bytes, count: int, cell
 
 
 def settle(pids: list[int]) -> None:
-    """Until they do nothing any more."""
+    """Waits until the processes are idle."""
     deadline = time.monotonic() + LONGEST_SECONDS
     before = -1.0
     while (now := measure.cpu_seconds(pids)) != before:

@@ -1,5 +1,4 @@
-"""What is stored in memcached and served from files: one page for each URI; and the check that a
-contender serves it.
+"""The pages in memcached and in files: one for each URI; and the check that a contender serves them.
 
     /p/SIZE/N     a page of SIZE bytes that begins with its own URI
     /miss/...     never stored: the fallback answers
@@ -16,7 +15,7 @@ FALLBACK = b"made by the fallback\n"
 TEXT = b"The quick brown fox jumps over the lazy dog. "
 CONTENT_TYPE = "text/html; charset=utf-8"
 
-# srcache and "pagecache_format http" want a value with its head, under a key of its own.
+# srcache and "pagecache_format http" need a value with its head, under a key of its own.
 HEAD_PREFIX = "/with-head"
 
 FILL_AT_ONCE = 1000
@@ -38,7 +37,7 @@ def with_head(content: bytes) -> bytes:
 
 
 def target(cell: Cell) -> str:
-    """The URI that a cell's load asks for, or with many keys the first part of it."""
+    """The URI that a cell's load requests, or with many keys the first part of it."""
     if not cell.hit:
         return "/miss/0"
     return uri(cell.size) if cell.keys == 1 else f"/p/{cell.size}/"
@@ -63,7 +62,7 @@ def fill(server: str | tuple[str, int], cells: list[Cell]) -> None:
 
 
 def write_files(folder: Path, cells: list[Cell]) -> None:
-    """The first page of each size as a file, for who serves files."""
+    """The first page of each size as a file, for contenders that serve files."""
     for size in {cell.size for cell in cells}:
         file = folder / uri(size).lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +70,7 @@ def write_files(folder: Path, cells: list[Cell]) -> None:
 
 
 def check(port: int, cell: Cell) -> str | None:
-    """What is wrong with the answer to the cell's request, if anything is."""
+    """The error in the answer to the cell's request, if there is one."""
     if not cell.hit:
         path, wanted = target(cell), FALLBACK
     else:
@@ -96,7 +95,7 @@ def check(port: int, cell: Cell) -> str | None:
 
 
 def uwsgi_answer(packet: bytes) -> bytes:
-    """What an application server says to a request for a page.
+    """The answer of an application server to a request for a page.
 
     packet:  modifier1, size (2 bytes, little-endian), modifier2,
              then for each variable: size (2), name, size (2), value"""

@@ -1,4 +1,4 @@
-"""The line that says how far a run is: rewritten on a terminal; in a log, a new one now and then."""
+"""The line that shows the progress of a run: rewritten on a terminal; in a log, a new one now and then."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Progress:
         self.total = 0.0
 
     def expect(self, seconds: float) -> None:
-        """That much is to come."""
+        """Adds planned time."""
         self.total += seconds
 
     def step(self, text: str, seconds: float) -> None:
         """Begins a step of about that many seconds."""
         now = time.monotonic()
         elapsed = now - self.started
-        # what has been slower than expected will go on to be
+        # steps that were slower than expected will continue to be
         pace = max(1.0, elapsed / self.done) if self.done > 5 else 1.0
         left = max(0.0, self.total - self.done) * pace
         line = f"{clock(elapsed)} of about {clock(elapsed + left)}  {text}"
@@ -36,7 +36,7 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a permanent line."""
         self.clear()
         print(text, file=sys.stderr, flush=True)
 

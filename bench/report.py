@@ -1,4 +1,4 @@
-"""What a run says at its end: Markdown tables, fit for the documentation, and the JSON file."""
+"""The report at the end of a run: Markdown tables, fit for the documentation, and the JSON file."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def timed_table(
     results: Results, cells: list[Cell], head: list[str], row: Callable[[Cell, str, str], list[str]],
     about: str,
 ) -> str:
-    """A line for each contender at each cell; `row` has what stands behind their names, `about` what it
-    says."""
+    """A line for each contender at each cell; `row` has the columns after their names, `about` the
+    remarks."""
     rows = []
     marks: set[str] = set()
     for cell in cells:
@@ -178,7 +178,7 @@ NAMES = {
 
 
 def builds_table(results: Results) -> str:
-    """Build B as a multiple of build A, and in how many repeats it was the better one."""
+    """Build B as a multiple of build A, and the number of repeats in which it was better."""
     better = {"rps": 1, "nginx_us": -1, "memcached_us": -1, "p99": -1}
     head = ["cell", *(f"{NAMES[quantity]}, B/A" for quantity in better)]
     rows = []
@@ -243,7 +243,7 @@ def micros(figure: Figure | None) -> str:
 
 
 def duration(figure: Figure | None) -> str:
-    """Of microseconds."""
+    """Formats microseconds."""
     if figure is None:
         return NONE
     if figure.median < 1000:

@@ -1,5 +1,5 @@
-"""What a run has found, as it goes into the JSON file and comes back: one sample for each time that a
-contender was measured at a cell; and the quantities that are read from them."""
+"""The results of a run, as they are written to the JSON file and read again: one sample for each measurement
+of a contender at a cell; and the quantities that are derived from them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.cells import Cell
 from bench.figures import Figure
 from bench.load import GENERATOR_BUSY
 
-# In a closed loop with many connections, servers that are not busy wait for somebody else.
+# In a closed loop with many connections, servers that are not busy are waiting for another process.
 SERVERS_BUSY = 0.90
 MANY_CONNECTIONS = 64
-# What others did on the machine, as a share of it, from which a sample is doubtful.
+# The share of the machine that other processes used, from which a sample is doubtful.
 OTHERS_BUSY = 0.05
 STOLEN = 0.02
-# Beside the time a request took, by how much an open loop's generator may be late itself.
+# The most by which an open loop's generator may be late, as a share of the time of a request.
 LATE_SHARE = 0.5
 
 
@@ -56,7 +56,7 @@ class Calls:
 
 Quantity = Callable[[Sample], float]
 
-# What can be asked of a sample; the names stand in the JSON file and in bench.bars.
+# The quantities of a sample; their names are used in the JSON file and in bench.bars.
 QUANTITIES: dict[str, Quantity] = {
     "rps": lambda one: one.requests / one.seconds,
     "p50": lambda one: one.p50,
@@ -85,7 +85,7 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
     def keep(self, cells: list[Cell], contenders: list[str] | None) -> None:
-        """Shows no others any more."""
+        """Limits the results to these cells."""
         self.cells = cells
         self.contenders = {
             name: title for name, title in self.contenders.items() if not contenders or name in contenders
@@ -120,15 +120,15 @@ class Results:
         return None
 
     def measured(self, cell: str) -> list[str]:
-        """Who was measured at a cell, in the order of the tables."""
+        """The contenders that were measured at a cell, in the order of the tables."""
         there = {one.contender for one in self.samples if one.cell == cell}
         return [name for name in self.contenders if name in there]
 
     def limits(self, cell: Cell, contender: str) -> str:
-        """Why the requests/s of a contender at a cell are not its own most: "generator" if the load
-        generator had nothing left, "waiting" if the servers waited for somebody else, which may also
-        be another program that took their core. Of an open loop "late", if the generator was. Empty if
-        nothing of the kind was seen."""
+        """The reason why the requests/s of a contender at a cell are not its maximum: "generator" if the load
+        generator was at its limit, "waiting" if the servers waited for another process, which may also be
+        another program that used their core. For an open loop "late", if the generator was late. Empty if
+        there was no such reason."""
         if cell.kind == "open":
             late = self.figure(cell.name, contender, "late")
             p99 = self.figure(cell.name, contender, "p99")
@@ -144,7 +144,7 @@ class Results:
         return ""
 
     def disturbed(self) -> list[Sample]:
-        """Samples during which others used the machine."""
+        """Samples during which other processes used the machine."""
         cores = self.machine.get("cores", 1)
         return [
             one

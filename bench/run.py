@@ -1,5 +1,5 @@
-"""One run: for each repeat, at each cell, one contender after the other, so that what changes on the
-machine meanwhile meets all of them alike."""
+"""One run: for each repeat, at each cell, one contender after the other, so that changes of the machine
+affect all of them alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DESCRIPTORS = 16384
 BUSY_BEFORE = 0.5  # load average
 
 
-# Who has a core to itself, if there are only two.
+# The processes that have a core of their own, if there are only two.
 PINS = ("load", "nginx", "none")
 
 
@@ -54,7 +54,7 @@ Measured = TypeVar("Measured")
 
 @dataclass
 class Host:
-    """A running nginx: where each contender listens, and the memcached behind it."""
+    """A running nginx: the port of each contender, and the memcached behind it."""
 
     server: Server
     ports: dict[str, int]
@@ -66,7 +66,7 @@ class Host:
 
 
 class Run:
-    """`results` is whole after each step, so that an interrupted run can be reported, too."""
+    """`results` is complete after each step, so that an interrupted run can be reported, too."""
 
     def __init__(
         self, options: Options, cells: list[Cell], contenders: list[Contender], results: Results,
@@ -130,7 +130,7 @@ class Run:
         for line in servers.alarms(self.root):
             self.results.notes.append(f"nginx logged: {line}")
 
-    # Who takes part.
+    # The contenders that take part.
 
     def at(self, cell: Cell) -> list[Contender]:
         return [
@@ -140,7 +140,7 @@ class Run:
         ]
 
     def turn(self, cell: Cell, repeat: int) -> list[Contender]:
-        """Another begins in each repeat."""
+        """Each repeat begins with another contender."""
         there = self.at(cell)
         first = repeat % len(there) if there else 0
         return there[first:] + there[:first]
@@ -150,7 +150,7 @@ class Run:
         return (self.options.open_seconds if open_loop else self.options.seconds) + AROUND_SECONDS
 
     def drop_unusable(self) -> None:
-        """Another nginx than Debian's takes none of Debian's modules."""
+        """Only Debian's nginx can load Debian's modules."""
         usable = []
         for one in self.contenders:
             trouble = self.rejected(one) if one.modules else ""
@@ -186,8 +186,8 @@ class Run:
         return self.hosts[key]
 
     def start_host(self, build: str, apart: bool, workers: int, unix: bool) -> Host:
-        """All contenders in one nginx, but those that are to be apart; build B in one that is the same
-        but for the module."""
+        """All contenders in one nginx, except those that need one of their own; build B in one that differs
+        only by the module."""
         pinned = workers == 1
         store, address = self.store(unix, pinned)
         there = [one for one in self.contenders if one.server and one.apart == apart]
@@ -210,7 +210,7 @@ class Run:
         return Host(nginx, ports, store, others)
 
     def store(self, unix: bool, pinned: bool) -> tuple[Server, str]:
-        """The one memcached of each kind, filled."""
+        """The memcached of each kind, filled."""
         if (unix, pinned) not in self.stores:
             name = f"memcached{'-unix' if unix else ''}{'' if pinned else '-free'}"
             path = self.root / f"{name}.sock" if unix else None
@@ -253,7 +253,7 @@ class Run:
         for cell in cells:
             for contender in self.at(cell):
                 port = self.host(cell, contender).ports[contender.name]
-                # twice: what caches files must then have it
+                # twice: contenders that cache files must then have the page
                 wrong = pages.check(port, cell) or pages.check(port, cell)
                 if wrong:
                     self.fail(cell, contender, f"before the run: {wrong}")
@@ -295,7 +295,7 @@ class Run:
         self.results.samples.append(sample)
 
     def watch(self, host: Host, contender: Contender, work: Callable[[], load.Load]) -> Sample:
-        """A load, and what the servers and the machine did meanwhile."""
+        """A load, and the measurements of the servers and of the machine during it."""
         workers, store = host.pids(contender.name), host.memcached.pids()
         before = measure.Machine.now(), measure.cpu_seconds(workers), measure.cpu_seconds(store)
         done = work()
@@ -320,7 +320,7 @@ class Run:
         )
 
     def find_capacity(self, size: int) -> None:
-        """What the stock module does at most, which open loops take shares of."""
+        """The capacity of the stock module, of which the rates of open loops are shares."""
         cell = Cell(f"capacity/{size}", "closed", size, OPEN_CONNECTIONS)
         stock = CONTENDERS["stock"]
         found = []
@@ -354,7 +354,7 @@ class Run:
             self.results.calls.append(Calls(cell.name, contender.name, calls[0] / requests, store))
 
     def remember(self, cell: Cell, contender: Contender, repeat: int) -> None:
-        """Memory that is in use does not come back: each time a new nginx."""
+        """Memory that is in use is not returned, so each measurement starts a new nginx."""
         with ExitStack() as stack:
             ports = servers.free_ports([contender.name, "origin"])
             if cell.waiting:
@@ -386,7 +386,7 @@ class Run:
 
 
 def again(work: Callable[[], Measured]) -> Measured:
-    """Tries once more, and again, where no answer came at all."""
+    """Repeats the measurement if there was no answer at all."""
     for _ in range(ATTEMPTS - 1):
         with suppress(load.Nothing):
             return work()
@@ -394,7 +394,7 @@ def again(work: Callable[[], Measured]) -> Measured:
 
 
 def cores(pin: str) -> dict[str, int]:
-    """Who runs on which core. With three cores each has one; with two, two of them share one."""
+    """The core of each process. With three cores each has one; with two, two of them share one."""
     usable = sorted(os.sched_getaffinity(0))
     if pin == "none" or len(usable) < 2:
         return {}

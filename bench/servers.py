@@ -1,5 +1,5 @@
 """The servers of a run: nginx, memcached, Varnish, and two stand-ins. Each starts on free ports with its
-files in a folder of tmpfs, is waited for, and is ended by its pid, however the run ends."""
+files in a folder in tmpfs, is waited for, and is ended by its pid, however the run ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEMCACHED_THREADS = 4  # its default
 
 
 class Trouble(Exception):
-    """A run cannot go on, or one of its contenders cannot take part; says why."""
+    """A run cannot continue, or one of its contenders cannot take part; contains the reason."""
 
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """An empty folder in tmpfs: a run must not measure a disk."""
+    """An empty folder in tmpfs, so that a run does not measure a disk."""
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="pagecache-bench-", dir=parent, ignore_cleanup_errors=True) as path:
         yield Path(path)
@@ -44,14 +44,15 @@ class Server(Process):
         super().__init__(name, command, log, core=core)
 
     def wait_for(self, *ports: int, path: Path | None = None) -> None:
-        """Until it listens on the ports and the path is there."""
+        """Waits until it listens on the ports and the path exists."""
         try:
             self.wait_until(lambda: all(map(listening, ports)) and (path is None or path.exists()))
         except NotReady as error:
             raise Trouble(str(error)) from None
 
     def pids(self) -> list[int]:
-        """Who works: of nginx its workers, not its cache's manager and loader; of others all of it."""
+        """The processes that handle requests: nginx's workers, without its cache's manager and loader; all
+        processes of others."""
         below = children(self.pid)
         workers = [pid for pid in below if "nginx: worker" in command_line(pid)]
         return workers or [self.pid, *below]
@@ -72,7 +73,7 @@ def command_line(pid: int) -> str:
 
 
 def memcached(root: Path, name: str, core: int | None, unix: Path | None) -> tuple[Server, str]:
-    """A memcached and its address as nginx writes it."""
+    """A memcached, and its address in nginx's notation."""
     port = 0 if unix else free_ports([name])[name]
     command = pagecache_testkit.memcached(unix or port, MEMCACHED_MEGABYTES)
     command += ["-t", str(MEMCACHED_THREADS), "-c", str(MEMCACHED_CONNECTIONS)]
@@ -95,7 +96,7 @@ def nginx(binary: str, name: str, root: Path, conf: str, ports: list[int], core:
 
 
 def alarms(root: Path) -> list[str]:
-    """What nginx has logged that no run may bring up."""
+    """Messages in nginx's log that no run may cause."""
     found = []
     for log in root.glob("*/error.log"):
         for line in log.read_text(errors="replace").splitlines():
@@ -106,7 +107,7 @@ def alarms(root: Path) -> list[str]:
 
 def varnish(root: Path, behind: str, origin: int, core: int | None) -> tuple[Server, int]:
     port = free_ports(["varnish"])["varnish"]
-    # no jail: it would change its user, who could not read the folder
+    # no jail: it would change the user, who could not read the folder
     command = ["varnishd", "-F", "-j", "none", "-n", str(root / f"varnish-{behind}"), "-t", "3600"]
     command += ["-a", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{origin}", "-s", "malloc,256m"]
     server = Server("varnish", command, root / f"varnish-{behind}.log", core)
@@ -115,8 +116,8 @@ def varnish(root: Path, behind: str, origin: int, core: int | None) -> tuple[Ser
 
 
 class StandIn:
-    """A listener on a thread of this process. `answer` gets what one read brought, and gives the whole
-    answer, after which the connection is closed; without one nobody is ever answered."""
+    """A listener on a thread of this process. `answer` gets the bytes of one read, and returns the whole
+    answer, after which the connection is closed; without `answer` no client is ever answered."""
 
     def __init__(self, answer=None) -> None:
         self.answer = answer
@@ -147,7 +148,7 @@ class StandIn:
                         key.fileobj.close()
 
     def heard(self, client: socket.socket) -> bool:
-        """Whether the connection goes on."""
+        """Returns whether the connection continues."""
         try:
             received = client.recv(65536)
             if received and self.answer:

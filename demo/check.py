@@ -1,4 +1,4 @@
-"""Visits the running demo site as a browser would, and says of each request who answered it, and
+"""Visits the running demo site like a browser, and prints for each request which server answered it, and
 whether that was right:
 
     check.py http://127.0.0.1:8080
@@ -22,7 +22,7 @@ import keep_alive  # noqa: E402
 
 TIMEOUT_SECONDS = 20
 SERVERS = 2
-PAGES_MOST = 40  # of which none is on one of two servers: once in a million million runs
+PAGES_MOST = 40  # the probability that one of two servers has none of them is 1 in 10^12
 ARTICLE = "/artikel/größe-und-maß/"
 
 
@@ -35,7 +35,7 @@ def visit(url: str) -> int:
     return 1 if report.end() else 0
 
 
-# The visits: each by a visitor of its own, with no cookies at first.
+# The visits: each by a visitor of its own, without cookies at first.
 
 
 def pages(visitor: Browser) -> None:
@@ -53,7 +53,7 @@ def pages(visitor: Browser) -> None:
 
 
 def arguments(visitor: Browser) -> None:
-    """Those that change the page, and one that does not."""
+    """Queries that change the page, and one that does not."""
     second = visitor.get("/?page=2", "HIT")
     for path in ("/?page=1&page=2", "/?PAGE=2"):
         visitor.get(path, "MISS")
@@ -70,7 +70,7 @@ def kept_connection(visitor: Browser) -> None:
 
 
 def servers(visitor: Browser) -> None:
-    """Each memcached has pages, and nginx asks the one to which Django has written."""
+    """Each memcached has pages, and nginx looks each page up on the server on which Django stored it."""
     seen = set()
     for number in range(PAGES_MOST):
         visitor.get(f"/?page=1&n={number}", "MISS")
@@ -153,7 +153,8 @@ class Browser:
         form_at: str = "",
         form_cache: str = "MISS",
     ) -> Answer:
-        """Fetches a form, fills it in, and sends it. `form_at`: the page it stands on, if not `path`."""
+        """Fetches a form, fills it in, and sends it. `form_at`: the page with the form, if it is not
+        `path`."""
         form = self.get(form_at or path, form_cache)
         token = re.search('name="csrfmiddlewaretoken" value="(\\w+)"', form.text)
         form.expect(token is not None, "no CSRF token in the form")
@@ -174,7 +175,7 @@ class Browser:
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Makes a request, and expects its status and what `X-Cache` says of it."""
+        """Sends a request, and checks its status and its `X-Cache`."""
         headers = dict(headers or {})
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -216,7 +217,7 @@ def multipart(fields: dict[str, str], file: tuple[str, bytes]) -> tuple[str, byt
 
 @dataclass
 class Answer:
-    """What came back, and what is wrong with it."""
+    """An answer, and the errors in it."""
 
     method: str
     path: str
@@ -253,7 +254,7 @@ class Answer:
 
 
 class Report:
-    """Prints a line for each answer, when the next one begins: until then more may prove wrong."""
+    """Prints a line for each answer, when the next one begins: until then there may be further errors."""
 
     def __init__(self) -> None:
         self.right = self.wrong = 0
@@ -269,7 +270,7 @@ class Report:
         self.last = answer
 
     def step(self, text: str, fault: str) -> None:
-        """Prints a line for what is no single answer."""
+        """Prints a line for a check of more than one answer."""
         self.begin(None)
         print(f"{text:84} {f'WRONG: {fault}' if fault else 'ok'}", flush=True)
         if fault:
@@ -278,7 +279,7 @@ class Report:
             self.right += 1
 
     def end(self) -> int:
-        """Prints the last line and the sum, and returns how many requests were wrong."""
+        """Prints the last line and the sum, and returns the number of wrong answers."""
         self.begin(None)
         print(f"{self.right} requests right, {self.wrong} wrong")
         return self.wrong

@@ -2,7 +2,8 @@
 
     run.py MODULE FOLDER [--check] [--port N]
 
-scripts/demo calls it, when all that it needs is there. FOLDER is emptied first, and has the site's files and logs.
+scripts/demo calls it when everything that it needs is installed. FOLDER is emptied first, and then has the
+site's files and logs.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Site:
         self.run("uwsgi", [str(uwsgi), "--ini", str(DEMO / "uwsgi.ini")]).wait_until(Path("uwsgi.ready").exists)
         Path("nginx.conf").write_text(self.nginx_conf())
         nginx = self.run("nginx", ["nginx", "-p", str(self.folder), "-e", "logs/error.log", "-c", "nginx.conf"])
-        # Its port might be answered by somebody else, who was there first.
+        # Another server, which was started before, might answer on its port.
         pid = Path("logs/nginx.pid")
         nginx.wait_until(lambda: pid.exists() and pid.stat().st_size > 0)
 
@@ -150,8 +151,8 @@ Ctrl-C stops it all.""",
 
 
 def on_signal(act: Callable[[int], None] | None) -> None:
-    """What to do on SIGINT and SIGTERM. The first one is the last that is heard: what was started is then ended in
-    order. `None`: nothing."""
+    """Handles SIGINT and SIGTERM. Only the first signal is handled: the started programs are then ended in
+    order. `None`: does nothing."""
 
     def handle(caught: int, _: object) -> None:
         on_signal(None)
@@ -168,7 +169,7 @@ def leave(_: int) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """For as long as this lasts, no other demo has the folder."""
+    """While this is active, no other demo uses the folder."""
     with folder.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,8 +179,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def enter_empty(folder: Path) -> None:
-    """A site without comments, and no log but its own. Sockets and logs are named relative to the folder: an absolute
-    path may be too long for a socket."""
+    """A site without comments, and with empty logs. Sockets and logs are named relative to the folder: an
+    absolute path may be too long for a socket."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
     (folder / "tmp").mkdir()

@@ -1,4 +1,4 @@
-"""What wrk, the open loop, perf, strace and the kernel write."""
+"""The output of wrk, the open loop, perf, strace and the kernel."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Counters(unittest.TestCase):
         self.assertAlmostEqual(found.stolen * measure.TICKS, 30)
 
     def test_own_time_passes(self) -> None:
-        # the kernel counts at its ticks
+        # the kernel counts in ticks
         before = measure.cpu_seconds([os.getpid()])
         started = time.process_time()
         while time.process_time() - started < 0.1:

@@ -43,7 +43,7 @@ class Figures(unittest.TestCase):
         self.assertIsNone(figures.figure([]))
 
     def test_ratios_are_of_the_same_repeat(self) -> None:
-        # the machine slowed down by half: no ratio of two repeats would say 2
+        # the machine became half as fast: a ratio of two repeats would not be 2
         found = figures.ratio({0: 200.0, 1: 100.0, 2: 50.0}, {0: 100.0, 1: 50.0, 2: 25.0, 3: 1.0})
         self.assertEqual((found.median, found.spread), (2, 0))
         self.assertIsNone(figures.ratio({0: 1.0}, {1: 1.0}))

@@ -1,4 +1,4 @@
-"""Articles, and what readers say about them."""
+"""Articles, and the comments of their readers."""
 
 from django.db import models
 from django.urls import reverse

@@ -1,4 +1,4 @@
-"""The list's pages, and which stored pages a comment makes out of date."""
+"""The pages of the list, and the stored pages that a comment makes out of date."""
 
 from django.conf import settings
 from django.core.paginator import Paginator
@@ -15,7 +15,7 @@ def list_pages():
 
 
 def drop_pages_with(article):
-    """Drops the article's page, and the lists, which show how many comments it has."""
+    """Drops the article's page, and the lists, which show the number of its comments."""
     first = reverse("articles")
     lists = [first, *(f"{first}?page={number}" for number in list_pages().page_range)]
     for host in settings.ALLOWED_HOSTS:  # each name has pages of its own

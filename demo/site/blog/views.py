@@ -1,4 +1,4 @@
-"""The site's pages. Nothing here speaks of nginx or of memcached: the middleware stores what may be
+"""The site's pages. Nothing here refers to nginx or memcached: the middleware stores the pages that may be
 stored, and a view that changes an article drops its pages."""
 
 import hashlib
@@ -23,8 +23,8 @@ def article(request, slug):
 
 
 def comment(request, slug):
-    """The form has a page of its own: its CSRF token belongs to one visitor, so that a page with the
-    form in it can never be stored, and the article's page has to be."""
+    """The form has a page of its own: its CSRF token belongs to one visitor, so a page that contains the form
+    can never be stored, while the article's page should be."""
     article = get_object_or_404(Article, slug=slug)
     form = CommentForm(request.POST or None)
     if form.is_valid():
@@ -43,7 +43,7 @@ def big(request):
 
 
 def upload(request):
-    """Says what has arrived, so that one can see that all of it has."""
+    """Shows the data that has arrived, to prove that it is complete."""
     form = UploadForm(request.POST or None, request.FILES or None)
     received = None
     if form.is_valid():

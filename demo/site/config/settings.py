@@ -1,21 +1,21 @@
-"""Settings of the demo site. What differs from one start to the next comes from demo/run.py through
-the environment: DEMO_DIR, DEMO_MEMCACHED, DEMO_ORIGINS, DEMO_SECRET_KEY."""
+"""Settings of the demo site. Values that depend on the start come from demo/run.py through the environment:
+DEMO_DIR, DEMO_MEMCACHED, DEMO_ORIGINS, DEMO_SECRET_KEY."""
 
 import os
 from pathlib import Path
 
 # The page cache, the subject of this site.
 
-# The same stands in demo/nginx.conf.in, as pagecache_key and pagecache_ignore_args: a page is stored under
+# demo/nginx.conf.in has the same values, as pagecache_key and pagecache_ignore_args: a page is stored under
 # this key and looked up under that one.
 PAGECACHE_KEY = "$scheme://$host$uri$pagecache_args"
 PAGECACHE_IGNORE_ARGS = ["utm_*", "gclid", "fbclid"]
 PAGECACHE_CACHE = "pages"
 PAGECACHE_TIMEOUT = 300  # seconds
 
-# Every page looks at the session, to greet a visitor who is logged in; Django adds "Vary: Cookie" to
-# it for that. Pages of visitors without a session are all alike, though, and those with one never
-# meet the cache: see pagecache_bypass in nginx.conf.in.
+# Every page reads the session, to greet a visitor who is logged in, so Django adds "Vary: Cookie" to it. But
+# the pages of visitors without a session are all alike, and requests with a session bypass the cache: see
+# pagecache_bypass in nginx.conf.in.
 PAGECACHE_IGNORE_VARY = ["Cookie"]
 
 CACHES = {
@@ -25,13 +25,13 @@ CACHES = {
         # The servers of the upstream block in demo/nginx.conf.in.
         "LOCATION": os.environ["DEMO_MEMCACHED"].split(),
         "KEY_FUNCTION": "pagecache.key.raw_key",
-        # pymemcache waits for ever by default, and writes to another server while one is away.
+        # pymemcache waits for ever by default, and writes to another server while one is down.
         "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "retry_attempts": 1_000_000, "retry_timeout": 0},
     },
 }
 
 MIDDLEWARE = [
-    "pagecache.middleware.PageCacheMiddleware",  # first: it stores what the others have made of a page
+    "pagecache.middleware.PageCacheMiddleware",  # first: it stores the page after all others have changed it
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -43,7 +43,7 @@ MIDDLEWARE = [
 DEBUG = False
 SECRET_KEY = os.environ["DEMO_SECRET_KEY"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
-# Debian's uwsgi_params names the host without its port; a browser names its origin with it.
+# Debian's uwsgi_params pass the host without its port; a browser sends its origin with the port.
 CSRF_TRUSTED_ORIGINS = os.environ["DEMO_ORIGINS"].split()
 
 INSTALLED_APPS = [
@@ -85,7 +85,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # At DEBUG, pagecache says of each page why it is not stored.
+    # At DEBUG, pagecache logs for each page why it is not stored.
     "loggers": {"pagecache": {"level": "DEBUG"}, "django": {"handlers": [], "level": "WARNING"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
 }

@@ -1,4 +1,4 @@
-"""Which view answers which path."""
+"""The views of the paths."""
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path

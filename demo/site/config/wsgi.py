@@ -1,4 +1,4 @@
-"""What uWSGI loads."""
+"""The entry point that uWSGI loads."""
 
 import os
 
