@@ -1,6 +1,6 @@
-# Adds the rule that builds the module's archive to nginx's Makefile; config beside this file has said
-# where it goes and with which cargo. Only cargo knows what the archive depends on, and so is always asked:
-# in the module's own folder, where it finds the crates that a package brings, and with make's job slots.
+# Adds the rule that builds the module's archive to nginx's Makefile; config beside this file has set its path
+# and the cargo to use. Only cargo knows the archive's dependencies, so it is always run: in the module's own
+# folder, where it finds the crates that a package contains, and with make's job slots.
 
 cat <<END >>$NGX_MAKEFILE
 
@@ -16,7 +16,7 @@ END
 
 case " $DYNAMIC_MODULES " in
     *" ngx_http_pagecache_module "*)
-        # without C sources, nothing else would have nginx's rule wait for the archive
+        # without C sources, no other rule makes nginx depend on the archive
         echo "$NGX_OBJS/ngx_http_pagecache_module$ngx_modext: $pagecache_archive" >>$NGX_MAKEFILE
         ;;
 esac

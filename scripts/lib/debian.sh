@@ -1,5 +1,5 @@
-# A bare Debian of any release in a folder, and commands in it, which end with the script. It is sourced
-# behind setup.sh, never run, and needs root and $PACKAGES_DEBIAN:
+# A bare Debian of any release in a folder, and commands in it, which end with the script. The file is sourced
+# after setup.sh, never run, and needs root and $PACKAGES_DEBIAN:
 #
 #     step "making a bare Debian" bare_debian trixie "$WORK/trixie.tar"
 #     step "unpacking it" unpack "$WORK/trixie.tar" "$WORK/root"
@@ -7,23 +7,23 @@
 
 PACKAGES_DEBIAN="debootstrap util-linux"
 
-# end_with_script: what runs in the background ends with the script, whoever ends it.
+# end_with_script: ends background jobs with the script, however the script ends.
 end_with_script() {
     trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
 }
 
-# contained COMMAND...: the subshell that calls it becomes COMMAND, with processes and mounts of its own. They end
-# with it, and it with the script, even with one that is killed.
+# contained COMMAND...: the subshell that calls it becomes COMMAND, with processes and mounts of its own. They
+# end with it, and it ends with the script, even if that is killed.
 contained() { exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child "$@"; }
 
-# bare_debian RELEASE TAR: leaves it in a file. For step, which gives it a subshell.
+# bare_debian RELEASE TAR: writes it to a file. For step, which runs it in a subshell.
 bare_debian() {
     local script=""
-    # A release that is newer than debootstrap is made as unstable is.
+    # A release that is newer than debootstrap is made like unstable.
     [ -e "/usr/share/debootstrap/scripts/$1" ] || script=sid
-    # $0 and its like are those of the inner shell
+    # $0 and similar variables are those of the inner shell
     # shellcheck disable=SC2016
     contained sh -ec '
         rm -rf "$2.root"
@@ -34,8 +34,8 @@ bare_debian() {
     ' sh "$1" "$2" "$script"
 }
 
-# unpack TAR FOLDER: a bare Debian, which reaches Debian's packages by the names and the authorities that this
-# machine has. A FOLDER that is there is whole.
+# unpack TAR FOLDER: unpacks a bare Debian, which reaches Debian's packages with this machine's names and
+# certificate authorities. A FOLDER that exists is complete.
 unpack() {
     rm -rf "$2" "$2.new"
     mkdir -p "$2.new"
@@ -43,15 +43,15 @@ unpack() {
     cp -L /etc/resolv.conf /etc/hosts "$2.new/etc/"
     mkdir -p "$2.new/usr/local/share/ca-certificates"
     cp -r /usr/local/share/ca-certificates/. "$2.new/usr/local/share/ca-certificates"
-    # Nobody misses it after a loss of power.
+    # The files need not survive a loss of power.
     echo force-unsafe-io >"$2.new/etc/dpkg/dpkg.cfg.d/unsafe-io"
     mv "$2.new" "$2"
 }
 
-# run_in_debian FOLDER COMMAND...: runs it there. It has this machine's network, and of its environment only how
-# to reach the outside.
+# run_in_debian FOLDER COMMAND...: runs the command there. It has this machine's network, and of its
+# environment only the variables for reaching the outside.
 run_in_debian() {
-    # In the background, so that the script's traps run at once.
+    # In the background, so that the script's traps run immediately.
     (trap - INT QUIT; become_in_debian "$@") </dev/null &
     wait $!
 }
@@ -62,14 +62,14 @@ become_in_debian() {
     mapfile -t outside < <(outside_world)
     # shellcheck disable=SC2016
     contained sh -ec '
-        # share FILE PLACE: what this machine says of registries of packages; nothing of it stays there
+        # share FILE PLACE: mounts the settings of this machine for package registries; they are not copied
         share() {
             [ -f "$1" ] || return 0
             mkdir -p "${2%/*}"
             touch "$2"
             mount --bind -o ro "$1" "$2"
         }
-        # in a root that is a mount, programs can have mounts of their own: unshare --mount
+        # if the root is a mount, programs can have mounts of their own: unshare --mount
         mount --bind "$0" "$0"
         mount -t proc proc "$0/proc"
         mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm"
@@ -81,8 +81,8 @@ become_in_debian() {
     ' "$root" env -i "${outside[@]}" PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "$@"
 }
 
-# outside_world: the variables that name proxies and registries of packages, one a line; and the authorities
-# that Debian trusts there, this machine's own among them, for those programs that bring others.
+# outside_world: the variables that name proxies and package registries, one a line; and the certificate
+# authorities that Debian trusts there, including this machine's own, for programs that bring their own list.
 outside_world() {
     local store=/etc/ssl/certs/ca-certificates.crt
     printf '%s\n' "PIP_CERT=$store" "NODE_EXTRA_CA_CERTS=$store"

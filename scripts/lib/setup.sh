@@ -1,35 +1,36 @@
-# What every script of this repository needs before its own work: Debian packages, Rust, the Python
-# environment, and the way a long step is shown. It is sourced, never run:
+# The common requirements of all scripts of this repository: Debian packages, Rust, the Python environment,
+# and the display of long steps. The file is sourced, never run:
 #
 #     . "$(dirname "$0")/lib/setup.sh"
 #     setup_packages $PACKAGES_BUILD
 #     setup_rust
 #     step "building the module" cargo build --release
 #
-# Each setup_ function does nothing, and prints nothing, when its part already stands.
+# A setup_ function does nothing, and prints nothing, if its part is installed already.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TARGET=$ROOT/target
 VENV=$TARGET/venv
 
-# nginx-dev brings nginx's sources and configure flags, libclang-dev what bindgen parses them with.
+# nginx-dev contains nginx's sources and configure flags, libclang-dev the parser that bindgen uses.
 PACKAGES_BUILD="nginx nginx-dev gcc libc6-dev make libclang-dev"
-# PyPI has uWSGI as source only, so that the compiler is needed to run a site, too.
+# PyPI has uWSGI as source only, so that running a site needs the compiler, too.
 PACKAGES_RUN="nginx memcached python3 python3-venv python3-dev gcc libc6-dev"
-# What only the tests need. srcache fills a cache as other sites do; Debian has each of its modules loaded by the
-# nginx that it starts itself, where they do nothing without directives of theirs. nutcracker is twemproxy.
-# The last four lines are clients of memcached in other languages; what npm has of them, setup_npm installs.
+# Packages for the tests only. srcache fills a cache like other sites; Debian makes the nginx that it starts
+# load each of its modules, which have no effect without their directives. nutcracker is twemproxy. The last
+# four lines are memcached clients in other languages; setup_npm installs those from npm.
 PACKAGES_TEST="curl python3-prometheus-client libnginx-mod-http-srcache-filter libnginx-mod-http-memc
     nutcracker python3-pylibmc python3-memcache
     libcache-memcached-perl libcache-memcached-fast-perl
     php-cli php-memcached php-memcache
     ruby ruby-dalli"
-# What scripts/bench always needs; the peers that it measures name their own. linux-perf counts system calls.
+# The packages that scripts/bench always needs; the measured peers name their own. linux-perf counts system
+# calls.
 PACKAGES_BENCH="nginx memcached wrk linux-perf util-linux python3 python3-venv"
 
 RUST_MINOR=85 # 1.85: what Debian 12 began with as rustc-web, the first with edition 2024
 
-# Debian puts nginx where an ordinary user's PATH does not look.
+# Debian installs nginx in a folder that is not in the PATH of ordinary users.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*"; }
@@ -39,7 +40,7 @@ die() {
     exit 1
 }
 
-# setup_packages PKG...: installs what Debian's packages are missing.
+# setup_packages PKG...: installs the missing ones of Debian's packages.
 setup_packages() {
     local missing=() package
     for package in "$@"; do
@@ -50,7 +51,7 @@ setup_packages() {
 
     if [ "$(id -u)" != 0 ]; then
         packages_may_be_installed || packages_by_hand "${missing[@]}"
-        # The password is asked for here, where no progress line can write over the question.
+        # The password is asked for here, where no progress line can overwrite the question.
         sudo -v || packages_by_hand "${missing[@]}"
     fi
     say "installing: ${missing[*]}"
@@ -73,8 +74,8 @@ packages_by_hand() {
     apt-get install --no-install-recommends $*"
 }
 
-# Debian starts a service as it installs it: nginx would take port 80, memcached 11211. The policy
-# file says no for as long as apt runs; one that the machine has already is left as it is.
+# Debian starts a service when it is installed: nginx would take port 80, memcached 11211. The policy file
+# forbids this while apt runs; if the machine has a policy file already, it is not changed.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
@@ -87,7 +88,7 @@ install_packages() {
         apt-get install --yes --no-install-recommends "$@"
 }
 
-# setup_rust: puts a cargo and rustc that are new enough on PATH, Debian's if there is no other.
+# setup_rust: adds a cargo and a rustc that are new enough to PATH, Debian's if there is no other.
 setup_rust() {
     local folder
     setup_packages $(rust_packages)
@@ -95,8 +96,9 @@ setup_rust() {
     PATH=${folder:+$folder:}$PATH
 }
 
-# rust_packages: what setup_rust would install, for a script that installs all it needs at once. Debian 12 has a
-# Rust that is new enough beside its own, with names that end in -web; later ones as rustc.
+# rust_packages: the packages that setup_rust would install, for a script that installs all its packages at
+# once. Debian 12 has a second Rust that is new enough, with names that end in -web; later releases have one
+# as rustc.
 rust_packages() {
     local minor
     if rust_folder >/dev/null; then return; fi
@@ -105,19 +107,19 @@ rust_packages() {
         step "reading Debian's package lists" as_root apt-get update >&2
         minor=$(offered_rust_minor)
     fi
-    # cargo asks for crates by https
+    # cargo downloads crates over https
     echo ca-certificates
     if [ "${minor:-0}" -ge $RUST_MINOR ]; then echo rustc cargo; else echo rustc-web cargo-web; fi
 }
 
 offered_rust_minor() { apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: 1\.\([0-9]*\)\..*/\1/p'; }
 
-# rust_tool_packages: rustfmt and clippy for the cargo at /usr/bin/cargo; Debian packs them apart.
+# rust_tool_packages: rustfmt and clippy for the cargo at /usr/bin/cargo; Debian packages them separately.
 rust_tool_packages() {
     if package_installed cargo-web; then echo rustfmt-web rust-web-clippy; else echo rustfmt rust-clippy; fi
 }
 
-# rust_folder: where a cargo and rustc are that are new enough; an empty line says PATH has them.
+# rust_folder: the folder of a cargo and a rustc that are new enough; an empty line if those in PATH are.
 rust_folder() {
     local folder
     for folder in "" "${HOME:-/root}/.cargo/bin" /usr/bin; do
@@ -129,7 +131,7 @@ rust_folder() {
     return 1
 }
 
-# rust_new_enough FOLDER: are the cargo and rustc of a folder, or of PATH, at least RUST_MINOR?
+# rust_new_enough FOLDER: whether the cargo and rustc of a folder, or of PATH, are at least RUST_MINOR.
 rust_new_enough() {
     local tool version
     for tool in rustc cargo; do
@@ -139,8 +141,7 @@ rust_new_enough() {
     done
 }
 
-# setup_oldest_rust: Debian's Rust 1.RUST_MINOR at target/rust-1.RUST_MINOR, beside any newer one that is
-# installed.
+# setup_oldest_rust: installs Debian's Rust 1.RUST_MINOR at target/rust-1.RUST_MINOR, beside any newer one.
 setup_oldest_rust() {
     OLDEST_RUST=$TARGET/rust-1.$RUST_MINOR
     environment "$OLDEST_RUST" "$(dpkg --print-architecture) $(debian_release)" \
@@ -166,8 +167,8 @@ make_oldest_rust() {
     needed '(curl|git2|http-parser|pcre|sqlite|ssh2|ssl)' $of_rust >"$OLDEST_RUST/libraries"
 }
 
-# oldest_rust_packages: those of Rust 1.RUST_MINOR that apt offers, as PACKAGE=VERSION. Debian 12 has them with
-# -web in their names, Debian 13 without.
+# oldest_rust_packages: the packages of Rust 1.RUST_MINOR that apt offers, as PACKAGE=VERSION. In Debian 12
+# their names contain -web, in Debian 13 they do not.
 oldest_rust_packages() {
     local web version
     for web in -web ""; do
@@ -179,7 +180,8 @@ oldest_rust_packages() {
 
 debian_release() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
-# needed LIBRARY PACKAGE=VERSION...: the packages of a library that they need; Debian 13 has other names for some.
+# needed LIBRARY PACKAGE=VERSION...: the packages of a library that they need; some have other names in Debian
+# 13.
 needed() {
     apt-cache show "${@:2}" | sed -n 's/^Depends: //p' | grep -o -E "\blib$1[^ ,]*" | sort -u
 }
@@ -190,14 +192,15 @@ oldest_rust() {
         LD_LIBRARY_PATH=$(echo "$OLDEST_RUST"/usr/lib/*-linux-gnu):$(echo "$OLDEST_RUST"/usr/lib/llvm-*/lib) "$@"
 }
 
-# setup_npm: what tests/clients/package.json names, at target/clients/node_modules.
+# setup_npm: installs the packages of tests/clients/package.json at target/clients/node_modules.
 setup_npm() {
     local wanted
     wanted=$(cat "$ROOT/tests/clients/"package*.json | sha256sum)
     environment "$TARGET/clients" "$wanted" "installing packages from npm" make_npm
 }
 
-# npm_packages: what setup_npm needs. Some Node packages bring their own npm, and clash with Debian's.
+# npm_packages: the packages that setup_npm needs. Some Node packages contain an npm of their own, and
+# conflict with Debian's.
 npm_packages() { command -v npm >/dev/null || echo nodejs npm; }
 
 make_npm() {
@@ -215,8 +218,8 @@ setup_venv() {
 
 PIP_OPTIONS=() # more of them, for make_python_packages
 
-# setup_python_packages NAME REQUIREMENTS...: Python packages at target/NAME, for PYTHONPATH beside the
-# environment's own.
+# setup_python_packages NAME REQUIREMENTS...: installs Python packages at target/NAME, for PYTHONPATH in
+# addition to the environment's own.
 setup_python_packages() {
     PYTHON_PACKAGES=$TARGET/$1
     PYTHON_REQUIREMENTS=("${@:2}")
@@ -240,30 +243,30 @@ make_python_packages() {
     "$VENV/bin/pip" install --disable-pip-version-check "${PIP_OPTIONS[@]}" --only-binary :all: --target "$PYTHON_PACKAGES" \
         "${PYTHON_REQUIREMENTS[@]/#/--requirement=}"
     if grep -q '^pylibmc' "${PYTHON_REQUIREMENTS[@]}" && [ ! -e "$PYTHON_PACKAGES/pylibmc" ]; then
-        # PyPI has it compiled for older Pythons only, Debian for its own.
+        # PyPI has compiled packages for older Pythons only, Debian for its own.
         ln -s /usr/lib/python3/dist-packages/{pylibmc,_pylibmc.*.so} "$PYTHON_PACKAGES"
     fi
 }
 
-# python_environment FOLDER TEXT MAKE REQUIREMENTS...: runs MAKE behind TEXT, unless FOLDER is what it makes
-# of these requirements.
+# python_environment FOLDER TEXT MAKE REQUIREMENTS...: runs MAKE as the step TEXT, unless FOLDER was made from
+# these requirements.
 python_environment() {
     local folder=$1 text=$2 make=$3 wanted
     shift 3
-    # An environment knows where it lies and which Python it is made with.
+    # An environment contains its own path and that of its Python.
     wanted=$({ echo "$folder" && /usr/bin/python3 --version && cat "$@"; } | sha256sum)
     environment "$folder" "$wanted" "$text" "$make"
 }
 
-# environment FOLDER WANTED TEXT MAKE: runs MAKE behind TEXT, unless FOLDER was made of what WANTED is the
-# digest of.
+# environment FOLDER WANTED TEXT MAKE: runs MAKE as the step TEXT, unless FOLDER was made with the digest of
+# WANTED.
 environment() {
     local folder=$1 wanted=$2 text=$3 make=$4 stamp=$1/made-of.sha256 lock
     mkdir -p "${folder%/*}"
-    # Two scripts started together must not both make it.
+    # Two scripts that run at the same time must not both make it.
     exec {lock}>"$folder.lock"
     flock "$lock"
-    # The stamp is written last: an environment whose making was interrupted has none, and is remade.
+    # The stamp is written last: an environment without one is incomplete, and is made again.
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         step "$text" "$make"
         printf '%s\n' "$wanted" >"$stamp"
@@ -273,27 +276,27 @@ environment() {
 
 make_venv() {
     rm -rf "$VENV"
-    # Not PATH's python3: another one may come without the headers that uWSGI is compiled with.
+    # Not PATH's python3: another one may lack the headers that uWSGI is compiled with.
     /usr/bin/python3 -m venv "$VENV"
-    # Not pip's cache: a uWSGI in there may be linked to the library of that other Python.
+    # Not pip's cache: its uWSGI may be linked to the library of that other Python.
     "$VENV/bin/pip" install --disable-pip-version-check --no-cache-dir --no-binary uWSGI \
         -r "$ROOT/demo/requirements.txt"
-    # A path file instead of an editable install: nothing to build, and never out of date.
+    # A path file instead of an editable install: there is nothing to build, and it is never out of date.
     printf '%s\n' "$ROOT/django" >"$("$VENV/bin/python" -c 'import site; print(site.getsitepackages()[0])')/pagecache.pth"
 }
 
-# in_folder DIR COMMAND...: runs it there; for step, which takes a command and no shell.
+# in_folder DIR COMMAND...: runs it there; for step, which takes a command rather than a shell script.
 in_folder() { (cd "$1" && shift && "$@"); }
 
-# step TEXT COMMAND...: runs a long command behind one line of progress. Its output goes to a log,
-# whose end is shown if it fails; the script then ends.
+# step TEXT COMMAND...: runs a long command with one line of progress. Its output is written to a log; if it
+# fails, the end of the log is shown and the script ends.
 step() {
     local text=$1 log started=$SECONDS shown=0 pid
     shift
     log=$TARGET/log/${text//[^[:alnum:]]/-}.log
     mkdir -p "$TARGET/log"
-    # In the background, so that a script's own traps run at once and not when the command is done;
-    # bash would have it ignore Ctrl-C there.
+    # In the background, so that a script's own traps run immediately, rather than after the command; bash
+    # would make it ignore Ctrl-C there.
     (trap - INT QUIT; "$@") >"$log" 2>&1 </dev/null &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
