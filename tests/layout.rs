@@ -1,5 +1,5 @@
-//! The layout that ARCHITECTURE's direction and unsafe policy rest on: `unsafe` and nginx's names
-//! stand only under `src/`, and each file says in its first line what it owns. The documents agree with the code and with
+//! The layout that ARCHITECTURE's direction and unsafe policy depend on: `unsafe` and nginx's names are used only
+//! under `src/`, and the first line of each file says what it owns. The documents agree with the code and with
 //! each other, and all versions are that of `Cargo.toml`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -16,11 +16,11 @@ mod links;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Words that belong to the shell alone.
+/// Words that are allowed in the nginx module only.
 const SHELL_ONLY: [&str; 3] = ["unsafe", "nginx_sys", "ngx::"];
 
-/// About 500 is what one subject takes.
-const MOST_LINES: usize = 550;
+/// One subject takes about 500 lines.
+const MAX_LINES: usize = 550;
 
 const MANUAL_PAGE: &str = "docs/man/nginx-pagecache.5";
 
@@ -39,9 +39,9 @@ fn unsafe_and_nginx_s_names_stand_only_in_the_shell() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// nginx-sys has bit fields in the wrong place. `raw.rs` takes all else from it, and puts the right structures
-/// before its own. `ngx::ffi` is another name of it. That no accessor of a bit of its is called by a
-/// detour either, scripts/check sees in the compiled module.
+/// nginx-sys misplaces bit fields. `raw.rs` imports everything else from it, and shadows these structures with
+/// the right ones. `ngx::ffi` is another name of it. scripts/check tests in the compiled module that no accessor
+/// of its bit fields is called indirectly, either.
 #[test]
 fn only_one_file_takes_from_nginx_sys() {
     let mut found = rust_files("src");
@@ -66,9 +66,8 @@ fn each_file_says_what_it_owns() {
 #[test]
 fn each_file_is_one_subject() {
     let mut found = all_files();
-    found
-        .retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MOST_LINES);
-    assert!(found.is_empty(), "more than {MOST_LINES} lines: {found:?}");
+    found.retain(|file| fs::read_to_string(root().join(file)).unwrap().lines().count() > MAX_LINES);
+    assert!(found.is_empty(), "more than {MAX_LINES} lines: {found:?}");
 }
 
 fn all_files() -> Vec<PathBuf> {
@@ -89,7 +88,7 @@ fn all_files() -> Vec<PathBuf> {
     .collect()
 }
 
-/// `scripts/test --platform` leaves them out by their names.
+/// `scripts/test --platform` leaves these tests out by their names.
 #[test]
 fn each_soak_is_a_test() {
     let table = fs::read_to_string(root().join("tests/e2e/soaks.tsv")).unwrap();
@@ -111,13 +110,13 @@ fn all_versions_are_the_crate_s() {
     assert_eq!(names("Cargo.toml", "version = \"", '"').first().unwrap(), version);
     // the Django package is released with the module, under the same number
     assert_eq!(names("django/pyproject.toml", "version = \"", '"'), [version]);
-    // the Debian package's comes from these two files
+    // the version of the Debian package comes from these two files
     let newest_release =
         names("CHANGELOG.md", "## ", ' ').into_iter().find(|it| it != "Unreleased");
     assert!(newest_release.is_none_or(|newest| newest == version));
 }
 
-/// What stands behind `before`, up to `after`, in the lines of a file that begin so.
+/// The text between `before` and `after`, in the lines of a file that begin with `before`.
 fn names(file: &str, before: &str, after: char) -> Vec<String> {
     let text = fs::read_to_string(root().join(file)).unwrap();
     text.lines()
@@ -126,18 +125,18 @@ fn names(file: &str, before: &str, after: char) -> Vec<String> {
         .collect()
 }
 
-/// What a line says to the compiler: comments may speak of what must not be done.
+/// The part of a line that is code: comments may mention words that code must not contain.
 fn code_of(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
 
-/// Whether `word` stands in `code` on its own: `unsafe_code` in `forbid(unsafe_code)` is not it.
+/// Whether `code` contains `word` as a whole word: `unsafe_code` in `forbid(unsafe_code)` is another word.
 fn has_word(code: &str, word: &str) -> bool {
     let part_of_name = |character: char| character.is_alphanumeric() || character == '_';
     code.match_indices(word).any(|(at, _)| {
         let (before, rest) = code.split_at(at);
         let after = rest.strip_prefix(word).unwrap_or_default();
-        // "ngx::" ends by itself, whatever follows.
+        // "ngx::" ends a word by itself, whatever follows.
         let goes_on = word.ends_with(part_of_name) && after.starts_with(part_of_name);
         !before.ends_with(part_of_name) && !goes_on
     })

@@ -1,4 +1,5 @@
-//! What is said of each directive: in the tables and functions of the code, in the reference and in the manual page.
+//! The facts about each directive: in the tables and functions of the code, in the reference and in the manual
+//! page.
 
 use super::{MANUAL_PAGE, read, root, rust_files};
 use pagecache_core::memcached::{LongKeys, Protocol};
@@ -10,19 +11,19 @@ pub const REFERENCE: &str = "docs/directives.md";
 
 const DIRECTIVES: &str = "src/directives.rs";
 
-/// What may be written in place of a value. All other words of a syntax are values themselves.
+/// Placeholders for values. All other words of a syntax are literal values.
 const PARAMETERS: [&str; 8] =
     ["address", "upstream", "string", "name", "@name", "number", "time", "size"];
 
-/// What is said of a directive, in a document or in the code.
+/// The facts about a directive, from a document or from the code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Said {
     pub name: String,
-    /// The words that stand for themselves.
+    /// The literal values.
     pub values: BTreeSet<String>,
     pub arguments: Arguments,
     pub contexts: BTreeSet<String>,
-    /// `-` for none.
+    /// `-` if there is none.
     pub default: String,
 }
 
@@ -55,7 +56,7 @@ pub fn of_the_reference() -> Vec<Said> {
             .filter(|word| !matches!(*word, "" | "...") && !PARAMETERS.contains(word))
             .map(str::to_owned)
             .collect();
-        // the name of a parameter ends in a sign of equality
+        // the name of a parameter ends with `=`
         if let Some(option) = values.iter().find(|word| word.contains('=')).cloned() {
             values.remove(&option);
             values.insert(option.split_inclusive('=').next().unwrap().to_owned());
@@ -195,7 +196,7 @@ fn arguments(usage: &str) -> Arguments {
     }
 }
 
-/// The words that a directive's function compares with, and those of the functions that it leaves that to.
+/// The values with which a directive's function compares, and those of the functions that it calls for that.
 fn values(setter: &str) -> BTreeSet<String> {
     let body = function(setter);
     let mut values: BTreeSet<String> =
@@ -211,12 +212,12 @@ fn values(setter: &str) -> BTreeSet<String> {
     if body.contains("strip_prefix(\"hash=\")") {
         values.insert("hash=".to_owned());
     }
-    // the value of no bytes or of `0`, which is compared with when requests come
+    // the empty value and `0`, which are compared for each request
     values.retain(|word| !word.is_empty());
     values
 }
 
-/// What the code does without the directive.
+/// The default of the directive in the code.
 fn default(row: &Row) -> String {
     let word = |value: String| {
         // `b"sha256" => LongKeys::Sha256`
@@ -272,8 +273,8 @@ fn default(row: &Row) -> String {
     }
 }
 
-/// What stands for a field that is not given: `X` of its row in the table of settings, `field: type = X;`, or else of
-/// `conf.field.unwrap_or(X)`.
+/// The value of a field that is not given: `X` of its row in the table of settings, `field: type = X;`, or
+/// otherwise of `conf.field.unwrap_or(X)`.
 fn unless_given(field: &str) -> String {
     let text = module();
     let (_, settings) = text.split_once("\nsettings! {\n").unwrap();
@@ -291,7 +292,7 @@ fn unless_given(field: &str) -> String {
     found.into_iter().next().unwrap().to_owned()
 }
 
-/// As the configuration has it.
+/// The number in the units of the configuration.
 fn in_units(number: u64, directive: &str) -> String {
     match number {
         msec if directive.ends_with("timeout") && msec % 1000 == 0 => format!("{}s", msec / 1000),
@@ -315,7 +316,7 @@ pub fn constant_of_the_code(name: &str) -> u64 {
     }
 }
 
-/// `max_fails`, and `fail_timeout` in msec, of a server that does not say.
+/// The defaults of `max_fails`, and of `fail_timeout` in msec, for a server without them.
 pub fn breaker_of_the_code() -> [u64; 2] {
     let text = module();
     let (_, rest) = text.split_once("const DEFAULT_BREAKER: ").unwrap();

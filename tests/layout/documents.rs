@@ -1,5 +1,5 @@
-//! The reference of directives, `docs/directives.md`, and the manual page say what the code says: names, order, values,
-//! numbers of values, contexts, defaults, limits, variables, reasons and rules of distribution.
+//! The reference of directives, `docs/directives.md`, and the manual page agree with the code: names, order,
+//! values, numbers of values, contexts, defaults, limits, variables, reasons and distribution rules.
 
 use super::directives::{
     REFERENCE, breaker_of_the_code, constant_of_the_code, of_the_code, of_the_manual_page,
@@ -36,7 +36,7 @@ fn the_tables_of_directives_have_the_order_of_the_reference() {
     let reference: Vec<String> = of_the_reference().into_iter().map(|said| said.name).collect();
     for table in ["LOCATION_DIRECTIVES", "UPSTREAM_DIRECTIVES"] {
         let mut rows: Vec<String> = rows(table).into_iter().map(|row| row.name).collect();
-        // it is in both tables, and in the reference among those of locations
+        // it is in both tables, and in the reference among the directives of locations
         if table == "UPSTREAM_DIRECTIVES" {
             rows.retain(|name| name != "pagecache_protocol");
         }
@@ -138,7 +138,7 @@ fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
     assert!(Reason::ALL.into_iter().all(|reason| statuses.contains(&reason.status().name())));
 }
 
-/// Each row of the table is an example, or names the reasons that it is for.
+/// Each row of the table is an example, or names its reasons.
 #[test]
 fn the_reference_has_what_cache_status_says() {
     let rows = table_rows(REFERENCE, "### pagecache_cache_status");
@@ -208,7 +208,7 @@ fn the_documents_have_each_distribution_with_its_hashes_and_weights() {
     assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), rules);
     for row in rows {
         let name = row[0].as_str();
-        // the refusal lists all of them
+        // the error message lists all of them
         let refusal = Rule::parse(name, Some("?")).unwrap_err().to_string();
         let hashes = refusal.split_once("one of ").map_or("", |(_, rest)| rest);
         let hashes = hashes.trim_end_matches(" is expected").replace(", ", "` `");
@@ -225,7 +225,7 @@ fn the_documents_have_each_distribution_with_its_hashes_and_weights() {
     assert!(missing.is_empty(), "docs/distribution.md lacks {missing:?}");
 }
 
-/// Each table is in alphabetical order, and a name in it is one of the code.
+/// Each table is in alphabetical order, and each name in it is defined in the code.
 #[test]
 fn the_glossary_has_names_of_the_code() {
     let folders = ["core/src", "src", "ctl/src", "testkit/src", "tests/e2e"];
@@ -237,7 +237,7 @@ fn the_glossary_has_names_of_the_code() {
         let terms: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
         assert!(terms.is_sorted(), "{terms:?}");
         for row in rows.iter().filter(|row| !row[2].is_empty()) {
-            // the last part of `Status::Miss` is declared where the first one is
+            // the last part of `Status::Miss` is declared in the file of the first one
             let is_known = row[2].split("::").all(|part| has_word(&code, part));
             assert!(is_known, "{}: there is no {}", row[0], row[2]);
             count += 1;
@@ -246,7 +246,7 @@ fn the_glossary_has_names_of_the_code() {
     assert!(count > 40, "{count}");
 }
 
-/// Each name with a slash and without a space is a file or a folder of the repository.
+/// Each name with a slash and without a space is the path of a file or folder in the repository.
 #[test]
 fn each_path_for_developers_exists() {
     const INTERNALS: &str = "docs/internals.md";
@@ -272,7 +272,7 @@ fn section(directive: &str) -> String {
     rest.split("\n### ").next().unwrap().to_owned()
 }
 
-/// The rows of the first table behind a heading, each with its cells, without the marks of code around them.
+/// The rows of the first table after a heading, each with its cells, without backquotes around them.
 fn table_rows(file: &str, heading: &str) -> Vec<Vec<String>> {
     let text = read(file);
     let (_, rest) = text.split_once(&format!("\n{heading}\n")).unwrap();

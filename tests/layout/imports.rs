@@ -1,10 +1,10 @@
-//! No file of the core imports, over however many others, a file that imports it. A name is imported from
-//! the file that defines it: a module that re-exports what its children define is an index, not an import.
+//! No file of the core imports a file that imports it, directly or through others. A name is imported from the
+//! file that defines it: a module that re-exports the definitions of its children is an index, not an import.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// A module by the names on the way to it; the crate's root has none.
+/// The path of a module, by names; that of the crate's root is empty.
 type Module = Vec<String>;
 
 /// The text of each module's file, without tests.
@@ -15,7 +15,7 @@ fn no_file_of_the_core_imports_what_imports_it() {
     let sources = sources_of_the_core();
     assert!(sources.len() > 30, "{:?}", sources.keys());
     let imports = imports(&sources);
-    // a search that finds no imports would find no circle
+    // a search that finds no imports would find no cycle, either
     assert!(
         imports[&module("memcached::client::pooled")].contains(&module("memcached::connection"))
     );
@@ -34,7 +34,7 @@ fn circles_are_found_through_re_exports_parents_and_paths() {
     assert_eq!(found(&[straight, ("b", "pub mod d;"), ("b::d", "pub struct E;")]), None);
     let back = ("b::d", "use super::super::a::F;");
     assert_eq!(found(&[straight, ("b", "pub mod d;"), back]), Some("a, b::d".to_owned()));
-    // a parent that re-exports is no import of the child, but the child may be reached through it
+    // a parent that re-exports a child does not import it, but the child may be reached through the parent
     let index = ("b", "mod c;\nmod d;\npub use c::C;\npub use d::{\n    E,\n    F as G,\n};");
     assert_eq!(found(&[index, ("b::c", "use super::E;"), ("b::d", "")]), None);
     assert_eq!(
@@ -45,7 +45,7 @@ fn circles_are_found_through_re_exports_parents_and_paths() {
         found(&[index, ("b::c", "use super::G;"), ("b::d", "use super::c;")]),
         Some("b::c, b::d".to_owned())
     );
-    // a parent that uses its child
+    // a parent that uses its child imports it
     let uses = ("b", "mod c;\nuse c::C;\npub struct B(C);");
     assert_eq!(found(&[uses, ("b::c", "use super::B;")]), Some("b, b::c".to_owned()));
     assert_eq!(
@@ -57,7 +57,7 @@ fn circles_are_found_through_re_exports_parents_and_paths() {
     );
 }
 
-/// Which modules each one imports from.
+/// The modules from which each module imports.
 fn imports(sources: &Sources) -> BTreeMap<Module, BTreeSet<Module>> {
     let re_exports: BTreeMap<_, _> =
         sources.keys().map(|module| (module.clone(), re_exports(sources, module))).collect();
@@ -73,13 +73,13 @@ fn imports(sources: &Sources) -> BTreeMap<Module, BTreeSet<Module>> {
     sources.keys().map(|module| (module.clone(), imports_of(module))).collect()
 }
 
-/// What a module re-exports: the name it gives it, and the path.
+/// The names that a module re-exports: the new name, and the path.
 fn re_exports(sources: &Sources, module: &Module) -> BTreeMap<String, Module> {
     let public = paths(&sources[module]).into_iter().filter(|path| path.is_public);
     public.filter_map(|path| Some((path.name, absolute(sources, module, &path.names)?))).collect()
 }
 
-/// The module whose file defines what the last of these names stands for.
+/// The module whose file defines the last of these names.
 fn definer(
     sources: &Sources,
     re_exports: &BTreeMap<Module, BTreeMap<String, Module>>,
@@ -102,7 +102,7 @@ fn definer(
     module
 }
 
-/// A path from the crate's root on. None if it leads to another crate.
+/// The path from the crate's root. None if it leads to another crate.
 fn absolute(sources: &Sources, module: &Module, names: &[String]) -> Option<Module> {
     let first = names.first()?;
     let supers = names.iter().take_while(|name| *name == "super").count();
@@ -120,13 +120,13 @@ fn absolute(sources: &Sources, module: &Module, names: &[String]) -> Option<Modu
     sources.contains_key(&child).then(|| [module, names].concat())
 }
 
-/// A path that a file names.
+/// A path in a file.
 #[derive(Debug)]
 struct Path {
     names: Vec<String>,
-    /// The last of them, or what it is renamed to.
+    /// The last name, or its new name after `as`.
     name: String,
-    /// Of `pub use`.
+    /// Whether it is in a `pub use`.
     is_public: bool,
 }
 
@@ -199,7 +199,7 @@ fn inline(code: &str, found: &mut Vec<Path>) {
     }
 }
 
-/// One of the circles, if there is one: its modules, from the first by name on.
+/// A cycle, if there is one: its modules, beginning with the first by name.
 fn circle(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Option<String> {
     let mut done = BTreeSet::new();
     imports.keys().find_map(|module| walk(module, imports, &mut Vec::new(), &mut done))
@@ -242,7 +242,7 @@ fn sources_of_the_core() -> Sources {
         .collect()
 }
 
-/// Without comments and without what is behind `#[cfg(test)]`, which ends each file that has it.
+/// The code without comments and without the part after `#[cfg(test)]`, which ends each file that has it.
 fn code_alone(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     code.lines().flat_map(|line| [super::code_of(line), "\n"]).collect()

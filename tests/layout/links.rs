@@ -1,12 +1,12 @@
-//! The documents' links: each relative one leads to a file, and to a heading if it has an anchor. Each page of `docs/` is
-//! linked from the README.
+//! The links in the documents: each relative link leads to a file, and to a heading if it has an anchor. The
+//! README links each page of `docs/`.
 
 use super::root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Folders whose files are not of the repository.
+/// Folders with files that are not part of the repository.
 const NOT_OURS: [&str; 4] = [".git", "target", "node_modules", "objs"];
 
 #[test]
@@ -55,7 +55,7 @@ fn follow(from: &Path, link: &str) -> Result<(), String> {
     }
 }
 
-/// Without `..`.
+/// The path without `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
