@@ -1,12 +1,12 @@
-"""http3.py PORT HOW PATH...: a visitor who asks for all paths at once over HTTP/3, and leaves or reads nothing.
+"""http3.py PORT HOW PATH...: a client that requests all paths at once over HTTP/3, and leaves or reads nothing.
 
-Once a line is on its standard input he leaves: he has his requests "stop" (he reads none of their
-answers), "reset" (he sends no more of them) or "close" (his whole connection ends). When nginx has
-answered what he asked for after that, on a new connection where he closed the first, he prints "left", and
-keeps his connection until his standard input ends.
+When it reads a line from its standard input, it leaves: by HOW it sends "stop" for its requests (it reads none of
+their answers), "reset" (it sends no more of them) or "close" (its whole connection ends). When nginx has answered
+a further request after that, on a new connection if the first one is closed, it prints "left", and keeps its
+connection until its standard input ends.
 
-If HOW is "hold", he has nginx send no more than the first few KB of each answer. Once all have begun he
-prints how many of them are hits, and keeps his connection until his standard input ends.
+If HOW is "hold", it lets nginx send only the first few KB of each answer. Once all have begun it prints how many
+of them are hits, and keeps its connection until its standard input ends.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from aioquic.quic.configuration import QuicConfiguration
 
 CANCELLED = 0x10C  # H3_REQUEST_CANCELLED of RFC 9114
 
-FIRST = 4096  # bytes of each stream that one who holds takes
+FIRST = 4096  # the bytes of each stream that are accepted with "hold"
 
 
 class Visitor(QuicConnectionProtocol):
@@ -49,7 +49,7 @@ class Visitor(QuicConnectionProtocol):
         return stream
 
     def hold(self):
-        # what one stream takes is never raised
+        # the window of a stream is never enlarged
         self._quic._write_stream_limits = lambda *_, **__: None
 
     async def hits(self, streams):

@@ -1,6 +1,6 @@
-"""Settings of a site that follows the README: what `django-admin startproject` writes, then the block of
-django/README.md, as it stands there but for addresses. The package `given` is the project, and README_SETTINGS
-names the file with the block."""
+"""Settings of a site that follows the README: the file of `django-admin startproject`, then the block of
+django/README.md, unchanged except for addresses. The package `given` is the project, and README_SETTINGS names
+the file with the block."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ exec(Path(os.environ["README_SETTINGS"]).read_text(), written)
 
 
 def filled(value, default):
-    """`...` stands for what is there already: the rest of a list, or with `{...}` a whole value."""
+    """`...` stands for existing values: the rest of a list, or with `{...}` a whole value."""
     if value == {...}:
         return default
     if isinstance(value, dict):
@@ -33,4 +33,4 @@ for name, value in written.items():
 # The site itself.
 ALLOWED_HOSTS = ["example.com", "www.example.com"]
 ROOT_URLCONF = "readme_site"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logging in takes no second
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # so that logging in takes no second

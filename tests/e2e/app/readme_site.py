@@ -1,5 +1,5 @@
-"""The site that follows the README. Each page says for what it was made, as far as it depends on that: the address
-always, and whichever cookies, header, user or messages it looks at."""
+"""The site that follows the README. Each page shows the request for which it was rendered, as far as it depends
+on it: the address always, and the cookies, the header, the user or the messages that it reads."""
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
@@ -93,7 +93,7 @@ def fragment(request):
 
 
 def counted(request):
-    """As often written: its cookie decides what it shows, and no Vary says so."""
+    """A frequent mistake: a cookie decides what the page shows, and no Vary says so."""
     visits = int(request.COOKIES.get("visits", 0)) + 1
     response = page(request, "counted", visits=visits)
     response.set_cookie("visits", str(visits))
@@ -140,7 +140,7 @@ urlpatterns = [
 
 
 def prepare():
-    """The database and the editors, before the site is served: `python -c "import readme_site; ..."`."""
+    """Creates the database and the editors, before the site is served: `python -c "import readme_site; ..."`."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
 
