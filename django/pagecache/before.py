@@ -32,7 +32,7 @@ ALLOWED = {
 """Each with the reason."""
 
 
-def standing() -> list[str]:
+def preceding() -> list[str]:
     """The middlewares before PageCacheMiddleware."""
     names = list(settings.MIDDLEWARE)
     return names[: names.index(conf.MIDDLEWARE)] if conf.MIDDLEWARE in names else []
@@ -40,4 +40,4 @@ def standing() -> list[str]:
 
 def not_allowed() -> Iterator[str]:
     own = conf.allowed_before()
-    return (name for name in standing() if name not in ALLOWED and name not in own)
+    return (name for name in preceding() if name not in ALLOWED and name not in own)

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pagecache import seams
+from pagecache import boundaries
 from pagecache.address import PageAddress
 from pagecache.args import IgnoredArgs
 
@@ -74,9 +74,9 @@ class KeyPattern:
                 raise ImproperlyConfigured(
                     f'the key "{text}": "${name}" is not a variable that Django can know; it has {known}'
                 )
-        unclear = seams.unclear(parts)
-        if unclear:
-            name, advice = unclear
+        ambiguous = boundaries.ambiguous(parts)
+        if ambiguous:
+            name, advice = ambiguous
             raise ImproperlyConfigured(
                 f'the key "{text}": pages of different URLs could have the same key, for the value of "${name}" '
                 f"may go on with what follows it; {advice}"

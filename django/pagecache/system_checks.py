@@ -97,7 +97,7 @@ def cache_that_nginx_does_not_read(app_configs: Sequence[AppConfig] | None, **_:
 def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """A middleware before PageCacheMiddleware adds its headers to responses after they were stored."""
     found: list[CheckMessage] = []
-    for middleware in before.standing():
+    for middleware in before.preceding():
         names = ", ".join(_headers_of(middleware))
         if names:
             hint = f'Put it behind "{conf.MIDDLEWARE}", or repeat them with add_header in nginx\'s location.'
