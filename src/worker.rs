@@ -6,7 +6,7 @@ use super::peer::{Peer, Waiter};
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use pagecache_core::memcached::Buffers;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,8 @@ pub struct ConfigurationId(u64);
 
 /// A worker's part in one configuration.
 pub struct Worker<W: Waiter> {
-    zone: Option<Zone>,
+    /// Where it counts. None without `pagecache_stats`, or once the zone may go.
+    zone: Cell<Option<Zone>>,
     /// By the index of the server.
     peers: Slots<Rc<Peer<W>>>,
     /// By the index of the upstream.
@@ -48,7 +49,7 @@ impl<W: Waiter> Workers<W> {
             return known;
         }
         let worker = Rc::new(Worker {
-            zone,
+            zone: Cell::new(zone),
             peers: Slots::default(),
             buffers: Slots::default(),
             undecided: Slots::default(),
@@ -79,18 +80,19 @@ impl<W: Waiter> Worker<W> {
     pub fn peer(&self, server: &Rc<UpstreamServer>) -> Rc<Peer<W>> {
         self.peers.get(server.index, || {
             let buffers = self.buffers.get(server.upstream, || Buffers::new(server.buffers));
-            Peer::new(server, buffers, Counter::new(self.zone, &server.counted_as))
+            Peer::new(server, buffers, Counter::new(self.zone.get(), &server.counted_as))
         })
     }
 
     /// Counts what an upstream decides before it has a server.
     pub fn undecided(&self, upstream: &Upstream) -> Rc<Counter> {
-        let make = || Rc::new(Counter::new(self.zone, &upstream.counted_as()));
+        let make = || Rc::new(Counter::new(self.zone.get(), &upstream.counted_as()));
         self.undecided.get(upstream.index(), make)
     }
 
-    /// Counts no more: the zone may go.
+    /// Counts no more: the zone may go. What is counted first later on has no zone either.
     pub fn leave_zone(&self) {
+        self.zone.set(None);
         self.undecided.each(|counter| counter.leave());
         self.peers.each(|peer| peer.counter().leave());
     }

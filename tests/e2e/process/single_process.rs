@@ -229,8 +229,9 @@ fn a_reload_may_end_the_counting() {
     let memcached = Memcached::start(prefix.path());
     set_pages(&memcached);
     let module = format!("load_module {};", parts::module().display());
-    let mut single =
-        Single::start(&memcached, &module, &format!("{OURS} }} {STATS} location /x {{"), "");
+    let others = OURS.replace("pages", &memcached.address().to_string());
+    let locations = format!("{OURS} }} {STATS} location /others {{ {others}");
+    let mut single = Single::start(&memcached, &module, &locations, "");
     let counted = single.kept[0].get("/stats").text();
     let hits = format!("server=\"{}\"}} {}\n", memcached.address(), 2 * KEPT);
     assert!(
@@ -246,6 +247,10 @@ fn a_reload_may_end_the_counting() {
     let gone = single.kept[0].get("/stats").text();
     assert!(!gone.contains(&hits) && gone.contains("pagecache_hits_total"), "{gone}");
     assert_eq!(single.ask_at_once(), (KEPT, KEPT));
+    // What nothing was counted of before must not be counted now.
+    let undecided = single.kept[0].ask(&Request::new("POST", "/page0").body(""));
+    assert_eq!(undecided.body, b"application");
+    assert_eq!(single.kept[0].get("/others/none").body, b"application");
     single.nginx.begin_to_quit();
     wait::until("nginx is gone", || single.nginx.is_gone());
 }
