@@ -192,7 +192,7 @@ impl Client {
         if is_refusal && pooled.try_next(self.limits.addresses, now) {
             return;
         }
-        let was_proven = pooled.connection.answered();
+        let was_proven = pooled.is_proven();
         let was_for_nobody = !was_proven && pooled.connection.in_flight() == 0;
         let orphans = pooled.end();
         if was_for_nobody && !error.discredits_server() {
@@ -234,12 +234,13 @@ impl Client {
 
     /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the very time of it,
     /// which may be later than that of the iteration.
-    pub fn sent(&mut self, index: usize, n: usize, now: Msec) {
+    /// Returns how many commands are written with that.
+    pub fn sent(&mut self, index: usize, n: usize, now: Msec) -> usize {
         let written = Written { at: now, heard: self.heard };
         if let Some(pooled) = self.connections.get_mut(index) {
-            pooled.unflushed = false;
-            pooled.connection.sent(n, written);
+            return pooled.connection.sent(n, written);
         }
+        0
     }
 
     /// Where to read from connection `index` into, in this order. Not empty once
@@ -266,7 +267,8 @@ impl Client {
 
     /// Whether the driver has something to do here: there are events, or lookups to send.
     pub fn has_work(&self) -> bool {
-        self.has_events() || self.connections.iter().any(|pooled| pooled.unflushed)
+        self.has_events()
+            || self.connections.iter().any(|pooled| pooled.connection.has_fresh_output())
     }
 
     /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
@@ -308,7 +310,7 @@ impl Client {
     /// Ends what has taken too long on connection `index`. What came until now must have been received.
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
-        let was_probing = self.breaker.is_open() && !pooled.connection.answered();
+        let was_probing = self.breaker.is_open() && !pooled.is_proven();
         // what fell silent with others, before the server was left alone, is no further failure
         let since = if self.breaker.is_open() { self.silent_at } else { 0 };
         let (heard, fair) = (self.heard, self.slowest.fair_time());

@@ -39,19 +39,22 @@ impl Client {
 
     /// A reply came over connection `index`, or the first line of one.
     pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
-        self.heard += 1;
         let Some(pooled) = self.connections.get_mut(index) else { return };
-        let took = pooled.time_reply(heard.written_at, now);
+        // a reply to a lookup that was not written is no sign of the server's health
+        let Some(written_at) = heard.written_at else {
+            pooled.prove(false);
+            return;
+        };
+        self.heard += 1;
+        let took = pooled.time_reply(written_at, now);
         if heard.tells_time {
             self.slowest.add(took, now);
         }
-        // what an old connection goes on to answer does not say that a new one can be had
-        let is_news = heard.is_whole && !std::mem::replace(&mut pooled.credited, true);
-        if is_news && self.breaker.answered() {
+        if pooled.prove(heard.is_whole) && self.breaker.answered() {
             self.events.push_back(Event::Up);
         }
-        if heard.written_at > self.overtaken {
-            self.overtaken = heard.written_at;
+        if written_at > self.overtaken {
+            self.overtaken = written_at;
             (0..self.connections.len()).for_each(|index| self.free_those_behind(index, now));
         }
     }
@@ -234,11 +237,7 @@ impl Client {
         }
         let is_open = self.breaker.is_open();
         for pooled in &mut self.connections {
-            // what was answered before says nothing any more
-            pooled.credited = false;
-            if is_open {
-                pooled.connection.distrust();
-            }
+            pooled.distrust(is_open);
         }
         if is_open {
             self.end_unused(|_| true);

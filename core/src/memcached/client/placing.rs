@@ -31,8 +31,8 @@ impl Client {
         let index = self.choose(now, attempt)?;
         let address = self.address;
         let pooled = self.connections.get_mut(index).ok_or(OperationError::Overload)?;
-        let opaque = pooled.connection.submit(lookup, attempt).ok_or(OperationError::Overload)?;
-        pooled.unflushed = true;
+        let opaque = pooled.connection.submit(lookup, attempt, pooled.is_proven());
+        let opaque = opaque.ok_or(OperationError::Overload)?;
         pooled.asked_at = now;
         if pooled.socket == SocketState::Closed {
             pooled.connect(address, lookup.connect_timeout, now);
@@ -43,7 +43,7 @@ impl Client {
     /// Whether a lookup just placed is the half-open probe.
     pub(super) fn is_probe(&self, ticket: Ticket) -> bool {
         let pooled = self.connections.get(ticket.connection);
-        self.breaker.is_open() && pooled.is_some_and(|it| !it.connection.answered())
+        self.breaker.is_open() && pooled.is_some_and(|it| !it.is_proven())
     }
 
     /// Request coalescing: joins a lookup for the same item that is queued and not yet written. No lookup joins
@@ -63,7 +63,7 @@ impl Client {
     /// Which connection a lookup takes.
     fn choose(&self, now: Msec, attempt: Attempt) -> Result<usize, OperationError> {
         let is_open = self.breaker.is_open();
-        let proven = |pooled: &PooledConnection| pooled.connection.answered();
+        let proven = PooledConnection::is_proven;
         let is_probing = |pooled: &PooledConnection| match pooled.socket {
             SocketState::Closed => false,
             SocketState::Connecting { .. } => true,
@@ -98,8 +98,9 @@ impl Client {
             .enumerate()
             .filter(|(_, it)| has_room(it) && !(is_opening && it.socket == SocketState::Closed))
             .min_by_key(|(_, it)| {
-                let has_batch =
-                    it.unflushed && it.socket == SocketState::Open && attempt == Attempt::First;
+                let has_batch = it.connection.has_fresh_output()
+                    && it.socket == SocketState::Open
+                    && attempt == Attempt::First;
                 (!has_batch, it.connection.in_flight(), it.socket == SocketState::Closed)
             })
             .map(|(index, _)| index)

@@ -9,10 +9,7 @@ pub(super) struct PooledConnection {
     pub socket: SocketState,
     /// Counts the sockets this connection has had.
     pub generation: u32,
-    /// Lookups were submitted since the last write.
-    pub unflushed: bool,
-    /// A reply over this socket has been reported to the circuit breaker.
-    pub credited: bool,
+    pub standing: Standing,
     /// Which of the server's addresses it connects to.
     pub address: usize,
     /// Addresses that could not be connected to, of this attempt.
@@ -42,6 +39,18 @@ pub(super) enum SocketState {
     Open,
 }
 
+/// What a connection has shown of the server so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing was answered over it, or nothing since the server failed by its silence.
+    #[default]
+    Unproven,
+    /// It has answered, and no reply was reported to the circuit breaker since the last failure.
+    Proven,
+    /// A reply over it was reported to the circuit breaker.
+    Reported,
+}
+
 /// Whether the reply that is due is late, if one is due.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
@@ -58,8 +67,7 @@ impl PooledConnection {
     pub fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
         self.socket = SocketState::Closed;
         self.generation = self.generation.wrapping_add(1);
-        self.unflushed = false;
-        self.credited = false;
+        self.standing = Standing::Unproven;
         self.due = Due::InTime;
         self.connection.abandon()
     }
@@ -117,13 +125,38 @@ impl PooledConnection {
         now.saturating_sub(written_at.max(replied_at))
     }
 
+    /// Something was answered over it. Returns whether that is to be reported to the circuit breaker, as a whole
+    /// reply is that comes first: what an old connection goes on to answer does not say that a new one can be had.
+    pub fn prove(&mut self, is_whole: bool) -> bool {
+        let was_reported = self.standing == Standing::Reported;
+        self.standing = match was_reported || is_whole {
+            true => Standing::Reported,
+            false => Standing::Proven,
+        };
+        is_whole && !was_reported
+    }
+
+    /// The server failed by its silence: its next reply is to be reported. What was answered before says nothing any
+    /// more if the breaker `is_open`.
+    pub fn distrust(&mut self, is_open: bool) {
+        self.standing = match is_open || !self.is_proven() {
+            true => Standing::Unproven,
+            false => Standing::Proven,
+        };
+    }
+
+    /// Whether a lookup was answered over it.
+    pub fn is_proven(&self) -> bool {
+        self.standing != Standing::Unproven
+    }
+
     pub fn is_connecting(&self) -> bool {
         matches!(self.socket, SocketState::Connecting { .. })
     }
 
     /// Whether it may carry a lookup that is no half-open probe, where the breaker is open or not.
     pub fn is_usable(&self, is_failing: bool) -> bool {
-        self.connection.answered() || !is_failing
+        self.is_proven() || !is_failing
     }
 
     /// Whether a reply is due that is late.

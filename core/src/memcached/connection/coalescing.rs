@@ -7,15 +7,13 @@ use std::collections::VecDeque;
 
 /// Slots of the direct-mapped join table, as many as a busy worker sends lookups at once. On collision the newer
 /// lookup wins.
-const PLACES: usize = 64;
+const SLOTS: usize = 64;
 
-/// The lookups of which nothing was written yet, by the hash of their keys.
+/// The latest lookups by the hash of their keys.
 #[derive(Debug)]
 pub struct JoinTable {
     /// Opaques, some of which may be stale.
-    places: Box<[u32; PLACES]>,
-    /// Opaque of the first.
-    from: u32,
+    slots: Box<[u32; SLOTS]>,
 }
 
 /// An answer that is still to be delivered to others.
@@ -27,40 +25,26 @@ pub struct FanOut {
 
 impl Default for JoinTable {
     fn default() -> JoinTable {
-        JoinTable { places: Box::new([0; PLACES]), from: 0 }
+        JoinTable { slots: Box::new([0; SLOTS]) }
     }
 }
 
 impl JoinTable {
     /// A lookup was submitted.
     pub fn add(&mut self, key: &Key, opaque: u32) {
-        if let Some(place) = self.places.get_mut(place_of(key)) {
-            *place = opaque;
+        if let Some(slot) = self.slots.get_mut(slot_of(key)) {
+            *slot = opaque;
         }
     }
 
-    /// Something was written, before a lookup with the opaque `next` came.
-    pub fn clear(&mut self, next: u32) {
-        self.from = next;
-    }
-
-    /// Whether nothing was written since this opaque's lookup came, where the next one's is `next`.
-    pub fn contains(&self, opaque: u32, next: u32) -> bool {
-        opaque.wrapping_sub(self.from) < next.wrapping_sub(self.from)
-    }
-
-    /// The opaque of a lookup whose key may be the same, where the next lookup's opaque is `next`.
-    pub fn find(&self, key: &Key, next: u32) -> Option<u32> {
-        if self.from == next {
-            return None;
-        }
-        let opaque = *self.places.get(place_of(key))?;
-        self.contains(opaque, next).then_some(opaque)
+    /// The opaque of a lookup that may be for the same key, and may have ended.
+    pub fn find(&self, key: &Key) -> Option<u32> {
+        self.slots.get(slot_of(key)).copied()
     }
 }
 
-fn place_of(key: &Key) -> usize {
-    key.hash() as usize % PLACES
+fn slot_of(key: &Key) -> usize {
+    key.hash() as usize % SLOTS
 }
 
 impl FanOut {

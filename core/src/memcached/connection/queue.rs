@@ -5,6 +5,7 @@ use super::coalescing::JoinTable;
 use crate::memcached::operation::Lookup;
 use crate::memcached::{Msec, Token};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Lookups that were sent, or are about to be.
 #[derive(Debug, Default)]
@@ -29,7 +30,9 @@ pub struct Pending {
     /// Who else waits for the same reply.
     joined: VecDeque<Token>,
     interest: Interest,
-    /// None if nothing was written since it came.
+    /// Which bytes of the connection's stream the command is.
+    bytes: Range<u64>,
+    /// When the last byte of it was written, of those that were. None if nothing of it was.
     written: Option<Written>,
     /// The connection had answered before.
     reused: bool,
@@ -113,9 +116,7 @@ impl Orphan {
 impl Queue {
     #[cfg(test)]
     pub fn starting_at(opaque: u32) -> Queue {
-        let mut queue = Queue { opaque, ..Queue::default() };
-        queue.written(Written::default());
-        queue
+        Queue { opaque, ..Queue::default() }
     }
 
     /// Replies still to come, wanted or not.
@@ -139,8 +140,13 @@ impl Queue {
     }
 
     /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
-    /// its opaque, or none if there is no memory for it.
-    pub fn push(&mut self, lookup: &Lookup, attempt: Attempt, reused: bool) -> Option<u32> {
+    /// it, or none if there is no memory for it.
+    pub fn push(
+        &mut self,
+        lookup: &Lookup,
+        attempt: Attempt,
+        reused: bool,
+    ) -> Option<&mut Pending> {
         self.pending.try_reserve(1).ok()?;
         let opaque = self.opaque;
         self.opaque = self.opaque.wrapping_add(1);
@@ -150,29 +156,41 @@ impl Queue {
             opaque,
             joined: VecDeque::new(),
             interest: Interest::Wanted,
+            bytes: 0..0,
             written: None,
             reused,
             attempt,
         });
         self.live += 1;
         self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
-        Some(opaque)
+        self.pending.back_mut()
     }
 
-    /// Bytes were written; queued lookups can no longer be joined.
-    pub fn written(&mut self, written: Written) {
-        self.join_table.clear(self.opaque);
-        let unwritten = self.pending.iter_mut().rev().take_while(|it| it.written.is_none());
-        unwritten.for_each(|pending| pending.written = Some(written));
+    /// The connection's stream was written up to a byte, the last `n` of them just now. Commands of which a byte was
+    /// written can no longer be joined. Returns of how many the last byte was among the `n`.
+    pub fn written(&mut self, up_to: u64, n: u64, written: Written) -> usize {
+        let from = up_to - n;
+        let mut whole = 0;
+        for pending in self.pending.iter_mut().rev().take_while(|it| it.bytes.end > from) {
+            if pending.bytes.start < up_to {
+                pending.written = Some(written);
+                whole += usize::from(pending.bytes.end <= up_to);
+            }
+        }
+        whole
     }
 
     /// Has `lookup` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
     /// one, or none if there is none.
     pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
-        let opaque = self.join_table.find(&lookup.key, self.opaque)?;
+        if self.pending.back().is_none_or(|last| last.written.is_some()) {
+            return None;
+        }
+        let opaque = self.join_table.find(&lookup.key)?;
         let pending = pending_of(&mut self.pending, opaque)?;
         let first = &pending.lookup;
-        let is_same = pending.is_wanted()
+        let is_same = pending.written.is_none()
+            && pending.is_wanted()
             && pending.attempt == attempt
             && (first.protocol, first.deadline, first.max_size)
                 == (lookup.protocol, lookup.deadline, lookup.max_size)
@@ -289,7 +307,6 @@ impl Queue {
         let pending = std::mem::take(&mut self.pending);
         self.live = 0;
         self.earliest = None;
-        self.join_table.clear(self.opaque);
         let pending = pending.into_iter().enumerate();
         pending.filter(|(_, pending)| pending.is_wanted()).flat_map(move |(index, pending)| {
             let Pending { lookup, joined, reused, attempt, .. } = pending;
@@ -305,6 +322,11 @@ impl Queue {
 }
 
 impl Pending {
+    /// Which bytes of the connection's stream the command is.
+    pub fn set_bytes(&mut self, bytes: Range<u64>) {
+        self.bytes = bytes;
+    }
+
     /// When it was written, if it was.
     pub fn written_at(&self) -> Option<Msec> {
         self.written.map(|written| written.at)

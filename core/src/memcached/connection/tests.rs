@@ -9,9 +9,11 @@ mod replies;
 mod time;
 mod values;
 
+use super::receive::SHORT_READ;
 use super::*;
 use crate::memcached::encode::MAX_COMMAND;
-use crate::memcached::{Key, LongKeys, Protocol, Visitor};
+use crate::memcached::{ErrorText, Item, Key, LongKeys, Malformed, Protocol, Visitor};
+use std::rc::Rc;
 
 /// When lookups are written.
 const WRITTEN: Written = Written { at: 0, heard: 0 };
@@ -67,7 +69,16 @@ fn waiting(lookups: u64) -> Connection {
 }
 
 fn submit(connection: &mut Connection, lookup: Lookup) -> u32 {
-    connection.submit(&lookup, Attempt::First).unwrap()
+    submit_for(connection, lookup, Attempt::First)
+}
+
+fn submit_for(connection: &mut Connection, lookup: Lookup, attempt: Attempt) -> u32 {
+    connection.submit(&lookup, attempt, has_answered(connection)).unwrap()
+}
+
+/// Whether anything was answered over the connection, of which nobody has taken note yet.
+fn has_answered(connection: &Connection) -> bool {
+    connection.heard.is_some()
 }
 
 /// A connection that has answered before, so that what is submitted to it may be retried.

@@ -357,7 +357,7 @@ fn what_a_reply_costs_beside_stuck_connections() {
         for index in 0..7 {
             for token in 0..tombstones {
                 let lookup = driver.lookup(token * KEYS);
-                driver.client.connections[index].connection.submit(&lookup, Attempt::First);
+                driver.client.connections[index].connection.submit(&lookup, Attempt::First, false);
             }
             let connection = &mut driver.client.connections[index];
             connection.connection.sent(1 << 30, Written { at: driver.now, heard: 0 });

@@ -32,7 +32,7 @@ fn output_that_is_never_wholly_written_takes_bounded_memory() {
         }
     }
     assert_eq!(connection.in_flight(), 1);
-    let memory = connection.output.capacity();
+    let memory = connection.transmitter.capacity();
     assert!(memory <= 16 * MAX_COMMAND, "{memory} bytes for one lookup in flight");
 }
 
@@ -42,7 +42,7 @@ fn replies_reach_their_lookups_in_order() {
     let one = hit("/0", 0, b"zero");
     assert_eq!(deliver(&mut connection, &one), Ok(vec![Seen::Hit(0, b"zero".to_vec())]));
     assert_eq!((connection.in_flight(), connection.live()), (2, 2));
-    assert!(connection.answered());
+    assert!(has_answered(&connection));
     assert_eq!(deliver(&mut connection, &miss("/1", 1)), Ok(vec![Seen::Miss(1)]));
     assert_eq!(
         deliver(&mut connection, &hit("/2", 2, b"two")),

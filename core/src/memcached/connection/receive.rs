@@ -1,0 +1,314 @@
+//! Replies of one connection, out of what was read: each is checked against the lookup that it must answer.
+//!
+//! States of the input, with what moves between them:
+//!
+//! ```text
+//!            head of a value that is all here -> Hit
+//!            head of a miss or an error       -> Miss, Failed
+//!          +------+
+//!          v      |   head of a value, rest to come
+//!        Between -+------------------------------------> Receiving
+//!          ^  ^   |                                       |     |
+//!          |  |   +--> Skipping <-------------------------+     |
+//!          |  |            |      the lookup timed out          |
+//!          |  +------------+ value passed over                  |
+//!          +----------------------------------------------------+
+//!                             value and CRLF are here -> Hit
+//! ```
+//!
+//! A value that nobody waits for (its lookup timed out or was cancelled, or it is too large) is skipped.
+
+use super::queue::Pending;
+use crate::memcached::operation::{Completion, ValueLocation};
+use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
+use crate::memcached::{
+    Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, OperationError,
+};
+use std::rc::Rc;
+
+/// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
+/// gained nothing beyond 64 KB.
+pub const INPUT_SIZE: usize = 64 * 1024;
+
+/// How much of the read buffer a read fills after a value that is larger than the buffer, in bytes: what
+/// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
+pub const SHORT_READ: usize = 4 * 1024;
+
+/// Input that was read and not yet taken.
+#[derive(Debug)]
+pub struct Receiver {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    state: State,
+    /// The value that is being received is larger than the read buffer, or the last one was and nothing
+    /// has come after it yet.
+    large: bool,
+    /// Bytes that came over all sockets.
+    received: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Between,
+    /// The value of the lookup at the front of the queue, of which `filled` bytes are here.
+    Receiving {
+        item: Item,
+        value: Buffer,
+        filled: usize,
+        end: ValueEnd,
+        /// Until the requests that get the value have theirs. None if it is for several.
+        #[expect(dead_code, reason = "counts until it is dropped")]
+        charge: Option<Charge>,
+    },
+    /// Bytes of a value that are still to be thrown away.
+    Skipping {
+        left: usize,
+        end: ValueEnd,
+    },
+}
+
+/// What must follow a value.
+type ValueEnd = &'static [u8];
+
+/// What a step came to.
+#[derive(Debug)]
+pub enum Step {
+    /// More input is needed.
+    More,
+    /// The same, for a value whose head has come.
+    MoreOfValue,
+    /// Something was taken out of the input that ends no lookup.
+    Again,
+    /// The head of a value was taken.
+    Begun,
+    /// The lookup at the front of the queue has its reply.
+    Done(Completion<ValueLocation>),
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Receiver {
+            buffer: vec![0; INPUT_SIZE].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            state: State::Between,
+            large: false,
+            received: 0,
+        }
+    }
+}
+
+impl Receiver {
+    /// Bytes that came over all sockets this has had.
+    pub fn bytes_received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether the rest of a value is still to come.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Between)
+    }
+
+    /// Whether what comes is the rest of a value whose lookup has left the queue.
+    pub fn is_skipping(&self) -> bool {
+        matches!(self.state, State::Skipping { .. })
+    }
+
+    /// Whether bytes of the reply to the lookup at the front of the queue are here.
+    pub fn has_front_begun(&self) -> bool {
+        match self.state {
+            State::Between => self.start < self.end,
+            State::Receiving { .. } => true,
+            // what is being skipped belongs to a lookup that has left the queue
+            State::Skipping { .. } => false,
+        }
+    }
+
+    /// Where to read into, in this order: the rest of a large value, then the read buffer. The
+    /// buffer has room whenever [`Receiver::step`] has returned that more is needed.
+    pub fn input(&mut self) -> [&mut [u8]; 2] {
+        // what is left is a part of a line or of a value's end, so this moves few bytes
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let value = match &mut self.state {
+            State::Receiving { value, filled, .. } => value.rest(*filled),
+            State::Between | State::Skipping { .. } => &mut [],
+        };
+        let most = if self.large { self.end + SHORT_READ } else { INPUT_SIZE };
+        [value, self.buffer.get_mut(self.end..most.min(INPUT_SIZE)).unwrap_or_default()]
+    }
+
+    /// `n` bytes were read into [`Receiver::input`].
+    pub fn received(&mut self, n: usize) {
+        self.received = self.received.wrapping_add(n as u64);
+        let mut n = n;
+        if let State::Receiving { value, filled, .. } = &mut self.state {
+            let part = n.min(value.len() - *filled);
+            *filled += part;
+            n -= part;
+        }
+        self.end = self.buffer.len().min(self.end + n);
+    }
+
+    /// The bytes of a value.
+    pub fn value(&self, value: ValueLocation) -> Bytes<'_> {
+        match value {
+            ValueLocation::InPlace(range) => {
+                Bytes::Borrowed(self.buffer.get(range).unwrap_or_default())
+            }
+            ValueLocation::Owned(buffer) => Bytes::Owned(buffer),
+        }
+    }
+
+    /// A value that is being received for the lookup at the front of the queue is skipped instead. Returns whether
+    /// there is one, so that the lookup leaves the queue.
+    pub fn skip_value(&mut self) -> bool {
+        let State::Receiving { value, filled, end, .. } = &self.state else { return false };
+        self.state = State::Skipping { left: value.len() - filled, end };
+        self.large = false;
+        true
+    }
+
+    /// The connection ended: what was read of it is thrown away.
+    pub fn reset(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.state = State::Between;
+        self.large = false;
+    }
+
+    /// Takes the next part of a reply out of the input. `front` is the lookup that it must answer.
+    ///
+    /// # Errors
+    /// The input is not what was asked for, and where the next reply begins is unknown.
+    pub fn step(
+        &mut self,
+        front: Option<&Pending>,
+        buffers: &Buffers,
+    ) -> Result<Step, ConnectionError> {
+        match &mut self.state {
+            State::Between => self.begin(front, buffers),
+            State::Skipping { left, end } => {
+                let (part, end) = ((*left).min(self.end - self.start), *end);
+                *left -= part;
+                self.start += part;
+                if *left > 0 || self.end - self.start < end.len() {
+                    return Ok(Step::More);
+                }
+                self.state = State::Between;
+                self.take_value_end(end)?;
+                Ok(Step::Again)
+            }
+            State::Receiving { item, value, filled, end, .. } => {
+                if *filled < value.len() || self.end - self.start < end.len() {
+                    return Ok(Step::More);
+                }
+                let (item, end) = (*item, *end);
+                let received = std::mem::replace(&mut self.state, State::Between);
+                self.take_value_end(end)?;
+                let State::Receiving { value, .. } = received else { return Ok(Step::Again) };
+                Ok(Step::Done(Completion::Hit(item, ValueLocation::Owned(Rc::new(value)))))
+            }
+        }
+    }
+
+    /// Reads the first line of a reply, and its value if that is all here.
+    fn begin(
+        &mut self,
+        front: Option<&Pending>,
+        buffers: &Buffers,
+    ) -> Result<Step, ConnectionError> {
+        let here = self.buffer.get(self.start..self.end).unwrap_or_default();
+        if here.is_empty() {
+            return Ok(Step::More);
+        }
+        self.large = false;
+        let protocol = front.map(|front| front.lookup.protocol).unwrap_or_default();
+        let (reply, line) = match parse_reply(protocol, here).map_err(ConnectionError::Malformed)? {
+            Parsed::Partial => return Ok(Step::More),
+            Parsed::Complete(reply, line) => (reply, line),
+        };
+        let front = front.ok_or(match reply {
+            // sent without being asked, when the server has too many connections
+            Reply::Rejected(line) => ConnectionError::Rejected(ErrorText::of(line)),
+            _ => ConnectionError::Unsolicited,
+        })?;
+        let key = front.lookup.key.as_bytes();
+        let answers = |echo: &Echo<'_>| echo.is_of(protocol, key, front.opaque);
+        let completion = match reply {
+            Reply::Value { echo, .. } if !answers(&echo) => return Err(ConnectionError::Mismatch),
+            Reply::Value { len, item, .. } => {
+                return self.begin_value(line, len, item, front, buffers);
+            }
+            Reply::Miss(echo) if echo.is_empty() || answers(&echo) => Completion::Miss,
+            Reply::Miss(_) => return Err(ConnectionError::Mismatch),
+            Reply::ServerError => Completion::Failed(OperationError::Protocol),
+            Reply::Rejected(line) => return Err(ConnectionError::Rejected(ErrorText::of(line))),
+        };
+        self.start += line;
+        Ok(Step::Done(completion))
+    }
+
+    /// Goes on behind the head of a value, which is a line of `line` bytes.
+    fn begin_value(
+        &mut self,
+        line: usize,
+        len: usize,
+        item: Item,
+        front: &Pending,
+        buffers: &Buffers,
+    ) -> Result<Step, ConnectionError> {
+        let end = value_end(front.lookup.protocol);
+        let whole =
+            len.checked_add(end.len()).ok_or(ConnectionError::Malformed(Malformed::BadNumber))?;
+        let at = self.start + line;
+        let is_here = self.end - at >= whole;
+        if len > front.lookup.max_size || !front.is_wanted() {
+            self.start = at;
+            return Ok(self.skip(len, end, OperationError::TooLarge));
+        }
+        let (visitor, is_coalesced) = (front.lookup.visitor, front.is_coalesced());
+        if is_here && !is_coalesced {
+            self.start = at + len;
+            self.take_value_end(end)?;
+            return Ok(Step::Done(Completion::Hit(item, ValueLocation::InPlace(at..at + len))));
+        }
+        let has_room = is_here || len <= buffers.room();
+        if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
+            // what others hold is no reason to refuse it: the rest comes into the read buffer
+            return Ok(Step::MoreOfValue);
+        }
+        self.start = at;
+        // of several, each is judged when it gets the value
+        let charge = if is_coalesced { None } else { buffers.charge(visitor, len) };
+        if !has_room || (charge.is_none() && !is_coalesced) {
+            return Ok(self.skip(len, end, OperationError::Overload));
+        }
+        let here = self.buffer.get(at..self.end).unwrap_or_default();
+        let first = here.get(..len).unwrap_or(here);
+        let Some(value) = buffers.buffer(len, first) else {
+            return Ok(self.skip(len, end, OperationError::Overload));
+        };
+        let filled = first.len();
+        self.start += filled;
+        self.large = len > INPUT_SIZE;
+        self.state = State::Receiving { item, value, filled, end, charge };
+        Ok(Step::Begun)
+    }
+
+    /// Passes over a value of `len` bytes, which nobody gets.
+    fn skip(&mut self, len: usize, end: ValueEnd, error: OperationError) -> Step {
+        self.state = State::Skipping { left: len, end };
+        Step::Done(Completion::Failed(error))
+    }
+
+    fn take_value_end(&mut self, end: ValueEnd) -> Result<(), ConnectionError> {
+        let here = self.buffer.get(self.start..).unwrap_or_default();
+        if !here.starts_with(end) {
+            return Err(ConnectionError::Malformed(Malformed::BadValueEnd));
+        }
+        self.start += end.len();
+        Ok(())
+    }
+}
