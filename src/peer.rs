@@ -238,8 +238,10 @@ impl<W: Waiter> Peer<W> {
         while socket.may_write() && client.wants(index) == Want::Write {
             match socket.write(client.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
-                    self.count_batch(client.output(index).get(..n));
-                    client.sent(index, n, process::exact_now());
+                    let commands = client.sent(index, n, process::exact_now());
+                    if let Some(tally) = self.counter.tally() {
+                        tally.count_batch(commands);
+                    }
                 }
                 Transfer::Later => break,
                 Transfer::End => return self.lose(index, ConnectionError::Closed, client),
@@ -250,13 +252,6 @@ impl<W: Waiter> Peer<W> {
         }
         // what is left waits for the socket: it is no batch of this iteration any more
         client.sent(index, 0, process::now());
-    }
-
-    fn count_batch(&self, written: Option<&[u8]>) {
-        if let (Some(tally), Some(written)) = (self.counter.tally(), written) {
-            // a lookup is a line
-            tally.count_batch(memchr::memchr_iter(b'\n', written).count());
-        }
     }
 
     fn lose(&self, index: usize, fault: ConnectionError, client: &mut Client) {
