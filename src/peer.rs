@@ -14,7 +14,7 @@ use super::sys::process;
 use super::sys::raw::ngx_event_t;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
-    Buffers, Bytes, Client, Completion, ConnectionError, Event, Lookup, OperationError, Ticket,
+    Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError, Ticket,
     Token, Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
@@ -109,11 +109,11 @@ impl<W: Waiter> Peer<W> {
     pub fn submit(
         &self,
         waiter: W,
-        lookup: impl FnOnce(Token) -> Lookup,
+        operation: impl FnOnce(Token) -> Operation,
     ) -> Result<Ticket, OperationError> {
         let slot = self.waiting.borrow_mut().insert((waiter, 0));
-        let lookup = lookup(Token(slot.data().as_ffi()));
-        let submitted = self.client.borrow_mut().submit(process::now(), lookup);
+        let operation = operation(Token(slot.data().as_ffi()));
+        let submitted = self.client.borrow_mut().submit(process::now(), &operation);
         match submitted {
             Ok(_) => {
                 // what is refused begins no iteration's work, and leaves no moment behind
@@ -236,7 +236,7 @@ impl<W: Waiter> Peer<W> {
 
     fn flush(&self, index: usize, socket: &Socket, client: &mut Client) {
         while socket.may_write() && client.wants(index) == Want::Write {
-            match socket.write(client.output(index)) {
+            match socket.write(&client.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
                     let commands = client.sent(index, n, process::exact_now());
                     if let Some(tally) = self.counter.tally() {

@@ -9,11 +9,11 @@
 
 mod placement;
 
-use pagecache_core::memcached::encode::encode_lookup;
+use pagecache_core::memcached::encode::encode_command;
 use pagecache_core::memcached::reply::parse_reply;
 use pagecache_core::memcached::{
-    BreakerLimits, Buffers, Client, Item, Key, Limits, LongKeys, Lookup, Protocol, Token, Visitor,
-    Want,
+    BreakerLimits, Buffers, Client, Command as Operated, Get, Item, Key, Limits, LongKeys,
+    Operation, Protocol, Token, Visitor, Want,
 };
 use pagecache_core::page::{Etag, Format, PageRules};
 use std::collections::BTreeMap;
@@ -108,9 +108,10 @@ fn plain_key() -> Key {
 
 fn command(protocol: Protocol) -> Run {
     let (key, mut out) = (plain_key(), Vec::new());
+    let get = Operated::Get(Get::value(1 << 20));
     Box::new(move || {
         out.clear();
-        measured(|| encode_lookup(&mut out, protocol, black_box(&key), 4_711));
+        measured(|| encode_command(&mut out, protocol, black_box(&key), &get, 0, 4_711));
         black_box(&out);
     })
 }
@@ -172,21 +173,21 @@ fn lookups(count: u64, keys: u64, size: Option<usize>) -> Run {
 
 fn submit(client: &mut Client, count: u64, keys: &[Key]) {
     for (token, key) in (0..count).zip(keys.iter().cycle()) {
-        let lookup = Lookup {
+        let operation = Operation {
             token: Token(token),
             visitor: Visitor(token),
             key: *key,
             protocol: Protocol::Meta,
             deadline: 250,
             connect_timeout: 100,
-            max_size: 1 << 20,
+            command: Operated::Get(Get::value(1 << 20)),
         };
-        client.submit(0, lookup).unwrap();
+        client.submit(0, &operation).unwrap();
     }
     if client.wants(0) == Want::Connect {
         client.connected(0, 0);
     }
-    client.sent(0, client.output(0).len(), 0);
+    client.sent(0, client.output(0).bytes(), 0);
 }
 
 /// Returns the number of lookups that were answered.

@@ -200,7 +200,7 @@ impl From<OperationError> for Reason {
             OperationError::Timeout => Reason::Timeout,
             OperationError::Connect => Reason::Connect,
             OperationError::Reset => Reason::Reset,
-            OperationError::Protocol => Reason::Protocol,
+            OperationError::Protocol | OperationError::Unsupported => Reason::Protocol,
             OperationError::Down => Reason::Down,
             OperationError::Overload => Reason::Overload,
         }

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pagecache_core::memcached::encode::{MAX_COMMAND, encode_lookup};
-use pagecache_core::memcached::{Key, KeyError, LongKeys, MAX_KEY, Protocol};
+use pagecache_core::memcached::encode::{MAX_COMMAND, encode_command};
+use pagecache_core::memcached::{Command, Get, Key, KeyError, LongKeys, MAX_KEY, Protocol};
 
 fuzz_target!(|raw: &[u8]| {
     let hashed = Key::new(raw, LongKeys::Sha256);
@@ -64,10 +64,11 @@ fn unescaped(mut key: &[u8]) -> Option<Vec<u8>> {
 
 fn lookup_is_one_line(key: &Key, opaque: u32) {
     let mut out = b"before".to_vec();
-    encode_lookup(&mut out, Protocol::Meta, key, opaque);
+    let get = Command::Get(Get::value(0));
+    encode_command(&mut out, Protocol::Meta, key, &get, 0, opaque);
     let meta = out.split_off(b"before".len());
     assert_eq!(out, b"before");
-    encode_lookup(&mut out, Protocol::Classic, key, opaque);
+    encode_command(&mut out, Protocol::Classic, key, &get, 0, opaque);
     let classic = out.split_off(b"before".len());
     assert_eq!(out, b"before");
 

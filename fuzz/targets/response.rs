@@ -4,16 +4,16 @@
 
 use libfuzzer_sys::fuzz_target;
 use pagecache_core::memcached::reply::{Echo, MAX_LINE, Parsed, Reply, parse_reply};
-use pagecache_core::memcached::{Item, Malformed, Protocol};
+use pagecache_core::memcached::{Item, Malformed, Protocol, Recache};
 
 fuzz_target!(|input: &[u8]| {
     for protocol in [Protocol::Meta, Protocol::Classic] {
         let read = parse_reply(protocol, input);
         line_end_is_right(input, read);
         every_cut_is_partial_or_the_same(protocol, input, read);
-        if let Ok(Parsed::Complete(head, taken)) = read {
-            fields_are_those_of_the_line(protocol, &input[..taken - 2], head);
-            written_again_it_reads_the_same(protocol, head);
+        if let Ok(Parsed::Complete(reply, taken)) = read {
+            fields_are_those_of_the_line(protocol, &input[..taken - 2], reply);
+            written_again_it_reads_the_same(protocol, reply);
         }
     }
 });
@@ -50,9 +50,9 @@ fn every_cut_is_partial_or_the_same(
 }
 
 /// Finds each field in the line again, as text.
-fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Reply<'_>) {
+fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], reply: Reply<'_>) {
     let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-    match (protocol, head) {
+    match (protocol, reply) {
         (Protocol::Meta, Reply::Value { len, item, echo }) => {
             let fields = &words[2..];
             assert_eq!(words[0], b"VA");
@@ -63,11 +63,46 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Reply<'_>
                 (None, cas) => assert_eq!(cas, None),
             }
             assert_eq!(fields.contains(&&b"X"[..]), item.is_stale);
+            recache_is_of(fields, item.recache);
+            echo_is_of(fields, echo);
+        }
+        (Protocol::Meta, Reply::Done { item, cas, echo }) => {
+            let fields = &words[1..];
+            assert_eq!(words[0], b"HD");
+            if let Some((item, size)) = item {
+                assert!(
+                    field(fields, b'f').is_some_and(|digits| is_number(digits, item.flags.into()))
+                );
+                assert!(field(fields, b's').is_some_and(|digits| is_number(digits, size)));
+                assert_eq!(item.cas, cas);
+                recache_is_of(fields, item.recache);
+            } else {
+                assert!(field(fields, b'f').is_none() || field(fields, b's').is_none());
+            }
+            match (field(fields, b'c'), cas) {
+                (Some(digits), cas) => assert!(is_number(digits, cas.unwrap_or(0))),
+                (None, cas) => assert_eq!(cas, None),
+            }
             echo_is_of(fields, echo);
         }
         (Protocol::Meta, Reply::Miss(echo)) => {
             assert_eq!(words[0], b"EN");
             echo_is_of(&words[1..], echo);
+        }
+        (Protocol::Meta, Reply::NotStored(echo) | Reply::Exists(echo) | Reply::NotFound(echo)) => {
+            assert_eq!(words[0], code_of(reply));
+            echo_is_of(&words[1..], echo);
+        }
+        (Protocol::Classic, Reply::Done { item, cas, echo }) => {
+            assert_eq!((words[0], item, cas), (&b"DELETED"[..], None, None));
+            assert!(echo.is_empty());
+        }
+        (Protocol::Classic, Reply::NotFound(echo)) => {
+            assert_eq!(words[0], b"NOT_FOUND");
+            assert!(echo.is_empty());
+        }
+        (Protocol::Classic, Reply::NotStored(_) | Reply::Exists(_)) => {
+            panic!("nothing is stored in the classic protocol")
         }
         (Protocol::Classic, Reply::Value { len, item, echo }) => {
             assert_eq!(words[0], b"VALUE");
@@ -79,11 +114,31 @@ fn fields_are_those_of_the_line(protocol: Protocol, line: &[u8], head: Reply<'_>
             assert_eq!(words[0], b"END");
             assert!(echo.is_empty());
         }
-        (_, Reply::ServerError) => assert_eq!(words[0], b"SERVER_ERROR"),
+        (_, Reply::ServerError(said)) => {
+            assert_eq!(words[0], b"SERVER_ERROR");
+            assert_eq!(said, line);
+        }
         (_, Reply::Rejected(said)) => {
             assert!([&b"ERROR"[..], b"CLIENT_ERROR"].contains(&words[0]));
             assert_eq!(said, line);
         }
+    }
+}
+
+fn recache_is_of(fields: &[&[u8]], recache: Recache) {
+    let has = |letter: &[u8]| fields.contains(&letter);
+    assert_eq!(recache == Recache::Won, has(b"W"));
+    assert_eq!(recache == Recache::Taken, has(b"Z") && !has(b"W"));
+}
+
+/// The word by which a reply without a value begins.
+fn code_of(reply: Reply<'_>) -> &'static [u8] {
+    match reply {
+        Reply::NotStored(_) => b"NS",
+        Reply::Exists(_) => b"EX",
+        Reply::NotFound(_) => b"NF",
+        Reply::Miss(_) => b"EN",
+        _ => b"HD",
     }
 }
 
@@ -110,16 +165,12 @@ fn is_number(digits: &[u8], number: u64) -> bool {
     }
 }
 
-fn written_again_it_reads_the_same(protocol: Protocol, head: Reply<'_>) {
+fn written_again_it_reads_the_same(protocol: Protocol, reply: Reply<'_>) {
     let mut line = Vec::new();
-    match head {
-        Reply::Value { len, item: Item { flags, cas, ttl, is_stale }, echo }
-            if protocol == Protocol::Meta =>
-        {
-            line.extend(format!("VA {len} f{flags}").bytes());
-            line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes()));
-            line.extend(ttl.iter().flat_map(|ttl| format!(" t{ttl}").into_bytes()));
-            line.extend(is_stale.then_some(b" X").into_iter().flatten());
+    match reply {
+        Reply::Value { len, item, echo } if protocol == Protocol::Meta => {
+            line.extend(format!("VA {len}").bytes());
+            write_item(&mut line, item);
             write_echo(&mut line, echo);
         }
         Reply::Value { len, item, echo } => {
@@ -130,14 +181,43 @@ fn written_again_it_reads_the_same(protocol: Protocol, head: Reply<'_>) {
             line.extend(if protocol == Protocol::Meta { &b"EN"[..] } else { b"END" });
             write_echo(&mut line, echo);
         }
-        Reply::ServerError => line.extend(b"SERVER_ERROR"),
-        Reply::Rejected(said) => line.extend(said),
+        Reply::Done { item, cas, echo } if protocol == Protocol::Meta => {
+            line.extend(b"HD");
+            match item {
+                Some((item, size)) => {
+                    write_item(&mut line, item);
+                    line.extend(format!(" s{size}").bytes());
+                }
+                None => line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes())),
+            }
+            write_echo(&mut line, echo);
+        }
+        Reply::Done { .. } => line.extend(b"DELETED"),
+        Reply::NotFound(_) if protocol == Protocol::Classic => line.extend(b"NOT_FOUND"),
+        Reply::NotStored(echo) | Reply::Exists(echo) | Reply::NotFound(echo) => {
+            line.extend(code_of(reply));
+            write_echo(&mut line, echo);
+        }
+        Reply::ServerError(said) | Reply::Rejected(said) => line.extend(said),
     }
     line.extend(b"\r\n");
     // CLIENT_ERROR shrinks, leading zeros go: only a word that was empty can make it longer
     if line.len() <= MAX_LINE {
-        assert_eq!(parse_reply(protocol, &line), Ok(Parsed::Complete(head, line.len())));
+        assert_eq!(parse_reply(protocol, &line), Ok(Parsed::Complete(reply, line.len())));
     }
+}
+
+fn write_item(line: &mut Vec<u8>, item: Item) {
+    let Item { flags, cas, ttl, is_stale, recache } = item;
+    line.extend(format!(" f{flags}").bytes());
+    line.extend(cas.iter().flat_map(|cas| format!(" c{cas}").into_bytes()));
+    line.extend(ttl.iter().flat_map(|ttl| format!(" t{ttl}").into_bytes()));
+    line.extend(is_stale.then_some(b" X").into_iter().flatten());
+    line.extend(match recache {
+        Recache::None => &b""[..],
+        Recache::Won => b" W",
+        Recache::Taken => b" Z",
+    });
 }
 
 fn write_echo(line: &mut Vec<u8>, echo: Echo<'_>) {

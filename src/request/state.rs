@@ -117,6 +117,8 @@ impl State {
             }
             Completion::Miss => Err(Reason::Absent),
             Completion::Failed(error) => Err(error.into()),
+            // of no lookup of a value
+            _ => Err(Reason::Protocol),
         }));
     }
 

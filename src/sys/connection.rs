@@ -13,7 +13,7 @@ use core::mem::zeroed;
 use core::ptr::NonNull;
 use ngx::ngx_log_error;
 use pagecache_core::memcached::{ConnectionError, Msec};
-use std::io;
+use std::io::{self, IoSlice};
 
 /// An open or opening socket, which is closed when its owner drops it.
 pub struct Socket(NonNull<ngx_connection_t>);
@@ -160,14 +160,19 @@ impl Socket {
         transfer
     }
 
-    /// Writes the front of `bytes`.
-    pub fn write(&self, bytes: &[u8]) -> Transfer {
-        // SAFETY: bytes is borrowed for the length of the call.
-        let n = retry(|| unsafe {
-            libc::send(self.fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
-        });
+    /// Writes the front of `parts`, one after the other.
+    pub fn write(&self, parts: &[IoSlice<'_>]) -> Transfer {
+        // SAFETY: a C struct of integers and pointers: zero is a value.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        // an IoSlice is an iovec (its documentation), and sendmsg only reads it
+        message.msg_iov = parts.as_ptr().cast_mut().cast();
+        message.msg_iovlen = parts.len() as _;
+        // SAFETY: the message is live, and so are the parts and their bytes, which are borrowed for the length of the call.
+        let n =
+            retry(|| unsafe { libc::sendmsg(self.fd(), &raw const message, libc::MSG_NOSIGNAL) });
+        let len = parts.iter().map(|part| part.len()).sum();
         let transfer = match n {
-            Ok(n) if n < bytes.len() => Transfer::Last(n),
+            Ok(n) if n < len => Transfer::Last(n),
             Ok(n) => Transfer::Bytes(n),
             Err(libc::EAGAIN) => Transfer::Later,
             Err(errno) => Transfer::Failed(errno),

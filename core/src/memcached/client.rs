@@ -12,9 +12,10 @@ mod pooled;
 mod slowest;
 
 use super::breaker::{Breaker, BreakerLimits};
+use super::connection::Output;
 use super::connection::queue::{Attempt, Orphan, Written};
-use super::operation::{Completion, Lookup};
-use super::{Buffers, Bytes, ConnectionError, Msec, OperationError, Ticket, Token};
+use super::operation::{Completion, Operation};
+use super::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Ticket, Token};
 use pooled::{PooledConnection, SocketState};
 use slowest::Slowest;
 use std::collections::VecDeque;
@@ -37,7 +38,7 @@ pub struct Limits {
 /// What the driver has to know or to pass on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The lookup of this token has ended.
+    /// The operation of this token has ended.
     Completed(Token, Completion<Bytes<'a>>),
     /// The server was well and is not any more. Connections that still work go on being used.
     Down(ConnectionError),
@@ -48,6 +49,14 @@ pub enum Event<'a> {
 impl Event<'_> {
     fn failed(token: Token, error: OperationError) -> Self {
         Event::Completed(token, Completion::Failed(error))
+    }
+
+    /// There is no answer. Whether the operation took effect may be unknown.
+    fn ended(token: Token, is_unknown: bool, error: OperationError) -> Self {
+        match is_unknown {
+            true => Event::Completed(token, Completion::Unknown(error)),
+            false => Event::failed(token, error),
+        }
     }
 }
 
@@ -116,14 +125,17 @@ impl Client {
         self.connections.is_empty()
     }
 
-    /// Starts a lookup.
+    /// Starts an operation. One that stores has [`Client::store`].
     ///
     /// # Errors
-    /// [`OperationError::Down`] or [`OperationError::Overload`]: nothing was sent, and no event will name the
-    /// lookup's token.
-    pub fn submit(&mut self, now: Msec, lookup: Lookup) -> Result<Ticket, OperationError> {
-        let ticket = self.place(now, &lookup, Attempt::First)?;
-        if self.is_probe(ticket) && self.hangs {
+    /// [`OperationError::Down`], [`OperationError::Overload`] or [`OperationError::Unsupported`]: nothing was sent, and
+    /// no event will name the operation's token.
+    pub fn submit(&mut self, now: Msec, operation: &Operation) -> Result<Ticket, OperationError> {
+        if operation.stores() || !operation.is_supported() {
+            return Err(OperationError::Unsupported);
+        }
+        let ticket = self.place(now, operation, Attempt::First)?;
+        if operation.is_get() && self.hangs && self.is_probe(ticket) {
             // nobody need wait to find out whether it still does
             self.cancel(ticket);
             return Err(OperationError::Down);
@@ -131,7 +143,23 @@ impl Client {
         Ok(ticket)
     }
 
-    /// Nobody waits for this lookup any more.
+    /// Starts an operation that stores `body`. Its bytes count in their [`Buffers`] until they are written.
+    ///
+    /// # Errors
+    /// As [`Client::submit`].
+    pub fn store(
+        &mut self,
+        now: Msec,
+        operation: &Operation,
+        body: Body,
+    ) -> Result<Ticket, OperationError> {
+        if !operation.stores() || !operation.is_supported() {
+            return Err(OperationError::Unsupported);
+        }
+        self.place_best(now, operation, Some(body), Attempt::First)
+    }
+
+    /// Nobody waits for this operation any more. A command that changes an item may still be written, and take effect.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(first) = self.connections.get_mut(ticket.connection) else { return };
         if !first.connection.cancel(ticket.opaque, ticket.token) {
@@ -145,7 +173,7 @@ impl Client {
         match self.connections.get(index) {
             Some(PooledConnection { socket: SocketState::Connecting { .. }, .. }) => Want::Connect,
             Some(PooledConnection { socket: SocketState::Open, connection, .. }) => {
-                if connection.output().is_empty() { Want::Read } else { Want::Write }
+                if connection.has_output() { Want::Write } else { Want::Read }
             }
             Some(PooledConnection { socket: SocketState::Closed, .. }) | None => Want::Closed,
         }
@@ -209,7 +237,7 @@ impl Client {
             true => orphan.again.filter(|_| !was_proven),
             // once
             false if orphan.was_sent_in_vain && error.retryable() => {
-                orphan.again.map(|(lookup, _)| (lookup, Attempt::Third))
+                orphan.again.map(|(operation, _)| (operation, Attempt::Third))
             }
             false => None,
         };
@@ -222,14 +250,14 @@ impl Client {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         if pooled.socket != SocketState::Closed {
             let orphans = pooled.end();
-            let failed = orphans.map(|orphan| Event::failed(orphan.token, OperationError::Reset));
-            self.events.extend(failed);
+            let ended = |it: Orphan| Event::ended(it.token, it.is_unknown, OperationError::Reset);
+            self.events.extend(orphans.map(ended));
         }
     }
 
-    /// What to write to connection `index`.
-    pub fn output(&self, index: usize) -> &[u8] {
-        self.connections.get(index).map_or(&[], |pooled| pooled.connection.output())
+    /// What to write to connection `index`, or the front of it.
+    pub fn output(&self, index: usize) -> Output<'_> {
+        self.connections.get(index).map_or_else(Output::default, |it| it.connection.output())
     }
 
     /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the very time of it,
@@ -318,8 +346,8 @@ impl Client {
             let had_time = deadline.saturating_sub(written.at) >= fair;
             written.heard == heard && written.at >= since && had_time
         };
-        let expired = pooled.connection.expire(now, is_unheard, |token| {
-            self.events.push_back(Event::failed(token, OperationError::Timeout));
+        let expired = pooled.connection.expire(now, is_unheard, |token, is_unknown| {
+            self.events.push_back(Event::ended(token, is_unknown, OperationError::Timeout));
         });
         let is_silent = pooled.connection.is_silent();
         self.blame_for_silence(expired.unheard, is_silent, now);

@@ -1,35 +1,105 @@
-//! Writes lookups: one command per key.
+//! Writes commands, but for the bodies of those that store.
 //!
 //! ```text
-//! mg /site-/index.html c f k t v O17\r\n    Protocol::Meta
-//! get /site-/index.html\r\n               Protocol::Classic
+//! mg /index.html c f k t v O17                 Get
+//! mg /index.html N3 c f k t v O17              Get, vivify
+//! mg /index.html R60 c f k s t O17             Get of the item alone, recache
+//! ms /index.html 5 F16 T60 C9 c k O17          Set, if the version is 9; then 5 bytes and CRLF
+//! ms /index.html 5 F16 T60 ME c k O17          Set, if there is none
+//! ms /index.html 5 MA c k O17                  Append
+//! md /index.html C9 I k O17                    Delete, marks as stale
+//!
+//! get /index.html                              in the classic protocol
+//! delete /index.html
 //! ```
 //!
 //! `f` asks for the item's flags, `c` for the number of its version, `t` for how many seconds it is still
-//! there, `v` for its value; `k` and `O` have the reply repeat the key and the opaque, so that each reply
-//! proves which lookup it answers (protocol.txt, "Meta Get").
+//! there, `s` for the length of its value, `v` for the value; `k` and `O` have the reply repeat the key and the opaque,
+//! so that each reply proves which command it answers (protocol.txt, "Meta Get").
 
-use super::{Key, Protocol};
+use super::operation::{Command, Delete, Get, Set};
+use super::{Key, MAX_KEY, Protocol};
 
-/// Longest lookup, in bytes: command, key, flags, opaque of ten digits, line end.
-pub const MAX_COMMAND: usize = "mg  c f k t v O4294967295\r\n".len() + super::MAX_KEY;
+/// Longest command without its body, in bytes.
+pub const MAX_COMMAND: usize = MAX_KEY
+    + "ms  18446744073709551615 F4294967295 T4294967295 C18446744073709551615 ME c k O4294967295\r\n"
+        .len();
 
-/// Appends the lookup of `key` to `out`.
-pub fn encode_lookup(out: &mut Vec<u8>, protocol: Protocol, key: &Key, opaque: u32) {
-    match protocol {
-        Protocol::Meta => {
+/// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. A command that the protocol does not have is not
+/// for this function: see [`Operation::is_supported`](super::Operation::is_supported).
+pub fn encode_command(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    key: &Key,
+    command: &Command,
+    body: usize,
+    opaque: u32,
+) {
+    match (protocol, command) {
+        (Protocol::Meta, Command::Get(get)) => {
             out.extend_from_slice(b"mg ");
             out.extend_from_slice(key.as_bytes());
+            if !matches!(get, Get { wants_value: true, vivify: None, recache: None, .. }) {
+                return encode_wishes(out, get, opaque);
+            }
             out.extend_from_slice(b" c f k t v O");
             out.extend_from_slice(itoa::Buffer::new().format(opaque).as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
-        Protocol::Classic => {
+        (Protocol::Meta, command) => {
+            encode_change(out, key, command, body);
+            number(out, b" k O", u64::from(opaque));
+        }
+        (Protocol::Classic, Command::Delete(_)) => {
+            out.extend_from_slice(b"delete ");
+            out.extend_from_slice(key.as_bytes());
+        }
+        (Protocol::Classic, _) => {
             out.extend_from_slice(b"get ");
             out.extend_from_slice(key.as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The rest of a Get that asks for more than a value, or for less. `N` comes before all that it is to be told of the
+/// item.
+#[inline(never)]
+fn encode_wishes(out: &mut Vec<u8>, get: &Get, opaque: u32) {
+    get.vivify.iter().for_each(|&seconds| number(out, b" N", u64::from(seconds)));
+    get.recache.iter().for_each(|&seconds| number(out, b" R", u64::from(seconds)));
+    let wanted = if get.wants_value { b" c f k t v O" } else { b" c f k s t O" };
+    number(out, wanted, u64::from(opaque));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A command that changes an item, up to the key's letter.
+#[inline(never)]
+fn encode_change(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize) {
+    out.extend_from_slice(if matches!(command, Command::Delete(_)) { b"md " } else { b"ms " });
+    out.extend_from_slice(key.as_bytes());
+    match command {
+        Command::Set(Set { flags, ttl, cas, is_add }) => {
+            number(out, b" ", body as u64);
+            number(out, b" F", u64::from(*flags));
+            number(out, b" T", u64::from(*ttl));
+            cas.iter().for_each(|&cas| number(out, b" C", cas));
+            out.extend_from_slice(if *is_add { b" ME c" } else { b" c" });
+        }
+        Command::Append => {
+            number(out, b" ", body as u64);
+            out.extend_from_slice(b" MA c");
+        }
+        Command::Delete(Delete { cas, marks_stale }) => {
+            cas.iter().for_each(|&cas| number(out, b" C", cas));
+            out.extend_from_slice(if *marks_stale { b" I" } else { b"" });
+        }
+        Command::Get(_) => {}
+    }
+}
+
+fn number(out: &mut Vec<u8>, before: &[u8], number: u64) {
+    out.extend_from_slice(before);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]
@@ -37,23 +107,74 @@ mod tests {
     use super::*;
     use crate::memcached::LongKeys;
 
-    #[test]
-    fn lookup_is_one_line() {
+    fn line(protocol: Protocol, command: &Command, body: usize) -> String {
         let mut out = b"before".to_vec();
         let key = Key::new(b"/a\r\nb", LongKeys::Sha256).unwrap();
-        encode_lookup(&mut out, Protocol::Meta, &key, 17);
-        encode_lookup(&mut out, Protocol::Classic, &key, 18);
-        let meta = b"mg /a%0D%0Ab c f k t v O17\r\n";
-        assert_eq!(out, [b"before", &meta[..], b"get /a%0D%0Ab\r\n"].concat());
+        encode_command(&mut out, protocol, &key, command, body, 17);
+        let line = String::from_utf8(out).unwrap();
+        let line = line.strip_prefix("before").unwrap().strip_suffix("\r\n").unwrap();
+        line.replace("/a%0D%0Ab", "KEY")
+    }
+
+    fn meta(command: Command) -> String {
+        meta_with(command, 0)
+    }
+
+    fn meta_with(command: Command, body: usize) -> String {
+        line(Protocol::Meta, &command, body)
     }
 
     #[test]
-    fn longest_lookup_fits_its_bound() {
+    fn a_command_is_one_line() {
+        let get = Get::value(5);
+        assert_eq!(meta(Command::Get(get)), "mg KEY c f k t v O17");
+        assert_eq!(line(Protocol::Classic, &Command::Get(get), 0), "get KEY");
+        let delete = Command::Delete(Delete::default());
+        assert_eq!(line(Protocol::Classic, &delete, 0), "delete KEY");
+        assert_eq!(meta(delete), "md KEY k O17");
+    }
+
+    /// The commands that the design of leases needs.
+    #[test]
+    fn commands_of_leases() {
+        let lookup = Get { vivify: Some(3), ..Get::value(5) };
+        assert_eq!(meta(Command::Get(lookup)), "mg KEY N3 c f k t v O17");
+        let renew = Get { recache: Some(2_592_000), ..Get::item() };
+        assert_eq!(meta(Command::Get(renew)), "mg KEY R2592000 c f k s t O17");
+        assert_eq!(meta(Command::Get(Get::item())), "mg KEY c f k s t O17");
+
+        let store = Set { flags: 0x5C00_0001, ttl: 360, cas: Some(21), is_add: false };
+        assert_eq!(meta_with(Command::Set(store), 5), "ms KEY 5 F1543503873 T360 C21 c k O17");
+        let prolong = Set { flags: 0x5E00_0000, ttl: 3, ..store };
+        assert_eq!(meta(Command::Set(prolong)), "ms KEY 0 F1577058304 T3 C21 c k O17");
+        let marker = Set { cas: None, is_add: true, ..store };
+        assert_eq!(meta(Command::Set(marker)), "ms KEY 0 F1543503873 T360 ME c k O17");
+
+        let give_back = Delete { cas: Some(21), marks_stale: false };
+        assert_eq!(meta(Command::Delete(give_back)), "md KEY C21 k O17");
+        let rearm = Delete { cas: Some(9), marks_stale: true };
+        assert_eq!(meta(Command::Delete(rearm)), "md KEY C9 I k O17");
+        assert_eq!(meta_with(Command::Append, 11), "ms KEY 11 MA c k O17");
+    }
+
+    #[test]
+    fn the_longest_command_fits_its_bound() {
         let mut out = Vec::new();
         let key = Key::new(&[b'k'; 250], LongKeys::Sha256).unwrap();
-        encode_lookup(&mut out, Protocol::Meta, &key, u32::MAX);
-        assert_eq!(out.len(), MAX_COMMAND);
-        encode_lookup(&mut out, Protocol::Classic, &key, u32::MAX);
-        assert!(out.len() <= 2 * MAX_COMMAND);
+        let (most, cas) = (u32::MAX, Some(u64::MAX));
+        let commands = [
+            Command::Set(Set { flags: most, ttl: most, cas, is_add: true }),
+            Command::Get(Get { vivify: Some(most), recache: Some(most), ..Get::item() }),
+            Command::Delete(Delete { cas, marks_stale: true }),
+        ];
+        for command in commands {
+            out.clear();
+            encode_command(&mut out, Protocol::Meta, &key, &command, usize::MAX, most);
+            assert!(out.len() <= MAX_COMMAND, "{command:?}");
+        }
+        out.clear();
+        let delete = Command::Delete(Delete::default());
+        encode_command(&mut out, Protocol::Classic, &key, &delete, 0, most);
+        assert!(out.len() <= MAX_COMMAND);
     }
 }

@@ -1,15 +1,15 @@
-//! What can go wrong, sorted by what it costs: an [`OperationError`] ends one lookup, a [`ConnectionError`] ends a
-//! connection and with it every lookup that waits on it.
+//! What can go wrong, sorted by what it costs: an [`OperationError`] ends one operation, a [`ConnectionError`] ends a
+//! connection and with it every operation that waits on it.
 
 use super::Protocol;
 use std::fmt;
 
-/// Why one lookup has no answer.
+/// Why one operation has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationError {
-    /// The value is larger than the lookup allows.
+    /// The value is larger than the operation allows, or than the server stores.
     TooLarge,
-    /// The lookup's budget ran out.
+    /// The operation's budget ran out.
     Timeout,
     /// The server could not be reached.
     Connect,
@@ -19,8 +19,10 @@ pub enum OperationError {
     Protocol,
     /// The server failed a moment ago and is left alone; nothing was sent.
     Down,
-    /// Too many lookups are waiting already; nothing was sent.
+    /// Too many operations are waiting already; nothing was sent.
     Overload,
+    /// The protocol has no such command; nothing was sent.
+    Unsupported,
 }
 
 /// Why a connection was given up.
@@ -90,7 +92,7 @@ pub enum Malformed {
     LineTooLong,
     /// The line ends in LF without CR.
     NoCarriageReturn,
-    /// The first word is no reply to a lookup.
+    /// The first word is no reply to the command.
     UnknownReply,
     /// A length, flags or opaque is no number, or does not fit.
     BadNumber,

@@ -12,6 +12,7 @@
 //! The same calls in the same order give the same result, which is what the tests in virtual time
 //! and the fuzz targets rely on.
 
+mod body;
 mod breaker;
 mod buffers;
 mod client;
@@ -23,12 +24,15 @@ mod operation;
 mod protocol;
 pub mod reply;
 
+pub use body::Body;
 pub use breaker::BreakerLimits;
 pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation, Visitor};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use operation::{Completion, Item, Lookup, Ticket, Token};
+pub use operation::{
+    Command, Completion, Delete, Get, Item, Operation, Recache, Set, Ticket, Token,
+};
 pub use protocol::Protocol;
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.

@@ -1,30 +1,35 @@
-//! Reads the first line of a reply to a lookup, without copying.
+//! Reads the first line of a reply to a command, without copying.
 //!
 //! ```text
-//! reply  = value / miss / error
-//! value  = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF
-//! miss   = "EN" *(SP flag) CRLF
-//! error  = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
-//! flag   = "f" item-flags / "c" cas / "t" ttl / "k" key / "b" / "O" opaque / "X" / <any other letter> [text]
+//! reply   = value / done / miss / refusal / error
+//! value   = "VA" SP length *(SP flag) CRLF  <length bytes> CRLF    a Get
+//! done    = "HD" *(SP flag) CRLF                                   a Get without the value, a Set, Append or Delete
+//! miss    = "EN" *(SP flag) CRLF                                   a Get
+//! refusal = ("NS" / "EX" / "NF") *(SP flag) CRLF                   a Set, Append or Delete
+//! error   = ("ERROR" / "CLIENT_ERROR" / "SERVER_ERROR") [SP text] CRLF
+//! flag    = "f" item-flags / "c" cas / "t" ttl / "s" size / "k" key / "b" / "O" opaque / "W" / "X" / "Z"
+//!           / <any other letter> [text]
 //!
 //! VA 5 c9 f0 k/index.html O17\r\nhello\r\n
 //! EN k/index.html O18\r\n
+//! HD c10 k/index.html O19\r\n
 //! ```
 //!
 //! In the classic protocol a hit is a `VALUE` line, the value, and a second line that ends the reply
 //! ([`value_end`]); a miss is that line alone.
 //!
 //! ```text
-//! value  = "VALUE" SP key SP item-flags SP length [SP cas] CRLF  <length bytes> CRLF "END" CRLF
-//! miss   = "END" CRLF
+//! value   = "VALUE" SP key SP item-flags SP length [SP cas] CRLF  <length bytes> CRLF "END" CRLF
+//! miss    = "END" CRLF
+//! deleted = ("DELETED" / "NOT_FOUND") CRLF
 //! ```
 //!
-//! The bytes of a value are the connection's concern. `b` says that the key is in base64: so memcached names
-//! an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
-//! invalidated (`md KEY I`). Other letters, such as `W` and `Z`, which say which client is to store the
-//! item again, are passed over. Before 1.6.10 a miss is a bare `EN`.
+//! The bytes of a value are the concern of [`connection`](super::connection). `b` says that the key is in base64: so
+//! memcached names an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
+//! invalidated (`md KEY I`), `W` and `Z` say which of its readers is to store it again. Other letters are passed over.
+//! Before 1.6.10 a miss is a bare `EN`.
 
-use super::{Item, MAX_KEY, Malformed, Protocol};
+use super::{Item, MAX_KEY, Malformed, Protocol, Recache};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -50,18 +55,48 @@ pub enum Reply<'a> {
         len: usize,
         /// What is known of the item.
         item: Item,
-        /// Which lookup it answers.
+        /// Which command it answers.
         echo: Echo<'a>,
     },
-    /// There is no such item.
+    /// The command was carried out, and no value follows.
+    Done {
+        /// What is known of the item, and how many bytes its value has, if its flags and that are told.
+        item: Option<(Item, u64)>,
+        /// The number of its version, if that was asked for and the server counts.
+        cas: Option<u64>,
+        /// Which command it answers.
+        echo: Echo<'a>,
+    },
+    /// There is no such item to read.
     Miss(Echo<'a>),
-    /// The server failed at this one lookup.
-    ServerError,
+    /// Nothing was stored.
+    NotStored(Echo<'a>),
+    /// Nothing was changed: the item has another version.
+    Exists(Echo<'a>),
+    /// Nothing was changed: there is no such item.
+    NotFound(Echo<'a>),
+    /// The server failed at this one command: the line without its end.
+    ServerError(&'a [u8]),
     /// The server did not take the command: the line without its end.
     Rejected(&'a [u8]),
 }
 
-/// The fields of a reply that repeat what the lookup said.
+impl<'a> Reply<'a> {
+    /// What it repeats of the command. None of an error.
+    pub fn echo(&self) -> Option<&Echo<'a>> {
+        match self {
+            Reply::Value { echo, .. }
+            | Reply::Done { echo, .. }
+            | Reply::Miss(echo)
+            | Reply::NotStored(echo)
+            | Reply::Exists(echo)
+            | Reply::NotFound(echo) => Some(echo),
+            Reply::ServerError(_) | Reply::Rejected(_) => None,
+        }
+    }
+}
+
+/// The fields of a reply that repeat what the command said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Echo<'a> {
     /// The key.
@@ -73,7 +108,7 @@ pub struct Echo<'a> {
 }
 
 impl Echo<'_> {
-    /// Whether this is the echo of a lookup of `key` with `opaque`. A field that the protocol has
+    /// Whether this is the echo of a command for `key` with `opaque`. A field that the protocol has
     /// and the reply lacks does not match.
     pub fn is_of(&self, protocol: Protocol, key: &[u8], opaque: u32) -> bool {
         let opaque = match protocol {
@@ -84,8 +119,8 @@ impl Echo<'_> {
         self.opaque == opaque && self.key.is_some_and(is_key)
     }
 
-    /// Whether the reply repeats nothing at all, as a miss does in the classic protocol, and in
-    /// memcached before 1.6.10.
+    /// Whether the reply repeats nothing at all, as all do but hits in the classic protocol, and misses of memcached
+    /// before 1.6.10.
     pub fn is_empty(&self) -> bool {
         self.key.is_none() && self.opaque.is_none()
     }
@@ -136,43 +171,104 @@ pub fn value_end(protocol: Protocol) -> &'static [u8] {
 }
 
 fn parse_line(protocol: Protocol, line: &[u8]) -> Result<Reply<'_>, Malformed> {
-    let mut words = Words(Some(line));
-    match (protocol, words.word()?) {
-        (Protocol::Meta, b"VA") => {
+    match protocol {
+        Protocol::Meta => parse_meta(line),
+        Protocol::Classic => parse_classic(line),
+    }
+}
+
+fn parse_meta(line: &[u8]) -> Result<Reply<'_>, Malformed> {
+    let Some((code, fields)) = line.split_first_chunk::<2>() else { return parse_error(line) };
+    let mut words = match fields.split_first() {
+        Some((b' ', fields)) => Words(Some(fields)),
+        Some(_) => return parse_error(line),
+        None => Words(None),
+    };
+    match code {
+        b"VA" => {
             let len = words.length()?;
-            let (item, echo) = parse_flags(words)?;
-            Ok(Reply::Value { len, item: item.ok_or(Malformed::MissingField)?, echo })
+            let Fields { item, has_flags, echo, .. } = parse_fields(words)?;
+            if has_flags {
+                Ok(Reply::Value { len, item, echo })
+            } else {
+                Err(Malformed::MissingField)
+            }
         }
-        (Protocol::Meta, b"EN") => Ok(Reply::Miss(parse_flags(words)?.1)),
-        (Protocol::Classic, b"VALUE") => {
-            let echo = Echo { key: Some(words.word()?), ..Echo::default() };
-            let item = Item { flags: words.number32()?, ..Item::default() };
-            Ok(Reply::Value { len: words.length()?, item, echo })
+        b"EN" => Ok(Reply::Miss(parse_echo(words)?)),
+        b"HD" => {
+            let Fields { item, has_flags, size, echo } = parse_fields(words)?;
+            let size = size.filter(|_| has_flags);
+            Ok(Reply::Done { item: size.map(|size| (item, size)), cas: item.cas, echo })
         }
-        (Protocol::Classic, b"END") => Ok(Reply::Miss(Echo::default())),
-        (_, b"SERVER_ERROR") => Ok(Reply::ServerError),
-        (_, b"ERROR" | b"CLIENT_ERROR") => Ok(Reply::Rejected(line)),
+        b"NS" => Ok(Reply::NotStored(parse_echo(words)?)),
+        b"EX" => Ok(Reply::Exists(parse_echo(words)?)),
+        b"NF" => Ok(Reply::NotFound(parse_echo(words)?)),
         _ => Err(Malformed::UnknownReply),
     }
 }
 
-fn parse_flags(mut words: Words<'_>) -> Result<(Option<Item>, Echo<'_>), Malformed> {
+fn parse_classic(line: &[u8]) -> Result<Reply<'_>, Malformed> {
+    let mut words = Words(Some(line));
+    match words.word()? {
+        b"VALUE" => {
+            let echo = Echo { key: Some(words.word()?), ..Echo::default() };
+            let item = Item { flags: words.number32()?, ..Item::default() };
+            Ok(Reply::Value { len: words.length()?, item, echo })
+        }
+        b"END" => Ok(Reply::Miss(Echo::default())),
+        b"DELETED" => Ok(Reply::Done { item: None, cas: None, echo: Echo::default() }),
+        b"NOT_FOUND" => Ok(Reply::NotFound(Echo::default())),
+        _ => parse_error(line),
+    }
+}
+
+fn parse_error(line: &[u8]) -> Result<Reply<'_>, Malformed> {
+    match Words(Some(line)).word()? {
+        b"SERVER_ERROR" => Ok(Reply::ServerError(line)),
+        b"ERROR" | b"CLIENT_ERROR" => Ok(Reply::Rejected(line)),
+        _ => Err(Malformed::UnknownReply),
+    }
+}
+
+/// What the flags of a reply say.
+struct Fields<'a> {
+    item: Item,
+    /// The item's flags are among them.
+    has_flags: bool,
+    /// Bytes of its value.
+    size: Option<u64>,
+    echo: Echo<'a>,
+}
+
+fn parse_fields(mut words: Words<'_>) -> Result<Fields<'_>, Malformed> {
     let mut item = Item::default();
-    let mut has_flags = false;
+    let (mut has_flags, mut size) = (false, None);
     let mut echo = Echo::default();
     while let Some(letter) = words.letter() {
         match letter {
             b'f' => (item.flags, has_flags) = (words.number32()?, true),
             b'c' => item.cas = Some(words.number()?).filter(|&cas| cas > 0),
             b't' => item.ttl = words.ttl()?,
-            b'k' => echo.key = Some(words.word()?),
-            b'b' => echo.is_base64 |= words.word()?.is_empty(),
-            b'O' => echo.opaque = Some(words.number32()?),
+            b's' => size = Some(words.number()?),
             b'X' => item.is_stale |= words.word()?.is_empty(),
-            _ => drop(words.word()?),
+            // to have been told twice is to have been told
+            b'W' if words.word()?.is_empty() => item.recache = Recache::Won,
+            b'Z' if words.word()?.is_empty() && item.recache == Recache::None => {
+                item.recache = Recache::Taken;
+            }
+            b'W' | b'Z' => {}
+            _ => words.echo(letter, &mut echo)?,
         }
     }
-    Ok((has_flags.then_some(item), echo))
+    Ok(Fields { item, has_flags, size, echo })
+}
+
+fn parse_echo(mut words: Words<'_>) -> Result<Echo<'_>, Malformed> {
+    let mut echo = Echo::default();
+    while let Some(letter) = words.letter() {
+        words.echo(letter, &mut echo)?;
+    }
+    Ok(echo)
 }
 
 /// What is left of a line whose words stand between spaces; none behind the last.
@@ -186,6 +282,18 @@ impl<'a> Words<'a> {
         };
         self.0 = behind.get(1..);
         Ok(word)
+    }
+
+    /// Reads the rest of a word that begins with this letter, which may be a part of the echo.
+    #[inline]
+    fn echo(&mut self, letter: u8, echo: &mut Echo<'a>) -> Result<(), Malformed> {
+        match letter {
+            b'k' => echo.key = Some(self.word()?),
+            b'b' => echo.is_base64 |= self.word()?.is_empty(),
+            b'O' => echo.opaque = Some(self.number32()?),
+            _ => drop(self.word()?),
+        }
+        Ok(())
     }
 
     /// The first byte of the next word that has one, which is taken off it.
@@ -279,7 +387,10 @@ mod tests {
         assert_eq!(head(b"VA 5 c18446744073709551615 f16 k/a O17\r\n"), Ok(versioned));
         assert_eq!(head(b"EN k/a O18\r\n"), Ok(Reply::Miss(echo(b"/a", 18))));
         assert_eq!(head(b"EN\r\n"), Ok(Reply::Miss(Echo::default())));
-        assert_eq!(head(b"SERVER_ERROR out of memory\r\n"), Ok(Reply::ServerError));
+        assert_eq!(
+            head(b"SERVER_ERROR out of memory\r\n"),
+            Ok(Reply::ServerError(b"SERVER_ERROR out of memory"))
+        );
         assert_eq!(
             head(b"CLIENT_ERROR bad command line format\r\n"),
             Ok(Reply::Rejected(b"CLIENT_ERROR bad command line format"))
@@ -316,7 +427,7 @@ mod tests {
         assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
         assert_eq!(classic(b"END\r\n"), Ok(Reply::Miss(Echo::default())));
-        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Reply::ServerError));
+        assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Reply::ServerError(b"SERVER_ERROR oops")));
         assert_eq!(classic(b"ERROR\r\n"), Ok(Reply::Rejected(b"ERROR")));
         assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
         assert_eq!(classic(b"VALUE /a x 5\r\n"), Err(Malformed::BadNumber));
@@ -352,6 +463,8 @@ mod tests {
             "VA 1 f0 k O4294967296\r\n",
             "VA 1 f0 k O\r\n",
             "EN O1x\r\n",
+            "HD c1x\r\n",
+            "HD s18446744073709551616\r\n",
         ] {
             assert_eq!(head(line.as_bytes()), Err(Malformed::BadNumber), "{line}");
         }
@@ -359,9 +472,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_malformed() {
-        for line in
-            ["\r\n", "HD\r\n", "va 5\r\n", "VALUE /a 0 5\r\n", "END\r\n", "NF\r\n", " EN\r\n"]
-        {
+        for line in [
+            "\r\n",
+            "HD5\r\n",
+            "MN\r\n",
+            "va 5\r\n",
+            "VALUE /a 0 5\r\n",
+            "END\r\n",
+            "ME /a\r\n",
+            " EN\r\n",
+        ] {
             assert_eq!(head(line.as_bytes()), Err(Malformed::UnknownReply), "{line}");
         }
         assert_eq!(head(b"VA\r\n"), Err(Malformed::MissingField));

@@ -187,6 +187,7 @@ fn looks_like_gzip(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memcached::Recache;
 
     fn flags(flags: u32) -> Item {
         Item { flags, ..Item::default() }
@@ -272,7 +273,13 @@ mod tests {
         }
     }
 
-    const MARKED: Item = Item { flags: 0x5c12_3456, cas: Some(7), ttl: Some(350), is_stale: false };
+    const MARKED: Item = Item {
+        flags: 0x5c12_3456,
+        cas: Some(7),
+        ttl: Some(350),
+        is_stale: false,
+        recache: Recache::None,
+    };
     const NOTE: &str = "X-Pagecache: v=1; life=300; window=60; ttl=360; age=12";
 
     fn marked_value(note: &str) -> Vec<u8> {

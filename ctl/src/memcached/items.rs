@@ -7,8 +7,8 @@
 use super::socket::{Place, Socket, is_timeout, no_answer, places, reason};
 use crate::fleet::Server;
 use pagecache_core::memcached::{
-    BreakerLimits, Buffers, Client, Completion, ConnectionError, Event, Item, Key, Limits, Lookup,
-    Msec, OperationError, Protocol, Token, Visitor, Want,
+    BreakerLimits, Buffers, Client, Command, Completion, ConnectionError, Event, Get, Item, Key,
+    Limits, Msec, Operation, OperationError, Protocol, Token, Visitor, Want,
 };
 use std::io::{self, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
@@ -79,16 +79,16 @@ impl Items {
         self.tokens += 1;
         let now = self.now();
         let budget = Msec::try_from(self.timeout.as_millis()).unwrap_or(Msec::MAX).max(1);
-        let lookup = Lookup {
+        let operation = Operation {
             token: Token(self.tokens),
             visitor: Visitor(0),
             key: *key,
             protocol: Protocol::Classic,
             deadline: now.saturating_add(budget),
             connect_timeout: budget,
-            max_size,
+            command: Command::Get(Get::value(max_size)),
         };
-        self.client.submit(now, lookup).map_err(|error| self.reason(error))?;
+        self.client.submit(now, &operation).map_err(|error| self.reason(error))?;
         loop {
             match self.completed() {
                 Some(Ok(found)) => return Ok(found),
@@ -111,6 +111,8 @@ impl Items {
                         }
                         Completion::Miss => Ok(Found::Nothing),
                         Completion::Failed(error) => Err(error),
+                        // of no lookup of a value
+                        _ => Err(OperationError::Protocol),
                     });
                 }
                 Event::Down(error) => {
@@ -168,7 +170,7 @@ impl Items {
     fn write(&mut self, left: Duration) -> io::Result<()> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         socket.set_timeout(left)?;
-        let count = socket.write(self.client.output(ONLY))?;
+        let count = socket.write_vectored(&self.client.output(ONLY))?;
         self.client.sent(ONLY, count, self.now());
         Ok(())
     }

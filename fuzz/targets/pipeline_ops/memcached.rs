@@ -1,8 +1,9 @@
 //! A memcached that holds a few items under endless names: which of them a name means, and its
 //! value, follow from the name alone.
 
-use crate::ops::False;
-use pagecache_core::memcached::{Item, Protocol, Visitor};
+use crate::ops::{False, Verb};
+use crate::twin::Answer;
+use pagecache_core::memcached::{Completion, Item, Protocol, Visitor};
 
 /// Sizes of the items; the last is not there.
 const SIZES: [Option<usize>; 8] =
@@ -38,32 +39,73 @@ pub fn item(name: &str) -> Option<(Item, Vec<u8>)> {
     Some((Item { flags, cas, ..Item::default() }, value))
 }
 
-/// A lookup as memcached reads it.
+/// What is stored under a name, or appended.
+pub fn body(name: &str) -> Vec<u8> {
+    item(name).map_or(Vec::new(), |(_, value)| value)
+}
+
+/// What becomes of a command that changes an item.
+pub fn outcome(name: &str, verb: Verb, protocol: Protocol) -> Answer {
+    let kind = name[1..2].parse::<usize>().expect("a name of ours") % 4;
+    let cas = Some(token_of(name)).filter(|&cas| cas > 0);
+    match (verb, protocol, kind) {
+        (Verb::Delete, Protocol::Classic, 0 | 2) => Completion::Deleted,
+        (Verb::Delete, Protocol::Classic, _) => Completion::NotFound,
+        (Verb::Delete, _, 0) => Completion::Deleted,
+        (Verb::Delete, _, 1) => Completion::NotFound,
+        (_, _, 0) => Completion::Stored(cas),
+        (_, _, 1) => Completion::NotStored,
+        (_, _, 2) => Completion::Exists,
+        _ => Completion::NotFound,
+    }
+}
+
+/// A command as memcached reads it.
 #[derive(Debug, Clone)]
 pub struct Command {
     pub name: String,
+    pub verb: Verb,
     pub protocol: Protocol,
     /// Of a meta command.
     flags: Vec<String>,
+    /// Bytes of the line and of the body.
+    pub len: usize,
 }
 
 impl Command {
-    /// Takes the first whole line out of `bytes`.
+    /// Takes the first whole command out of `bytes`.
     pub fn take(bytes: &mut Vec<u8>) -> Option<Command> {
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let line: Vec<u8> = bytes.drain(..=end).collect();
-        let line = String::from_utf8(line).expect("names are text");
+        let end = bytes.iter().position(|&byte| byte == b'\n')? + 1;
+        let line = std::str::from_utf8(&bytes[..end]).expect("names are text");
         let line = line.strip_suffix("\r\n").expect("a line ends in CRLF");
         let mut words = line.split(' ').map(str::to_owned);
-        let protocol = match words.next().as_deref() {
-            Some("mg") => Protocol::Meta,
-            Some("get") => Protocol::Classic,
+        let (verb, protocol) = match words.next().as_deref() {
+            Some("mg") => (Verb::Get, Protocol::Meta),
+            Some("ms") => (Verb::Set, Protocol::Meta),
+            Some("md") => (Verb::Delete, Protocol::Meta),
+            Some("get") => (Verb::Get, Protocol::Classic),
+            Some("delete") => (Verb::Delete, Protocol::Classic),
             other => panic!("{other:?} is no command"),
         };
-        let name = words.next().expect("a lookup has a key");
-        let flags: Vec<_> = words.collect();
+        let name = words.next().expect("a command has a key");
+        let mut flags: Vec<_> = words.collect();
         assert!(protocol == Protocol::Meta || flags.is_empty(), "{line}: two keys");
-        Some(Command { name, protocol, flags })
+        let mut command = Command { name, verb, protocol, flags: Vec::new(), len: end };
+        if verb == Verb::Set {
+            let len: usize = flags.remove(0).parse().expect("a length");
+            command.len += len + 2;
+            if bytes.len() < command.len {
+                return None;
+            }
+            let expected = [&body(&command.name), &b"\r\n"[..]].concat();
+            assert!(bytes[end..command.len] == expected, "{}: another body", command.name);
+            if flags.contains(&"MA".to_owned()) {
+                command.verb = Verb::Append;
+            }
+        }
+        command.flags = flags;
+        bytes.drain(..command.len);
+        Some(command)
     }
 
     pub fn opaque(&self) -> Option<u32> {
@@ -71,10 +113,26 @@ impl Command {
     }
 
     pub fn reply(&self) -> Vec<u8> {
+        if self.verb != Verb::Get {
+            return self.done();
+        }
         match item(&self.name) {
             Some((item, value)) => self.hit(value.len(), item, &value),
             None if self.protocol == Protocol::Classic => b"END\r\n".to_vec(),
             None => self.meta("EN", None),
+        }
+    }
+
+    fn done(&self) -> Vec<u8> {
+        let done = Item { cas: Some(token_of(&self.name)), ..Item::default() };
+        let refused = Item { cas: None, ..done };
+        match (outcome(&self.name, self.verb, self.protocol), self.protocol) {
+            (Completion::Deleted, Protocol::Classic) => b"DELETED\r\n".to_vec(),
+            (_, Protocol::Classic) => b"NOT_FOUND\r\n".to_vec(),
+            (Completion::Stored(_) | Completion::Deleted, _) => self.meta("HD", Some(done)),
+            (Completion::NotStored, _) => self.meta("NS", Some(refused)),
+            (Completion::Exists, _) => self.meta("EX", Some(refused)),
+            _ => self.meta("NF", Some(refused)),
         }
     }
 
@@ -90,7 +148,9 @@ impl Command {
             False::BareMiss if self.protocol == Protocol::Classic => b"END\r\n".to_vec(),
             False::BareMiss => b"EN\r\n".to_vec(),
             False::ServerError => b"SERVER_ERROR out of memory\r\n".to_vec(),
+            False::TooLarge => b"SERVER_ERROR object too large for cache\r\n".to_vec(),
             False::Error => b"CLIENT_ERROR bad command line format\r\n".to_vec(),
+            False::Length(_) if self.verb != Verb::Get => Vec::new(),
             False::Length(lie) => {
                 let Some((item, value)) = item(&self.name) else { return Vec::new() };
                 self.hit(value.len().saturating_add_signed(lie), item, &value)

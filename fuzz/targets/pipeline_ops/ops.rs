@@ -12,6 +12,7 @@
 //! g conn n BYTES      it sends rubbish         p time       time passes, timers run
 //! d conn bytes        deliver what it sent     l time       time passes, timers are late
 //! a                   every socket does all    b bytes      room for values
+//! t item budget kind  submit a command that changes an item
 //! ```
 
 use arbitrary::Unstructured;
@@ -57,11 +58,21 @@ pub enum Op<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
+    pub verb: Verb,
     pub item: usize,
     pub protocol: Protocol,
     pub timeout: Msec,
     pub connect_timeout: Msec,
     pub max_size: usize,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Set,
+    Append,
+    Delete,
 }
 
 /// What a request that is resumed may do.
@@ -82,6 +93,7 @@ pub enum False {
     OtherOpaque,
     BareMiss,
     ServerError,
+    TooLarge,
     Error,
     /// The length is off by so much.
     Length(isize),
@@ -109,7 +121,7 @@ impl<'a> Input<'a> {
     }
 
     pub fn next_op(&mut self) -> Option<Op<'a>> {
-        const LETTERS: &[u8] = b"sxywcromfgdekplab";
+        const LETTERS: &[u8] = b"sxywcromfgdekplabt";
         let byte = loop {
             // seeds have lines
             match self.byte()? {
@@ -121,6 +133,7 @@ impl<'a> Input<'a> {
             if LETTERS.contains(&byte) { byte } else { LETTERS[usize::from(byte) % LETTERS.len()] };
         Some(match letter {
             b's' => Op::Submit(self.request()),
+            b't' => Op::Submit(self.change()),
             b'x' => Op::Cancel(self.number()),
             b'y' => Op::CancelEnded(self.number()),
             b'w' => {
@@ -157,6 +170,7 @@ impl<'a> Input<'a> {
     fn request(&mut self) -> Request {
         let (item, timeout, kind) = (self.number(), BUDGETS[self.number() % 8], self.number());
         Request {
+            verb: Verb::Get,
             item,
             protocol: if kind & 1 == 0 { Protocol::Meta } else { Protocol::Classic },
             timeout,
@@ -165,8 +179,20 @@ impl<'a> Input<'a> {
         }
     }
 
+    fn change(&mut self) -> Request {
+        let (item, timeout, kind) = (self.number(), BUDGETS[self.number() % 8], self.number());
+        Request {
+            verb: [Verb::Set, Verb::Append, Verb::Delete][kind / 8 % 3],
+            item,
+            protocol: if kind & 1 == 0 { Protocol::Meta } else { Protocol::Classic },
+            timeout,
+            connect_timeout: if kind & 4 == 0 { 100 } else { 3 },
+            max_size: usize::MAX,
+        }
+    }
+
     fn falsehood(&mut self) -> False {
-        match self.number() % 12 {
+        match self.number() % 13 {
             0 => False::Omitted,
             1 => False::Twice,
             2 => False::OtherKey,
@@ -178,6 +204,7 @@ impl<'a> Input<'a> {
             8 => False::Length(1),
             9 => False::Length(2),
             10 => False::Length(-2),
+            12 => False::TooLarge,
             _ => False::Length(isize::MAX),
         }
     }

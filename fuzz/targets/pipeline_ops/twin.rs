@@ -2,6 +2,7 @@
 //! kept whole and in order, with no buffer to run full.
 
 use crate::memcached::{Command, token_of, visitor_of};
+use crate::ops::Verb;
 use pagecache_core::memcached::connection::INPUT_SIZE;
 use pagecache_core::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use pagecache_core::memcached::{
@@ -18,7 +19,13 @@ pub enum Next {
     ConnectionError(ConnectionError),
 }
 
-/// What becomes of a lookup, with its value.
+impl Next {
+    /// A reply that is none to the command.
+    const UNKNOWN: Next =
+        Next::ConnectionError(ConnectionError::Malformed(Malformed::UnknownReply));
+}
+
+/// What becomes of an operation, with its value.
 pub type Answer = Completion<Vec<u8>>;
 
 /// What values may take.
@@ -54,6 +61,8 @@ pub struct Asked {
     /// The connection had answered before.
     pub reused: bool,
     pub retried: bool,
+    /// At which byte of the connection's stream it begins.
+    pub start: u64,
 }
 
 #[derive(Debug, Default)]
@@ -61,13 +70,15 @@ pub struct Twin {
     asked: Vec<Asked>,
     /// The lookups before this one have left the queue.
     front: usize,
+    /// Bytes of what was asked.
+    stream: u64,
     received: Vec<u8>,
     at: usize,
     value: Option<Value>,
     answered: bool,
 }
 
-/// A value whose head has been read.
+/// A value whose reply has been read.
 #[derive(Debug)]
 struct Value {
     len: usize,
@@ -88,6 +99,8 @@ impl Twin {
         retried: bool,
     ) {
         let (token, reused, is_moved) = (token_of(&command.name), self.answered, false);
+        let start = self.stream;
+        self.stream += command.len as u64;
         self.asked.push(Asked {
             token,
             at,
@@ -97,6 +110,7 @@ impl Twin {
             is_moved,
             reused,
             retried,
+            start,
         });
     }
 
@@ -182,30 +196,55 @@ impl Twin {
         }
         let front = self.asked.get(self.front);
         let protocol = front.map_or(Protocol::Meta, |front| front.command.protocol);
-        let (head, line) = match parse_reply(protocol, here) {
+        let (reply, line) = match parse_reply(protocol, here) {
             Ok(Parsed::Partial) => return Some(Next::More),
-            Ok(Parsed::Complete(head, line)) => (head, line),
+            Ok(Parsed::Complete(reply, line)) => (reply, line),
             Err(how) => return Some(Next::ConnectionError(ConnectionError::Malformed(how))),
         };
         let Some(front) = front else {
-            return Some(Next::ConnectionError(match head {
+            return Some(Next::ConnectionError(match reply {
                 Reply::Rejected(said) => ConnectionError::Rejected(ErrorText::of(said)),
                 _ => ConnectionError::Unsolicited,
             }));
         };
         let (name, opaque) = (front.command.name.as_bytes(), front.command.opaque());
-        let answer = match head {
+        let verb = front.command.verb;
+        let echo = reply.echo().filter(|echo| !echo.is_empty());
+        let is_another_s = echo.is_some_and(|echo| !names(*echo, name) || echo.opaque != opaque);
+        let is_nobody_s = echo.is_none() && protocol == Protocol::Meta;
+        let answer = match reply {
             Reply::Rejected(said) => {
                 return Some(Next::ConnectionError(ConnectionError::Rejected(ErrorText::of(said))));
             }
-            Reply::ServerError => Completion::Failed(OperationError::Protocol),
-            Reply::Miss(Echo { key: None, opaque: None, .. }) => Completion::Miss,
-            Reply::Miss(echo) | Reply::Value { echo, .. }
-                if !names(echo, name) || echo.opaque != opaque =>
-            {
+            Reply::ServerError(said) => {
+                let is_too_large = said.ends_with(b" object too large for cache");
+                Completion::Failed(match is_too_large && matches!(verb, Verb::Set | Verb::Append) {
+                    true => OperationError::TooLarge,
+                    false => OperationError::Protocol,
+                })
+            }
+            _ if is_another_s => return Some(Next::ConnectionError(ConnectionError::Mismatch)),
+            Reply::Miss(_) if verb == Verb::Get => Completion::Miss,
+            Reply::Value { .. } if verb != Verb::Get => return Some(Next::UNKNOWN),
+            Reply::Value { .. } if is_nobody_s => {
                 return Some(Next::ConnectionError(ConnectionError::Mismatch));
             }
-            Reply::Miss(_) => Completion::Miss,
+            Reply::Done { .. } | Reply::NotStored(_) | Reply::Exists(_) | Reply::NotFound(_)
+                if verb != Verb::Get =>
+            {
+                let answer = match reply {
+                    Reply::Done { .. } if verb == Verb::Delete => Completion::Deleted,
+                    Reply::Done { cas, .. } => Completion::Stored(cas),
+                    Reply::NotStored(_) if verb == Verb::Delete => return Some(Next::UNKNOWN),
+                    Reply::NotStored(_) => Completion::NotStored,
+                    Reply::Exists(_) => Completion::Exists,
+                    _ => Completion::NotFound,
+                };
+                if is_nobody_s {
+                    return Some(Next::ConnectionError(ConnectionError::Mismatch));
+                }
+                answer
+            }
             Reply::Value { len, item, .. } => {
                 let Some(whole) = len.checked_add(value_end(protocol).len()) else {
                     return Some(Next::ConnectionError(ConnectionError::Malformed(
@@ -238,6 +277,7 @@ impl Twin {
                     }
                 }
             }
+            _ => return Some(Next::UNKNOWN),
         };
         self.at += line;
         self.finish(answer, is_wanted)

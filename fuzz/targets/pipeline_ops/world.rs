@@ -2,14 +2,14 @@
 
 mod account;
 
-use crate::memcached::{Command, name, visitor_of};
-use crate::ops::{Bounds, False, Op, Request, Within};
+use crate::memcached::{Command as Line, body, name, visitor_of};
+use crate::ops::{Bounds, False, Op, Request, Verb, Within};
 use crate::twin::{Asked, Twin};
 use pagecache_core::memcached::{
-    Buffers, Client, ConnectionError, Key, Limits, LongKeys, Lookup, Msec, OperationError,
-    Protocol, Ticket, Token, Want,
+    Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys, Msec, Operation,
+    OperationError, Protocol, Set, Ticket, Token, Want,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes for values, unless an operation says otherwise.
 const ROOM: usize = 1 << 20;
@@ -20,6 +20,8 @@ pub struct World {
     limits: Limits,
     now: Msec,
     buffers: Buffers,
+    /// What is stored counts here.
+    bodies: Buffers,
     /// What may be held of it.
     room: usize,
     sockets: Vec<Socket>,
@@ -29,6 +31,8 @@ pub struct World {
     doomed: BTreeMap<u64, Vec<OperationError>>,
     /// Lookups whose connection just ended, and whether they may be sent again.
     orphans: BTreeMap<u64, bool>,
+    /// Commands that change an item, whose end is decided, and of which a byte may have been written.
+    unknown: BTreeSet<u64>,
     ended: Vec<Ticket>,
     /// A lookup that was refused, and may be under way all the same: a trial.
     refused: Option<(u64, Waiting)>,
@@ -43,6 +47,7 @@ pub struct World {
 
 struct Waiting {
     name: String,
+    verb: Verb,
     protocol: Protocol,
     deadline: Msec,
     max_size: usize,
@@ -58,6 +63,8 @@ struct Socket {
     known_output: usize,
     /// On its way to memcached.
     written: Vec<u8>,
+    /// Bytes that were written, on their way or read.
+    sent: u64,
     /// On its way from memcached.
     replies: Vec<u8>,
     /// memcached has said nothing but the truth.
@@ -73,6 +80,7 @@ impl Socket {
             generation,
             known_output: 0,
             written: Vec::new(),
+            sent: 0,
             replies: Vec::new(),
             is_honest: true,
             refusals: 0,
@@ -92,12 +100,14 @@ impl World {
             limits: bounds.limits,
             now: 1_000,
             buffers: Buffers::new(ROOM),
+            bodies: Buffers::new(usize::MAX),
             room: ROOM,
             sockets,
             next: 0,
             waiting: BTreeMap::new(),
             doomed: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             ended: Vec::new(),
             refused: None,
             within: None,
@@ -162,8 +172,14 @@ impl World {
         self.within = None;
         self.hits = 0;
         let (timeout, connect_timeout, max_size) = (250, 100, usize::MAX);
-        let request =
-            Request { item: 0, protocol: Protocol::Meta, timeout, connect_timeout, max_size };
+        let request = Request {
+            verb: Verb::Get,
+            item: 0,
+            protocol: Protocol::Meta,
+            timeout,
+            connect_timeout,
+            max_size,
+        };
         // three seconds
         for _ in 0..300 {
             self.submit(request);
@@ -188,6 +204,8 @@ impl World {
         self.pass(1_000);
         self.check();
         assert!(self.waiting.is_empty(), "{:?} never ended", self.waiting.keys());
+        self.indexes().for_each(|index| self.close(index));
+        assert_eq!(self.bodies.room(), usize::MAX, "a body is held for nobody");
     }
 
     /// What is being received does not count in the new one.
@@ -209,25 +227,45 @@ impl World {
     }
 
     fn submit(&mut self, request: Request) {
+        let Request { verb, protocol, max_size, connect_timeout, .. } = request;
+        // of an output of several bodies only the front is seen
+        let stores = matches!(verb, Verb::Set | Verb::Append);
+        if stores && self.indexes().any(|index| self.client.output(index).len() > 3) {
+            return;
+        }
         let token = self.next;
         self.next += 1;
         let name = name(token, request.item);
-        let Request { protocol, max_size, connect_timeout, .. } = request;
         let deadline = self.now + request.timeout;
-        let lookup = Lookup {
+        let operation = Operation {
             token: Token(token),
             visitor: visitor_of(token),
             key: Key::new(name.as_bytes(), LongKeys::Bypass).expect("a short name"),
             protocol,
             deadline,
             connect_timeout,
-            max_size,
+            command: match verb {
+                Verb::Get => Command::Get(Get::value(max_size)),
+                Verb::Set => Command::Set(Set { flags: 7, ttl: 60, cas: None, is_add: false }),
+                Verb::Append => Command::Append,
+                Verb::Delete => Command::Delete(Delete::default()),
+            },
         };
-        let submitted = self.client.submit(self.now, lookup);
+        let submitted = if stores {
+            let body = body(&name);
+            let buffer = self.bodies.buffer(body.len(), &body).expect("memory for a body");
+            self.client.store(self.now, &operation, buffer.into())
+        } else {
+            self.client.submit(self.now, &operation)
+        };
+        if stores && protocol == Protocol::Classic {
+            assert_eq!(submitted, Err(OperationError::Unsupported));
+            return self.check();
+        }
         self.notice_ends();
         let waiting = |ticket| {
             let is_asked = false;
-            Waiting { name: name.clone(), protocol, deadline, max_size, ticket, is_asked }
+            Waiting { name: name.clone(), verb, protocol, deadline, max_size, ticket, is_asked }
         };
         match submitted {
             Ok(ticket) => {
@@ -243,7 +281,7 @@ impl World {
                 match failure {
                     OperationError::Down => {
                         assert!(may_be_left_alone, "nobody was told");
-                        self.refused = Some((token, waiting(None)));
+                        self.refused = (verb == Verb::Get).then(|| (token, waiting(None)));
                     }
                     OperationError::Overload => {
                         assert!(may_be_left_alone || self.sockets.iter().all(is_full));
@@ -280,29 +318,32 @@ impl World {
 
     fn write(&mut self, index: usize, most: usize) {
         if self.is_open(index) {
-            let output = self.client.output(index);
+            let output = self.output(index);
             let part = &output[..most.min(output.len())];
             let socket = &mut self.sockets[index];
             socket.written.extend(part);
+            socket.sent += part.len() as u64;
             socket.known_output -= part.len();
-            let rest = output[part.len()..].to_vec();
-            let len = part.len();
-            self.client.sent(index, len, self.now);
-            assert_eq!(self.client.output(index), rest);
+            self.client.sent(index, part.len(), self.now);
+            assert_eq!(self.output(index), output[part.len()..]);
         }
+    }
+
+    fn output(&self, index: usize) -> Vec<u8> {
+        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
     }
 
     fn serve(&mut self, index: usize, most: usize) {
         let socket = &mut self.sockets[index];
         for _ in 0..most {
-            let Some(command) = Command::take(&mut socket.written) else { break };
+            let Some(command) = Line::take(&mut socket.written) else { break };
             socket.replies.extend(command.reply());
         }
     }
 
     fn falsify(&mut self, index: usize, how: False) {
         let socket = &mut self.sockets[index];
-        if let Some(command) = Command::take(&mut socket.written) {
+        if let Some(command) = Line::take(&mut socket.written) {
             socket.replies.extend(command.false_reply(how));
             socket.is_honest = false;
         }
@@ -391,6 +432,8 @@ impl World {
 
         let goes_on = was_connecting && self.has_another_address(index);
         self.client.expire(index, now);
+        let is_change = |token: &&u64| self.waiting[*token].verb != Verb::Get;
+        self.unknown.extend(late.iter().filter(is_change));
         self.doomed.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
         let has_ended = self.client.generation(index) != self.sockets[index].generation;
         if has_ended && goes_on {

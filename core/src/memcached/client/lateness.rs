@@ -167,11 +167,11 @@ impl Client {
         let stuck = |it: &&PooledConnection| it.is_stuck() && it.connection.live() > 1;
         let Some(pooled) = self.connections.get(index).filter(stuck) else { return };
         let Some(front) = pooled.connection.front() else { return };
-        let room = self.open_room_elsewhere(front.lookup.connect_timeout, now);
+        let room = self.open_room_elsewhere(front.operation.connect_timeout, now);
         let Some(pooled) = self.connections.get_mut(index).filter(|_| room > 0) else { return };
-        for (lookup, attempt) in pooled.connection.take_behind(overtaken, most.min(room)) {
-            if let Err(failure) = self.place(now, &lookup, attempt) {
-                self.events.push_back(Event::failed(lookup.token, failure));
+        for (operation, attempt) in pooled.connection.take_behind(overtaken, most.min(room)) {
+            if let Err(error) = self.place(now, &operation, attempt) {
+                self.events.push_back(Event::failed(operation.token, error));
             }
         }
     }
@@ -197,7 +197,7 @@ impl Client {
         let Some(pooled) = self.connections.get_mut(index) else { return Vec::new() };
         let (suspects, others): (Vec<_>, Vec<_>) = pooled.end().partition(|it| it.is_first);
         self.ask(others, now, OperationError::Timeout);
-        let suspect = |(lookup, _)| (lookup, Attempt::Suspect);
+        let suspect = |(operation, _)| (operation, Attempt::Suspect);
         suspects.into_iter().map(|it| Orphan { again: it.again.map(suspect), ..it }).collect()
     }
 
@@ -208,10 +208,12 @@ impl Client {
         now: Msec,
         failure: OperationError,
     ) {
-        for Orphan { token, again, .. } in orphans {
-            let again = again.filter(|(lookup, _)| now < lookup.deadline);
-            if again.is_none_or(|(lookup, attempt)| self.place(now, &lookup, attempt).is_err()) {
-                self.events.push_back(Event::failed(token, failure));
+        for Orphan { token, again, is_unknown, .. } in orphans {
+            let again = again.filter(|(operation, _)| now < operation.deadline);
+            if again
+                .is_none_or(|(operation, attempt)| self.place(now, &operation, attempt).is_err())
+            {
+                self.events.push_back(Event::ended(token, is_unknown, failure));
             }
         }
     }
@@ -248,6 +250,6 @@ impl Client {
 /// When three quarters of the time are over of the lookup whose reply is due. What waits behind has the rest.
 fn very_late_at(pooled: &PooledConnection) -> Option<Msec> {
     let front = pooled.connection.front()?;
-    let (written_at, deadline) = (front.written_at()?, front.lookup.deadline);
+    let (written_at, deadline) = (front.written_at()?, front.operation.deadline);
     Some(deadline.saturating_sub(deadline.saturating_sub(written_at) / 4))
 }

@@ -1,43 +1,60 @@
-//! Which connection a lookup takes.
+//! Which connection an operation takes.
 
 use super::Client;
 use super::pooled::{PooledConnection, SocketState};
 use crate::memcached::connection::queue::Attempt;
-use crate::memcached::operation::Lookup;
-use crate::memcached::{Msec, OperationError, Ticket};
+use crate::memcached::operation::Operation;
+use crate::memcached::{Body, Msec, OperationError, Ticket};
+
+/// Bytes of a body with which an operation does not join a batch.
+const LARGE_BODY: usize = 64 * 1024;
 
 impl Client {
+    /// Sends an operation without a body, or has it join another one.
     pub(super) fn place(
         &mut self,
         now: Msec,
-        lookup: &Lookup,
+        operation: &Operation,
         attempt: Attempt,
     ) -> Result<Ticket, OperationError> {
-        if let Some(ticket) = self.join(lookup, attempt) {
-            return Ok(ticket);
+        match self.join(operation, attempt) {
+            Some(ticket) => Ok(ticket),
+            None => self.place_best(now, operation, None, attempt),
         }
+    }
+
+    /// Sends an operation over the connection that suits it best.
+    pub(super) fn place_best(
+        &mut self,
+        now: Msec,
+        operation: &Operation,
+        body: Option<Body>,
+        attempt: Attempt,
+    ) -> Result<Ticket, OperationError> {
         let suspects = self.make_room(now);
-        let placed = self.place_best(now, lookup, attempt);
+        let placed = self.send(now, operation, body, attempt);
         self.ask(suspects, now, OperationError::Timeout);
         placed
     }
 
-    fn place_best(
+    fn send(
         &mut self,
         now: Msec,
-        lookup: &Lookup,
+        operation: &Operation,
+        body: Option<Body>,
         attempt: Attempt,
     ) -> Result<Ticket, OperationError> {
-        let index = self.choose(now, attempt)?;
+        let is_large = body.as_ref().is_some_and(|body| body.len() > LARGE_BODY);
+        let index = self.choose(now, attempt, attempt == Attempt::First && !is_large)?;
         let address = self.address;
         let pooled = self.connections.get_mut(index).ok_or(OperationError::Overload)?;
-        let opaque = pooled.connection.submit(lookup, attempt, pooled.is_proven());
+        let opaque = pooled.connection.submit(operation, body, attempt, pooled.is_proven());
         let opaque = opaque.ok_or(OperationError::Overload)?;
         pooled.asked_at = now;
         if pooled.socket == SocketState::Closed {
-            pooled.connect(address, lookup.connect_timeout, now);
+            pooled.connect(address, operation.connect_timeout, now);
         }
-        Ok(Ticket { connection: index, opaque, token: lookup.token })
+        Ok(Ticket { connection: index, opaque, token: operation.token })
     }
 
     /// Whether a lookup just placed is the half-open probe.
@@ -48,20 +65,25 @@ impl Client {
 
     /// Request coalescing: joins a lookup for the same item that is queued and not yet written. No lookup joins
     /// a half-open probe.
-    fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<Ticket> {
+    fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<Ticket> {
         let (is_failing, inflight) = (self.breaker.is_open(), self.limits.inflight);
         let may_join = |it: &PooledConnection| {
             it.connection.live() < inflight && it.is_usable(is_failing) && !it.is_stuck()
         };
         let connections = self.connections.iter_mut().enumerate();
         connections.filter(|(_, it)| may_join(it)).find_map(|(pooled, it)| {
-            let opaque = it.connection.join(lookup, attempt)?;
-            Some(Ticket { connection: pooled, opaque, token: lookup.token })
+            let opaque = it.connection.join(operation, attempt)?;
+            Some(Ticket { connection: pooled, opaque, token: operation.token })
         })
     }
 
-    /// Which connection a lookup takes.
-    fn choose(&self, now: Msec, attempt: Attempt) -> Result<usize, OperationError> {
+    /// Which connection an operation takes.
+    fn choose(
+        &self,
+        now: Msec,
+        attempt: Attempt,
+        joins_batch: bool,
+    ) -> Result<usize, OperationError> {
         let is_open = self.breaker.is_open();
         let proven = PooledConnection::is_proven;
         let is_probing = |pooled: &PooledConnection| match pooled.socket {
@@ -81,16 +103,16 @@ impl Client {
         // what kept others waiting does so where they wait anyway
         let belongs =
             |it: &PooledConnection| fits(it) && it.is_stuck() == (attempt == Attempt::Suspect);
-        self.best(attempt, belongs)
-            .or_else(|| self.best(attempt, fits))
+        self.best(joins_batch, belongs)
+            .or_else(|| self.best(joins_batch, fits))
             .ok_or(OperationError::Overload)
     }
 
     /// Of the connections that fit: the one that has a batch to write in this iteration, else the
     /// one with the fewest lookups in flight, else one that is there already, else the first. Round
-    /// robin would halve the batches. What is asked again is spread: what hangs may be among it.
-    /// None is opened while another one is being opened.
-    fn best(&self, attempt: Attempt, fits: impl Fn(&PooledConnection) -> bool) -> Option<usize> {
+    /// robin would halve the batches. What is asked again is spread: what hangs may be among it. So is a
+    /// large body, which others would wait for. None is opened while another one is being opened.
+    fn best(&self, joins_batch: bool, fits: impl Fn(&PooledConnection) -> bool) -> Option<usize> {
         let has_room = |it: &PooledConnection| self.room(it) > 0 && fits(it);
         let is_opening = self.connections.iter().any(|it| it.is_connecting() && has_room(it));
         self.connections
@@ -100,7 +122,7 @@ impl Client {
             .min_by_key(|(_, it)| {
                 let has_batch = it.connection.has_fresh_output()
                     && it.socket == SocketState::Open
-                    && attempt == Attempt::First;
+                    && joins_batch;
                 (!has_batch, it.connection.in_flight(), it.socket == SocketState::Closed)
             })
             .map(|(index, _)| index)

@@ -13,7 +13,7 @@ mod recovery;
 mod room;
 
 use super::*;
-use crate::memcached::{Item, Key, LongKeys, Protocol, Visitor};
+use crate::memcached::{Command, Get, Item, Key, LongKeys, Protocol, Visitor};
 
 /// Budgets of the lookups that [`Driver::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
@@ -46,20 +46,20 @@ fn item(name: &str) -> Option<Vec<u8>> {
 
 /// A lookup as memcached reads it.
 #[derive(Debug, Clone)]
-struct Command {
+struct Request {
     name: String,
     opaque: u32,
 }
 
-impl Command {
+impl Request {
     /// Takes the first whole line out of `bytes`.
-    fn take(bytes: &mut Vec<u8>) -> Option<Command> {
+    fn take(bytes: &mut Vec<u8>) -> Option<Request> {
         let end = bytes.iter().position(|&byte| byte == b'\n')?;
         let line: Vec<u8> = bytes.drain(..=end).collect();
         let line = std::str::from_utf8(&line).unwrap();
         let words = line.strip_prefix("mg ").and_then(|line| line.strip_suffix("\r\n")).unwrap();
         let (name, opaque) = words.split_once(" c f k t v O").unwrap();
-        Some(Command { name: name.to_owned(), opaque: opaque.parse().unwrap() })
+        Some(Request { name: name.to_owned(), opaque: opaque.parse().unwrap() })
     }
 
     fn reply(&self) -> Vec<u8> {
@@ -167,15 +167,15 @@ impl Driver {
         driver
     }
 
-    fn lookup(&self, token: u64) -> Lookup {
-        Lookup {
+    fn lookup(&self, token: u64) -> Operation {
+        Operation {
             token: Token(token),
             visitor: Visitor(token),
             key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
             protocol: Protocol::Meta,
             deadline: self.now + TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
-            max_size: usize::MAX,
+            command: Command::Get(Get::value(usize::MAX)),
         }
     }
 
@@ -184,8 +184,8 @@ impl Driver {
     }
 
     fn submit_for(&mut self, timeout: Msec, token: u64) -> Result<Ticket, OperationError> {
-        let lookup = Lookup { deadline: self.now + timeout, ..self.lookup(token) };
-        self.client.submit(self.now, lookup)
+        let lookup = Operation { deadline: self.now + timeout, ..self.lookup(token) };
+        self.client.submit(self.now, &lookup)
     }
 
     fn wire(&mut self, index: usize) -> &mut Wire {
@@ -210,15 +210,20 @@ impl Driver {
     }
 
     fn write(&mut self, index: usize, most: usize) {
-        let output = self.client.output(index);
+        let output = self.output(index);
         let part = output[..most.min(output.len())].to_vec();
         self.wire(index).commands.extend(&part);
         self.client.sent(index, part.len(), self.now);
     }
 
+    /// What is to be written.
+    fn output(&self, index: usize) -> Vec<u8> {
+        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
+    }
+
     /// Writes all there is, to nobody.
     fn write_away(&mut self, index: usize) {
-        let len = self.client.output(index).len();
+        let len = self.output(index).len();
         self.client.sent(index, len, self.now);
     }
 
@@ -231,7 +236,7 @@ impl Driver {
     fn serve(&mut self, index: usize, most: usize) {
         let wire = self.wire(index);
         for _ in 0..most {
-            let Some(command) = Command::take(&mut wire.commands) else { break };
+            let Some(command) = Request::take(&mut wire.commands) else { break };
             wire.replies.extend(command.reply());
         }
     }
@@ -297,6 +302,7 @@ impl Driver {
                 Event::Completed(Token(token), Completion::Failed(failure)) => {
                     Seen::Failed(token, failure)
                 }
+                Event::Completed(_, other) => panic!("{other:?} of a lookup"),
                 Event::Down(fault) => Seen::Down(fault),
                 Event::Up => Seen::Up,
             });

@@ -9,11 +9,56 @@ use std::collections::VecDeque;
 /// lookup wins.
 const SLOTS: usize = 64;
 
-/// The latest lookups by the hash of their keys.
+/// The latest operations by the hash of their keys.
 #[derive(Debug)]
 pub struct JoinTable {
     /// Opaques, some of which may be stale.
     slots: Box<[u32; SLOTS]>,
+}
+
+/// The requests that have joined a lookup, in the order in which they did. Most lookups have none.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a pointer moves through the queue in less time")]
+pub struct Joined(Option<Box<VecDeque<Token>>>);
+
+impl Joined {
+    /// Returns false without memory.
+    pub fn push(&mut self, token: Token) -> bool {
+        let tokens = self.0.get_or_insert_default();
+        let has_room = tokens.try_reserve(1).is_ok();
+        if has_room {
+            tokens.push_back(token);
+        }
+        has_room
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |tokens| tokens.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first of them, which is taken out.
+    pub fn pop(&mut self) -> Option<Token> {
+        self.0.as_mut()?.pop_front()
+    }
+
+    /// `token` does not wait any more. Returns whether it did.
+    pub fn cancel(&mut self, token: Token) -> bool {
+        let Some(tokens) = &mut self.0 else { return false };
+        // many leave in the order in which they came, and some as soon as they have come
+        let at = tokens.iter().rposition(|&other| other == token);
+        at.and_then(|at| tokens.remove(at)).is_some()
+    }
+
+    /// All of them.
+    pub fn take(&mut self) -> impl Iterator<Item = Token> + use<> {
+        self.0.take().into_iter().flat_map(|tokens| tokens.into_iter())
+    }
 }
 
 /// An answer that is still to be delivered to others.
@@ -30,14 +75,14 @@ impl Default for JoinTable {
 }
 
 impl JoinTable {
-    /// A lookup was submitted.
+    /// An operation was submitted. One that changes the item takes the slot of a lookup, which is not joined any more.
     pub fn add(&mut self, key: &Key, opaque: u32) {
         if let Some(slot) = self.slots.get_mut(slot_of(key)) {
             *slot = opaque;
         }
     }
 
-    /// The opaque of a lookup that may be for the same key, and may have ended.
+    /// The opaque of an operation that may be for the same key, and may have ended.
     pub fn find(&self, key: &Key) -> Option<u32> {
         self.slots.get(slot_of(key)).copied()
     }
@@ -48,9 +93,12 @@ fn slot_of(key: &Key) -> usize {
 }
 
 impl FanOut {
-    /// `tokens` are to have `answer`.
-    pub fn new(tokens: VecDeque<Token>, answer: Completion<ValueLocation>) -> FanOut {
-        FanOut { tokens, answer: Some(answer) }
+    /// Those who have `joined` are to have what another one had.
+    pub fn new(joined: Joined, answer: Completion<ValueLocation>) -> FanOut {
+        FanOut {
+            tokens: joined.0.map(|tokens| *tokens).unwrap_or_default(),
+            answer: Some(answer.for_another()),
+        }
     }
 
     /// How many are still to have it.

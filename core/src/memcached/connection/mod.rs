@@ -1,8 +1,9 @@
-//! The multiplexer of one connection: many lookups out, replies back in the same order, each
-//! checked against the lookup that it must answer.
+//! The multiplexer of one connection: many commands out, replies back in the same order, each
+//! checked against the command that it must answer.
 //!
-//! A lookup that ended before its reply came leaves a tombstone in the queue, so that the reply is
-//! recognised and thrown away.
+//! An operation that ended before its reply came leaves a tombstone in the queue, so that the reply is
+//! recognised and thrown away. Its command, and its body if it has one, is written all the same: what follows on the
+//! connection would not be understood else.
 //!
 //! Request coalescing: a lookup for a key that is queued but not yet written joins it and receives the same reply.
 //! memcached reads the command after both have asked, so that neither gets a value from before it asked. The
@@ -13,13 +14,14 @@ pub(super) mod queue;
 mod receive;
 mod transmit;
 
-use crate::memcached::encode::{MAX_COMMAND, encode_lookup};
-use crate::memcached::operation::{Completion, Lookup, ValueLocation};
-use crate::memcached::{Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
+use crate::memcached::encode::{MAX_COMMAND, encode_command};
+use crate::memcached::operation::{Completion, Operation, ValueLocation};
+use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
 use coalescing::FanOut;
 use queue::{Attempt, Expired, Orphan, Pending, Queue, Written};
 pub use receive::INPUT_SIZE;
 use receive::{Receiver, Step};
+pub use transmit::Output;
 use transmit::Transmitter;
 
 /// Timeouts in a row, without a reply between them, after which a connection is silent.
@@ -36,7 +38,7 @@ pub struct Heard {
     pub is_whole: bool,
 }
 
-/// One connection's lookups.
+/// One connection's operations.
 #[derive(Debug, Default)]
 pub struct Connection {
     queue: Queue,
@@ -82,7 +84,7 @@ impl Connection {
 
     /// Takes lookups out, to ask them again over another connection: at most `most` of those behind the reply that is
     /// due. One that was asked again already stays, unless it was written before `overtaken`.
-    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Lookup, Attempt)> {
+    pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Operation, Attempt)> {
         self.queue.take_from(usize::from(!self.receiver.is_skipping()), overtaken, most)
     }
 
@@ -91,24 +93,32 @@ impl Connection {
         self.queue.deadline()
     }
 
-    /// Puts a lookup into the output, over a connection that has answered before if `reused`. Returns the opaque that
+    /// Puts an operation into the output, over a connection that has answered before if `reused`. Returns the opaque that
     /// [`Connection::cancel`] takes, or none if there is no memory for it.
-    pub fn submit(&mut self, lookup: &Lookup, attempt: Attempt, reused: bool) -> Option<u32> {
+    pub fn submit(
+        &mut self,
+        operation: &Operation,
+        body: Option<Body>,
+        attempt: Attempt,
+        reused: bool,
+    ) -> Option<u32> {
         self.transmitter.reserve(MAX_COMMAND)?;
-        let start = self.transmitter.end();
-        let pending = self.queue.push(lookup, attempt, reused)?;
-        let opaque = pending.opaque;
-        let end = self.transmitter.push(|text| {
-            encode_lookup(text, lookup.protocol, &lookup.key, opaque);
-        });
-        pending.set_bytes(start..end);
+        self.queue.reserve()?;
+        let (start, opaque) = (self.transmitter.queued(), self.queue.next_opaque());
+        let Operation { protocol, key, command, .. } = operation;
+        let len = body.as_ref().map_or(0, Body::len);
+        self.transmitter.push(|text| encode_command(text, *protocol, key, command, len, opaque));
+        if let Some(body) = body {
+            self.transmitter.push_body(body);
+        }
+        self.queue.push(operation, attempt, reused, start..self.transmitter.queued());
         Some(opaque)
     }
 
-    /// Has `lookup` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
+    /// Has `operation` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
     /// one, or none if there is none.
-    pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
-        self.queue.join(lookup, attempt)
+    pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
+        self.queue.join(operation, attempt)
     }
 
     /// Nobody waits for `token`'s lookup any more: a reply that is for nobody else will be thrown
@@ -127,9 +137,14 @@ impl Connection {
         self.queue.len() > 0 && self.queue.deadline().is_none()
     }
 
-    /// Bytes to write.
-    pub fn output(&self) -> &[u8] {
+    /// The front of what is to be written.
+    pub fn output(&self) -> Output<'_> {
         self.transmitter.output()
+    }
+
+    /// Whether there is anything to write.
+    pub fn has_output(&self) -> bool {
+        self.transmitter.has_output()
     }
 
     /// Whether there is output that no attempt was made to write.
@@ -192,14 +207,15 @@ impl Connection {
         self.receiver.value(value)
     }
 
-    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited.
+    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited, and
+    /// whether bytes of a command that changes an item may have been written.
     /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
     /// server since.
     pub fn expire(
         &mut self,
         now: Msec,
         is_unheard: impl Fn(Written, Msec) -> bool,
-        ended: impl FnMut(Token),
+        ended: impl FnMut(Token, bool),
     ) -> Expired {
         let expired = self.queue.expire(now, is_unheard, ended);
         self.timeouts = self.timeouts.saturating_add(expired.sent);

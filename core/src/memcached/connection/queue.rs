@@ -1,34 +1,34 @@
-//! The lookups that wait for their replies on one connection, in the order in which those will come: who
-//! waits for each, how long, and who may still join.
+//! The operations that wait for their replies on one connection, in the order in which those will come: which requests
+//! wait for each, how long, and whether others may still join.
 
-use super::coalescing::JoinTable;
-use crate::memcached::operation::Lookup;
+use super::coalescing::{JoinTable, Joined};
+use crate::memcached::operation::{Command, Operation};
 use crate::memcached::{Msec, Token};
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Lookups that were sent, or are about to be.
+/// Operations that were sent, or are about to be.
 #[derive(Debug, Default)]
 pub struct Queue {
     pending: VecDeque<Pending>,
     /// How many wait for what is in `waiting`.
     live: usize,
-    /// Of the next lookup.
+    /// Of the next operation.
     opaque: u32,
     join_table: JoinTable,
     /// No deadline that is still to come is earlier than this.
     earliest: Option<Msec>,
 }
 
-/// A lookup whose reply is due.
+/// An operation whose reply is due.
 #[derive(Debug)]
 pub struct Pending {
     /// What was asked, and who was the first of those who still wait.
-    pub lookup: Lookup,
+    pub operation: Operation,
     /// What a reply to it repeats.
     pub opaque: u32,
     /// Who else waits for the same reply.
-    joined: VecDeque<Token>,
+    joined: Joined,
     interest: Interest,
     /// Which bytes of the connection's stream the command is.
     bytes: Range<u64>,
@@ -97,19 +97,28 @@ pub struct Orphan {
     /// Who waited.
     pub token: Token,
     /// What to ask, for which time; none if it is answered already, or was asked often enough.
-    pub again: Option<(Lookup, Attempt)>,
+    pub again: Option<(Operation, Attempt)>,
     /// Its reply would have come next.
     pub is_first: bool,
     /// It was sent over a connection that had worked before, and no byte of its reply came.
     pub was_sent_in_vain: bool,
     /// It was taken from another connection to this one.
     pub was_moved: bool,
+    /// Bytes of a command that changes an item may have been written.
+    pub is_unknown: bool,
 }
 
 impl Orphan {
     /// Somebody who was to be told an answer that is here already.
     pub fn told(token: Token) -> Orphan {
-        Orphan { token, again: None, is_first: false, was_sent_in_vain: false, was_moved: false }
+        Orphan {
+            token,
+            again: None,
+            is_first: false,
+            was_sent_in_vain: false,
+            was_moved: false,
+            is_unknown: false,
+        }
     }
 }
 
@@ -139,31 +148,40 @@ impl Queue {
         self.pending.front()
     }
 
-    /// A lookup is about to be sent, over a connection that has answered before if `reused`. Returns
-    /// it, or none if there is no memory for it.
+    /// Makes room for another operation. None without memory.
+    pub fn reserve(&mut self) -> Option<()> {
+        self.pending.try_reserve(1).ok()
+    }
+
+    /// What the reply to the next operation repeats.
+    pub fn next_opaque(&self) -> u32 {
+        self.opaque
+    }
+
+    /// An operation is about to be sent, as these bytes of the connection's stream, over a connection that has answered
+    /// before if `reused`.
     pub fn push(
         &mut self,
-        lookup: &Lookup,
+        operation: &Operation,
         attempt: Attempt,
         reused: bool,
-    ) -> Option<&mut Pending> {
-        self.pending.try_reserve(1).ok()?;
-        let opaque = self.opaque;
+        bytes: Range<u64>,
+    ) {
+        let (opaque, deadline) = (self.opaque, operation.deadline);
         self.opaque = self.opaque.wrapping_add(1);
-        self.join_table.add(&lookup.key, opaque);
+        self.join_table.add(&operation.key, opaque);
         self.pending.push_back(Pending {
-            lookup: *lookup,
+            operation: *operation,
             opaque,
-            joined: VecDeque::new(),
+            joined: Joined::default(),
             interest: Interest::Wanted,
-            bytes: 0..0,
+            bytes,
             written: None,
             reused,
             attempt,
         });
         self.live += 1;
-        self.earliest = Some(self.earliest.map_or(lookup.deadline, |at| at.min(lookup.deadline)));
-        self.pending.back_mut()
+        self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
     }
 
     /// The connection's stream was written up to a byte, the last `n` of them just now. Commands of which a byte was
@@ -180,25 +198,25 @@ impl Queue {
         whole
     }
 
-    /// Has `lookup` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
+    /// Has `operation` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
     /// one, or none if there is none.
-    pub fn join(&mut self, lookup: &Lookup, attempt: Attempt) -> Option<u32> {
+    pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
         if self.pending.back().is_none_or(|last| last.written.is_some()) {
             return None;
         }
-        let opaque = self.join_table.find(&lookup.key)?;
+        let Command::Get(get) = &operation.command else { return None };
+        let opaque = self.join_table.find(&operation.key)?;
         let pending = pending_of(&mut self.pending, opaque)?;
-        let first = &pending.lookup;
+        let first = &pending.operation;
         let is_same = pending.written.is_none()
             && pending.is_wanted()
             && pending.attempt == attempt
-            && (first.protocol, first.deadline, first.max_size)
-                == (lookup.protocol, lookup.deadline, lookup.max_size)
-            && first.key == lookup.key;
-        if !is_same || pending.joined.try_reserve(1).is_err() {
+            && (first.protocol, first.deadline) == (operation.protocol, operation.deadline)
+            && matches!(&first.command, Command::Get(first) if first == get)
+            && first.key == operation.key;
+        if !is_same || !pending.joined.push(operation.token) {
             return None;
         }
-        pending.joined.push_back(lookup.token);
         self.live += 1;
         Some(opaque)
     }
@@ -220,12 +238,12 @@ impl Queue {
     }
 
     /// The reply to the lookup at the front is here. Returns who waits for it.
-    pub fn pop(&mut self) -> Option<(Token, VecDeque<Token>)> {
+    pub fn pop(&mut self) -> Option<(Token, Joined)> {
         let wanted = self
             .pending
             .front_mut()
             .filter(|front| front.is_wanted())
-            .map(|front| (front.lookup.token, std::mem::take(&mut front.joined)));
+            .map(|front| (front.operation.token, std::mem::take(&mut front.joined)));
         self.pending.pop_front();
         if self.pending.is_empty() {
             self.earliest = None;
@@ -242,9 +260,10 @@ impl Queue {
         first: usize,
         overtaken: Msec,
         most: usize,
-    ) -> Vec<(Lookup, Attempt)> {
+    ) -> Vec<(Operation, Attempt)> {
         let mut taken = Vec::new();
-        for pending in self.pending.iter_mut().skip(first).filter(|it| it.is_wanted()) {
+        let lookups = self.pending.iter_mut().skip(first).filter(|it| it.operation.is_get());
+        for pending in lookups.filter(|it| it.is_wanted()) {
             let is_overtaken = pending.written.is_some_and(|written| written.at < overtaken);
             let may_go = pending.attempt == Attempt::First || is_overtaken;
             let Some(attempt) = pending.attempt.next().filter(|_| may_go) else { continue };
@@ -252,24 +271,24 @@ impl Queue {
                 break;
             }
             pending.interest = Interest::Moved;
-            let lookup = pending.lookup;
-            taken.push((lookup, attempt));
-            taken.extend(
-                pending.joined.drain(..).map(|token| (Lookup { token, ..lookup }, attempt)),
-            );
+            let operation = pending.operation;
+            taken.push((operation, attempt));
+            let joined = pending.joined.take();
+            taken.extend(joined.map(|token| (Operation { token, ..operation }, attempt)));
         }
         self.live -= taken.len();
         taken
     }
 
-    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited.
+    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited, and
+    /// whether bytes of a command that changes an item may have been written.
     /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
     /// server since.
     pub fn expire(
         &mut self,
         now: Msec,
         is_unheard: impl Fn(Written, Msec) -> bool,
-        mut ended: impl FnMut(Token),
+        mut ended: impl FnMut(Token, bool),
     ) -> Expired {
         let mut expired = Expired::default();
         if self.earliest.is_none_or(|at| now < at) {
@@ -277,15 +296,15 @@ impl Queue {
         }
         self.earliest = None;
         for pending in self.pending.iter_mut().filter(|pending| !pending.is_late()) {
-            let deadline = pending.lookup.deadline;
+            let deadline = pending.operation.deadline;
             if now < deadline {
                 self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
                 continue;
             }
             if pending.is_wanted() {
                 self.live -= 1 + pending.joined.len();
-                ended(pending.lookup.token);
-                pending.joined.drain(..).for_each(&mut ended);
+                ended(pending.operation.token, !pending.operation.is_get());
+                pending.joined.take().for_each(|token| ended(token, false));
             }
             let was_moved = pending.interest == Interest::Moved;
             pending.interest = Interest::TimedOut;
@@ -309,24 +328,21 @@ impl Queue {
         self.earliest = None;
         let pending = pending.into_iter().enumerate();
         pending.filter(|(_, pending)| pending.is_wanted()).flat_map(move |(index, pending)| {
-            let Pending { lookup, joined, reused, attempt, .. } = pending;
-            let is_first = index == 0 && !is_skipping;
+            let Pending { operation, mut joined, reused, attempt, written, .. } = pending;
+            let (is_first, is_get) = (index == 0 && !is_skipping, operation.is_get());
             let was_sent_in_vain = reused && !(begun && index == 0);
             let was_moved = attempt != Attempt::First;
-            std::iter::once(lookup.token).chain(joined).map(move |token| {
-                let again = attempt.next().map(|attempt| (Lookup { token, ..lookup }, attempt));
-                Orphan { token, again, is_first, was_sent_in_vain, was_moved }
+            let is_unknown = !is_get && written.is_some();
+            std::iter::once(operation.token).chain(joined.take()).map(move |token| {
+                let attempt = attempt.next().filter(|_| is_get);
+                let again = attempt.map(|attempt| (Operation { token, ..operation }, attempt));
+                Orphan { token, again, is_first, was_sent_in_vain, was_moved, is_unknown }
             })
         })
     }
 }
 
 impl Pending {
-    /// Which bytes of the connection's stream the command is.
-    pub fn set_bytes(&mut self, bytes: Range<u64>) {
-        self.bytes = bytes;
-    }
-
     /// When it was written, if it was.
     pub fn written_at(&self) -> Option<Msec> {
         self.written.map(|written| written.at)
@@ -352,13 +368,11 @@ impl Pending {
         if !self.is_wanted() {
             return false;
         }
-        if self.lookup.token != token {
-            // many leave in the order in which they came, and some as soon as they have come
-            let at = self.joined.iter().rposition(|&other| other == token);
-            return at.and_then(|at| self.joined.remove(at)).is_some();
+        if self.operation.token != token {
+            return self.joined.cancel(token);
         }
-        match self.joined.pop_front() {
-            Some(next) => self.lookup.token = next,
+        match self.joined.pop() {
+            Some(next) => self.operation.token = next,
             None => self.interest = Interest::Cancelled,
         }
         true

@@ -19,10 +19,11 @@
 //! A value that nobody waits for (its lookup timed out or was cancelled, or it is too large) is skipped.
 
 use super::queue::Pending;
-use crate::memcached::operation::{Completion, ValueLocation};
+use crate::memcached::operation::{Command, Completion, ValueLocation};
 use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
     Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, OperationError,
+    Protocol,
 };
 use std::rc::Rc;
 
@@ -33,6 +34,9 @@ pub const INPUT_SIZE: usize = 64 * 1024;
 /// How much of the read buffer a read fills after a value that is larger than the buffer, in bytes: what
 /// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
 pub const SHORT_READ: usize = 4 * 1024;
+
+/// What memcached says of a value that is larger than its largest item. It reads over the value.
+const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
 /// Input that was read and not yet taken.
 #[derive(Debug)]
@@ -182,6 +186,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The input is not what was asked for, and where the next reply begins is unknown.
+    #[inline]
     pub fn step(
         &mut self,
         front: Option<&Pending>,
@@ -214,6 +219,7 @@ impl Receiver {
     }
 
     /// Reads the first line of a reply, and its value if that is all here.
+    #[inline]
     fn begin(
         &mut self,
         front: Option<&Pending>,
@@ -224,7 +230,7 @@ impl Receiver {
             return Ok(Step::More);
         }
         self.large = false;
-        let protocol = front.map(|front| front.lookup.protocol).unwrap_or_default();
+        let protocol = front.map(|front| front.operation.protocol).unwrap_or_default();
         let (reply, line) = match parse_reply(protocol, here).map_err(ConnectionError::Malformed)? {
             Parsed::Partial => return Ok(Step::More),
             Parsed::Complete(reply, line) => (reply, line),
@@ -234,17 +240,12 @@ impl Receiver {
             Reply::Rejected(line) => ConnectionError::Rejected(ErrorText::of(line)),
             _ => ConnectionError::Unsolicited,
         })?;
-        let key = front.lookup.key.as_bytes();
-        let answers = |echo: &Echo<'_>| echo.is_of(protocol, key, front.opaque);
-        let completion = match reply {
-            Reply::Value { echo, .. } if !answers(&echo) => return Err(ConnectionError::Mismatch),
-            Reply::Value { len, item, .. } => {
-                return self.begin_value(line, len, item, front, buffers);
+        let completion = match (reply, &front.operation.command) {
+            (Reply::Value { len, item, echo }, Command::Get(get)) if get.wants_value => {
+                answers(&echo, front)?;
+                return self.begin_value(line, len, item, front, get.max_size, buffers);
             }
-            Reply::Miss(echo) if echo.is_empty() || answers(&echo) => Completion::Miss,
-            Reply::Miss(_) => return Err(ConnectionError::Mismatch),
-            Reply::ServerError => Completion::Failed(OperationError::Protocol),
-            Reply::Rejected(line) => return Err(ConnectionError::Rejected(ErrorText::of(line))),
+            (reply, command) => completion_of(reply, command, front)?,
         };
         self.start += line;
         Ok(Step::Done(completion))
@@ -257,18 +258,19 @@ impl Receiver {
         len: usize,
         item: Item,
         front: &Pending,
+        max_size: usize,
         buffers: &Buffers,
     ) -> Result<Step, ConnectionError> {
-        let end = value_end(front.lookup.protocol);
+        let end = value_end(front.operation.protocol);
         let whole =
             len.checked_add(end.len()).ok_or(ConnectionError::Malformed(Malformed::BadNumber))?;
         let at = self.start + line;
         let is_here = self.end - at >= whole;
-        if len > front.lookup.max_size || !front.is_wanted() {
+        if len > max_size || !front.is_wanted() {
             self.start = at;
             return Ok(self.skip(len, end, OperationError::TooLarge));
         }
-        let (visitor, is_coalesced) = (front.lookup.visitor, front.is_coalesced());
+        let (visitor, is_coalesced) = (front.operation.visitor, front.is_coalesced());
         if is_here && !is_coalesced {
             self.start = at + len;
             self.take_value_end(end)?;
@@ -311,4 +313,49 @@ impl Receiver {
         self.start += end.len();
         Ok(())
     }
+}
+
+/// What a reply without a value says of the command at the front.
+fn completion_of(
+    reply: Reply<'_>,
+    command: &Command,
+    front: &Pending,
+) -> Result<Completion<ValueLocation>, ConnectionError> {
+    use Command::{Append, Delete, Get, Set};
+    let (completion, echo) = match (reply, command) {
+        (Reply::Miss(echo), Get(_)) if echo.is_empty() => return Ok(Completion::Miss),
+        (Reply::Miss(echo), Get(_)) => (Completion::Miss, echo),
+        (Reply::Done { item: Some((item, size)), echo, .. }, Get(get)) if !get.wants_value => {
+            (Completion::Found(item, size), echo)
+        }
+        (Reply::Done { cas, echo, .. }, Set(_) | Append) => (Completion::Stored(cas), echo),
+        (Reply::Done { echo, .. }, Delete(_)) => (Completion::Deleted, echo),
+        (Reply::NotStored(echo), Set(_) | Append) => (Completion::NotStored, echo),
+        (Reply::Exists(echo), Set(_) | Append | Delete(_)) => (Completion::Exists, echo),
+        (Reply::NotFound(echo), Set(_) | Append | Delete(_)) => (Completion::NotFound, echo),
+        (Reply::ServerError(TOO_LARGE), Set(_) | Append) => {
+            return Ok(Completion::Failed(OperationError::TooLarge));
+        }
+        (Reply::ServerError(_), _) => return Ok(Completion::Failed(OperationError::Protocol)),
+        (Reply::Rejected(line), _) => {
+            return Err(ConnectionError::Rejected(ErrorText::of(line)));
+        }
+        // to another key or to no command, before it is none to this command
+        (reply, _) => {
+            let echo = reply.echo().filter(|echo| !echo.is_empty());
+            echo.map_or(Ok(()), |echo| answers(echo, front))?;
+            return Err(ConnectionError::Malformed(Malformed::UnknownReply));
+        }
+    };
+    answers(&echo, front)?;
+    Ok(completion)
+}
+
+/// Whether a reply proves that it answers the command at the front. In the classic protocol only hits can.
+fn answers(echo: &Echo<'_>, front: &Pending) -> Result<(), ConnectionError> {
+    let operation = &front.operation;
+    let is_classic_delete = operation.protocol == Protocol::Classic && !operation.is_get();
+    let is_its_own = is_classic_delete && echo.is_empty()
+        || echo.is_of(operation.protocol, operation.key.as_bytes(), front.opaque);
+    if is_its_own { Ok(()) } else { Err(ConnectionError::Mismatch) }
 }

@@ -12,7 +12,9 @@ mod values;
 use super::receive::SHORT_READ;
 use super::*;
 use crate::memcached::encode::MAX_COMMAND;
-use crate::memcached::{ErrorText, Item, Key, LongKeys, Malformed, Protocol, Visitor};
+use crate::memcached::{
+    Command, ErrorText, Get, Item, Key, LongKeys, Malformed, Protocol, Recache, Visitor,
+};
 use std::rc::Rc;
 
 /// When lookups are written.
@@ -29,34 +31,35 @@ enum Seen {
 }
 
 /// What the replies of [`hit`] say of their items.
-const PLAIN: Item = Item { flags: 0, cas: None, ttl: None, is_stale: false };
+const PLAIN: Item =
+    Item { flags: 0, cas: None, ttl: None, is_stale: false, recache: Recache::None };
 
 fn key(name: &str) -> Key {
     Key::new(name.as_bytes(), LongKeys::Bypass).unwrap()
 }
 
-fn lookup(token: u64, name: &str) -> Lookup {
-    Lookup {
+fn lookup(token: u64, name: &str) -> Operation {
+    Operation {
         token: Token(token),
         visitor: Visitor(token),
         key: key(name),
         protocol: Protocol::Meta,
         deadline: DEADLINE,
         connect_timeout: 100,
-        max_size: 1 << 20,
+        command: Command::Get(Get::value(1 << 20)),
     }
 }
 
-fn until(deadline: Msec, lookup: Lookup) -> Lookup {
-    Lookup { deadline, ..lookup }
+fn until(deadline: Msec, lookup: Operation) -> Operation {
+    Operation { deadline, ..lookup }
 }
 
-fn classic(lookup: Lookup) -> Lookup {
-    Lookup { protocol: Protocol::Classic, ..lookup }
+fn classic(lookup: Operation) -> Operation {
+    Operation { protocol: Protocol::Classic, ..lookup }
 }
 
-fn at_most(max_size: usize, lookup: Lookup) -> Lookup {
-    Lookup { max_size, ..lookup }
+fn at_most(max_size: usize, lookup: Operation) -> Operation {
+    Operation { command: Command::Get(Get::value(max_size)), ..lookup }
 }
 
 /// A connection that waits for `/0`, `/1`... with tokens and opaques of the same number.
@@ -68,12 +71,24 @@ fn waiting(lookups: u64) -> Connection {
     connection
 }
 
-fn submit(connection: &mut Connection, lookup: Lookup) -> u32 {
-    submit_for(connection, lookup, Attempt::First)
+fn submit(connection: &mut Connection, operation: Operation) -> u32 {
+    submit_for(connection, operation, Attempt::First)
 }
 
-fn submit_for(connection: &mut Connection, lookup: Lookup, attempt: Attempt) -> u32 {
-    connection.submit(&lookup, attempt, has_answered(connection)).unwrap()
+fn submit_for(connection: &mut Connection, operation: Operation, attempt: Attempt) -> u32 {
+    connection.submit(&operation, None, attempt, has_answered(connection)).unwrap()
+}
+
+/// What is to be written.
+fn output(connection: &Connection) -> Vec<u8> {
+    connection.output().iter().flat_map(|part| part.to_vec()).collect()
+}
+
+/// Writes all of it.
+fn flush(connection: &mut Connection) {
+    while connection.has_output() {
+        connection.sent(connection.output().bytes(), WRITTEN);
+    }
 }
 
 /// Whether anything was answered over the connection, of which nobody has taken note yet.
@@ -137,6 +152,7 @@ fn answers(connection: &mut Connection) -> Result<Vec<Seen>, ConnectionError> {
             Completion::Hit(_, value) => Seen::Hit(token, connection.value(value).to_vec()),
             Completion::Miss => Seen::Miss(token),
             Completion::Failed(failure) => Seen::Failed(token, failure),
+            other => panic!("{other:?} of a lookup"),
         });
     }
     Ok(seen)
@@ -170,9 +186,9 @@ fn deliver_cut(
 /// Ends what is due at `now`, of which all was written before. Returns whose time was over, and whether the
 /// connection is silent.
 fn expire(connection: &mut Connection, now: Msec) -> (Vec<u64>, bool) {
-    connection.sent(connection.output().len(), WRITTEN);
+    flush(connection);
     let mut ended = Vec::new();
-    connection.expire(now, |_, _| true, |Token(token)| ended.push(token));
+    connection.expire(now, |_, _| true, |Token(token), _| ended.push(token));
     (ended, connection.is_silent())
 }
 

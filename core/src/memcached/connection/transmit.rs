@@ -1,4 +1,15 @@
 //! What is to be written to one connection, and how much of it was.
+//!
+//! Commands are text in one buffer. The body of a command that stores stays where it is, and is written between the
+//! text before it and the text behind it.
+
+use crate::memcached::Body;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Deref;
+
+/// Parts that are written at once: a command, a body of several buffers, and what follows.
+const PARTS: usize = 8;
 
 /// Commands that are not yet written.
 #[derive(Debug, Default)]
@@ -6,41 +17,112 @@ pub struct Transmitter {
     text: Vec<u8>,
     /// Bytes of the text that were written.
     sent: usize,
-    /// Bytes that were written since the connection began.
+    /// Bodies that are not yet written, in the order of the text.
+    bodies: VecDeque<QueuedBody>,
+    /// Bytes of the first of them that were written.
+    body_sent: usize,
+    /// Bytes that were queued since the connection began.
+    queued: u64,
+    /// Bytes that were written since then.
     written: u64,
     /// Commands were added since the last attempt to write.
     is_fresh: bool,
 }
 
+#[derive(Debug)]
+struct QueuedBody {
+    body: Body,
+    /// Which byte of the text follows it.
+    before: usize,
+}
+
+/// The front of what is to be written, in parts.
+#[derive(Debug)]
+pub struct Output<'a> {
+    parts: [IoSlice<'a>; PARTS],
+    len: usize,
+}
+
+impl<'a> Default for Output<'a> {
+    fn default() -> Self {
+        Output { parts: [IoSlice::new(&[]); PARTS], len: 0 }
+    }
+}
+
+impl<'a> Output<'a> {
+    /// Returns whether there is room for another part.
+    fn push(&mut self, part: &'a [u8]) -> bool {
+        let Some(place) = self.parts.get_mut(self.len) else { return false };
+        if !part.is_empty() {
+            *place = IoSlice::new(part);
+            self.len += 1;
+        }
+        true
+    }
+
+    /// Bytes of all parts.
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|part| part.len()).sum()
+    }
+}
+
+impl<'a> Deref for Output<'a> {
+    type Target = [IoSlice<'a>];
+
+    fn deref(&self) -> &[IoSlice<'a>] {
+        self.parts.get(..self.len).unwrap_or_default()
+    }
+}
+
 impl Transmitter {
-    /// Makes room for a command of at most so many bytes. None without memory.
+    /// Makes room for a command of at most so many bytes besides its body. None without memory.
     pub fn reserve(&mut self, bytes: usize) -> Option<()> {
         self.text.try_reserve(bytes).ok()
     }
 
-    /// Appends a command, which `encode` writes. Returns at which byte of the stream it ends.
-    pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    /// Appends a command, which `encode` writes.
+    pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.text.len();
         encode(&mut self.text);
+        self.queued += (self.text.len() - before) as u64;
         self.is_fresh = true;
-        self.end()
     }
 
-    /// The byte of the stream at which the next command begins.
-    pub fn end(&self) -> u64 {
-        self.written + (self.text.len() - self.sent) as u64
+    /// Appends the body of the command that was appended last, and the end of its line.
+    pub fn push_body(&mut self, body: Body) {
+        self.queued += body.len() as u64;
+        if !body.is_empty() {
+            self.bodies.push_back(QueuedBody { body, before: self.text.len() });
+        }
+        self.push(|text| text.extend_from_slice(b"\r\n"));
     }
 
-    /// Bytes to write.
-    pub fn output(&self) -> &[u8] {
-        self.text.get(self.sent..).unwrap_or_default()
+    /// Bytes that were queued since the connection began.
+    pub fn queued(&self) -> u64 {
+        self.queued
     }
 
-    #[cfg(test)]
-    pub fn capacity(&self) -> usize {
-        self.text.capacity()
+    /// Whether there is anything to write.
+    pub fn has_output(&self) -> bool {
+        self.queued > self.written
     }
 
-    /// Whether there is something to write that no attempt was made to write.
+    /// The front of what is to be written.
+    pub fn output(&self) -> Output<'_> {
+        let mut output = Output::default();
+        let (mut at, mut body_sent) = (self.sent, self.body_sent);
+        for QueuedBody { body, before } in &self.bodies {
+            output.push(self.text.get(at..*before).unwrap_or_default());
+            if !body.parts(body_sent).all(|part| output.push(part)) {
+                return output;
+            }
+            (at, body_sent) = (*before, 0);
+        }
+        output.push(self.text.get(at..).unwrap_or_default());
+        output
+    }
+
+    /// Whether there is output that no attempt was made to write.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh
     }
@@ -50,13 +132,27 @@ impl Transmitter {
     pub fn sent(&mut self, n: usize) -> u64 {
         self.is_fresh = false;
         self.written += n as u64;
+        let mut n = n;
+        while let Some(QueuedBody { body, before }) = self.bodies.front() {
+            let text = n.min(before.saturating_sub(self.sent));
+            self.sent += text;
+            let part = (n - text).min(body.len() - self.body_sent);
+            self.body_sent += part;
+            n -= text + part;
+            if self.sent < *before || self.body_sent < body.len() {
+                break;
+            }
+            self.bodies.pop_front();
+            self.body_sent = 0;
+        }
         self.sent += n;
-        if self.sent >= self.text.len() {
+        if self.sent >= self.text.len() && self.bodies.is_empty() {
             self.text.clear();
             self.sent = 0;
         } else if self.sent > self.text.len() / 2 {
             // moves fewer bytes than were written
             self.text.drain(..self.sent);
+            self.bodies.iter_mut().for_each(|body| body.before -= self.sent);
             self.sent = 0;
         }
         self.written
@@ -65,6 +161,73 @@ impl Transmitter {
     /// The connection ended: nothing of the output is written any more.
     pub fn reset(&mut self) {
         self.text.clear();
-        (self.sent, self.written, self.is_fresh) = (0, 0, false);
+        *self = Transmitter { text: std::mem::take(&mut self.text), ..Transmitter::default() };
+    }
+
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memcached::Buffers;
+    use proptest::prelude::*;
+    use std::rc::Rc;
+
+    fn flat(output: &Output<'_>) -> Vec<u8> {
+        output.iter().flat_map(|part| part.to_vec()).collect()
+    }
+
+    /// A command, and the segments of its body if it has one.
+    fn command() -> impl Strategy<Value = (Vec<u8>, Option<Vec<Vec<u8>>>)> {
+        let bytes = |most| proptest::collection::vec(any::<u8>(), 1..most);
+        let segment = proptest::collection::vec(any::<u8>(), 0..40);
+        let body = proptest::option::of(proptest::collection::vec(segment, 0..12));
+        (bytes(30), body)
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_written_once_and_in_order_however_much_the_socket_takes(
+            commands in proptest::collection::vec(command(), 1..20),
+            takes in proptest::collection::vec(0..60_usize, 1..20),
+        ) {
+            let buffers = Buffers::new(usize::MAX);
+            let mut transmitter = Transmitter::default();
+            let (mut expected, mut written) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let mut takes = takes.into_iter().chain([usize::MAX]).cycle();
+            for (text, segments) in commands {
+                transmitter.push(|out| out.extend_from_slice(&text));
+                expected.extend(text);
+                if let Some(segments) = segments {
+                    let mut body = Body::default();
+                    for segment in &segments {
+                        body.push(Rc::new(buffers.buffer(segment.len(), segment).unwrap()));
+                    }
+                    transmitter.push_body(body);
+                    expected.extend(segments.concat());
+                    expected.extend(b"\r\n");
+                }
+                prop_assert_eq!(transmitter.queued(), expected.len() as u64);
+                let front = flat(&transmitter.output());
+                prop_assert!(expected[written.len()..].starts_with(&front));
+                let n = takes.next().unwrap().min(front.len());
+                written.extend(&front[..n]);
+                prop_assert_eq!(transmitter.sent(n), written.len() as u64);
+                prop_assert_eq!(transmitter.has_output(), written.len() < expected.len());
+            }
+            while transmitter.has_output() {
+                let front = flat(&transmitter.output());
+                prop_assert!(!front.is_empty());
+                prop_assert_eq!(transmitter.output().bytes(), front.len());
+                written.extend(&front);
+                transmitter.sent(front.len());
+            }
+            prop_assert_eq!(written, expected);
+            prop_assert_eq!(buffers.room(), usize::MAX, "a body is held that was written");
+        }
     }
 }

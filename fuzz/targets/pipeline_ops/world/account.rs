@@ -1,7 +1,8 @@
 //! The account: what each lookup is owed, and whether each event is that.
 
 use super::{Socket, Waiting, World};
-use crate::memcached::{Command, item, token_of};
+use crate::memcached::{Command, item, outcome, token_of};
+use crate::ops::Verb;
 use crate::twin::{Answer, Asked, Next, Room};
 use pagecache_core::memcached::{
     Completion, ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
@@ -30,6 +31,8 @@ impl World {
         let twin = &self.sockets[index].twin;
         let may_retry = |position: usize, asked: &Asked| {
             let is_again = match faults[..] {
+                // what changes an item is never sent twice
+                _ if asked.command.verb != Verb::Get => false,
                 // it was moved to where nothing was ever answered
                 [_] if asked.retried => !twin.has_answered(),
                 [ConnectionError::Closed | ConnectionError::Io(_)] => {
@@ -46,12 +49,22 @@ impl World {
             .filter(|(_, asked)| self.is_wanted(asked))
             .map(|(position, asked)| (asked.token, may_retry(position, asked)))
             .collect();
+        self.unknown.extend(self.half_done(index));
         self.doomed.extend(orphans.iter().map(|(token, _)| (*token, failures.clone())));
         self.orphans.extend(orphans);
         // a driver that closes leaves what happened before to be told
         if !faults.is_empty() {
             self.faults = faults;
         }
+    }
+
+    /// The commands that change an item, of which a byte was written and that wait for their replies.
+    fn half_done(&self, index: usize) -> Vec<u64> {
+        let Socket { twin, sent, .. } = &self.sockets[index];
+        let is_half_done = |asked: &&Asked| {
+            asked.command.verb != Verb::Get && asked.start < *sent && self.is_wanted(asked)
+        };
+        twin.queue().iter().filter(is_half_done).map(|asked| asked.token).collect()
     }
 
     pub(super) fn replace(&mut self, index: usize) {
@@ -78,9 +91,12 @@ impl World {
             let has_timeouts = queue.iter().any(|asked| asked.deadline <= self.now);
             assert!(is_late || has_timeouts || !is_used, "given up without a cause");
             let wanted = queue.iter().filter(|asked| self.is_wanted(asked));
-            let wanted: Vec<u64> = wanted.map(|asked| asked.token).collect();
-            self.doomed.extend(wanted.iter().map(|&token| (token, vec![OperationError::Timeout])));
-            self.orphans.extend(wanted.into_iter().map(|token| (token, true)));
+            let wanted: Vec<(u64, bool)> =
+                wanted.map(|it| (it.token, it.command.verb == Verb::Get)).collect();
+            self.unknown.extend(self.half_done(index));
+            let timeout = |&(token, _): &(u64, bool)| (token, vec![OperationError::Timeout]);
+            self.doomed.extend(wanted.iter().map(timeout));
+            self.orphans.extend(wanted);
             self.replace(index);
         }
     }
@@ -105,6 +121,7 @@ impl World {
                 "given up without a cause"
             );
             let output = self.client.output(index);
+            let output: Vec<u8> = output.iter().flat_map(|part| part.to_vec()).collect();
             let mut new = output[socket.known_output..].to_vec();
             socket.known_output = output.len();
             while let Some(command) = Command::take(&mut new) {
@@ -113,9 +130,11 @@ impl World {
                 let refused = refused.map(|(_, waiting)| waiting);
                 let waiting = self.waiting.get_mut(&token).or(refused).expect("asked for nobody");
                 assert_eq!((&command.name, command.protocol), (&waiting.name, waiting.protocol));
+                assert_eq!(command.verb, waiting.verb);
                 let is_retried = std::mem::replace(&mut waiting.is_asked, true);
                 let (deadline, max_size) = (waiting.deadline, waiting.max_size);
                 if is_retried {
+                    assert_eq!(command.verb, Verb::Get, "{token} is changed twice");
                     assert!(self.may_be_asked_again(token), "{token} asked again");
                     self.doomed.remove(&token);
                 }
@@ -185,7 +204,12 @@ impl World {
 
     fn answered(&mut self, index: usize, token: u64, answer: Answer) {
         if let Some(owed) = self.doomed.remove(&token) {
-            let Completion::Failed(failure) = answer else { panic!("{answer:?}, too late") };
+            let (failure, is_unknown) = match answer {
+                Completion::Failed(failure) => (failure, false),
+                Completion::Unknown(failure) => (failure, true),
+                _ => panic!("{answer:?}, too late"),
+            };
+            assert_eq!(is_unknown, self.unknown.remove(&token), "{token}: {failure:?}");
             assert!(owed.contains(&failure), "{token} was told {failure:?}, not {owed:?}");
             // not one that was cancelled after its end had been decided
             self.end(token);
@@ -255,6 +279,9 @@ impl World {
 }
 
 fn is_the_truth(waiting: &Waiting, answer: Answer) {
+    if waiting.verb != Verb::Get {
+        return assert_eq!(answer, outcome(&waiting.name, waiting.verb, waiting.protocol));
+    }
     let stored = item(&waiting.name);
     match answer {
         Completion::Hit(item, value) => {
@@ -269,6 +296,7 @@ fn is_the_truth(waiting: &Waiting, answer: Answer) {
             let len = stored.map_or(0, |(_, value)| value.len());
             assert_eq!(failure == OperationError::TooLarge, len > waiting.max_size, "{failure:?}");
         }
+        other => panic!("{other:?} of a lookup"),
     }
 }
 

@@ -154,7 +154,7 @@ fn past_the_bound_of_every_connection_lookups_are_refused_and_not_sent() {
     assert_eq!(driver.live(), [2, 2]);
     for index in 0..2 {
         driver.open(index);
-        let commands = driver.client.output(index).split(|&byte| byte == b'\n').count() - 1;
+        let commands = driver.output(index).split(|&byte| byte == b'\n').count() - 1;
         assert_eq!(commands, 2);
     }
     // one reply makes room for one lookup, on the connection it came over
@@ -232,7 +232,7 @@ fn a_connection_that_works_is_shared_though_the_server_takes_no_other() {
     assert_eq!(driver.seen(), [Seen::Down(ConnectionError::Silent)]);
     driver.submit(1).unwrap();
     driver.submit(1 + SAME).unwrap();
-    assert_eq!(driver.client.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(driver.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
     driver.answer(0);
     let all = [Seen::Hit(0), Seen::Hit(SAME), Seen::Hit(1), Seen::Hit(1 + SAME)];
     assert_eq!(driver.seen(), all);
@@ -248,7 +248,7 @@ fn all_who_share_a_lookup_are_sent_again_with_it() {
     assert_eq!(driver.seen(), []);
     assert_eq!(driver.live(), [2]);
     driver.open(0);
-    assert_eq!(driver.client.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(driver.output(0).iter().filter(|&&byte| byte == b'\n').count(), 1);
     driver.answer(0);
     assert_eq!(driver.seen(), [Seen::Hit(0), Seen::Hit(SAME)]);
 }

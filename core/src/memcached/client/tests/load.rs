@@ -129,8 +129,9 @@ pub fn run(
             tally.lookups += 1;
             // no two are the same, so that none is shared
             let most = usize::MAX - serial as usize;
-            let lookup = Lookup { max_size: most, ..driver.lookup(token) };
-            match driver.client.submit(now, lookup) {
+            let command = Command::Get(Get::value(most));
+            let lookup = Operation { command, ..driver.lookup(token) };
+            match driver.client.submit(now, &lookup) {
                 Ok(_) => _ = since.insert(token, now),
                 Err(_) => tally.refused += 1,
             }
@@ -160,7 +161,7 @@ pub fn run(
                 Want::Write => driver.flush(index),
                 _ => {}
             }
-            while let Some(command) = Command::take(&mut driver.wire(index).commands) {
+            while let Some(command) = Request::take(&mut driver.wire(index).commands) {
                 tally.commands += 1;
                 let at = (far.reply)(now - start, &command.name, &mut random);
                 flow.replies.push_back((at.map(|at| at + start), command.reply()));
@@ -357,7 +358,12 @@ fn what_a_reply_costs_beside_stuck_connections() {
         for index in 0..7 {
             for token in 0..tombstones {
                 let lookup = driver.lookup(token * KEYS);
-                driver.client.connections[index].connection.submit(&lookup, Attempt::First, false);
+                driver.client.connections[index].connection.submit(
+                    &lookup,
+                    None,
+                    Attempt::First,
+                    false,
+                );
             }
             let connection = &mut driver.client.connections[index];
             connection.connection.sent(1 << 30, Written { at: driver.now, heard: 0 });

@@ -210,8 +210,9 @@ impl World {
         self.last = Some(bounds);
         let (timeout, connect_timeout, max_size) = bounds;
         let deadline = self.driver.now + timeout;
-        let lookup = Lookup { deadline, connect_timeout, max_size, ..self.driver.lookup(token) };
-        let submitted = self.driver.client.submit(self.driver.now, lookup);
+        let command = Command::Get(Get::value(max_size));
+        let lookup = Operation { deadline, connect_timeout, command, ..self.driver.lookup(token) };
+        let submitted = self.driver.client.submit(self.driver.now, &lookup);
         // a connection may have been given up for it
         self.driver.drain(0);
         match submitted {
@@ -245,14 +246,14 @@ impl World {
             wire.replies.extend(b"EN k/unasked O4294967295\r\n");
             return;
         }
-        let Some(command) = Command::take(&mut wire.commands) else { return };
+        let Some(command) = Request::take(&mut wire.commands) else { return };
         let value = item(&command.name).unwrap_or_default();
         let reply = match wrong {
             Wrong::Omitted | Wrong::Unsolicited => Vec::new(),
             Wrong::OtherKey => {
-                Command { name: format!("{}/", command.name), ..command }.hit(value.len(), &value)
+                Request { name: format!("{}/", command.name), ..command }.hit(value.len(), &value)
             }
-            Wrong::OtherOpaque => Command { opaque: command.opaque.wrapping_add(1), ..command }
+            Wrong::OtherOpaque => Request { opaque: command.opaque.wrapping_add(1), ..command }
                 .hit(value.len(), &value),
             Wrong::BareMiss => {
                 self.denied.insert(command.name);

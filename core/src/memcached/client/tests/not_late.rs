@@ -59,7 +59,7 @@ fn a_server_that_is_sending_a_large_value_is_not_silent() {
     let size = 64 << 20;
     driver.submit(5).unwrap();
     driver.flush(0);
-    let opaque = Command::take(&mut driver.wire(0).commands).unwrap().opaque;
+    let opaque = Request::take(&mut driver.wire(0).commands).unwrap().opaque;
     let head = format!("VA {size} f0 k/5 O{opaque}\r\n");
     driver.say(0, head.as_bytes());
     driver.pass(1);

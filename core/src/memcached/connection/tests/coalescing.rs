@@ -4,7 +4,7 @@ use super::*;
 
 const LINE: usize = "mg /page c f k t v O0\r\n".len();
 
-fn join(connection: &mut Connection, lookup: Lookup) -> Option<u32> {
+fn join(connection: &mut Connection, lookup: Operation) -> Option<u32> {
     connection.join(&lookup, Attempt::First)
 }
 
@@ -16,7 +16,7 @@ fn three() -> Connection {
         assert_eq!(join(&mut connection, lookup(token, "/page")), Some(0));
     }
     assert_eq!(
-        (connection.output().len(), connection.in_flight(), connection.live()),
+        (output(&connection).len(), connection.in_flight(), connection.live()),
         (LINE, 1, 3)
     );
     connection.sent(LINE, WRITTEN);
@@ -113,7 +113,7 @@ fn nobody_joins_a_lookup_that_may_have_been_answered() {
     let second = submit(&mut connection, lookup(1, "/page"));
     connection.sent(0, WRITTEN);
     assert_eq!(join(&mut connection, lookup(2, "/page")), Some(second));
-    connection.sent(connection.output().len(), WRITTEN);
+    connection.sent(output(&connection).len(), WRITTEN);
     assert_eq!(join(&mut connection, lookup(3, "/page")), None);
 }
 
@@ -122,9 +122,9 @@ fn nobody_joins_a_lookup_that_is_not_the_same() {
     let mut connection = Connection::default();
     let first = lookup(0, "/page");
     submit(&mut connection, first);
-    for other in
-        [lookup(1, "/pag"), until(DEADLINE + 1, first), classic(first), at_most(1 << 19, first)]
-    {
+    let others =
+        [lookup(1, "/pag"), until(DEADLINE + 1, first), classic(first), at_most(1 << 19, first)];
+    for other in others {
         assert_eq!(join(&mut connection, other), None, "{other:?}");
     }
     assert_eq!(connection.join(&first, Attempt::Second), None);

@@ -5,19 +5,19 @@ use super::*;
 #[test]
 fn lookups_go_out_in_order_and_once() {
     let mut connection = waiting(2);
-    assert_eq!(connection.output(), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
+    assert_eq!(output(&connection), b"mg /0 c f k t v O0\r\nmg /1 c f k t v O1\r\n");
     connection.sent(5, WRITTEN);
-    assert_eq!(connection.output(), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
+    assert_eq!(output(&connection), b" c f k t v O0\r\nmg /1 c f k t v O1\r\n");
     submit(&mut connection, lookup(2, "/2"));
     connection.sent(0, WRITTEN);
     assert_eq!(
-        connection.output(),
+        output(&connection),
         b" c f k t v O0\r\nmg /1 c f k t v O1\r\nmg /2 c f k t v O2\r\n"
     );
-    connection.sent(connection.output().len(), WRITTEN);
-    assert_eq!(connection.output(), b"");
+    connection.sent(output(&connection).len(), WRITTEN);
+    assert_eq!(output(&connection), b"");
     submit(&mut connection, lookup(3, "/3"));
-    assert_eq!(connection.output(), b"mg /3 c f k t v O3\r\n");
+    assert_eq!(output(&connection), b"mg /3 c f k t v O3\r\n");
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn output_that_is_never_wholly_written_takes_bounded_memory() {
         let opaque = submit(&mut connection, lookup(token.into(), "/a"));
         if token > 0 {
             // all but the lookup just submitted
-            connection.sent(connection.output().len() - 10, WRITTEN);
+            connection.sent(output(&connection).len() - 10, WRITTEN);
             assert_eq!(deliver(&mut connection, &miss("/a", opaque - 1)).unwrap().len(), 1);
         }
     }

@@ -354,7 +354,7 @@ fn a_value_whose_time_is_over_while_it_waits_in_the_read_buffer_is_skipped() {
     let reply = hit("/0", 0, &pattern(1_000));
     assert_eq!(refused(&mut connection, &buffers, &reply[..500]), []);
     let mut ended = Vec::new();
-    connection.expire(DEADLINE, |_, _| true, |token| ended.push(token));
+    connection.expire(DEADLINE, |_, _| true, |token, _| ended.push(token));
     assert_eq!(ended, [Token(0), Token(1)]);
     submit(&mut connection, until(2 * DEADLINE, lookup(2, "/2")));
     let rest = [&reply[500..], &hit("/1", 1, b"late"), &hit("/2", 2, b"value")].concat();
@@ -371,7 +371,7 @@ fn a_client_that_holds_its_part_is_refused_and_no_other() {
         hit("/2", 2, b"whole"),
     ];
     let mut connection = waiting(2);
-    submit(&mut connection, Lookup { visitor: Visitor(0), ..lookup(2, "/2") });
+    submit(&mut connection, Operation { visitor: Visitor(0), ..lookup(2, "/2") });
     let seen = refused(&mut connection, &buffers, &replies.concat());
     // a value that is whole in the read buffer is charged when a request takes it
     assert_eq!(seen, [(0, true), (1, false), (2, false)]);
