@@ -402,6 +402,52 @@ mod tests {
         );
     }
 
+    /// As memcached 1.6.18 writes them, in the order in which the commands asked.
+    #[test]
+    fn replies_to_the_commands_of_leases() {
+        let (key, flags, cas) = (b"k", 0, Some(1));
+        let item = |ttl, recache| Item { flags, cas, ttl: Some(ttl), is_stale: false, recache };
+        let won = head(b"VA 0 f0 kk c1 t3 O1 W\r\n");
+        let item_of = |len, item, opaque| Ok(Reply::Value { len, item, echo: echo(key, opaque) });
+        assert_eq!(won, item_of(0, item(3, Recache::Won), 1));
+        let taken = head(b"VA 0 f0 kk c1 t3 O2 Z\r\n");
+        assert_eq!(taken, item_of(0, item(3, Recache::Taken), 2));
+
+        let found = head(b"HD f0 s0 kk c1 t2 O7 Z\r\n");
+        let done = |item, cas, opaque| Ok(Reply::Done { item, cas, echo: echo(key, opaque) });
+        assert_eq!(found, done(Some((item(2, Recache::Taken), 0)), Some(1), 7));
+        assert_eq!(head(b"HD c2 kk O17\r\n"), done(None, Some(2), 17));
+        // memcached -C
+        assert_eq!(head(b"HD c0 kk O17\r\n"), done(None, None, 17));
+        assert_eq!(head(b"HD kk O14\r\n"), done(None, None, 14));
+
+        assert_eq!(head(b"NS c0 kk O18\r\n"), Ok(Reply::NotStored(echo(key, 18))));
+        assert_eq!(head(b"EX c0 kk O5\r\n"), Ok(Reply::Exists(echo(key, 5))));
+        assert_eq!(head(b"EX kk O8\r\n"), Ok(Reply::Exists(echo(key, 8))));
+        assert_eq!(head(b"NF c0 kk O16\r\n"), Ok(Reply::NotFound(echo(key, 16))));
+        assert_eq!(head(b"NF kk O15\r\n"), Ok(Reply::NotFound(echo(key, 15))));
+        // no flags: nothing is known of the item
+        assert_eq!(head(b"HD s6 c4 kk O22\r\n"), done(None, Some(4), 22));
+        let base64 = Echo { is_base64: true, ..echo(b"L2dyw7bDn2U=", 4) };
+        let deleted = Reply::Done { item: None, cas: None, echo: base64 };
+        assert_eq!(head(b"HD kL2dyw7bDn2U= b O4\r\n"), Ok(deleted));
+    }
+
+    #[test]
+    fn who_is_to_store_an_item_again_is_told_once() {
+        let recache = |flags: &str| match head(format!("VA 5 f0 k/a O17{flags}\r\n").as_bytes()) {
+            Ok(Reply::Value { item, .. }) => item.recache,
+            other => panic!("{flags}: {other:?}"),
+        };
+        assert_eq!(recache(""), Recache::None);
+        assert_eq!(recache(" X"), Recache::None);
+        assert_eq!((recache(" W"), recache(" W X")), (Recache::Won, Recache::Won));
+        assert_eq!((recache(" Z"), recache(" X Z")), (Recache::Taken, Recache::Taken));
+        // what was won is to be given back, whatever else is said
+        assert_eq!((recache(" W Z"), recache(" Z W")), (Recache::Won, Recache::Won));
+        assert_eq!((recache(" W1"), recache(" Zx")), (Recache::None, Recache::None));
+    }
+
     #[test]
     fn an_item_that_was_invalidated_is_marked() {
         let is_stale = |line: &str| match head(line.as_bytes()) {
@@ -427,6 +473,10 @@ mod tests {
         assert_eq!(classic(b"VALUE /a 16 5\r\n"), Ok(value));
         assert_eq!(classic(b"VALUE /a 16 5 4711\r\n"), Ok(value));
         assert_eq!(classic(b"END\r\n"), Ok(Reply::Miss(Echo::default())));
+        let deleted = Reply::Done { item: None, cas: None, echo: Echo::default() };
+        assert_eq!(classic(b"DELETED\r\n"), Ok(deleted));
+        assert_eq!(classic(b"NOT_FOUND\r\n"), Ok(Reply::NotFound(Echo::default())));
+        assert_eq!(classic(b"STORED\r\n"), Err(Malformed::UnknownReply));
         assert_eq!(classic(b"SERVER_ERROR oops\r\n"), Ok(Reply::ServerError(b"SERVER_ERROR oops")));
         assert_eq!(classic(b"ERROR\r\n"), Ok(Reply::Rejected(b"ERROR")));
         assert_eq!(classic(b"VALUE /a 16\r\n"), Err(Malformed::MissingField));
@@ -494,7 +544,15 @@ mod tests {
 
     #[test]
     fn every_prefix_is_partial() {
-        for line in [&b"VA 5 f16 k/a O17\r\n"[..], b"EN k/a O18\r\n", b"SERVER_ERROR oops\r\n"] {
+        for line in [
+            &b"VA 5 f16 k/a O17\r\n"[..],
+            b"EN k/a O18\r\n",
+            b"HD f0 s0 kk c1 t2 O7 Z\r\n",
+            b"NS c0 kk O18\r\n",
+            b"EX c0 kk O5\r\n",
+            b"NF kk O15\r\n",
+            b"SERVER_ERROR object too large for cache\r\n",
+        ] {
             for end in 0..line.len() {
                 assert_eq!(parse_reply(Protocol::Meta, &line[..end]), Ok(Parsed::Partial));
             }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod around_late;
+mod changes;
 mod choice;
 mod ends;
 mod late;

@@ -1,6 +1,7 @@
 //! One connection in virtual time. What is common to the subjects stands here: lookups, replies as
 //! memcached writes them, and reads as `readv` does them.
 
+mod changes;
 mod classic;
 mod coalescing;
 mod ends;
