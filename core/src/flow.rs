@@ -59,7 +59,7 @@ pub enum Method {
 /// What the driver is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'value> {
-    /// Look up an item, and then call [`Flow::resumed`], or [`Flow::refused`].
+    /// Look up an item, and then call [`Flow::completed`] and [`Flow::resumed`], or [`Flow::refused`].
     Perform(Get),
     /// Respond with the page.
     Serve(Response<'value>),
@@ -152,17 +152,20 @@ impl Flow {
         self.fall_through(why.into())
     }
 
-    /// The lookup has ended, with an item or with the reason why there is none.
+    /// The lookup has ended. [`Flow::resumed`] follows, unless the request has gone on elsewhere meanwhile.
+    pub fn completed(&mut self, now: Msec) {
+        if let State::LookingUp(since) = self.state {
+            self.took = Some(now.saturating_sub(since));
+        }
+    }
+
+    /// The request goes on with what the lookup came to: an item, or the reason why there is none.
     pub fn resumed<'value>(
         &mut self,
         found: Result<Found<'value>, Reason>,
         facts: &impl Facts,
         policy: &Policy,
-        now: Msec,
     ) -> Action<'value> {
-        if let State::LookingUp(since) = self.state {
-            self.took = Some(now.saturating_sub(since));
-        }
         match found.and_then(|found| self.respond(found, facts, policy)) {
             // a request without a client is of use only to the application
             Ok(_) if facts.is_abandoned() => {

@@ -143,7 +143,7 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let reply = state.take_reply();
     let stored = reply.as_ref().ok();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
-    let action = state.decide(|flow| flow.resumed(found, &facts, &settings.policy, process::now()));
+    let action = state.decide(|flow| flow.resumed(found, &facts, &settings.policy));
     act(request, state, action, stored)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::peer::Peer;
 use crate::settings::Settings;
+use crate::sys::process;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::Worker;
@@ -111,6 +112,7 @@ impl State {
     /// The lookup has ended. What is needed of its completion is kept in memory that counts in `buffers`.
     pub fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
         self.lookup.set(None);
+        self.flow.borrow_mut().completed(process::now());
         self.reply.set(Some(match completion {
             Completion::Hit(item, value) => {
                 self.store(item, value, buffers).ok_or(Reason::Overload)

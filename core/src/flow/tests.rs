@@ -146,7 +146,8 @@ fn reply<'value>(
     policy: &Policy,
 ) -> (Flow, Action<'value>) {
     let mut flow = looking_up(request, policy);
-    let action = flow.resumed(found, request, policy, NOW + 3);
+    flow.completed(NOW + 3);
+    let action = flow.resumed(found, request, policy);
     (flow, action)
 }
 
@@ -431,7 +432,7 @@ proptest! {
         if let Action::Perform(_) = action {
             prop_assert_eq!(flow.outcome(), None);
             let item = Item { flags, is_stale, ..Item::default() };
-            match flow.resumed(found(item, &value), &request, &policy, NOW) {
+            match flow.resumed(found(item, &value), &request, &policy) {
                 Action::Serve(response) => {
                     prop_assert_eq!(flow.outcome(), Some(Outcome::Hit));
                     prop_assert!(!value.is_empty() && !is_stale && !is_abandoned);

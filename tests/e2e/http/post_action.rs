@@ -8,6 +8,9 @@ use std::thread;
 
 use crate::harness::*;
 
+/// Requests after that of `/page`.
+const OTHERS: usize = 50;
+
 /// A site in which `/page` is looked up until `held` opens, and `post` is looked up or passed on.
 fn site(held: &Gate, post: &str) -> (Fake, Site) {
     let held = held.clone();
@@ -40,7 +43,7 @@ fn leave(fake: &Fake, site: &Site, has_gone_on: impl Fn() -> bool) {
 fn others_are_served(site: &Site) {
     let worker = site.nginx.workers();
     let mut client = site.client();
-    for _ in 0..50 {
+    for _ in 0..OTHERS {
         expect::hit(&client.get("/other"), "another");
     }
     assert_eq!(site.nginx.workers(), worker);
@@ -82,4 +85,9 @@ fn what_waits_for_an_application_is_not_answered_a_second_time() {
     answers.send(()).unwrap();
     assert!(!serving.join().unwrap(), "nginx has closed the connection");
     others_are_served(&site);
+    // Nothing came of the lookup, but it has ended.
+    let log = site.nginx.access_log(1 + 2 * OTHERS);
+    let left = log.iter().find(|line| line.key == b"/page").unwrap();
+    assert_eq!((left.status.as_str(), left.reason.as_str()), ("-", "-"), "{left:?}");
+    assert!(left.time.parse::<f64>().is_ok(), "{left:?}");
 }
