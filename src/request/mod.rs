@@ -31,10 +31,12 @@ use pagecache_core::memcached::{Buffers, Bytes, Completion};
 use pagecache_core::outcome::{Outcome, Reason};
 use serve::send;
 use state::{State, Stored, Waiting};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 std::thread_local! {
-    static WORKERS: Workers<Waiting> = const { Workers::new() };
+    /// Not dropped as the process exits: nginx has freed the logs of the connections by then.
+    static WORKERS: ManuallyDrop<Workers<Waiting>> = const { ManuallyDrop::new(Workers::new()) };
 }
 
 /// Gives up what this process has for a configuration: it is exiting, or the configuration is going.
