@@ -1,15 +1,14 @@
 """The Django application behind nginx in the end-to-end tests.
 
-It owns the proof of who answered: each request appends one line to the file named by
-E2E_REQUESTS before its view runs. It knows nothing of nginx; where it listens and which
-memcached it writes to come from the environment:
+Its file of requests proves which server answered: each request appends a line to the file named by E2E_REQUESTS
+before its view runs. It knows nothing of nginx; its address and that of its memcached come from the environment:
 
     E2E_REQUESTS            the file that counts requests
     E2E_MEMCACHED           host:port or unix:/path
-    E2E_STORES              set: every page goes to memcached, by the middleware
+    E2E_STORES              set: the middleware stores every page in memcached
     PAGECACHE_KEY           nginx's pagecache_key
-    PAGECACHE_IGNORE_ARGS   the words of nginx's pagecache_ignore_args
-    PAGECACHE_FORMAT        as what pages are stored; bare bodies if unset
+    PAGECACHE_IGNORE_ARGS   the arguments of nginx's pagecache_ignore_args
+    PAGECACHE_FORMAT        the format in which pages are stored; bodies without a head if unset
     PAGECACHE_CONTENT_TYPE  nginx's default_type, and the Content-Type of the pages
 """
 
@@ -34,12 +33,12 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     CACHES={"default": MEMCACHED, "pages": MEMCACHED},
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-    # fastcgi.conf names a script, as PHP needs it; the paths are the site's all the same.
+    # fastcgi.conf passes a script name, which PHP needs; the paths remain those of the site.
     FORCE_SCRIPT_NAME="",
     INSTALLED_APPS=["pagecache"],
     MIDDLEWARE=[
         "pagecache.middleware.PageCacheMiddleware",
-        # As in any new Django project; it adds the Content-Length, without which no connection stays.
+        # As in any new Django project; it adds the Content-Length, without which no connection is kept open.
         "django.middleware.common.CommonMiddleware",
         __name__ + ".count_requests",
     ],
@@ -78,7 +77,7 @@ def count_requests(get_response):
             str(len(body)),
             hashlib.sha256(body).hexdigest(),
         )
-        # A single write in append mode: the lines of several threads never mix.
+        # A single write in append mode: lines of several threads never mix.
         os.write(log, "\t".join(fields).encode("latin-1", "replace") + b"\n")
         response = get_response(request)
         response["X-Application"] = "django"
@@ -88,7 +87,7 @@ def count_requests(get_response):
 
 
 def page(request, **_):
-    """What arrived, one `name=value` a line, and which render this is."""
+    """The request that arrived, one `name=value` a line, and the number of this render."""
     meta, body = request.META, request.body
     fields = {
         "render": next(renders),
@@ -98,7 +97,7 @@ def page(request, **_):
         "content_type": meta.get("CONTENT_TYPE", ""),
         "body_length": len(body),
         "body_sha256": hashlib.sha256(body).hexdigest(),
-        # What nginx knew of the lookup when it passed the request on.
+        # nginx's values of the lookup when it passed the request on.
         "seen_status": meta.get("SEEN_STATUS") or meta.get("HTTP_SEEN_STATUS", ""),
         "seen_reason": meta.get("SEEN_REASON") or meta.get("HTTP_SEEN_REASON", ""),
         "seen_key": meta.get("SEEN_KEY") or meta.get("HTTP_SEEN_KEY", ""),
@@ -108,7 +107,7 @@ def page(request, **_):
 
 
 def safestring(request, name):
-    """Store what a template renders with Django's own `cache.set`: a SafeString, so a pickle."""
+    """Store a rendered template with Django's own `cache.set`: a SafeString, so a pickle."""
     rendered = engines["django"].from_string("<p>{{ name }}</p>").render({"name": name})
     cache.set(request.path_info, rendered)
     return HttpResponse(rendered)
@@ -128,7 +127,7 @@ def big(request, length):
 
 
 def forward(request, target):
-    """Leave the answer to another location of nginx."""
+    """Leave the response to another location of nginx."""
     return HttpResponse(headers={"X-Accel-Redirect": "/" + target})
 
 
@@ -147,8 +146,8 @@ def allow(request, verdict):
 
 
 class Answer(HttpResponse):
-    """These headers in this order, of which Django's own response could hold none twice. What its
-    middleware adds stands behind them, unless they say it themselves."""
+    """These headers in this order, with names that may repeat, which Django's own response cannot have. Headers
+    of its middleware follow them, unless they are among these."""
 
     said = ()
 
@@ -160,7 +159,7 @@ class Answer(HttpResponse):
 
 
 def answer(request, **_):
-    """Answer what the query string says, in any bytes: status, reason, body, header=Name:value."""
+    """Answer as the query string says, with any bytes: status, reason, body, header=Name:value."""
     asked = QueryDict(request.META["QUERY_STRING"], encoding="latin-1")
     body = asked.get("body", "").encode("latin-1")
     response = Answer(body, status=int(asked["status"]), reason=asked.get("reason"))

@@ -1,5 +1,5 @@
-"""Owns the processes of the benchmark, of the demo site and of the Django package's tests: free ports, programs that
-are started, waited for, and ended by their pids. What the programs are for is not known here.
+"""Owns the processes of the benchmark, of the demo site and of the Django package's tests: free ports, and
+programs that are started, waited for, and ended by their pids. It does not know the purpose of the programs.
 
 The Rust package beside this one does the same for the tests in Rust.
 """
@@ -19,21 +19,21 @@ from pathlib import Path
 READY_SECONDS = 20
 STOP_SECONDS = 5
 
-# Below those of the tests in Rust (12000 and up) and those that the kernel gives to outgoing connections (32768 and
-# up), of which a load makes many.
+# Below the ports of the tests in Rust (12000 and up) and the ephemeral ports of the kernel (32768 and up), of
+# which a load uses many.
 PORTS = range(10240, 12000)
 
-# Bytes of a log's end that an error shows.
+# The bytes from the end of a log that an error contains.
 LAST_WORDS = 600
 
 
 class NotReady(Exception):
-    """A program did not start; says why."""
+    """A program did not start; contains the reason."""
 
 
 class Process:
-    """A program that runs until it is stopped, and its child processes with it. What it prints goes to `log`; without
-    one, to where this process prints."""
+    """A program that runs until it is stopped, and its child processes with it. Its output is written to `log`;
+    without one, to the output of this process."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
-        # util-linux's setpriv: it ends with this process even if that is killed.
+        # util-linux's setpriv: the program ends with this process even if that is killed.
         wrapped = ["setpriv", "--pdeathsig", "TERM"]
         if core is not None:
             wrapped += ["taskset", "--cpu-list", str(core)]
@@ -56,7 +56,7 @@ class Process:
                 stdout=output,
                 stderr=output,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for this process, which then stops all in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which then stops all programs in order
             )
 
     @property
@@ -67,11 +67,11 @@ class Process:
         return self.process.poll() is None
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """One that does not become ready is stopped."""
+        """A program that does not become ready is stopped."""
         deadline = time.monotonic() + READY_SECONDS
         try:
             while True:
-                # Somebody else may answer on the port of a program that has ended.
+                # Another program may answer on the port of one that has ended.
                 if not self.is_running():
                     raise NotReady(f"{self.name} ended: {self.last_words()}")
                 if ready():
@@ -91,21 +91,21 @@ class Process:
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-        # Its session's processes: a master that was killed leaves its workers behind.
+        # The processes of its session: a killed master leaves its workers behind.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
 
 
 def tail(log: Path) -> str:
-    """The end of a log, if there is one."""
+    """The end of a log, if it exists."""
     with contextlib.suppress(OSError):
         return log.read_text(errors="replace")[-LAST_WORDS:].strip()
     return ""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has at the moment."""
+    """Ports of 127.0.0.1 that are free at the moment."""
     found: list[int] = []
     with contextlib.ExitStack() as held:
         while len(found) < count:
@@ -124,13 +124,15 @@ def listening(port: int) -> bool:
 
 
 def memcached(place: int | Path, megabytes: int) -> list[str]:
-    """Its command line, for a port of 127.0.0.1 or a unix socket. Root must name an account. With another one it would
-    not reach the folder of a run, and the kernel would no longer end it with this process."""
+    """The command line of a memcached, for a port of 127.0.0.1 or a unix socket. Root must name an account.
+    Another account could not access the folder of a run, and the kernel would not end the program with this
+    process."""
     where = ["-s", str(place)] if isinstance(place, Path) else ["-l", "127.0.0.1", "-p", str(place), "-U", "0"]
     account = ["-u", "root"] if os.geteuid() == 0 else []
     return ["memcached", *where, "-m", str(megabytes), *account]
 
 
 def nginx_user() -> str:
-    """A directive: as root, nginx would give its workers to an account that cannot reach the folder of a run."""
+    """A directive: as root, nginx would run its workers under an account that cannot access the folder of a
+    run."""
     return "user root;" if os.geteuid() == 0 else ""
