@@ -1,9 +1,9 @@
--- What wrk asks for, and what it says at the end: one line of JSON, in microseconds and counts.
--- BENCH_KEYS: that many pages, /p/SIZE/0 and on, each in turn; without it the URL's own.
+-- The requests of wrk, and its output at the end: one line of JSON, in microseconds and counts.
+-- BENCH_KEYS: the number of pages, /p/SIZE/0 and on, which are requested in turn; without it the page of the URL.
 
 local keys = tonumber(os.getenv("BENCH_KEYS") or "1")
 
--- wrk asks a script for each request only if there is such a function: one page must not pay for it.
+-- wrk calls a script for each request only if this function exists: a load of one page must not pay for it.
 if keys > 1 then
     local requests, last = {}, 0
 

@@ -1,13 +1,12 @@
-//! A load generator with an open loop: requests are due at a constant rate, whether or not earlier
-//! ones have been answered, and a request's time counts from the moment it was due. One that finds no
-//! free connection waits for one, and the wait counts: what a stall delays is all seen, not only the
-//! one request that met it ("coordinated omission").
+//! A load generator with an open loop: requests are due at a constant rate, whether or not earlier ones have been
+//! answered, and the time of a request counts from the moment at which it was due. A request without a free
+//! connection waits for one, and the wait counts: a stall shows in all requests that it delays, not only in the
+//! one that met it ("coordinated omission").
 //!
 //!     openloop 127.0.0.1:8080 /path RATE SECONDS CONNECTIONS BODY_BYTES
 //!
-//! writes one line of JSON: counts, and times in microseconds. `late_p99` is by how much the
-//! generator itself was late to notice that a request was due: if that is not small beside the
-//! latencies, it is the generator that was measured.
+//! It writes one line of JSON: counts, and times in microseconds. `late_p99` is how late the generator itself
+//! noticed that a request was due: if that is not small beside the latencies, the generator was the bottleneck.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
-/// How long what was sent in time may still be answered after the last request was due.
+/// How long after the last request was due answers are still accepted.
 const LINGER: Duration = Duration::from_secs(5);
 const MOST_REQUESTS: u64 = 20_000_000;
 const READ_BUFFER: usize = 1 << 18;
@@ -162,7 +161,7 @@ impl Run {
     fn send(&mut self, number: usize, due: Instant) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.due = Some(due);
-        // a request fits into a socket's empty buffer
+        // a request fits into the empty buffer of a socket
         match client.stream.write(&self.request) {
             Ok(sent) if sent == self.request.len() => {}
             Ok(sent) => self.failed(format!("{sent} bytes of a request were taken")),
@@ -207,8 +206,8 @@ impl Run {
     }
 }
 
-/// A connection. Free: `due` is none. Asked: `due`, with the head read so far; then with `left` bytes
-/// of the body to come.
+/// A connection. While it is free, `due` is none. After a request, `due` is set, and the head is being read; then
+/// `left` bytes of the body remain.
 struct Client {
     stream: TcpStream,
     due: Option<Instant>,
@@ -217,7 +216,7 @@ struct Client {
 }
 
 impl Client {
-    /// When the request was due whose answer is now complete.
+    /// Reads; returns when the request was due, if its answer is now complete.
     fn receive(&mut self, buffer: &mut [u8], body: u64) -> Result<Option<Instant>, String> {
         loop {
             let count = match self.stream.read(buffer) {
@@ -247,7 +246,7 @@ impl Client {
     }
 }
 
-/// What is missing of the body behind a head, or none while the head is not complete.
+/// The missing bytes of the body after a head; none while the head is not complete.
 ///
 ///     HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n...
 fn body_left(received: &[u8], body: u64) -> Result<Option<u64>, String> {
@@ -273,7 +272,7 @@ fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// The least time that a share of the sorted times does not exceed.
+/// The smallest time that a share of the sorted times does not exceed.
 fn percentile(sorted: &[u32], share: f64) -> u32 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied().unwrap_or_default()

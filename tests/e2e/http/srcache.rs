@@ -22,8 +22,8 @@ enum Handler {
     File,
 }
 
-/// A site, and the same application on a socket of its own, where nothing stands between it and the
-/// test: what it answers there is what must come out of the cache.
+/// A site, and the same application on a socket of its own, to which the test connects directly: its answers
+/// there are those that the cache must serve.
 struct Filled {
     site: Site,
     application: Application,
