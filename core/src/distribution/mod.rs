@@ -39,7 +39,7 @@ mod ring;
 mod rule;
 
 pub use node::{Address, DEFAULT_PORT, Node};
-pub use rule::{InvalidRule, Rule, Unsuitable};
+pub use rule::{InvalidRule, Rule, Unsupported};
 
 use buckets::Buckets;
 use dalli::Dalli;

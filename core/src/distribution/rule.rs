@@ -104,7 +104,7 @@ pub enum InvalidRule {
 
 /// Servers that a rule does not support.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unsuitable {
+pub enum Unsupported {
     /// A server has a weight, and the rule supports none.
     Weight {
         /// The server, as written.
@@ -117,7 +117,7 @@ pub enum Unsuitable {
     /// The weights make too many points, for the rule of this name.
     Points(&'static str),
     /// Two servers have this name.
-    Twice(String),
+    Duplicate(String),
 }
 
 impl Rule {
@@ -146,28 +146,28 @@ impl Rule {
     /// Whether the clients of the rule assign keys to `nodes` unambiguously.
     ///
     /// # Errors
-    /// [`Unsuitable`] says what to change.
-    pub fn check(&self, nodes: &[Node<'_>]) -> Result<(), Unsuitable> {
+    /// [`Unsupported`] says what to change.
+    pub fn check(&self, nodes: &[Node<'_>]) -> Result<(), Unsupported> {
         let rule = self.row.name;
         match self.row.weights {
             Weights::Honoured => {}
             Weights::Points(each) => {
                 let total: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();
                 if total * u64::from(each) > MAX_POINTS {
-                    return Err(Unsuitable::Points(rule));
+                    return Err(Unsupported::Points(rule));
                 }
             }
             Weights::None(because) => {
                 if let Some(node) = nodes.iter().find(|node| node.weight != 1) {
                     let server = node.name.to_owned();
-                    return Err(Unsuitable::Weight { server, rule, because });
+                    return Err(Unsupported::Weight { server, rule, because });
                 }
             }
         }
         let Some(node_name) = self.row.node_name else { return Ok(()) };
         let mut seen = HashSet::new();
         match nodes.iter().find(|node| !seen.insert(node_name(node))) {
-            Some(node) => Err(Unsuitable::Twice(node.name.to_owned())),
+            Some(node) => Err(Unsupported::Duplicate(node.name.to_owned())),
             None => Ok(()),
         }
     }
@@ -208,20 +208,20 @@ impl fmt::Display for InvalidRule {
     }
 }
 
-impl fmt::Display for Unsuitable {
+impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unsuitable::Weight { server, rule, because } => write!(
+            Unsupported::Weight { server, rule, because } => write!(
                 f,
                 "server \"{server}\" has a weight, which {rule} cannot honour, because {because}; remove \
                  \"weight=\""
             ),
-            Unsuitable::Points(rule) => write!(
+            Unsupported::Points(rule) => write!(
                 f,
                 "the weights are too large for {rule}, which has points for each unit of weight, \
                  {MAX_POINTS} at most; divide them all by the same number, here and in the client"
             ),
-            Unsuitable::Twice(server) => write!(
+            Unsupported::Duplicate(server) => write!(
                 f,
                 "server \"{server}\" stands there twice, and either might have a key; leave one of them"
             ),
@@ -231,4 +231,4 @@ impl fmt::Display for Unsuitable {
 
 impl std::error::Error for InvalidRule {}
 
-impl std::error::Error for Unsuitable {}
+impl std::error::Error for Unsupported {}

@@ -1,6 +1,6 @@
 //! Names of rules and hashes, and servers that a rule does not support.
 
-use crate::distribution::{Distribution, InvalidRule, Node, Rule, Unsuitable};
+use crate::distribution::{Distribution, InvalidRule, Node, Rule, Unsupported};
 
 fn nodes<'a>(servers: &[(&'a str, u32)]) -> Vec<Node<'a>> {
     servers.iter().map(|(name, weight)| Node { name, weight: *weight }).collect()
@@ -40,7 +40,7 @@ fn weights_are_refused_where_clients_have_none() {
     for name in ["rendezvous", "modula", "memjs", "ketama_spy"] {
         let refused = rule(name).check(&weighted).unwrap_err();
         let message = refused.to_string();
-        assert!(matches!(refused, Unsuitable::Weight { .. }), "{message}");
+        assert!(matches!(refused, Unsupported::Weight { .. }), "{message}");
         assert!(message.contains("\"10.0.0.2\"") && message.contains(name), "{message}");
     }
     for name in
@@ -55,8 +55,8 @@ fn points_are_bounded() {
     let many = |weight| nodes(&[("10.0.0.1", 1), ("10.0.0.2", weight)]);
     for name in ["nginx_consistent", "pecl_consistent"] {
         assert_eq!(rule(name).check(&many(6_249)), Ok(()));
-        assert_eq!(rule(name).check(&many(6_250)), Err(Unsuitable::Points(name)));
-        assert_eq!(rule(name).check(&many(u32::MAX)), Err(Unsuitable::Points(name)));
+        assert_eq!(rule(name).check(&many(6_250)), Err(Unsupported::Points(name)));
+        assert_eq!(rule(name).check(&many(u32::MAX)), Err(Unsupported::Points(name)));
     }
     // With these rules, the number of points does not depend on the unit of the weights.
     for name in ["ketama", "ketama_weighted", "crc32", "dalli"] {
@@ -71,7 +71,7 @@ fn a_server_stands_once_where_its_name_counts() {
     let twice = nodes(&[("10.0.0.1:11211", 1), ("10.0.0.2", 1), ("10.0.0.1", 1)]);
     for name in ["rendezvous", "ketama", "ketama_weighted", "dalli", "pecl_consistent"] {
         let refused = rule(name).check(&twice);
-        assert_eq!(refused, Err(Unsuitable::Twice("10.0.0.1".to_owned())), "{name}");
+        assert_eq!(refused, Err(Unsupported::Duplicate("10.0.0.1".to_owned())), "{name}");
     }
     for name in ["modula", "crc32", "memjs"] {
         assert_eq!(rule(name).check(&twice), Ok(()), "{name}");
