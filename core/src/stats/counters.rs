@@ -172,12 +172,12 @@ fn add(counter: &AtomicU64, n: u64) {
 
 impl Counters<u64> {
     /// Adds the counters of one worker, and its levels if it still runs.
-    pub fn add(&mut self, tally: &Tally, is_there: bool) {
+    pub fn add(&mut self, tally: &Tally, is_running: bool) {
         self.with(tally, |kind, to, from| {
             let from = from.load(Relaxed);
             match kind {
                 Kind::Total => *to = to.wrapping_add(from),
-                Kind::Level if is_there => *to = to.wrapping_add(from),
+                Kind::Level if is_running => *to = to.wrapping_add(from),
                 Kind::Level => {}
                 Kind::Latest => *to = (*to).max(from),
             }
@@ -185,7 +185,7 @@ impl Counters<u64> {
     }
 
     /// Requests left to the fallback for `reason`.
-    pub fn left_for(&self, reason: Reason) -> u64 {
+    pub fn fallthroughs(&self, reason: Reason) -> u64 {
         self.reasons.get(reason as usize).copied().unwrap_or_default()
     }
 }

@@ -43,7 +43,7 @@ fn server(server: &ServerReport) -> Value {
 
 fn by_reason(counters: &Counters<u64>, status: Status) -> Value {
     let of_status = Reason::ALL.into_iter().filter(|reason| reason.status() == status);
-    of_status.map(|reason| (reason.name(), Value::from(counters.left_for(reason)))).collect()
+    of_status.map(|reason| (reason.name(), Value::from(counters.fallthroughs(reason)))).collect()
 }
 
 fn times(times: &Histogram<u64>) -> Value {

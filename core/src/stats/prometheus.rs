@@ -12,7 +12,7 @@ use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
 
 /// The metrics of requests that were left to the fallback, with the status that their reasons have.
-const LEFT: [(&str, &str, Status); 2] = [
+const FALLTHROUGHS: [(&str, &str, Status); 2] = [
     ("pagecache_misses_total", "Lookups without a page, by reason.", Status::Miss),
     (
         "pagecache_errors_total",
@@ -44,8 +44,8 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
 
     head(out, "pagecache_bypasses_total", "counter", "Requests not looked up, by reason.")?;
     for upstream in &report.upstreams {
-        for reason in of(Status::Bypass) {
-            let count = upstream.before.left_for(reason);
+        for reason in reasons_of(Status::Bypass) {
+            let count = upstream.before.fallthroughs(reason);
             let upstream = Label(&upstream.name);
             let reason = reason.name();
             writeln!(
@@ -54,11 +54,11 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             )?;
         }
     }
-    for (name, help, status) in LEFT {
+    for (name, help, status) in FALLTHROUGHS {
         head(out, name, "counter", help)?;
         for (upstream, server) in servers(report) {
-            for reason in of(status) {
-                let count = server.counters.left_for(reason);
+            for reason in reasons_of(status) {
+                let count = server.counters.fallthroughs(reason);
                 let labels = Labels(upstream, server);
                 writeln!(out, "{name}{{{labels},reason=\"{}\"}} {count}", reason.name())?;
             }
@@ -103,7 +103,7 @@ fn servers(report: &Report) -> impl Iterator<Item = (&UpstreamReport, &ServerRep
         .flat_map(|upstream| upstream.servers.iter().map(move |server| (upstream, server)))
 }
 
-fn of(status: Status) -> impl Iterator<Item = Reason> {
+fn reasons_of(status: Status) -> impl Iterator<Item = Reason> {
     Reason::ALL.into_iter().filter(move |reason| reason.status() == status)
 }
 

@@ -31,7 +31,7 @@ fn a_reason_counts_in_its_place() {
         tally.count(Outcome::Fallthrough(reason), 0);
         let mut counters = Counters::<u64>::default();
         counters.add(&tally, true);
-        assert_eq!(counters.left_for(reason), 1);
+        assert_eq!(counters.fallthroughs(reason), 1);
         assert_eq!(counters.reasons.iter().sum::<u64>(), 1);
     }
 }
