@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contract_says_so_too() {
+    fn covered_queries_are_those_of_the_contract() {
         let mut compared = 0;
         for table in [
             include_str!("../../tests/data/contract/ignored_args.tsv"),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_key_are_those_that_were_written() {
+    fn names_of_the_key_are_compared_as_written() {
         assert_covered("$uri?$ARG_Page", "", &["Page=2"], true);
         assert_covered("$uri?${arg_Page}", "", &["page=2"], false);
         assert_covered("$uri?$arg_", "", &["=2", "page=2"], false);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_arguments_are_taken_out() {
+    fn ignored_arguments_are_removed() {
         let args = ignored("utm_* gclid");
         for (query, expected) in [
             ("", ""),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_directive() {
+    fn arguments_of_the_directive() {
         for (args, wrong) in [
             (vec!["*"], "*"),
             (vec!["a", ""], ""),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_arguments_that_the_key_has_all_the_same() {
+    fn variables_that_put_ignored_arguments_into_the_key() {
         let found = |key, args| KeyArgs::ignored_in(key, &ignored(args));
         for (key, args, variable) in [
             ("$uri?$args", "utm_*", "args"),

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_path_and_query() {
+    fn keys_with_path_and_query_confuse_question_marks() {
         for text in [
             "$URI?$ARGS",
             "$uri?$args",
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_through() {
+    fn keys_with_opaque_variables_confuse_question_marks() {
         for text in ["$memcached_key", "$1", "/a-$1$is_args$args", "$host$my_map"] {
             assert!(confuses_question_marks(text), "{text}");
         }
     }
 
     #[test]
-    fn what_cannot_go_on_behind_a_variable_is_clear() {
+    fn boundaries_that_are_clear() {
         for text in [
             "/site-$uri",
             "/site-$uri$is_args$args",
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_go_on_behind_a_variable_is_not() {
+    fn boundaries_that_are_ambiguous() {
         for (text, variable) in [
             ("/site-$uri-$arg_page", "uri"),
             ("$URI-x", "uri"),

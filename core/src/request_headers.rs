@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_del_is_no_value() {
+    fn a_key_with_del_cannot_be_a_header_value() {
         assert!(can_be_value("/caf\u{e9}?a=b%20".as_bytes()));
         assert!(!can_be_value(b"/a\x7f"));
     }

@@ -222,7 +222,7 @@ fn an_argument_that_the_key_lacks_is_not_looked_up() {
 }
 
 #[test]
-fn keys_that_could_be_another_page_s_are_none() {
+fn ambiguous_keys_are_not_looked_up() {
     let foreign = Request { has_own_target: false, ..Request::default() };
     let by_target = Policy { key: KeyRules::of("$request_uri"), ..policy() };
     assert_eq!(refusal(&foreign, &by_target), Reason::NoKey);
@@ -234,7 +234,7 @@ fn keys_that_could_be_another_page_s_are_none() {
 }
 
 #[test]
-fn a_key_that_memcached_cannot_have() {
+fn a_key_that_memcached_does_not_accept() {
     let of = |key: Option<Vec<u8>>| Request { key, ..Request::default() };
     assert_eq!(refusal(&of(Some(Vec::new())), &policy()), Reason::NoKey);
     assert_eq!(refusal(&of(None), &policy()), Reason::Overload);
@@ -269,7 +269,7 @@ fn each_key_has_one_server_and_one_that_is_down_has_no_substitute() {
 }
 
 #[test]
-fn a_lookup_that_is_not_taken_falls_through_and_took_no_time() {
+fn a_refused_lookup_falls_through_and_took_no_time() {
     for (why, reason) in
         [(OperationError::Down, Reason::Down), (OperationError::Overload, Reason::Overload)]
     {
@@ -291,7 +291,7 @@ fn a_bare_body_is_a_page() {
 }
 
 #[test]
-fn what_is_no_page_falls_through() {
+fn items_that_are_not_pages_fall_through() {
     let request = Request::default();
     let stale = Item { is_stale: true, ..Item::default() };
     let pickle = Item { flags: 1, ..Item::default() };
@@ -329,7 +329,7 @@ fn each_failure_of_a_lookup_has_its_reason() {
 const GZIP: [u8; 18] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[test]
-fn gzip_is_for_clients_that_take_it_or_is_unpacked() {
+fn gzip_is_sent_to_clients_that_accept_it_or_unpacked() {
     let pages = PageRules { gzip_flag: Some(2), ..PageRules::default() };
     let (packed, unpacks) = (
         Policy { pages: pages.clone(), ..policy() },
@@ -401,7 +401,7 @@ fn a_date_makes_an_age() {
 }
 
 #[test]
-fn nobody_is_answered_who_has_left() {
+fn a_client_that_has_left_gets_no_response() {
     let left = Request { is_abandoned: true, ..Request::default() };
     let (flow, action) = reply(found(Item::default(), b"page"), &left, &policy());
     assert_eq!((action, flow.outcome()), (Action::Drop, Some(Outcome::Hit)));

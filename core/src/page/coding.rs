@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_always_taken() {
+    fn identity_is_always_accepted() {
         for accepted in [&[][..], &["identity;q=0"], &["*;q=0"], &["gzip"]] {
             assert!(taken(&[], accepted), "{accepted:?}");
         }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_several_codings_must_be_taken() {
+    fn each_of_several_codings_must_be_accepted() {
         assert!(taken(&["br", "gzip"], &["gzip, br"]));
         assert!(!taken(&["br", "gzip"], &["gzip"]));
         assert!(!taken(&["br", "gzip"], &["br"]));

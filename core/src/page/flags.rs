@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_clients_encode_is_no_page_by_default() {
+    fn encoded_values_of_clients_are_not_pages_by_default() {
         let table = include_str!("../../../tests/data/interop/memcached_flags_by_client.tsv");
         let mut pages = Vec::new();
         for line in table.lines().skip(1) {

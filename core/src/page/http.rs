@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_this_visitor_is_dropped() {
+    fn headers_of_another_visitor_are_dropped() {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\
                     SET-COOKIE: id=1\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
                     Transfer-Encoding: identity\r\nX-Accel-Redirect: /secret\r\nX-A: 1\r\nX-A: 2\r\n\
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_names_headers_whatever_else_it_holds() {
+    fn connection_options_name_headers() {
         let head = b"HTTP/1.1 200 OK\r\nConnection: \xff,\tX-Hop \r\nX-Hop: 1\r\nX-A: 1\r\n\r\n";
         let head = read_head(head).unwrap();
         assert_eq!(head.headers, [("X-A", &b"1"[..])]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_servable_head_is_refused() {
+    fn heads_that_cannot_be_served_are_refused() {
         for head in [
             "",
             "hello",

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none() {
+    fn other_lines_are_refused() {
         for line in [
             "",
             "v=1",

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_was_invalidated_is_no_page_whatever_it_holds() {
+    fn an_invalidated_item_is_not_a_page() {
         let stale = Item { is_stale: true, ..Item::default() };
         assert_eq!(PageRules::default().read(&stale, b"the old page"), Err(NotAPage::Stale));
         let http = PageRules { format: Format::Http, ..PageRules::default() };
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_marked_as_gzip_must_look_like_it() {
+    fn a_body_marked_as_gzip_must_look_like_gzip() {
         let rules = PageRules { gzip_flag: Some(2), ..PageRules::default() };
         assert!(rules.read(&flags(2), &GZIP).is_ok());
         assert_eq!(rules.read(&flags(2), &GZIP[..17]), Err(NotAPage::Format));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gzip_bit_is_taken_off_before_the_flags_are_compared() {
+    fn the_gzip_bit_is_removed_before_flags_are_compared() {
         let rules = PageRules { gzip_flag: Some(2), ..PageRules::default() };
         let is_gzip =
             |bits| rules.read(&flags(bits), &GZIP).map(|page| page.coding == Coding::Gzip);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn marked_items_are_pages_whatever_flags_are_allowed() {
+    fn marked_items_are_pages_with_any_allowed_flags() {
         let value = marked_value(NOTE);
         let only_7 = PageRules {
             flags: PageFlags::OneOf(vec![7]),
@@ -356,12 +356,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_gzip_flag_no_bit_is_taken_off() {
+    fn without_a_gzip_flag_no_bit_is_removed() {
         assert_eq!(PageRules::default().read(&flags(2), b"page"), Err(NotAPage::Flags));
     }
 
     #[test]
-    fn a_bare_body_sets_no_header_whatever_it_looks_like() {
+    fn a_body_without_a_head_sets_no_header() {
         let value = b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n";
         let page = PageRules::default().read(&flags(0), value).unwrap();
         assert_eq!((page.status, page.headers.len(), page.body), (200, 0, 0..value.len()));

@@ -72,7 +72,7 @@ fn headers_of_one_name_and_of_any_bytes() {
 }
 
 #[test]
-fn what_srcache_leaves_of_a_connection_s_headers() {
+fn connection_headers_that_srcache_stores() {
     is(recorded!("connection"), 200, &[HTML, DJANGO], b"connection");
     is(recorded!("chunked"), 200, &[HTML, DJANGO], b"hello world");
 }

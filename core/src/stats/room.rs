@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_what_the_allocator_makes_of_them() {
+    fn pieces_are_rounded_up_like_the_allocator_does() {
         for (size, bytes) in
             [(8, 8), (361, 512), (512, 512), (513, 1024), (2048, 2048), (2049, 4096), (4097, 8192)]
         {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_kept_while_what_is_left_in_it_leaves_room() {
+    fn a_zone_is_kept_while_its_remaining_pieces_leave_room() {
         let wanted = room(400, 7_000);
         assert_eq!(wanted.zone_size(Some((MIN_SIZE, room(400, 1_000)))), MIN_SIZE);
         assert_eq!(wanted.zone_size(Some((MIN_SIZE, room(400, 2_000)))), MIN_SIZE + PAGE);

@@ -54,7 +54,7 @@ fn workers_are_added_up() {
 }
 
 #[test]
-fn a_worker_that_leaves_takes_its_levels_along_and_leaves_its_counts() {
+fn levels_end_with_their_worker_and_counts_remain() {
     let tally = tally(3);
     tally.set_level(5, 2);
     tally.set_failing(true, 100);
@@ -102,7 +102,7 @@ fn prometheus_has_a_head_for_each_metric_and_escapes_labels() {
 }
 
 #[test]
-fn json_says_the_same() {
+fn json_contains_the_same() {
     let report = report(&[&tally(3)]);
     let value: Value = serde_json::from_str(&json(&report)).unwrap();
     let server = &value["upstreams"][0]["servers"][0];
@@ -118,7 +118,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn the_page_needs_nothing_from_elsewhere() {
+fn the_status_page_loads_no_other_resource() {
     for word in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!PAGE.contains(word), "{word}");
     }
