@@ -3,7 +3,7 @@
 //!
 //! `sys` <- `log` <- `counter` <- `upstream` <- `peer` <- `worker` <- `settings` <- `conf` <- `request` <- `checks`, `variables`, `cache_status`, `stats`, `directives` <- `module`.
 //!
-//! [`sys`] is the raw layer. Everything above it is safe code, but for static tables and for the
+//! `sys` is the raw layer. Everything above it is safe code, but for static tables and for the
 //! trampolines that nginx calls: a null check, a borrow, and one call of a safe function.
 
 // without the feature there is nothing to build, so that neither nginx's headers nor libclang are needed

@@ -5,7 +5,7 @@ use super::cache_status;
 use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
-use super::request::{content_handler, headers, leave_worker, leave_zone};
+use super::request::{content_handler, leave_worker, leave_zone, request_headers};
 use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
@@ -134,7 +134,7 @@ fn complete(reading: Reading<'_>) -> bool {
     let Some(main) = reading.main_conf::<MainConf>() else { return false };
     filter::install(cache_status::say);
     let looks_up = !main.upstreams().is_empty();
-    (!looks_up || headers::install(reading)) && checks::check(main, reading)
+    (!looks_up || request_headers::install(reading)) && checks::check(main, reading)
 }
 
 /// Refuses a module that has nginx's structures wrong, before it reads or writes any.

@@ -31,7 +31,7 @@ pub trait Facts {
     fn args(&self) -> Self::Text;
     /// The decoded path, `$uri`.
     fn path(&self) -> Self::Text;
-    /// Whether `$request_uri` names the page that the request is for, rather than another one.
+    /// Whether `$request_uri` is this request's own URI. It is not in a subrequest, nor after `error_page`.
     fn has_own_target(&self) -> bool;
     /// The value of `pagecache_key`. None if it cannot be computed.
     fn key(&self) -> Option<Self::Text>;
@@ -167,7 +167,7 @@ impl Flow {
         policy: &Policy,
     ) -> Action<'value> {
         match found.and_then(|found| self.respond(found, facts, policy)) {
-            // a request without a client is of use only to the application
+            // the client has left: nobody is there to receive a page, but a miss still goes to the application
             Ok(_) if facts.is_abandoned() => {
                 self.state = State::Ended(Outcome::Hit);
                 Action::Drop
@@ -188,7 +188,7 @@ impl Flow {
         }
     }
 
-    /// The key as it was sent.
+    /// The key as memcached has it: escaped, or a digest.
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
@@ -261,7 +261,7 @@ impl Flow {
         if !is_unpacked && !page.coding.is_accepted_by(facts.accept_encoding()) {
             return Err(Reason::Format);
         }
-        // if the value does not contain the whole body, the page would be served empty
+        // a value that ends before its body begins would be served as an empty page
         let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
         self.fresh_for = page.fresh_for(item.ttl);
         let dated = page.header("date").and_then(|date| facts.seconds_since(date));
@@ -278,7 +278,7 @@ impl Flow {
     }
 }
 
-/// The ETag of a page. If the item names its version itself, the ETag is made from that version.
+/// The ETag of a page. A marked item with a cas number: its flags and cas identify the version. Any other: a hash of the body.
 fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
     match (page.life, found.item.cas, found.shared) {
         (Some(_), Some(cas), _) => Etag::of_version(found.item.flags, cas, head, body.len()),

@@ -54,7 +54,7 @@ struct Row {
     detail: Detail,
 }
 
-/// Whether `Cache-Status` names the reason in addition.
+/// Whether `Cache-Status` has `detail=REASON`; `Implied`: `fwd` says it already.
 #[derive(PartialEq, Eq)]
 enum Detail {
     Named,
@@ -81,8 +81,8 @@ reasons! {
     Flags    "flags"    Miss   404 "miss"     Named;
     /// The value is larger than `pagecache_max_size`.
     Size     "size"     Miss   404 "miss"     Named;
-    /// The value does not begin with a response head that `pagecache_format http` can serve, or the body is
-    /// compressed and the client does not accept gzip.
+    /// The value does not begin with a response head that `pagecache_format http` can serve, or the client does not
+    /// accept the body's Content-Encoding.
     Format   "format"   Miss   404 "miss"     Named;
     /// The lookup took longer than `pagecache_timeout`.
     Timeout  "timeout"  Error  504 "miss"     Named;
@@ -92,9 +92,9 @@ reasons! {
     Reset    "reset"    Error  502 "miss"     Named;
     /// The reply was an error, or invalid in the protocol.
     Protocol "protocol" Error  502 "miss"     Named;
-    /// The server failed a moment ago, and its circuit breaker is open.
+    /// The server failed a moment ago, and its circuit breaker is open; or its `server` line says `down`.
     Down     "down"     Error  502 "miss"     Named;
-    /// Too many lookups were waiting, or memory ran out.
+    /// Too many lookups or pages wait, memory ran out, or nginx could not compute a value.
     Overload "overload" Error  502 "miss"     Named;
 }
 

@@ -1,17 +1,18 @@
-//! The way of one request through nginx. What is decided on it, [`pagecache_core::flow`] decides.
+//! The way of one request through nginx. The decisions are in [`pagecache_core::flow`].
 //!
 //! ```text
 //!   content_handler --- Action::FallThrough ---> fall_through
 //!          |
-//!     Action::Perform: the request is parked --- the client leaves ---> State::end
+//!     Action::Perform: the request is parked --- the client leaves ---> client_can_be_written_to, State::end
 //!          |
 //!   State::keep, resume --- Action::Serve ---> serve
 //!          +--------------- Action::FallThrough ---> fall_through
+//!          +--------------- Action::Drop ---> status 499
 //! ```
 
 mod facts;
-pub mod headers;
 mod lookup;
+pub mod request_headers;
 mod serve;
 pub mod state;
 
@@ -39,12 +40,12 @@ std::thread_local! {
     static WORKERS: ManuallyDrop<Workers<Waiting>> = const { ManuallyDrop::new(Workers::new()) };
 }
 
-/// Gives up what this process has for a configuration: it is exiting, or the configuration is going.
+/// Frees what this process has for a configuration, when the process exits or the configuration is unloaded.
 pub fn leave_worker(configuration: ConfigurationId) {
     WORKERS.with(|workers| workers.leave(configuration));
 }
 
-/// The requests of a configuration count no more: its zone may go.
+/// Stops counting the requests of a configuration, so that its shared memory can be freed.
 pub fn leave_zone(main: &MainConf) {
     main.zone.set(None);
     if let Some(worker) = WORKERS.with(|workers| workers.known(main.id)) {
@@ -52,10 +53,11 @@ pub fn leave_zone(main: &MainConf) {
     }
 }
 
-/// nginx calls this when something can be written to the client of a parked request.
+/// nginx calls this when the socket of a parked request's client becomes writable. That is also how it reports that the
+/// client has closed a stream of HTTP/2 or HTTP/3.
 const ON_CLIENT_WRITE: ngx_http_event_handler_pt = Some(on_client_write);
 
-/// How an action has ended.
+/// What the request does after an action.
 enum Turn {
     /// The request waits for memcached.
     Waits,
@@ -96,7 +98,7 @@ impl Waiter for Waiting {
     }
 
     fn resume(self) {
-        // one that has ended is not resumed
+        // does nothing if the request has ended
         let _ = self.enter(|request| resume(request, &self));
     }
 }
@@ -113,13 +115,13 @@ fn client_can_be_written_to(request: Request<'_>) {
     }
 }
 
-/// Whether the client has left and the request is for nobody else.
+/// Whether the client has left, and `pagecache_ignore_client_abort` is off.
 fn is_over(request: &Request<'_>, state: &State) -> bool {
     request.is_abandoned() && !state.settings().policy.ignores_client_abort
 }
 
-/// Goes on with a request whose reply was kept. One whose client has left while a request beside it was the active
-/// one has not been told, and is not for the application.
+/// Goes on with a request whose reply was kept. nginx reports a client that leaves only to the active request of the
+/// connection, which may be a subrequest: so this one checks again, and ends instead of going to the application.
 fn resume(request: Request<'_>, state: &Waiting) {
     if !request.watches_client(ON_CLIENT_WRITE) {
         return;
@@ -149,7 +151,7 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     act(request, state, action, stored)
 }
 
-/// Does what was decided. A page is of what is `stored`.
+/// Performs an action. `stored` is the item from which the page of [`Action::Serve`] was read.
 fn act(
     request: &Request<'_>,
     state: &Waiting,
@@ -189,7 +191,7 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
         None => state.worker().undecided(&settings.upstream).count(outcome, 0),
     }
     state.with_key(|key| log::fell_through(request, reason, key));
-    if headers::tell(request, state).is_none() {
+    if request_headers::tell(request, state).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
     match &settings.fallback {

@@ -286,3 +286,17 @@ fn table_rows(file: &str, heading: &str) -> Vec<Vec<String>> {
     assert!(rows.len() > 2, "{file}, {heading}: {rows:?}");
     rows
 }
+
+/// README and the page of faults name defaults in their sentences.
+#[test]
+fn the_readme_and_the_page_of_faults_have_the_default_times() {
+    let default = |name: &str| {
+        let said = of_the_reference().into_iter().find(|said| said.name == name).unwrap();
+        said.default.replace("ms", " ms")
+    };
+    let [timeout, connect] = ["pagecache_timeout", "pagecache_connect_timeout"].map(default);
+    assert!(read("README.md").contains(&format!("`pagecache_timeout`, {timeout} by default")));
+    let faults = read("docs/faults.md");
+    assert!(faults.contains(&format!("| {timeout} | `pagecache_timeout` |")));
+    assert!(faults.contains(&format!("| {connect} | `pagecache_connect_timeout` |")));
+}

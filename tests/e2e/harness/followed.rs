@@ -83,20 +83,21 @@ impl Followed {
     }
 }
 
-/// The README's block, with each part in the place that its comments name.
+/// The README's block, on addresses of the test: what is at the top of nginx.conf, and what is in http {}.
 fn placed(block: &str, prefix: &str, address: SocketAddr, past_the_cache: SocketAddr) -> String {
     let module = parts::module().display().to_string();
     let block = replace(block, "modules/ngx_http_pagecache_module.so", &module);
     let block =
         replace(&block, "listen 80 default_server", &format!("listen {address} default_server"));
-    let mut parts = [String::new(), String::new(), String::new()];
+    let block = replace(&block, "listen      80;", &format!("listen {address};"));
+    let mut parts = [String::new(), String::new()];
     let mut part = 0;
     for line in block.lines() {
-        let comments = ["# at the top of nginx.conf", "# in http { }", "# in server { }"];
+        let comments = ["# at the top of nginx.conf", "# in http { }"];
         part = comments.iter().position(|comment| line.contains(comment)).unwrap_or(part);
         parts[part] += &format!("{line}\n");
     }
-    let [top, http, server] = parts;
+    let [top, http] = parts;
     format!(
         "{top}
          {foreground}
@@ -106,12 +107,7 @@ fn placed(block: &str, prefix: &str, address: SocketAddr, past_the_cache: Socket
          http {{
              {temp_paths}
              access_log off;
-             add_header X-Cache $pagecache_status always;
              {http}
-             server {{
-                 listen {address};
-                 {server}
-             }}
              server {{
                  listen {past_the_cache};
                  server_name {names};
