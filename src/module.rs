@@ -247,8 +247,12 @@ fn merge(reading: Reading<'_>, outer: &LocationConf, inner: &mut LocationConf) -
 /// nginx calls this before it frees the zones that the new configuration does not have. Where workers
 /// read it, they have their own view of them; a single process has not.
 unsafe extern "C" fn init_module(_: *mut ngx_cycle_t) -> ngx_int_t {
-    if let Some(main) = process::replaced_cycle().and_then(Pagecache::main_conf) {
-        leave_zone(main);
+    if process::is_single() {
+        process::visit_cycle(|replaced| {
+            if let Some(main) = Pagecache::main_conf(replaced) {
+                leave_zone(main);
+            }
+        });
     }
     // nginx calls init_process once in the life of a single process, and not after a reload
     if process::is_single() {
@@ -263,10 +267,11 @@ unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
     Status::NGX_OK.into()
 }
 
-unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx passes the worker's cycle, whose configuration is alive.
-    let main = unsafe { cycle.as_ref() }.and_then(Pagecache::main_conf);
-    if let Some(main) = main {
-        leave_worker(main.id);
-    }
+/// nginx passes the process's cycle.
+unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+    process::visit_cycle(|cycle| {
+        if let Some(main) = Pagecache::main_conf(cycle) {
+            leave_worker(main.id);
+        }
+    });
 }

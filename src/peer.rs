@@ -9,9 +9,8 @@
 use super::counter::Counter;
 use super::log;
 use super::sys::connection::{Socket, Transfer};
-use super::sys::event::{Posted, owner};
+use super::sys::event::Posted;
 use super::sys::process;
-use super::sys::raw::ngx_event_t;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
     Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError, Ticket,
@@ -19,7 +18,7 @@ use pagecache_core::memcached::{
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 /// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
 const READS_PER_EVENT: usize = 16;
@@ -42,20 +41,21 @@ pub struct Peer<W: Waiter> {
     /// Who waits, and since when: [`Peer::moment`].
     waiting: RefCell<SlotMap<DefaultKey, (W, u64)>>,
     moment: Cell<Option<u64>>,
-    links: Box<[Link<W>]>,
+    links: Box<[Link]>,
     /// Calls [`Peer::settle`] at the end of the iteration.
-    wake: Posted,
+    wake: Posted<Peer<W>>,
+    /// For its sockets.
+    me: Weak<Peer<W>>,
 }
 
-/// One connection. Its address is what the socket's event handlers are given.
-struct Link<W: Waiter> {
-    peer: Cell<*const Peer<W>>,
+/// One connection.
+struct Link {
     index: usize,
     /// The socket, and the generation of the connection that it belongs to.
     socket: RefCell<Option<(Socket, u32)>>,
 }
 
-impl<W: Waiter> Link<W> {
+impl Link {
     /// The generation of the connection that the socket belongs to. None without a socket.
     fn generation(&self) -> Option<u32> {
         self.socket.borrow().as_ref().map(|(_, generation)| *generation)
@@ -80,9 +80,8 @@ impl<W: Waiter> Peer<W> {
     /// No connection yet. Values count in `buffers`.
     pub fn new(configured: &Rc<UpstreamServer>, buffers: Buffers, counter: Counter) -> Rc<Peer<W>> {
         let limits = configured.limits;
-        let link =
-            |index| Link { peer: Cell::new(std::ptr::null()), index, socket: RefCell::default() };
-        let peer = Rc::new(Peer {
+        let link = |index| Link { index, socket: RefCell::default() };
+        Rc::new_cyclic(|me| Peer {
             configured: configured.clone(),
             buffers,
             counter,
@@ -90,13 +89,9 @@ impl<W: Waiter> Peer<W> {
             waiting: RefCell::default(),
             moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
-            wake: Posted::new(on_wake::<W>),
-        });
-        peer.wake.set_owner(Rc::as_ptr(&peer));
-        for link in &peer.links {
-            link.peer.set(Rc::as_ptr(&peer));
-        }
-        peer
+            wake: Posted::new(me.clone(), Peer::settle),
+            me: me.clone(),
+        })
     }
 
     /// Where this worker counts what concerns the server.
@@ -180,7 +175,7 @@ impl<W: Waiter> Peer<W> {
     }
 
     /// Brings one socket in line with what the server wants of its connection.
-    fn arrange(&self, link: &Link<W>) {
+    fn arrange(&self, link: &Link) {
         let index = link.index;
         if process::is_exiting() && self.client.borrow().live(index) == 0 {
             self.client.borrow_mut().close(index);
@@ -205,7 +200,7 @@ impl<W: Waiter> Peer<W> {
 
     /// A worker that is short of connections closes clients' ones to have one for the socket, and their
     /// requests end here: nothing may be borrowed meanwhile.
-    fn connect(&self, link: &Link<W>) {
+    fn connect(&self, link: &Link) {
         let index = link.index;
         let address = self.client.borrow().address(index);
         let addresses = &self.configured.addresses;
@@ -213,7 +208,9 @@ impl<W: Waiter> Peer<W> {
             tally.count_connect();
         }
         let opened = match addresses.get(address % addresses.len().max(1)) {
-            Some(address) => Socket::connect(address, link, on_read::<W>, on_write::<W>),
+            Some(address) => {
+                Socket::connect(address, self.me.clone(), index, Peer::readable, Peer::writable)
+            }
             None => Err(ConnectionError::Connect(libc::EADDRNOTAVAIL)),
         };
         let mut client = self.client.borrow_mut();
@@ -259,9 +256,9 @@ impl<W: Waiter> Peer<W> {
         self.wake.post();
     }
 
-    fn readable(&self, link: &Link<W>) {
+    fn readable(&self, index: usize) {
+        let Some(link) = self.links.get(index) else { return };
         let Some(generation) = link.generation() else { return };
-        let index = link.index;
         if link.is(Socket::must_close) {
             self.client.borrow_mut().close(index);
             return self.settle();
@@ -303,7 +300,8 @@ impl<W: Waiter> Peer<W> {
         self.client.borrow().deadline(index).is_some_and(|deadline| deadline <= process::now())
     }
 
-    fn writable(&self, link: &Link<W>) {
+    fn writable(&self, index: usize) {
+        let Some(link) = self.links.get(index) else { return };
         let Some(generation) = link.generation() else { return };
         let is_current = self.client.borrow().generation(link.index) == generation;
         let wants = self.client.borrow().wants(link.index);
@@ -316,7 +314,7 @@ impl<W: Waiter> Peer<W> {
         self.settle();
     }
 
-    fn finish_connecting(&self, link: &Link<W>) {
+    fn finish_connecting(&self, link: &Link) {
         let mut client = self.client.borrow_mut();
         match link.with(Socket::connect_result) {
             Some(Ok(())) if link.is(Socket::may_write) => {
@@ -327,7 +325,7 @@ impl<W: Waiter> Peer<W> {
         }
     }
 
-    fn receive(&self, link: &Link<W>) {
+    fn receive(&self, link: &Link) {
         let index = link.index;
         let mut client = self.client.borrow_mut();
         match link.with(|socket| socket.read(client.input(index))) {
@@ -399,35 +397,5 @@ impl<W: Waiter> Peer<W> {
 impl<W: Waiter> Drop for Peer<W> {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-unsafe extern "C" fn on_read<W: Waiter>(event: *mut ngx_event_t) {
-    // SAFETY: the socket's data is its link, which closes the socket before it goes (Peer::drop). The
-    // peer outlives the call: its worker keeps it, and gives it up between events only.
-    unsafe { with_peer(event, Peer::<W>::readable) }
-}
-
-unsafe extern "C" fn on_write<W: Waiter>(event: *mut ngx_event_t) {
-    // SAFETY: as in on_read.
-    unsafe { with_peer(event, Peer::<W>::writable) }
-}
-
-unsafe extern "C" fn on_wake<W: Waiter>(event: *mut ngx_event_t) {
-    // SAFETY: the event's owner is the peer that has it, and that takes it off the queue as it goes.
-    if let Some(peer) = unsafe { owner::<Peer<W>>(event) } {
-        peer.settle();
-    }
-}
-
-/// # Safety
-/// `event` is of a socket whose owner is a [`Link`].
-unsafe fn with_peer<W: Waiter>(event: *mut ngx_event_t, call: fn(&Peer<W>, &Link<W>)) {
-    // SAFETY: as above; a link's peer is the one it is part of.
-    unsafe {
-        let Some(link) = owner::<Link<W>>(event) else { return };
-        if let Some(peer) = link.peer.get().as_ref() {
-            call(peer, link);
-        }
     }
 }

@@ -1,22 +1,34 @@
 //! A client socket on nginx's event loop: connect, read, write, timer, idle mark.
 
-use super::event::{EventHandler, delete_timer, post, set_timer};
+use super::event::{Event, owner};
+use super::live::{Live, Zero};
 use super::process;
 use super::raw::{
     NGX_AGAIN, NGX_LOG_ALERT, NGX_LOG_STDERR, NGX_OK, ngx_close_connection, ngx_connection_t,
-    ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_handle_read_event,
-    ngx_handle_write_event, ngx_log_t, ngx_peer_connection_t, ngx_posted_next_events,
+    ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_peer_connection_t,
     ngx_set_errno, ngx_str_t, ngx_tcp_nodelay,
 };
 use super::upstream::Address;
-use core::mem::zeroed;
+use core::any::Any;
 use core::ptr::NonNull;
-use ngx::ngx_log_error;
 use pagecache_core::memcached::{ConnectionError, Msec};
 use std::io::{self, IoSlice};
+use std::rc::{Rc, Weak};
 
 /// An open or opening socket, which is closed when its owner drops it.
-pub struct Socket(NonNull<ngx_connection_t>);
+pub struct Socket {
+    connection: NonNull<ngx_connection_t>,
+    /// The [`Events`] that the connection points to.
+    _events: Rc<dyn Any>,
+}
+
+/// What a socket's events are handed to.
+struct Events<T> {
+    owner: Weak<T>,
+    index: usize,
+    on_read: fn(&T, usize),
+    on_write: fn(&T, usize),
+}
 
 /// What a read or a write came to.
 pub enum Transfer {
@@ -33,30 +45,36 @@ pub enum Transfer {
 }
 
 impl Socket {
-    /// Starts to connect. The handlers find `owner` with [`super::event::owner`].
+    /// Starts to connect. When the event loop announces something, `on_read` or `on_write` is called with the owner,
+    /// if that is still there, and `index`.
     ///
     /// # Errors
     /// [`ConnectionError::Connect`] or [`ConnectionError::NoConnection`].
-    pub fn connect<T>(
+    pub fn connect<T: 'static>(
         address: &Address,
-        owner: *const T,
-        on_read: EventHandler,
-        on_write: EventHandler,
+        owner: Weak<T>,
+        index: usize,
+        on_read: fn(&T, usize),
+        on_write: fn(&T, usize),
     ) -> Result<Socket, ConnectionError> {
         let mut name = ngx_str_t::empty();
-        let mut log = quiet_log();
-        // SAFETY: a C struct of integers, pointers and optional functions: zero is a value.
-        let mut peer: ngx_peer_connection_t = unsafe { zeroed() };
+        let mut peer = ngx_peer_connection_t::zeroed();
         peer.sockaddr = address.as_ptr().cast_mut();
         peer.socklen = address.len();
         peer.name = &raw mut name;
         peer.get = Some(ngx_event_get_peer);
-        peer.log = &raw mut log;
         // what stays if nginx has no connection to spare
         ngx_set_errno(0);
-        // SAFETY: everything that peer points to outlives the call, which keeps none of it but the
-        // log, and that one is replaced below.
-        let status = unsafe { ngx_event_connect_peer(&raw mut peer) };
+        // SAFETY: the cycle's log is live, and a struct of integers and pointers to what lives with it. Everything that
+        // peer points to outlives the call, which keeps none of it but the log, and that one is replaced below.
+        let status = unsafe {
+            let mut log = *process::cycle_log();
+            // nginx would log each failed attempt to connect, while operators want to hear of a server once, when its
+            // state changes
+            log.log_level = NGX_LOG_STDERR as usize;
+            peer.log = &raw mut log;
+            ngx_event_connect_peer(&raw mut peer)
+        };
         let errno = ngx_errno();
         let connection = match (status, NonNull::new(peer.connection)) {
             (status, Some(connection))
@@ -67,21 +85,25 @@ impl Socket {
             _ if errno == 0 => return Err(ConnectionError::NoConnection),
             _ => return Err(ConnectionError::Connect(errno)),
         };
-        // SAFETY: the connection is new and ours; its two events are nginx's and live with it.
-        unsafe {
-            let c = connection.as_ptr();
-            (*c).data = owner.cast_mut().cast();
-            // the connection outlives every request: its log is the cycle's
-            (*c).log = process::cycle_log();
-            (*(*c).read).log = (*c).log;
-            (*(*c).write).log = (*c).log;
-            (*(*c).read).handler = Some(on_read);
-            (*(*c).write).handler = Some(on_write);
-            // a lookup must not wait for the acknowledgement of the one before; does nothing to a
-            // unix socket, and without it the connection is only slower
-            ngx_tcp_nodelay(c);
-        }
-        Ok(Socket(connection))
+        let events = Rc::new(Events { owner, index, on_read, on_write });
+        let data = Rc::as_ptr(&events).cast_mut();
+        let socket = Socket { connection, _events: events };
+        // the connection outlives every request: its log is the cycle's
+        let log = process::cycle_log();
+        socket
+            .connection()
+            .change((data, log), |c, (data, log)| (c.data, c.log) = (data.cast(), log));
+        socket.input().change(log, |event, log| event.log = log);
+        socket.input().change(on_event::<T, true>, |event, handler| event.handler = Some(handler));
+        socket.output().change(log, |event, log| event.log = log);
+        socket
+            .output()
+            .change(on_event::<T, false>, |event, handler| event.handler = Some(handler));
+        // a lookup must not wait for the acknowledgement of the one before; does nothing to a
+        // unix socket, and without it the connection is only slower
+        // SAFETY: the connection is open.
+        unsafe { ngx_tcp_nodelay(connection.as_ptr()) };
+        Ok(socket)
     }
 
     /// Has the system look from time to time if the other end is still there. ngx_event_connect_peer
@@ -100,8 +122,10 @@ impl Socket {
         };
         if status == -1 {
             let error = io::Error::from_raw_os_error(ngx_errno());
-            let log = process::cycle_log();
-            ngx_log_error!(NGX_LOG_ALERT, log, "setsockopt(SO_KEEPALIVE) failed, ignored: {error}");
+            process::log(
+                NGX_LOG_ALERT,
+                format_args!("setsockopt(SO_KEEPALIVE) failed, ignored: {error}"),
+            );
         }
     }
 
@@ -149,21 +173,15 @@ impl Socket {
             Err(errno) => Transfer::Failed(errno),
         };
         if !matches!(transfer, Transfer::Bytes(_)) {
-            // SAFETY: the connection is open, its read event lives with it.
-            unsafe {
-                let event = (*self.0.as_ptr()).read;
-                (*event).set_ready(0);
-                // asks a level-triggered method to go on; nothing with epoll
-                ngx_handle_read_event(event, 0);
-            }
+            self.input().change(0, ngx_event_t::set_ready);
+            self.input().want_input();
         }
         transfer
     }
 
     /// Writes the front of `parts`, one after the other.
     pub fn write(&self, parts: &[IoSlice<'_>]) -> Transfer {
-        // SAFETY: a C struct of integers and pointers: zero is a value.
-        let mut message: libc::msghdr = unsafe { zeroed() };
+        let mut message = libc::msghdr::zeroed();
         // an IoSlice is an iovec (its documentation), and sendmsg only reads it
         message.msg_iov = parts.as_ptr().cast_mut().cast();
         message.msg_iovlen = parts.len() as _;
@@ -177,28 +195,21 @@ impl Socket {
             Err(libc::EAGAIN) => Transfer::Later,
             Err(errno) => Transfer::Failed(errno),
         };
-        // SAFETY: the connection is open, its write event lives with it.
-        unsafe {
-            let event = (*self.0.as_ptr()).write;
-            if !matches!(transfer, Transfer::Bytes(_)) {
-                (*event).set_ready(0);
-            }
-            // has a level-triggered method say when to go on, or say no more; nothing with epoll
-            ngx_handle_write_event(event, 0);
+        if !matches!(transfer, Transfer::Bytes(_)) {
+            self.output().change(0, ngx_event_t::set_ready);
         }
+        self.output().want_output();
         transfer
     }
 
     /// Whether the event loop has announced input that was not read yet.
     pub fn may_read(&self) -> bool {
-        // SAFETY: the connection is open, its read event lives with it.
-        unsafe { (*(*self.0.as_ptr()).read).ready() != 0 }
+        self.input().read(ngx_event_t::ready) != 0
     }
 
     /// Whether a write is worth trying.
     pub fn may_write(&self) -> bool {
-        // SAFETY: the connection is open, its write event lives with it.
-        unsafe { (*(*self.0.as_ptr()).write).ready() != 0 }
+        self.output().read(ngx_event_t::ready) != 0
     }
 
     /// Asks the system, where the event loop may not have come to it yet, whether the socket can be read
@@ -211,82 +222,79 @@ impl Socket {
             return;
         }
         let failed = libc::POLLERR | libc::POLLHUP;
-        // SAFETY: the connection is open, its two events live with it.
-        unsafe {
-            let c = self.0.as_ptr();
-            if poll.revents & (libc::POLLIN | failed) != 0 {
-                (*(*c).read).set_ready(1);
-            }
-            if poll.revents & (libc::POLLOUT | failed) != 0 {
-                (*(*c).write).set_ready(1);
-            }
+        if poll.revents & (libc::POLLIN | failed) != 0 {
+            self.input().change(1, ngx_event_t::set_ready);
+        }
+        if poll.revents & (libc::POLLOUT | failed) != 0 {
+            self.output().change(1, ngx_event_t::set_ready);
         }
     }
 
     /// Has the read handler called again in the next iteration.
     pub fn read_again(&self) {
-        // SAFETY: closing the connection takes its events off the queues.
-        unsafe { post((*self.0.as_ptr()).read, &raw mut ngx_posted_next_events) }
+        self.input().post_next();
     }
 
     /// Has the read handler called at `deadline` at the latest; it then finds
     /// [`Socket::take_timeout`]. An earlier call that is set already stays: most deadlines are taken
     /// back before they come, and one call too many is cheaper than a timer set for each.
     pub fn wake_by(&self, deadline: Option<Msec>) {
-        // SAFETY: the connection is open, its read event lives with it and is in the timer tree
-        // exactly while timer_set says so.
-        unsafe {
-            let event = (*self.0.as_ptr()).read;
-            let is_set = (*event).timer_set() != 0;
-            match deadline {
-                None => {}
-                Some(deadline) if is_set && (*event).timer.key as Msec <= deadline => {}
-                Some(deadline) => {
-                    // nginx leaves a timer as it is when it is moved by less than 300 ms
-                    if is_set {
-                        delete_timer(event);
-                    }
-                    set_timer(event, deadline.max(process::now()) as usize);
-                }
-            }
+        let Some(deadline) = deadline else { return };
+        let event = self.input();
+        let is_set = event.read(ngx_event_t::timer_set) != 0;
+        if is_set && event.read(|event| event.timer.key) as Msec <= deadline {
+            return;
         }
+        // nginx leaves a timer as it is when it is moved by less than 300 ms
+        event.set_timer(deadline.max(process::now()) as usize);
     }
 
     /// Whether the read handler was called because of [`Socket::wake_by`].
     pub fn take_timeout(&self) -> bool {
-        // SAFETY: the connection is open, its read event lives with it.
-        unsafe {
-            let event = (*self.0.as_ptr()).read;
-            let timed_out = (*event).timedout() != 0;
-            (*event).set_timedout(0);
-            timed_out
-        }
+        let timed_out = self.input().read(ngx_event_t::timedout) != 0;
+        self.input().change(0, ngx_event_t::set_timedout);
+        timed_out
     }
 
     /// Tells nginx whether anything is waiting here. A worker that is to quit closes idle
     /// connections and waits for the timers of the others.
     pub fn set_idle(&self, idle: bool) {
-        // SAFETY: the connection is open, its read event lives with it.
-        unsafe {
-            (*self.0.as_ptr()).set_idle(idle.into());
-            (*(*self.0.as_ptr()).read).set_cancelable(idle.into());
-        }
+        self.connection().change(idle.into(), ngx_connection_t::set_idle);
+        self.input().change(idle.into(), ngx_event_t::set_cancelable);
     }
 
     /// Whether nginx asked for this idle connection to be closed.
     pub fn must_close(&self) -> bool {
-        // SAFETY: the connection is open.
-        unsafe { (*self.0.as_ptr()).close() != 0 }
+        self.connection().read(ngx_connection_t::close) != 0
     }
 
     fn has_pending_end(&self) -> bool {
-        // SAFETY: the connection is open, its read event lives with it.
-        unsafe { (*(*self.0.as_ptr()).read).pending_eof() != 0 }
+        self.input().read(ngx_event_t::pending_eof) != 0
     }
 
     fn fd(&self) -> libc::c_int {
-        // SAFETY: the connection is open.
-        unsafe { (*self.0.as_ptr()).fd }
+        self.connection().read(|c| c.fd)
+    }
+
+    fn connection(&self) -> Live<'_, ngx_connection_t> {
+        // SAFETY: the connection is open as long as the socket. nginx keeps no reference to it.
+        unsafe { Live::at(self.connection) }
+    }
+
+    /// Announces that something can be read.
+    fn input(&self) -> Event<'_> {
+        self.event(|c| c.read)
+    }
+
+    /// Announces that something can be written.
+    fn output(&self) -> Event<'_> {
+        self.event(|c| c.write)
+    }
+
+    fn event(&self, which: fn(&ngx_connection_t) -> *mut ngx_event_t) -> Event<'_> {
+        // SAFETY: each connection has its two events, which live with it, and which nginx takes off its queues and
+        // timers as it closes it.
+        unsafe { Event::at(NonNull::new_unchecked(self.connection().read(which))) }
     }
 }
 
@@ -294,7 +302,7 @@ impl Drop for Socket {
     /// Closes the connection, and takes its events off nginx's queues and timers.
     fn drop(&mut self) {
         // SAFETY: the connection is open: only its one socket closes it, and that goes with this.
-        unsafe { ngx_close_connection(self.0.as_ptr()) }
+        unsafe { ngx_close_connection(self.connection.as_ptr()) }
     }
 }
 
@@ -311,11 +319,14 @@ fn retry(mut call: impl FnMut() -> isize) -> Result<usize, i32> {
     }
 }
 
-/// nginx would log each failed attempt to connect, while operators want to hear of a server once,
-/// when its state changes.
-fn quiet_log() -> ngx_log_t {
-    // SAFETY: the cycle's log is live, and a struct of integers and pointers to what lives with it.
-    let mut log = unsafe { *process::cycle_log() };
-    log.log_level = NGX_LOG_STDERR as usize;
-    log
+unsafe extern "C" fn on_event<T, const IS_INPUT: bool>(event: *mut ngx_event_t) {
+    // SAFETY: connect has set this handler for the events of a socket, whose data is an Events<T>. The socket may be
+    // closed in the call, after the last use of the data.
+    let found = unsafe { owner::<Events<T>>(event) }.and_then(|events| {
+        let call = if IS_INPUT { events.on_read } else { events.on_write };
+        Some((events.owner.upgrade()?, call, events.index))
+    });
+    if let Some((owner, call, index)) = found {
+        call(&owner, index);
+    }
 }

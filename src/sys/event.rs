@@ -1,138 +1,161 @@
-//! nginx's event queue: work that is put off to the end of the event loop's iteration.
+//! nginx's events: their queues and timers, and work that is put off to the end of the event loop's iteration.
 
+use super::live::{Live, Zero};
+use super::process;
 use super::raw::{
-    ngx_connection_t, ngx_event_t, ngx_event_timer_rbtree, ngx_msec_t, ngx_posted_events,
+    ngx_connection_t, ngx_event_t, ngx_event_timer_rbtree, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_msec_t, ngx_posted_events, ngx_posted_next_events,
     ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t, ngx_rbtree_delete, ngx_rbtree_insert,
 };
-use core::ffi::c_void;
-use core::ptr::null_mut;
-use std::cell::UnsafeCell;
-
-/// The type of nginx's event handlers.
-pub type EventHandler = unsafe extern "C" fn(*mut ngx_event_t);
+use core::ptr::NonNull;
+use std::rc::Weak;
 
 /// A call that is made once at the end of this iteration, however often it was asked for.
-pub struct Posted(Box<UnsafeCell<Inner>>);
+pub struct Posted<T>(NonNull<Inner<T>>);
 
-struct Inner {
+struct Inner<T> {
     event: ngx_event_t,
     /// nginx's debug log reads the event's data as a connection.
     connection: ngx_connection_t,
+    owner: Weak<T>,
+    call: fn(&T),
 }
 
-impl Posted {
-    /// `handler` finds `owner` with [`owner`].
-    pub fn new(handler: EventHandler) -> Posted {
-        // SAFETY: both are C structs of integers, pointers and optional functions: zero is a value.
-        let inner: Inner = unsafe { core::mem::zeroed() };
-        let boxed = Box::new(UnsafeCell::new(inner));
-        // SAFETY: nobody else has the new box.
+impl<T> Posted<T> {
+    /// `call` is made with the owner, if that is still there.
+    pub fn new(owner: Weak<T>, call: fn(&T)) -> Posted<T> {
+        let (event, connection) = (ngx_event_t::zeroed(), ngx_connection_t::zeroed());
+        let place = NonNull::from(Box::leak(Box::new(Inner { event, connection, owner, call })));
+        // SAFETY: the memory is new, and has no other owner than what is made here.
         unsafe {
-            let inner = boxed.get();
+            let inner = place.as_ptr();
             (*inner).connection.fd = -1;
-            (*inner).event.handler = Some(handler);
-        }
-        Posted(boxed)
-    }
-
-    /// Says whom the handler's [`owner`] is.
-    pub fn set_owner<T>(&self, owner: *const T) {
-        // SAFETY: one thread, and no reference into the box is held. The pointer into the box is
-        // made here, where the box has its last owner: moving a box ends what was borrowed from it.
-        unsafe {
-            let inner = self.0.get();
-            (*inner).connection.data = owner.cast_mut().cast();
+            (*inner).connection.data = inner.cast();
             (*inner).event.data = (&raw mut (*inner).connection).cast();
+            (*inner).event.handler = Some(on_posted::<T>);
         }
+        Posted(place)
     }
 
     /// Asks for the call.
     pub fn post(&self) {
-        // SAFETY: the box keeps the event in its place until drop takes it off the queue.
-        unsafe {
-            (*self.0.get()).event.log = super::process::cycle_log();
-            post(&raw mut (*self.0.get()).event, &raw mut ngx_posted_events);
-        }
+        self.event().change(process::cycle_log(), |event, log| event.log = log);
+        self.event().post();
+    }
+
+    fn event(&self) -> Event<'_> {
+        // SAFETY: it keeps its place until drop takes it off the queue, and never has a timer.
+        unsafe { Event::at(NonNull::new_unchecked(&raw mut (*self.0.as_ptr()).event)) }
     }
 }
 
-impl Drop for Posted {
+impl<T> Drop for Posted<T> {
     fn drop(&mut self) {
-        // SAFETY: an event that is marked as posted is on a queue.
-        unsafe {
-            let event = &raw mut (*self.0.get()).event;
-            if (*event).posted() != 0 {
-                unpost(event);
-            }
-        }
+        self.event().unpost();
+        // SAFETY: the memory is from new, and nobody else has it.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-/// The owner of a connection, or of a [`Posted`], whose event this is.
+unsafe extern "C" fn on_posted<T>(event: *mut ngx_event_t) {
+    // SAFETY: new has set this handler for the event of a Posted, whose data is an Inner<T>. It may go in the call,
+    // after the last use of the data.
+    let found = unsafe { owner::<Inner<T>>(event) }
+        .and_then(|inner| Some((inner.owner.upgrade()?, inner.call)));
+    if let Some((owner, call)) = found {
+        call(&owner);
+    }
+}
+
+/// What the connection of an event has as its data.
 ///
 /// # Safety
 /// - nginx passed `event` to a handler, and the event's data is a connection.
-/// - The connection's data is null or a `T` that lives until the handler returns.
-pub unsafe fn owner<'a, T>(event: *mut ngx_event_t) -> Option<&'a T> {
+/// - The connection's data is null or a `T` that lives as long as it is used.
+pub(super) unsafe fn owner<'a, T>(event: *mut ngx_event_t) -> Option<&'a T> {
     // SAFETY: as above.
-    unsafe {
-        let connection = (*event).data.cast::<ngx_connection_t>();
-        (*connection).data.cast::<c_void>().cast::<T>().as_ref()
-    }
+    unsafe { (*(*event).data.cast::<ngx_connection_t>()).data.cast::<T>().as_ref() }
 }
 
-/// Puts an event on a queue, unless it is on one. As nginx's `ngx_post_event` does.
-///
-/// # Safety
-/// - `event` is live, and stays in its place until it is off the queue.
-/// - `queue` is one of nginx's queues of events.
-pub(super) unsafe fn post(event: *mut ngx_event_t, queue: *mut ngx_queue_t) {
-    // SAFETY: as above.
-    unsafe {
-        if (*event).posted() == 0 {
-            (*event).set_posted(1);
-            ngx_queue_insert_before(queue, &raw mut (*event).queue);
+/// An event that is off its queue, and has no timer, before its memory goes.
+#[derive(Clone, Copy)]
+pub(super) struct Event<'live>(Live<'live, ngx_event_t>);
+
+impl Event<'_> {
+    /// # Safety
+    /// - As of [`Live::at`].
+    /// - It is taken off its queue and its timer is taken back before its memory goes: nginx does so when it closes a
+    ///   connection.
+    pub unsafe fn at(place: NonNull<ngx_event_t>) -> Self {
+        // SAFETY: as above.
+        Event(unsafe { Live::at(place) })
+    }
+
+    /// As [`Live::read`].
+    pub fn read<R>(self, field: fn(&ngx_event_t) -> R) -> R {
+        self.0.read(field)
+    }
+
+    /// As [`Live::change`].
+    pub fn change<V>(self, value: V, set: fn(&mut ngx_event_t, V)) {
+        self.0.change(value, set);
+    }
+
+    /// Has the handler called at the end of this iteration.
+    pub fn post(self) {
+        self.put_on(&raw mut ngx_posted_events);
+    }
+
+    /// Has the handler called in the next iteration.
+    pub fn post_next(self) {
+        self.put_on(&raw mut ngx_posted_next_events);
+    }
+
+    /// Puts the event on one of nginx's queues, unless it is on one. As nginx's `ngx_post_event` does.
+    fn put_on(self, queue: *mut ngx_queue_t) {
+        if self.read(ngx_event_t::posted) != 0 {
+            return;
         }
+        self.change(1, ngx_event_t::set_posted);
+        // SAFETY: it is on no queue, and stays in its place until it is off this one (at).
+        unsafe { ngx_queue_insert_before(queue, &raw mut (*self.0.as_ptr()).queue) }
     }
-}
 
-/// Takes an event off its queue. As nginx's `ngx_delete_posted_event` does.
-///
-/// # Safety
-/// `event` is on a queue.
-pub(super) unsafe fn unpost(event: *mut ngx_event_t) {
-    // SAFETY: as above.
-    unsafe {
-        (*event).set_posted(0);
-        ngx_queue_remove(&raw mut (*event).queue);
+    /// Takes the event off its queue, if it is on one. As nginx's `ngx_delete_posted_event` does.
+    pub fn unpost(self) {
+        if self.read(ngx_event_t::posted) == 0 {
+            return;
+        }
+        self.change(0, ngx_event_t::set_posted);
+        // SAFETY: an event that is marked as posted is on a queue.
+        unsafe { ngx_queue_remove(&raw mut (*self.0.as_ptr()).queue) }
     }
-}
 
-/// Has an event's handler called at `key`, on the clock of `ngx_current_msec`. As nginx's
-/// `ngx_event_add_timer` does.
-///
-/// # Safety
-/// `event` is live, has no timer, and stays in its place until it has none again.
-pub(super) unsafe fn set_timer(event: *mut ngx_event_t, key: ngx_msec_t) {
-    // SAFETY: as above.
-    unsafe {
-        (*event).timer.key = key;
-        ngx_rbtree_insert(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
-        (*event).set_timer_set(1);
+    /// Has the handler called at `key`, on the clock of `ngx_current_msec`, and not when it was to be called before. As
+    /// nginx's `ngx_event_del_timer` and `ngx_event_add_timer` do.
+    pub fn set_timer(self, key: ngx_msec_t) {
+        let is_set = self.read(ngx_event_t::timer_set) != 0;
+        // SAFETY: an event is in the tree exactly while timer_set says so, and stays in its place meanwhile (at).
+        unsafe {
+            let node = &raw mut (*self.0.as_ptr()).timer;
+            if is_set {
+                ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, node);
+            }
+            (*node).key = key;
+            ngx_rbtree_insert(&raw mut ngx_event_timer_rbtree, node);
+        }
+        self.change(1, ngx_event_t::set_timer_set);
     }
-}
 
-/// Takes an event's timer back. As nginx's `ngx_event_del_timer` does.
-///
-/// # Safety
-/// `event` has a timer.
-pub(super) unsafe fn delete_timer(event: *mut ngx_event_t) {
-    // SAFETY: as above.
-    unsafe {
-        ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
-        (*event).timer.left = null_mut();
-        (*event).timer.right = null_mut();
-        (*event).timer.parent = null_mut();
-        (*event).set_timer_set(0);
+    /// Has a level-triggered method go on announcing input; nothing with epoll.
+    pub fn want_input(self) {
+        // SAFETY: it is live, and a connection's.
+        unsafe { ngx_handle_read_event(self.0.as_ptr(), 0) };
+    }
+
+    /// Has a level-triggered method say when output is possible again, or say no more; nothing with epoll.
+    pub fn want_output(self) {
+        // SAFETY: it is live, and a connection's.
+        unsafe { ngx_handle_write_event(self.0.as_ptr(), 0) };
     }
 }

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod event;
 pub mod filter;
 pub mod layout;
+mod live;
 pub mod loaded;
 pub mod pool;
 pub mod process;

@@ -1,16 +1,51 @@
 //! This worker process: its clock, its log, and whether it is on its way out.
 
+use super::live::Zero;
 use super::raw::{
     NGX_PROCESS_SINGLE, ngx_cached_time, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_errno,
-    ngx_exiting, ngx_log_t, ngx_pid, ngx_process, ngx_random,
+    ngx_exiting, ngx_http_core_module, ngx_log_t, ngx_msec_t, ngx_ncpu, ngx_pagesize, ngx_pid,
+    ngx_process, ngx_random,
 };
+use core::fmt;
+use ngx::ngx_log_error;
 use pagecache_core::memcached::Msec;
+
+/// What nginx's variables are now.
+struct Variables {
+    msec: ngx_msec_t,
+    seconds: u64,
+    is_exiting: bool,
+    pid: i32,
+    kind: usize,
+    processors: isize,
+    page_size: usize,
+    http_core_index: usize,
+    log: *mut ngx_log_t,
+}
+
+/// The compiler leaves out what a caller does not take.
+#[inline(always)]
+fn variables() -> Variables {
+    // SAFETY: nginx sets all of them before it loads a module, and changes them between events: there is one thread. The
+    // time is in one of its own slots. There always is a cycle, which has a log.
+    unsafe {
+        Variables {
+            msec: ngx_current_msec,
+            seconds: (*ngx_cached_time).sec as u64,
+            is_exiting: ngx_exiting != 0,
+            pid: ngx_pid,
+            kind: ngx_process,
+            processors: ngx_ncpu,
+            page_size: ngx_pagesize,
+            http_core_index: ngx_http_core_module.ctx_index,
+            log: (*ngx_cycle).log,
+        }
+    }
+}
 
 /// nginx's monotonic clock, read once per iteration of the event loop, in msec.
 pub fn now() -> Msec {
-    // SAFETY: one thread; nginx writes the variable between events.
-    let now = unsafe { ngx_current_msec };
-    now as Msec
+    variables().msec as Msec
 }
 
 /// The same clock, read now.
@@ -20,43 +55,41 @@ pub fn exact_now() -> Msec {
 
 /// Whether the worker was told to quit and finishes what it has.
 pub fn is_exiting() -> bool {
-    // SAFETY: one thread; nginx sets the variable between events.
-    unsafe { ngx_exiting != 0 }
+    variables().is_exiting
 }
 
 /// The log of the current configuration cycle.
 pub fn cycle_log() -> *mut ngx_log_t {
-    // SAFETY: nginx sets ngx_cycle before it loads a module.
-    unsafe { (*ngx_cycle).log }
+    variables().log
+}
+
+/// Writes to the log of the current configuration cycle.
+pub fn log(level: u32, message: fmt::Arguments<'_>) {
+    ngx_log_error!(level, cycle_log(), "{message}");
 }
 
 /// A number that differs between workers.
 pub fn seed() -> u64 {
-    // SAFETY: both are set before a worker's first event. nginx seeds random() in each worker.
-    unsafe { (ngx_random() as u64) ^ ((ngx_pid as u64) << 32) }
+    // nginx seeds random() in each worker
+    (ngx_random() as u64) ^ ((id() as u64) << 32)
 }
 
 /// A clock that is read at each call, in microseconds from some time on.
 pub fn micros() -> u64 {
-    // SAFETY: an all-zero timespec is a value, and the clock exists.
-    let now = unsafe {
-        let mut now: libc::timespec = core::mem::zeroed();
-        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now);
-        now
-    };
+    let mut now = libc::timespec::zeroed();
+    // SAFETY: the timespec is live, and the clock exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     (now.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(now.tv_nsec as u64 / 1_000)
 }
 
 /// The time of day as nginx has it, in seconds since the epoch.
 pub fn seconds() -> u64 {
-    // SAFETY: nginx sets the pointer, to one of its own slots, before it reads a configuration.
-    unsafe { (*ngx_cached_time).sec as u64 }
+    variables().seconds
 }
 
 /// This process's number.
 pub fn id() -> i32 {
-    // SAFETY: nginx sets it as a process begins.
-    unsafe { ngx_pid }
+    variables().pid
 }
 
 /// Whether there is a process of this number. 0 is none.
@@ -65,18 +98,32 @@ pub fn lives(pid: i32) -> bool {
     pid != 0 && (unsafe { libc::kill(pid, 0) } == 0 || ngx_errno() != libc::ESRCH)
 }
 
-/// Whether one process does all, without a master. A master is one, too, until its first configuration is read.
-pub fn is_single() -> bool {
-    // SAFETY: nginx sets it before it reads a configuration.
-    unsafe { ngx_process == NGX_PROCESS_SINGLE as usize }
+/// Processors that nginx may use; unknown below 1.
+pub(super) fn processors() -> isize {
+    variables().processors
 }
 
-/// The configuration cycle that is being replaced, where one process does all, without a master.
-pub fn replaced_cycle<'cycle>() -> Option<&'cycle ngx_cycle_t> {
-    // SAFETY: nginx sets it before it reads a configuration. The cycle it begins with has no
-    // configuration yet.
-    unsafe {
-        let cycle = ngx_cycle.cast_const().as_ref()?;
-        (is_single() && !cycle.conf_ctx.is_null()).then_some(cycle)
+/// The index of nginx's HTTP core among the HTTP modules.
+pub(super) fn http_core_index() -> usize {
+    variables().http_core_index
+}
+
+/// Bytes of a page of memory.
+pub(super) fn page_size() -> usize {
+    variables().page_size
+}
+
+/// Whether one process does all, without a master. A master is one, too, until its first configuration is read.
+pub fn is_single() -> bool {
+    variables().kind == NGX_PROCESS_SINGLE as usize
+}
+
+/// Calls `visit` with the configuration cycle of this process: in init_module, that which is being replaced.
+pub fn visit_cycle(visit: impl FnOnce(&ngx_cycle_t)) {
+    // SAFETY: nginx sets it before it reads a configuration, and destroys it after the callback that this is in.
+    let cycle = unsafe { ngx_cycle.cast_const().as_ref() };
+    // the cycle it begins with has no configuration yet
+    if let Some(cycle) = cycle.filter(|cycle| !cycle.conf_ctx.is_null()) {
+        visit(cycle);
     }
 }
