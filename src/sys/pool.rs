@@ -1,16 +1,17 @@
 //! Rust values in nginx's pools.
 
+use super::live::Live;
 use super::raw::{
     NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
 use core::any::TypeId;
 use core::ffi::c_void;
-use core::marker::PhantomData;
+use core::mem::needs_drop;
 use core::ptr::NonNull;
 
 /// A pool of nginx, which lives at least as long as `'pool`: that of a request, or of a configuration.
 #[derive(Clone, Copy)]
-pub struct Pool<'pool>(NonNull<ngx_pool_t>, PhantomData<&'pool ()>);
+pub struct Pool<'pool>(Live<'pool, ngx_pool_t>);
 
 /// A value in a pool, with what is needed to find and to drop it.
 #[repr(C)]
@@ -25,12 +26,16 @@ struct Header {
     drop: unsafe fn(NonNull<c_void>),
 }
 
+/// A function of nginx's that gives memory of a pool.
+type Allocate = unsafe extern "C" fn(*mut ngx_pool_t, usize) -> *mut c_void;
+
 impl<'pool> Pool<'pool> {
     /// # Safety
     /// - `pool` is null or a live pool of nginx.
     /// - It lives as long as `'pool`, at least.
-    pub unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Pool<'pool>> {
-        Some(Pool(NonNull::new(pool)?, PhantomData))
+    pub(super) unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Pool<'pool>> {
+        // SAFETY: as above; nginx keeps no reference to it.
+        unsafe { Live::of(pool) }.map(Pool)
     }
 
     /// Moves `value` into the pool. It is dropped when the pool is destroyed. None without memory.
@@ -57,11 +62,10 @@ impl<'pool> Pool<'pool> {
 
     /// The values of type `T` that were kept in this pool, latest first.
     pub fn kept<T: 'static>(self) -> impl Iterator<Item = &'pool T> {
-        // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
-        // put in front, so a reader that goes on from a record meets a sound list.
-        let mut next = unsafe { (*self.0.as_ptr()).cleanup };
+        let mut next = self.0.read(|pool| pool.cleanup);
         core::iter::from_fn(move || {
-            // SAFETY: as above. What `on_destroy` is to end begins with a header; a function that the linker
+            // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
+            // put in front, so a reader that goes on from a record meets a sound list. What `on_destroy` is to end begins with a header; a function that the linker
             // has merged with it does the same, so that it is for the same data.
             unsafe {
                 while let Some(cleanup) = next.as_ref() {
@@ -77,6 +81,17 @@ impl<'pool> Pool<'pool> {
         })
     }
 
+    /// Memory with this value, which the pool does not drop, for nginx to change. None without memory.
+    pub(super) fn put<T>(self, value: T) -> Option<NonNull<T>> {
+        const { assert!(align_of::<T>() <= NGX_ALIGNMENT && !needs_drop::<T>()) };
+        // SAFETY: the pool is live; what it gives is new, aligned and of the size asked for.
+        unsafe {
+            let place = NonNull::new(ngx_palloc(self.0.as_ptr(), size_of::<T>()))?.cast::<T>();
+            place.write(value);
+            Some(place)
+        }
+    }
+
     /// Uninitialised memory for a `T`, which the pool does not drop.
     pub(super) fn reserve<T>(self) -> Option<NonNull<T>> {
         const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
@@ -87,22 +102,22 @@ impl<'pool> Pool<'pool> {
     /// A copy of `values`, which the pool does not drop. None without memory.
     pub fn copy_slice<T: Copy>(self, values: &[T]) -> Option<&'pool [T]> {
         const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
-        // SAFETY: the pool is live; what it gives is new, aligned and of the size asked for.
-        unsafe {
-            let place = ngx_palloc(self.0.as_ptr(), size_of_val(values)).cast::<T>();
-            let place = NonNull::new(place)?.as_ptr();
-            place.copy_from_nonoverlapping(values.as_ptr(), values.len());
-            Some(core::slice::from_raw_parts(place, values.len()))
-        }
+        self.copy_into(ngx_palloc, values)
     }
 
     /// A copy of `bytes`. None without memory.
     pub fn copy(self, bytes: &[u8]) -> Option<PoolBytes<'pool>> {
-        // SAFETY: the pool is live; what it gives is new and of the size asked for.
+        // aligned for bytes
+        self.copy_into(ngx_pnalloc, bytes).map(PoolBytes)
+    }
+
+    fn copy_into<T: Copy>(self, allocate: Allocate, values: &[T]) -> Option<&'pool [T]> {
+        // SAFETY: the pool is live; what it gives is new, of the size asked for, and aligned for the type.
         unsafe {
-            let place = NonNull::new(ngx_pnalloc(self.0.as_ptr(), bytes.len()).cast::<u8>())?;
-            place.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            Some(PoolBytes(core::slice::from_raw_parts(place.as_ptr(), bytes.len())))
+            let place = allocate(self.0.as_ptr(), size_of_val(values)).cast::<T>();
+            let place = NonNull::new(place)?.as_ptr();
+            place.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            Some(core::slice::from_raw_parts(place, values.len()))
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn is_exiting() -> bool {
 }
 
 /// The log of the current configuration cycle.
-pub fn cycle_log() -> *mut ngx_log_t {
+pub(super) fn cycle_log() -> *mut ngx_log_t {
     variables().log
 }
 

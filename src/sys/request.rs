@@ -8,27 +8,31 @@ pub use attached::{Attached, RequestLevel};
 pub use response::Header;
 
 use super::conf::{ComplexValue, LocationLevel, MainLevel};
+use super::event::Event;
+use super::live::Live;
 use super::loaded;
 use super::pool::{Pool, bytes_of};
 use super::raw::{
-    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_handle_write_event,
+    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_event_t,
     ngx_http_block_reading, ngx_http_complex_value, ngx_http_discard_request_body,
     ngx_http_event_handler_pt, ngx_http_finalize_request, ngx_http_log_ctx_t,
     ngx_http_named_location, ngx_http_request_empty_handler, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t, ngx_log_t, ngx_parse_http_time,
-    ngx_str_t,
+    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t, ngx_parse_http_time, ngx_str_t,
 };
-use core::marker::PhantomData;
+use core::fmt;
 use core::ptr::NonNull;
+use ngx::{ngx_log_debug_mask, ngx_log_error};
 use pagecache_core::flow::Method;
 use pagecache_core::memcached::Visitor;
 
 /// A live request, for the length of one callback of nginx. Who owns it may end it; who has borrowed it may look at
 /// it and add to its response.
 pub struct Request<'callback> {
-    r: NonNull<ngx_http_request_t>,
-    callback: PhantomData<&'callback ()>,
+    r: Live<'callback, ngx_http_request_t>,
 }
+
+/// A function of nginx's that takes nothing but a request.
+type RequestFunction = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 
 impl Request<'_> {
     /// Calls `handle` with the request that nginx has passed to one of its handlers.
@@ -39,7 +43,8 @@ impl Request<'_> {
         r: *mut ngx_http_request_t,
         handle: impl FnOnce(Request<'_>) -> R,
     ) -> Option<R> {
-        NonNull::new(r).map(|r| handle(Request { r, callback: PhantomData }))
+        // SAFETY: as above; nginx keeps no reference to it.
+        unsafe { Live::of(r) }.map(|r| handle(Request { r }))
     }
 
     /// Calls `look` with a request that goes on afterwards.
@@ -50,7 +55,8 @@ impl Request<'_> {
         r: *mut ngx_http_request_t,
         look: impl FnOnce(&Request<'_>) -> R,
     ) -> Option<R> {
-        NonNull::new(r).map(|r| look(&Request { r, callback: PhantomData }))
+        // SAFETY: as above; nginx keeps no reference to it.
+        unsafe { Live::of(r) }.map(|r| look(&Request { r }))
     }
 
     /// The method.
@@ -64,14 +70,12 @@ impl Request<'_> {
 
     /// The decoded path, `$uri`.
     pub fn path(&self) -> &[u8] {
-        // SAFETY: nginx replaces the text, and does not change it.
-        unsafe { bytes_of(self.read(|r| r.uri)) }
+        self.text(|r| r.uri)
     }
 
     /// The query, `$args`.
     pub fn args(&self) -> &[u8] {
-        // SAFETY: nginx replaces the text, and does not change it.
-        unsafe { bytes_of(self.read(|r| r.args)) }
+        self.text(|r| r.args)
     }
 
     /// Whether this is the client's request and no subrequest.
@@ -107,37 +111,42 @@ impl Request<'_> {
     /// The connection over which the client has its requests answered. That of a stream of HTTP/2 or
     /// HTTP/3 is made up for the stream: HTTP/2's has the number of the real one, HTTP/3's the TLS state.
     pub fn visitor(&self) -> Visitor {
-        // SAFETY: a live request has a connection.
-        let connection = unsafe { &*self.connection() };
-        #[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
-        if !connection.ssl.is_null() {
-            return Visitor(connection.ssl.addr() as u64);
-        }
-        Visitor(connection.number as usize as u64)
+        self.connection().read(|c| {
+            #[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+            if !c.ssl.is_null() {
+                return Visitor(c.ssl.addr() as u64);
+            }
+            Visitor(c.number as usize as u64)
+        })
     }
 
-    /// The log that names this request.
-    pub fn log(&self) -> *mut ngx_log_t {
-        // SAFETY: a live request has a connection.
-        unsafe { (*self.connection()).log }
+    /// Writes to the log that names this request.
+    pub fn log(&self, level: u32, message: fmt::Arguments<'_>) {
+        let log = self.connection().read(|c| c.log);
+        ngx_log_error!(level, log, "{message}");
+    }
+
+    /// As [`Request::log`], for developers.
+    pub fn log_debug(&self, message: fmt::Arguments<'_>) {
+        let log = self.connection().read(|c| c.log);
+        ngx_log_debug_mask!(DebugMask::Http, log, "{message}");
     }
 
     /// Has the client's error log lines name this request.
     pub fn name_in_log(&self) {
-        // SAFETY: a live request has a connection, and the log data of a client's connection is a
-        // ngx_http_log_ctx_t.
-        unsafe {
-            let context = (*(*self.connection()).log).data.cast::<ngx_http_log_ctx_t>();
-            if let Some(context) = context.as_mut() {
-                context.current_request = self.r.as_ptr();
-            }
+        let log = self.connection().read(|c| c.log);
+        // SAFETY: a live connection has a log, whose data, where it is a client's, is null or a ngx_http_log_ctx_t, to
+        // which nobody has a reference.
+        let context = unsafe { Live::of((*log).data.cast::<ngx_http_log_ctx_t>()) };
+        if let Some(context) = context {
+            context.change(self.r.as_ptr(), |context, r| context.current_request = r);
         }
     }
 
     /// This module's settings for the location that the request is in now.
     pub fn location_conf<T: LocationLevel>(&self) -> Option<&T> {
         // SAFETY: the array has an entry for each HTTP module; ours was made by
-        // conf::allocate::<T>, is not written to after the configuration was read, and lives as
+        // conf::create::<T>, is not written to after the configuration was read, and lives as
         // long as the configuration cycle, which outlives its requests.
         unsafe { (*self.read(|r| r.loc_conf).add(loaded::module_index())).cast::<T>().as_ref() }
     }
@@ -164,10 +173,8 @@ impl Request<'_> {
     /// ends it only because its client leaves: see [`Request::watch_client`].
     pub fn park(self, on_write: ngx_http_event_handler_pt, goes_on: bool) -> ngx_int_t {
         // SAFETY: a live request has a live main request, whose references nginx counts.
-        unsafe {
-            let main = self.read(|r| r.main);
-            let count = (*main).count();
-            (*main).set_count(count + 1);
+        if let Some(main) = unsafe { Live::of(self.read(|r| r.main)) } {
+            main.change((), |main, ()| main.set_count(main.count() + 1));
         }
         self.watch_client(on_write, goes_on);
         NGX_DONE as ngx_int_t
@@ -189,7 +196,7 @@ impl Request<'_> {
     pub fn watches_client(&self, on_write: ngx_http_event_handler_pt) -> bool {
         let place =
             |handler: ngx_http_event_handler_pt| handler.map(|handler| handler as *const ());
-        self.read(|r| place(r.write_event_handler)) == place(on_write)
+        place(self.read(|r| r.write_event_handler)) == place(on_write)
     }
 
     /// Takes back [`Request::watch_client`].
@@ -200,25 +207,20 @@ impl Request<'_> {
     /// Whether nobody can be answered any more: the client has left, or has closed this stream of
     /// HTTP/2 or HTTP/3. `post_action` is not for the client.
     pub fn is_abandoned(&self) -> bool {
-        // SAFETY: a live request has a connection, and that has a write event.
-        let has_left = unsafe {
-            let connection = self.connection();
-            (*connection).error() != 0 || (*(*connection).write).error() != 0
-        };
+        let has_left = self.connection().read(ngx_connection_t::error) != 0
+            || self.output().read(ngx_event_t::error) != 0;
         has_left && self.read(|r| r.post_action()) == 0
     }
 
     /// Keeps a level-triggered event method from announcing again and again that the client's
     /// connection can be written to; does nothing with epoll.
     pub fn leave_output(&self) {
-        // SAFETY: a live request has a connection, and that has a write event.
-        unsafe { ngx_handle_write_event((*self.connection()).write, 0) };
+        self.output().want_output();
     }
 
     /// Reads the rest of the request body and throws it away. Returns NGX_OK or a status.
     pub fn discard_body(&self) -> ngx_int_t {
-        // SAFETY: the request is live.
-        unsafe { ngx_http_discard_request_body(self.r.as_ptr()) }
+        self.call(ngx_http_discard_request_body)
     }
 
     /// Sends the request on to a named location, as it is. The caller ends its own part in the request with the
@@ -239,7 +241,7 @@ impl Request<'_> {
     /// As [`Request::finalize`], outside nginx's own event handlers of the client's connection: runs what was put
     /// off, as they do last.
     pub fn finish(self, status: ngx_int_t) {
-        let connection = self.connection();
+        let connection = self.connection().as_ptr();
         self.finalize(status);
         // SAFETY: nginx keeps the memory of closed connections and marks them as destroyed.
         unsafe { ngx_http_run_posted_requests(connection) }
@@ -250,20 +252,36 @@ impl Request<'_> {
         on_read: ngx_http_event_handler_pt,
         on_write: ngx_http_event_handler_pt,
     ) {
-        // SAFETY: the request is live.
-        unsafe {
-            (*self.r.as_ptr()).read_event_handler = on_read;
-            (*self.r.as_ptr()).write_event_handler = on_write;
-        }
+        self.r.change((on_read, on_write), |r, handlers| {
+            (r.read_event_handler, r.write_event_handler) = handlers;
+        });
     }
 
-    fn connection(&self) -> *mut ngx_connection_t {
-        self.read(|r| r.connection)
+    fn connection(&self) -> Live<'_, ngx_connection_t> {
+        // SAFETY: a live request has a connection, and nginx keeps its memory even when it closes one.
+        unsafe { Live::at(NonNull::new_unchecked(self.read(|r| r.connection))) }
     }
 
-    fn read<T>(&self, field: impl FnOnce(&ngx_http_request_t) -> T) -> T {
-        // SAFETY: the request is live, and the borrow ends before anything else touches it.
-        field(unsafe { self.r.as_ref() })
+    /// The event of the client's connection that announces that something can be written.
+    fn output(&self) -> Event<'_> {
+        // SAFETY: each connection has a write event, which lives with it, and which nginx takes off its queues and timers
+        // as it closes it.
+        unsafe { Event::at(NonNull::new_unchecked(self.connection().read(|c| c.write))) }
+    }
+
+    fn text(&self, field: fn(&ngx_http_request_t) -> ngx_str_t) -> &[u8] {
+        // SAFETY: nginx replaces the texts of a request, and does not change them.
+        unsafe { bytes_of(self.read(field)) }
+    }
+
+    /// Calls a function of nginx's that a live request may be passed to at this point, and that does not free it.
+    fn call(&self, function: RequestFunction) -> ngx_int_t {
+        // SAFETY: the request is live, and nobody has a reference to it.
+        unsafe { function(self.r.as_ptr()) }
+    }
+
+    fn read<T>(&self, field: fn(&ngx_http_request_t) -> T) -> T {
+        self.r.read(field)
     }
 }
 

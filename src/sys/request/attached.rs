@@ -5,11 +5,11 @@
 //! sent to it over HTTP/2.
 
 use super::Request;
+use crate::sys::live::Live;
 use crate::sys::loaded;
 use crate::sys::raw::{ngx_http_cleanup_add, ngx_http_request_t};
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::rc::Rc;
@@ -43,14 +43,17 @@ impl<T> Attached<T> {
     /// Calls `handle` with the request, outside of any other callback for it. None if it has ended.
     pub fn enter<R>(&self, handle: impl FnOnce(Request<'_>) -> R) -> Option<R> {
         // nginx says when it ends: end_value
-        self.is_live.get().then(|| handle(Request { r: self.r, callback: PhantomData }))
+        self.is_live.get().then(|| {
+            // SAFETY: the request has not ended, so that it is where it was, and nginx keeps no reference to it.
+            handle(Request { r: unsafe { Live::at(self.r) } })
+        })
     }
 }
 
 impl Request<'_> {
     /// Attaches a value. None without memory.
     pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
-        let attached = Rc::new(Attached { r: self.r, is_live: Cell::new(true), value });
+        let attached = Rc::new(Attached { r: self.r.place(), is_live: Cell::new(true), value });
         let place = self.pool()?.keep(attached)?;
         // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
         // or frees the main request: never later than it destroys the pool, which has the value. The array of
@@ -67,7 +70,7 @@ impl Request<'_> {
 
     /// The value that was attached last.
     pub fn attached<T: RequestLevel>(&self) -> Option<Rc<Attached<T>>> {
-        let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r;
+        let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r.place();
         // a redirect makes the pointer null, and a subrequest has none of its own at first
         // SAFETY: attach wrote the place of a value in the request's pool, of this type (RequestLevel).
         let latest = unsafe {

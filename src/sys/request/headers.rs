@@ -15,9 +15,10 @@
 //! ```
 
 use super::Request;
+use crate::sys::live::Zero;
 use crate::sys::pool::Pool;
 use crate::sys::raw::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 impl Request<'_> {
     /// Whether a header's name is one that `is_one` takes.
@@ -61,35 +62,36 @@ impl Request<'_> {
             Some(run) => part_of(run),
             None => empty_part(pool)?,
         };
-        // SAFETY: the request is live. Nothing is written to parts or elements that were there before,
-        // except the part in the list itself, which is the request's own and is replaced last.
-        unsafe {
-            let list = &raw mut (*self.r.as_ptr()).headers_in.headers;
-            let (mut head, mut last) = (first, &raw mut (*list).part);
-            let mut end = &raw mut head.next;
-            for run in runs {
-                let part = pool.reserve::<ngx_list_part_t>()?.as_ptr();
-                part.write(part_of(run));
-                *end = part;
-                end = &raw mut (*part).next;
-                last = part;
+        // Nothing is written to parts or elements that were there before, except the part in the list itself, which is
+        // the request's own and is replaced last.
+        let mut next = null_mut::<ngx_list_part_t>();
+        let mut last = next;
+        for run in runs.rev() {
+            next = pool.put(ngx_list_part_t { next, ..part_of(run) })?.as_ptr();
+            if last.is_null() {
+                last = next;
             }
-            let size = size_of::<ngx_table_elt_t>();
-            let pool = self.read(|r| r.pool);
-            list.write(ngx_list_t { last, part: head, size, nalloc, pool });
         }
+        let part = ngx_list_part_t { next, ..first };
+        self.r.change((part, last, nalloc), |r, (part, last, nalloc)| {
+            let list = &mut r.headers_in.headers;
+            let last = if last.is_null() { &raw mut list.part } else { last };
+            let size = size_of::<ngx_table_elt_t>();
+            *list = ngx_list_t { last, part, size, nalloc, pool: r.pool };
+        });
         Some(())
     }
 
     /// The elements of each part. Nobody may have a part of this while nginx changes headers.
     fn header_parts(&self) -> impl Iterator<Item = &[ngx_table_elt_t]> + Clone {
-        // SAFETY: the request is live; a list that has not been set up yet is zero.
-        let mut next = unsafe { &raw const (*self.r.as_ptr()).headers_in.headers.part };
+        let r = self.r.as_ptr();
+        let mut next = None;
         core::iter::from_fn(move || {
-            // SAFETY: a list's parts end with null, and each has `nelts` elements of the list's type.
+            // SAFETY: the request is live; a list that has not been set up yet is zero. Its parts end with null, and each has `nelts` elements of the list's type.
             unsafe {
-                let part = next.as_ref()?;
-                next = part.next;
+                let first = &raw const (*r).headers_in.headers.part;
+                let part = next.unwrap_or(first).as_ref()?;
+                next = Some(part.next.cast_const());
                 Some(match NonNull::new(part.elts.cast::<ngx_table_elt_t>()) {
                     Some(elements) => core::slice::from_raw_parts(elements.as_ptr(), part.nelts),
                     None => &[],
@@ -100,17 +102,13 @@ impl Request<'_> {
 }
 
 fn part_of(run: &[ngx_table_elt_t]) -> ngx_list_part_t {
-    ngx_list_part_t {
-        elts: run.as_ptr().cast_mut().cast(),
-        nelts: run.len(),
-        next: core::ptr::null_mut(),
-    }
+    ngx_list_part_t { elts: run.as_ptr().cast_mut().cast(), nelts: run.len(), next: null_mut() }
 }
 
 /// A part with room for one element.
 fn empty_part(pool: Pool<'_>) -> Option<ngx_list_part_t> {
-    let elts = pool.reserve::<ngx_table_elt_t>()?.as_ptr().cast();
-    Some(ngx_list_part_t { elts, nelts: 0, next: core::ptr::null_mut() })
+    let elts = pool.put(ngx_table_elt_t::zeroed())?.as_ptr().cast();
+    Some(ngx_list_part_t { elts, nelts: 0, next: null_mut() })
 }
 
 /// A header as nginx's parser makes them: modules find it by its hash and its name in lower case.
@@ -118,14 +116,11 @@ fn element(pool: Pool<'_>, name: &'static str, value: &[u8]) -> Option<ngx_table
     let key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
     let lowercase = pool.copy(name.as_bytes())?.as_text();
     let value = pool.copy(value)?.as_text();
-    // SAFETY: zero is a value of the struct, whose fields depend on nginx's version; the copy has as
-    // many bytes as the name, and nobody writes to the name.
-    unsafe {
-        let mut element: ngx_table_elt_t = core::mem::zeroed();
-        element.hash = ngx_hash_strlow(lowercase.data, key.data, key.len);
-        element.key = key;
-        element.value = value;
-        element.lowcase_key = lowercase.data;
-        Some(element)
-    }
+    let mut element = ngx_table_elt_t::zeroed();
+    // SAFETY: the copy has as many bytes as the name, and nobody writes to the name.
+    element.hash = unsafe { ngx_hash_strlow(lowercase.data, key.data, key.len) };
+    element.key = key;
+    element.value = value;
+    element.lowcase_key = lowercase.data;
+    Some(element)
 }

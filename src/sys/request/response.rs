@@ -2,18 +2,18 @@
 //! read, replace or remove. Each is set as nginx sets it for a response of an upstream
 //! (`ngx_http_upstream_headers_in`), so that directives do the same to both.
 
-use super::Request;
+use super::{Request, parse_http_time};
 use crate::sys::chain::whole_body;
+use crate::sys::live::Zero;
 use crate::sys::raw::{
-    NGX_ERROR, NGX_OK, ngx_http_headers_out_t, ngx_http_output_filter, ngx_http_request_t,
-    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_parse_http_time,
-    ngx_pool_t, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_OK, ngx_http_headers_out_t, ngx_http_output_filter, ngx_http_send_header,
+    ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
 #[cfg(ngx_feature = "http_gzip")]
-use crate::sys::raw::{ngx_http_core_loc_conf_t, ngx_http_core_module};
-use core::ptr::NonNull;
+use crate::sys::{live::Live, process, raw::ngx_http_core_loc_conf_t};
+use core::ptr::{NonNull, null_mut};
 use std::rc::Rc;
 
 /// The headers that nginx keeps track of.
@@ -73,69 +73,64 @@ impl Header {
 impl Request<'_> {
     /// Sets the response's status, and the length of its body in bytes.
     pub fn set_status(&self, status: u16, len: usize) {
-        // SAFETY: the request is live and its response has not begun.
-        unsafe {
-            let r = self.r.as_ptr();
-            (*r).headers_out.status = status.into();
-            (*r).headers_out.content_length_n = len as i64;
-            (*r).set_allow_ranges(1);
-        }
+        self.r.change((status, len), |r, (status, len)| {
+            r.headers_out.status = status.into();
+            r.headers_out.content_length_n = len as i64;
+            r.set_allow_ranges(1);
+        });
     }
 
     /// Sets the Content-Type that `types` and `default_type` give. None without memory.
     pub fn set_default_content_type(&self) -> Option<()> {
-        // SAFETY: the request is live and its response has not begun.
-        unsafe {
-            if ngx_http_set_content_type(self.r.as_ptr()) != NGX_OK as ngx_int_t {
-                return None;
-            }
-            set_content_type(self.r.as_ptr(), (*self.r.as_ptr()).headers_out.content_type);
+        if self.call(ngx_http_set_content_type) != NGX_OK as ngx_int_t {
+            return None;
         }
+        self.set_content_type(self.read(|r| r.headers_out.content_type));
         Some(())
     }
 
     /// Adds a header to the response. None without memory.
     pub fn set_header(&self, header: Header, name: &str, value: &[u8]) -> Option<()> {
         let value = self.pool()?.copy(value)?.as_text();
-        // SAFETY: the request is live and its response has not begun; the list is of
-        // ngx_table_elt_t, for which zero is a value.
-        unsafe {
-            let out = &raw mut (*self.r.as_ptr()).headers_out;
-            if header == Header::ContentType {
-                set_content_type(self.r.as_ptr(), value);
-                return Some(());
-            }
-            let name = self.pool()?.copy(name.as_bytes())?.as_text();
-            let place = ngx_list_push(&raw mut (*out).headers).cast::<ngx_table_elt_t>();
-            let place = NonNull::new(place)?.as_ptr();
-            place.write(core::mem::zeroed());
-            (*place).hash = 1;
-            (*place).key = name;
-            (*place).value = value;
-            point_to(out, header, place, (*self.r.as_ptr()).pool)
+        if header == Header::ContentType {
+            self.set_content_type(value);
+            return Some(());
         }
+        let name = self.pool()?.copy(name.as_bytes())?.as_text();
+        let mut element = ngx_table_elt_t::zeroed();
+        element.hash = 1;
+        element.key = name;
+        element.value = value;
+        // SAFETY: the request is live and its response has not begun; the list is of elements of this type.
+        let place = unsafe {
+            let list = &raw mut (*self.r.as_ptr()).headers_out.headers;
+            let place = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?;
+            place.write(element);
+            place.as_ptr()
+        };
+        self.point_to(header, place, value)
     }
 
     /// Says that the response depends on Accept-Encoding. None without memory.
     pub fn set_vary_accept_encoding(&self) -> Option<()> {
         #[cfg(ngx_feature = "http_gzip")]
-        // SAFETY: the request is live; the core module has a configuration for each location.
-        unsafe {
-            let r = self.r.as_ptr();
-            let core = *(*r).loc_conf.add(ngx_http_core_module.ctx_index);
-            if (*core.cast::<ngx_http_core_loc_conf_t>()).gzip_vary != 0 {
-                // `gzip_vary on`: nginx writes it
-                (*r).set_gzip_vary(1);
-                return Some(());
-            }
+        if self.core_conf().is_some_and(|core| core.read(|core| core.gzip_vary != 0)) {
+            // `gzip_vary on`: nginx writes it
+            self.r.change(1, |r, on| r.set_gzip_vary(on));
+            return Some(());
         }
         self.set_header(Header::Other, "Vary", b"Accept-Encoding")
     }
 
+    #[cfg(ngx_feature = "http_gzip")]
+    fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {
+        // SAFETY: the core module has a configuration for each location, to which nginx keeps no reference.
+        unsafe { Live::of((*self.read(|r| r.loc_conf).add(process::http_core_index())).cast()) }
+    }
+
     /// Sends the response's head. Returns nginx's status, and whether no body is to follow.
     pub fn send_head(&self) -> (ngx_int_t, bool) {
-        // SAFETY: the request is live and its response has not begun.
-        let status = unsafe { ngx_http_send_header(self.r.as_ptr()) };
+        let status = self.call(ngx_http_send_header);
         (status, self.read(|r| r.header_only()) != 0)
     }
 
@@ -166,139 +161,121 @@ impl Request<'_> {
     ///
     /// nginx's variables and logs read the list of headers, which stays.
     pub fn drop_blind_conditions(&self) {
-        // SAFETY: the request is live and its response has not begun; a header that is pointed to is in
-        // the request's list.
-        unsafe {
-            let r = self.r.as_ptr();
-            let (headers_in, out) = (&raw mut (*r).headers_in, &raw const (*r).headers_out);
-            if let Some(since) = (*headers_in).if_unmodified_since.as_ref() {
-                // -1 without a date
-                let is_date = ngx_parse_http_time(since.value.data, since.value.len) >= 0;
-                let is_judged =
-                    is_date && (*out).last_modified_time >= 0 && (*headers_in).if_match.is_null();
-                if !is_judged {
-                    (*headers_in).if_unmodified_since = core::ptr::null_mut();
-                }
+        // SAFETY: the request is live, and a header that is pointed to is in its list.
+        let since = unsafe { self.read(|r| r.headers_in.if_unmodified_since).as_ref() };
+        let is_judged = since.is_some_and(|since| {
+            parse_http_time(since.value.as_bytes()).is_some()
+                && self.read(|r| r.headers_out.last_modified_time) >= 0
+                && self.read(|r| r.headers_in.if_match.is_null())
+        });
+        self.r.change(is_judged, |r, is_judged| {
+            if !is_judged {
+                r.headers_in.if_unmodified_since = null_mut();
             }
-            if (*out).etag.is_null() {
-                (*headers_in).if_match = core::ptr::null_mut();
+            if r.headers_out.etag.is_null() {
+                r.headers_in.if_match = null_mut();
             }
-        }
+        });
     }
-}
 
-/// Has nginx's pointer for a header point to `place`. None without memory.
-///
-/// # Safety
-/// `out` is of a live request whose pool is `pool` and whose response has not begun, and `place` is a
-/// header in its list.
-unsafe fn point_to(
-    out: *mut ngx_http_headers_out_t,
-    header: Header,
-    place: *mut ngx_table_elt_t,
-    pool: *mut ngx_pool_t,
-) -> Option<()> {
-    // SAFETY: as above.
-    unsafe {
-        let value = (*place).value;
+    /// Has nginx's pointer for a header point to `place`, which is in the list. None without memory.
+    fn point_to(
+        &self,
+        header: Header,
+        place: *mut ngx_table_elt_t,
+        value: ngx_str_t,
+    ) -> Option<()> {
+        let set = |set: fn(&mut ngx_http_headers_out_t, *mut ngx_table_elt_t)| {
+            self.r.change((place, set), |r, (place, set)| set(&mut r.headers_out, place));
+        };
         match header {
-            Header::CacheControl => append(&raw mut (*out).cache_control, place, pool)?,
-            Header::ContentEncoding => (*out).content_encoding = place,
-            Header::Date => (*out).date = place,
-            Header::Etag => (*out).etag = place,
-            Header::Expires => (*out).expires = place,
+            Header::CacheControl => return self.append(|out| &raw mut out.cache_control, place),
+            Header::ContentEncoding => set(|out, place| out.content_encoding = place),
+            Header::Date => set(|out, place| out.date = place),
+            Header::Etag => set(|out, place| out.etag = place),
+            Header::Expires => set(|out, place| out.expires = place),
             Header::LastModified => {
-                (*out).last_modified = place;
-                (*out).last_modified_time = ngx_parse_http_time(value.data, value.len);
+                set(|out, place| out.last_modified = place);
+                let time = parse_http_time(value.as_bytes());
+                let time = time.and_then(|time| i64::try_from(time).ok()).unwrap_or(-1);
+                self.r.change(time, |r, time| r.headers_out.last_modified_time = time);
             }
-            Header::Link => append(&raw mut (*out).link, place, pool)?,
+            Header::Link => return self.append(|out| &raw mut out.link, place),
             // nginx would make an absolute URL of a path, with the port it listens on
             Header::Location if value.as_bytes().starts_with(b"/") => {}
-            Header::Location => (*out).location = place,
-            Header::Refresh => (*out).refresh = place,
-            Header::Server => (*out).server = place,
-            Header::WwwAuthenticate => set_www_authenticate(out, place),
+            Header::Location => set(|out, place| out.location = place),
+            Header::Refresh => set(|out, place| out.refresh = place),
+            Header::Server => set(|out, place| out.server = place),
+            // what `auth_request` hands to the client of its subrequest: all of them since 1.23.0, the first one before
+            #[cfg(ngx_linked_headers)]
+            Header::WwwAuthenticate => {
+                return self.append(|out| &raw mut out.www_authenticate, place);
+            }
+            #[cfg(not(ngx_linked_headers))]
+            Header::WwwAuthenticate => set(|out, place| {
+                if out.www_authenticate.is_null() {
+                    out.www_authenticate = place;
+                }
+            }),
             Header::ContentType | Header::Other => {}
         }
+        Some(())
     }
-    Some(())
-}
 
-/// Puts a header behind those of its name, which nginx has as a list of their own since 1.23.0.
-///
-/// # Safety
-/// As of [`point_to`]; `first` is one of the lists of `headers_out`.
-#[cfg(ngx_linked_headers)]
-unsafe fn append(
-    first: *mut *mut ngx_table_elt_t,
-    place: *mut ngx_table_elt_t,
-    _: *mut ngx_pool_t,
-) -> Option<()> {
-    // SAFETY: the list ends in null.
-    unsafe {
-        let mut end = first;
-        while let Some(header) = (*end).as_mut() {
-            end = &raw mut header.next;
+    /// Puts a header behind those of its name, which nginx has as a list of their own since 1.23.0.
+    #[cfg(ngx_linked_headers)]
+    fn append(
+        &self,
+        list: fn(&mut ngx_http_headers_out_t) -> *mut *mut ngx_table_elt_t,
+        place: *mut ngx_table_elt_t,
+    ) -> Option<()> {
+        // SAFETY: the request is live, and its response has not begun; `place` is in its list of headers, and the list
+        // of those of a name ends in null.
+        unsafe {
+            let mut end = list(&mut (*self.r.as_ptr()).headers_out);
+            while let Some(header) = (*end).as_mut() {
+                end = &raw mut header.next;
+            }
+            *end = place;
         }
-        *end = place;
+        Some(())
     }
-    Some(())
-}
 
-/// The same before 1.23.0, when it was an array of pointers. None without memory.
-///
-/// # Safety
-/// As of [`point_to`]; `array` is one of the arrays of `headers_out`.
-#[cfg(not(ngx_linked_headers))]
-unsafe fn append(
-    array: *mut ngx_array_t,
-    place: *mut ngx_table_elt_t,
-    pool: *mut ngx_pool_t,
-) -> Option<()> {
-    // SAFETY: an array that nobody has used is zero; what it gives is room for a pointer.
-    unsafe {
-        if (*array).elts.is_null() {
-            let size = size_of::<*mut ngx_table_elt_t>();
-            array.write(*NonNull::new(ngx_array_create(pool, 1, size))?.as_ptr());
+    /// The same before 1.23.0, when it was an array of pointers. None without memory.
+    #[cfg(not(ngx_linked_headers))]
+    fn append(
+        &self,
+        array: fn(&mut ngx_http_headers_out_t) -> *mut ngx_array_t,
+        place: *mut ngx_table_elt_t,
+    ) -> Option<()> {
+        // SAFETY: the request is live, and its response has not begun. An array that nobody has used is zero; what it
+        // gives is room for a pointer.
+        unsafe {
+            let array = array(&mut (*self.r.as_ptr()).headers_out);
+            if (*array).elts.is_null() {
+                let size = size_of::<*mut ngx_table_elt_t>();
+                let new = ngx_array_create((*self.r.as_ptr()).pool, 1, size);
+                array.write(*NonNull::new(new)?.as_ptr());
+            }
+            let end = ngx_array_push(array).cast::<*mut ngx_table_elt_t>();
+            NonNull::new(end)?.as_ptr().write(place);
         }
-        let end = ngx_array_push(array).cast::<*mut ngx_table_elt_t>();
-        NonNull::new(end)?.as_ptr().write(place);
+        Some(())
     }
-    Some(())
-}
 
-/// What `auth_request` hands to the client of its subrequest: all of them since 1.23.0, the first one before.
-///
-/// # Safety
-/// As of [`point_to`].
-unsafe fn set_www_authenticate(out: *mut ngx_http_headers_out_t, place: *mut ngx_table_elt_t) {
-    // SAFETY: as above.
-    unsafe {
-        #[cfg(ngx_linked_headers)]
-        let _ = append(&raw mut (*out).www_authenticate, place, core::ptr::null_mut());
-        #[cfg(not(ngx_linked_headers))]
-        if (*out).www_authenticate.is_null() {
-            (*out).www_authenticate = place;
-        }
-    }
-}
-
-/// As `ngx_http_upstream_copy_content_type`: what `gzip_types`, `sub_filter_types` and `ssi_types` compare
-/// ends where the charset begins, and `charset` leaves a type alone that has one.
-///
-/// # Safety
-/// The request is live, its response has not begun, and the text lives as long as the request.
-unsafe fn set_content_type(r: *mut ngx_http_request_t, text: ngx_str_t) {
-    let (kind, charset) = split_charset(text.as_bytes());
-    // SAFETY: as above; the charset is a part of the text.
-    unsafe {
-        let out = &raw mut (*r).headers_out;
-        (*out).content_type = text;
-        (*out).content_type_len = kind;
-        (*out).content_type_lowcase = core::ptr::null_mut();
-        if let Some(charset) = charset {
-            (*out).charset = ngx_str_t { len: charset.len(), data: charset.as_ptr().cast_mut() };
-        }
+    /// As `ngx_http_upstream_copy_content_type`: what `gzip_types`, `sub_filter_types` and `ssi_types` compare
+    /// ends where the charset begins, and `charset` leaves a type alone that has one.
+    fn set_content_type(&self, text: ngx_str_t) {
+        self.r.change(text, |r, text| {
+            let (kind, charset) = split_charset(text.as_bytes());
+            let out = &mut r.headers_out;
+            out.content_type = text;
+            out.content_type_len = kind;
+            out.content_type_lowcase = null_mut();
+            if let Some(charset) = charset {
+                out.charset = ngx_str_t { len: charset.len(), data: charset.as_ptr().cast_mut() };
+            }
+        });
     }
 }
 
