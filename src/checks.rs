@@ -25,7 +25,7 @@ pub fn check(main: &MainConf, reading: Reading<'_>) -> bool {
     });
     let redirects = main.redirects.borrow();
     let wrong = redirects.iter().find_map(|redirect| {
-        let refusal = refusal(redirect, &redirects)?;
+        let refusal = refusal(redirect, &redirects, reading)?;
         Some(("pagecache_fallback", &redirect.to.place, refusal))
     });
     for (directive, place, refusal) in unusable.iter().chain(&wrong) {
@@ -55,7 +55,7 @@ fn warn_of_conditions(redirects: &[Redirect], reading: Reading<'_>) {
                  answers 500. Name a location that makes pages, write \"pagecache_fallback off\" into \"{start}\", or \
                  have the condition hold before the lookup alone, by if ($pagecache_status = \"\")",
                 redirect.to.name,
-                redirect.server.place()
+                redirect.server.place(reading)
             ),
         );
     }
@@ -67,7 +67,7 @@ fn warn_of_buffers(main: &MainConf, reading: Reading<'_>) {
     for upstream in main.upstreams() {
         let own = sizes.iter().filter(|(other, _)| Rc::ptr_eq(other, &upstream));
         let max_size = own.map(|&(_, max_size)| max_size).max().unwrap_or(0);
-        let buffers = upstream.buffers();
+        let buffers = upstream.buffers(reading);
         if buffers < max_size.saturating_mul(LARGEST_IN_BUFFERS) {
             let name = upstream.text();
             reading.warn_at(
@@ -83,7 +83,7 @@ fn warn_of_buffers(main: &MainConf, reading: Reading<'_>) {
 }
 
 /// Whether `own` is still the handler of the location, which is whole now. Logs why not.
-pub fn is_alone(own: &Handler, location: Location, reading: Reading<'_>) -> bool {
+pub fn is_alone(own: &Handler, location: Location<'_>, reading: Reading<'_>) -> bool {
     let is_alone = location.handler().is_some_and(|handler| fn_addr_eq(handler, own.call));
     if !is_alone {
         let refusal = Refusal(format!("\"{}\" {TWO_HANDLERS}", own.directive));
@@ -93,13 +93,13 @@ pub fn is_alone(own: &Handler, location: Location, reading: Reading<'_>) -> bool
 }
 
 /// What is wrong with one of `all` ways out of locations.
-fn refusal(redirect: &Redirect, all: &[Redirect]) -> Option<Refusal> {
+fn refusal(redirect: &Redirect, all: &[Redirect], reading: Reading<'_>) -> Option<Refusal> {
     let (name, server) = (&redirect.to.name, redirect.server);
-    if !server.has_named_location(name.as_bytes()) {
+    if !server.has_named_location(name.as_bytes(), reading) {
         return Some(Refusal(format!(
             "names \"{name}\", which the server at {} does not have: add \"location {name} {{ ... }}\" to it, or \
              name one that it has",
-            server.place()
+            server.place(reading)
         )));
     }
     let is_endless = is_endless(redirect, all, |other| !other.is_conditional);
@@ -108,7 +108,7 @@ fn refusal(redirect: &Redirect, all: &[Redirect]) -> Option<Refusal> {
             "names \"{name}\", by which the server at {} hands a request that is no hit back to the location \
              that it came from, until nginx gives up: name a location that makes pages, or, where the directive is \
              inherited, write \"pagecache_fallback\" with another name, or \"off\", into that location",
-            server.place()
+            server.place(reading)
         ))
     })
 }

@@ -6,7 +6,9 @@ use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::request::{content_handler, leave_worker, leave_zone, request_headers};
-use super::sys::conf::{LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, allocate, name};
+use super::sys::conf::{
+    Create, LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, create, name,
+};
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
@@ -30,11 +32,11 @@ static mut COMMAND_TABLE: [ngx_command_t; COMMANDS + 1] = commands();
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(Pagecache::preconfiguration),
     postconfiguration: Some(Pagecache::postconfiguration),
-    create_main_conf: Some(create_main),
+    create_main_conf: Some(create::<MainConf>),
     init_main_conf: None,
-    create_srv_conf: Some(create_upstream),
+    create_srv_conf: Some(create::<UpstreamConf>),
     merge_srv_conf: None,
-    create_loc_conf: Some(create_location),
+    create_loc_conf: Some(create::<LocationConf>),
     merge_loc_conf: Some(merge_location),
 };
 
@@ -115,16 +117,16 @@ impl HttpModule for Pagecache {
     }
 }
 
-// SAFETY: CONTEXT has create_main.
+// SAFETY: CONTEXT has create::<MainConf>.
 unsafe impl MainLevel for MainConf {}
 
-// SAFETY: CONTEXT has create_upstream.
+// SAFETY: CONTEXT has create::<UpstreamConf>.
 unsafe impl UpstreamLevel for UpstreamConf {}
 
 // SAFETY: CONTEXT has create::<LocationConf>.
 unsafe impl LocationLevel for LocationConf {}
 
-// SAFETY: the main configuration is what `create_main` makes.
+// SAFETY: the main configuration is what `create` makes.
 unsafe impl HttpModuleMainConf for Pagecache {
     type MainConf = MainConf;
 }
@@ -160,30 +162,24 @@ impl Drop for Leaving {
     }
 }
 
-unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
-    let create = |reading: Reading<'_>| {
+impl Create for MainConf {
+    fn create(reading: Reading<'_>) -> Option<MainConf> {
         let id = ConfigurationId::next();
-        match reading.pool().and_then(|pool| pool.keep(Leaving(id))) {
-            Some(_) => allocate(reading, MainConf::new(id)),
-            None => ptr::null_mut(),
-        }
-    };
-    // SAFETY: nginx passes its state.
-    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
+        reading.pool()?.keep(Leaving(id))?;
+        Some(MainConf::new(id))
+    }
 }
 
-unsafe extern "C" fn create_upstream(cf: *mut ngx_conf_t) -> *mut c_void {
-    let create =
-        |reading: Reading<'_>| allocate(reading, UpstreamConf::beginning_at(reading.place()));
-    // SAFETY: nginx passes its state.
-    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
+impl Create for UpstreamConf {
+    fn create(reading: Reading<'_>) -> Option<UpstreamConf> {
+        Some(UpstreamConf::beginning_at(reading.place()))
+    }
 }
 
-unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
-    let create =
-        |reading: Reading<'_>| allocate(reading, LocationConf::beginning_with(reading.words()));
-    // SAFETY: nginx passes its state.
-    unsafe { Reading::enter(cf, create) }.unwrap_or(ptr::null_mut())
+impl Create for LocationConf {
+    fn create(reading: Reading<'_>) -> Option<LocationConf> {
+        Some(LocationConf::beginning_with(reading.words()))
+    }
 }
 
 /// Handles each directive: `post` is its row, `conf` the struct that create_*_conf made.
@@ -220,7 +216,7 @@ unsafe extern "C" fn merge_location(
     outer: *mut c_void,
     inner: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: both are what `create_location` made, two different ones, borrowed by no one; and nginx passes its state.
+    // SAFETY: both are what `create` made, two different ones, borrowed by no one; and nginx passes its state.
     let merged = unsafe {
         let outer = outer.cast::<LocationConf>().as_ref();
         let inner = inner.cast::<LocationConf>().as_mut();

@@ -109,8 +109,8 @@ impl Upstream {
     }
 
     /// Bytes of bodies that a worker may hold.
-    pub fn buffers(&self) -> usize {
-        let given = self.block.conf::<UpstreamConf>();
+    pub fn buffers(&self, reading: Reading<'_>) -> usize {
+        let given = self.block.conf::<UpstreamConf>(reading);
         given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS)
     }
 
@@ -155,7 +155,7 @@ impl Upstream {
                 line.name = self.text.to_string();
             }
         }
-        let given = self.block.conf::<UpstreamConf>();
+        let given = self.block.conf::<UpstreamConf>(reading);
         let found = check(&lines)
             .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
         let distribution =
@@ -164,7 +164,7 @@ impl Upstream {
         let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
         let is_down = lines.iter().map(|line| line.is_down).collect();
         let cluster = Cluster { distribution, is_down, protocol };
-        let list = self.list(lines, first, given, protocol);
+        let list = self.list(lines, first, given, protocol, self.buffers(reading));
         // an upstream is resolved once, after everything is read
         let _ = self.servers.set(Servers { list, cluster });
         Ok(())
@@ -177,6 +177,7 @@ impl Upstream {
         first: usize,
         given: Option<&UpstreamConf>,
         protocol: Protocol,
+        buffers: usize,
     ) -> Vec<Rc<UpstreamServer>> {
         let inflight = given.and_then(|conf| conf.inflight).unwrap_or(DEFAULT_INFLIGHT);
         let keepalive = given.and_then(|conf| conf.keepalive).unwrap_or(DEFAULT_KEEPALIVE);
@@ -202,7 +203,7 @@ impl Upstream {
                     breaker: line.breaker,
                 },
                 protocol,
-                buffers: self.buffers(),
+                buffers,
             })
         };
         lines.into_iter().enumerate().map(server).collect()
@@ -211,7 +212,7 @@ impl Upstream {
     /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
     /// `memcached_pass` may use the same block.
     fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading<'_>) {
-        let given = self.block.conf::<UpstreamConf>();
+        let given = self.block.conf::<UpstreamConf>(reading);
         // a plain address has nothing that could be ignored
         let Some(place) = given.and_then(|conf| conf.place.as_ref()) else { return };
         let warn = |ignored: &str, instead: &str| {
@@ -225,7 +226,7 @@ impl Upstream {
                 ),
             );
         };
-        if self.block.has_balancer() {
+        if self.block.has_balancer(reading) {
             warn(
                 "its directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
                  \"least_conn\", \"random\", \"keepalive\" or the like)",

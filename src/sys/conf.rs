@@ -1,39 +1,39 @@
 //! Reading the configuration: a directive's line, nginx's parsers for its values, and where this
 //! module's structs stand among those of all modules.
 
+use super::live::{Live, Zero};
 use super::loaded::module_index;
 use super::pool::Pool;
+use super::process;
 use super::raw::{
     NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push,
     ngx_command_t, ngx_conf_set_flag_slot, ngx_conf_t, ngx_core_conf_t, ngx_core_module,
     ngx_flag_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
-    ngx_http_request_t, ngx_int_t, ngx_ncpu, ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t,
-    ngx_str_t,
+    ngx_http_request_t, ngx_int_t, ngx_parse_offset, ngx_parse_time, ngx_shm_zone_t, ngx_str_t,
 };
 use core::ffi::{CStr, c_char, c_void};
-use core::marker::PhantomData;
 use core::ptr::{NonNull, fn_addr_eq};
 use std::fmt;
 
 /// A type that is this module's configuration of all of http {}.
 ///
 /// # Safety
-/// - The module's create_main_conf makes a `Self` with [`allocate`].
+/// - The module's create_main_conf is [`create`] of `Self`.
 pub unsafe trait MainLevel {}
 
 /// A type that is this module's configuration of a server {} or upstream {} block.
 ///
 /// # Safety
-/// - The module's create_srv_conf makes a `Self` with [`allocate`].
+/// - The module's create_srv_conf is [`create`] of `Self`.
 pub unsafe trait UpstreamLevel {}
 
 /// A type that is this module's configuration of a location.
 ///
 /// # Safety
-/// - The module's create_loc_conf makes a `Self` with [`allocate`].
+/// - The module's create_loc_conf is [`create`] of `Self`.
 pub unsafe trait LocationLevel {}
 
 /// What a directive's row in a module's table has called.
@@ -65,7 +65,7 @@ impl fmt::Display for Place {
 
 /// nginx's state while it reads the configuration, for the length of one of its callbacks.
 #[derive(Clone, Copy)]
-pub struct Reading<'cf>(NonNull<ngx_conf_t>, PhantomData<&'cf ()>);
+pub struct Reading<'cf>(Live<'cf, ngx_conf_t>);
 
 impl<'cf> Reading<'cf> {
     /// Calls `read` with the state that nginx has passed to one of its handlers.
@@ -73,25 +73,26 @@ impl<'cf> Reading<'cf> {
     /// # Safety
     /// `cf` is null or what nginx passed to a handler of configuration.
     pub unsafe fn enter<R>(cf: *mut ngx_conf_t, read: impl FnOnce(Reading<'_>) -> R) -> Option<R> {
-        NonNull::new(cf).map(|cf| read(Reading(cf, PhantomData)))
+        // SAFETY: as above; nginx keeps no reference to it.
+        unsafe { Live::of(cf) }.map(|cf| read(Reading(cf)))
     }
 
     /// The pool of the new configuration.
     pub fn pool(self) -> Option<Pool<'cf>> {
-        // SAFETY: from_raw.
-        unsafe { Pool::from_raw((*self.0.as_ptr()).pool) }
+        // SAFETY: the pool of a configuration that is being read is live.
+        unsafe { Pool::from_raw(self.0.read(|cf| cf.pool)) }
     }
 
     /// The words of the current directive, its name first.
     pub fn words(self) -> &'cf [ngx_str_t] {
         // SAFETY: while a directive is handled, args is an array of ngx_str_t in the pool.
-        unsafe { (*(*self.0.as_ptr()).args).as_slice::<ngx_str_t>() }
+        unsafe { (*self.0.read(|cf| cf.args)).as_slice::<ngx_str_t>() }
     }
 
     /// Where the current directive stands.
     pub fn place(self) -> Place {
-        // SAFETY: from_raw; conf_file is null where the configuration comes from the command line.
-        let file = unsafe { (*self.0.as_ptr()).conf_file.as_ref() };
+        // SAFETY: live while it is read; null where the configuration comes from the command line.
+        let file = unsafe { self.0.read(|cf| cf.conf_file).as_ref() };
         file.map_or(Place { file: "command line".to_owned(), line: 0 }, |file| Place {
             file: String::from_utf8_lossy(file.file.name.as_bytes()).into_owned(),
             line: file.line,
@@ -101,18 +102,15 @@ impl<'cf> Reading<'cf> {
     /// Compiles a string with variables.
     pub fn compile(self, text: &ngx_str_t) -> Result<ComplexValue, Refusal> {
         let mut text = *text;
-        // SAFETY: C structs of integers and pointers: zero is a value. nginx fills the value and
-        // keeps what it points to in the pool.
-        unsafe {
-            let mut value: ngx_http_complex_value_t = core::mem::zeroed();
-            let mut compile: ngx_http_compile_complex_value_t = core::mem::zeroed();
-            compile.cf = self.0.as_ptr();
-            compile.value = &raw mut text;
-            compile.complex_value = &raw mut value;
-            if ngx_http_compile_complex_value(&raw mut compile) != 0 {
-                return Err(Refusal(format!("has the invalid value \"{text}\": see above")));
-            }
-            Ok(ComplexValue(value))
+        let mut value = ngx_http_complex_value_t::zeroed();
+        let mut compile = ngx_http_compile_complex_value_t::zeroed();
+        compile.cf = self.0.as_ptr();
+        compile.value = &raw mut text;
+        compile.complex_value = &raw mut value;
+        // SAFETY: all that it points to is live. nginx fills the value and keeps what that points to in the pool.
+        match unsafe { ngx_http_compile_complex_value(&raw mut compile) } {
+            0 => Ok(ComplexValue(value)),
+            _ => Err(Refusal(format!("has the invalid value \"{text}\": see above"))),
         }
     }
 
@@ -130,68 +128,56 @@ impl<'cf> Reading<'cf> {
 
     /// Writes a message about something that stands at `place`.
     pub fn log_at(self, place: &Place, Refusal(message): &Refusal) {
-        // SAFETY: from_raw.
-        let log = unsafe { (*self.0.as_ptr()).log };
+        let log = self.0.read(|cf| cf.log);
         ngx::ngx_log_error!(NGX_LOG_EMERG, log, "{message} in {place}");
     }
 
     /// Writes a warning about something that stands at `place`.
     pub fn warn_at(self, place: &Place, message: &str) {
-        // SAFETY: from_raw.
-        let log = unsafe { (*self.0.as_ptr()).log };
+        let log = self.0.read(|cf| cf.log);
         ngx::ngx_log_error!(NGX_LOG_WARN, log, "{message} in {place}");
     }
 
     /// The location whose configuration is being merged.
-    pub fn location(self) -> Option<Location> {
-        // SAFETY: core_conf.
-        unsafe { NonNull::new(self.core_conf(|context| context.loc_conf)).map(Location) }
+    pub fn location(self) -> Option<Location<'cf>> {
+        self.core_conf().map(Location)
     }
 
     /// The server whose configuration is being read or merged.
     pub fn server(self) -> Option<HttpServer> {
-        // SAFETY: core_conf.
-        unsafe { NonNull::new(self.core_conf(|context| context.srv_conf)).map(HttpServer) }
+        self.core_conf().map(|server| HttpServer(server.place()))
     }
 
     /// Has `handler` called in a phase of each request. False without memory.
     pub fn add_phase_handler(self, phase: Phase, handler: ngx_http_handler_pt) -> bool {
-        // SAFETY: core_conf; each phase has an array of handlers while the configuration is read.
-        unsafe {
-            let main: *mut ngx_http_core_main_conf_t = self.core_conf(|context| context.main_conf);
-            let place = main
-                .as_mut()
-                .and_then(|main| main.phases.get_mut(phase as usize))
-                .and_then(|phase| {
-                    let place = ngx_array_push(&raw mut phase.handlers);
-                    place.cast::<ngx_http_handler_pt>().as_mut()
-                });
-            place.map(|place| *place = handler).is_some()
-        }
+        let Some(main) = self.core_conf::<ngx_http_core_main_conf_t>() else { return false };
+        // SAFETY: the configuration is being read; each phase has an array of handlers meanwhile.
+        let place = unsafe {
+            let phases = &mut (*main.as_ptr()).phases;
+            let handlers = phases.get_mut(phase as usize).map(|phase| &raw mut phase.handlers);
+            let place = handlers.map(|handlers| ngx_array_push(handlers));
+            place.and_then(|place| Live::of(place.cast::<ngx_http_handler_pt>()))
+        };
+        place.map(|place| place.change(handler, |place, handler| *place = handler)).is_some()
     }
 
     /// Has nginx's gunzip filter unpack responses of this location for clients that do not take
     /// gzip, as `gunzip on` does. False if nginx was built without it.
     pub fn enable_gunzip(self) -> bool {
-        let Some(flag) = self.location_flag(c"ngx_http_gunzip_filter_module", b"gunzip") else {
-            return false;
-        };
-        // SAFETY: the flag is in the location's configuration, which nobody borrows. It was merged
-        // before, because a filter that is built in stands before loaded modules.
-        unsafe { flag.write(1) };
-        true
+        let flag = self.location_flag(c"ngx_http_gunzip_filter_module", b"gunzip");
+        // it was merged before, because a filter that is built in stands before loaded modules
+        flag.map(|flag| flag.change(1, |flag, on| *flag = on)).is_some()
     }
 
     /// The flag of the location that is being merged which `directive` of another module sets. None if the module's
     /// own table does not say that it is one.
-    fn location_flag(self, module: &CStr, directive: &[u8]) -> Option<NonNull<ngx_flag_t>> {
+    fn location_flag(self, module: &CStr, directive: &[u8]) -> Option<Live<'cf, ngx_flag_t>> {
         let setter: CommandSetter = ngx_conf_set_flag_slot;
-        // SAFETY: core_conf; a cycle's modules end in null, and their names are C strings. A module's commands are null
+        // SAFETY: a cycle's modules end in null, and their names are C strings. A module's commands are null
         // or end in one without a name. A module that has a command for locations has a configuration for each, at
         // whose `offset` nginx's setter of flags writes a flag.
         unsafe {
-            let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
-            let mut next = (*(*self.0.as_ptr()).cycle).modules.cast_const();
+            let mut next = (*self.0.read(|cf| cf.cycle)).modules.cast_const();
             let found = loop {
                 let other = (*next).as_ref()?;
                 if CStr::from_ptr(other.name) == module {
@@ -209,51 +195,54 @@ impl<'cf> Reading<'cf> {
             };
             let is_flag = command.conf == NGX_HTTP_LOC_CONF_OFFSET
                 && command.set.is_some_and(|set| fn_addr_eq(set, setter));
-            let conf = NonNull::new(*context.loc_conf.add(found.ctx_index))?;
-            is_flag.then(|| conf.byte_add(command.offset).cast())
+            let conf = self.conf_of(|context| context.loc_conf, found.ctx_index)?;
+            is_flag.then(|| Live::at(conf.byte_add(command.offset).cast()))
         }
     }
 
     /// This module's main configuration.
     pub fn main_conf<T: MainLevel>(self) -> Option<&'cf T> {
-        // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
-        // for each HTTP module; ours was made by allocate::<T> (MainLevel) and lives as long as the cycle.
-        unsafe {
-            let context = (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
-            (*context.main_conf.add(module_index())).cast::<T>().as_ref()
-        }
+        let conf = self.conf_of(|context| context.main_conf, module_index())?;
+        // SAFETY: ours was made by create::<T> (MainLevel), is read only, and lives as long as the cycle.
+        Some(unsafe { conf.cast::<T>().as_ref() })
     }
 
     /// How many workers there will be, as far as the configuration says so yet: `worker_processes` may
     /// stand below `http {}`. Without it, as many as `auto` would be.
     pub fn workers(self) -> usize {
-        // SAFETY: from_raw; nginx makes the core module's configuration before it reads a line.
-        let (core, processors) = unsafe {
-            let conf = *(*(*self.0.as_ptr()).cycle).conf_ctx.add(ngx_core_module.index);
-            (conf.cast::<ngx_core_conf_t>().as_ref(), ngx_ncpu)
+        let cycle = self.0.read(|cf| cf.cycle);
+        // SAFETY: the cycle is live; nginx makes the core module's configuration before it reads a line.
+        let core = unsafe {
+            let conf = *(*cycle).conf_ctx.add(ngx_core_module.index);
+            conf.cast::<ngx_core_conf_t>().as_ref()
         };
         let number = match core {
             Some(core) if core.master == 0 => 1,
             // not said: NGX_CONF_UNSET
             Some(core) if core.worker_processes > 0 => core.worker_processes,
-            _ => processors,
+            _ => process::processors(),
         };
         usize::try_from(number).unwrap_or(1).max(1)
     }
 
     /// The shared memory of this name and tag in the configuration that is being replaced.
-    pub fn old_zone(self, name: &str, tag: *const c_void) -> Option<NonNull<ngx_shm_zone_t>> {
-        // SAFETY: from_raw; while a configuration is read, there is the cycle before, whose list of
+    pub(super) fn old_zone(
+        self,
+        name: &str,
+        tag: *const c_void,
+    ) -> Option<Live<'cf, ngx_shm_zone_t>> {
+        let cycle = self.0.read(|cf| cf.cycle);
+        // SAFETY: while a configuration is read, there is the cycle before, whose list of
         // zones has parts of so many each, and none where there was no configuration.
         unsafe {
-            let old = (*(*self.0.as_ptr()).cycle).old_cycle.as_ref()?;
+            let old = (*cycle).old_cycle.as_ref()?;
             let mut part = &raw const old.shared_memory.part;
             while let Some(zones) = part.as_ref() {
                 for nth in 0..zones.nelts {
                     let zone = zones.elts.cast::<ngx_shm_zone_t>().add(nth);
                     let is_it = (*zone).shm.name.as_bytes() == name.as_bytes();
                     if is_it && (*zone).tag.cast_const() == tag {
-                        return NonNull::new(zone);
+                        return Live::of(zone);
                     }
                 }
                 part = zones.next;
@@ -263,26 +252,58 @@ impl<'cf> Reading<'cf> {
     }
 
     /// The raw state, for nginx's functions.
-    pub fn as_ptr(self) -> *mut ngx_conf_t {
+    pub(super) fn as_ptr(self) -> *mut ngx_conf_t {
         self.0.as_ptr()
     }
 
-    /// nginx's core module's configuration at one level.
-    ///
-    /// # Safety
-    /// `T` is the type of that level's configuration.
-    unsafe fn core_conf<T>(
+    /// The configuration of nginx's HTTP core at the level of which `T` is the type.
+    fn core_conf<T: CoreLevel>(self) -> Option<Live<'cf, T>> {
+        let conf = self.conf_of(T::level, process::http_core_index())?;
+        // SAFETY: a T (CoreLevel), which lives as long as the configuration, and to which nginx keeps no reference.
+        Some(unsafe { Live::at(conf.cast()) })
+    }
+
+    /// The configuration of the module of this index, among those of HTTP modules. None outside of http {}.
+    fn conf_of(
         self,
-        level: impl FnOnce(&ngx_http_conf_ctx_t) -> *mut *mut c_void,
-    ) -> *mut T {
+        level: fn(&ngx_http_conf_ctx_t) -> *mut *mut c_void,
+        index: usize,
+    ) -> Option<NonNull<c_void>> {
         // SAFETY: within http {} the context is a ngx_http_conf_ctx_t, whose arrays have an entry
         // for each HTTP module.
         unsafe {
-            match (*self.0.as_ptr()).ctx.cast::<ngx_http_conf_ctx_t>().as_ref() {
-                Some(context) => (*level(context).add(ngx_http_core_module.ctx_index)).cast(),
-                None => core::ptr::null_mut(),
-            }
+            let context = Live::of(self.0.read(|cf| cf.ctx).cast::<ngx_http_conf_ctx_t>())?;
+            NonNull::new(*context.read(level).add(index))
         }
+    }
+}
+
+/// A type that is the configuration of nginx's HTTP core at one level.
+///
+/// # Safety
+/// - `level` gives the array in which the core has a `Self`.
+unsafe trait CoreLevel {
+    fn level(context: &ngx_http_conf_ctx_t) -> *mut *mut c_void;
+}
+
+// SAFETY: nginx's ngx_http_core_create_main_conf makes it.
+unsafe impl CoreLevel for ngx_http_core_main_conf_t {
+    fn level(context: &ngx_http_conf_ctx_t) -> *mut *mut c_void {
+        context.main_conf
+    }
+}
+
+// SAFETY: nginx's ngx_http_core_create_srv_conf makes it.
+unsafe impl CoreLevel for ngx_http_core_srv_conf_t {
+    fn level(context: &ngx_http_conf_ctx_t) -> *mut *mut c_void {
+        context.srv_conf
+    }
+}
+
+// SAFETY: nginx's ngx_http_core_create_loc_conf makes it.
+unsafe impl CoreLevel for ngx_http_core_loc_conf_t {
+    fn level(context: &ngx_http_conf_ctx_t) -> *mut *mut c_void {
+        context.loc_conf
     }
 }
 
@@ -298,81 +319,68 @@ pub type LocationHandler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_
 
 /// A location while its configuration is merged.
 #[derive(Clone, Copy)]
-pub struct Location(NonNull<ngx_http_core_loc_conf_t>);
+pub struct Location<'cf>(Live<'cf, ngx_http_core_loc_conf_t>);
 
-impl Location {
+impl Location<'_> {
     /// Whether this is an `if` or a limit_except block within a location.
     pub fn is_nameless(self) -> bool {
-        // SAFETY: the location belongs to the configuration that is being read.
-        unsafe { (*self.0.as_ptr()).noname() != 0 }
+        self.0.read(|conf| conf.noname() != 0)
     }
 
     /// Whether this is a limit_except block, to which nginx does not pass its location's handler
     /// on.
     pub fn is_limit_except(self) -> bool {
-        // SAFETY: the location belongs to the configuration that is being read.
-        unsafe { (*self.0.as_ptr()).lmt_excpt() != 0 && (*self.0.as_ptr()).handler.is_none() }
+        self.0.read(|conf| conf.lmt_excpt() != 0 && conf.handler.is_none())
     }
 
     /// Whether this is an `if` block within a location.
     pub fn is_if(self) -> bool {
-        // SAFETY: the location belongs to the configuration that is being read.
-        unsafe { (*self.0.as_ptr()).noname() != 0 && (*self.0.as_ptr()).lmt_excpt() == 0 }
+        self.0.read(|conf| conf.noname() != 0 && conf.lmt_excpt() == 0)
     }
 
     /// What makes the location's responses.
     pub fn handler(self) -> ngx_http_handler_pt {
-        // SAFETY: the location belongs to the configuration that is being read.
-        unsafe { (*self.0.as_ptr()).handler }
+        self.0.read(|conf| conf.handler)
     }
 
     /// The name, if it is a named location, or an `if` or limit_except block within one.
     pub fn named(self) -> Option<ngx_str_t> {
-        // SAFETY: the location belongs to the configuration that is being read; a block within another has
-        // its name.
-        let (name, is_named) = unsafe {
-            let location = self.0.as_ptr();
-            ((*location).name, (*location).named() != 0 || self.is_nameless())
-        };
+        // a block within another has its name
+        let (name, is_named) =
+            self.0.read(|conf| (conf.name, conf.named() != 0 || conf.noname() != 0));
         (is_named && name.as_bytes().first() == Some(&b'@')).then_some(name)
     }
 
     /// Has `handler` make the location's responses.
     pub fn set_handler(self, handler: ngx_http_handler_pt) {
-        // SAFETY: the location belongs to the configuration that is being read.
-        unsafe {
-            let location = self.0.as_ptr();
-            (*location).handler = handler;
+        self.0.change(handler, |conf, handler| {
+            conf.handler = handler;
             // as every *_pass: /folder is redirected to a location /folder/
-            if (*location).name.as_bytes().last() == Some(&b'/') {
-                (*location).set_auto_redirect(1);
+            if conf.name.as_bytes().last() == Some(&b'/') {
+                conf.set_auto_redirect(1);
             }
-        }
+        });
     }
 }
 
-/// A server {} block.
+/// A server {} block. Its methods take the configuration that it is of, while that is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HttpServer(NonNull<ngx_http_core_srv_conf_t>);
 
 impl HttpServer {
     /// Where its block begins.
-    pub fn place(self) -> Place {
-        // SAFETY: the server belongs to the configuration that is being read, which also keeps the
-        // file's name, a C string.
-        unsafe {
-            let server = self.0.as_ptr();
-            let file = CStr::from_ptr((*server).file_name.cast()).to_string_lossy().into_owned();
-            Place { file, line: (*server).line }
-        }
+    pub fn place(self, reading: Reading<'_>) -> Place {
+        let server = self.conf(reading);
+        // SAFETY: the configuration keeps the file's name, a C string.
+        let file = unsafe { CStr::from_ptr(server.read(|server| server.file_name).cast()) };
+        Place { file: file.to_string_lossy().into_owned(), line: server.read(|server| server.line) }
     }
 
     /// Whether the server has a named location of this name. Known once all is read.
-    pub fn has_named_location(self, name: &[u8]) -> bool {
-        // SAFETY: the server belongs to the configuration that is being read; the list of its
-        // named locations is null, or ends in null.
+    pub fn has_named_location(self, name: &[u8], reading: Reading<'_>) -> bool {
+        let mut next = self.conf(reading).read(|server| server.named_locations);
+        // SAFETY: the configuration has the list of its named locations, which is null, or ends in null.
         unsafe {
-            let mut next = (*self.0.as_ptr()).named_locations;
             while !next.is_null() && !(*next).is_null() {
                 if (**next).name.as_bytes() == name {
                     return true;
@@ -381,6 +389,12 @@ impl HttpServer {
             }
         }
         false
+    }
+
+    fn conf<'cf>(self, _: Reading<'cf>) -> Live<'cf, ngx_http_core_srv_conf_t> {
+        // SAFETY: the server belongs to the configuration that is being read, or to the one before, which nginx keeps
+        // until another has replaced it. nginx keeps no reference to it.
+        unsafe { Live::at(self.0) }
     }
 }
 
@@ -410,10 +424,17 @@ pub fn parse_size(text: &ngx_str_t) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-/// Keeps a configuration struct in the configuration's pool, for nginx's create_*_conf. Null without
-/// memory.
-pub fn allocate<T: 'static>(reading: Reading<'_>, conf: T) -> *mut c_void {
-    let place = reading.pool().and_then(|pool| pool.place(conf));
+/// A configuration of this module's.
+pub trait Create: Sized + 'static {
+    /// That of a block that begins. None without memory.
+    fn create(reading: Reading<'_>) -> Option<Self>;
+}
+
+/// Makes one and keeps it in the configuration's pool: nginx's create_*_conf. Null without memory.
+pub unsafe extern "C" fn create<C: Create>(cf: *mut ngx_conf_t) -> *mut c_void {
+    let make = |reading: Reading<'_>| reading.pool()?.place(C::create(reading)?);
+    // SAFETY: nginx passes its state.
+    let place = unsafe { Reading::enter(cf, make) }.flatten();
     place.map_or(core::ptr::null_mut(), |place| place.as_ptr().cast())
 }
 

@@ -46,12 +46,12 @@ pub fn set_module(module: *mut ngx_module_t) {
 }
 
 /// Our module, as nginx knows it.
-pub fn module() -> *mut ngx_module_t {
+pub(super) fn module() -> *mut ngx_module_t {
     MODULE.load(Ordering::Relaxed)
 }
 
 /// Our index in nginx's arrays of configurations and contexts.
-pub fn module_index() -> usize {
+pub(super) fn module_index() -> usize {
     // SAFETY: set_module was called with the module's static; nginx has set its index by then.
     unsafe { (*module()).ctx_index }
 }

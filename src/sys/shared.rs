@@ -82,7 +82,7 @@ impl Zone {
         let pool = reading.pool()?;
         let copy = |name: &&[u8]| pool.copy(name).map(PoolBytes::as_text);
         let copies: Option<Vec<_>> = names.iter().map(copy).collect();
-        let old = reading.old_zone(NAME, tag).map(Zone);
+        let old = reading.old_zone(NAME, tag).map(|zone| Zone(zone.place()));
         let new = Context {
             directory: None,
             old: old.and_then(Zone::place),

@@ -1,20 +1,21 @@
 //! nginx's upstream configuration: which servers a block names, and at which addresses.
 
 use super::conf::{Reading, Refusal, UpstreamLevel};
+use super::live::{Live, Zero};
 use super::raw::{
     ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
     ngx_parse_url, ngx_str_t, ngx_url_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
     socklen_t,
 };
 use core::ffi::CStr;
-use core::mem::zeroed;
 use core::ptr::NonNull;
 use pagecache_core::memcached::BreakerLimits;
 
 /// nginx's defaults of `max_fails` and `fail_timeout`.
 const DEFAULT_BREAKER: BreakerLimits = BreakerLimits { max_fails: 1, fail_timeout: 10_000 };
 
-/// An `upstream {}` block, or the one that nginx makes up for a plain address.
+/// An `upstream {}` block, or the one that nginx makes up for a plain address. Its methods take the configuration that
+/// it is of, while that is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamBlock(NonNull<ngx_http_upstream_srv_conf_t>);
 
@@ -44,12 +45,12 @@ pub struct Address {
 
 impl Address {
     /// For the system's calls.
-    pub fn as_ptr(&self) -> *const sockaddr {
+    pub(super) fn as_ptr(&self) -> *const sockaddr {
         (&raw const self.storage).cast()
     }
 
     /// Length in bytes.
-    pub fn len(&self) -> socklen_t {
+    pub(super) fn len(&self) -> socklen_t {
         self.len
     }
 
@@ -72,14 +73,11 @@ impl Address {
         if len as usize > size_of::<sockaddr_storage>() {
             return None;
         }
-        // SAFETY: an all-zero sockaddr_storage is a value, and it has room for len bytes.
-        unsafe {
-            let mut storage: sockaddr_storage = zeroed();
-            (&raw mut storage)
-                .cast::<u8>()
-                .copy_from_nonoverlapping(address.cast::<u8>(), len as usize);
-            Some(Address { storage, len })
-        }
+        let mut storage = sockaddr_storage::zeroed();
+        let place = (&raw mut storage).cast::<u8>();
+        // SAFETY: as above, and the storage has room for them.
+        unsafe { place.copy_from_nonoverlapping(address.cast::<u8>(), len as usize) };
+        Some(Address { storage, len })
     }
 }
 
@@ -110,13 +108,10 @@ impl UpstreamBlock {
         text: &ngx_str_t,
         port: u16,
     ) -> Result<Vec<ServerLine>, Refusal> {
-        // SAFETY: the block lives in the configuration that is being read; its servers are an
-        // array of ngx_http_upstream_server_t, or null.
+        let servers = self.block(reading).read(|block| block.servers);
+        // SAFETY: an array of ngx_http_upstream_server_t in the configuration, or null.
         let lines = unsafe {
-            (*self.0.as_ptr())
-                .servers
-                .as_ref()
-                .map(|servers| servers.as_slice::<ngx_http_upstream_server_t>())
+            servers.as_ref().map(|servers| servers.as_slice::<ngx_http_upstream_server_t>())
         };
         match lines {
             Some(lines) => Ok(lines.iter().map(|line| server_line(line, port)).collect()),
@@ -135,19 +130,22 @@ impl UpstreamBlock {
     /// Whether the block has a directive by which nginx chooses a server (`hash`, `ip_hash`, `least_conn`,
     /// `random`, `sticky`, or of another module) or, up to nginx 1.29.6, keeps connections (`keepalive`).
     /// Later versions keep connections in each block, and do not let others know whether it says so.
-    pub fn has_balancer(self) -> bool {
-        // SAFETY: the block lives in the configuration that is being read.
-        unsafe { (*self.0.as_ptr()).peer.init_upstream.is_some() }
+    pub fn has_balancer(self, reading: Reading<'_>) -> bool {
+        self.block(reading).read(|block| block.peer.init_upstream.is_some())
     }
 
     /// This module's configuration of the block, if it is one.
-    pub fn conf<T: UpstreamLevel>(&self) -> Option<&T> {
-        // SAFETY: a block's array has an entry for each HTTP module, made by allocate::<T>; for a
-        // plain address there is no array.
-        unsafe {
-            let confs = NonNull::new((*self.0.as_ptr()).srv_conf)?;
-            (*confs.as_ptr().add(super::loaded::module_index())).cast::<T>().as_ref()
-        }
+    pub fn conf<'cf, T: UpstreamLevel>(self, reading: Reading<'cf>) -> Option<&'cf T> {
+        let confs = NonNull::new(self.block(reading).read(|block| block.srv_conf))?;
+        // SAFETY: a block's array has an entry for each HTTP module, made by create::<T> and read only since its
+        // directives were; for a plain address there is no array.
+        unsafe { (*confs.as_ptr().add(super::loaded::module_index())).cast::<T>().as_ref() }
+    }
+
+    fn block<'cf>(self, _: Reading<'cf>) -> Live<'cf, ngx_http_upstream_srv_conf_t> {
+        // SAFETY: the block belongs to the configuration that is being read, or to the one before, which nginx keeps
+        // until another has replaced it. nginx keeps no reference to it.
+        unsafe { Live::at(self.0) }
     }
 }
 
@@ -185,23 +183,22 @@ fn resolve(reading: Reading<'_>, text: &ngx_str_t, port: u16) -> Result<Vec<Addr
     let mut url = url(text, port);
     // SAFETY: url is live for the call, and on success has naddrs addresses in the pool; err is
     // null or a static string.
-    unsafe {
-        if ngx_parse_url((*reading.as_ptr()).pool, &raw mut url) != 0 {
-            let reason = match url.err.is_null() {
-                true => "invalid address".into(),
-                false => CStr::from_ptr(url.err).to_string_lossy(),
-            };
-            return Err(Refusal(format!(
-                "cannot use \"{text}\": {reason}; give an address, or a name that resolves"
-            )));
+    let addresses = unsafe {
+        match ngx_parse_url((*reading.as_ptr()).pool, &raw mut url) {
+            0 => Ok(copy_addresses(url.addrs, url.naddrs)),
+            _ if url.err.is_null() => Err("invalid address".into()),
+            _ => Err(CStr::from_ptr(url.err).to_string_lossy()),
         }
-        Ok(copy_addresses(url.addrs, url.naddrs))
-    }
+    };
+    addresses.map_err(|reason| {
+        Refusal(format!(
+            "cannot use \"{text}\": {reason}; give an address, or a name that resolves"
+        ))
+    })
 }
 
 fn url(text: &ngx_str_t, port: u16) -> ngx_url_t {
-    // SAFETY: a C struct of integers and pointers: zero is a value.
-    let mut url: ngx_url_t = unsafe { zeroed() };
+    let mut url = ngx_url_t::zeroed();
     url.url = *text;
     url.default_port = port;
     url
@@ -213,12 +210,11 @@ unsafe fn copy_addresses(addresses: *const ngx_addr_t, n: usize) -> Vec<Address>
     if addresses.is_null() {
         return Vec::new();
     }
-    // SAFETY: as above.
-    let addresses = unsafe { core::slice::from_raw_parts(addresses, n) };
-    let copy = |address: &ngx_addr_t| {
-        // SAFETY: nginx keeps the length beside the address.
-        unsafe { Address::copy(address.sockaddr, address.socklen) }
-    };
     // for a server that is marked as "resolve" nginx makes up an address without a name
-    addresses.iter().filter(|address| address.name.len > 0).filter_map(copy).collect()
+    let is_real = |address: &&ngx_addr_t| address.name.len > 0;
+    // SAFETY: as above; nginx keeps the length of an address beside it.
+    unsafe {
+        let addresses = core::slice::from_raw_parts(addresses, n).iter().filter(is_real);
+        addresses.filter_map(|it| Address::copy(it.sockaddr, it.socklen)).collect()
+    }
 }
