@@ -23,7 +23,7 @@ pub struct MainConf {
     /// `pagecache_stats` stands somewhere.
     pub counts: Cell<bool>,
     /// Where workers count, if it does.
-    pub zone: Rc<Cell<Option<Zone>>>,
+    pub zone: Zone,
     pub redirects: RefCell<Vec<Redirect>>,
     /// Where pages are looked up, and up to which size in bytes.
     pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
@@ -80,7 +80,7 @@ impl MainConf {
             id,
             upstreams: RefCell::default(),
             counts: Cell::new(false),
-            zone: Rc::default(),
+            zone: Zone::default(),
             redirects: RefCell::default(),
             sizes: RefCell::default(),
             warnings: RefCell::default(),
@@ -103,8 +103,7 @@ impl MainConf {
         let servers = upstreams.iter().flat_map(|upstream| upstream.servers());
         let names = servers.map(|server| server.counted_as.as_slice());
         let names = names.chain(undecided.iter().map(Vec::as_slice)).collect();
-        self.zone.set(Zone::add(reading, &names));
-        self.zone.get().is_some()
+        self.zone.add(reading, &names).is_some()
     }
 
     /// Warns of arguments whose part in the key is not what the configuration seems to say.

@@ -4,7 +4,7 @@ use super::log;
 use super::sys::shared::{Claim, Zone};
 use pagecache_core::outcome::Outcome;
 use pagecache_core::stats::{Counters, Tally};
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 /// What all workers have counted, by the names under which they do.
@@ -13,7 +13,7 @@ pub type Totals<'zone> = HashMap<&'zone [u8], Counters<u64>>;
 /// A worker's tally of one server, or of what an upstream decides before it has one. It is claimed when something is
 /// counted first.
 pub struct Counter {
-    zone: Cell<Option<Zone>>,
+    zone: Zone,
     name: Vec<u8>,
     claim: OnceCell<Option<Claim>>,
 }
@@ -26,22 +26,24 @@ pub fn name_of(upstream: &str, server: &str) -> Vec<u8> {
 
 impl Counter {
     /// A counter in a zone; without one nothing is counted.
-    pub fn new(zone: Option<Zone>, name: &[u8]) -> Counter {
-        Counter { zone: Cell::new(zone), name: name.to_vec(), claim: OnceCell::new() }
+    pub fn new(zone: &Zone, name: &[u8]) -> Counter {
+        Counter { zone: zone.clone(), name: name.to_vec(), claim: OnceCell::new() }
     }
 
     /// A request has ended so.
     pub fn count(&self, outcome: Outcome, body: usize) {
-        match (self.tally(), self.zone.get()) {
-            (Some(tally), _) => tally.count(outcome, body),
-            (None, Some(zone)) => zone.miss_out(),
-            (None, None) => {}
+        match self.tally() {
+            Some(tally) => tally.count(outcome, body),
+            None => self.zone.miss_out(),
         }
     }
 
     /// This worker's tally.
     pub fn tally(&self) -> Option<&Tally> {
-        let zone = self.zone.get()?;
+        if !self.zone.is_there() {
+            return None;
+        }
+        let zone = &self.zone;
         let claim = || {
             let claim = zone.claim(&self.name);
             if claim.is_none() && zone.is_news() {
@@ -52,9 +54,8 @@ impl Counter {
         self.claim.get_or_init(claim).as_ref()?.tally()
     }
 
-    /// Counts no more: the zone may go.
+    /// Gives this worker's tally up.
     pub fn leave(&self) {
-        self.zone.set(None);
         if let Some(Some(claim)) = self.claim.get() {
             claim.release();
         }

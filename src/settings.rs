@@ -9,7 +9,6 @@ use pagecache_core::args::Ignored;
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{Format, PageFlags, PageRules};
 use pagecache_core::policy::{KeyRules, Policy};
-use std::cell::Cell;
 use std::rc::Rc;
 
 /// Msec.
@@ -95,7 +94,7 @@ pub struct Fallback {
 pub struct Settings {
     pub configuration: ConfigurationId,
     /// Where workers count, once all is read.
-    pub zone: Rc<Cell<Option<Zone>>>,
+    pub zone: Zone,
     pub upstream: Rc<Upstream>,
     /// What is decided without nginx.
     pub policy: Policy,

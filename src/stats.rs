@@ -7,7 +7,6 @@ use super::sys::raw::{
     NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_OK, ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::{Header, Request};
-use super::sys::shared::Zone;
 use pagecache_core::flow::Method;
 use pagecache_core::stats::{PAGE, Report, json, prometheus};
 use std::rc::Rc;
@@ -86,12 +85,8 @@ fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
 }
 
 fn report(main: &MainConf) -> Report {
-    let zone = main.zone.get();
-    let totals = zone.map(Zone::totals).unwrap_or_default();
+    let zone = &main.zone;
+    let totals = zone.totals();
     let upstreams = main.upstreams().iter().map(|upstream| upstream.report(&totals)).collect();
-    Report {
-        started: zone.map_or(0, Zone::started),
-        uncounted: zone.map_or(0, Zone::uncounted),
-        upstreams,
-    }
+    Report { started: zone.started(), uncounted: zone.uncounted(), upstreams }
 }

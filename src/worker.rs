@@ -6,7 +6,7 @@ use super::peer::{Peer, Waiter};
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use pagecache_core::memcached::Buffers;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,8 +16,7 @@ pub struct ConfigurationId(u64);
 
 /// A worker's part in one configuration.
 pub struct Worker<W: Waiter> {
-    /// Where it counts. None without `pagecache_stats`, or once the zone may go.
-    zone: Cell<Option<Zone>>,
+    zone: Zone,
     /// By the index of the server.
     peers: Slots<Rc<Peer<W>>>,
     /// By the index of the upstream.
@@ -44,12 +43,12 @@ impl<W: Waiter> Workers<W> {
     }
 
     /// The worker of a configuration whose workers count in `zone`.
-    pub fn of(&self, id: ConfigurationId, zone: Option<Zone>) -> Rc<Worker<W>> {
+    pub fn of(&self, id: ConfigurationId, zone: &Zone) -> Rc<Worker<W>> {
         if let Some(known) = self.known(id) {
             return known;
         }
         let worker = Rc::new(Worker {
-            zone: Cell::new(zone),
+            zone: zone.clone(),
             peers: Slots::default(),
             buffers: Slots::default(),
             undecided: Slots::default(),
@@ -80,21 +79,21 @@ impl<W: Waiter> Worker<W> {
     pub fn peer(&self, server: &Rc<UpstreamServer>) -> Rc<Peer<W>> {
         self.peers.get(server.index, || {
             let buffers = self.buffers.get(server.upstream, || Buffers::new(server.buffers));
-            Peer::new(server, buffers, Counter::new(self.zone.get(), &server.counted_as))
+            Peer::new(server, buffers, Counter::new(&self.zone, &server.counted_as))
         })
     }
 
     /// Counts what an upstream decides before it has a server.
     pub fn undecided(&self, upstream: &Upstream) -> Rc<Counter> {
-        let make = || Rc::new(Counter::new(self.zone.get(), &upstream.counted_as()));
+        let make = || Rc::new(Counter::new(&self.zone, &upstream.counted_as()));
         self.undecided.get(upstream.index(), make)
     }
 
-    /// Counts no more: the zone may go. What is counted first later on has no zone either.
+    /// Counts no more: the zone may go.
     pub fn leave_zone(&self) {
-        self.zone.set(None);
         self.undecided.each(|counter| counter.leave());
         self.peers.each(|peer| peer.counter().leave());
+        self.zone.leave();
     }
 }
 

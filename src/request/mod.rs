@@ -47,10 +47,10 @@ pub fn leave_worker(configuration: ConfigurationId) {
 
 /// Stops counting the requests of a configuration, so that its shared memory can be freed.
 pub fn leave_zone(main: &MainConf) {
-    main.zone.set(None);
     if let Some(worker) = WORKERS.with(|workers| workers.known(main.id)) {
         worker.leave_zone();
     }
+    main.zone.leave();
 }
 
 /// nginx calls this when the socket of a parked request's client becomes writable. That is also how it reports that the
@@ -75,7 +75,7 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let Some(settings) = request.location_conf().and_then(LocationConf::settings).cloned() else {
         return NGX_DECLINED as ngx_int_t;
     };
-    let worker = WORKERS.with(|it| it.of(settings.configuration, settings.zone.get()));
+    let worker = WORKERS.with(|it| it.of(settings.configuration, &settings.zone));
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };

@@ -92,13 +92,6 @@ impl<'pool> Pool<'pool> {
         }
     }
 
-    /// Uninitialised memory for a `T`, which the pool does not drop.
-    pub(super) fn reserve<T>(self) -> Option<NonNull<T>> {
-        const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };
-        // SAFETY: the pool is live.
-        NonNull::new(unsafe { ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast())
-    }
-
     /// A copy of `values`, which the pool does not drop. None without memory.
     pub fn copy_slice<T: Copy>(self, values: &[T]) -> Option<&'pool [T]> {
         const { assert!(align_of::<T>() <= NGX_ALIGNMENT) };

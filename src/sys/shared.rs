@@ -9,12 +9,12 @@
 //! one that claims the name. Entries are never taken out, so readers need no lock.
 
 use super::conf::Reading;
+use super::live::Live;
 use super::pool::PoolBytes;
 use super::process;
 use super::raw::{
-    NGX_ERROR, NGX_OK, ngx_int_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_shmtx_lock, ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t,
-    ngx_str_t,
+    NGX_ERROR, NGX_OK, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
+    ngx_shmtx_unlock, ngx_slab_calloc, ngx_slab_calloc_locked, ngx_slab_pool_t, ngx_str_t,
 };
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -23,6 +23,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use pagecache_core::stats::{Counters, Room, Tally};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
+use std::rc::Rc;
 
 /// A layout of its own for each version, as the name says.
 const NAME: &str = concat!("pagecache_stats_", env!("CARGO_PKG_VERSION"));
@@ -30,12 +31,13 @@ const NAME: &str = concat!("pagecache_stats_", env!("CARGO_PKG_VERSION"));
 /// Workers of the configuration before, which still have requests, count beside those of the new one.
 const GENERATIONS: usize = 2;
 
-/// The zone of one configuration.
-#[derive(Clone, Copy)]
-pub struct Zone(NonNull<ngx_shm_zone_t>);
+/// The zone of one configuration. It is not there before it is added, nor once its memory may go.
+#[derive(Clone, Default)]
+pub struct Zone(Rc<Cell<Option<NonNull<ngx_shm_zone_t>>>>);
 
 /// What a zone's data points to. It has no destructor: it is read as long as its configuration's pool
 /// is there.
+#[derive(Clone, Copy)]
 struct Context {
     /// None before nginx has made the memory.
     directory: Option<NonNull<Directory>>,
@@ -70,71 +72,91 @@ struct Entry {
     tally: Tally,
 }
 
-/// A tally to which this worker writes, until it is released.
-pub struct Claim(Cell<Option<NonNull<Entry>>>);
+/// A tally to which this worker writes, until it is released or its zone is not there.
+pub struct Claim {
+    entry: Cell<Option<NonNull<Entry>>>,
+    zone: Zone,
+}
+
+/// Takes the zone away as the pool of its configuration goes.
+struct Leaving(Zone);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
 
 impl Zone {
-    /// The zone, for the configuration that has been read, whose workers count under `names`. Called
+    /// Adds it to the configuration that has been read, whose workers count under `names`. Called
     /// once. None without memory.
-    pub fn add(reading: Reading<'_>, names: &HashSet<&[u8]>) -> Option<Zone> {
+    pub fn add(&self, reading: Reading<'_>, names: &HashSet<&[u8]>) -> Option<()> {
         let tag = super::loaded::module().cast::<c_void>();
         let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
         let pool = reading.pool()?;
         let copy = |name: &&[u8]| pool.copy(name).map(PoolBytes::as_text);
         let copies: Option<Vec<_>> = names.iter().map(copy).collect();
-        let old = reading.old_zone(NAME, tag).map(|zone| Zone(zone.place()));
+        let old = reading.old_zone(NAME, tag);
         let new = Context {
             directory: None,
-            old: old.and_then(Zone::place),
+            old: old.and_then(place),
             names: pool.copy_slice(&copies?)?,
         };
-        let context = pool.reserve::<Context>()?;
+        let context = pool.put(new)?;
+        pool.keep(Leaving(self.clone()))?;
         let size = size_of_zone(names, reading.workers(), old);
-        // SAFETY: nginx keeps the name, which is static, and compares the tag. The context's place was
-        // made for it.
-        unsafe {
-            context.write(new);
-            let zone = ngx_shared_memory_add(reading.as_ptr(), &raw mut name, size, tag);
-            let zone = NonNull::new(zone)?;
-            (*zone.as_ptr()).init = Some(init);
-            (*zone.as_ptr()).data = context.as_ptr().cast();
-            Some(Zone(zone))
-        }
+        // SAFETY: nginx keeps the name, which is static, and compares the tag. nginx keeps no reference to the zone.
+        let zone =
+            unsafe { Live::of(ngx_shared_memory_add(reading.as_ptr(), &raw mut name, size, tag))? };
+        zone.change(context, |zone, context| {
+            zone.init = Some(init);
+            zone.data = context.as_ptr().cast();
+        });
+        self.0.set(Some(zone.place()));
+        Some(())
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// Nothing is read or counted any more: its memory may go.
+    pub fn leave(&self) {
+        self.0.set(None);
     }
 
     /// When counting began, in seconds since the epoch.
-    pub fn started(self) -> u64 {
+    pub fn started(&self) -> u64 {
         self.directory().map_or(0, |directory| directory.started)
     }
 
     /// Bytes.
-    pub fn size(self) -> usize {
-        // SAFETY: the configuration keeps the zone.
-        unsafe { (*self.0.as_ptr()).shm.size }
+    pub fn size(&self) -> usize {
+        self.live().map_or(0, size)
     }
 
     /// Requests of workers that found no room for a tally.
-    pub fn uncounted(self) -> u64 {
+    pub fn uncounted(&self) -> u64 {
         self.directory().map_or(0, |directory| directory.uncounted.load(Ordering::Relaxed))
     }
 
     /// A request for which there is no tally.
-    pub fn miss_out(self) {
+    pub fn miss_out(&self) {
         if let Some(directory) = self.directory() {
             directory.uncounted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Whether nobody has said yet that there is no room; true once for each configuration.
-    pub fn is_news(self) -> bool {
+    pub fn is_news(&self) -> bool {
         self.directory().is_some_and(|directory| !directory.is_said.swap(true, Ordering::Relaxed))
     }
 
     /// This worker's tally of a name. None if there is no room.
-    pub fn claim(self, name: &[u8]) -> Option<Claim> {
+    pub fn claim(&self, name: &[u8]) -> Option<Claim> {
         let directory = self.directory()?;
-        // SAFETY: nginx has laid a slab pool into the zone's memory before it called init.
-        let lock = Lock::of(unsafe { (*self.0.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>() });
+        let lock = Lock::of(pool_of(self.live()?)?);
         let mut known = directory.list(name).filter(|entry| entry.name() == name);
         let entry = match known.find(|entry| !entry.is_owned()) {
             Some(entry) => {
@@ -145,25 +167,44 @@ impl Zone {
             None => directory.insert(name, &lock)?,
         };
         entry.owner.store(process::id(), Ordering::Relaxed);
-        Some(Claim(Cell::new(Some(NonNull::from(entry)))))
+        Some(Claim { entry: Cell::new(Some(NonNull::from(entry))), zone: self.clone() })
     }
 
     /// What all workers have counted, by name.
-    pub fn totals<'zone>(self) -> HashMap<&'zone [u8], Counters<u64>> {
+    pub fn totals(&self) -> HashMap<&[u8], Counters<u64>> {
         // a worker that crashed has not said that it leaves
         self.directory().map(|directory| directory.totals(process::lives)).unwrap_or_default()
     }
 
-    fn directory<'zone>(self) -> Option<&'zone Directory> {
-        // SAFETY: it is in the zone, and stays as long.
-        self.place().map(|place| unsafe { place.as_ref() })
+    fn directory(&self) -> Option<&Directory> {
+        directory_of(self.live()?)
     }
 
-    /// None before nginx has made the memory.
-    fn place(self) -> Option<NonNull<Directory>> {
-        // SAFETY: add has put a context there.
-        unsafe { (*self.0.as_ptr()).data.cast::<Context>().as_ref() }?.directory
+    fn live(&self) -> Option<Live<'_, ngx_shm_zone_t>> {
+        // SAFETY: its configuration has it until leave is called. nginx keeps no reference to it.
+        self.0.get().map(|zone| unsafe { Live::at(zone) })
     }
+}
+
+fn directory_of(zone: Live<'_, ngx_shm_zone_t>) -> Option<&Directory> {
+    // SAFETY: it is in the zone's memory, and stays as long. What changes in it are atomics.
+    place(zone).map(|place| unsafe { place.as_ref() })
+}
+
+/// None before nginx has made the memory.
+fn place(zone: Live<'_, ngx_shm_zone_t>) -> Option<NonNull<Directory>> {
+    // SAFETY: add has put a context there, which only begin changes.
+    unsafe { Live::of(zone.read(|zone| zone.data).cast::<Context>()) }?.read(|it| it.directory)
+}
+
+/// nginx lays a slab pool into the zone's memory before it calls init.
+fn pool_of(zone: Live<'_, ngx_shm_zone_t>) -> Option<Live<'_, ngx_slab_pool_t>> {
+    // SAFETY: as above. nginx keeps no reference to it.
+    unsafe { Live::of(zone.read(|zone| zone.shm.addr).cast()) }
+}
+
+fn size(zone: Live<'_, ngx_shm_zone_t>) -> usize {
+    zone.read(|zone| zone.shm.size)
 }
 
 impl Directory {
@@ -177,7 +218,7 @@ impl Directory {
     }
 
     /// A tally of this name that nobody has. None if there is no room.
-    fn insert(&self, name: &[u8], lock: &Lock) -> Option<&Entry> {
+    fn insert(&self, name: &[u8], lock: &Lock<'_>) -> Option<&Entry> {
         let first = self.lists.get(list_of(name))?;
         let entry = lock.allocate::<Entry>(Entry::size(name))?;
         // SAFETY: it is new and of that size, nobody else knows it yet, and all zero is an entry.
@@ -194,7 +235,7 @@ impl Directory {
     }
 
     /// Takes what was counted under `names` in another zone, without how things are there.
-    fn take_over(&self, old: &Directory, names: &[ngx_str_t], lock: &Lock) {
+    fn take_over(&self, old: &Directory, names: &[ngx_str_t], lock: &Lock<'_>) {
         let mut totals = old.totals(|_| false);
         for name in names.iter().map(ngx_str_t::as_bytes) {
             let Some(counts) = totals.remove(name) else { continue };
@@ -255,19 +296,22 @@ impl Entry {
 impl Claim {
     /// The tally. None once it is released.
     pub fn tally(&self) -> Option<&Tally> {
-        // SAFETY: the zone outlives the claim: it goes after the configuration that has both, or,
-        // without workers, after release.
-        self.0.get().map(|entry| unsafe { &(*entry.as_ptr()).tally })
+        self.entry().map(|entry| &entry.tally)
     }
 
     /// Gives the tally up for the next worker.
     pub fn release(&self) {
-        if let Some(entry) = self.0.take() {
-            // SAFETY: as in tally.
-            let entry = unsafe { entry.as_ref() };
+        if let Some(entry) = self.entry() {
             entry.tally.leave();
             entry.owner.store(0, Ordering::Release);
         }
+        self.entry.set(None);
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        let entry = self.entry.get().filter(|_| self.zone.is_there())?;
+        // SAFETY: the entry is in the zone, and what changes in it are atomics.
+        Some(unsafe { entry.as_ref() })
     }
 }
 
@@ -278,60 +322,65 @@ impl Drop for Claim {
 }
 
 /// The pool's lock, held until this is dropped.
-struct Lock(*mut ngx_slab_pool_t);
+struct Lock<'zone>(Live<'zone, ngx_slab_pool_t>);
 
-impl Lock {
-    fn of(pool: *mut ngx_slab_pool_t) -> Lock {
+impl<'zone> Lock<'zone> {
+    fn of(pool: Live<'zone, ngx_slab_pool_t>) -> Lock<'zone> {
         // SAFETY: the zone's pool.
-        unsafe { ngx_shmtx_lock(&raw mut (*pool).mutex) };
+        unsafe { ngx_shmtx_lock(&raw mut (*pool.as_ptr()).mutex) };
         Lock(pool)
     }
 
     /// Zeroed memory of so many bytes, aligned for nginx's own structs. None if there is no room.
     fn allocate<T>(&self, size: usize) -> Option<NonNull<T>> {
         // SAFETY: the lock is held.
-        NonNull::new(unsafe { ngx_slab_calloc_locked(self.0, size) }.cast())
+        NonNull::new(unsafe { ngx_slab_calloc_locked(self.0.as_ptr(), size) }.cast())
     }
 }
 
-impl Drop for Lock {
+impl Drop for Lock<'_> {
     fn drop(&mut self) {
         // SAFETY: as in of.
-        unsafe { ngx_shmtx_unlock(&raw mut (*self.0).mutex) };
+        unsafe { ngx_shmtx_unlock(&raw mut (*self.0.as_ptr()).mutex) };
     }
 }
 
 /// Bytes of a zone for `names`, each counted by so many workers, where `old` is the one so far.
-fn size_of_zone(names: &HashSet<&[u8]>, workers: usize, old: Option<Zone>) -> usize {
-    // SAFETY: nginx sets it as it starts.
-    let page = unsafe { ngx_pagesize };
+fn size_of_zone(
+    names: &HashSet<&[u8]>,
+    workers: usize,
+    old: Option<Live<'_, ngx_shm_zone_t>>,
+) -> usize {
+    let page = process::page_size();
     let most = workers.saturating_mul(GENERATIONS);
     let mut wanted = Room::new(page);
     names.iter().for_each(|name| wanted.add(Entry::size(name), most));
     let old = old.map(|old| {
         let mut others = Room::new(page);
         let mut known: HashMap<&[u8], usize> = HashMap::new();
-        for entry in old.directory().into_iter().flat_map(Directory::entries) {
+        for entry in directory_of(old).into_iter().flat_map(Directory::entries) {
             let nth = known.entry(entry.name()).or_default();
             *nth += 1;
             if *nth > most || !names.contains(entry.name()) {
                 others.add(Entry::size(entry.name()), 1);
             }
         }
-        (old.size(), others)
+        (size(old), others)
     });
     wanted.zone_size(old)
 }
 
 /// nginx calls this for each new configuration, with what the last one had if the zone stays.
 unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
-    // SAFETY: nginx passes the zone, whose memory has a slab pool, and the data of the zone of the same
-    // name, tag and size; both data are contexts, which add wrote, and nobody else borrows the new one.
+    // SAFETY: nginx passes the zone, and the data of the zone of the same name, tag and size; both data are contexts,
+    // which add wrote, and nobody else borrows the new one.
     let done = unsafe {
-        let pool = (*zone).shm.addr.cast::<ngx_slab_pool_t>();
         let known = old.cast::<Context>().as_ref().and_then(|old| old.directory);
-        let known = known.or(NonNull::new((*pool).data.cast::<Directory>()));
-        (*zone).data.cast::<Context>().as_mut().and_then(|context| begin(context, pool, known))
+        let zone = Live::of(zone);
+        zone.and_then(|zone| {
+            let context = zone.read(|zone| zone.data).cast::<Context>().as_mut()?;
+            begin(context, pool_of(zone)?, known)
+        })
     };
     if done.is_some() { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }
 }
@@ -339,9 +388,10 @@ unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_in
 /// Finds the directory, or makes one. None without room.
 fn begin(
     context: &mut Context,
-    pool: *mut ngx_slab_pool_t,
+    pool: Live<'_, ngx_slab_pool_t>,
     known: Option<NonNull<Directory>>,
 ) -> Option<()> {
+    let known = known.or(NonNull::new(pool.read(|pool| pool.data).cast::<Directory>()));
     if let Some(known) = known {
         // SAFETY: it is in the zone's memory, where an earlier call has put it.
         unsafe { known.as_ref() }.is_said.store(false, Ordering::Relaxed);
@@ -358,16 +408,16 @@ fn begin(
         uncounted: AtomicU64::new(0),
         is_said: AtomicBool::new(false),
     };
+    // nginx would log each allocation that fails; this module logs the first
+    pool.change(0, ngx_slab_pool_t::set_log_nomem);
     // SAFETY: the zone's pool, of which nobody else knows yet; what it gives is aligned.
     let place = unsafe {
-        // nginx would log each allocation that fails; this module logs the first
-        (*pool).set_log_nomem(0);
-        let place = ngx_slab_calloc(pool, size_of::<Directory>()).cast::<Directory>();
+        let place = ngx_slab_calloc(pool.as_ptr(), size_of::<Directory>()).cast::<Directory>();
         let place = NonNull::new(place)?;
         place.write(new);
-        (*pool).data = place.as_ptr().cast();
         place.as_ref()
     };
+    pool.change(place, |pool, place| pool.data = (&raw const *place).cast_mut().cast());
     if let Some(old) = old {
         place.take_over(old, names, &Lock::of(pool));
     }
