@@ -12,6 +12,8 @@ mod documents;
 mod imports;
 #[path = "layout/links.rs"]
 mod links;
+#[path = "layout/unsafe_code.rs"]
+mod unsafe_code;
 
 use std::fs;
 use std::path::{Path, PathBuf};
