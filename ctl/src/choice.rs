@@ -1,4 +1,4 @@
-//! What the command line, with nginx's configuration, says of servers and keys.
+//! The servers and the key pattern that the command line and nginx's configuration name together.
 
 use crate::exit::Stop;
 use crate::fleet::{Fleet, Server};
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Of `pagecache_max_size`.
 const DEFAULT_MAX_SIZE: usize = 8 << 20;
 
-/// Servers, and the locations that look pages up there; none of those with `--server`.
+/// The servers, and the locations that look pages up there. With `--server` there are no locations.
 pub struct Choice {
     pub fleet: Fleet,
     lookups: Vec<Lookup>,
@@ -20,7 +20,7 @@ pub struct Choice {
 
 impl Choice {
     /// # Errors
-    /// What is given contradicts itself, or is not enough.
+    /// The options contradict each other, or say too little.
     pub fn of(options: &Servers) -> Result<Choice, Stop> {
         let rule = rule(options)?;
         if !options.server.is_empty() {
@@ -38,23 +38,23 @@ impl Choice {
         Ok(Choice { fleet, lookups })
     }
 
-    /// Whether the servers take meta commands, as far as the configuration says.
+    /// Whether the servers take meta commands, according to the configuration.
     pub fn has_meta(&self) -> bool {
         let own = self.fleet.protocol();
         let mut protocols = self.lookups.iter().map(|lookup| lookup.protocol.unwrap_or(own));
         own == Protocol::Meta && protocols.all(|protocol| protocol == Protocol::Meta)
     }
 
-    /// The largest value that nginx takes, in bytes.
+    /// The largest value that nginx accepts, in bytes.
     pub fn max_size(&self) -> usize {
         let sizes = self.lookups.iter().map(|lookup| lookup.max_size.unwrap_or(DEFAULT_MAX_SIZE));
         sizes.max().unwrap_or(DEFAULT_MAX_SIZE)
     }
 
-    /// How URLs become keys.
+    /// The rules by which URLs become keys.
     ///
     /// # Errors
-    /// The configuration has no key, or several.
+    /// The configuration has no key, or several different ones.
     pub fn key_pattern(&self, keys: &Keys, requests: &Requests) -> Result<KeyPattern, Stop> {
         let lookup = self.lookup(keys)?;
         let configured = lookup.and_then(|lookup| lookup.key.as_ref());
@@ -79,7 +79,7 @@ impl Choice {
         })
     }
 
-    /// The location whose key it is. None where no location matters.
+    /// The location whose key is used. None with `--server`.
     fn lookup(&self, keys: &Keys) -> Result<Option<&Lookup>, Stop> {
         let mut found: Vec<&Lookup> = self.lookups.iter().collect();
         if let Some(text) = &keys.location {
@@ -96,7 +96,7 @@ impl Choice {
                 != (&b.key, &b.ignored_args, b.long_keys, b.merge_slashes)
         };
         let Some(first) = found.first() else { return Ok(None) };
-        // the rest is as in the first, then
+        // with --key, the first location's other settings are used
         if keys.key.is_none() && found.iter().any(|other| differ(first, other)) {
             return Err(refused(format!(
                 "locations have different keys: choose one with --location TEXT or FILE:LINE, or say the \

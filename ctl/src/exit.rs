@@ -1,9 +1,9 @@
-//! What a run ends with: the exit codes, and the errors that end it early.
+//! Exit codes, and the errors that end a command early.
 
 use std::fmt;
 use std::io;
 
-/// What help says of exit codes.
+/// The exit codes as `--help` lists them.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  everything was done
@@ -12,44 +12,44 @@ Exit codes:
   3  a memcached server, the site or a file failed; the rest was done
 ";
 
-/// What became of a command. Of several outcomes the run has the worst, which is the last.
+/// The outcome of a command. The exit code is the worst outcome's; variants are ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Everything that was asked for.
+    /// Everything was done.
     Done = 0,
-    /// All have answered, but something is not there: an item, a page, a key for a URL.
+    /// All servers answered, but something is missing: an item, a page, or the key of a URL.
     Absent = 1,
-    /// The command line or the configuration cannot be used, and nothing was done.
+    /// The command line or the configuration is invalid. Nothing was done.
     Usage = 2,
     /// A memcached server, the site or a file failed. The rest was done.
     Failed = 3,
 }
 
-/// Why a command ends before its work.
+/// Why a command ended early.
 #[derive(Debug)]
 pub enum Stop {
-    /// What was asked for cannot be done; the text says what to change.
+    /// The command line or the configuration is invalid. The text says what to change.
     Refused(String),
-    /// A file or a server failed that everything else needs.
+    /// A file or a server that the whole command needs failed.
     Failed(String),
-    /// Whoever reads the output has left, or its disk is full.
+    /// The output cannot be written: its reader has closed it, or the disk is full.
     Output(io::Error),
 }
 
 impl Exit {
-    /// For the operating system.
+    /// The process' exit code.
     pub fn code(self) -> u8 {
         self as u8
     }
 }
 
 impl Stop {
-    /// What the run ends with.
+    /// The outcome of the run.
     pub fn exit(&self) -> Exit {
         match self {
             Stop::Refused(_) => Exit::Usage,
             Stop::Failed(_) => Exit::Failed,
-            // "pagecachectl key - | head" has done what it was asked for
+            // "pagecachectl key - | head" is a success
             Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Stop::Output(_) => Exit::Failed,
         }

@@ -1,4 +1,4 @@
-//! The memcached servers of one upstream, and which of them has a key: the same code as in nginx.
+//! The memcached servers of one upstream, and which of them has a key, computed with the module's code.
 
 use crate::exit::Stop;
 use pagecache_core::distribution::{Distribution, Node, Rule};
@@ -8,11 +8,11 @@ use pagecache_core::policy::Cluster;
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// As the configuration writes it, which is what distributions compute with.
+    /// As the configuration writes it. Distributions hash this text.
     pub name: String,
-    /// 1 or more.
+    /// `1..`.
     pub weight: u32,
-    /// Marked as `down`: nginx does not ask it.
+    /// Marked as `down`: nginx does not ask this server.
     pub is_down: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// # Errors
-    /// The module would refuse these servers, too; the text says what to change.
+    /// The module refuses these servers, too. The text says what to change.
     pub fn new(
         servers: Vec<Server>,
         rule: Option<Rule>,
@@ -61,12 +61,12 @@ impl Fleet {
         &self.servers
     }
 
-    /// The number of the server that has `key`.
+    /// Index of the server that has `key`.
     pub fn index(&self, key: &Key) -> usize {
         self.cluster.server(key)
     }
 
-    /// Of locations that do not say.
+    /// The protocol of locations that do not set their own.
     pub fn protocol(&self) -> Protocol {
         self.cluster.protocol
     }

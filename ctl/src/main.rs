@@ -1,16 +1,16 @@
-//! `pagecachectl`: looks at, drops and fills the pages that nginx-pagecache serves from memcached.
+//! `pagecachectl`: shows, deletes and warms the pages that nginx-pagecache serves from memcached.
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
 //! | [`options`], [`values`], [`mistake`], [`manual`] | the command line | what commands do |
 //! | [`nginx`] | nginx's configuration | the command line |
 //! | [`choice`] | servers and keys, from both of those | memcached, HTTP |
-//! | [`request`] | a URL's key, as nginx works it out | servers |
+//! | [`request`] | a URL's key, as nginx computes it | servers |
 //! | [`fleet`] | which server has a key | connections |
 //! | [`memcached`], [`warm`] | talking to servers, and to the site | each other |
 //! | [`command`] | each command | |
 //!
-//! Keys and distributions are the module's own code: the crate nginx-pagecache, without nginx.
+//! Keys, distributions and the memcached client are the module's own code, in the crate pagecache-core.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         if exit != Exit::Done {
             output::say(&stop.to_string());
         }
-        // what was written already belongs to the reader
+        // the lines before the error are still printed
         let _ = out.flush();
         exit
     });

@@ -1,6 +1,6 @@
-//! Where text goes: results to standard output, JSON one object a line; everything else to standard
-//! error. URLs come from sitemaps, keys and pages from memcached, and names from servers: none of them may
-//! steer a terminal, or show another text than it is.
+//! Output: results go to standard output, as JSON one object per line, and messages to standard error. URLs come from
+//! sitemaps, keys and pages from memcached, and names from servers. None of them may control a terminal or be
+//! displayed as another text than it is.
 
 use serde_json::Value;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 pub struct Output<W> {
     out: W,
     is_terminal: bool,
-    /// The beginning of a character whose end has not been written.
+    /// The first bytes of a character whose last byte has not been written yet.
     begun: Vec<u8>,
 }
 
@@ -38,7 +38,7 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// How many bytes at the end begin a character that they do not end.
+/// Number of bytes at the end that are the beginning of an incomplete character.
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last().map(|chunk| chunk.invalid()).unwrap_or_default();
     match std::str::from_utf8(last) {
@@ -47,7 +47,7 @@ fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// Bytes as a person may see them.
+/// Bytes as printable text.
 fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -60,7 +60,7 @@ fn readable(bytes: &[u8]) -> String {
 /// Writes one object.
 ///
 /// # Errors
-/// The reader has left.
+/// The reader has closed the output.
 pub fn json_line(out: &mut dyn Write, value: &Value) -> io::Result<()> {
     let mut line = String::new();
     for character in value.to_string().chars() {
@@ -73,12 +73,12 @@ pub fn json_line(out: &mut dyn Write, value: &Value) -> io::Result<()> {
     writeln!(out, "{line}")
 }
 
-/// Tells whoever runs this. Standard error may be closed, which is no reason to stop.
+/// Prints a message to standard error. A closed standard error is ignored.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "pagecachectl: {}", printable(text));
 }
 
-/// Text whose control characters are seen instead of obeyed.
+/// Text with its control characters escaped.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -90,7 +90,7 @@ pub fn printable(text: &str) -> String {
     safe
 }
 
-/// Whether a terminal obeys it: control characters, and those that turn the direction of a text.
+/// Whether a terminal acts on the character: control characters, and those that change the direction of text.
 fn steers(character: char) -> bool {
     match character {
         '\n' | '\t' => false,

@@ -1,13 +1,13 @@
-//! Lists of URLs: of the command line, of standard input, of files.
+//! Lists of URLs, from the command line, standard input and files.
 
 use crate::exit::Stop;
 use std::fs;
 use std::io::{self, Read};
 
-/// Those of the command line; `-` stands for the lines of standard input.
+/// The URLs of the command line, in which `-` stands for the lines of standard input.
 ///
 /// # Errors
-/// There are none, or standard input cannot be read.
+/// Standard input cannot be read.
 pub fn operands(operands: &[String]) -> Result<Vec<String>, Stop> {
     let mut urls = Vec::new();
     for operand in operands {
@@ -24,10 +24,10 @@ pub fn operands(operands: &[String]) -> Result<Vec<String>, Stop> {
     Ok(urls)
 }
 
-/// Those of a file.
+/// The URLs of a file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn file(name: &str) -> Result<Vec<String>, Stop> {
     match fs::read(name) {
         Ok(text) => Ok(lines(&text).collect()),
@@ -35,7 +35,7 @@ pub fn file(name: &str) -> Result<Vec<String>, Stop> {
     }
 }
 
-/// One on each line; blank lines and those with `#` at their beginning are skipped.
+/// One URL per line. Blank lines and lines that begin with `#` are skipped.
 fn lines(text: &[u8]) -> impl Iterator<Item = String> + '_ {
     let lines = text.split(|&byte| byte == b'\n');
     let lines = lines.map(|line| String::from_utf8_lossy(line).trim().to_owned());

@@ -1,4 +1,4 @@
-//! `generate`: the manual page and the completions of shells, made of the table of options.
+//! `generate`: prints the manual page or the completions of a shell, made from the table of options.
 
 use crate::exit::{Exit, Stop};
 use crate::manual;
@@ -6,7 +6,7 @@ use crate::options::{Generate, Generated, table};
 use clap_complete::Shell;
 use std::io::Write;
 
-/// The text to standard output.
+/// Writes the text to standard output.
 pub fn run(options: &Generate, out: &mut dyn Write) -> Result<Exit, Stop> {
     let shell = match options.what {
         Generated::Man => {

@@ -1,4 +1,4 @@
-//! `get`: the page that memcached has for a URL, as it is stored.
+//! `get`: prints the page that memcached has for a URL, as it is stored.
 
 use super::wanted::wanted;
 use crate::choice::Choice;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::time::Duration;
 
-/// The value to standard output, or what is known of it as JSON.
+/// Writes the value to standard output, or what is known of it as JSON.
 pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
@@ -95,8 +95,8 @@ fn find(server: &Server, key: Key, max_size: usize, timeout: Duration) -> Result
     answer.unwrap_or_else(|| Err("no answer".to_owned()))
 }
 
-/// Seconds, -1 for ever, null where the server does not say: as memcached has it. A server without meta commands
-/// closes the connection.
+/// Seconds until the item expires, or -1 if it never does, as memcached has it. Null if the server does not say: one
+/// without meta commands closes the connection.
 fn ttl(server: &Server, key: Key, timeout: Duration) -> Value {
     let batch = Batch { server: server.clone(), questions: vec![key] };
     let answers = ask(vec![batch], timeout, Link::open, |link, key: &Key| link.ttl(key));

@@ -1,4 +1,4 @@
-//! `key`: the key and the server of each URL. Nobody is asked.
+//! `key`: prints the key and the server of each URL. No server is asked.
 
 use super::wanted::wanted;
 use crate::choice::Choice;
@@ -7,7 +7,7 @@ use crate::options::Key;
 use crate::output::{json_line, say};
 use std::io::Write;
 
-/// A line for each URL: key, tab, server. Keys have no spaces.
+/// Prints a line for each URL: key, tab, server. Keys contain no spaces.
 pub fn run(options: &Key, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let pattern = || choice.key_pattern(&options.keys, &options.requests);

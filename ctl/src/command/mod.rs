@@ -1,4 +1,4 @@
-//! The commands, one a file.
+//! The commands, one per file.
 
 mod generate;
 mod get;
@@ -12,10 +12,10 @@ use crate::exit::{Exit, Stop};
 use crate::options::Command;
 use std::io::Write;
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// [`Stop`] says why nothing more could be done.
+/// [`Stop`] says why the command ended early.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
     match command {
         Command::Key(options) => key::run(options, out),

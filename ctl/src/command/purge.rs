@@ -1,4 +1,4 @@
-//! `purge`: pages deleted, each on the server that has it.
+//! `purge`: deletes pages, each on the server that has it.
 
 use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
@@ -17,13 +17,13 @@ use std::io::Write;
 enum Outcome {
     Purged,
     Absent,
-    /// nginx never looks it up. The text completes a sentence that begins with the URL.
+    /// nginx does not look it up. The text completes a sentence that begins with the URL.
     NoKey(String),
     /// Its server failed.
     Failed(String),
 }
 
-/// A line for each URL: outcome, tab, URL.
+/// Prints a line for each URL: outcome, tab, URL.
 pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
@@ -45,7 +45,7 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
     report(options, out, &choice.fleet, &wanted, &outcomes)
 }
 
-/// Keys by server, and the number of each in what is wanted.
+/// The keys of each server, and for each key its index in `wanted`.
 fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<Key>>, Vec<Vec<usize>>) {
     let batch = |server: &Server| Batch { server: server.clone(), questions: Vec::new() };
     let mut batches: Vec<Batch<Key>> = fleet.servers().iter().map(batch).collect();
@@ -59,7 +59,7 @@ fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<Key>>, Vec<Vec<usize>
             numbers.push(nth);
         }
     }
-    // a server without keys is not asked: it may be away
+    // a server without keys is not contacted: it may be down
     numbers.retain(|numbers| !numbers.is_empty());
     batches.retain(|batch| !batch.questions.is_empty());
     (batches, numbers)
@@ -90,7 +90,7 @@ fn report(
                 let place = wanted.place.as_ref().ok();
                 let server = place.and_then(|place| fleet.servers().get(place.server));
                 let name = server.map_or("", |server| server.name.as_str());
-                // once a server, however many of its pages
+                // one message per server, not one per page
                 if told.insert(name) {
                     say(&format!(
                         "memcached \"{name}\" failed, so its pages are not purged: {reason}"

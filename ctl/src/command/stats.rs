@@ -1,4 +1,4 @@
-//! `stats`: how each memcached server is doing.
+//! `stats`: prints the statistics of each memcached server.
 
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::Write;
 
-/// memcached's name of a statistic, its name in JSON.
+/// memcached's name of a statistic, and its name in JSON.
 const STATISTICS: [(&str, &str); 9] = [
     ("uptime", "uptime"),
     ("curr_items", "items"),
@@ -28,7 +28,7 @@ const HEAD: [&str; 9] =
 
 type Said = HashMap<String, String>;
 
-/// A row of a table for each server, or an object.
+/// Prints a row of a table, or a JSON object, for each server.
 pub fn run(options: &Stats, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
@@ -42,7 +42,7 @@ pub fn run(options: &Stats, out: &mut dyn Write) -> Result<Exit, Stop> {
     for (server, answer) in servers.iter().zip(said.into_iter().flatten()) {
         if let Err(reason) = &answer {
             say(&format!("memcached \"{}\" failed: {reason}", server.name));
-            // nginx does not ask it either
+            // nginx does not ask a server that is marked down either
             if !server.is_down {
                 exit = Exit::Failed;
             }
@@ -104,7 +104,7 @@ fn number(said: &Said, name: &str) -> Option<u64> {
     said.get(name)?.parse().ok()
 }
 
-/// 0 to 1, of all lookups since the server was started; none before the first.
+/// `0.0..=1.0`, of all lookups since the server was started. None before the first lookup.
 fn hit_ratio(said: &Said) -> Option<f64> {
     let (hits, misses) = (number(said, "get_hits")?, number(said, "get_misses")?);
     let all = hits.checked_add(misses).filter(|all| *all > 0)?;

@@ -1,5 +1,5 @@
-//! What `key`, `get` and `purge` are about: URLs and raw keys, each with its key and its server. All
-//! are known before the first is asked for, so that a mistake in one leaves the cache as it was.
+//! The pages that `key`, `get` and `purge` work on: URLs and raw keys, each with its key and its server. All keys are
+//! computed before the first server is asked, so that a mistake in one leaves the cache unchanged.
 
 use crate::exit::Stop;
 use crate::fleet::Fleet;
@@ -21,14 +21,14 @@ pub struct Wanted {
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub key: Key,
-    /// Its number in the fleet.
+    /// Index of the server in the fleet.
     pub server: usize,
 }
 
-/// Everything that is wanted. `pattern` is worked out only if there are URLs.
+/// All pages that the command line names. `pattern` is called only if there are URLs.
 ///
 /// # Errors
-/// Nothing is wanted, or a key cannot be worked out of what is given.
+/// The command line names no page, or does not say enough for a key.
 pub fn wanted(
     operands: &[String],
     raw_keys: &[Key],
@@ -69,12 +69,12 @@ impl Place {
 }
 
 impl Wanted {
-    /// Its name in a message.
+    /// The name as text, for a message.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)
     }
 
-    /// The beginning of its JSON object: what was given, key and server.
+    /// The first members of its JSON object: the name as given, the key and the server.
     pub fn json(&self, fleet: &Fleet) -> Map<String, Value> {
         let mut object = Map::new();
         insert(&mut object, if self.is_raw { "raw_key" } else { "url" }, &self.name);
@@ -94,7 +94,7 @@ impl Wanted {
     }
 }
 
-/// As text, or in hex under another name.
+/// Inserts bytes as text, or in hex under the name with `_hex` if they are not UTF-8.
 fn insert(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => object.insert(name.to_owned(), json!(text)),

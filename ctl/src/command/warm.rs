@@ -1,4 +1,4 @@
-//! `warm`: pages of the site requested, so that the application stores them.
+//! `warm`: requests pages of the site, so that the application stores them.
 
 use crate::exit::{Exit, Stop};
 use crate::options::Warm;
@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
 
-/// One line, or one object, for all pages; a line for each that failed.
+/// Prints one line, or one JSON object, for all pages, and an error line for each page that failed.
 pub fn run(options: &Warm, out: &mut dyn Write) -> Result<Exit, Stop> {
     let Warm { urls, requests, pages: given, .. } = options;
     let limits = Limits { pages: given.max, sitemaps: given.max_sitemaps };

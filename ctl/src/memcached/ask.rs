@@ -1,12 +1,12 @@
-//! Several servers at once, each in a thread of its own: one that is away or silent costs its own
-//! answers and a bounded time.
+//! Asks several servers at once, each in a thread of its own. A server that is down or silent delays its own answers
+//! only, and for a bounded time.
 
 use crate::fleet::Server;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// What one server is asked, in order.
+/// The questions for one server, in order.
 pub struct Batch<Q> {
     pub server: Server,
     pub questions: Vec<Q>,
@@ -15,9 +15,9 @@ pub struct Batch<Q> {
 /// An answer, or why the server gave none.
 pub type Answer<A> = Result<A, String>;
 
-/// Asks each server its questions, over what `open` makes of it. Whatever `open` and `answer` do, each
-/// answer is waited for until `timeout`; after a failure a server is asked no more, and its other
-/// questions have failed as well. Answers stand as the questions do.
+/// Asks each server its questions over the connection that `open` returns. The wait for each answer ends after
+/// `timeout`, whatever `open` and `answer` do. After a failure the server is not asked again, and its remaining
+/// questions fail with the same reason. Answers are in the order of the questions.
 pub fn ask<Q, L, A>(
     batches: Vec<Batch<Q>>,
     timeout: Duration,
@@ -32,7 +32,7 @@ where
     let ask_one = |Batch { server, questions }| {
         let (answers, receiver) = mpsc::channel();
         let count = questions.len();
-        // a name may take longer to resolve than anybody waits: such a thread ends with the process
+        // resolving a name may take longer than the timeout; such a thread ends with the process
         let _ = thread::Builder::new().spawn(move || {
             let mut link = open(&server, timeout);
             for question in &questions {

@@ -1,5 +1,4 @@
-//! Items of one memcached server: a driver of the core's client, with one connection, a socket that blocks, and the
-//! clock.
+//! Items of one memcached server: a driver of the core's client with one connection over a blocking socket.
 //!
 //! Items are read with `get`: every server and every proxy knows it, and it takes no token. `mg` would take the one
 //! that a stale item or a placeholder has for the client that is to store it again.
@@ -23,7 +22,7 @@ pub enum Found {
         value: Vec<u8>,
         flags: u32,
     },
-    /// An item with a larger value than was allowed. Nothing was read of it.
+    /// An item whose value is larger than `max_size`. The value was skipped.
     TooLarge,
     Nothing,
 }
@@ -41,7 +40,7 @@ pub struct Items {
     timeout: Duration,
     /// Tokens given to operations.
     tokens: u64,
-    /// What ended the last connection.
+    /// Error message of the connection that ended last.
     trouble: Option<String>,
 }
 
@@ -99,7 +98,7 @@ impl Items {
         }
     }
 
-    /// What became of the operation, if it has ended.
+    /// The completion of the operation, if it has ended.
     fn completed(&mut self) -> Option<Result<Found, OperationError>> {
         let now = self.now();
         while let Some(event) = self.client.next_event(ONLY, now, &self.buffers) {
@@ -124,7 +123,7 @@ impl Items {
         None
     }
 
-    /// Does what the client wants of its connection, for as long as its deadline allows.
+    /// Connects, writes or reads, as the client wants, until its deadline at most.
     fn wait(&mut self) -> Result<(), String> {
         let want = self.client.wants(ONLY);
         if self.client.generation(ONLY) != self.generation {

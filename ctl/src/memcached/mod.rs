@@ -1,10 +1,9 @@
-//! Talking to memcached servers: each asked in a thread of its own, and none waited for longer than is
-//! allowed.
+//! Connections to memcached servers: each server is asked in a thread of its own, and each answer has a deadline.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `ask.rs` | threads and deadlines: one server's trouble is not another's |
-//! | `socket.rs` | sockets that block |
+//! | `ask.rs` | threads and deadlines: a server that fails does not delay the others |
+//! | `socket.rs` | blocking sockets |
 //! | `items.rs` | reading items, with the core's client |
 //! | `text.rs` | what that client does not ask: deletions, how long an item lives, and statistics |
 

@@ -1,4 +1,4 @@
-//! Sockets that block: where a server listens, and a connection to it with a limit of time.
+//! Blocking sockets: where a server listens, and a connection to it with timeouts.
 
 use crate::fleet::Server;
 use pagecache_core::distribution::{Address, Node};
@@ -52,7 +52,7 @@ impl Socket {
         }
     }
 
-    /// The same connection once more.
+    /// A second handle of the same connection.
     ///
     /// # Errors
     /// The system refuses.
@@ -63,7 +63,7 @@ impl Socket {
         }
     }
 
-    /// How long a read or a write may take. Not zero.
+    /// Sets the longest time of a read and of a write, more than zero.
     ///
     /// # Errors
     /// The system refuses.
@@ -110,17 +110,17 @@ impl Write for Socket {
     }
 }
 
-/// Whether the time was over.
+/// Whether a read or a write took too long.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// Why a server could not be reached or did not answer, as said to people.
+/// Error message: why a server could not be reached or did not answer.
 pub fn reason(error: &io::Error, timeout: Duration) -> String {
     if is_timeout(error) { no_answer(timeout) } else { error.to_string() }
 }
 
-/// The same of a server that is silent.
+/// Error message of a server that is silent.
 pub fn no_answer(timeout: Duration) -> String {
     format!("no answer within {} s", timeout.as_secs_f64())
 }

@@ -16,21 +16,21 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
-/// Longer than any line that is asked for here. Bytes.
+/// Longest reply line, in bytes.
 const MAX_LINE: u64 = 8192;
-/// More than any version has.
+/// Most statistics that are read; no version has as many.
 const MAX_STATISTICS: usize = 10_000;
 
-/// How long an item still lives.
+/// Time to live of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
     Seconds(u64),
     Forever,
-    /// The server does not say, or has no such item.
+    /// The server does not say, or has no item of this key.
     Unknown,
 }
 
-/// A connection of its own.
+/// A connection that speaks the text protocol.
 pub struct Link {
     reader: BufReader<Box<dyn Read>>,
     writer: Box<dyn Write>,
@@ -39,7 +39,7 @@ pub struct Link {
 
 impl Link {
     /// # Errors
-    /// Nobody answers there within `timeout`.
+    /// The server does not take the connection within `timeout`.
     pub fn open(server: &Server, timeout: Duration) -> Result<Link, String> {
         Link::connect(server, timeout).map_err(|error| reason(&error, timeout))
     }
@@ -63,7 +63,7 @@ impl Link {
         Link { reader: BufReader::new(Box::new(reader)), writer: Box::new(writer), timeout }
     }
 
-    /// How long an item still lives.
+    /// Reads the time to live of an item.
     ///
     /// # Errors
     /// The connection failed.
@@ -92,7 +92,7 @@ impl Link {
         }
     }
 
-    /// All statistics by name.
+    /// Reads all statistics, by name.
     ///
     /// # Errors
     /// The connection failed, or something else than memcached answers.

@@ -1,4 +1,4 @@
-//! nginx's configuration as a tree of directives, with what it includes in its place.
+//! nginx's configuration as a tree of directives, in which each `include` is replaced by the files it names.
 
 use super::lexer::{Ending, Lexer};
 use crate::exit::Stop;
@@ -7,20 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// Blocks within blocks and files within files. A file that includes itself ends here.
+/// Nested blocks and files at most, so that a file that includes itself is an error.
 const MAX_DEPTH: usize = 64;
 
-/// One directive, with what stands in its braces.
+/// One directive, with the directives in its braces.
 #[derive(Debug)]
 pub struct Directive {
     pub name: String,
     pub arguments: Vec<String>,
-    /// Empty for one without braces.
+    /// Empty for a directive without braces.
     pub block: Vec<Directive>,
     pub place: Place,
 }
 
-/// Where something stands.
+/// File and line of a directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     file: Rc<Path>,
@@ -30,9 +30,9 @@ pub struct Place {
 /// Reads a configuration and all that it includes.
 ///
 /// # Errors
-/// A file cannot be read, or is none that nginx would read.
+/// A file cannot be read, or nginx would refuse it.
 pub fn read(file: &Path) -> Result<Vec<Directive>, Stop> {
-    // as nginx: what is relative is relative to the folder of nginx.conf, wherever it is included
+    // as in nginx, a relative path is relative to the folder of nginx.conf, whichever file names it
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let text = fs::read(file).map_err(|error| {
         Stop::Refused(format!(
@@ -101,7 +101,7 @@ impl Reader {
         }
     }
 
-    /// As nginx: a pattern may match nothing, a name without one must be there.
+    /// As in nginx, a pattern may match no file, but a plain name must exist.
     fn included(&self, pattern: &str, place: &Place) -> Result<Vec<PathBuf>, Stop> {
         let path = self.folder.join(pattern);
         if !pattern.contains(['*', '?', '[']) {

@@ -1,4 +1,4 @@
-//! nginx's configuration as statements: words, quotes, comments, and what ends each.
+//! nginx's configuration as statements: words, quotes, comments, and the end of each statement.
 //!
 //! ```text
 //! statement = word { blank word } ( ";" | "{" )      "}" ends a block
@@ -7,7 +7,7 @@
 //! escapes   = \" \' \\ \t \r \n; another backslash stays
 //! ```
 //!
-//! As `ngx_conf_read_token` reads it. What words mean is not known here.
+//! Follows `ngx_conf_read_token`. It does not know what the words mean.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use std::fmt;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement {
     pub words: Vec<String>,
-    /// Of its first word, from 1.
+    /// Line of its first word, `1..`.
     pub line: usize,
     pub ending: Ending,
 }
 
-/// What follows the words.
+/// The token that ends a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Semicolon,
@@ -31,7 +31,7 @@ pub enum Ending {
     File,
 }
 
-/// What nginx would not read either.
+/// A syntax error, which nginx reports too.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
     pub line: usize,
@@ -41,7 +41,7 @@ pub struct Malformed {
 /// Reads one file's text.
 pub struct Lexer<'a> {
     text: &'a str,
-    /// In bytes, always between two characters.
+    /// Position in bytes, always at the boundary of a character.
     at: usize,
     line: usize,
 }
@@ -54,7 +54,7 @@ impl<'a> Lexer<'a> {
     /// The next statement.
     ///
     /// # Errors
-    /// [`Malformed`]; nothing after it can be read.
+    /// [`Malformed`]: the rest of the file cannot be read.
     pub fn statement(&mut self) -> Result<Statement, Malformed> {
         let mut words = Vec::new();
         self.skip_blanks();
@@ -85,8 +85,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Skips what follows the `{` of a block in Lua, to its end: its quotes and its comments are not
-    /// nginx's.
+    /// Skips a block of Lua code after its `{`: its quotes and comments are not nginx's.
     ///
     /// # Errors
     /// The block does not end.

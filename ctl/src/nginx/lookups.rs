@@ -1,5 +1,5 @@
-//! The locations that look pages up: what `pagecache_pass` names there, and the key it is asked for,
-//! with nginx's inheritance from http to server to location.
+//! The locations with `pagecache_pass`: the upstream that each names, and its key and other settings, inherited from
+//! http to server to location as in nginx.
 
 use super::file::{Directive, Place};
 use pagecache_core::args::Ignored;
@@ -8,23 +8,23 @@ use pagecache_core::memcached::{LongKeys, Protocol};
 /// One location with `pagecache_pass`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
-    /// What `pagecache_pass` names: an upstream, or an address.
+    /// The value of `pagecache_pass`: an upstream, or an address.
     pub upstream: String,
-    /// The text of `pagecache_key`; none where nginx would not start.
+    /// The text of `pagecache_key`. Without one nginx does not start.
     pub key: Option<String>,
     pub ignored_args: Ignored,
     pub long_keys: LongKeys,
     pub merge_slashes: bool,
-    /// None if `pagecache_protocol` is not there: then it is what the upstream block says.
+    /// None without `pagecache_protocol`: then the upstream block's applies.
     pub protocol: Option<Protocol>,
-    /// None if `pagecache_max_size` is not there.
+    /// None without `pagecache_max_size`.
     pub max_size: Option<usize>,
     /// As written: `/`, `~ \.html$`.
     pub location: String,
     pub place: Place,
 }
 
-/// Those of a configuration, in its order.
+/// All locations with `pagecache_pass`, in the order of the configuration.
 pub fn lookups(configuration: &[Directive]) -> Vec<Lookup> {
     let mut found = Vec::new();
     for http in configuration.iter().filter(|directive| directive.name == "http") {
@@ -33,7 +33,7 @@ pub fn lookups(configuration: &[Directive]) -> Vec<Lookup> {
     found
 }
 
-/// What a block has of its own or from those around it.
+/// The settings of a block, its own or inherited.
 #[derive(Default, Clone)]
 struct Level {
     pass: Option<String>,
@@ -51,7 +51,7 @@ impl Level {
         match block.name.as_str() {
             "location" => {
                 self.location = block.arguments.join(" ");
-                // as every *_pass: a location within a location makes its own responses
+                // like every *_pass, it is not inherited by a nested location
                 self.pass = None;
             }
             "if" | "limit_except" => {}
@@ -62,7 +62,7 @@ impl Level {
             match directive.name.as_str() {
                 "pagecache_pass" => self.pass = Some(value.clone()),
                 "pagecache_key" => self.key = Some(value.clone()),
-                // with words that are none, nginx would not start
+                // nginx does not start with an invalid list
                 "pagecache_ignore_args" => {
                     let words = directive.arguments.iter().map(String::as_bytes);
                     self.ignored_args = Ignored::parse(words).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Level {
     }
 }
 
-/// `meta` or `classic`.
+/// Parses `meta` or `classic`.
 pub fn protocol(word: &str) -> Option<Protocol> {
     match word {
         "meta" => Some(Protocol::Meta),
@@ -105,7 +105,7 @@ pub fn protocol(word: &str) -> Option<Protocol> {
     }
 }
 
-/// `64k`, `8m`, `1g`, as nginx reads them, in bytes.
+/// Parses a size as nginx does (`64k`, `8m`, `1g`), in bytes.
 pub fn size(word: &str) -> Option<usize> {
     let unit = match word.bytes().last()?.to_ascii_lowercase() {
         b'k' => 10,

@@ -1,4 +1,4 @@
-//! nginx's configuration, as far as it says where pages are looked up, and under which keys.
+//! nginx's configuration: where pages are looked up, and under which keys.
 //!
 //! | file | owns |
 //! |---|---|

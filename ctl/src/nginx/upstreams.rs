@@ -7,23 +7,23 @@ use crate::fleet::Server;
 use pagecache_core::distribution::Rule;
 use pagecache_core::memcached::Protocol;
 
-/// What an `upstream {}` block says.
+/// An `upstream {}` block.
 #[derive(Debug)]
 pub struct Upstream {
     pub servers: Vec<Server>,
     pub rule: Option<Rule>,
-    /// None if `pagecache_protocol` is not there.
+    /// None without `pagecache_protocol`.
     pub protocol: Option<Protocol>,
 }
 
-/// The block of this name. None if there is none: then the name is an address.
+/// The block of this name. None if the configuration has no such block: then the name is an address.
 ///
 /// # Errors
-/// The module would refuse the block.
+/// The module refuses the block.
 pub fn upstream(configuration: &[Directive], name: &str) -> Result<Option<Upstream>, Stop> {
     let blocks = configuration.iter().filter(|directive| directive.name == "http");
     let mut blocks = blocks.flat_map(|http| &http.block);
-    // as nginx: names of upstreams are names of hosts
+    // as in nginx, names of upstreams are compared as host names are
     let is_it = |block: &&Directive| {
         let named = block.arguments.first().is_some_and(|own| own.eq_ignore_ascii_case(name));
         block.name == "upstream" && named
@@ -69,7 +69,7 @@ fn server(name: &str, parameters: &[String]) -> Result<Server, String> {
     Ok(server)
 }
 
-/// Of a server: 1 or more.
+/// Parses the weight of a server, `1..`.
 pub fn weight_of(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(weight) if weight > 0 => Ok(weight),

@@ -1,5 +1,4 @@
-//! `$cookie_NAME`, as nginx reads it: what it takes for a cookie is neither what browsers send nor what
-//! applications see.
+//! The value of `$cookie_NAME`. nginx parses the Cookie header differently from browsers and applications.
 //!
 //! ```text
 //! a=1; lang=de        de
@@ -7,7 +6,7 @@
 //! a=1,lang=de         de, and nothing since nginx 1.29.6, for which a comma separates no cookies
 //! ```
 //!
-//! As `ngx_http_parse_multi_header_lines` does it.
+//! Follows `ngx_http_parse_multi_header_lines`.
 
 /// The first nginx for which a comma separates no cookies.
 const WITHOUT_COMMAS: Version = Version([1, 29, 6]);
@@ -17,7 +16,7 @@ const WITHOUT_COMMAS: Version = Version([1, 29, 6]);
 pub struct Version([u32; 3]);
 
 impl Version {
-    /// `1.29.6`, or what `nginx -v` says.
+    /// Parses `1.29.6`, or the output of `nginx -v`.
     pub fn parse(text: &str) -> Option<Version> {
         let text = text.trim();
         let text = text.strip_prefix("nginx version: ").unwrap_or(text);
@@ -29,8 +28,8 @@ impl Version {
     }
 }
 
-/// The value of `$cookie_NAME` in these Cookie headers, empty where there is none. None if it depends on
-/// nginx's version, and that is not known.
+/// The value of `$cookie_NAME` in these Cookie headers, empty without such a cookie. None if the value depends on
+/// nginx's version and the version is unknown.
 pub fn cookie(headers: &[&str], name: &str, version: Option<Version>) -> Option<Vec<u8>> {
     let read = |separators: &[u8]| {
         let mut values = headers.iter().filter_map(|header| find(header, name, separators));
@@ -51,7 +50,7 @@ fn find<'a>(header: &'a str, name: &str, separators: &[u8]) -> Option<&'a [u8]> 
         let named = named.filter(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes()));
         if let Some((_, behind)) = named {
             rest = behind.trim_spaces();
-            // a byte that is no "=" is gone, also where it ends the cookie
+            // a byte that is not "=" is skipped, even if it separates two cookies
             let next = rest.split_first();
             rest = next.map(|(_, behind)| behind).unwrap_or_default();
             if let Some((b'=', value)) = next {
@@ -66,7 +65,7 @@ fn find<'a>(header: &'a str, name: &str, separators: &[u8]) -> Option<&'a [u8]> 
 }
 
 trait TrimSpaces {
-    /// Without spaces at its beginning, and those alone.
+    /// Without its leading spaces; other blanks stay.
     fn trim_spaces(&self) -> &Self;
 }
 

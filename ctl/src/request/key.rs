@@ -1,5 +1,4 @@
-//! The key of a URL: the text of `pagecache_key` with the values of its variables, as the module has
-//! nginx work it out.
+//! The key of a URL: the text of `pagecache_key` with the values of its variables, as nginx computes it.
 //!
 //! ```text
 //! "/site-$uri$pagecache_args"  and  https://h.test/a%20b?c     "/site-/a b?c", as a key "/site-/a%20b?c"
@@ -15,7 +14,7 @@ use pagecache_core::memcached::{Key, LongKeys};
 use pagecache_core::outcome::Reason;
 use pagecache_core::policy::KeyRules;
 
-/// How URLs become keys.
+/// The rules by which URLs become keys.
 #[derive(Debug)]
 pub struct KeyPattern {
     /// The text of `pagecache_key`.
@@ -23,13 +22,13 @@ pub struct KeyPattern {
     pub ignored_args: Ignored,
     pub long_keys: LongKeys,
     pub merge_slashes: bool,
-    /// Of every request.
+    /// Headers of every request.
     pub headers: Vec<Header>,
-    /// Values of variables that a request does not decide, by lower-case name.
+    /// Values of variables that the request does not determine, by lower-case name.
     pub given: Vec<(String, String)>,
-    /// What mere paths belong to.
+    /// The site of URLs that are paths only.
     pub base: Option<Origin>,
-    /// nginx's, if it is known.
+    /// nginx's version, if it is known.
     pub version: Option<Version>,
 }
 
@@ -38,20 +37,20 @@ pub struct KeyPattern {
 pub enum NoKey {
     /// nginx answers 400. The text completes a sentence that begins with the URL.
     Invalid(&'static str),
-    /// nginx asks the application, for this reason.
+    /// nginx passes the request to the application, for this reason.
     NotLookedUp(Reason),
-    /// What to add to the command line.
+    /// The command line does not say enough. The text says what to add.
     Unknown(String),
 }
 
 impl KeyPattern {
     /// # Errors
-    /// [`NoKey`] says whether nginx has none either.
+    /// [`NoKey`] says whether nginx has no key either.
     pub fn key(&self, url: &str) -> Result<Key, NoKey> {
         let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
         let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
             .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
-        // a visitor's own request has its own target
+        // this is a main request, whose $request_uri is its own
         KeyRules::of(&self.text)
             .check(&target.query, &self.ignored_args, true, || &target.path)
             .map_err(NoKey::NotLookedUp)?;
@@ -65,7 +64,7 @@ impl KeyPattern {
         Key::new(&raw, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
     }
 
-    /// The text, with values in the place of variables.
+    /// The text with its variables replaced by their values.
     fn evaluate(&self, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
         let mut raw = Vec::new();
         raw.extend_from_slice(self.text.split('$').next().unwrap_or_default().as_bytes());
@@ -106,7 +105,7 @@ impl KeyPattern {
 }
 
 impl NoKey {
-    /// One word, as `$pagecache_reason` has it where nginx falls through.
+    /// One word: the value of `$pagecache_reason`, if nginx falls through.
     pub fn name(&self) -> &'static str {
         match self {
             NoKey::Invalid(_) => "invalid",

@@ -1,9 +1,9 @@
-//! A request for a URL as nginx sees it, and the key that it makes of it. Nothing is sent here.
+//! A request for a URL as nginx reads it, and the key that nginx computes for it. Nothing is sent here.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `url.rs` | what a client sends for a URL |
-//! | `target.rs` | the request target taken apart: decoded path, query |
+//! | `target.rs` | the parts of the request target: decoded path, query |
 //! | `cookies.rs` | the Cookie header, as nginx reads it |
 //! | `variables.rs` | nginx's variables of a request |
 //! | `key.rs` | the text of `pagecache_key` with the variables' values |

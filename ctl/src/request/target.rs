@@ -1,12 +1,12 @@
-//! The target of a request line, taken apart as nginx does: the path decoded, slashes merged, dot
-//! segments resolved.
+//! The parts of a request target, as nginx parses it: the path is decoded, slashes are merged, and dot segments are
+//! resolved.
 //!
 //! ```text
 //! /a//b/../c%20d?e=%20f#g     path "/a/c d", query "e=%20f"
 //! ```
 //!
-//! As `ngx_http_parse_complex_uri` does it, whose states these are; simpler targets come out of it as
-//! they are.
+//! Follows `ngx_http_parse_complex_uri`, whose states these are. nginx has a faster parser for simple targets, with the
+//! same result.
 
 /// A target's parts.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,15 +22,15 @@ pub struct Target {
 pub enum Invalid {
     /// It does not begin with a slash.
     Beginning,
-    /// A space or a control byte stands in it.
+    /// It contains a space or a control byte.
     Byte,
     /// A `%` without two hex digits, or `%00`.
     Escape,
-    /// More `..` than folders.
+    /// It has more `..` than folders.
     AboveRoot,
 }
 
-/// What the path's last bytes have been.
+/// The last bytes of the path so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Usual,
@@ -41,7 +41,7 @@ enum State {
 
 impl Target {
     /// # Errors
-    /// [`Invalid`]: nginx takes no such request.
+    /// [`Invalid`]: nginx refuses the request.
     pub fn parse(target: &[u8], merge_slashes: bool) -> Result<Target, Invalid> {
         if target.first() != Some(&b'/') {
             return Err(Invalid::Beginning);
@@ -64,7 +64,7 @@ impl Target {
                     let (decoded, tail) = decode(rest)?;
                     rest = tail;
                     match decoded {
-                        // those three mean nothing once they are decoded
+                        // decoded, these three have no special meaning
                         b'%' | b'#' | b'?' => path.plain(decoded),
                         _ => path.push(decoded, merge_slashes)?,
                     }
@@ -117,7 +117,7 @@ impl Path {
         self.state = State::Usual;
     }
 
-    /// Where the path ends, a dot segment does too.
+    /// Resolves a dot segment at the end of the path.
     fn end(&mut self) -> Result<(), Invalid> {
         match self.state {
             State::Dot => _ = self.bytes.pop(),
@@ -137,7 +137,7 @@ impl Path {
     }
 }
 
-/// Two hex digits, and what follows them.
+/// Decodes two hex digits. Returns the byte and the rest of the text.
 fn decode(text: &[u8]) -> Result<(u8, &[u8]), Invalid> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let [high, low, rest @ ..] = text else { return Err(Invalid::Escape) };

@@ -1,18 +1,17 @@
-//! A URL taken apart into what a client sends for it. Nothing in it is decoded or normalised: that is
-//! nginx's part.
+//! The parts of a URL that a client sends. Nothing is decoded or normalised: nginx does that.
 
 use std::fmt;
 
-/// A URL, or a path of which no host is known.
+/// A URL, or a path without a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// None for a mere path.
+    /// None for a path without a host.
     pub origin: Option<Origin>,
-    /// What stands on the request line: path and query.
+    /// Path and query, as in the request line.
     pub target: String,
 }
 
-/// What comes before the path.
+/// Scheme and host: what comes before the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub is_https: bool,
@@ -37,7 +36,7 @@ impl Url {
         if authority.contains('@') {
             return Err("has a user name, which clients send as a header: use --header");
         }
-        // a fragment stays in the client
+        // clients do not send the fragment
         let sent = behind.split('#').next().unwrap_or_default();
         let slash = if sent.starts_with('/') { "" } else { "/" };
         let origin = Origin { is_https, authority: authority.to_owned() };
@@ -46,7 +45,7 @@ impl Url {
 }
 
 impl Url {
-    /// What a redirect says, as a URL or as part of one, is of here.
+    /// Resolves the Location of a redirect against this URL.
     pub fn join(&self, location: &str) -> String {
         let origin = self.origin.as_ref().map(Origin::to_string).unwrap_or_default();
         let path = self.target.split('?').next().unwrap_or_default();
@@ -66,7 +65,7 @@ impl Url {
 }
 
 impl Origin {
-    /// As `$host`: lower case, without port and final dot.
+    /// The value of `$host`: in lower case, without port and final dot.
     pub fn host(&self) -> String {
         let host = match self.authority.split_once(']') {
             Some((literal, _)) => format!("{literal}]"),
@@ -75,7 +74,7 @@ impl Origin {
         host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase()
     }
 
-    /// The same for all spellings: lower case, without the scheme's own port.
+    /// The normal form for comparisons: in lower case, without the scheme's default port.
     pub fn normal(&self) -> Origin {
         let authority = self.authority.to_ascii_lowercase();
         let own_port = if self.is_https { ":443" } else { ":80" };
@@ -83,7 +82,7 @@ impl Origin {
         Origin { authority, ..*self }
     }
 
-    /// As `$scheme`.
+    /// The value of `$scheme`.
     pub fn scheme(&self) -> &'static str {
         if self.is_https { "https" } else { "http" }
     }
@@ -95,7 +94,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whether it is HTTPS, and what follows `://`.
+/// Whether the scheme is https, and the text after `://`.
 fn scheme(text: &str) -> Option<(bool, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     match scheme.to_ascii_lowercase().as_str() {

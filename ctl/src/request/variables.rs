@@ -1,4 +1,4 @@
-//! nginx's variables of a request, as far as the request alone decides them.
+//! nginx's variables that the request alone determines.
 
 use super::cookies::{Version, cookie};
 use super::target::Target;
@@ -18,24 +18,24 @@ pub struct Request<'a> {
     pub target: &'a Target,
     pub headers: &'a [Header],
     pub ignored_args: &'a Ignored,
-    /// nginx's, if it is known.
+    /// nginx's version, if it is known.
     pub version: Option<Version>,
 }
 
-/// What a variable is.
+/// The value of a variable.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value {
     Known(Vec<u8>),
-    /// It is of the host, and the URL is a mere path.
+    /// It depends on the host, and the URL is a path only.
     NeedsHost,
-    /// nginx's versions read the Cookie header differently.
+    /// It depends on nginx's version, which is unknown.
     NeedsVersion,
-    /// The request does not say: a variable of the server's, or of its configuration.
+    /// It depends on the server or its configuration.
     Unknown,
 }
 
 impl Request<'_> {
-    /// The value of `$name`; nginx takes names in any case.
+    /// The value of `$name`. Names are not case-sensitive.
     pub fn variable(&self, name: &str) -> Value {
         let name = name.to_ascii_lowercase();
         let known = match name.as_str() {
@@ -64,7 +64,7 @@ impl Request<'_> {
         Value::Known(known)
     }
 
-    /// As `of_origin`; a header says it in the place of the URL.
+    /// As `of_origin`, but a Host header takes precedence over the URL.
     fn of_host(&self, part: impl Fn(&Origin) -> String) -> Value {
         match self.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host")) {
             None => self.of_origin(part),
@@ -87,7 +87,7 @@ impl Request<'_> {
         cookie(&headers, name, self.version).map_or(Value::NeedsVersion, Value::Known)
     }
 
-    /// `user_agent` for `User-Agent`; several of one name are a list.
+    /// The value of a header by its variable's name (`user_agent`). Several headers of one name are joined.
     fn header(&self, name: &str) -> Vec<u8> {
         let is_it = |header: &&Header| header.name.to_ascii_lowercase().replace('-', "_") == name;
         let values: Vec<&str> =

@@ -1,5 +1,5 @@
-//! Several requests at once: each worker takes the next page when it has done one, and begins when the
-//! pace allows.
+//! Concurrent requests: each worker takes the next page after it has finished one, and waits until the rate limit
+//! allows the request.
 
 use super::pace::Pace;
 use super::progress::Progress;
@@ -11,26 +11,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Requests in a row without an answer: then the site is away, and asking on helps nobody.
+/// Failed requests in a row after which the run gives up: the site is down.
 const GIVE_UP_AFTER: u32 = 10;
-/// How often progress may be shown.
+/// Shortest time between two displays of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How pages are requested.
+/// Limits of the requests.
 pub struct Plan {
-    /// Per second.
+    /// Requests per second.
     pub rate: f64,
     pub jobs: usize,
 }
 
-/// What the workers share.
+/// State shared by the workers.
 struct Queue {
     pages: std::vec::IntoIter<String>,
     pace: Pace,
 }
 
-/// Requests all pages. Returns what became of those that were requested, which are not all if the site
-/// was given up.
+/// Requests all pages. Returns the results of the pages that were requested, which are not all pages if the run gave
+/// up.
 pub fn warm(site: &Site, pages: Vec<String>, plan: &Plan, progress: &mut Progress) -> Tally {
     let total = pages.len();
     let queue = Queue { pages: pages.into_iter(), pace: Pace::new(plan.rate) };
@@ -38,12 +38,12 @@ pub fn warm(site: &Site, pages: Vec<String>, plan: &Plan, progress: &mut Progres
     let (sender, visits) = mpsc::channel();
     for _ in 0..plan.jobs.min(total) {
         let (site, queue, sender) = (site.clone(), queue.clone(), sender.clone());
-        // where no more can be started, those that are there do all
+        // if a thread cannot be started, the others do its work
         let _ = thread::Builder::new().spawn(move || {
             while let Some((url, begin)) = next(&queue) {
                 thread::sleep(begin.saturating_duration_since(Instant::now()));
                 let visit = site.visit(&url);
-                // nobody listens any more: the site was given up
+                // the receiver is gone: the run gave up
                 if sender.send((url, visit)).is_err() {
                     return;
                 }
@@ -73,7 +73,7 @@ pub fn warm(site: &Site, pages: Vec<String>, plan: &Plan, progress: &mut Progres
     tally
 }
 
-/// The next page, and when its request may begin.
+/// The next page, and the time at which its request may begin.
 fn next(queue: &Mutex<Queue>) -> Option<(String, Instant)> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let url = queue.pages.next()?;

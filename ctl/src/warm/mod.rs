@@ -1,15 +1,15 @@
-//! Requesting the pages of a site, so that the application stores them.
+//! Requests the pages of a site, so that the application stores them.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `pace.rs` | when the next request may begin |
-//! | `origins.rs` | which sites may be asked |
+//! | `pace.rs` | the rate limit |
+//! | `origins.rs` | the sites that may be requested |
 //! | `site.rs` | one request, over HTTP |
 //! | `sitemap.rs` | the text of a sitemap |
-//! | `sources.rs` | which pages: URLs, lists, sitemaps and what those name |
-//! | `crew.rs` | several requests at once |
-//! | `tally.rs` | what became of them |
-//! | `progress.rs` | what is shown meanwhile |
+//! | `sources.rs` | the pages: URLs, lists, sitemaps and the pages that those name |
+//! | `crew.rs` | concurrent requests |
+//! | `tally.rs` | the results |
+//! | `progress.rs` | the display of the progress |
 
 mod crew;
 mod origins;

@@ -1,19 +1,19 @@
-//! The sites that the command line names. Others are asked for nothing, and get no header: lists, sitemaps
-//! and redirects may come from anybody.
+//! The sites that the command line names. No request and no header goes to any other site: the content of lists,
+//! sitemaps and redirects is not trusted.
 
 use crate::options::Pages;
 use crate::request::{Origin, Url};
 use std::collections::BTreeMap;
 
-/// How many others are told by name.
+/// Other sites that are reported by name, at most.
 const TOLD: usize = 10;
 
-/// The origins that may be asked.
+/// The origins that may be requested.
 #[derive(Debug, Default)]
 pub struct Origins(Vec<Origin>);
 
 impl Origins {
-    /// Those of URLs among the operands, of `--sitemap` and of `--origin`, and `base`.
+    /// The origins of the operands, of `--sitemap`, of `--origin` and of `base`.
     pub fn of(operands: &[String], options: &Pages, base: Option<&Origin>) -> Origins {
         let texts = operands.iter().chain(&options.sitemap);
         let urls = texts.filter_map(|text| Url::parse(text, None).ok());
@@ -27,16 +27,16 @@ impl Origins {
     }
 }
 
-/// Whether a shell takes it as one word.
+/// Whether a shell reads it as one plain word.
 fn is_plain(site: &str) -> bool {
     site.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:/[]-_".contains(&byte))
 }
 
-/// The URLs that are not asked for, by site.
+/// Number of URLs that were left out, by site.
 #[derive(Debug, Default)]
 pub struct Strangers {
     told: BTreeMap<String, usize>,
-    /// Of further sites.
+    /// URLs of sites beyond the first [`TOLD`].
     others: usize,
 }
 
@@ -53,7 +53,7 @@ impl Strangers {
     /// A line for each site.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let line = |(site, count): (&String, &usize)| {
-            // who pastes it into a shell runs nothing else
+            // pasted into a shell, it must not run a command
             let hint =
                 if is_plain(site) { format!(": add --origin {site}") } else { String::new() };
             format!(
@@ -67,7 +67,7 @@ impl Strangers {
     }
 }
 
-/// Why a URL of this site is left out.
+/// Error message: why a URL of this site is left out.
 pub fn stranger(origin: &Origin) -> String {
     let site = origin.normal().to_string();
     format!("is of {site}, which the command line does not name: add --origin {site}")

@@ -1,23 +1,23 @@
-//! When the next request may begin: so many a second at most, evenly, and none made up for.
+//! Rate limit: at most so many requests per second, evenly spaced. Time that was not used is not made up for.
 
 use std::time::{Duration, Instant};
 
-/// Hands out the times at which requests may begin.
+/// Computes the times at which requests may begin.
 pub struct Pace {
     interval: Duration,
-    /// Before this, none may begin.
+    /// The earliest time of the next request.
     next: Option<Instant>,
 }
 
 impl Pace {
-    /// So many a second, more than 0.
+    /// `rate` is in requests per second, more than 0.
     pub fn new(rate: f64) -> Pace {
         Pace { interval: Duration::from_secs_f64(1.0 / rate), next: None }
     }
 
-    /// When the next one may begin: `now` or later.
+    /// The time at which the next request may begin: `now` or later.
     pub fn next(&mut self, now: Instant) -> Instant {
-        // a slow site must not be asked in a burst afterwards
+        // after a slow response, no burst follows
         let begin = self.next.map_or(now, |next| next.max(now));
         self.next = Some(begin + self.interval);
         begin

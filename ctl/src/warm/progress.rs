@@ -1,5 +1,4 @@
-//! What is shown while pages are requested: on a terminal one line that is rewritten, elsewhere a line
-//! now and then.
+//! Display of the progress: on a terminal one line that is rewritten, elsewhere a line at intervals.
 
 use super::tally::Tally;
 use std::io::{self, IsTerminal, Write};
@@ -8,16 +7,16 @@ use std::time::{Duration, Instant};
 const ON_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(10);
 
-/// Of one run.
+/// Progress of one run.
 pub struct Progress {
     is_terminal: bool,
-    /// None: nothing is shown.
+    /// Interval of the display; none if nothing is shown.
     every: Option<Duration>,
     shown: Instant,
 }
 
 impl Progress {
-    /// On a terminal, or where it is asked for; and not for who wants quiet.
+    /// It is shown on a terminal, or with `--progress`, unless `--quiet` is given.
     pub fn new(is_wanted: bool, is_quiet: bool) -> Progress {
         let is_terminal = io::stderr().is_terminal();
         let every = match (is_terminal, is_wanted) {
@@ -29,7 +28,7 @@ impl Progress {
         Progress { is_terminal, every, shown: Instant::now() }
     }
 
-    /// Shows where the run is, if it is time.
+    /// Shows the progress, if the interval is over.
     pub fn show(&mut self, tally: &Tally, total: usize) {
         if self.every.is_some_and(|every| self.shown.elapsed() >= every) {
             self.shown = Instant::now();
@@ -41,7 +40,7 @@ impl Progress {
         }
     }
 
-    /// Makes room for another line.
+    /// Clears the line for other output.
     pub fn clear(&self) {
         if self.is_terminal && self.every.is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -1,5 +1,4 @@
-//! Requests to the site, over HTTP. Each ends within the time that it is given, and none goes to a site that
-//! the command line does not name.
+//! HTTP requests to the site. Each has a timeout, and none goes to a site that the command line does not name.
 
 use super::origins::{Origins, stranger};
 use crate::request::{Header, Origin, Url};
@@ -9,28 +8,28 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
 
-/// Of a page, which is read to its end and not kept. Bytes.
+/// Most bytes of a page, which is read to its end and discarded.
 const MAX_PAGE: u64 = 256 << 20;
-/// For sitemaps, which move.
+/// Redirects that are followed to a sitemap, at most.
 const MAX_REDIRECTS: usize = 5;
 
-/// The site, as a visitor who sends these headers sees it.
+/// The site, and the headers that are sent to it.
 #[derive(Clone)]
 pub struct Site {
     agent: Agent,
     origins: Arc<Origins>,
     headers: Vec<Header>,
-    /// Says what the cache did.
+    /// Name of the header that says HIT or MISS.
     cache_header: String,
 }
 
-/// An answer to a request for a page.
+/// Response to a request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
     pub status: u16,
-    /// What the cache header says.
+    /// Value of the cache header.
     pub cache: Option<String>,
-    /// Of the body.
+    /// Length of the body.
     pub bytes: u64,
 }
 
@@ -41,12 +40,12 @@ impl Site {
         cache_header: &str,
         timeout: Duration,
     ) -> Site {
-        // what the machine trusts: a site may have a certificate of its owner's
+        // the machine's own store: the site may use a private certificate authority
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
-            // they may lead to other sites, to which ureq would send the headers as well
+            // ureq would send the headers to other sites as well
             .max_redirects(0)
             .user_agent(concat!("pagecachectl/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
@@ -64,10 +63,10 @@ impl Site {
         self.origins.have(origin)
     }
 
-    /// Requests a page, to its end: what is only begun might not be stored.
+    /// Requests a page and reads it to its end: a page that is not read to its end might not be stored.
     ///
     /// # Errors
-    /// There was no answer, or only a part of one.
+    /// There was no response, or it is incomplete.
     pub fn visit(&self, url: &str) -> Result<Visit, String> {
         let mut answer = self.request(url)?;
         let cache = answer.headers().get(&self.cache_header);
@@ -78,11 +77,10 @@ impl Site {
         Ok(Visit { status, cache, bytes })
     }
 
-    /// The body of something else than a page, which may have moved.
+    /// The body of a sitemap; redirects are followed.
     ///
     /// # Errors
-    /// There was no answer, none with status 200, or one of more than `limit` bytes; or it has moved to
-    /// another site.
+    /// There was no response with status 200, it is longer than `limit` bytes, or a redirect leads to another site.
     pub fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>, String> {
         let mut url = url.to_owned();
         let mut answer = self.request(&url)?;
@@ -116,7 +114,7 @@ impl Site {
     }
 }
 
-/// Where it has moved. None: it has not.
+/// The target of a redirect. None for any other response.
 fn moved<B>(answer: &ureq::http::Response<B>, url: &str) -> Result<Option<String>, String> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);

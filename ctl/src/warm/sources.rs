@@ -1,5 +1,5 @@
-//! Which pages to request: URLs, lists, and sitemaps with the sitemaps that those name, in this order,
-//! each page once, up to a limit.
+//! The pages to request: those of URLs, lists and sitemaps, in this order. Each page is requested once, and their
+//! number is limited.
 
 use super::origins::Strangers;
 use super::site::Site;
@@ -12,39 +12,39 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 
-/// An index within an index is none, by the protocol; some sites have one all the same.
+/// Nested sitemap indexes at most. The protocol does not allow an index in an index, but some sites have one.
 const MAX_DEPTH: usize = 3;
 
-/// How many troubles are told one by one.
+/// Errors that are reported one by one, at most.
 const TOLD: usize = 20;
 
-/// Characters of a text that are told.
+/// Characters of a text that are reported, at most.
 const MOST_OF_TEXT: usize = 200;
 
-/// Where reading on ends.
+/// Bounds of one run.
 pub struct Limits {
     pub pages: usize,
     pub sitemaps: usize,
 }
 
-/// What is to be requested.
+/// The pages to request.
 #[derive(Debug, Default)]
 pub struct Pages {
     pub urls: Vec<String>,
-    /// A line for each text that is no URL and each sitemap that could not be read, up to [`TOLD`] of them.
+    /// An error line for each text that is not a URL and each sitemap that could not be read, up to [`TOLD`] of them.
     pub troubles: Vec<String>,
     untold: usize,
-    /// Whether there were more than the limits allow.
+    /// Whether a limit was reached.
     pub is_cut: bool,
     strangers: Strangers,
     seen: HashSet<String>,
     sitemaps: usize,
 }
 
-/// Everything that the command line names.
+/// All pages that the command line names.
 ///
 /// # Errors
-/// Nothing is named, or a list cannot be read.
+/// The command line names no page, or a list cannot be read.
 pub fn pages(
     operands: &[String],
     options: &options::Pages,
