@@ -4,7 +4,7 @@ use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
 use crate::exit::{Exit, Stop};
 use crate::fleet::{Fleet, Server};
-use crate::memcached::{Batch, Link, ask};
+use crate::memcached::{Batch, Items, ask};
 use crate::options::Purge;
 use crate::output::{json_line, say};
 use pagecache_core::memcached::Key;
@@ -30,7 +30,7 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
     let pattern = || choice.key_pattern(&options.keys, &options.requests);
     let wanted = wanted(&options.urls.urls, &options.raw_key, &choice.fleet, pattern)?;
     let (batches, numbers) = batches(&wanted, &choice.fleet);
-    let said = ask(batches, timeout, Link::open, |link, key: &Key| link.delete(key));
+    let said = ask(batches, timeout, Items::open, |items, key: &Key| items.delete(key));
 
     let mut outcomes: Vec<Outcome> = wanted.iter().map(without_answer).collect();
     for (answer, nth) in said.into_iter().flatten().zip(numbers.into_iter().flatten()) {

@@ -1,13 +1,13 @@
 //! Items of one memcached server: a driver of the core's client with one connection over a blocking socket.
 //!
-//! Items are read with `get`: every server and every proxy knows it, and it takes no token. `mg` would take the one
+//! Items are read with `get` and deleted with `delete`: every server and every proxy knows them, and they take no token. `mg` would take the one
 //! that a stale item or a placeholder has for the client that is to store it again.
 
 use super::socket::{Place, Socket, is_timeout, no_answer, places, reason};
 use crate::fleet::Server;
 use pagecache_core::memcached::{
-    BreakerLimits, Buffers, Client, Command, Completion, ConnectionError, Event, Get, Item, Key,
-    Limits, Msec, Operation, OperationError, Protocol, Token, Visitor, Want,
+    BreakerLimits, Buffers, Client, Command, Completion, ConnectionError, Delete, Event, Get, Item,
+    Key, Limits, Msec, Operation, OperationError, Protocol, Token, Visitor, Want,
 };
 use std::io::{self, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub enum Found {
     Nothing,
 }
 
-/// A server to read items from.
+/// A server to read and delete items at.
 pub struct Items {
     client: Client,
     buffers: Buffers,
@@ -75,6 +75,27 @@ impl Items {
     /// # Errors
     /// The server failed.
     pub fn find(&mut self, key: &Key, max_size: usize) -> Result<Found, String> {
+        match self.perform(key, Command::Get(Get::value(max_size)))? {
+            Completion::Hit(Item { flags, .. }, value) => Ok(Found::Item { value, flags }),
+            Completion::Failed(OperationError::TooLarge) => Ok(Found::TooLarge),
+            Completion::Miss => Ok(Found::Nothing),
+            other => Err(self.failed(&other)),
+        }
+    }
+
+    /// Deletes what is stored under a key. Returns whether there was something.
+    ///
+    /// # Errors
+    /// The server failed, and whether the item is still there is unknown.
+    pub fn delete(&mut self, key: &Key) -> Result<bool, String> {
+        match self.perform(key, Command::Delete(Delete::default()))? {
+            Completion::Deleted => Ok(true),
+            Completion::NotFound => Ok(false),
+            other => Err(self.failed(&other)),
+        }
+    }
+
+    fn perform(&mut self, key: &Key, command: Command) -> Result<Completion<Vec<u8>>, String> {
         self.tokens += 1;
         let now = self.now();
         let budget = Msec::try_from(self.timeout.as_millis()).unwrap_or(Msec::MAX).max(1);
@@ -85,34 +106,24 @@ impl Items {
             protocol: Protocol::Classic,
             deadline: now.saturating_add(budget),
             connect_timeout: budget,
-            command: Command::Get(Get::value(max_size)),
+            command,
         };
         self.client.submit(now, &operation).map_err(|error| self.reason(error))?;
         loop {
             match self.completed() {
-                Some(Ok(found)) => return Ok(found),
-                Some(Err(OperationError::TooLarge)) => return Ok(Found::TooLarge),
-                Some(Err(error)) => return Err(self.reason(error)),
+                Some(completion) => return Ok(completion),
                 None => self.wait()?,
             }
         }
     }
 
     /// The completion of the operation, if it has ended.
-    fn completed(&mut self) -> Option<Result<Found, OperationError>> {
+    fn completed(&mut self) -> Option<Completion<Vec<u8>>> {
         let now = self.now();
         while let Some(event) = self.client.next_event(ONLY, now, &self.buffers) {
             match event {
                 Event::Completed(_, completion) => {
-                    return Some(match completion {
-                        Completion::Hit(Item { flags, .. }, value) => {
-                            Ok(Found::Item { value: value.to_vec(), flags })
-                        }
-                        Completion::Miss => Ok(Found::Nothing),
-                        Completion::Failed(error) => Err(error),
-                        // of no lookup of a value
-                        _ => Err(OperationError::Protocol),
-                    });
+                    return Some(completion.map(|value| value.to_vec()));
                 }
                 Event::Down(error) => {
                     self.trouble.get_or_insert_with(|| error.to_string());
@@ -191,7 +202,15 @@ impl Items {
         Msec::try_from(self.start.elapsed().as_millis()).unwrap_or(Msec::MAX)
     }
 
-    /// As said to people.
+    /// Why an operation was not carried out, as said to people.
+    fn failed(&mut self, completion: &Completion<Vec<u8>>) -> String {
+        match completion {
+            Completion::Failed(error) | Completion::Unknown(error) => self.reason(*error),
+            // of another operation
+            _ => self.reason(OperationError::Protocol),
+        }
+    }
+
     fn reason(&mut self, error: OperationError) -> String {
         let text = match (error, self.trouble.take()) {
             (OperationError::Timeout, _) => return no_answer(self.timeout),

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `ask.rs` | threads and deadlines: a server that fails does not delay the others |
 //! | `socket.rs` | blocking sockets |
-//! | `items.rs` | reading items, with the core's client |
-//! | `text.rs` | what that client does not ask: deletions, how long an item lives, and statistics |
+//! | `items.rs` | reading and deleting items, with the core's client |
+//! | `text.rs` | what that client does not ask: how long an item lives, and statistics |
 
 mod ask;
 mod items;

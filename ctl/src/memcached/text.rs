@@ -1,9 +1,7 @@
-//! memcached's text protocol, for what the core's client does not ask: how long an item still lives, deletions, and
-//! statistics.
+//! memcached's text protocol, for what the core's client does not ask: how long an item still lives, and statistics.
 //!
 //! ```text
 //! me /page\r\n         ME /page exp=-278 la=4 cas=9 fetch=no cls=1 size=63\r\n, exp=-1 for ever, EN\r\n absent
-//! delete /page\r\n     DELETED\r\n, NOT_FOUND\r\n absent
 //! stats\r\n            STAT curr_items 12\r\n ... END\r\n
 //! ```
 //!
@@ -78,20 +76,6 @@ impl Link {
         })
     }
 
-    /// Whether there was an item, which now is gone.
-    ///
-    /// # Errors
-    /// The connection failed, or something else than memcached answers.
-    pub fn delete(&mut self, key: &Key) -> Result<bool, String> {
-        self.send(&[b"delete ", key.as_bytes(), b"\r\n"].concat())?;
-        let line = self.line()?;
-        match line.as_str() {
-            "DELETED" => Ok(true),
-            "NOT_FOUND" => Ok(false),
-            _ => Err(format!("it answered \"{}\"", line.escape_debug())),
-        }
-    }
-
     /// Reads all statistics, by name.
     ///
     /// # Errors
@@ -150,15 +134,6 @@ mod tests {
             assert_eq!(ttl(answer), Ok(Ttl::Unknown), "{answer}");
         }
         assert!(ttl("ME a exp=-2").is_err(), "cut off");
-    }
-
-    #[test]
-    fn deletions() {
-        let key = Key::stored(b"a").unwrap();
-        let deleted = |answer| link(answer).delete(&key);
-        assert_eq!(deleted("DELETED\r\n"), Ok(true));
-        assert_eq!(deleted("NOT_FOUND\r\n"), Ok(false));
-        assert!(deleted("SERVER_ERROR oops\r\n").unwrap_err().contains("SERVER_ERROR oops"));
     }
 
     #[test]
