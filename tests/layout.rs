@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const SHELL_ONLY: [&str; 3] = ["unsafe", "nginx_sys", "ngx::"];
 
 /// One subject takes about 500 lines.
-const MAX_LINES: usize = 550;
+const MAX_LINES: usize = 500;
 
 const MANUAL_PAGE: &str = "docs/man/nginx-pagecache.5";
 
