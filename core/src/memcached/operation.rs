@@ -157,7 +157,7 @@ pub enum Recache {
 }
 
 /// What became of an operation. `V` is the value of a hit: [`Bytes`](super::Bytes) for the driver, a
-/// [`ValueLocation`] within a connection.
+/// `ValueLocation` within a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion<V> {
     /// The item and its value.

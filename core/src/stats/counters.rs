@@ -109,7 +109,7 @@ counters! {
     /// Open connections.
     connections Level "connections" "pagecache_connections" "Open connections.";
     /// Workers whose circuit breaker for the server is open.
-    failing Level "failing_workers" "pagecache_failing_workers" "Workers that leave the server alone because it failed.";
+    failing Level "failing_workers" "pagecache_failing_workers" "Workers for which the server failed and has not answered since.";
     /// When `failing` last changed.
     changed Latest "state_changed" "pagecache_state_change_timestamp_seconds" "When a worker last began or ceased to leave the server alone; 0: never.";
 }
