@@ -160,9 +160,15 @@ impl Socket {
             iov_len: buffer.len(),
         });
         let room = parts.iter().map(|part| part.iov_len).sum::<usize>();
-        // an empty first part would cost the kernel an iteration, no more
+        let [first, second] = &parts;
         // SAFETY: both parts are borrowed mutably for the length of the call.
-        let n = retry(|| unsafe { libc::readv(self.fd(), parts.as_ptr(), 2) });
+        let n = retry(|| unsafe {
+            match first.iov_len {
+                // costs the kernel less than a list of parts
+                0 => libc::recv(self.fd(), second.iov_base, second.iov_len, 0),
+                _ => libc::readv(self.fd(), parts.as_ptr(), 2),
+            }
+        });
         let transfer = match n {
             Ok(0) => Transfer::End,
             // with edge-triggered events a short read means that the socket is empty, unless the
@@ -186,8 +192,15 @@ impl Socket {
         message.msg_iov = parts.as_ptr().cast_mut().cast();
         message.msg_iovlen = parts.len() as _;
         // SAFETY: the message is live, and so are the parts and their bytes, which are borrowed for the length of the call.
-        let n =
-            retry(|| unsafe { libc::sendmsg(self.fd(), &raw const message, libc::MSG_NOSIGNAL) });
+        let n = retry(|| unsafe {
+            match parts {
+                // costs the kernel less than a list of parts
+                [part] => {
+                    libc::send(self.fd(), part.as_ptr().cast(), part.len(), libc::MSG_NOSIGNAL)
+                }
+                _ => libc::sendmsg(self.fd(), &raw const message, libc::MSG_NOSIGNAL),
+            }
+        });
         let len = parts.iter().map(|part| part.len()).sum();
         let transfer = match n {
             Ok(n) if n < len => Transfer::Last(n),
