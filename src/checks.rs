@@ -1,7 +1,7 @@
 //! What stops `nginx -t` once all of the configuration is read, or a whole location.
 
 use super::conf::{Handler, MainConf, Redirect};
-use super::sys::conf::{HttpServer, Location, Reading, Refusal};
+use super::sys::conf::{ConfigContext, ConfigError, HttpServer, Location};
 use super::sys::raw::ngx_str_t;
 use core::ptr::fn_addr_eq;
 use std::rc::Rc;
@@ -15,30 +15,30 @@ pub const TWO_HANDLERS: &str = "is not the only directive of its location that m
      own, such as one that \"pagecache_fallback @name\" names";
 
 /// Checks what can only be known once all is read. Returns false, and logs why, if nginx must not start.
-pub fn check(main: &MainConf, reading: Reading<'_>) -> bool {
+pub fn check(main: &MainConf, cf: ConfigContext<'_>) -> bool {
     let upstreams = main.upstreams();
     let mut servers = 0;
     let unusable = upstreams.iter().find_map(|upstream| {
-        let resolved = upstream.resolve(reading, servers);
+        let resolved = upstream.resolve(cf, servers);
         servers += upstream.servers().len();
         resolved.err().map(|refusal| ("pagecache_pass", upstream.place(), refusal))
     });
     let redirects = main.redirects.borrow();
     let wrong = redirects.iter().find_map(|redirect| {
-        let refusal = refusal(redirect, &redirects, reading)?;
+        let refusal = refusal(redirect, &redirects, cf)?;
         Some(("pagecache_fallback", &redirect.to.place, refusal))
     });
     for (directive, place, refusal) in unusable.iter().chain(&wrong) {
-        reading.log_at(place, &Refusal(format!("\"{directive}\" {}", refusal.0)));
+        cf.log_at(place, &ConfigError(format!("\"{directive}\" {}", refusal.0)));
     }
-    warn_of_conditions(&redirects, reading);
-    warn_of_buffers(main, reading);
-    unusable.is_none() && wrong.is_none() && main.count_in_zone(reading)
+    warn_of_conditions(&redirects, cf);
+    warn_of_buffers(main, cf);
+    unusable.is_none() && wrong.is_none() && main.count_in_zone(cf)
 }
 
 /// Warns of ways that come back to where they begin as long as the condition of an `if` holds: a condition may have
 /// any variable in it, so that nobody knows here whether it holds the next time.
-fn warn_of_conditions(redirects: &[Redirect], reading: Reading<'_>) {
+fn warn_of_conditions(redirects: &[Redirect], cf: ConfigContext<'_>) {
     let mut warned: Vec<(HttpServer, &[u8])> = Vec::new();
     for redirect in redirects.iter().filter(|redirect| redirect.is_conditional) {
         let Some(start) = redirect.from.as_ref() else { continue };
@@ -47,7 +47,7 @@ fn warn_of_conditions(redirects: &[Redirect], reading: Reading<'_>) {
             continue;
         }
         warned.push(known);
-        reading.warn_at(
+        cf.warn_at(
             &redirect.to.place,
             &format!(
                 "\"pagecache_fallback\" names \"{}\", by which the server at {} hands a request that is no hit back to \"{start}\", where \
@@ -55,22 +55,22 @@ fn warn_of_conditions(redirects: &[Redirect], reading: Reading<'_>) {
                  answers 500. Name a location that makes pages, write \"pagecache_fallback off\" into \"{start}\", or \
                  have the condition hold before the lookup alone, by if ($pagecache_status = \"\")",
                 redirect.to.name,
-                redirect.server.place(reading)
+                redirect.server.place(cf)
             ),
         );
     }
 }
 
 /// Warns of `pagecache_buffers` that are small for the pages that they are to hold.
-fn warn_of_buffers(main: &MainConf, reading: Reading<'_>) {
+fn warn_of_buffers(main: &MainConf, cf: ConfigContext<'_>) {
     let sizes = main.sizes.borrow();
     for upstream in main.upstreams() {
         let own = sizes.iter().filter(|(other, _)| Rc::ptr_eq(other, &upstream));
         let max_size = own.map(|&(_, max_size)| max_size).max().unwrap_or(0);
-        let buffers = upstream.buffers(reading);
+        let buffers = upstream.buffers(cf);
         if buffers < max_size.saturating_mul(LARGEST_IN_BUFFERS) {
             let name = upstream.text();
-            reading.warn_at(
+            cf.warn_at(
                 upstream.place(),
                 &format!(
                     "\"pagecache_buffers\" of \"{name}\" is {buffers} bytes, less than {LARGEST_IN_BUFFERS} times \
@@ -83,32 +83,32 @@ fn warn_of_buffers(main: &MainConf, reading: Reading<'_>) {
 }
 
 /// Whether `own` is still the handler of the location, which is whole now. Logs why not.
-pub fn is_alone(own: &Handler, location: Location<'_>, reading: Reading<'_>) -> bool {
+pub fn is_alone(own: &Handler, location: Location<'_>, cf: ConfigContext<'_>) -> bool {
     let is_alone = location.handler().is_some_and(|handler| fn_addr_eq(handler, own.call));
     if !is_alone {
-        let refusal = Refusal(format!("\"{}\" {TWO_HANDLERS}", own.directive));
-        reading.log_at(&own.place, &refusal);
+        let refusal = ConfigError(format!("\"{}\" {TWO_HANDLERS}", own.directive));
+        cf.log_at(&own.place, &refusal);
     }
     is_alone
 }
 
 /// What is wrong with one of `all` ways out of locations.
-fn refusal(redirect: &Redirect, all: &[Redirect], reading: Reading<'_>) -> Option<Refusal> {
+fn refusal(redirect: &Redirect, all: &[Redirect], cf: ConfigContext<'_>) -> Option<ConfigError> {
     let (name, server) = (&redirect.to.name, redirect.server);
-    if !server.has_named_location(name.as_bytes(), reading) {
-        return Some(Refusal(format!(
+    if !server.has_named_location(name.as_bytes(), cf) {
+        return Some(ConfigError(format!(
             "names \"{name}\", which the server at {} does not have: add \"location {name} {{ ... }}\" to it, or \
              name one that it has",
-            server.place(reading)
+            server.place(cf)
         )));
     }
     let is_endless = is_endless(redirect, all, |other| !other.is_conditional);
     is_endless.then(|| {
-        Refusal(format!(
+        ConfigError(format!(
             "names \"{name}\", by which the server at {} hands a request that is no hit back to the location \
              that it came from, until nginx gives up: name a location that makes pages, or, where the directive is \
              inherited, write \"pagecache_fallback\" with another name, or \"off\", into that location",
-            server.place(reading)
+            server.place(cf)
         ))
     })
 }

@@ -3,7 +3,7 @@
 
 use super::settings::{Fallback, Given, KeyPattern, Settings};
 use super::sys::conf::{
-    ComplexValue, HttpServer, Location, LocationHandler, Place, Reading, Refusal,
+    ComplexValue, ConfigContext, ConfigError, HttpServer, Location, LocationHandler, SourceLocation,
 };
 use super::sys::loaded::Loaded;
 use super::sys::raw::ngx_str_t;
@@ -70,7 +70,7 @@ pub struct Handler {
     pub call: LocationHandler,
     /// The directive's name.
     pub directive: &'static str,
-    pub place: Place,
+    pub place: SourceLocation,
 }
 
 impl MainConf {
@@ -94,7 +94,7 @@ impl MainConf {
     }
 
     /// Gets the memory in which workers count. False without any.
-    pub fn count_in_zone(&self, reading: Reading<'_>) -> bool {
+    pub fn count_in_zone(&self, cf: ConfigContext<'_>) -> bool {
         if !self.counts.get() {
             return true;
         }
@@ -103,11 +103,11 @@ impl MainConf {
         let servers = upstreams.iter().flat_map(|upstream| upstream.servers());
         let names = servers.map(|server| server.counted_as.as_slice());
         let names = names.chain(undecided.iter().map(Vec::as_slice)).collect();
-        self.zone.add(reading, &names).is_some()
+        self.zone.add(cf, &names).is_some()
     }
 
     /// Warns of arguments whose part in the key is not what the configuration seems to say.
-    fn warn_of_args(&self, reading: Reading<'_>, key: &KeyPattern, ignored: &Ignored) {
+    fn warn_of_args(&self, cf: ConfigContext<'_>, key: &KeyPattern, ignored: &Ignored) {
         let text = &key.text;
         let opaque = opaque_variable(text).filter(|_| !ignored.is_all() && !has_whole_query(text));
         let warnings = [
@@ -130,14 +130,19 @@ impl MainConf {
         for warning in warnings.into_iter().flatten() {
             let known = format!("{warning} {}", key.place);
             if !self.warnings.borrow().contains(&known) {
-                reading.warn_at(&key.place, &warning);
+                cf.warn_at(&key.place, &warning);
                 self.warnings.borrow_mut().push(known);
             }
         }
     }
 
     /// The upstream of `pagecache_pass text;`, the same for all that name the same servers.
-    pub fn upstream(&self, block: UpstreamBlock, text: &ngx_str_t, place: Place) -> Rc<Upstream> {
+    pub fn upstream(
+        &self,
+        block: UpstreamBlock,
+        text: &ngx_str_t,
+        place: SourceLocation,
+    ) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
         if let Some(known) = upstreams.iter().find(|upstream| upstream.is_of(block)) {
             return known.clone();
@@ -160,14 +165,18 @@ impl LocationConf {
     }
 
     /// Takes from `outer` what is not given here.
-    pub fn merge(&mut self, outer: &LocationConf, reading: Reading<'_>) -> Result<(), Refusal> {
+    pub fn merge(
+        &mut self,
+        outer: &LocationConf,
+        cf: ConfigContext<'_>,
+    ) -> Result<(), ConfigError> {
         fn inherit<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
             if inner.is_none() {
                 inner.clone_from(outer);
             }
         }
         // as every *_pass: a location within a location makes its own responses
-        if reading.location().is_some_and(Location::is_nameless) {
+        if cf.location().is_some_and(Location::is_nameless) {
             inherit(&mut self.pass, &outer.pass);
             inherit(&mut self.stats, &outer.stats);
         }
@@ -177,20 +186,20 @@ impl LocationConf {
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
         let Some(key) = self.key.clone() else {
             let place = upstream.place().clone();
-            let refusal = Refusal(
+            let refusal = ConfigError(
                 "\"pagecache_pass\" needs a key: add \"pagecache_key\" to this location, its \
                  server or http, for example: pagecache_key \
                  \"$scheme://$host$uri$pagecache_args\";"
                     .to_owned(),
             );
-            reading.log_at(&place, &refusal);
+            cf.log_at(&place, &refusal);
             return Err(refusal);
         };
-        let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
-        main.warn_of_args(reading, &key, &self.given.ignored_args());
+        let main = cf.main_conf::<MainConf>().ok_or_else(ConfigError::no_memory)?;
+        main.warn_of_args(cf, &key, &self.given.ignored_args());
         let fallback = self.given.fallback();
         if let (Some(fallback), Some(location), Some(server)) =
-            (&fallback, reading.location(), reading.server())
+            (&fallback, cf.location(), cf.server())
         {
             let is_conditional = location.is_if();
             // an `if` without a directive of its own goes the way of the block that it is in, or none
@@ -207,7 +216,7 @@ impl LocationConf {
             configuration: main.id,
             zone: main.zone.clone(),
             upstream,
-            policy: self.given.policy(key.rules, || reading.enable_gunzip()),
+            policy: self.given.policy(key.rules, || cf.enable_gunzip()),
             key: key.value,
             bypass: self.given.bypass(),
             cache_status: self.given.cache_status(),

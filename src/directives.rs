@@ -5,7 +5,7 @@ use super::conf::{Handler, LocationConf, MainConf, StatsChoice};
 use super::request::content_handler;
 use super::settings::{Fallback, KeyPattern};
 use super::stats::stats_handler;
-use super::sys::conf::{LocationHandler, Reading, Refusal, name, parse_size, parse_time};
+use super::sys::conf::{ConfigContext, ConfigError, LocationHandler, name, parse_size, parse_time};
 use super::sys::raw::{
     NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LIF_CONF,
     NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_UPS_CONF,
@@ -37,7 +37,7 @@ pub struct Directive<C> {
     pub usage: u32,
     /// Takes the words behind the name into the configuration. What it refuses completes a sentence
     /// that begins with the directive's name.
-    pub apply: fn(&mut C, &[ngx_str_t], Reading<'_>) -> Result<(), Refusal>,
+    pub apply: fn(&mut C, &[ngx_str_t], ConfigContext<'_>) -> Result<(), ConfigError>,
 }
 
 const H_S_L: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -82,8 +82,8 @@ pub static UPSTREAM_DIRECTIVES: [Directive<UpstreamConf>; 7] = [
 fn set_pass(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     if text.as_bytes().contains(&b'$') {
         return Err(invalid(
@@ -91,17 +91,17 @@ fn set_pass(
             "an address or the name of an upstream block, without variables,",
         ));
     }
-    let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
-    let block = UpstreamBlock::find(reading, text, DEFAULT_PORT)?;
-    set_once(&mut conf.pass, main.upstream(block, text, reading.place()))?;
-    set_handler(conf, content_handler, "pagecache_pass", reading)
+    let main = cf.main_conf::<MainConf>().ok_or_else(ConfigError::no_memory)?;
+    let block = UpstreamBlock::find(cf, text, DEFAULT_PORT)?;
+    set_once(&mut conf.pass, main.upstream(block, text, cf.place()))?;
+    set_handler(conf, content_handler, "pagecache_pass", cf)
 }
 
 fn set_key(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     if text.is_empty() {
         return Err(invalid(
@@ -112,14 +112,14 @@ fn set_key(
     let written = text.to_string();
     check_cookies(&written)?;
     if let Some(AmbiguousBoundary { variable, expected }) = ambiguous_boundary(&written) {
-        reading.warn_here(&format!(
+        cf.warn_here(&format!(
             "\"pagecache_key\" has \"{text}\", in which different requests may have one key, because \
              the value of \"${variable}\" may go on in what follows: put {expected} behind it"
         ));
     }
     let pattern = KeyPattern {
-        value: reading.compile(text)?,
-        place: reading.place(),
+        value: cf.compile(text)?,
+        place: cf.place(),
         rules: KeyRules::of(&written),
         text: written.into(),
     };
@@ -127,12 +127,12 @@ fn set_key(
 }
 
 /// A page would not depend on the cookie, or all of its requests would be bypassed.
-fn check_cookies(text: &str) -> Result<(), Refusal> {
+fn check_cookies(text: &str) -> Result<(), ConfigError> {
     let Some(name) = truncated_cookie(text) else { return Ok(()) };
     let seen: String =
         name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     let rest = name.get(seen.len()..).unwrap_or_default();
-    Err(Refusal(format!(
+    Err(ConfigError(format!(
         "has \"$cookie_{name}\", in which nginx sees the cookie \"{seen}\" and the text \"{rest}\": no variable of \
          nginx has a cookie of the name \"{name}\"; use a \"map\" of \"$http_cookie\", or write \
          \"${{cookie_{seen}}}{rest}\" for the cookie and the text"
@@ -142,15 +142,19 @@ fn check_cookies(text: &str) -> Result<(), Refusal> {
 fn set_ignore_args(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     const EXPECTED: &str = "\"all\" alone, or names of arguments, which may end with \"*\",";
     let ignored = Ignored::parse(words.iter().map(ngx_str_t::as_bytes))
         .map_err(|word| invalid(&String::from_utf8_lossy(word), EXPECTED))?;
     set_once(&mut conf.given.ignored_args, ignored.into())
 }
 
-fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_long_keys(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     let rule = match text.as_bytes() {
         b"sha256" => LongKeys::Sha256,
@@ -160,7 +164,11 @@ fn set_long_keys(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Re
     set_once(&mut conf.given.long_keys, rule)
 }
 
-fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_methods(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     let head = match words {
         [get] if get.as_bytes() == b"GET" => false,
         [get, head] if get.as_bytes() == b"GET" && head.as_bytes() == b"HEAD" => true,
@@ -175,13 +183,13 @@ fn set_methods(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resu
 fn set_bypass(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     // as with proxy_cache_bypass, another line adds conditions
     let mut conditions = conf.given.bypass.take().unwrap_or_default().to_vec();
     for word in words {
         check_cookies(&word.to_string())?;
-        conditions.push(reading.compile(word)?);
+        conditions.push(cf.compile(word)?);
     }
     conf.given.bypass = Some(conditions.into());
     Ok(())
@@ -190,28 +198,28 @@ fn set_bypass(
 fn set_connect_timeout(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.given.connect_timeout, time)?;
-    warn_of_long_time("pagecache_connect_timeout", word(words)?, time, reading);
+    warn_of_long_time("pagecache_connect_timeout", word(words)?, time, cf);
     Ok(())
 }
 
 fn set_timeout(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     let time = time(words, "250ms or 2s")?;
     set_once(&mut conf.given.timeout, time)?;
-    warn_of_long_time("pagecache_timeout", word(words)?, time, reading);
+    warn_of_long_time("pagecache_timeout", word(words)?, time, cf);
     Ok(())
 }
 
-fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Reading<'_>) {
+fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, cf: ConfigContext<'_>) {
     if time > LONG_TIME {
-        reading.warn_here(&format!(
+        cf.warn_here(&format!(
             "\"{directive}\" has \"{text}\", which is {} seconds: a request waits so long for a page before \
              the application is asked; a number without a unit is seconds, \"250ms\" is a quarter of one",
             time / 1000
@@ -219,25 +227,33 @@ fn warn_of_long_time(directive: &str, text: &ngx_str_t, time: Msec, reading: Rea
     }
 }
 
-fn set_max_size(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_max_size(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.max_size, size(words)?)
 }
 
 fn set_fallback(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     let fallback = match text.as_bytes() {
         b"off" => None,
-        [b'@', _, ..] => Some(Fallback { name: *text, place: reading.place() }),
+        [b'@', _, ..] => Some(Fallback { name: *text, place: cf.place() }),
         _ => return Err(invalid(text, "a named location such as \"@django\", or \"off\",")),
     };
     set_once(&mut conf.given.fallback, fallback)
 }
 
-fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_flags(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     const EXPECTED: &str = "\"any\" alone, or numbers from 0 to 4294967295,";
     let flags = match words {
         [any] if any.as_bytes() == b"any" => PageFlags::Any,
@@ -251,11 +267,19 @@ fn set_flags(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result
     set_once(&mut conf.given.flags, flags)
 }
 
-fn set_protocol(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_protocol(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.protocol, Some(protocol(words)?))
 }
 
-fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_gzip_flag(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     let number = text.to_str().ok().and_then(|text| text.parse::<u32>().ok());
     let flag = match (text.as_bytes(), number) {
@@ -266,7 +290,11 @@ fn set_gzip_flag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Re
     set_once(&mut conf.given.gzip_flag, flag)
 }
 
-fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_format(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     let text = word(words)?;
     let format = match text.as_bytes() {
         b"auto" => Format::Auto,
@@ -277,47 +305,51 @@ fn set_format(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Resul
     set_once(&mut conf.given.format, format)
 }
 
-fn set_etag(conf: &mut LocationConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_etag(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.etag, switch(words)?)
 }
 
 fn set_cache_status(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.cache_status, switch(words)?)
 }
 
 fn set_request_headers(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.request_headers, switch(words)?)
 }
 
 fn set_ignore_client_abort(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.given.ignore_client_abort, switch(words)?)
 }
 
 fn set_stats(
     conf: &mut LocationConf,
     _: &[ngx_str_t],
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
-    let main = reading.main_conf::<MainConf>().ok_or_else(Refusal::no_memory)?;
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    let main = cf.main_conf::<MainConf>().ok_or_else(ConfigError::no_memory)?;
     main.counts.set(true);
     let choice = StatsChoice {
-        format: reading.compile(&name(c"$arg_format"))?,
-        accept: reading.compile(&name(c"$http_accept"))?,
+        format: cf.compile(&name(c"$arg_format"))?,
+        accept: cf.compile(&name(c"$http_accept"))?,
     };
     set_once(&mut conf.stats, choice)?;
-    set_handler(conf, stats_handler, "pagecache_stats", reading)
+    set_handler(conf, stats_handler, "pagecache_stats", cf)
 }
 
 /// A directive such as `proxy_pass` behind ours puts its own handler in place of ours, which is found as the
@@ -326,52 +358,52 @@ fn set_handler(
     conf: &mut LocationConf,
     call: LocationHandler,
     directive: &'static str,
-    reading: Reading<'_>,
-) -> Result<(), Refusal> {
-    let location = reading.location().ok_or_else(Refusal::no_memory)?;
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    let location = cf.location().ok_or_else(ConfigError::no_memory)?;
     if location.handler().is_some() {
-        return Err(Refusal(checks::TWO_HANDLERS.to_owned()));
+        return Err(ConfigError(checks::TWO_HANDLERS.to_owned()));
     }
     location.set_handler(Some(call));
-    conf.handler = Some(Handler { call, directive, place: reading.place() });
+    conf.handler = Some(Handler { call, directive, place: cf.place() });
     Ok(())
 }
 
 fn set_distribution(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     let name = word(words)?.to_string();
     let hash = match words.get(1).map(ngx_str_t::to_string) {
         None => None,
         Some(option) => match option.strip_prefix("hash=") {
             Some(hash) => Some(hash.to_owned()),
             None => {
-                return Err(Refusal(format!(
+                return Err(ConfigError(format!(
                     "has the invalid parameter \"{option}\": \"hash=\" is expected"
                 )));
             }
         },
     };
-    let rule =
-        Rule::parse(&name, hash.as_deref()).map_err(|error| Refusal(format!("has the {error}")))?;
+    let rule = Rule::parse(&name, hash.as_deref())
+        .map_err(|error| ConfigError(format!("has the {error}")))?;
     set_once(&mut conf.distribution, rule)
 }
 
 fn set_connections(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.connections, count(words, MAX_CONNECTIONS)?)
 }
 
 fn set_max_inflight(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.inflight, count(words, MAX_INFLIGHT)?)
 }
 
@@ -379,36 +411,40 @@ fn set_max_inflight(
 fn set_keepalive_timeout(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.keepalive, time(words, "60s or 5m")?)
 }
 
 fn set_socket_keepalive(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.socket_keepalive, switch(words)?)
 }
 
-fn set_buffers(conf: &mut UpstreamConf, words: &[ngx_str_t], _: Reading) -> Result<(), Refusal> {
+fn set_buffers(
+    conf: &mut UpstreamConf,
+    words: &[ngx_str_t],
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.buffers, size(words)?)
 }
 
 fn set_upstream_protocol(
     conf: &mut UpstreamConf,
     words: &[ngx_str_t],
-    _: Reading,
-) -> Result<(), Refusal> {
+    _: ConfigContext,
+) -> Result<(), ConfigError> {
     set_once(&mut conf.protocol, protocol(words)?)
 }
 
-fn word(words: &[ngx_str_t]) -> Result<&ngx_str_t, Refusal> {
-    words.first().ok_or_else(|| Refusal("needs a value".to_owned()))
+fn word(words: &[ngx_str_t]) -> Result<&ngx_str_t, ConfigError> {
+    words.first().ok_or_else(|| ConfigError("needs a value".to_owned()))
 }
 
-fn time(words: &[ngx_str_t], examples: &str) -> Result<Msec, Refusal> {
+fn time(words: &[ngx_str_t], examples: &str) -> Result<Msec, ConfigError> {
     let text = word(words)?;
     match parse_time(text) {
         Some(time) if time > 0 => Ok(time),
@@ -416,7 +452,7 @@ fn time(words: &[ngx_str_t], examples: &str) -> Result<Msec, Refusal> {
     }
 }
 
-fn size(words: &[ngx_str_t]) -> Result<usize, Refusal> {
+fn size(words: &[ngx_str_t]) -> Result<usize, ConfigError> {
     let text = word(words)?;
     match parse_size(text) {
         Some(size) if size > 0 => Ok(size),
@@ -424,7 +460,7 @@ fn size(words: &[ngx_str_t]) -> Result<usize, Refusal> {
     }
 }
 
-fn switch(words: &[ngx_str_t]) -> Result<bool, Refusal> {
+fn switch(words: &[ngx_str_t]) -> Result<bool, ConfigError> {
     let text = word(words)?;
     match text.as_bytes() {
         b"on" => Ok(true),
@@ -433,7 +469,7 @@ fn switch(words: &[ngx_str_t]) -> Result<bool, Refusal> {
     }
 }
 
-fn protocol(words: &[ngx_str_t]) -> Result<Protocol, Refusal> {
+fn protocol(words: &[ngx_str_t]) -> Result<Protocol, ConfigError> {
     let text = word(words)?;
     match text.as_bytes() {
         b"meta" => Ok(Protocol::Meta),
@@ -442,7 +478,7 @@ fn protocol(words: &[ngx_str_t]) -> Result<Protocol, Refusal> {
     }
 }
 
-fn count(words: &[ngx_str_t], max: usize) -> Result<usize, Refusal> {
+fn count(words: &[ngx_str_t], max: usize) -> Result<usize, ConfigError> {
     let text = word(words)?;
     match text.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(count) if (1..=max).contains(&count) => Ok(count),
@@ -450,13 +486,13 @@ fn count(words: &[ngx_str_t], max: usize) -> Result<usize, Refusal> {
     }
 }
 
-fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Refusal> {
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), ConfigError> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Refusal("is duplicate: leave one of them in this block".to_owned())),
+        Some(_) => Err(ConfigError("is duplicate: leave one of them in this block".to_owned())),
     }
 }
 
-fn invalid(text: &impl Display, expected: &str) -> Refusal {
-    Refusal(format!("has the invalid value \"{text}\": {expected} is expected"))
+fn invalid(text: &impl Display, expected: &str) -> ConfigError {
+    ConfigError(format!("has the invalid value \"{text}\": {expected} is expected"))
 }

@@ -7,7 +7,7 @@ use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
 use super::request::{content_handler, leave_worker, leave_zone, request_headers};
 use super::sys::conf::{
-    Create, LocationLevel, MainLevel, Reading, Refusal, UpstreamLevel, create, name,
+    ConfigContext, ConfigError, Create, LocationLevel, MainLevel, UpstreamLevel, create, name,
 };
 use super::sys::raw::{
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF_OFFSET, ngx_command_t, ngx_conf_t,
@@ -105,15 +105,14 @@ impl HttpModule for Pagecache {
 
     unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         loaded::set_module(&raw mut ngx_http_pagecache_module);
-        let begin =
-            |reading: Reading<'_>| fits(reading) && variable::register::<Variables>(reading);
+        let begin = |cf: ConfigContext<'_>| fits(cf) && variable::register::<Variables>(cf);
         // SAFETY: nginx passes its state.
-        status(unsafe { Reading::enter(cf, begin) }.unwrap_or(false))
+        status(unsafe { ConfigContext::enter(cf, begin) }.unwrap_or(false))
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: nginx passes its state.
-        status(unsafe { Reading::enter(cf, complete) }.unwrap_or(false))
+        status(unsafe { ConfigContext::enter(cf, complete) }.unwrap_or(false))
     }
 }
 
@@ -132,17 +131,17 @@ unsafe impl HttpModuleMainConf for Pagecache {
 }
 
 /// All of the configuration is read. False if nginx must not start.
-fn complete(reading: Reading<'_>) -> bool {
-    let Some(main) = reading.main_conf::<MainConf>() else { return false };
+fn complete(cf: ConfigContext<'_>) -> bool {
+    let Some(main) = cf.main_conf::<MainConf>() else { return false };
     filter::install(cache_status::say);
     let looks_up = !main.upstreams().is_empty();
-    (!looks_up || request_headers::install(reading)) && checks::check(main, reading)
+    (!looks_up || request_headers::install(cf)) && checks::check(main, cf)
 }
 
 /// Refuses a module that has nginx's structures wrong, before it reads or writes any.
-fn fits(reading: Reading<'_>) -> bool {
+fn fits(cf: ConfigContext<'_>) -> bool {
     let Err(what) = layout::check() else { return true };
-    reading.log_here(&Refusal(format!(
+    cf.log_here(&ConfigError(format!(
         "this ngx_http_pagecache_module has {what}, and would send wrong responses; build it again, from \
          the headers of the nginx that loads it and with the crates of its Cargo.lock"
     )));
@@ -163,22 +162,22 @@ impl Drop for Leaving {
 }
 
 impl Create for MainConf {
-    fn create(reading: Reading<'_>) -> Option<MainConf> {
+    fn create(cf: ConfigContext<'_>) -> Option<MainConf> {
         let id = ConfigurationId::next();
-        reading.pool()?.keep(Leaving(id))?;
+        cf.pool()?.keep(Leaving(id))?;
         Some(MainConf::new(id))
     }
 }
 
 impl Create for UpstreamConf {
-    fn create(reading: Reading<'_>) -> Option<UpstreamConf> {
-        Some(UpstreamConf::beginning_at(reading.place()))
+    fn create(cf: ConfigContext<'_>) -> Option<UpstreamConf> {
+        Some(UpstreamConf::beginning_at(cf.place()))
     }
 }
 
 impl Create for LocationConf {
-    fn create(reading: Reading<'_>) -> Option<LocationConf> {
-        Some(LocationConf::beginning_with(reading.words()))
+    fn create(cf: ConfigContext<'_>) -> Option<LocationConf> {
+        Some(LocationConf::beginning_with(cf.words()))
     }
 }
 
@@ -193,19 +192,18 @@ unsafe extern "C" fn set<C>(
     let done = unsafe {
         let row = (*command).post.cast::<Directive<C>>().as_ref();
         let conf = conf.cast::<C>().as_mut();
-        row.zip(conf)
-            .and_then(|(row, conf)| Reading::enter(cf, |reading| apply(reading, row, conf)))
+        row.zip(conf).and_then(|(row, conf)| ConfigContext::enter(cf, |cf| apply(cf, row, conf)))
     };
     done.unwrap_or(NGX_CONF_ERROR)
 }
 
-fn apply<C>(reading: Reading<'_>, row: &Directive<C>, conf: &mut C) -> *mut c_char {
-    let words = reading.words().get(1..).unwrap_or_default();
-    match (row.apply)(conf, words, reading) {
+fn apply<C>(cf: ConfigContext<'_>, row: &Directive<C>, conf: &mut C) -> *mut c_char {
+    let words = cf.words().get(1..).unwrap_or_default();
+    match (row.apply)(conf, words, cf) {
         Ok(()) => NGX_CONF_OK,
-        Err(Refusal(reason)) => {
+        Err(ConfigError(reason)) => {
             let name = row.name.to_string_lossy();
-            reading.log_here(&Refusal(format!("\"{name}\" {reason}")));
+            cf.log_here(&ConfigError(format!("\"{name}\" {reason}")));
             NGX_CONF_ERROR
         }
     }
@@ -221,16 +219,16 @@ unsafe extern "C" fn merge_location(
         let outer = outer.cast::<LocationConf>().as_ref();
         let inner = inner.cast::<LocationConf>().as_mut();
         let both = outer.zip(inner);
-        both.and_then(|(outer, inner)| Reading::enter(cf, |reading| merge(reading, outer, inner)))
+        both.and_then(|(outer, inner)| ConfigContext::enter(cf, |cf| merge(cf, outer, inner)))
     };
     merged.unwrap_or(NGX_CONF_ERROR)
 }
 
-fn merge(reading: Reading<'_>, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
-    let Some(location) = reading.location() else { return NGX_CONF_OK };
+fn merge(cf: ConfigContext<'_>, outer: &LocationConf, inner: &mut LocationConf) -> *mut c_char {
+    let Some(location) = cf.location() else { return NGX_CONF_OK };
     let own = inner.handler.as_ref();
-    if own.is_some_and(|own| !checks::is_alone(own, location, reading))
-        || inner.merge(outer, reading).is_err()
+    if own.is_some_and(|own| !checks::is_alone(own, location, cf))
+        || inner.merge(outer, cf).is_err()
     {
         return NGX_CONF_ERROR;
     }

@@ -1,6 +1,6 @@
 //! What directives say of locations: a table with a row for each setting, and what requests find of it.
 
-use super::sys::conf::{ComplexValue, Place};
+use super::sys::conf::{ComplexValue, SourceLocation};
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::upstream::Upstream;
@@ -78,7 +78,7 @@ settings! {
 pub struct KeyPattern {
     pub value: ComplexValue,
     pub text: Rc<str>,
-    pub place: Place,
+    pub place: SourceLocation,
     pub rules: KeyRules,
 }
 
@@ -87,7 +87,7 @@ pub struct KeyPattern {
 pub struct Fallback {
     /// Of a named location.
     pub name: ngx_str_t,
-    pub place: Place,
+    pub place: SourceLocation,
 }
 
 /// What one location does with a request.

@@ -4,7 +4,7 @@
 //! checked, after everything is read.
 
 use super::counter::{Totals, name_of};
-use super::sys::conf::{Place, Reading, Refusal};
+use super::sys::conf::{ConfigContext, ConfigError, SourceLocation};
 use super::sys::raw::ngx_str_t;
 use super::sys::upstream::{Address, ServerLine, UpstreamBlock};
 use pagecache_core::distribution::{DEFAULT_PORT, Distribution, Node, Rule};
@@ -27,7 +27,7 @@ const DEFAULT_BUFFERS: usize = 64 << 20;
 pub struct Upstream {
     block: UpstreamBlock,
     text: ngx_str_t,
-    place: Place,
+    place: SourceLocation,
     /// Among all upstreams of the configuration.
     index: usize,
     /// Set once all is read.
@@ -44,7 +44,7 @@ struct Servers {
 #[derive(Default)]
 pub struct UpstreamConf {
     /// Where the block begins.
-    place: Option<Place>,
+    place: Option<SourceLocation>,
     pub distribution: Option<Rule>,
     pub connections: Option<usize>,
     pub inflight: Option<usize>,
@@ -77,14 +77,19 @@ pub struct UpstreamServer {
 
 impl UpstreamConf {
     /// Of a block that begins at `place`.
-    pub fn beginning_at(place: Place) -> UpstreamConf {
+    pub fn beginning_at(place: SourceLocation) -> UpstreamConf {
         UpstreamConf { place: Some(place), ..UpstreamConf::default() }
     }
 }
 
 impl Upstream {
     /// The upstream of a block; `index` is its place among all upstreams of the configuration.
-    pub fn new(block: UpstreamBlock, text: &ngx_str_t, place: Place, index: usize) -> Upstream {
+    pub fn new(
+        block: UpstreamBlock,
+        text: &ngx_str_t,
+        place: SourceLocation,
+        index: usize,
+    ) -> Upstream {
         Upstream { block, text: *text, place, index, servers: OnceCell::new() }
     }
 
@@ -109,13 +114,13 @@ impl Upstream {
     }
 
     /// Bytes of bodies that a worker may hold.
-    pub fn buffers(&self, reading: Reading<'_>) -> usize {
-        let given = self.block.conf::<UpstreamConf>(reading);
+    pub fn buffers(&self, cf: ConfigContext<'_>) -> usize {
+        let given = self.block.conf::<UpstreamConf>(cf);
         given.and_then(|conf| conf.buffers).unwrap_or(DEFAULT_BUFFERS)
     }
 
     /// Where it is first used.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &SourceLocation {
         &self.place
     }
 
@@ -147,24 +152,24 @@ impl Upstream {
 
     /// Finds the servers and checks that they can be honoured. `first` is the index of the first of them among all
     /// servers of the configuration.
-    pub fn resolve(&self, reading: Reading<'_>, first: usize) -> Result<(), Refusal> {
-        let mut lines = self.block.servers(reading, &self.text, DEFAULT_PORT)?;
+    pub fn resolve(&self, cf: ConfigContext<'_>, first: usize) -> Result<(), ConfigError> {
+        let mut lines = self.block.servers(cf, &self.text, DEFAULT_PORT)?;
         if let [line] = lines.as_mut_slice() {
             // nginx makes a line up for a plain address
             if line.name.is_empty() {
                 line.name = self.text.to_string();
             }
         }
-        let given = self.block.conf::<UpstreamConf>(reading);
+        let given = self.block.conf::<UpstreamConf>(cf);
         let found = check(&lines)
             .and_then(|()| distribute(&lines, given.and_then(|conf| conf.distribution)));
-        let distribution =
-            found.map_err(|reason| Refusal(format!("cannot use \"{}\": {reason}", self.text)))?;
-        self.warn_of_ignored(&lines, reading);
+        let distribution = found
+            .map_err(|reason| ConfigError(format!("cannot use \"{}\": {reason}", self.text)))?;
+        self.warn_of_ignored(&lines, cf);
         let protocol = given.and_then(|conf| conf.protocol).unwrap_or_default();
         let is_down = lines.iter().map(|line| line.is_down).collect();
         let cluster = Cluster { distribution, is_down, protocol };
-        let list = self.list(lines, first, given, protocol, self.buffers(reading));
+        let list = self.list(lines, first, given, protocol, self.buffers(cf));
         // an upstream is resolved once, after everything is read
         let _ = self.servers.set(Servers { list, cluster });
         Ok(())
@@ -211,12 +216,12 @@ impl Upstream {
 
     /// Warns of what the block asks of nginx and this module does not do. It is not refused, because
     /// `memcached_pass` may use the same block.
-    fn warn_of_ignored(&self, lines: &[ServerLine], reading: Reading<'_>) {
-        let given = self.block.conf::<UpstreamConf>(reading);
+    fn warn_of_ignored(&self, lines: &[ServerLine], cf: ConfigContext<'_>) {
+        let given = self.block.conf::<UpstreamConf>(cf);
         // a plain address has nothing that could be ignored
         let Some(place) = given.and_then(|conf| conf.place.as_ref()) else { return };
         let warn = |ignored: &str, instead: &str| {
-            reading.warn_at(
+            cf.warn_at(
                 place,
                 &format!(
                     "\"pagecache_pass\" uses the upstream block \"{}\" and ignores {ignored}: write \
@@ -226,7 +231,7 @@ impl Upstream {
                 ),
             );
         };
-        if self.block.has_balancer(reading) {
+        if self.block.has_balancer(cf) {
             warn(
                 "its directive by which nginx chooses a server or keeps connections (\"hash\", \"ip_hash\", \
                  \"least_conn\", \"random\", \"keepalive\" or the like)",

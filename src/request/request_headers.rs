@@ -2,7 +2,7 @@
 //! removed, and a request that falls through gets them.
 
 use super::state::State;
-use crate::sys::conf::{Phase, Reading};
+use crate::sys::conf::{ConfigContext, Phase};
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
 };
@@ -14,8 +14,8 @@ use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_reserved};
 const PHASES: [Phase; 2] = [Phase::PostRead, Phase::Rewrite];
 
 /// Has the headers of all servers' requests removed. False without memory.
-pub fn install(reading: Reading<'_>) -> bool {
-    PHASES.into_iter().all(|phase| reading.add_phase_handler(phase, Some(remove)))
+pub fn install(cf: ConfigContext<'_>) -> bool {
+    PHASES.into_iter().all(|phase| cf.add_phase_handler(phase, Some(remove)))
 }
 
 unsafe extern "C" fn remove(r: *mut ngx_http_request_t) -> ngx_int_t {

@@ -1,4 +1,4 @@
-//! Reading the configuration: a directive's line, nginx's parsers for its values, and where this
+//! ConfigContext the configuration: a directive's line, nginx's parsers for its values, and where this
 //! module's structs stand among those of all modules.
 
 use super::live::{Live, Zero};
@@ -41,23 +41,23 @@ type CommandSetter =
     unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
 /// A message that stops nginx from starting: what is wrong, and what to do about it.
-pub struct Refusal(pub String);
+pub struct ConfigError(pub String);
 
-impl Refusal {
+impl ConfigError {
     /// For want of memory.
-    pub fn no_memory() -> Refusal {
-        Refusal("cannot be set: out of memory".to_owned())
+    pub fn no_memory() -> ConfigError {
+        ConfigError("cannot be set: out of memory".to_owned())
     }
 }
 
 /// Where a directive stands in the configuration.
 #[derive(Clone)]
-pub struct Place {
+pub struct SourceLocation {
     file: String,
     line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -65,16 +65,19 @@ impl fmt::Display for Place {
 
 /// nginx's state while it reads the configuration, for the length of one of its callbacks.
 #[derive(Clone, Copy)]
-pub struct Reading<'cf>(Live<'cf, ngx_conf_t>);
+pub struct ConfigContext<'cf>(Live<'cf, ngx_conf_t>);
 
-impl<'cf> Reading<'cf> {
+impl<'cf> ConfigContext<'cf> {
     /// Calls `read` with the state that nginx has passed to one of its handlers.
     ///
     /// # Safety
     /// `cf` is null or what nginx passed to a handler of configuration.
-    pub unsafe fn enter<R>(cf: *mut ngx_conf_t, read: impl FnOnce(Reading<'_>) -> R) -> Option<R> {
+    pub unsafe fn enter<R>(
+        cf: *mut ngx_conf_t,
+        read: impl FnOnce(ConfigContext<'_>) -> R,
+    ) -> Option<R> {
         // SAFETY: as above; nginx keeps no reference to it.
-        unsafe { Live::of(cf) }.map(|cf| read(Reading(cf)))
+        unsafe { Live::of(cf) }.map(|cf| read(ConfigContext(cf)))
     }
 
     /// The pool of the new configuration.
@@ -90,17 +93,19 @@ impl<'cf> Reading<'cf> {
     }
 
     /// Where the current directive stands.
-    pub fn place(self) -> Place {
+    pub fn place(self) -> SourceLocation {
         // SAFETY: live while it is read; null where the configuration comes from the command line.
         let file = unsafe { self.0.read(|cf| cf.conf_file).as_ref() };
-        file.map_or(Place { file: "command line".to_owned(), line: 0 }, |file| Place {
-            file: String::from_utf8_lossy(file.file.name.as_bytes()).into_owned(),
-            line: file.line,
+        file.map_or(SourceLocation { file: "command line".to_owned(), line: 0 }, |file| {
+            SourceLocation {
+                file: String::from_utf8_lossy(file.file.name.as_bytes()).into_owned(),
+                line: file.line,
+            }
         })
     }
 
     /// Compiles a string with variables.
-    pub fn compile(self, text: &ngx_str_t) -> Result<ComplexValue, Refusal> {
+    pub fn compile(self, text: &ngx_str_t) -> Result<ComplexValue, ConfigError> {
         let mut text = *text;
         let mut value = ngx_http_complex_value_t::zeroed();
         let mut compile = ngx_http_compile_complex_value_t::zeroed();
@@ -110,12 +115,12 @@ impl<'cf> Reading<'cf> {
         // SAFETY: all that it points to is live. nginx fills the value and keeps what that points to in the pool.
         match unsafe { ngx_http_compile_complex_value(&raw mut compile) } {
             0 => Ok(ComplexValue(value)),
-            _ => Err(Refusal(format!("has the invalid value \"{text}\": see above"))),
+            _ => Err(ConfigError(format!("has the invalid value \"{text}\": see above"))),
         }
     }
 
     /// Writes a message that ends in the place of the current directive.
-    pub fn log_here(self, Refusal(message): &Refusal) {
+    pub fn log_here(self, ConfigError(message): &ConfigError) {
         let cf = self.0.as_ptr();
         ngx::ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{message}");
     }
@@ -127,13 +132,13 @@ impl<'cf> Reading<'cf> {
     }
 
     /// Writes a message about something that stands at `place`.
-    pub fn log_at(self, place: &Place, Refusal(message): &Refusal) {
+    pub fn log_at(self, place: &SourceLocation, ConfigError(message): &ConfigError) {
         let log = self.0.read(|cf| cf.log);
         ngx::ngx_log_error!(NGX_LOG_EMERG, log, "{message} in {place}");
     }
 
     /// Writes a warning about something that stands at `place`.
-    pub fn warn_at(self, place: &Place, message: &str) {
+    pub fn warn_at(self, place: &SourceLocation, message: &str) {
         let log = self.0.read(|cf| cf.log);
         ngx::ngx_log_error!(NGX_LOG_WARN, log, "{message} in {place}");
     }
@@ -369,16 +374,19 @@ pub struct HttpServer(NonNull<ngx_http_core_srv_conf_t>);
 
 impl HttpServer {
     /// Where its block begins.
-    pub fn place(self, reading: Reading<'_>) -> Place {
-        let server = self.conf(reading);
+    pub fn place(self, cf: ConfigContext<'_>) -> SourceLocation {
+        let server = self.conf(cf);
         // SAFETY: the configuration keeps the file's name, a C string.
         let file = unsafe { CStr::from_ptr(server.read(|server| server.file_name).cast()) };
-        Place { file: file.to_string_lossy().into_owned(), line: server.read(|server| server.line) }
+        SourceLocation {
+            file: file.to_string_lossy().into_owned(),
+            line: server.read(|server| server.line),
+        }
     }
 
     /// Whether the server has a named location of this name. Known once all is read.
-    pub fn has_named_location(self, name: &[u8], reading: Reading<'_>) -> bool {
-        let mut next = self.conf(reading).read(|server| server.named_locations);
+    pub fn has_named_location(self, name: &[u8], cf: ConfigContext<'_>) -> bool {
+        let mut next = self.conf(cf).read(|server| server.named_locations);
         // SAFETY: the configuration has the list of its named locations, which is null, or ends in null.
         unsafe {
             while !next.is_null() && !(*next).is_null() {
@@ -391,7 +399,7 @@ impl HttpServer {
         false
     }
 
-    fn conf<'cf>(self, _: Reading<'cf>) -> Live<'cf, ngx_http_core_srv_conf_t> {
+    fn conf<'cf>(self, _: ConfigContext<'cf>) -> Live<'cf, ngx_http_core_srv_conf_t> {
         // SAFETY: the server belongs to the configuration that is being read, or to the one before, which nginx keeps
         // until another has replaced it. nginx keeps no reference to it.
         unsafe { Live::at(self.0) }
@@ -427,14 +435,14 @@ pub fn parse_size(text: &ngx_str_t) -> Option<usize> {
 /// A configuration of this module's.
 pub trait Create: Sized + 'static {
     /// That of a block that begins. None without memory.
-    fn create(reading: Reading<'_>) -> Option<Self>;
+    fn create(cf: ConfigContext<'_>) -> Option<Self>;
 }
 
 /// Makes one and keeps it in the configuration's pool: nginx's create_*_conf. Null without memory.
 pub unsafe extern "C" fn create<C: Create>(cf: *mut ngx_conf_t) -> *mut c_void {
-    let make = |reading: Reading<'_>| reading.pool()?.place(C::create(reading)?);
+    let make = |cf: ConfigContext<'_>| cf.pool()?.place(C::create(cf)?);
     // SAFETY: nginx passes its state.
-    let place = unsafe { Reading::enter(cf, make) }.flatten();
+    let place = unsafe { ConfigContext::enter(cf, make) }.flatten();
     place.map_or(core::ptr::null_mut(), |place| place.as_ptr().cast())
 }
 

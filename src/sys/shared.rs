@@ -8,7 +8,7 @@
 //! worker alone, and read by whoever reports. When the worker leaves, it keeps its counts for the next
 //! one that claims the name. Entries are never taken out, so readers need no lock.
 
-use super::conf::Reading;
+use super::conf::ConfigContext;
 use super::live::Live;
 use super::pool::PoolBytes;
 use super::process;
@@ -90,13 +90,13 @@ impl Drop for Leaving {
 impl Zone {
     /// Adds it to the configuration that has been read, whose workers count under `names`. Called
     /// once. None without memory.
-    pub fn add(&self, reading: Reading<'_>, names: &HashSet<&[u8]>) -> Option<()> {
+    pub fn add(&self, cf: ConfigContext<'_>, names: &HashSet<&[u8]>) -> Option<()> {
         let tag = super::loaded::module().cast::<c_void>();
         let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
-        let pool = reading.pool()?;
+        let pool = cf.pool()?;
         let copy = |name: &&[u8]| pool.copy(name).map(PoolBytes::as_text);
         let copies: Option<Vec<_>> = names.iter().map(copy).collect();
-        let old = reading.old_zone(NAME, tag);
+        let old = cf.old_zone(NAME, tag);
         let new = Context {
             directory: None,
             old: old.and_then(place),
@@ -104,10 +104,10 @@ impl Zone {
         };
         let context = pool.put(new)?;
         pool.keep(Leaving(self.clone()))?;
-        let size = size_of_zone(names, reading.workers(), old);
+        let size = size_of_zone(names, cf.workers(), old);
         // SAFETY: nginx keeps the name, which is static, and compares the tag. nginx keeps no reference to the zone.
         let zone =
-            unsafe { Live::of(ngx_shared_memory_add(reading.as_ptr(), &raw mut name, size, tag))? };
+            unsafe { Live::of(ngx_shared_memory_add(cf.as_ptr(), &raw mut name, size, tag))? };
         zone.change(context, |zone, context| {
             zone.init = Some(init);
             zone.data = context.as_ptr().cast();

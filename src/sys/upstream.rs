@@ -1,6 +1,6 @@
 //! nginx's upstream configuration: which servers a block names, and at which addresses.
 
-use super::conf::{Reading, Refusal, UpstreamLevel};
+use super::conf::{ConfigContext, ConfigError, UpstreamLevel};
 use super::live::{Live, Zero};
 use super::raw::{
     ngx_addr_t, ngx_http_upstream_add, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
@@ -84,16 +84,16 @@ impl Address {
 impl UpstreamBlock {
     /// The block that `text` names, which may stand further down, or the address that it is.
     pub fn find(
-        reading: Reading<'_>,
+        cf: ConfigContext<'_>,
         text: &ngx_str_t,
         port: u16,
-    ) -> Result<UpstreamBlock, Refusal> {
+    ) -> Result<UpstreamBlock, ConfigError> {
         let mut url = url(text, port);
         url.set_no_resolve(1);
         // SAFETY: url is live for the call; nginx copies what it keeps.
-        let block = unsafe { ngx_http_upstream_add(reading.as_ptr(), &raw mut url, 0) };
+        let block = unsafe { ngx_http_upstream_add(cf.as_ptr(), &raw mut url, 0) };
         NonNull::new(block).map(UpstreamBlock).ok_or_else(|| {
-            Refusal(format!(
+            ConfigError(format!(
                 "has the invalid address \"{text}\": host, host:port, unix:/path or the name of an \
                  upstream block is expected"
             ))
@@ -104,11 +104,11 @@ impl UpstreamBlock {
     /// now. Where no port is written it is `port`.
     pub fn servers(
         self,
-        reading: Reading<'_>,
+        cf: ConfigContext<'_>,
         text: &ngx_str_t,
         port: u16,
-    ) -> Result<Vec<ServerLine>, Refusal> {
-        let servers = self.block(reading).read(|block| block.servers);
+    ) -> Result<Vec<ServerLine>, ConfigError> {
+        let servers = self.block(cf).read(|block| block.servers);
         // SAFETY: an array of ngx_http_upstream_server_t in the configuration, or null.
         let lines = unsafe {
             servers.as_ref().map(|servers| servers.as_slice::<ngx_http_upstream_server_t>())
@@ -118,7 +118,7 @@ impl UpstreamBlock {
             None => Ok(vec![ServerLine {
                 name: String::new(),
                 weight: 1,
-                addresses: resolve(reading, text, port)?,
+                addresses: resolve(cf, text, port)?,
                 is_down: false,
                 is_backup: false,
                 breaker: DEFAULT_BREAKER,
@@ -130,19 +130,19 @@ impl UpstreamBlock {
     /// Whether the block has a directive by which nginx chooses a server (`hash`, `ip_hash`, `least_conn`,
     /// `random`, `sticky`, or of another module) or, up to nginx 1.29.6, keeps connections (`keepalive`).
     /// Later versions keep connections in each block, and do not let others know whether it says so.
-    pub fn has_balancer(self, reading: Reading<'_>) -> bool {
-        self.block(reading).read(|block| block.peer.init_upstream.is_some())
+    pub fn has_balancer(self, cf: ConfigContext<'_>) -> bool {
+        self.block(cf).read(|block| block.peer.init_upstream.is_some())
     }
 
     /// This module's configuration of the block, if it is one.
-    pub fn conf<'cf, T: UpstreamLevel>(self, reading: Reading<'cf>) -> Option<&'cf T> {
-        let confs = NonNull::new(self.block(reading).read(|block| block.srv_conf))?;
+    pub fn conf<'cf, T: UpstreamLevel>(self, cf: ConfigContext<'cf>) -> Option<&'cf T> {
+        let confs = NonNull::new(self.block(cf).read(|block| block.srv_conf))?;
         // SAFETY: a block's array has an entry for each HTTP module, made by create::<T> and read only since its
         // directives were; for a plain address there is no array.
         unsafe { (*confs.as_ptr().add(super::loaded::module_index())).cast::<T>().as_ref() }
     }
 
-    fn block<'cf>(self, _: Reading<'cf>) -> Live<'cf, ngx_http_upstream_srv_conf_t> {
+    fn block<'cf>(self, _: ConfigContext<'cf>) -> Live<'cf, ngx_http_upstream_srv_conf_t> {
         // SAFETY: the block belongs to the configuration that is being read, or to the one before, which nginx keeps
         // until another has replaced it. nginx keeps no reference to it.
         unsafe { Live::at(self.0) }
@@ -179,19 +179,23 @@ fn has_port(address: &[u8]) -> bool {
     behind_host.is_some_and(|text| text.contains(&b':'))
 }
 
-fn resolve(reading: Reading<'_>, text: &ngx_str_t, port: u16) -> Result<Vec<Address>, Refusal> {
+fn resolve(
+    cf: ConfigContext<'_>,
+    text: &ngx_str_t,
+    port: u16,
+) -> Result<Vec<Address>, ConfigError> {
     let mut url = url(text, port);
     // SAFETY: url is live for the call, and on success has naddrs addresses in the pool; err is
     // null or a static string.
     let addresses = unsafe {
-        match ngx_parse_url((*reading.as_ptr()).pool, &raw mut url) {
+        match ngx_parse_url((*cf.as_ptr()).pool, &raw mut url) {
             0 => Ok(copy_addresses(url.addrs, url.naddrs)),
             _ if url.err.is_null() => Err("invalid address".into()),
             _ => Err(CStr::from_ptr(url.err).to_string_lossy()),
         }
     };
     addresses.map_err(|reason| {
-        Refusal(format!(
+        ConfigError(format!(
             "cannot use \"{text}\": {reason}; give an address, or a name that resolves"
         ))
     })

@@ -1,6 +1,6 @@
 //! Variables of this module: nginx asks for their values by an index into the module's own table.
 
-use super::conf::{Reading, name};
+use super::conf::{ConfigContext, name};
 use super::pool::{Pool, PoolBytes};
 use super::raw::{
     NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_http_add_variable, ngx_http_get_variable_pt,
@@ -19,14 +19,14 @@ pub trait Table {
 }
 
 /// Makes the variables of a table known. False without memory.
-pub fn register<T: Table>(reading: Reading<'_>) -> bool {
+pub fn register<T: Table>(cf: ConfigContext<'_>) -> bool {
     T::ROWS.iter().enumerate().all(|(index, (text, _))| {
         let mut name = name(text);
         let get: ngx_http_get_variable_pt = Some(get::<T>);
         // SAFETY: nginx copies the name, and hands out a variable of this configuration.
         unsafe {
             let flags = NGX_HTTP_VAR_NOCACHEABLE as usize;
-            match ngx_http_add_variable(reading.as_ptr(), &raw mut name, flags).as_mut() {
+            match ngx_http_add_variable(cf.as_ptr(), &raw mut name, flags).as_mut() {
                 Some(variable) => {
                     variable.get_handler = get;
                     variable.data = index;
