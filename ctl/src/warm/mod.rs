@@ -7,11 +7,10 @@
 //! | `site.rs` | one request, over HTTP |
 //! | `sitemap.rs` | the text of a sitemap |
 //! | `sources.rs` | the pages: URLs, lists, sitemaps and the pages that those name |
-//! | `crew.rs` | concurrent requests |
+//! | `workers.rs` | concurrent requests |
 //! | `tally.rs` | the results |
 //! | `progress.rs` | the display of the progress |
 
-mod crew;
 mod origins;
 mod pace;
 mod progress;
@@ -19,9 +18,10 @@ mod site;
 mod sitemap;
 mod sources;
 mod tally;
+mod workers;
 
-pub use crew::{Plan, warm};
 pub use origins::Origins;
 pub use progress::Progress;
 pub use site::Site;
 pub use sources::{Limits, pages};
+pub use workers::{Plan, warm};
