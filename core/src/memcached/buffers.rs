@@ -5,8 +5,8 @@
 //! them. Buffers of 4 KB and more take up to a quarter more than their values, and those that wait to be
 //! used again come on top.
 //!
-//! The same bytes are counted for each visitor whose requests hold them, so that one who reads nothing
-//! cannot take all of the room: a quarter, or a single value, is the most.
+//! Bytes that several visitors share count for each of them. A visitor holds at most a quarter of the room, or a
+//! single value: a visitor that reads nothing cannot take the room of the others.
 
 use rustc_hash::FxBuildHasher;
 use std::cell::Cell;

@@ -11,8 +11,7 @@ const SLOWEST_TIMES: Msec = 2;
 /// A lookup that had so many msec from when it was written had time for a reply, however slow others were.
 const FAIR_TIME: Msec = 50;
 
-/// The longest time that a reply took, of those of the last second or two. As long as none comes, nothing is
-/// forgotten.
+/// How long the slowest reply of the last one to two seconds took. Times are forgotten only when a newer reply comes.
 #[derive(Debug, Default)]
 pub(super) struct Slowest {
     since: Msec,

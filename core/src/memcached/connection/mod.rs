@@ -82,8 +82,8 @@ impl Connection {
         self.receiver.has_begun()
     }
 
-    /// Takes lookups out, to ask them again over another connection: at most `most` of those behind the reply that is
-    /// due. One that was asked again already stays, unless it was written before `overtaken`.
+    /// Removes at most `most` lookups behind the reply that is due, so that another connection sends them again. A
+    /// lookup that was sent again before stays, unless it was written before `overtaken`.
     pub fn take_behind(&mut self, overtaken: Msec, most: usize) -> Vec<(Operation, Attempt)> {
         self.queue.take_from(usize::from(!self.receiver.is_skipping()), overtaken, most)
     }
@@ -257,7 +257,7 @@ impl Connection {
         Some((token, completion))
     }
 
-    /// The reply to the lookup at the front is here, or its first line is.
+    /// The reply to the lookup at the front was received, or its first line.
     fn hear(&mut self, is_error: bool, is_whole: bool) {
         let Some(front) = self.queue.front() else { return };
         let (written_at, tells_time) = (front.written_at(), !is_error && !front.is_late());

@@ -11,7 +11,7 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub struct Queue {
     pending: VecDeque<Pending>,
-    /// How many wait for what is in `waiting`.
+    /// The number of requests that wait for the operations in `pending`.
     live: usize,
     /// Of the next operation.
     opaque: u32,
@@ -23,7 +23,7 @@ pub struct Queue {
 /// An operation whose reply is due.
 #[derive(Debug)]
 pub struct Pending {
-    /// What was asked, and who was the first of those who still wait.
+    /// The operation. Its token is that of the first request that still waits.
     pub operation: Operation,
     /// What a reply to it repeats.
     pub opaque: u32,
@@ -32,7 +32,7 @@ pub struct Pending {
     interest: Interest,
     /// Which bytes of the connection's stream the command is.
     bytes: Range<u64>,
-    /// When the last byte of it was written, of those that were. None if nothing of it was.
+    /// The last write that contained a byte of the command. None if no byte was written.
     written: Option<Written>,
     /// The connection had answered before.
     reused: bool,
@@ -237,7 +237,7 @@ impl Queue {
         is_waiting
     }
 
-    /// The reply to the lookup at the front is here. Returns who waits for it.
+    /// Removes the operation at the front, whose reply was received. Returns the tokens that wait for it.
     pub fn pop(&mut self) -> Option<(Token, Joined)> {
         let wanted = self
             .pending
@@ -252,9 +252,9 @@ impl Queue {
         wanted
     }
 
-    /// Takes lookups out, to ask them again elsewhere: at most `most` of them, from this index on. Returns each with
-    /// the time that it is asked next. Their replies here are for nobody. One that was asked again already stays,
-    /// unless it was written before `overtaken`.
+    /// Removes at most `most` lookups, from the index `first` on, so that another connection sends them again. Returns
+    /// each with its next attempt. Their replies here are discarded. A lookup that was sent again before stays, unless
+    /// it was written before `overtaken`.
     pub fn take_from(
         &mut self,
         first: usize,

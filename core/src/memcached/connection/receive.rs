@@ -132,7 +132,7 @@ impl Receiver {
     /// Where to read into, in this order: the rest of a large value, then the read buffer. The
     /// buffer has room whenever [`Receiver::step`] has returned that more is needed.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
-        // what is left is a part of a line or of a value's end, so this moves few bytes
+        // the buffer holds at most a part of a line, or of a value's end: few bytes are moved
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
