@@ -36,7 +36,7 @@ pub trait Waiter: 'static {
 pub struct Peer<W: Waiter> {
     configured: Rc<UpstreamServer>,
     buffers: Buffers,
-    counter: Counter,
+    counter: Rc<Counter>,
     client: RefCell<Client>,
     /// Who waits, and since when: [`Peer::moment`].
     waiting: RefCell<SlotMap<DefaultKey, (W, u64)>>,
@@ -78,7 +78,11 @@ impl Link {
 
 impl<W: Waiter> Peer<W> {
     /// No connection yet. Values count in `buffers`.
-    pub fn new(configured: &Rc<UpstreamServer>, buffers: Buffers, counter: Counter) -> Rc<Peer<W>> {
+    pub fn new(
+        configured: &Rc<UpstreamServer>,
+        buffers: Buffers,
+        counter: Rc<Counter>,
+    ) -> Rc<Peer<W>> {
         let limits = configured.limits;
         let link = |index| Link { index, socket: RefCell::default() };
         Rc::new_cyclic(|me| Peer {
@@ -92,11 +96,6 @@ impl<W: Waiter> Peer<W> {
             wake: Posted::new(me.clone(), Peer::settle),
             me: me.clone(),
         })
-    }
-
-    /// Where this worker counts what concerns the server.
-    pub fn counter(&self) -> &Counter {
-        &self.counter
     }
 
     /// Starts a lookup for `waiter`, which must end it with [`Peer::cancel`] if it goes before the

@@ -21,6 +21,8 @@ pub struct Worker<W: Waiter> {
     peers: Slots<Rc<Peer<W>>>,
     /// By the index of the upstream.
     buffers: Slots<Buffers>,
+    /// By the index of the server.
+    counters: Slots<Rc<Counter>>,
     /// Of what upstreams decide before they have a server, by the index of the upstream.
     undecided: Slots<Rc<Counter>>,
 }
@@ -51,6 +53,7 @@ impl<W: Waiter> Workers<W> {
             zone: zone.clone(),
             peers: Slots::default(),
             buffers: Slots::default(),
+            counters: Slots::default(),
             undecided: Slots::default(),
         });
         self.0.borrow_mut().push((id, worker.clone()));
@@ -79,8 +82,14 @@ impl<W: Waiter> Worker<W> {
     pub fn peer(&self, server: &Rc<UpstreamServer>) -> Rc<Peer<W>> {
         self.peers.get(server.index, || {
             let buffers = self.buffers.get(server.upstream, || Buffers::new(server.buffers));
-            Peer::new(server, buffers, Counter::new(&self.zone, &server.counted_as))
+            Peer::new(server, buffers, self.counter(server))
         })
+    }
+
+    /// Counts what concerns a server.
+    pub fn counter(&self, server: &UpstreamServer) -> Rc<Counter> {
+        let make = || Rc::new(Counter::new(&self.zone, &server.counted_as));
+        self.counters.get(server.index, make)
     }
 
     /// Counts what an upstream decides before it has a server.
@@ -89,11 +98,10 @@ impl<W: Waiter> Worker<W> {
         self.undecided.get(upstream.index(), make)
     }
 
-    /// Counts no more: the zone may go.
+    /// Gives up what this worker has in the zone, which may go then.
     pub fn leave_zone(&self) {
         self.undecided.each(|counter| counter.leave());
-        self.peers.each(|peer| peer.counter().leave());
-        self.zone.leave();
+        self.counters.each(|counter| counter.leave());
     }
 }
 

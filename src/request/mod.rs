@@ -169,8 +169,8 @@ fn act(
         Action::Serve(response) => {
             state.with_key(|key| log::served(request, key));
             if let Some(server) = state.server() {
-                let peer = state.worker().peer(server);
-                peer.counter().count(Outcome::Hit, response.body.len());
+                let counter = state.worker().counter(server);
+                counter.count(Outcome::Hit, response.body.len());
             }
             Turn::Ends(match stored {
                 Some(stored) => send(request, &response, stored),
@@ -187,7 +187,7 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
     let settings = state.settings();
     let outcome = Outcome::Fallthrough(reason);
     match state.server() {
-        Some(server) => state.worker().peer(server).counter().count(outcome, 0),
+        Some(server) => state.worker().counter(server).count(outcome, 0),
         None => state.worker().undecided(&settings.upstream).count(outcome, 0),
     }
     state.with_key(|key| log::fell_through(request, reason, key));
