@@ -13,7 +13,9 @@
 //! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
-use crate::memcached::{Buffer, Item, Key, Msec, OperationError, Protocol};
+use crate::memcached::{
+    Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Token, Visitor,
+};
 use crate::outcome::{Outcome, Reason};
 use crate::page::{Coding, Etag, Page, Response};
 use crate::policy::{Cluster, Policy};
@@ -60,7 +62,7 @@ pub enum Method {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<'value> {
     /// Look up an item, and then call [`Flow::completed`] and [`Flow::resumed`], or [`Flow::refused`].
-    Perform(Get),
+    Perform(Lookup),
     /// Respond with the page.
     Serve(Response<'value>),
     /// Leave the request to the fallback.
@@ -71,7 +73,7 @@ pub enum Action<'value> {
 
 /// A lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Get {
+pub struct Lookup {
     /// Index of the server to ask.
     pub server: usize,
     /// Which item.
@@ -84,6 +86,21 @@ pub struct Get {
     pub connect_timeout: Msec,
     /// The largest value to accept, in bytes.
     pub max_size: usize,
+}
+
+impl Lookup {
+    /// The operation of the client of memcached. `token` names the request that waits, `visitor` its client.
+    pub fn operation(&self, token: Token, visitor: Visitor) -> Operation {
+        Operation {
+            token,
+            visitor,
+            key: self.key,
+            protocol: self.protocol,
+            deadline: self.deadline,
+            connect_timeout: self.connect_timeout,
+            command: Command::Get(Get::value(self.max_size)),
+        }
+    }
 }
 
 /// An item that memcached returned. The driver keeps its value.
@@ -131,9 +148,9 @@ impl Flow {
     ) -> (Flow, Action<'static>) {
         let mut flow = Flow::default();
         let action = match flow.look_up(facts, policy, cluster, now) {
-            Ok(get) => {
+            Ok(lookup) => {
                 flow.state = State::LookingUp(now);
-                Action::Perform(get)
+                Action::Perform(lookup)
             }
             Err(reason) => flow.fall_through(reason),
         };
@@ -214,7 +231,7 @@ impl Flow {
         policy: &Policy,
         cluster: &Cluster,
         now: Msec,
-    ) -> Result<Get, Reason> {
+    ) -> Result<Lookup, Reason> {
         match facts.method() {
             Method::Get => {}
             Method::Head if policy.head => {}
@@ -239,7 +256,7 @@ impl Flow {
         if cluster.is_down.get(server).is_none_or(|&is_down| is_down) {
             return Err(Reason::Down);
         }
-        Ok(Get {
+        Ok(Lookup {
             server,
             key,
             protocol: policy.protocol.unwrap_or(cluster.protocol),

@@ -159,7 +159,7 @@ fn act(
     stored: Option<&Rc<Stored>>,
 ) -> Turn {
     match action {
-        Action::Perform(get) => match lookup::start(request, state, get) {
+        Action::Perform(lookup) => match lookup::start(request, state, lookup) {
             Ok(()) => Turn::Waits,
             Err(error) => {
                 let action = state.decide(|flow| flow.refused(error));

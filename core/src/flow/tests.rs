@@ -176,14 +176,14 @@ fn fell_through(found: Result<Found<'_>, Reason>, request: &Request, policy: &Po
 #[test]
 fn a_page_is_looked_up_within_its_budgets() {
     let (flow, action) = begin(&Request::default(), &policy());
-    let Action::Perform(get) = action else { panic!("{action:?}") };
-    assert_eq!(get.key.as_bytes(), b"/page");
-    assert_eq!((get.server, get.protocol), (0, Protocol::Meta));
-    assert_eq!((get.deadline, get.connect_timeout, get.max_size), (NOW + 250, 100, 1_000));
-    assert_eq!((flow.server(), flow.key()), (Some(0), Some(&get.key)));
+    let Action::Perform(lookup) = action else { panic!("{action:?}") };
+    assert_eq!(lookup.key.as_bytes(), b"/page");
+    assert_eq!((lookup.server, lookup.protocol), (0, Protocol::Meta));
+    assert_eq!((lookup.deadline, lookup.connect_timeout, lookup.max_size), (NOW + 250, 100, 1_000));
+    assert_eq!((flow.server(), flow.key()), (Some(0), Some(&lookup.key)));
     let classic = Policy { protocol: Some(Protocol::Classic), ..policy() };
     let (_, action) = begin(&Request::default(), &classic);
-    assert!(matches!(action, Action::Perform(get) if get.protocol == Protocol::Classic));
+    assert!(matches!(action, Action::Perform(lookup) if lookup.protocol == Protocol::Classic));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn each_key_has_one_server_and_one_that_is_down_has_no_substitute() {
         let server = flow.server().unwrap();
         asked[server] += 1;
         match action {
-            Action::Perform(get) => assert_eq!((get.server, server), (0, 0)),
+            Action::Perform(lookup) => assert_eq!((lookup.server, server), (0, 0)),
             action => assert_eq!((action, server), (Action::FallThrough(Reason::Down), 1)),
         }
     }
