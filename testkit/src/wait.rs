@@ -1,4 +1,4 @@
-//! Owns waiting: until a condition holds, with a limit, never for a fixed time.
+//! Owns waiting: until a condition holds, with a limit.
 
 use std::time::{Duration, Instant};
 
@@ -26,4 +26,10 @@ pub fn until_some<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Opt
 #[track_caller]
 pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
     until_some(what, LIMIT, || probe().then_some(()));
+}
+
+/// Lets a clock move on that what comes next is told apart by. Nothing may depend on how much longer this takes.
+pub fn at_least(time: Duration) {
+    let start = Instant::now();
+    until("the clock", || start.elapsed() >= time);
 }

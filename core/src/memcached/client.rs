@@ -89,8 +89,8 @@ pub struct Client {
     heard: u64,
     /// Bytes that came since.
     flow: u64,
-    /// When the newest of the lookups was written that were answered: what was written before it, and is still
-    /// to be answered, has been overtaken.
+    /// When the newest of the lookups was written that were answered: what was written in an earlier msec, and is
+    /// still to be answered, has been overtaken.
     overtaken: Msec,
     slowest: Slowest,
     /// Events that did not come out of the input.
