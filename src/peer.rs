@@ -173,21 +173,27 @@ impl<W: Waiter> Peer<W> {
         }
     }
 
-    /// Brings one socket in line with what the server wants of its connection.
+    /// Brings one socket in line with what the client wants of its connection.
     fn arrange(&self, link: &Link) {
         let index = link.index;
-        if process::is_exiting() && self.client.borrow().live(index) == 0 {
-            self.client.borrow_mut().close(index);
+        let mut client = self.client.borrow_mut();
+        if process::is_exiting() && client.live(index) == 0 {
+            client.close(index);
         }
-        let generation = self.client.borrow().generation(index);
-        if link.generation().is_some_and(|of_socket| of_socket != generation) {
+        let generation = link.generation();
+        let has_socket = generation == Some(client.generation(index));
+        if generation.is_some() && !has_socket {
             link.close();
         }
-        let wants_socket = self.client.borrow().wants(index) == Want::Connect;
-        if wants_socket && link.generation().is_none() {
-            self.connect(link);
+        match client.wants(index) {
+            Want::Closed => return,
+            Want::Connect if !has_socket => {
+                drop(client);
+                self.connect(link);
+                client = self.client.borrow_mut();
+            }
+            Want::Connect | Want::Write | Want::Read => {}
         }
-        let mut client = self.client.borrow_mut();
         link.with(|socket| {
             if client.wants(index) == Want::Write {
                 self.flush(index, socket, &mut client);
