@@ -8,7 +8,8 @@ use crate::upstream::UpstreamServer;
 use crate::worker::Worker;
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
-    Buffer, Buffers, Bytes, Charge, Completion, Item, Msec, Reservation, Ticket, Visitor,
+    Buffer, BufferPart, Buffers, Bytes, Charge, Completion, Item, Msec, Reservation, Ticket,
+    Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
 use std::cell::{Cell, RefCell};
@@ -37,11 +38,12 @@ pub struct Stored {
     item: Item,
     value: Value,
     #[expect(dead_code, reason = "counts until it is dropped")]
-    charge: Charge,
+    counts: (Option<Reservation>, Charge),
 }
 
 enum Value {
-    Copied(Vec<u8>, #[expect(dead_code, reason = "counts until it is dropped")] Reservation),
+    Copied(Vec<u8>),
+    InReadBuffer(BufferPart),
     Shared(Rc<Buffer>),
 }
 
@@ -162,17 +164,24 @@ impl State {
 
     /// None without memory, or if the visitor holds as much as it may.
     fn store(&self, item: Item, value: Bytes<'_>, buffers: &Buffers) -> Option<Rc<Stored>> {
+        if let Bytes::Alone(part) = &value {
+            if let Some((reservation, charge)) = buffers.keep(self.visitor, part) {
+                let (value, counts) =
+                    (Value::InReadBuffer(part.clone()), (Some(reservation), charge));
+                return Some(Rc::new(Stored { item, value, counts }));
+            }
+        }
         let charge = buffers.charge(self.visitor, value.len())?;
-        let value = match value {
-            Bytes::Owned(buffer) => Value::Shared(buffer),
-            Bytes::Borrowed(bytes) => {
+        let (value, reservation) = match value {
+            Bytes::Owned(buffer) => (Value::Shared(buffer), None),
+            Bytes::Borrowed(_) | Bytes::Alone(_) => {
                 let mut copy = Vec::new();
-                copy.try_reserve_exact(bytes.len()).ok()?;
-                copy.extend_from_slice(bytes);
-                Value::Copied(copy, buffers.reserve(bytes.len()))
+                copy.try_reserve_exact(value.len()).ok()?;
+                copy.extend_from_slice(&value);
+                (Value::Copied(copy), Some(buffers.reserve(value.len())))
             }
         };
-        Some(Rc::new(Stored { item, value, charge }))
+        Some(Rc::new(Stored { item, value, counts: (reservation, charge) }))
     }
 }
 
@@ -180,7 +189,8 @@ impl Stored {
     /// For the core.
     pub fn found(&self) -> Found<'_> {
         let (value, shared) = match &self.value {
-            Value::Copied(bytes, _) => (bytes.as_slice(), None),
+            Value::Copied(bytes) => (bytes.as_slice(), None),
+            Value::InReadBuffer(part) => (&**part, None),
             Value::Shared(buffer) => (&***buffer, Some(&**buffer)),
         };
         Found { item: self.item, value, shared }

@@ -8,6 +8,7 @@
 //! Bytes that several visitors share count for each of them. A visitor holds at most a quarter of the room, or a
 //! single value: a visitor that reads nothing cannot take the room of the others.
 
+use super::BufferPart;
 use rustc_hash::FxBuildHasher;
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
@@ -18,6 +19,9 @@ use std::rc::Rc;
 
 /// The part of all that may be held which one visitor may hold.
 const VISITOR_PART: usize = 4;
+
+/// The part of all that may be held which may be read buffers that are kept. Values larger than those have the rest.
+const READ_BUFFERS_PART: usize = 2;
 
 /// Most bytes of buffers that wait to be used again, unless less than that may be held.
 const SPARE_SIZE: usize = 4 << 20;
@@ -63,8 +67,10 @@ pub struct Charge {
 
 /// The bytes of a value.
 pub enum Bytes<'a> {
-    /// In a connection's read buffer.
+    /// In a connection's read buffer, with others.
     Borrowed(&'a [u8]),
+    /// Alone in a connection's read buffer, and long enough to keep that instead of a copy: [`Buffers::keep`].
+    Alone(BufferPart),
     /// In memory of their own, which those share who asked for the same at once.
     Owned(Rc<Buffer>),
 }
@@ -113,6 +119,23 @@ impl Buffers {
         account.visitors.set(visitors);
         // one that is made gives back what it counts
         has_room.then(|| Charge { visitor, bytes, account })
+    }
+
+    /// Counts a read buffer that one of the visitors keeps for a value in it. None if the visitor holds something
+    /// already, or all together would hold much by that: then the value is to be copied.
+    pub fn keep(&self, visitor: Visitor, part: &BufferPart) -> Option<(Reservation, Charge)> {
+        let together = self.0.held.get().saturating_add(part.kept());
+        if together > self.0.limit / READ_BUFFERS_PART || self.held_by(visitor) > 0 {
+            return None;
+        }
+        Some((self.reserve(part.kept()), self.charge(visitor, part.len())?))
+    }
+
+    fn held_by(&self, visitor: Visitor) -> usize {
+        let visitors = self.0.visitors.take();
+        let held = visitors.get(&visitor).map_or(0, |held| *held);
+        self.0.visitors.set(visitors);
+        held
     }
 
     /// A buffer for `len` bytes, of which `first` are here. None without memory.
@@ -230,6 +253,7 @@ impl Deref for Bytes<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Bytes::Borrowed(bytes) => bytes,
+            Bytes::Alone(part) => part,
             Bytes::Owned(buffer) => buffer,
         }
     }
@@ -272,6 +296,7 @@ impl fmt::Debug for Bytes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read_buffer::ReadBuffer;
     use super::*;
     use proptest::prelude::*;
 
@@ -378,6 +403,28 @@ mod tests {
         drop(buffers.charge(one, 0).unwrap());
         assert!(buffers.0.visitors.take().is_empty());
         assert_eq!(buffers.room(), 40);
+    }
+
+    #[test]
+    fn read_buffers_count_whole_and_are_half_of_what_is_held_at_most() {
+        let part = ReadBuffer::new(10).part(3..5);
+        let buffers = Buffers::new(40);
+        let keep = |visitor| buffers.keep(Visitor(visitor), &part);
+        let two = [keep(1), keep(2)].map(Option::unwrap);
+        assert_eq!(buffers.room(), 20);
+        assert!(keep(3).is_none());
+        drop(two);
+        assert_eq!(buffers.room(), 40);
+        let others = buffers.reserve(11);
+        assert!(keep(1).is_none());
+        drop(others);
+        // a visitor keeps one, and is charged with its value
+        let one = keep(1).unwrap();
+        assert!(keep(1).is_none());
+        assert!(buffers.charge(Visitor(1), 8).is_some());
+        assert!(buffers.charge(Visitor(1), 9).is_none());
+        drop(one);
+        assert!(keep(1).is_some());
     }
 
     #[test]

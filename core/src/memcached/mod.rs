@@ -22,6 +22,7 @@ mod error;
 mod key;
 mod operation;
 mod protocol;
+mod read_buffer;
 pub mod reply;
 
 pub use body::Body;
@@ -34,6 +35,7 @@ pub use operation::{
     Command, Completion, Delete, Get, Item, Operation, Recache, Set, Ticket, Token,
 };
 pub use protocol::Protocol;
+pub use read_buffer::BufferPart;
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;

@@ -198,6 +198,32 @@ fn one_client_of_http2_holds_one_page_that_is_more_than_a_quarter() {
     one_client_holds(5 * MB, 2 * MB, 5);
 }
 
+/// A page that came alone is sent from the read buffer, all of which it holds. However many clients leave one unread,
+/// half of the memory is for others.
+#[test]
+fn read_buffers_that_clients_hold_leave_room_for_large_pages() {
+    let slow = start("pagecache_buffers 8m;");
+    let page = bytes::pattern(10_000, 4);
+    slow.site.memcached().set("/held", &page, BYTES);
+    let mut clients: Vec<(Http2, u32)> = (0..100)
+        .map(|_| {
+            let mut client = Http2::connect_closed(slow.site.http2_address());
+            let stream = client.ask("/held");
+            client.heads(&[stream]);
+            (client, stream)
+        })
+        .collect();
+    // a page that other clients have asked for since is not in the same place
+    let other = bytes::pattern(10_001, 5);
+    slow.site.memcached().set("/other", &other, BYTES);
+    expect::hit(&slow.site.get("/other"), &other);
+    expect::hit(&slow.site.get("/large"), self::page());
+    for (client, stream) in &mut clients {
+        client.open(&[*stream]);
+        assert!(client.bodies(&[*stream])[0] == page, "not the stored page");
+    }
+}
+
 #[test]
 fn requests_at_once_keep_the_bound_together() {
     let slow = start("pagecache_buffers 8m; pagecache_connections 8;");

@@ -20,6 +20,7 @@
 
 use super::queue::Pending;
 use crate::memcached::operation::{Command, Completion, ValueLocation};
+use crate::memcached::read_buffer::ReadBuffer;
 use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
     Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, OperationError,
@@ -35,13 +36,16 @@ pub const INPUT_SIZE: usize = 64 * 1024;
 /// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
 pub const SHORT_READ: usize = 4 * 1024;
 
+/// From so many bytes on, keeping the read buffer takes less time than copying a value out of it.
+pub const LONG: usize = 4 * 1024;
+
 /// What memcached says of a value that is larger than its largest item. It reads over the value.
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
 /// Input that was read and not yet taken.
 #[derive(Debug)]
 pub struct Receiver {
-    buffer: Box<[u8]>,
+    buffer: ReadBuffer,
     start: usize,
     end: usize,
     state: State,
@@ -93,7 +97,7 @@ pub enum Step {
 impl Default for Receiver {
     fn default() -> Self {
         Receiver {
-            buffer: vec![0; INPUT_SIZE].into_boxed_slice(),
+            buffer: ReadBuffer::new(INPUT_SIZE),
             start: 0,
             end: 0,
             state: State::Between,
@@ -133,7 +137,7 @@ impl Receiver {
     /// buffer has room whenever [`Receiver::step`] has returned that more is needed.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // the buffer holds at most a part of a line, or of a value's end: few bytes are moved
-        self.buffer.copy_within(self.start..self.end, 0);
+        let buffer = self.buffer.with_first(self.start..self.end);
         self.end -= self.start;
         self.start = 0;
         let value = match &mut self.state {
@@ -141,7 +145,7 @@ impl Receiver {
             State::Between | State::Skipping { .. } => &mut [],
         };
         let most = if self.large { self.end + SHORT_READ } else { INPUT_SIZE };
-        [value, self.buffer.get_mut(self.end..most.min(INPUT_SIZE)).unwrap_or_default()]
+        [value, buffer.get_mut(self.end..most.min(INPUT_SIZE)).unwrap_or_default()]
     }
 
     /// `n` bytes were read into [`Receiver::input`].
@@ -159,6 +163,9 @@ impl Receiver {
     /// The bytes of a value.
     pub fn value(&self, value: ValueLocation) -> Bytes<'_> {
         match value {
+            ValueLocation::InPlace(range) if self.start == self.end && range.len() >= LONG => {
+                Bytes::Alone(self.buffer.part(range))
+            }
             ValueLocation::InPlace(range) => {
                 Bytes::Borrowed(self.buffer.get(range).unwrap_or_default())
             }

@@ -10,7 +10,7 @@ mod replies;
 mod time;
 mod values;
 
-use super::receive::SHORT_READ;
+use super::receive::{LONG, SHORT_READ};
 use super::*;
 use crate::memcached::encode::MAX_COMMAND;
 use crate::memcached::{

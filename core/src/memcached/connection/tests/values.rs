@@ -60,6 +60,30 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
 }
 
+fn next_value(connection: &mut Connection) -> Bytes<'_> {
+    match next_answer(connection) {
+        Ok(Some((_, Completion::Hit(_, place)))) => connection.value(place),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_long_value_that_came_alone_is_kept_where_it_is() {
+    let (value, next) = (pattern(LONG), pattern(LONG + 1));
+    let mut connection = waiting(3);
+    read(&mut connection, &hit("/0", 0, &value));
+    let Bytes::Alone(first) = next_value(&mut connection) else { panic!("a copy") };
+    let replies = [hit("/1", 1, &next), hit("/2", 2, &next[..LONG - 1])].concat();
+    read(&mut connection, &replies);
+    // not with what another one needs, and not for a few bytes
+    assert!(matches!(next_value(&mut connection), Bytes::Borrowed(bytes) if bytes == next));
+    assert!(
+        matches!(next_value(&mut connection), Bytes::Borrowed(bytes) if next.starts_with(bytes))
+    );
+    assert_eq!(*first, value);
+    assert_eq!(first.kept(), INPUT_SIZE);
+}
+
 #[test]
 fn the_rest_of_a_value_is_received_into_memory_of_its_own() {
     let value = pattern(100_000);
