@@ -20,6 +20,8 @@ pub mod connection;
 pub mod encode;
 mod error;
 mod key;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod operation;
 mod protocol;
 mod read_buffer;

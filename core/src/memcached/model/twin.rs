@@ -1,11 +1,11 @@
 //! What one connection owes its lookups, read naively: all that was asked and all that was received,
 //! kept whole and in order, with no buffer to run full.
 
-use crate::memcached::{Command, token_of, visitor_of};
-use crate::ops::Verb;
-use pagecache_core::memcached::connection::INPUT_SIZE;
-use pagecache_core::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
-use pagecache_core::memcached::{
+use super::server::{Answer, Command, token_of, visitor_of};
+use super::steps::Verb;
+use crate::memcached::connection::INPUT_SIZE;
+use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
+use crate::memcached::{
     Completion, ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol,
     Visitor,
 };
@@ -24,9 +24,6 @@ impl Next {
     const UNKNOWN: Next =
         Next::ConnectionError(ConnectionError::Malformed(Malformed::UnknownReply));
 }
-
-/// What becomes of an operation, with its value.
-pub type Answer = Completion<Vec<u8>>;
 
 /// What values may take.
 pub struct Room {

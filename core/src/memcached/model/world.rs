@@ -1,11 +1,9 @@
 //! A driver of a `Client`, and the sockets, the clock and the clients that it drives with.
 
-mod account;
-
-use crate::memcached::{Command as Line, body, name, visitor_of};
-use crate::ops::{Bounds, False, Op, Request, Verb, Within};
-use crate::twin::{Asked, Twin};
-use pagecache_core::memcached::{
+use super::server::{Command as Line, body, name, visitor_of};
+use super::steps::{False, Request, Step, Verb, Within};
+use super::twin::{Asked, Twin};
+use crate::memcached::{
     Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys, Msec, Operation,
     OperationError, Protocol, Set, Ticket, Token, Want,
 };
@@ -15,67 +13,67 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROOM: usize = 1 << 20;
 
 pub struct World {
-    is_traced: bool,
-    client: Client,
-    limits: Limits,
-    now: Msec,
-    buffers: Buffers,
+    pub is_traced: bool,
+    pub client: Client,
+    pub limits: Limits,
+    pub now: Msec,
+    pub buffers: Buffers,
     /// What is stored counts here.
-    bodies: Buffers,
+    pub bodies: Buffers,
     /// What may be held of it.
-    room: usize,
-    sockets: Vec<Socket>,
-    next: u64,
-    waiting: BTreeMap<u64, Waiting>,
+    pub room: usize,
+    pub sockets: Vec<Socket>,
+    pub next: u64,
+    pub waiting: BTreeMap<u64, Waiting>,
     /// Lookups whose end is decided, with what they may hear.
-    doomed: BTreeMap<u64, Vec<OperationError>>,
+    pub doomed: BTreeMap<u64, Vec<OperationError>>,
     /// Lookups whose connection just ended, and whether they may be sent again.
-    orphans: BTreeMap<u64, bool>,
+    pub orphans: BTreeMap<u64, bool>,
     /// Commands that change an item, whose end is decided, and of which a byte may have been written.
-    unknown: BTreeSet<u64>,
-    ended: Vec<Ticket>,
+    pub unknown: BTreeSet<u64>,
+    pub ended: Vec<Ticket>,
     /// A lookup that was refused, and may be under way all the same: a trial.
-    refused: Option<(u64, Waiting)>,
-    within: Option<Within>,
+    pub refused: Option<(u64, Waiting)>,
+    pub within: Option<Within>,
     /// Events may be waiting that were not told yet.
-    is_draining: bool,
-    down: bool,
+    pub is_draining: bool,
+    pub down: bool,
     /// Why a connection ended last, as far as can be known.
-    faults: Vec<ConnectionError>,
-    hits: usize,
+    pub faults: Vec<ConnectionError>,
+    pub hits: usize,
 }
 
-struct Waiting {
-    name: String,
-    verb: Verb,
-    protocol: Protocol,
-    deadline: Msec,
-    max_size: usize,
+pub struct Waiting {
+    pub name: String,
+    pub verb: Verb,
+    pub protocol: Protocol,
+    pub deadline: Msec,
+    pub max_size: usize,
     /// None if it was refused.
-    ticket: Option<Ticket>,
-    is_asked: bool,
+    pub ticket: Option<Ticket>,
+    pub is_asked: bool,
 }
 
 /// What is under way on one socket.
-struct Socket {
-    generation: u32,
+pub struct Socket {
+    pub generation: u32,
     /// Bytes of the output that have been looked at.
-    known_output: usize,
+    pub known_output: usize,
     /// On its way to memcached.
-    written: Vec<u8>,
+    pub written: Vec<u8>,
     /// Bytes that were written, on their way or read.
-    sent: u64,
+    pub sent: u64,
     /// On its way from memcached.
-    replies: Vec<u8>,
+    pub replies: Vec<u8>,
     /// memcached has said nothing but the truth.
-    is_honest: bool,
+    pub is_honest: bool,
     /// Addresses that could not be connected to since it was open.
-    refusals: usize,
-    twin: Twin,
+    pub refusals: usize,
+    pub twin: Twin,
 }
 
 impl Socket {
-    fn new(generation: u32) -> Socket {
+    pub fn new(generation: u32) -> Socket {
         Socket {
             generation,
             known_output: 0,
@@ -90,14 +88,14 @@ impl Socket {
 }
 
 impl World {
-    pub fn new(bounds: &Bounds, is_traced: bool) -> World {
-        let client = Client::new(bounds.limits, 1);
+    pub fn new(limits: Limits, is_traced: bool) -> World {
+        let client = Client::new(limits, 1);
         let sockets =
             (0..client.len()).map(|index| Socket::new(client.generation(index))).collect();
         World {
             is_traced,
             client,
-            limits: bounds.limits,
+            limits,
             now: 1_000,
             buffers: Buffers::new(ROOM),
             bodies: Buffers::new(usize::MAX),
@@ -118,42 +116,42 @@ impl World {
         }
     }
 
-    pub fn apply(&mut self, op: Op<'_>) {
+    pub fn apply(&mut self, op: Step<'_>) {
         match op {
-            Op::Submit(request) => self.submit(request),
-            Op::Cancel(which) => self.cancel(which),
-            Op::CancelEnded(which) if !self.ended.is_empty() => {
+            Step::Submit(request) => self.submit(request),
+            Step::Cancel(which) => self.cancel(which),
+            Step::CancelEnded(which) if !self.ended.is_empty() => {
                 self.client.cancel(self.ended[which % self.ended.len()]);
             }
-            Op::CancelEnded(_) => {}
-            Op::Within(within) => self.within = Some(within),
-            Op::Open(index) => self.open(self.index(index)),
-            Op::Refuse(index) => {
+            Step::CancelEnded(_) => {}
+            Step::Within(within) => self.within = Some(within),
+            Step::Open(index) => self.open(self.index(index)),
+            Step::Refuse(index) => {
                 let index = self.index(index);
                 if self.client.wants(index) == Want::Connect {
                     self.lose(index, ConnectionError::Connect(111));
                 }
             }
-            Op::Write(index, most) => self.write(self.index(index), most),
-            Op::Serve(index, most) => self.serve(self.index(index), most),
-            Op::Falsify(index, how) => self.falsify(self.index(index), how),
-            Op::Rubbish(index, bytes) => {
+            Step::Write(index, most) => self.write(self.index(index), most),
+            Step::Serve(index, most) => self.serve(self.index(index), most),
+            Step::Falsify(index, how) => self.falsify(self.index(index), how),
+            Step::Rubbish(index, bytes) => {
                 let index = self.index(index);
                 if self.client.wants(index) != Want::Closed {
                     self.sockets[index].replies.extend(bytes);
                     self.sockets[index].is_honest &= bytes.is_empty();
                 }
             }
-            Op::Deliver(index, most) => self.deliver(self.index(index), most),
-            Op::End(index, fault) => self.lose(self.index(index), fault),
-            Op::Close(index) => {
+            Step::Deliver(index, most) => self.deliver(self.index(index), most),
+            Step::End(index, fault) => self.lose(self.index(index), fault),
+            Step::Close(index) => {
                 self.close(self.index(index));
                 self.drain(self.index(index));
             }
-            Op::Pass(msec) => self.pass(msec),
-            Op::Lag(msec) => self.now += msec,
-            Op::Run => self.indexes().for_each(|index| self.run(index)),
-            Op::Room(bytes) => self.renew_memory(bytes),
+            Step::Pass(msec) => self.pass(msec),
+            Step::Lag(msec) => self.now += msec,
+            Step::Run => self.indexes().for_each(|index| self.run(index)),
+            Step::Room(bytes) => self.renew_memory(bytes),
         }
         self.check();
     }
@@ -214,7 +212,7 @@ impl World {
         self.sockets.iter_mut().for_each(|socket| socket.twin.forget_memory());
     }
 
-    fn indexes(&self) -> std::ops::Range<usize> {
+    pub fn indexes(&self) -> std::ops::Range<usize> {
         0..self.sockets.len()
     }
 
@@ -226,7 +224,7 @@ impl World {
         matches!(self.client.wants(index), Want::Write | Want::Read)
     }
 
-    fn submit(&mut self, request: Request) {
+    pub fn submit(&mut self, request: Request) {
         let Request { verb, protocol, max_size, connect_timeout, .. } = request;
         // of an output of several bodies only the front is seen
         let stores = matches!(verb, Verb::Set | Verb::Append);
@@ -297,7 +295,7 @@ impl World {
         }
     }
 
-    fn cancel(&mut self, which: usize) {
+    pub fn cancel(&mut self, which: usize) {
         if let Some(&token) = self.waiting.keys().nth(which % self.waiting.len().max(1)) {
             let ticket = self.waiting[&token].ticket;
             self.end(token);
@@ -395,7 +393,7 @@ impl World {
         }
     }
 
-    fn close(&mut self, index: usize) {
+    pub fn close(&mut self, index: usize) {
         if self.client.wants(index) != Want::Closed {
             self.orphan(index, vec![OperationError::Reset], Vec::new());
             self.client.close(index);
@@ -461,7 +459,7 @@ impl World {
             && self.sockets[index].refusals + 1 < self.limits.addresses
     }
 
-    fn tries_the_next(&mut self, index: usize) {
+    pub fn tries_the_next(&mut self, index: usize) {
         let generation = self.client.generation(index);
         let socket = &mut self.sockets[index];
         assert_ne!(generation, socket.generation, "the old socket goes on");
@@ -473,7 +471,7 @@ impl World {
     }
 
     /// Does what the request that was just resumed does.
-    fn nest(&mut self) {
+    pub fn nest(&mut self) {
         match self.within.take() {
             Some(Within::Cancel(which)) => self.cancel(which),
             // one that has no time at all would be late already when the timers are looked at

@@ -1,9 +1,11 @@
 //! A memcached that holds a few items under endless names: which of them a name means, and its
 //! value, follow from the name alone.
 
-use crate::ops::{False, Verb};
-use crate::twin::Answer;
-use pagecache_core::memcached::{Completion, Item, Protocol, Visitor};
+use super::steps::{False, Verb};
+use crate::memcached::{Completion, Item, Protocol, Visitor};
+
+/// What becomes of an operation, with its value.
+pub type Answer = Completion<Vec<u8>>;
 
 /// Sizes of the items; the last is not there.
 const SIZES: [Option<usize>; 8] =

@@ -1,10 +1,10 @@
 //! The account: what each lookup is owed, and whether each event is that.
 
-use super::{Socket, Waiting, World};
-use crate::memcached::{Command, item, outcome, token_of};
-use crate::ops::Verb;
-use crate::twin::{Answer, Asked, Next, Room};
-use pagecache_core::memcached::{
+use super::server::{Answer, Command, item, outcome, token_of};
+use super::steps::Verb;
+use super::twin::{Asked, Next, Room};
+use super::world::{Socket, Waiting, World};
+use crate::memcached::{
     Completion, ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
 };
 
@@ -22,7 +22,7 @@ enum Seen {
 impl World {
     /// The connection ends, by no fault if the driver closes it: what waits on it will be told, or
     /// asked again.
-    pub(super) fn orphan(
+    pub fn orphan(
         &mut self,
         index: usize,
         failures: Vec<OperationError>,
@@ -67,7 +67,7 @@ impl World {
         twin.queue().iter().filter(is_half_done).map(|asked| asked.token).collect()
     }
 
-    pub(super) fn replace(&mut self, index: usize) {
+    pub fn replace(&mut self, index: usize) {
         let generation = self.client.generation(index);
         assert_ne!(generation, self.sockets[index].generation, "the old socket goes on");
         self.sockets[index] = Socket::new(generation);
@@ -80,7 +80,7 @@ impl World {
 
     /// Connections that were given up because a reply was late, or because nobody used them: what waited is
     /// asked again, or its time is over.
-    pub(super) fn notice_ends(&mut self) {
+    pub fn notice_ends(&mut self) {
         for index in self.indexes() {
             if self.client.generation(index) == self.sockets[index].generation {
                 continue;
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Looks at what was put into the outputs.
-    pub(super) fn notice(&mut self) {
+    pub fn notice(&mut self) {
         for index in self.indexes() {
             let socket = &mut self.sockets[index];
             assert_eq!(
@@ -147,7 +147,7 @@ impl World {
         self.orphans.clear();
     }
 
-    pub(super) fn drain(&mut self, index: usize) {
+    pub fn drain(&mut self, index: usize) {
         self.is_draining = true;
         loop {
             let buffers = &self.buffers;
@@ -230,7 +230,7 @@ impl World {
         self.hits += usize::from(is_hit);
     }
 
-    pub(super) fn end(&mut self, token: u64) -> Option<Waiting> {
+    pub fn end(&mut self, token: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&token)?;
         if self.ended.len() == 16 {
             self.ended.remove(0);
@@ -239,7 +239,7 @@ impl World {
         Some(waiting)
     }
 
-    pub(super) fn is_wanted(&self, asked: &Asked) -> bool {
+    pub fn is_wanted(&self, asked: &Asked) -> bool {
         self.waiting.contains_key(&asked.token)
             && !self.doomed.contains_key(&asked.token)
             && !asked.is_moved
@@ -255,7 +255,7 @@ impl World {
         next
     }
 
-    pub(super) fn check(&mut self) {
+    pub fn check(&mut self) {
         let mut live = 0;
         for (index, socket) in self.sockets.iter().enumerate() {
             let queue = socket.twin.queue();

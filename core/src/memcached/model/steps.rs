@@ -15,8 +15,7 @@
 //! t item budget kind  submit a command that changes an item
 //! ```
 
-use arbitrary::Unstructured;
-use pagecache_core::memcached::{BreakerLimits, ConnectionError, Limits, Msec, Protocol};
+use crate::memcached::{BreakerLimits, ConnectionError, Limits, Msec, Protocol};
 
 /// In msec. Recovery is promised only if no lookup waits for longer than the last.
 const BUDGETS: [Msec; 8] = [1, 0, 2, 10, 50, 100, 250, 500];
@@ -32,7 +31,7 @@ pub struct Bounds {
 }
 
 #[derive(Debug, Clone)]
-pub enum Op<'a> {
+pub enum Step<'a> {
     Submit(Request),
     /// Of those that wait, by position.
     Cancel(usize),
@@ -99,11 +98,11 @@ pub enum False {
     Length(isize),
 }
 
-pub struct Input<'a>(Unstructured<'a>);
+pub struct Steps<'a>(&'a [u8]);
 
-impl<'a> Input<'a> {
-    pub fn new(input: &'a [u8]) -> Input<'a> {
-        Input(Unstructured::new(input))
+impl<'a> Steps<'a> {
+    pub fn new(input: &'a [u8]) -> Steps<'a> {
+        Steps(input)
     }
 
     pub fn bounds(&mut self) -> Bounds {
@@ -120,7 +119,7 @@ impl<'a> Input<'a> {
         Bounds { limits, old_sockets_hang: self.number() % 2 == 1 }
     }
 
-    pub fn next_op(&mut self) -> Option<Op<'a>> {
+    pub fn next_step(&mut self) -> Option<Step<'a>> {
         const LETTERS: &[u8] = b"sxywcromfgdekplabt";
         let byte = loop {
             // seeds have lines
@@ -132,38 +131,40 @@ impl<'a> Input<'a> {
         let letter =
             if LETTERS.contains(&byte) { byte } else { LETTERS[usize::from(byte) % LETTERS.len()] };
         Some(match letter {
-            b's' => Op::Submit(self.request()),
-            b't' => Op::Submit(self.change()),
-            b'x' => Op::Cancel(self.number()),
-            b'y' => Op::CancelEnded(self.number()),
+            b's' => Step::Submit(self.request()),
+            b't' => Step::Submit(self.change()),
+            b'x' => Step::Cancel(self.number()),
+            b'y' => Step::CancelEnded(self.number()),
             b'w' => {
                 let which = self.number();
-                Op::Within(match self.number() % 3 {
+                Step::Within(match self.number() % 3 {
                     0 => Within::Cancel(which),
                     1 => Within::Submit(self.request()),
                     _ => Within::Close(which),
                 })
             }
-            b'c' => Op::Open(self.number()),
-            b'r' => Op::Refuse(self.number()),
-            b'o' => Op::Write(self.number(), self.bytes()),
-            b'm' => Op::Serve(self.number(), self.number()),
-            b'f' => Op::Falsify(self.number(), self.falsehood()),
+            b'c' => Step::Open(self.number()),
+            b'r' => Step::Refuse(self.number()),
+            b'o' => Step::Write(self.number(), self.bytes()),
+            b'm' => Step::Serve(self.number(), self.number()),
+            b'f' => Step::Falsify(self.number(), self.falsehood()),
             b'g' => {
                 let connection = self.number();
                 let len = self.number().min(self.0.len());
-                Op::Rubbish(connection, self.0.bytes(len).unwrap_or_default())
+                let rubbish;
+                (rubbish, self.0) = self.0.split_at(len);
+                Step::Rubbish(connection, rubbish)
             }
-            b'd' => Op::Deliver(self.number(), self.bytes()),
-            b'e' => Op::End(
+            b'd' => Step::Deliver(self.number(), self.bytes()),
+            b'e' => Step::End(
                 self.number(),
                 [ConnectionError::Closed, ConnectionError::Io(104)][self.number() % 2],
             ),
-            b'k' => Op::Close(self.number()),
-            b'p' => Op::Pass(TIMES[self.number() % 8]),
-            b'l' => Op::Lag(TIMES[self.number() % 8]),
-            b'b' => Op::Room(ROOMS[self.number() % 8]),
-            _ => Op::Run,
+            b'k' => Step::Close(self.number()),
+            b'p' => Step::Pass(TIMES[self.number() % 8]),
+            b'l' => Step::Lag(TIMES[self.number() % 8]),
+            b'b' => Step::Room(ROOMS[self.number() % 8]),
+            _ => Step::Run,
         })
     }
 
@@ -225,6 +226,8 @@ impl<'a> Input<'a> {
     }
 
     fn byte(&mut self) -> Option<u8> {
-        if self.0.is_empty() { None } else { self.0.arbitrary().ok() }
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
     }
 }
