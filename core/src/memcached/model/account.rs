@@ -1,12 +1,13 @@
 //! The account: what each lookup is owed, and whether each event is that.
 
-use super::server::{Answer, Command, item, outcome, token_of};
+use super::server::{Answer, Command, item, outcome};
 use super::steps::Verb;
 use super::twin::{Asked, Next, Room};
 use super::world::{Socket, Waiting, World};
 use crate::memcached::{
     Completion, ConnectionError, Event, Item, Msec, OperationError, Protocol, Want,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many msec a reply takes at most until it may be late.
 const PATIENCE: Msec = 5;
@@ -42,13 +43,13 @@ impl World {
             };
             is_again && self.now < asked.deadline
         };
-        let orphans: Vec<(u64, bool)> = twin
-            .queue()
-            .iter()
-            .enumerate()
-            .filter(|(_, asked)| self.is_wanted(asked))
-            .map(|(position, asked)| (asked.token, may_retry(position, asked)))
-            .collect();
+        let queue = twin.queue().iter().enumerate().flat_map(|(position, asked)| {
+            let may_retry = may_retry(position, asked);
+            self.wanted(asked).map(move |token| (token, may_retry))
+        });
+        // an answer that is here is not asked for again
+        let told = twin.fan_out().filter(|token| self.is_wanted(*token)).map(|it| (it, false));
+        let orphans: Vec<(u64, bool)> = told.chain(queue).collect();
         self.unknown.extend(self.half_done(index));
         self.doomed.extend(orphans.iter().map(|(token, _)| (*token, failures.clone())));
         self.orphans.extend(orphans);
@@ -61,10 +62,8 @@ impl World {
     /// The commands that change an item, of which a byte was written and that wait for their replies.
     fn half_done(&self, index: usize) -> Vec<u64> {
         let Socket { twin, sent, .. } = &self.sockets[index];
-        let is_half_done = |asked: &&Asked| {
-            asked.command.verb != Verb::Get && asked.start < *sent && self.is_wanted(asked)
-        };
-        twin.queue().iter().filter(is_half_done).map(|asked| asked.token).collect()
+        let is_half_done = |asked: &&Asked| asked.command.verb != Verb::Get && asked.start < *sent;
+        twin.queue().iter().filter(is_half_done).flat_map(|asked| self.wanted(asked)).collect()
     }
 
     pub fn replace(&mut self, index: usize) {
@@ -86,13 +85,14 @@ impl World {
                 continue;
             }
             let queue = self.sockets[index].twin.queue();
-            let is_used = queue.iter().any(|asked| self.is_wanted(asked));
+            let is_used = self.live(index) > 0;
             let is_late = queue.first().is_some_and(|asked| self.is_late(asked));
             let has_timeouts = queue.iter().any(|asked| asked.deadline <= self.now);
             assert!(is_late || has_timeouts || !is_used, "given up without a cause");
-            let wanted = queue.iter().filter(|asked| self.is_wanted(asked));
-            let wanted: Vec<(u64, bool)> =
-                wanted.map(|it| (it.token, it.command.verb == Verb::Get)).collect();
+            let wanted: Vec<(u64, bool)> = queue
+                .iter()
+                .flat_map(|it| self.wanted(it).map(|token| (token, it.command.verb == Verb::Get)))
+                .collect();
             self.unknown.extend(self.half_done(index));
             let timeout = |&(token, _): &(u64, bool)| (token, vec![OperationError::Timeout]);
             self.doomed.extend(wanted.iter().map(timeout));
@@ -101,50 +101,155 @@ impl World {
         }
     }
 
-    /// A lookup that was asked before is asked again: its connection ended, or a late reply is before it.
-    fn may_be_asked_again(&mut self, token: u64) -> bool {
-        if self.orphans.remove(&token) == Some(true) {
-            return true;
-        }
-        let now = self.now;
-        let is_late = |asked: &Asked| asked.at + PATIENCE <= now;
-        self.sockets.iter_mut().any(|socket| socket.twin.move_away(token, is_late))
-    }
-
     /// Looks at what was put into the outputs.
     pub fn notice(&mut self) {
+        // what several wait for, and where it was asked for again
+        let mut shared = BTreeMap::new();
+        let mut scattered = BTreeSet::new();
+        // what those would hear that are asked for again after all
+        let mut pardoned = BTreeMap::new();
         for index in self.indexes() {
-            let socket = &mut self.sockets[index];
-            assert_eq!(
-                socket.generation,
-                self.client.generation(index),
-                "given up without a cause"
-            );
-            let output = self.client.output(index);
-            let output: Vec<u8> = output.iter().flat_map(|part| part.to_vec()).collect();
-            let mut new = output[socket.known_output..].to_vec();
-            socket.known_output = output.len();
-            while let Some(command) = Command::take(&mut new) {
-                let token = token_of(&command.name);
-                let refused = self.refused.as_mut().filter(|(refused, _)| *refused == token);
-                let refused = refused.map(|(_, waiting)| waiting);
-                let waiting = self.waiting.get_mut(&token).or(refused).expect("asked for nobody");
-                assert_eq!((&command.name, command.protocol), (&waiting.name, waiting.protocol));
-                assert_eq!(command.verb, waiting.verb);
-                let is_retried = std::mem::replace(&mut waiting.is_asked, true);
-                let (deadline, max_size) = (waiting.deadline, waiting.max_size);
-                if is_retried {
-                    assert_eq!(command.verb, Verb::Get, "{token} is changed twice");
-                    assert!(self.may_be_asked_again(token), "{token} asked again");
-                    self.doomed.remove(&token);
+            let generation = self.client.generation(index);
+            assert_eq!(self.sockets[index].generation, generation, "given up without a cause");
+            for command in self.new_commands(index) {
+                let name = command.name.clone();
+                let (waiters, retried) = self.waiters_of(&command, &mut pardoned);
+                if waiters.is_empty() {
+                    assert!(shared.contains_key(&name), "{name} is asked for nobody");
+                    scattered.insert(name.clone());
+                } else if waiters.len() > 1 {
+                    shared.insert(name.clone(), index);
                 }
-                let twin = &mut self.sockets[index].twin;
-                twin.ask(command, self.now, deadline, max_size, is_retried);
+                self.ask(index, command, waiters, retried);
             }
-            assert!(new.is_empty(), "half a command");
+        }
+        // there may have been room for some of them only
+        let is_short =
+            |(_, index): &(&String, &usize)| self.live(**index) != self.client.live(**index);
+        scattered.extend(shared.iter().filter(is_short).map(|(name, _)| name.clone()));
+        for name in scattered {
+            let alike = |token: &u64| self.waiting.get(token).is_some_and(|it| it.name == name);
+            let pardoned = pardoned.iter().filter(|(token, _)| alike(token));
+            self.doomed.extend(pardoned.map(|(token, owed)| (*token, Vec::clone(owed))));
+            // which of them waits where is not seen from outside
+            self.leave_all(&name);
         }
         self.refused = None;
         self.orphans.clear();
+    }
+
+    /// The commands in an output that have not been looked at.
+    fn new_commands(&mut self, index: usize) -> Vec<Command> {
+        let output = self.client.output(index);
+        let known = self.sockets[index].known_output;
+        if output.bytes() == known {
+            return Vec::new();
+        }
+        let output: Vec<u8> = output.iter().flat_map(|part| part.to_vec()).collect();
+        self.sockets[index].known_output = output.len();
+        let mut new = output[known..].to_vec();
+        let commands = std::iter::from_fn(|| Command::take(&mut new)).collect();
+        assert!(new.is_empty(), "half a command");
+        commands
+    }
+
+    /// The requests that a new command is for, and whether it was sent before. It was if their connection ended, or if a
+    /// late reply is before it: see [`World::orphan`], [`World::notice_ends`], [`Twin::move_away`].
+    ///
+    /// [`Twin::move_away`]: super::twin::Twin::move_away
+    fn waiters_of(
+        &mut self,
+        command: &Command,
+        pardoned: &mut BTreeMap<u64, Vec<OperationError>>,
+    ) -> (Vec<u64>, bool) {
+        let is_new = |(_, it): &(&u64, &Waiting)| !it.is_asked && it.name == command.name;
+        let refused = self.refused.as_ref().map(|(token, waiting)| (token, waiting));
+        if let Some((token, _)) = self.waiting.iter().chain(refused).find(is_new) {
+            return (vec![*token], false);
+        }
+        let is_it = |token: &u64| self.waiting.get(token).is_some_and(|it| it.name == command.name);
+        let orphans = self.orphans.iter().filter(|(token, may_retry)| **may_retry && is_it(token));
+        let waiters: Vec<u64> = orphans.map(|(token, _)| *token).collect();
+        for token in &waiters {
+            self.orphans.remove(token);
+            pardoned.extend(self.doomed.remove(token).map(|owed| (*token, owed)));
+        }
+        if !waiters.is_empty() {
+            return (waiters, true);
+        }
+        let (now, waiting, doomed) = (self.now, &self.waiting, &self.doomed);
+        let is_late = |asked: &Asked| asked.at + PATIENCE <= now;
+        let is_wanted = |token: &u64| waiting.contains_key(token) && !doomed.contains_key(token);
+        let mut twins = self.sockets.iter_mut().map(|socket| &mut socket.twin);
+        let moved = twins.find_map(|twin| twin.move_away(&command.name, is_late, is_wanted));
+        (moved.unwrap_or_default(), true)
+    }
+
+    /// A command was put into an output.
+    fn ask(&mut self, index: usize, command: Command, waiters: Vec<u64>, retried: bool) {
+        let is_one = |(token, it): &(&u64, &mut Waiting)| {
+            waiters.contains(token) || waiters.is_empty() && it.name == command.name
+        };
+        let refused = self.refused.as_mut().map(|(token, waiting)| (&*token, waiting));
+        let waiting = self.waiting.iter_mut().chain(refused).find(is_one);
+        let (_, Waiting { name, verb, protocol, deadline, max_size, visitor, .. }) =
+            waiting.expect("asked for nobody");
+        assert_eq!((&command.name, command.verb, command.protocol), (&*name, *verb, *protocol));
+        assert!(!retried || *verb == Verb::Get, "{name} is changed twice");
+        let (deadline, max_size, visitor) = (*deadline, *max_size, *visitor);
+        for token in &waiters {
+            if let Some(waiting) = self.waiting.get_mut(token) {
+                waiting.is_asked = true;
+            }
+        }
+        let (at, reused, start) = (self.now, false, 0);
+        self.sockets[index].twin.ask(Asked {
+            waiters,
+            visitor,
+            at,
+            deadline,
+            max_size,
+            command,
+            retried,
+            reused,
+            start,
+        });
+    }
+
+    /// A request was taken, and put nothing into an output: it has joined another one of the same.
+    pub fn notice_join(&mut self, token: u64) {
+        let Some(waiting) = self.waiting.get_mut(&token).filter(|it| !it.is_asked) else { return };
+        let index = waiting.ticket.map_or(0, |ticket| ticket.connection);
+        (waiting.is_asked, waiting.has_joined) = (true, true);
+        let Waiting { name, protocol, deadline, max_size, .. } = &self.waiting[&token];
+        let Socket { twin, sent, .. } = &self.sockets[index];
+        let may_be_joined = |asked: &&Asked| {
+            let Command { name: its, protocol: of, verb: Verb::Get, .. } = &asked.command else {
+                return false;
+            };
+            asked.start >= *sent
+                && !asked.retried
+                && (its, of) == (name, protocol)
+                && (asked.deadline, asked.max_size) == (*deadline, *max_size)
+                && self.wanted(asked).next().is_some()
+        };
+        let joined = twin.queue().iter().rfind(may_be_joined);
+        let start = joined.expect("accepted and not sent").start;
+        self.sockets[index].twin.join(token, start);
+    }
+
+    /// Whether a lookup for the item of this name must join the last one.
+    pub fn can_join(&self, name: &str) -> bool {
+        let can_join = |index: usize| {
+            let Socket { twin, sent, .. } = &self.sockets[index];
+            let is_in_time = twin.queue().first().is_some_and(|first| !self.is_late(first));
+            let is_last = twin.queue().last().is_some_and(|last| {
+                let is_wanted = self.wanted(last).next().is_some();
+                last.command.name == name && last.start >= *sent && !last.retried && is_wanted
+            });
+            is_in_time && is_last && self.live(index) < self.limits.inflight
+        };
+        !self.down && !self.is_draining && self.indexes().any(can_join)
     }
 
     pub fn drain(&mut self, index: usize) {
@@ -171,7 +276,12 @@ impl World {
                 self.replace(index);
             }
             self.notice_ends();
+            self.told = match &event {
+                Some(Seen::Answer(token, _)) => Some(*token),
+                _ => None,
+            };
             self.notice();
+            self.told = None;
             match event {
                 Some(Seen::Answer(token, answer)) => self.answered(index, token, answer),
                 Some(Seen::Down(fault)) => {
@@ -239,10 +349,21 @@ impl World {
         Some(waiting)
     }
 
-    pub fn is_wanted(&self, asked: &Asked) -> bool {
-        self.waiting.contains_key(&asked.token)
-            && !self.doomed.contains_key(&asked.token)
-            && !asked.is_moved
+    fn is_wanted(&self, token: u64) -> bool {
+        self.waiting.contains_key(&token) && !self.doomed.contains_key(&token)
+    }
+
+    /// The requests that wait for a command's reply.
+    pub fn wanted<'a>(&'a self, asked: &'a Asked) -> impl Iterator<Item = u64> + use<'a> {
+        asked.waiters.iter().copied().filter(|token| self.is_wanted(*token))
+    }
+
+    /// How many wait for what comes over a connection.
+    pub fn live(&self, index: usize) -> usize {
+        let twin = &self.sockets[index].twin;
+        let queued = twin.queue().iter().flat_map(|asked| self.wanted(asked));
+        let live = queued.chain(twin.fan_out().filter(|token| self.is_wanted(*token)));
+        live.filter(|token| self.told != Some(*token)).count()
     }
 
     fn twin_next(&mut self, index: usize) -> Next {
@@ -250,7 +371,7 @@ impl World {
         let held = others.filter_map(|(_, socket)| socket.twin.receiving()).collect();
         let room = Room { limit: self.room, held };
         let mut twin = std::mem::take(&mut self.sockets[index].twin);
-        let next = twin.next(&room, |asked| self.is_wanted(asked));
+        let next = twin.next(&room, |token| self.is_wanted(token));
         self.sockets[index].twin = twin;
         next
     }
@@ -259,12 +380,12 @@ impl World {
         let mut live = 0;
         for (index, socket) in self.sockets.iter().enumerate() {
             let queue = socket.twin.queue();
-            let wanted: Vec<&Asked> = queue.iter().filter(|asked| self.is_wanted(asked)).collect();
-            assert_eq!(self.client.live(index), wanted.len());
-            assert!(queue.len() <= self.limits.inflight);
-            live += wanted.len();
+            assert_eq!(self.client.live(index), self.live(index));
+            assert!(queue.len().max(self.live(index)) <= self.limits.inflight);
+            live += self.live(index);
 
-            let earliest = wanted.iter().map(|asked| asked.deadline).min();
+            let wanted = queue.iter().filter(|asked| self.wanted(asked).next().is_some());
+            let earliest = wanted.map(|asked| asked.deadline).min();
             let timer = self.client.deadline(index);
             assert!(earliest.is_none() || timer.is_some_and(|at| Some(at) <= earliest));
             match self.client.wants(index) {

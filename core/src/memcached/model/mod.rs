@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod network;
 mod server;
 mod steps;
 mod twin;
@@ -49,3 +50,6 @@ pub fn play(input: &[u8], is_traced: bool) {
     world.recovers(bounds.old_sockets_hang);
     world.everything_ends();
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! value, follow from the name alone.
 
 use super::steps::{False, Verb};
-use crate::memcached::{Completion, Item, Protocol, Visitor};
+use crate::memcached::{Completion, Item, Protocol};
 
 /// What becomes of an operation, with its value.
 pub type Answer = Completion<Vec<u8>>;
@@ -11,19 +11,15 @@ pub type Answer = Completion<Vec<u8>>;
 const SIZES: [Option<usize>; 8] =
     [Some(5), Some(100), Some(0), Some(3_000), Some(1), Some(70_000), Some(40), None];
 
-/// The name that `token` looks up, of an item that no other token looks up.
-pub fn name(token: u64, item: usize) -> String {
-    format!("/{}/{token}", item % SIZES.len())
+/// One of the endless names of an item.
+pub fn name(item: usize, number: u64) -> String {
+    format!("/{}/{number}", item % SIZES.len())
 }
 
-/// Whose lookup this is.
-pub fn token_of(name: &str) -> u64 {
-    name.rsplit('/').next().and_then(|token| token.parse().ok()).expect("a name of ours")
-}
-
-/// Two clients ask for everything.
-pub fn visitor_of(token: u64) -> Visitor {
-    Visitor(token % 2)
+/// The number in a name is that of the item's version.
+fn cas_of(name: &str) -> Option<u64> {
+    let number = name.rsplit('/').next().and_then(|number| number.parse().ok());
+    Some(number.expect("a name of ours")).filter(|&cas| cas > 0)
 }
 
 /// An item and its value.
@@ -37,7 +33,7 @@ pub fn item(name: &str) -> Option<(Item, Vec<u8>)> {
         _ => name.to_owned(),
     };
     let value = pattern.bytes().cycle().take(size).collect();
-    let cas = Some(token_of(name)).filter(|&cas| cas > 0);
+    let cas = cas_of(name);
     Some((Item { flags, cas, ..Item::default() }, value))
 }
 
@@ -49,7 +45,7 @@ pub fn body(name: &str) -> Vec<u8> {
 /// What becomes of a command that changes an item.
 pub fn outcome(name: &str, verb: Verb, protocol: Protocol) -> Answer {
     let kind = name[1..2].parse::<usize>().expect("a name of ours") % 4;
-    let cas = Some(token_of(name)).filter(|&cas| cas > 0);
+    let cas = cas_of(name);
     match (verb, protocol, kind) {
         (Verb::Delete, Protocol::Classic, 0 | 2) => Completion::Deleted,
         (Verb::Delete, Protocol::Classic, _) => Completion::NotFound,
@@ -126,7 +122,7 @@ impl Command {
     }
 
     fn done(&self) -> Vec<u8> {
-        let done = Item { cas: Some(token_of(&self.name)), ..Item::default() };
+        let done = Item { cas: cas_of(&self.name), ..Item::default() };
         let refused = Item { cas: None, ..done };
         match (outcome(&self.name, self.verb, self.protocol), self.protocol) {
             (Completion::Deleted, Protocol::Classic) => b"DELETED\r\n".to_vec(),

@@ -1,7 +1,10 @@
 //! What can happen, and how it is written down.
 //!
+//! An input is seven bytes of bounds, then steps: a letter and its arguments, a byte each, of which digits count as such.
+//! Any byte means something, so that the fuzzer wastes none; seeds are text.
+//!
 //! ```text
-//! bounds  connections  lookups in flight  max_fails  fail_timeout  what the last sockets do
+//! bounds  connections  lookups in flight  keepalive  addresses  max_fails  fail_timeout  what the last sockets do
 //!
 //! s item budget kind  submit a lookup          x which      cancel one
 //! c conn              its socket opens         y which      cancel one that has ended
@@ -13,6 +16,7 @@
 //! d conn bytes        deliver what it sent     l time       time passes, timers are late
 //! a                   every socket does all    b bytes      room for values
 //! t item budget kind  submit a command that changes an item
+//! j                   submit the last lookup once more, in the same msec
 //! ```
 
 use crate::memcached::{BreakerLimits, ConnectionError, Limits, Msec, Protocol};
@@ -33,6 +37,8 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub enum Step<'a> {
     Submit(Request),
+    /// The last lookup once more, if no time has passed since.
+    SubmitSame,
     /// Of those that wait, by position.
     Cancel(usize),
     /// With a ticket of a lookup that has ended.
@@ -63,6 +69,13 @@ pub struct Request {
     pub timeout: Msec,
     pub connect_timeout: Msec,
     pub max_size: usize,
+}
+
+impl Request {
+    /// Whether it has a body.
+    pub fn stores(&self) -> bool {
+        matches!(self.verb, Verb::Set | Verb::Append)
+    }
 }
 
 /// What a command does.
@@ -120,7 +133,7 @@ impl<'a> Steps<'a> {
     }
 
     pub fn next_step(&mut self) -> Option<Step<'a>> {
-        const LETTERS: &[u8] = b"sxywcromfgdekplabt";
+        const LETTERS: &[u8] = b"sxywcromfgdekplabtj";
         let byte = loop {
             // seeds have lines
             match self.byte()? {
@@ -133,6 +146,7 @@ impl<'a> Steps<'a> {
         Some(match letter {
             b's' => Step::Submit(self.request()),
             b't' => Step::Submit(self.change()),
+            b'j' => Step::SubmitSame,
             b'x' => Step::Cancel(self.number()),
             b'y' => Step::CancelEnded(self.number()),
             b'w' => {

@@ -1,7 +1,7 @@
 //! What one connection owes its lookups, read naively: all that was asked and all that was received,
 //! kept whole and in order, with no buffer to run full.
 
-use super::server::{Answer, Command, token_of, visitor_of};
+use super::server::{Answer, Command};
 use super::steps::Verb;
 use crate::memcached::connection::INPUT_SIZE;
 use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
@@ -9,6 +9,7 @@ use crate::memcached::{
     Completion, ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol,
     Visitor,
 };
+use std::collections::VecDeque;
 
 /// What comes of a connection's input next.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ impl Next {
 /// What values may take.
 pub struct Room {
     pub limit: usize,
-    /// What those take that are being received elsewhere.
-    pub held: Vec<(Visitor, usize)>,
+    /// What those take that are being received elsewhere, and which visitor they are counted for.
+    pub held: Vec<(Option<Visitor>, usize)>,
 }
 
 impl Room {
@@ -39,7 +40,7 @@ impl Room {
 
     /// A visitor holds a quarter, or one value.
     fn is_for_visitor(&self, visitor: Visitor, len: usize) -> bool {
-        let its = self.held.iter().filter(|(other, _)| *other == visitor);
+        let its = self.held.iter().filter(|(other, _)| *other == Some(visitor));
         let held: usize = its.map(|(_, held)| held).sum();
         held == 0 || held + len <= self.limit / 4
     }
@@ -47,17 +48,18 @@ impl Room {
 
 #[derive(Debug)]
 pub struct Asked {
-    pub token: u64,
+    /// The requests that wait for the reply, and some that have left. One that was asked for elsewhere since is not
+    /// among them.
+    pub waiters: Vec<u64>,
+    pub visitor: Visitor,
     /// When.
     pub at: Msec,
     pub deadline: Msec,
     pub max_size: usize,
     pub command: Command,
-    /// The same was asked elsewhere since: this reply is for nobody.
-    pub is_moved: bool,
+    pub retried: bool,
     /// The connection had answered before.
     pub reused: bool,
-    pub retried: bool,
     /// At which byte of the connection's stream it begins.
     pub start: u64,
 }
@@ -72,6 +74,8 @@ pub struct Twin {
     received: Vec<u8>,
     at: usize,
     value: Option<Value>,
+    /// The last answer, and the requests that are still to have it.
+    fan_out: Option<(VecDeque<u64>, Answer)>,
     answered: bool,
 }
 
@@ -83,47 +87,43 @@ struct Value {
     /// For the lookup at the front; else it is thrown away.
     kept: Option<Item>,
     /// It takes memory of its own, which counts.
-    is_partial: bool,
+    is_counted: bool,
+    /// For whom it counts. None if several wait for it.
+    visitor: Option<Visitor>,
 }
 
 impl Twin {
-    pub fn ask(
-        &mut self,
-        command: Command,
-        at: Msec,
-        deadline: Msec,
-        max_size: usize,
-        retried: bool,
-    ) {
-        let (token, reused, is_moved) = (token_of(&command.name), self.answered, false);
-        let start = self.stream;
-        self.stream += command.len as u64;
-        self.asked.push(Asked {
-            token,
-            at,
-            deadline,
-            max_size,
-            command,
-            is_moved,
-            reused,
-            retried,
-            start,
-        });
+    /// A command was put into the output.
+    pub fn ask(&mut self, asked: Asked) {
+        let (reused, start) = (self.answered, self.stream);
+        self.stream += asked.command.len as u64;
+        self.asked.push(Asked { reused, start, ..asked });
     }
 
-    /// The lookup of this token is asked elsewhere. Returns whether it waited here, behind a reply that is late.
-    pub fn move_away(&mut self, token: u64, is_late: impl Fn(&Asked) -> bool) -> bool {
+    /// Has this request wait for the command that begins there.
+    pub fn join(&mut self, token: u64, start: u64) {
+        let mut asked = self.asked.iter_mut().rev();
+        let joined = asked.find(|asked| asked.start == start).expect("a command");
+        joined.waiters.push(token);
+    }
+
+    /// What was asked for by this name is asked for elsewhere. Returns the requests that waited for it here, behind a
+    /// reply that is late.
+    pub fn move_away(
+        &mut self,
+        name: &str,
+        is_late: impl Fn(&Asked) -> bool,
+        is_wanted: impl Fn(&u64) -> bool,
+    ) -> Option<Vec<u64>> {
         let is_behind_a_value = self.value.as_ref().is_some_and(|value| value.kept.is_none());
-        let is_late = is_behind_a_value || self.queue().first().is_some_and(is_late);
-        let is_it = |asked: &&mut Asked| asked.token == token && !asked.is_moved;
-        let behind = self.front + usize::from(!is_behind_a_value);
-        match self.asked.iter_mut().skip(behind).find(is_it) {
-            Some(asked) if is_late => {
-                asked.is_moved = true;
-                true
-            }
-            _ => false,
+        if !is_behind_a_value && !self.queue().first().is_some_and(is_late) {
+            return None;
         }
+        let behind = self.front + usize::from(!is_behind_a_value);
+        let is_it =
+            |asked: &&mut Asked| asked.command.name == name && asked.waiters.iter().any(&is_wanted);
+        let moved = self.asked.iter_mut().skip(behind).find(is_it)?;
+        Some(std::mem::take(&mut moved.waiters).into_iter().filter(is_wanted).collect())
     }
 
     pub fn receive(&mut self, bytes: &[u8]) {
@@ -152,16 +152,21 @@ impl Twin {
         }
     }
 
-    /// Who has a value received, and how many bytes of memory that takes.
-    pub fn receiving(&self) -> Option<(Visitor, usize)> {
-        let value = self.value.as_ref().filter(|it| it.kept.is_some() && it.is_partial)?;
-        Some((visitor_of(self.queue().first()?.token), value.len))
+    /// The requests that are still to have an answer that is here.
+    pub fn fan_out(&self) -> impl Iterator<Item = u64> {
+        self.fan_out.iter().flat_map(|(tokens, _)| tokens.iter().copied())
+    }
+
+    /// How many bytes of memory the value takes that is being received, and for whom they count.
+    pub fn receiving(&self) -> Option<(Option<Visitor>, usize)> {
+        let value = self.value.as_ref().filter(|it| it.kept.is_some() && it.is_counted)?;
+        Some((value.visitor, value.len))
     }
 
     /// What a value takes counts elsewhere.
     pub fn forget_memory(&mut self) {
         if let Some(value) = &mut self.value {
-            value.is_partial = false;
+            value.is_counted = false;
         }
     }
 
@@ -174,7 +179,17 @@ impl Twin {
         }
     }
 
-    pub fn next(&mut self, room: &Room, is_wanted: impl Fn(&Asked) -> bool) -> Next {
+    /// The next answer to a request that is still wanted, or the end of the connection.
+    pub fn next(&mut self, room: &Room, is_wanted: impl Fn(u64) -> bool) -> Next {
+        self.forget_the_past();
+        if let Some((tokens, answer)) = &mut self.fan_out {
+            while let Some(token) = tokens.pop_front() {
+                if is_wanted(token) {
+                    return Next::Answer(token, answer.clone());
+                }
+            }
+            self.fan_out = None;
+        }
         loop {
             let next = match self.value.take() {
                 Some(value) => self.go_on(value, &is_wanted),
@@ -186,7 +201,17 @@ impl Twin {
         }
     }
 
-    fn begin(&mut self, room: &Room, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+    /// What has been answered is not needed any more.
+    fn forget_the_past(&mut self) {
+        if self.front > 1_000 {
+            self.asked.drain(..std::mem::take(&mut self.front));
+        }
+        if self.at > 1 << 20 {
+            self.received.drain(..std::mem::take(&mut self.at));
+        }
+    }
+
+    fn begin(&mut self, room: &Room, is_wanted: impl Fn(u64) -> bool) -> Option<Next> {
         let here = &self.received[self.at..];
         if here.is_empty() {
             return Some(Next::More);
@@ -248,14 +273,16 @@ impl Twin {
                         Malformed::BadNumber,
                     )));
                 };
-                let is_partial = here.len() - line < whole;
-                let has_room = !is_partial || room.is_for(len);
+                let is_here = here.len() - line >= whole;
+                let waiters = front.waiters.iter().filter(|token| is_wanted(**token)).count();
+                // in the read buffer it would be overwritten before the last one has it
+                let is_counted = !is_here || waiters > 1;
+                let has_room = is_here || room.is_for(len);
+                let visitor = (waiters < 2).then_some(front.visitor);
                 let visitor_has_room =
-                    !is_partial || room.is_for_visitor(visitor_of(front.token), len);
+                    is_here || visitor.is_none_or(|visitor| room.is_for_visitor(visitor, len));
                 let failure = match () {
-                    () if !is_wanted(front) || len > front.max_size => {
-                        Some(OperationError::TooLarge)
-                    }
+                    () if waiters == 0 || len > front.max_size => Some(OperationError::TooLarge),
                     () if !has_room && line + whole <= INPUT_SIZE => {
                         self.answered = true;
                         return Some(Next::More);
@@ -264,12 +291,12 @@ impl Twin {
                     () => None,
                 };
                 let kept = if failure.is_none() { Some(item) } else { None };
-                self.value = Some(Value { len, protocol, kept, is_partial });
+                self.value = Some(Value { len, protocol, kept, is_counted, visitor });
                 match failure {
                     Some(failure) => Completion::Failed(failure),
                     None => {
                         self.at += line;
-                        self.answered |= is_partial;
+                        self.answered |= is_counted;
                         return None;
                     }
                 }
@@ -280,7 +307,7 @@ impl Twin {
         self.finish(answer, is_wanted)
     }
 
-    fn go_on(&mut self, value: Value, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+    fn go_on(&mut self, value: Value, is_wanted: impl Fn(u64) -> bool) -> Option<Next> {
         let end = value_end(value.protocol);
         let here = &self.received[self.at..];
         if here.len() < value.len + end.len() {
@@ -296,12 +323,15 @@ impl Twin {
         hit.and_then(|hit| self.finish(hit, is_wanted))
     }
 
-    /// The lookup at the front has its reply.
-    fn finish(&mut self, answer: Answer, is_wanted: impl Fn(&Asked) -> bool) -> Option<Next> {
+    /// The command at the front has its reply. Returns the answer for the first who waits.
+    fn finish(&mut self, answer: Answer, is_wanted: impl Fn(u64) -> bool) -> Option<Next> {
         self.answered = true;
         self.front += 1;
-        let asked = &self.asked[self.front - 1];
-        is_wanted(asked).then_some(Next::Answer(asked.token, answer))
+        let waiters = self.asked[self.front - 1].waiters.iter().copied();
+        let mut waiters: VecDeque<u64> = waiters.filter(|token| is_wanted(*token)).collect();
+        let first = waiters.pop_front()?;
+        self.fan_out = Some((waiters, answer.clone()));
+        Some(Next::Answer(first, answer))
     }
 }
 

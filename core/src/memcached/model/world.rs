@@ -1,11 +1,11 @@
 //! A driver of a `Client`, and the sockets, the clock and the clients that it drives with.
 
-use super::server::{Command as Line, body, name, visitor_of};
-use super::steps::{False, Request, Step, Verb, Within};
-use super::twin::{Asked, Twin};
+use super::server::{body, name};
+use super::steps::{Request, Step, Verb, Within};
+use super::twin::Twin;
 use crate::memcached::{
     Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys, Msec, Operation,
-    OperationError, Protocol, Set, Ticket, Token, Want,
+    OperationError, Protocol, Set, Ticket, Token, Visitor, Want,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,12 @@ pub struct World {
     pub sockets: Vec<Socket>,
     pub next: u64,
     pub waiting: BTreeMap<u64, Waiting>,
+    /// The last lookup, and when it was submitted.
+    pub last: Option<(String, Request, Msec)>,
+    /// How many visitors there are.
+    pub visitors: u64,
+    /// The request whose completion is being looked at.
+    pub told: Option<u64>,
     /// Lookups whose end is decided, with what they may hear.
     pub doomed: BTreeMap<u64, Vec<OperationError>>,
     /// Lookups whose connection just ended, and whether they may be sent again.
@@ -43,15 +49,20 @@ pub struct World {
     pub hits: usize,
 }
 
+#[derive(Debug)]
 pub struct Waiting {
+    pub label: u64,
     pub name: String,
     pub verb: Verb,
     pub protocol: Protocol,
     pub deadline: Msec,
     pub max_size: usize,
+    pub visitor: Visitor,
     /// None if it was refused.
     pub ticket: Option<Ticket>,
     pub is_asked: bool,
+    /// Of somebody else's command.
+    pub has_joined: bool,
 }
 
 /// What is under way on one socket.
@@ -103,6 +114,9 @@ impl World {
             sockets,
             next: 0,
             waiting: BTreeMap::new(),
+            last: None,
+            visitors: 2,
+            told: None,
             doomed: BTreeMap::new(),
             orphans: BTreeMap::new(),
             unknown: BTreeSet::new(),
@@ -116,9 +130,10 @@ impl World {
         }
     }
 
-    pub fn apply(&mut self, op: Step<'_>) {
-        match op {
+    pub fn apply(&mut self, step: Step<'_>) {
+        match step {
             Step::Submit(request) => self.submit(request),
+            Step::SubmitSame => self.submit_same(),
             Step::Cancel(which) => self.cancel(which),
             Step::CancelEnded(which) if !self.ended.is_empty() => {
                 self.client.cancel(self.ended[which % self.ended.len()]);
@@ -204,6 +219,7 @@ impl World {
         assert!(self.waiting.is_empty(), "{:?} never ended", self.waiting.keys());
         self.indexes().for_each(|index| self.close(index));
         assert_eq!(self.bodies.room(), usize::MAX, "a body is held for nobody");
+        assert_eq!(self.buffers.room(), self.room, "a value is held for nobody");
     }
 
     /// What is being received does not count in the new one.
@@ -220,24 +236,54 @@ impl World {
         any % self.sockets.len()
     }
 
-    fn is_open(&self, index: usize) -> bool {
+    pub fn is_open(&self, index: usize) -> bool {
         matches!(self.client.wants(index), Want::Write | Want::Read)
     }
 
-    pub fn submit(&mut self, request: Request) {
-        let Request { verb, protocol, max_size, connect_timeout, .. } = request;
+    fn submit(&mut self, request: Request) {
         // of an output of several bodies only the front is seen
-        let stores = matches!(verb, Verb::Set | Verb::Append);
-        if stores && self.indexes().any(|index| self.client.output(index).len() > 3) {
+        if request.stores() && self.indexes().any(|index| self.client.output(index).len() > 3) {
             return;
         }
+        let name = name(request.item, self.next);
+        if request.verb == Verb::Get {
+            self.last = Some((name.clone(), request, self.now));
+        }
+        _ = self.start(self.next, name, request);
+    }
+
+    /// Submits the last lookup once more. If the two do not share a command, both leave: it would not be seen later which
+    /// of them is asked for again.
+    fn submit_same(&mut self) {
+        let last = self.last.take().filter(|(.., at)| *at == self.now);
+        let Some((name, request, at)) = last else { return };
+        let token = self.next;
+        let can_join = self.can_join(&name);
+        _ = self.start(token, name.clone(), request);
+        match self.waiting.get(&token).is_some_and(|it| it.has_joined) {
+            true => self.last = Some((name, request, at)),
+            false => {
+                assert!(!can_join, "{name} is asked for twice");
+                self.leave_all(&name);
+            }
+        }
+    }
+
+    /// Starts an operation on the item of this name. What is seen of it has this `label`.
+    pub fn start(
+        &mut self,
+        label: u64,
+        name: String,
+        request: Request,
+    ) -> Result<Ticket, OperationError> {
+        let Request { verb, protocol, max_size, connect_timeout, .. } = request;
         let token = self.next;
         self.next += 1;
-        let name = name(token, request.item);
         let deadline = self.now + request.timeout;
+        let visitor = Visitor(token % self.visitors);
         let operation = Operation {
             token: Token(token),
-            visitor: visitor_of(token),
+            visitor,
             key: Key::new(name.as_bytes(), LongKeys::Bypass).expect("a short name"),
             protocol,
             deadline,
@@ -249,40 +295,51 @@ impl World {
                 Verb::Delete => Command::Delete(Delete::default()),
             },
         };
-        let submitted = if stores {
+        let submitted = if request.stores() {
             let body = body(&name);
             let buffer = self.bodies.buffer(body.len(), &body).expect("memory for a body");
             self.client.store(self.now, &operation, buffer.into())
         } else {
             self.client.submit(self.now, &operation)
         };
-        if stores && protocol == Protocol::Classic {
+        if request.stores() && protocol == Protocol::Classic {
             assert_eq!(submitted, Err(OperationError::Unsupported));
-            return self.check();
+            return submitted;
         }
         self.notice_ends();
-        let waiting = |ticket| {
-            let is_asked = false;
-            Waiting { name: name.clone(), verb, protocol, deadline, max_size, ticket, is_asked }
+        let waiting = Waiting {
+            label,
+            name,
+            verb,
+            protocol,
+            deadline,
+            max_size,
+            visitor,
+            ticket: submitted.ok(),
+            is_asked: false,
+            has_joined: false,
         };
         match submitted {
             Ok(ticket) => {
                 assert_eq!(ticket.token(), Token(token));
-                self.waiting.insert(token, waiting(Some(ticket)));
+                self.waiting.insert(token, waiting);
                 self.notice();
-                assert!(self.waiting[&token].is_asked, "accepted and not sent");
+                self.notice_join(token);
             }
             Err(failure) => {
-                let is_full = |socket: &Socket| socket.twin.queue().len() >= self.limits.inflight;
-                let is_known_down = self.down || self.is_draining;
-                let may_be_left_alone = is_known_down && self.limits.breaker.max_fails > 0;
+                let may_be_left_alone =
+                    (self.down || self.is_draining) && self.limits.breaker.max_fails > 0;
+                let is_full = |index: usize| {
+                    let in_flight = self.sockets[index].twin.queue().len();
+                    in_flight.max(self.live(index)) >= self.limits.inflight
+                };
                 match failure {
                     OperationError::Down => {
                         assert!(may_be_left_alone, "nobody was told");
-                        self.refused = (verb == Verb::Get).then(|| (token, waiting(None)));
+                        self.refused = (verb == Verb::Get).then_some((token, waiting));
                     }
                     OperationError::Overload => {
-                        assert!(may_be_left_alone || self.sockets.iter().all(is_full));
+                        assert!(may_be_left_alone || self.indexes().all(is_full));
                     }
                     _ => panic!("{failure:?} at once"),
                 }
@@ -293,181 +350,26 @@ impl World {
             // a connection may have been given up for it
             self.drain(0);
         }
+        submitted
     }
 
-    pub fn cancel(&mut self, which: usize) {
-        if let Some(&token) = self.waiting.keys().nth(which % self.waiting.len().max(1)) {
-            let ticket = self.waiting[&token].ticket;
-            self.end(token);
-            self.client.cancel(ticket.expect("a ticket"));
+    fn cancel(&mut self, which: usize) {
+        if let Some(waiting) = self.waiting.values().nth(which % self.waiting.len().max(1)) {
+            self.leave(waiting.ticket.expect("a ticket"));
         }
     }
 
-    fn open(&mut self, index: usize) {
-        if self.client.wants(index) == Want::Connect {
-            self.client.connected(index, self.now);
-            self.sockets[index].refusals = 0;
-            assert!(self.is_open(index));
-            // what waits behind late replies may follow
-            self.notice_ends();
-            self.notice();
-        }
+    /// The request of this ticket does not wait any more.
+    pub fn leave(&mut self, ticket: Ticket) {
+        self.end(ticket.token().0);
+        self.client.cancel(ticket);
     }
 
-    fn write(&mut self, index: usize, most: usize) {
-        if self.is_open(index) {
-            let output = self.output(index);
-            let part = &output[..most.min(output.len())];
-            let socket = &mut self.sockets[index];
-            socket.written.extend(part);
-            socket.sent += part.len() as u64;
-            socket.known_output -= part.len();
-            self.client.sent(index, part.len(), self.now);
-            assert_eq!(self.output(index), output[part.len()..]);
-        }
-    }
-
-    fn output(&self, index: usize) -> Vec<u8> {
-        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
-    }
-
-    fn serve(&mut self, index: usize, most: usize) {
-        let socket = &mut self.sockets[index];
-        for _ in 0..most {
-            let Some(command) = Line::take(&mut socket.written) else { break };
-            socket.replies.extend(command.reply());
-        }
-    }
-
-    fn falsify(&mut self, index: usize, how: False) {
-        let socket = &mut self.sockets[index];
-        if let Some(command) = Line::take(&mut socket.written) {
-            socket.replies.extend(command.false_reply(how));
-            socket.is_honest = false;
-        }
-    }
-
-    fn deliver(&mut self, index: usize, most: usize) {
-        if !self.is_open(index) {
-            return;
-        }
-        let socket = &mut self.sockets[index];
-        let generation = socket.generation;
-        let most = most.min(socket.replies.len());
-        let bytes: Vec<u8> = socket.replies.drain(..most).collect();
-        let mut bytes = &bytes[..];
-        while !bytes.is_empty() && self.client.generation(index) == generation {
-            let [first, second] = self.client.input(index);
-            let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
-            let (two, rest) = rest.split_at(second.len().min(rest.len()));
-            first[..one.len()].copy_from_slice(one);
-            second[..two.len()].copy_from_slice(two);
-            self.client.received(index, one.len() + two.len());
-            self.sockets[index].twin.receive(&bytes[..one.len() + two.len()]);
-            bytes = rest;
-            self.drain(index);
-        }
-    }
-
-    fn run(&mut self, index: usize) {
-        self.open(index);
-        self.write(index, usize::MAX);
-        self.serve(index, usize::MAX);
-        self.deliver(index, usize::MAX);
-    }
-
-    fn lose(&mut self, index: usize, fault: ConnectionError) {
-        if self.client.wants(index) != Want::Closed {
-            let goes_on = fault.operation_error() == OperationError::Connect
-                && self.has_another_address(index);
-            if !goes_on {
-                self.orphan(index, vec![fault.operation_error()], vec![fault]);
-            }
-            self.client.lost(index, self.now, fault);
-            match goes_on {
-                true => self.tries_the_next(index),
-                false => self.replace(index),
-            }
-            self.notice();
-            self.drain(index);
-        }
-    }
-
-    pub fn close(&mut self, index: usize) {
-        if self.client.wants(index) != Want::Closed {
-            self.orphan(index, vec![OperationError::Reset], Vec::new());
-            self.client.close(index);
-            self.replace(index);
-            self.notice();
-        }
-    }
-
-    /// Lets time go by, with no other timer than `Client::deadline`.
-    fn pass(&mut self, msec: Msec) {
-        self.now += msec;
-        for index in self.indexes() {
-            // a request that is told may end others, so that the connection is not needed any more
-            for _ in 0..2 {
-                if self.client.deadline(index).is_some_and(|at| at <= self.now) {
-                    self.expire(index);
-                    self.drain(index);
-                }
-            }
-            let timer = self.client.deadline(index);
-            assert!(timer.is_none_or(|at| at > self.now), "the timer never rests");
-        }
-        let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= self.now);
-        assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
-    }
-
-    fn expire(&mut self, index: usize) {
-        let now = self.now;
-        let is_late = |asked: &&Asked| asked.deadline <= now;
-        let queue = self.sockets[index].twin.queue();
-        let late = queue.iter().filter(is_late).filter(|asked| self.is_wanted(asked));
-        let late: Vec<u64> = late.map(|asked| asked.token).collect();
-        let was_connecting = self.client.wants(index) == Want::Connect;
-
-        let goes_on = was_connecting && self.has_another_address(index);
-        self.client.expire(index, now);
-        let is_change = |token: &&u64| self.waiting[*token].verb != Verb::Get;
-        self.unknown.extend(late.iter().filter(is_change));
-        self.doomed.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
-        let has_ended = self.client.generation(index) != self.sockets[index].generation;
-        if has_ended && goes_on {
-            self.tries_the_next(index);
-        } else if has_ended && was_connecting {
-            self.orphan(
-                index,
-                vec![OperationError::Connect, OperationError::Timeout],
-                vec![ConnectionError::ConnectTimeout],
-            );
-            self.replace(index);
-        }
-        // whatever else came of it is told as silence
-        self.faults.push(ConnectionError::Silent);
-        self.notice_ends();
-        if !has_ended || goes_on {
-            self.sockets[index].twin.expire(now);
-        }
-        self.notice();
-    }
-
-    /// The connection that cannot be opened has addresses left to try.
-    fn has_another_address(&self, index: usize) -> bool {
-        self.client.wants(index) == Want::Connect
-            && self.sockets[index].refusals + 1 < self.limits.addresses
-    }
-
-    pub fn tries_the_next(&mut self, index: usize) {
-        let generation = self.client.generation(index);
-        let socket = &mut self.sockets[index];
-        assert_ne!(generation, socket.generation, "the old socket goes on");
-        assert_eq!(self.client.wants(index), Want::Connect);
-        socket.generation = generation;
-        socket.refusals += 1;
-        socket.replies.clear();
-        socket.is_honest = true;
+    /// No request waits any more for the item of this name.
+    pub fn leave_all(&mut self, name: &str) {
+        let waiting = self.waiting.values().filter(|it| it.name == name);
+        let tickets: Vec<Ticket> = waiting.filter_map(|it| it.ticket).collect();
+        tickets.into_iter().for_each(|ticket| self.leave(ticket));
     }
 
     /// Does what the request that was just resumed does.

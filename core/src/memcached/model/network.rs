@@ -1,0 +1,176 @@
+//! The sockets, and the clock.
+
+use super::server::Command as Line;
+use super::steps::{False, Verb};
+use super::twin::Asked;
+use super::world::World;
+use crate::memcached::{ConnectionError, Msec, OperationError, Want};
+
+impl World {
+    pub fn open(&mut self, index: usize) {
+        if self.client.wants(index) == Want::Connect {
+            self.client.connected(index, self.now);
+            self.sockets[index].refusals = 0;
+            assert!(self.is_open(index));
+            // what waits behind late replies may follow
+            self.notice_ends();
+            self.notice();
+        }
+    }
+
+    pub fn write(&mut self, index: usize, most: usize) {
+        if self.is_open(index) {
+            let output = self.output(index);
+            let part = &output[..most.min(output.len())];
+            let socket = &mut self.sockets[index];
+            socket.written.extend(part);
+            socket.sent += part.len() as u64;
+            socket.known_output -= part.len();
+            self.client.sent(index, part.len(), self.now);
+            assert_eq!(self.output(index), output[part.len()..]);
+        }
+    }
+
+    pub fn output(&self, index: usize) -> Vec<u8> {
+        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
+    }
+
+    pub fn serve(&mut self, index: usize, most: usize) {
+        let socket = &mut self.sockets[index];
+        for _ in 0..most {
+            let Some(command) = Line::take(&mut socket.written) else { break };
+            socket.replies.extend(command.reply());
+        }
+    }
+
+    pub fn falsify(&mut self, index: usize, how: False) {
+        let socket = &mut self.sockets[index];
+        if let Some(command) = Line::take(&mut socket.written) {
+            socket.replies.extend(command.false_reply(how));
+            socket.is_honest = false;
+        }
+    }
+
+    pub fn deliver(&mut self, index: usize, most: usize) {
+        if !self.is_open(index) {
+            return;
+        }
+        let socket = &mut self.sockets[index];
+        let generation = socket.generation;
+        let most = most.min(socket.replies.len());
+        let bytes: Vec<u8> = socket.replies.drain(..most).collect();
+        let mut bytes = &bytes[..];
+        while !bytes.is_empty() && self.client.generation(index) == generation {
+            let [first, second] = self.client.input(index);
+            let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
+            let (two, rest) = rest.split_at(second.len().min(rest.len()));
+            first[..one.len()].copy_from_slice(one);
+            second[..two.len()].copy_from_slice(two);
+            self.client.received(index, one.len() + two.len());
+            self.sockets[index].twin.receive(&bytes[..one.len() + two.len()]);
+            bytes = rest;
+            self.drain(index);
+        }
+    }
+
+    pub fn run(&mut self, index: usize) {
+        self.open(index);
+        self.write(index, usize::MAX);
+        self.serve(index, usize::MAX);
+        self.deliver(index, usize::MAX);
+    }
+
+    pub fn lose(&mut self, index: usize, fault: ConnectionError) {
+        if self.client.wants(index) != Want::Closed {
+            let goes_on = fault.operation_error() == OperationError::Connect
+                && self.has_another_address(index);
+            if !goes_on {
+                self.orphan(index, vec![fault.operation_error()], vec![fault]);
+            }
+            self.client.lost(index, self.now, fault);
+            match goes_on {
+                true => self.tries_the_next(index),
+                false => self.replace(index),
+            }
+            self.notice();
+            self.drain(index);
+        }
+    }
+
+    pub fn close(&mut self, index: usize) {
+        if self.client.wants(index) != Want::Closed {
+            self.orphan(index, vec![OperationError::Reset], Vec::new());
+            self.client.close(index);
+            self.replace(index);
+            self.notice();
+        }
+    }
+
+    /// Lets time go by, with no other timer than `Client::deadline`.
+    pub fn pass(&mut self, msec: Msec) {
+        self.now += msec;
+        for index in self.indexes() {
+            // a request that is told may end others, so that the connection is not needed any more
+            for _ in 0..2 {
+                if self.client.deadline(index).is_some_and(|at| at <= self.now) {
+                    self.expire(index);
+                    self.drain(index);
+                }
+            }
+            let timer = self.client.deadline(index);
+            assert!(timer.is_none_or(|at| at > self.now), "the timer never rests");
+        }
+        let late = self.waiting.iter().find(|(_, waiting)| waiting.deadline <= self.now);
+        assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
+    }
+
+    pub fn expire(&mut self, index: usize) {
+        let now = self.now;
+        let is_late = |asked: &&Asked| asked.deadline <= now;
+        let queue = self.sockets[index].twin.queue();
+        let late =
+            queue.iter().filter(is_late).flat_map(|asked| self.wanted(asked)).collect::<Vec<_>>();
+        let was_connecting = self.client.wants(index) == Want::Connect;
+
+        let goes_on = was_connecting && self.has_another_address(index);
+        self.client.expire(index, now);
+        let is_change = |token: &&u64| self.waiting[*token].verb != Verb::Get;
+        self.unknown.extend(late.iter().filter(is_change));
+        self.doomed.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
+        let has_ended = self.client.generation(index) != self.sockets[index].generation;
+        if has_ended && goes_on {
+            self.tries_the_next(index);
+        } else if has_ended && was_connecting {
+            self.orphan(
+                index,
+                vec![OperationError::Connect, OperationError::Timeout],
+                vec![ConnectionError::ConnectTimeout],
+            );
+            self.replace(index);
+        }
+        // whatever else came of it is told as silence
+        self.faults.push(ConnectionError::Silent);
+        self.notice_ends();
+        if !has_ended || goes_on {
+            self.sockets[index].twin.expire(now);
+        }
+        self.notice();
+    }
+
+    /// The connection that cannot be opened has addresses left to try.
+    pub fn has_another_address(&self, index: usize) -> bool {
+        self.client.wants(index) == Want::Connect
+            && self.sockets[index].refusals + 1 < self.limits.addresses
+    }
+
+    pub fn tries_the_next(&mut self, index: usize) {
+        let generation = self.client.generation(index);
+        let socket = &mut self.sockets[index];
+        assert_ne!(generation, socket.generation, "the old socket goes on");
+        assert_eq!(self.client.wants(index), Want::Connect);
+        socket.generation = generation;
+        socket.refusals += 1;
+        socket.replies.clear();
+        socket.is_honest = true;
+    }
+}
