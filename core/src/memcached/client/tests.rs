@@ -1,5 +1,5 @@
-//! One server in virtual time: a driver that does what sockets would, and a memcached that holds a
-//! few items whose values tell their keys.
+//! One server in virtual time: scenarios on the [`World`], which checks what each lookup is owed. A lookup of `token`
+//! asks for an item that no other one asks for, but those of `token + SAME`, `token + 2 * SAME`...
 
 mod addresses;
 mod around_late;
@@ -8,15 +8,18 @@ mod choice;
 mod ends;
 mod late;
 mod load;
-mod model;
 mod not_late;
 mod recovery;
 mod room;
 
 use super::*;
-use crate::memcached::{Command, Get, Item, Key, LongKeys, Protocol, Visitor};
+use crate::memcached::Protocol;
+use crate::memcached::model::seen::Seen;
+use crate::memcached::model::server;
+use crate::memcached::model::steps::{Request, Verb};
+use crate::memcached::model::world::World;
 
-/// Budgets of the lookups that [`Driver::submit`] makes, in msec.
+/// Budgets of the lookups that [`World::submit`] makes, in msec.
 const TIMEOUT: Msec = 250;
 const CONNECT_TIMEOUT: Msec = 100;
 
@@ -29,155 +32,82 @@ const REFUSED: ConnectionError = ConnectionError::Connect(111);
 
 const BREAKER: BreakerLimits = BreakerLimits { max_fails: 1, fail_timeout: 2_000 };
 
-/// Sizes of memcached's items `/0`, `/1`...; it has no item `/7`.
-const SIZES: [usize; 7] = [5, 100, 0, 3_000, 1, 70_000, 30];
-const KEYS: u64 = SIZES.len() as u64 + 1;
+/// Tokens that are so far apart ask for the same item.
+const SAME: u64 = 1 << 32;
 
-/// Which item the lookup of `token` asks for.
+/// The item that the lookup of `token` asks for, which is of one of eight sizes.
 fn name_of(token: u64) -> String {
-    format!("/{}", token % KEYS)
+    server::name(token as usize, token % SAME)
 }
 
-fn item(name: &str) -> Option<Vec<u8>> {
-    let size = *SIZES.get(name.strip_prefix('/')?.parse::<usize>().ok()?)?;
-    let mut value = name.repeat(size / name.len() + 1).into_bytes();
-    value.truncate(size);
-    Some(value)
-}
+/// What a scenario's lookups have in common.
+const LOOKUP: Request = Request {
+    verb: Verb::Get,
+    item: 0,
+    protocol: Protocol::Meta,
+    timeout: TIMEOUT,
+    connect_timeout: CONNECT_TIMEOUT,
+    max_size: usize::MAX,
+};
 
-/// A lookup as memcached reads it.
-#[derive(Debug, Clone)]
-struct Request {
-    name: String,
-    opaque: u32,
-}
-
-impl Request {
-    /// Takes the first whole line out of `bytes`.
-    fn take(bytes: &mut Vec<u8>) -> Option<Request> {
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let line: Vec<u8> = bytes.drain(..=end).collect();
-        let line = std::str::from_utf8(&line).unwrap();
-        let words = line.strip_prefix("mg ").and_then(|line| line.strip_suffix("\r\n")).unwrap();
-        let (name, opaque) = words.split_once(" c f k t v O").unwrap();
-        Some(Request { name: name.to_owned(), opaque: opaque.parse().unwrap() })
+impl World {
+    fn of(connections: usize, inflight: usize) -> World {
+        World::within(Limits {
+            connections,
+            inflight,
+            keepalive: KEEPALIVE,
+            addresses: 1,
+            breaker: BREAKER,
+        })
     }
 
-    fn reply(&self) -> Vec<u8> {
-        match item(&self.name) {
-            Some(value) => self.hit(value.len(), &value),
-            None => format!("EN k{} O{}\r\n", self.name, self.opaque).into_bytes(),
-        }
-    }
-
-    fn hit(&self, len: usize, value: &[u8]) -> Vec<u8> {
-        let head = format!("VA {len} f0 k{} O{}\r\n", self.name, self.opaque);
-        [head.as_bytes(), value, b"\r\n"].concat()
-    }
-}
-
-/// An event. The value of a hit has been compared with the item already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Hit(u64),
-    Miss(u64),
-    Failed(u64, OperationError),
-    Down(ConnectionError),
-    Up,
-}
-
-/// What is under way on one socket.
-#[derive(Debug, Default)]
-struct Wire {
-    generation: u32,
-    commands: Vec<u8>,
-    replies: Vec<u8>,
-}
-
-struct Driver {
-    client: Client,
-    now: Msec,
-    wires: Vec<Wire>,
-    seen: Vec<Seen>,
-    buffers: Buffers,
-    /// Cancelled as soon as the next event has been taken, as a request does that ends another.
-    cancel_next: Option<Ticket>,
-}
-
-impl Driver {
-    fn new(connections: usize, inflight: usize) -> Driver {
-        Driver {
-            client: Client::new(
-                Limits {
-                    connections,
-                    inflight,
-                    keepalive: KEEPALIVE,
-                    addresses: 1,
-                    breaker: BREAKER,
-                },
-                1,
-            ),
-            now: 1_000,
-            wires: (0..connections).map(|_| Wire::default()).collect(),
-            seen: Vec::new(),
-            buffers: Buffers::new(usize::MAX),
-            cancel_next: None,
-        }
+    /// Each request is another visitor's, and has room for its value.
+    fn within(limits: Limits) -> World {
+        let mut world = World { visitors: u64::MAX, ..World::new(limits, false) };
+        world.renew_memory(usize::MAX);
+        world
     }
 
     /// Starts anew, with other limits.
     fn limit(&mut self, change: impl FnOnce(Limits) -> Limits) {
-        self.client = Client::new(change(self.client.limits), 1);
+        *self = World::within(change(self.limits));
     }
 
-    /// The first of two connections is proven, and two lookups wait on it.
-    fn two_wait_on_one() -> Driver {
-        let mut driver = Driver::new(2, 64);
-        driver.submit(0).unwrap();
-        driver.open(0);
-        driver.answer(0);
-        driver.seen();
-        driver.submit(0).unwrap();
+    /// The first connection has answered and is idle; none of the others was opened.
+    fn one_proven(connections: usize, inflight: usize) -> World {
+        let mut world = World::of(connections, inflight);
+        world.send(900, 0);
+        world.answer(0);
+        world.seen();
+        world
+    }
+
+    /// As [`World::one_proven`], and two lookups wait on it.
+    fn two_wait_on_one() -> World {
+        let mut world = World::one_proven(2, 64);
+        world.submit(0).unwrap();
         // with a batch to write, the second goes where the first does
-        driver.submit(1).unwrap();
-        driver.flush(0);
-        assert_eq!(driver.live(), [2, 0]);
-        driver
+        world.submit(1).unwrap();
+        world.flush(0);
+        assert_eq!(world.live(), [2, 0]);
+        world
     }
 
     /// All `connections` have answered and are idle. They used tokens from 900.
-    fn proven(connections: usize) -> Driver {
-        let mut driver = Driver::new(connections, 64);
+    fn proven(connections: usize) -> World {
+        let mut world = World::of(connections, 64);
         for index in 0..connections {
-            // one more waits on each connection that is open already
-            driver.submit(900 + index as u64).unwrap();
-            assert_eq!(driver.client.live(index), 1);
-            driver.open(index);
-            driver.flush(index);
-            driver.answer(index);
-            for busy in 0..=index {
-                driver.submit(910 + busy as u64).unwrap();
-                driver.flush(busy);
-            }
+            // a lookup waits on each connection that is open already
+            world.send(900 + index as u64, index);
+            world.answer(index);
+            world.send(910 + index as u64, index);
         }
         for index in 0..connections {
-            driver.answer(index);
+            world.answer(index);
         }
-        driver.seen.clear();
-        assert_eq!(driver.live(), vec![0; connections]);
-        driver
-    }
-
-    fn lookup(&self, token: u64) -> Operation {
-        Operation {
-            token: Token(token),
-            visitor: Visitor(token),
-            key: Key::new(name_of(token).as_bytes(), LongKeys::Bypass).unwrap(),
-            protocol: Protocol::Meta,
-            deadline: self.now + TIMEOUT,
-            connect_timeout: CONNECT_TIMEOUT,
-            command: Command::Get(Get::value(usize::MAX)),
-        }
+        world.seen();
+        assert_eq!(world.live(), vec![0; connections]);
+        world
     }
 
     fn submit(&mut self, token: u64) -> Result<Ticket, OperationError> {
@@ -185,80 +115,34 @@ impl Driver {
     }
 
     fn submit_for(&mut self, timeout: Msec, token: u64) -> Result<Ticket, OperationError> {
-        let lookup = Operation { deadline: self.now + timeout, ..self.lookup(token) };
-        self.client.submit(self.now, &lookup)
+        self.start(token, name_of(token), Request { timeout, ..LOOKUP })
     }
 
-    fn wire(&mut self, index: usize) -> &mut Wire {
-        let generation = self.client.generation(index);
-        let wire = &mut self.wires[index];
-        if wire.generation != generation {
-            *wire = Wire { generation, ..Wire::default() };
-        }
-        wire
+    /// Submits a lookup, and writes it over connection `index`, which it takes. So do two lookups come onto two
+    /// connections: each takes the one with the fewest in flight.
+    fn send(&mut self, token: u64, index: usize) -> Ticket {
+        let ticket = self.submit(token).unwrap();
+        assert_eq!(ticket.connection, index, "{:?}", self.live());
+        self.open_if_wanted(index);
+        self.flush(index);
+        ticket
     }
 
     fn open(&mut self, index: usize) {
         assert_eq!(self.client.wants(index), Want::Connect);
-        self.client.connected(index, self.now);
-    }
-
-    /// Opens it if it is to be.
-    fn open_if_wanted(&mut self, index: usize) {
-        if self.client.wants(index) == Want::Connect {
-            self.open(index);
-        }
-    }
-
-    fn write(&mut self, index: usize, most: usize) {
-        let output = self.output(index);
-        let part = output[..most.min(output.len())].to_vec();
-        self.wire(index).commands.extend(&part);
-        self.client.sent(index, part.len(), self.now);
-    }
-
-    /// What is to be written.
-    fn output(&self, index: usize) -> Vec<u8> {
-        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
+        self.open_if_wanted(index);
     }
 
     /// Writes all there is, to nobody.
     fn write_away(&mut self, index: usize) {
-        let len = self.output(index).len();
-        self.client.sent(index, len, self.now);
+        self.flush(index);
+        self.sockets[index].written.clear();
+        self.sockets[index].is_honest = false;
     }
 
     /// Writes all there is.
     fn flush(&mut self, index: usize) {
         self.write(index, usize::MAX);
-    }
-
-    /// Has memcached answer up to `most` of the lookups it has read.
-    fn serve(&mut self, index: usize, most: usize) {
-        let wire = self.wire(index);
-        for _ in 0..most {
-            let Some(command) = Request::take(&mut wire.commands) else { break };
-            wire.replies.extend(command.reply());
-        }
-    }
-
-    /// Delivers up to `most` bytes of what memcached sent.
-    fn deliver(&mut self, index: usize, most: usize) {
-        let wire = self.wire(index);
-        let most = most.min(wire.replies.len());
-        let bytes: Vec<u8> = wire.replies.drain(..most).collect();
-        let mut bytes = &bytes[..];
-        let generation = self.client.generation(index);
-        while !bytes.is_empty() && self.client.generation(index) == generation {
-            let [first, second] = self.client.input(index);
-            let (one, rest) = bytes.split_at(first.len().min(bytes.len()));
-            let (two, rest) = rest.split_at(second.len().min(rest.len()));
-            first[..one.len()].copy_from_slice(one);
-            second[..two.len()].copy_from_slice(two);
-            self.client.received(index, one.len() + two.len());
-            bytes = rest;
-            self.drain(index);
-        }
     }
 
     /// Has memcached answer all there is, and delivers it.
@@ -270,57 +154,20 @@ impl Driver {
 
     /// Has memcached send `bytes`.
     fn say(&mut self, index: usize, bytes: &[u8]) {
-        self.wire(index).replies.extend(bytes);
+        self.send_rubbish(index, bytes);
         self.deliver(index, usize::MAX);
-    }
-
-    fn lose(&mut self, index: usize, fault: ConnectionError) {
-        self.client.lost(index, self.now, fault);
-        self.drain(index);
-    }
-
-    /// Lets time go by, with no other timer than [`Client::deadline`].
-    fn pass(&mut self, msec: Msec) {
-        self.now += msec;
-        for index in 0..self.client.len() {
-            if self.client.deadline(index).is_some_and(|at| at <= self.now) {
-                self.client.expire(index, self.now);
-                self.drain(index);
-                assert!(self.client.deadline(index).is_none_or(|at| at > self.now));
-            }
-        }
-    }
-
-    fn drain(&mut self, index: usize) {
-        while let Some(event) = self.client.next_event(index, self.now, &self.buffers) {
-            self.seen.push(match event {
-                Event::Completed(Token(token), Completion::Hit(Item { flags, .. }, value)) => {
-                    let item = item(&name_of(token)).expect("a hit of an item that is not there");
-                    assert!(flags == 0 && *value == item, "{token} was given another item");
-                    Seen::Hit(token)
-                }
-                Event::Completed(Token(token), Completion::Miss) => Seen::Miss(token),
-                Event::Completed(Token(token), Completion::Failed(failure)) => {
-                    Seen::Failed(token, failure)
-                }
-                Event::Completed(_, other) => panic!("{other:?} of a lookup"),
-                Event::Down(fault) => Seen::Down(fault),
-                Event::Up => Seen::Up,
-            });
-            if let Some(ticket) = self.cancel_next.take() {
-                self.client.cancel(ticket);
-            }
-        }
-        assert!(!self.client.input(index)[1].is_empty(), "no room for more input");
     }
 
     /// What happened since the last call.
     fn seen(&mut self) -> Vec<Seen> {
+        self.check();
         std::mem::take(&mut self.seen)
     }
 
+    /// How many lookups wait on each connection.
     fn live(&self) -> Vec<usize> {
-        (0..self.client.len()).map(|index| self.client.live(index)).collect()
+        self.check();
+        self.indexes().map(|index| self.client.live(index)).collect()
     }
 
     /// Lookups that were sent, or are about to be, and to which no reply has come.
@@ -329,6 +176,10 @@ impl Driver {
     }
 
     fn wants(&self) -> Vec<Want> {
-        (0..self.client.len()).map(|index| self.client.wants(index)).collect()
+        self.indexes().map(|index| self.client.wants(index)).collect()
+    }
+
+    fn commands(&self, index: usize) -> usize {
+        self.output(index).iter().filter(|&&byte| byte == b'\n').count()
     }
 }

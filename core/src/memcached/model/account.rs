@@ -1,5 +1,6 @@
 //! The account: what each lookup is owed, and whether each event is that.
 
+use super::seen::Seen;
 use super::server::{Answer, Command, item, outcome};
 use super::steps::Verb;
 use super::twin::{Asked, Next, Room};
@@ -14,7 +15,7 @@ const PATIENCE: Msec = 5;
 
 /// An event with its value.
 #[derive(Debug)]
-enum Seen {
+enum Told {
     Answer(u64, Answer),
     Down(ConnectionError),
     Up,
@@ -85,7 +86,7 @@ impl World {
                 continue;
             }
             let queue = self.sockets[index].twin.queue();
-            let is_used = self.live(index) > 0;
+            let is_used = self.waiting_on(index) > 0;
             let is_late = queue.first().is_some_and(|asked| self.is_late(asked));
             let has_timeouts = queue.iter().any(|asked| asked.deadline <= self.now);
             assert!(is_late || has_timeouts || !is_used, "given up without a cause");
@@ -125,7 +126,7 @@ impl World {
         }
         // there may have been room for some of them only
         let is_short =
-            |(_, index): &(&String, &usize)| self.live(**index) != self.client.live(**index);
+            |(_, index): &(&String, &usize)| self.waiting_on(**index) != self.client.live(**index);
         scattered.extend(shared.iter().filter(is_short).map(|(name, _)| name.clone()));
         for name in scattered {
             let alike = |token: &u64| self.waiting.get(token).is_some_and(|it| it.name == name);
@@ -140,12 +141,11 @@ impl World {
 
     /// The commands in an output that have not been looked at.
     fn new_commands(&mut self, index: usize) -> Vec<Command> {
-        let output = self.client.output(index);
         let known = self.sockets[index].known_output;
-        if output.bytes() == known {
+        if self.client.output(index).bytes() == known {
             return Vec::new();
         }
-        let output: Vec<u8> = output.iter().flat_map(|part| part.to_vec()).collect();
+        let output = self.output(index);
         self.sockets[index].known_output = output.len();
         let mut new = output[known..].to_vec();
         let commands = std::iter::from_fn(|| Command::take(&mut new)).collect();
@@ -162,10 +162,11 @@ impl World {
         command: &Command,
         pardoned: &mut BTreeMap<u64, Vec<OperationError>>,
     ) -> (Vec<u64>, bool) {
-        let is_new = |(_, it): &(&u64, &Waiting)| !it.is_asked && it.name == command.name;
-        let refused = self.refused.as_ref().map(|(token, waiting)| (token, waiting));
-        if let Some((token, _)) = self.waiting.iter().chain(refused).find(is_new) {
-            return (vec![*token], false);
+        let newest = self.next.saturating_sub(1);
+        let refused = self.refused.as_ref().map(|(_, waiting)| waiting);
+        let waiting = self.waiting.get(&newest).or(refused);
+        if waiting.is_some_and(|it| !it.is_asked && it.name == command.name) {
+            return (vec![newest], false);
         }
         let is_it = |token: &u64| self.waiting.get(token).is_some_and(|it| it.name == command.name);
         let orphans = self.orphans.iter().filter(|(token, may_retry)| **may_retry && is_it(token));
@@ -187,14 +188,14 @@ impl World {
 
     /// A command was put into an output.
     fn ask(&mut self, index: usize, command: Command, waiters: Vec<u64>, retried: bool) {
-        let is_one = |(token, it): &(&u64, &mut Waiting)| {
-            waiters.contains(token) || waiters.is_empty() && it.name == command.name
+        let waiting = match waiters.first() {
+            Some(first) => self.waiting.get(first),
+            None => self.waiting.values().find(|it| it.name == command.name),
         };
-        let refused = self.refused.as_mut().map(|(token, waiting)| (&*token, waiting));
-        let waiting = self.waiting.iter_mut().chain(refused).find(is_one);
-        let (_, Waiting { name, verb, protocol, deadline, max_size, visitor, .. }) =
-            waiting.expect("asked for nobody");
-        assert_eq!((&command.name, command.verb, command.protocol), (&*name, *verb, *protocol));
+        let refused = self.refused.as_ref().map(|(_, waiting)| waiting);
+        let Waiting { name, verb, protocol, deadline, max_size, visitor, .. } =
+            waiting.or(refused).expect("asked for nobody");
+        assert_eq!((&command.name, command.verb, command.protocol), (name, *verb, *protocol));
         assert!(!retried || *verb == Verb::Get, "{name} is changed twice");
         let (deadline, max_size, visitor) = (*deadline, *max_size, *visitor);
         for token in &waiters {
@@ -247,7 +248,7 @@ impl World {
                 let is_wanted = self.wanted(last).next().is_some();
                 last.command.name == name && last.start >= *sent && !last.retried && is_wanted
             });
-            is_in_time && is_last && self.live(index) < self.limits.inflight
+            is_in_time && is_last && self.waiting_on(index) < self.limits.inflight
         };
         !self.down && !self.is_draining && self.indexes().any(can_join)
     }
@@ -258,10 +259,10 @@ impl World {
             let buffers = &self.buffers;
             let event = self.client.next_event(index, self.now, buffers).map(|event| match event {
                 Event::Completed(token, completion) => {
-                    Seen::Answer(token.0, completion.map(|value| value.to_vec()))
+                    Told::Answer(token.0, completion.map(|value| value.to_vec()))
                 }
-                Event::Down(fault) => Seen::Down(fault),
-                Event::Up => Seen::Up,
+                Event::Down(fault) => Told::Down(fault),
+                Event::Up => Told::Up,
             });
             if self.is_traced && event.is_some() {
                 eprintln!("    {index}: {}", shortened(&event));
@@ -277,21 +278,23 @@ impl World {
             }
             self.notice_ends();
             self.told = match &event {
-                Some(Seen::Answer(token, _)) => Some(*token),
+                Some(Told::Answer(token, _)) => Some(*token),
                 _ => None,
             };
             self.notice();
             self.told = None;
             match event {
-                Some(Seen::Answer(token, answer)) => self.answered(index, token, answer),
-                Some(Seen::Down(fault)) => {
+                Some(Told::Answer(token, answer)) => self.answered(index, token, answer),
+                Some(Told::Down(fault)) => {
                     assert!(!self.down, "down twice: {fault}");
                     assert!(self.faults.contains(&fault), "{fault} is not {:?}", self.faults);
                     self.down = true;
+                    self.seen.push(Seen::Down(fault));
                 }
-                Some(Seen::Up) => {
+                Some(Told::Up) => {
                     assert!(self.down, "up twice");
                     self.down = false;
+                    self.seen.push(Seen::Up);
                     // perhaps with a reply that nobody waited for
                     self.sockets[index].twin.note_answer();
                 }
@@ -322,7 +325,8 @@ impl World {
             assert_eq!(is_unknown, self.unknown.remove(&token), "{token}: {failure:?}");
             assert!(owed.contains(&failure), "{token} was told {failure:?}, not {owed:?}");
             // not one that was cancelled after its end had been decided
-            self.end(token);
+            let ended = self.end(token);
+            self.seen.extend(ended.map(|it| Seen::of(it.label, &answer)));
             return;
         }
         let next = self.twin_next(index);
@@ -333,6 +337,7 @@ impl World {
             shortened(&next)
         );
         let waiting = self.end(token).expect("told twice");
+        self.seen.push(Seen::of(waiting.label, &answer));
         let is_hit = matches!(answer, Completion::Hit(..));
         if self.sockets[index].is_honest {
             is_the_truth(&waiting, answer);
@@ -359,7 +364,7 @@ impl World {
     }
 
     /// How many wait for what comes over a connection.
-    pub fn live(&self, index: usize) -> usize {
+    pub fn waiting_on(&self, index: usize) -> usize {
         let twin = &self.sockets[index].twin;
         let queued = twin.queue().iter().flat_map(|asked| self.wanted(asked));
         let live = queued.chain(twin.fan_out().filter(|token| self.is_wanted(*token)));
@@ -376,13 +381,14 @@ impl World {
         next
     }
 
-    pub fn check(&mut self) {
+    pub fn check(&self) {
         let mut live = 0;
         for (index, socket) in self.sockets.iter().enumerate() {
             let queue = socket.twin.queue();
-            assert_eq!(self.client.live(index), self.live(index));
-            assert!(queue.len().max(self.live(index)) <= self.limits.inflight);
-            live += self.live(index);
+            let waiting = self.waiting_on(index);
+            assert_eq!(self.client.live(index), waiting);
+            assert!(queue.len().max(waiting) <= self.limits.inflight);
+            live += waiting;
 
             let wanted = queue.iter().filter(|asked| self.wanted(asked).next().is_some());
             let earliest = wanted.map(|asked| asked.deadline).min();

@@ -17,10 +17,11 @@
 
 mod account;
 mod network;
-mod server;
-mod steps;
+pub(crate) mod seen;
+pub(crate) mod server;
+pub(crate) mod steps;
 mod twin;
-mod world;
+pub(crate) mod world;
 
 use steps::Steps;
 use world::World;

@@ -7,7 +7,8 @@ use super::world::World;
 use crate::memcached::{ConnectionError, Msec, OperationError, Want};
 
 impl World {
-    pub fn open(&mut self, index: usize) {
+    /// Opens the socket of a connection that wants one.
+    pub fn open_if_wanted(&mut self, index: usize) {
         if self.client.wants(index) == Want::Connect {
             self.client.connected(index, self.now);
             self.sockets[index].refusals = 0;
@@ -32,7 +33,7 @@ impl World {
     }
 
     pub fn output(&self, index: usize) -> Vec<u8> {
-        self.client.output(index).iter().flat_map(|part| part.to_vec()).collect()
+        self.client.output(index).iter().map(|part| &part[..]).collect::<Vec<_>>().concat()
     }
 
     pub fn serve(&mut self, index: usize, most: usize) {
@@ -48,6 +49,14 @@ impl World {
         if let Some(command) = Line::take(&mut socket.written) {
             socket.replies.extend(command.false_reply(how));
             socket.is_honest = false;
+        }
+    }
+
+    /// memcached sends bytes that answer nothing.
+    pub fn send_rubbish(&mut self, index: usize, bytes: &[u8]) {
+        if self.client.wants(index) != Want::Closed {
+            self.sockets[index].replies.extend(bytes);
+            self.sockets[index].is_honest &= bytes.is_empty();
         }
     }
 
@@ -74,7 +83,7 @@ impl World {
     }
 
     pub fn run(&mut self, index: usize) {
-        self.open(index);
+        self.open_if_wanted(index);
         self.write(index, usize::MAX);
         self.serve(index, usize::MAX);
         self.deliver(index, usize::MAX);
@@ -83,6 +92,7 @@ impl World {
     pub fn lose(&mut self, index: usize, fault: ConnectionError) {
         if self.client.wants(index) != Want::Closed {
             let goes_on = fault.operation_error() == OperationError::Connect
+                && fault != ConnectionError::NoConnection
                 && self.has_another_address(index);
             if !goes_on {
                 self.orphan(index, vec![fault.operation_error()], vec![fault]);

@@ -1,5 +1,6 @@
 //! A driver of a `Client`, and the sockets, the clock and the clients that it drives with.
 
+use super::seen::Seen;
 use super::server::{body, name};
 use super::steps::{Request, Step, Verb, Within};
 use super::twin::Twin;
@@ -47,6 +48,8 @@ pub struct World {
     /// Why a connection ended last, as far as can be known.
     pub faults: Vec<ConnectionError>,
     pub hits: usize,
+    /// What was seen of the client.
+    pub seen: Vec<Seen>,
 }
 
 #[derive(Debug)]
@@ -127,12 +130,13 @@ impl World {
             down: false,
             faults: Vec::new(),
             hits: 0,
+            seen: Vec::new(),
         }
     }
 
     pub fn apply(&mut self, step: Step<'_>) {
         match step {
-            Step::Submit(request) => self.submit(request),
+            Step::Submit(request) => self.submit_new(request),
             Step::SubmitSame => self.submit_same(),
             Step::Cancel(which) => self.cancel(which),
             Step::CancelEnded(which) if !self.ended.is_empty() => {
@@ -140,7 +144,7 @@ impl World {
             }
             Step::CancelEnded(_) => {}
             Step::Within(within) => self.within = Some(within),
-            Step::Open(index) => self.open(self.index(index)),
+            Step::Open(index) => self.open_if_wanted(self.index(index)),
             Step::Refuse(index) => {
                 let index = self.index(index);
                 if self.client.wants(index) == Want::Connect {
@@ -150,13 +154,7 @@ impl World {
             Step::Write(index, most) => self.write(self.index(index), most),
             Step::Serve(index, most) => self.serve(self.index(index), most),
             Step::Falsify(index, how) => self.falsify(self.index(index), how),
-            Step::Rubbish(index, bytes) => {
-                let index = self.index(index);
-                if self.client.wants(index) != Want::Closed {
-                    self.sockets[index].replies.extend(bytes);
-                    self.sockets[index].is_honest &= bytes.is_empty();
-                }
-            }
+            Step::Rubbish(index, bytes) => self.send_rubbish(self.index(index), bytes),
             Step::Deliver(index, most) => self.deliver(self.index(index), most),
             Step::End(index, fault) => self.lose(self.index(index), fault),
             Step::Close(index) => {
@@ -195,7 +193,7 @@ impl World {
         };
         // three seconds
         for _ in 0..300 {
-            self.submit(request);
+            self.submit_new(request);
             for index in self.indexes() {
                 if old_sockets_hang && old[index] == Some(self.client.generation(index)) {
                     self.write(index, usize::MAX);
@@ -223,7 +221,7 @@ impl World {
     }
 
     /// What is being received does not count in the new one.
-    fn renew_memory(&mut self, room: usize) {
+    pub fn renew_memory(&mut self, room: usize) {
         (self.buffers, self.room) = (Buffers::new(room), room);
         self.sockets.iter_mut().for_each(|socket| socket.twin.forget_memory());
     }
@@ -240,7 +238,8 @@ impl World {
         matches!(self.client.wants(index), Want::Write | Want::Read)
     }
 
-    fn submit(&mut self, request: Request) {
+    /// Starts an operation on an item that no other one asks for.
+    fn submit_new(&mut self, request: Request) {
         // of an output of several bodies only the front is seen
         if request.stores() && self.indexes().any(|index| self.client.output(index).len() > 3) {
             return;
@@ -331,7 +330,7 @@ impl World {
                     (self.down || self.is_draining) && self.limits.breaker.max_fails > 0;
                 let is_full = |index: usize| {
                     let in_flight = self.sockets[index].twin.queue().len();
-                    in_flight.max(self.live(index)) >= self.limits.inflight
+                    in_flight.max(self.waiting_on(index)) >= self.limits.inflight
                 };
                 match failure {
                     OperationError::Down => {
@@ -346,8 +345,8 @@ impl World {
                 self.notice();
             }
         }
-        if !self.is_draining {
-            // a connection may have been given up for it
+        if !self.is_draining && self.client.has_events() {
+            // a connection was given up for it
             self.drain(0);
         }
         submitted
@@ -378,7 +377,7 @@ impl World {
             Some(Within::Cancel(which)) => self.cancel(which),
             // one that has no time at all would be late already when the timers are looked at
             Some(Within::Submit(request)) => {
-                self.submit(Request { timeout: request.timeout.max(1), ..request });
+                self.submit_new(Request { timeout: request.timeout.max(1), ..request });
             }
             Some(Within::Close(index)) => self.close(self.index(index)),
             None => {}
