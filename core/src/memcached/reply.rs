@@ -37,6 +37,9 @@ use base64::prelude::BASE64_STANDARD;
 /// shorter than this.
 pub const MAX_LINE: usize = 1024;
 
+/// A number of at most so many decimal digits fits into 64 bits.
+const SAFE_DIGITS: usize = 19;
+
 /// What is at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed<T> {
@@ -285,7 +288,7 @@ impl<'a> Words<'a> {
     }
 
     /// Reads the rest of a word that begins with this letter, which may be a part of the echo.
-    #[inline]
+    #[inline(always)]
     fn echo(&mut self, letter: u8, echo: &mut Echo<'a>) -> Result<(), Malformed> {
         match letter {
             b'k' => echo.key = Some(self.word()?),
@@ -310,21 +313,21 @@ impl<'a> Words<'a> {
     /// A word of decimal digits and nothing else: no sign, no overflow.
     fn number(&mut self) -> Result<u64, Malformed> {
         let line = self.0.take().ok_or(Malformed::MissingField)?;
-        let mut number = 0_u64;
-        for (at, &byte) in line.iter().enumerate() {
-            number = match byte {
-                b'0'..=b'9' => number
-                    .checked_mul(10)
-                    .and_then(|number| number.checked_add(u64::from(byte - b'0')))
-                    .ok_or(Malformed::BadNumber)?,
-                b' ' if at > 0 => {
-                    self.0 = line.get(at + 1..);
-                    return Ok(number);
-                }
-                _ => return Err(Malformed::BadNumber),
-            };
+        let (mut number, mut rest) = (0_u64, line);
+        while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            rest = behind;
         }
-        if line.is_empty() { Err(Malformed::BadNumber) } else { Ok(number) }
+        let digits = line.get(..line.len() - rest.len()).unwrap_or_default();
+        if digits.is_empty() {
+            return Err(Malformed::BadNumber);
+        }
+        match rest {
+            [] => {}
+            [b' ', behind @ ..] => self.0 = Some(behind),
+            _ => return Err(Malformed::BadNumber),
+        }
+        if digits.len() > SAFE_DIGITS { checked_number(digits) } else { Ok(number) }
     }
 
     fn number32(&mut self) -> Result<u32, Malformed> {
@@ -345,6 +348,13 @@ impl<'a> Words<'a> {
     fn length(&mut self) -> Result<usize, Malformed> {
         usize::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
     }
+}
+
+/// A number of more than [`SAFE_DIGITS`] digits.
+#[cold]
+fn checked_number(digits: &[u8]) -> Result<u64, Malformed> {
+    let text = std::str::from_utf8(digits).map_err(|_| Malformed::BadNumber)?;
+    text.parse().map_err(|_| Malformed::BadNumber)
 }
 
 #[cfg(test)]
