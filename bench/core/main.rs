@@ -111,8 +111,8 @@ fn command(protocol: Protocol) -> Run {
     let get = Operated::Get(Get::value(1 << 20));
     Box::new(move || {
         out.clear();
-        measured(|| encode_command(&mut out, protocol, black_box(&key), &get, 0, 4_711));
-        black_box(&out);
+        let (out, key, get, opaque) = black_box((&mut out, &key, &get, 4_711));
+        measured(move || encode_command(out, protocol, key, get, 0, opaque));
     })
 }
 

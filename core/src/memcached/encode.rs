@@ -25,8 +25,9 @@ pub const MAX_COMMAND: usize = MAX_KEY
     + "ms  18446744073709551615 F4294967295 T4294967295 C18446744073709551615 ME c k O4294967295\r\n"
         .len();
 
-/// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. A command that the protocol does not have is not
-/// for this function: see [`Operation::is_supported`](super::Operation::is_supported).
+/// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. The protocol must have
+/// the command: see [`Operation::is_supported`](super::Operation::is_supported).
+#[inline]
 pub fn encode_command(
     out: &mut Vec<u8>,
     protocol: Protocol,
@@ -36,19 +37,13 @@ pub fn encode_command(
     opaque: u32,
 ) {
     match (protocol, command) {
-        (Protocol::Meta, Command::Get(get)) => {
+        (Protocol::Meta, Command::Get(get)) if get.is_plain() => {
             out.extend_from_slice(b"mg ");
             out.extend_from_slice(key.as_bytes());
-            if !matches!(get, Get { wants_value: true, vivify: None, recache: None, .. }) {
-                return encode_wishes(out, get, opaque);
-            }
             out.extend_from_slice(b" c f k t v O");
             out.extend_from_slice(itoa::Buffer::new().format(opaque).as_bytes());
         }
-        (Protocol::Meta, command) => {
-            encode_change(out, key, command, body);
-            number(out, b" k O", u64::from(opaque));
-        }
+        (Protocol::Meta, command) => encode_other(out, key, command, body, opaque),
         (Protocol::Classic, Command::Delete(_)) => {
             out.extend_from_slice(b"delete ");
             out.extend_from_slice(key.as_bytes());
@@ -61,40 +56,39 @@ pub fn encode_command(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The rest of a Get that asks for more than a value, or for less. `N` comes before all that it is to be told of the
-/// item.
+/// A meta command other than a plain Get, without its CRLF.
 #[inline(never)]
-fn encode_wishes(out: &mut Vec<u8>, get: &Get, opaque: u32) {
-    get.vivify.iter().for_each(|&seconds| number(out, b" N", u64::from(seconds)));
-    get.recache.iter().for_each(|&seconds| number(out, b" R", u64::from(seconds)));
-    let wanted = if get.wants_value { b" c f k t v O" } else { b" c f k s t O" };
-    number(out, wanted, u64::from(opaque));
-    out.extend_from_slice(b"\r\n");
-}
-
-/// A command that changes an item, up to the key's letter.
-#[inline(never)]
-fn encode_change(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize) {
-    out.extend_from_slice(if matches!(command, Command::Delete(_)) { b"md " } else { b"ms " });
+fn encode_other(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize, opaque: u32) {
+    out.extend_from_slice(match command {
+        Command::Get(_) => b"mg ",
+        Command::Set(_) | Command::Append => b"ms ",
+        Command::Delete(_) => b"md ",
+    });
     out.extend_from_slice(key.as_bytes());
     match command {
+        Command::Get(Get { wants_value, vivify, recache, .. }) => {
+            // `N` stands before the fields that the reply is to have
+            vivify.iter().for_each(|&seconds| number(out, b" N", u64::from(seconds)));
+            recache.iter().for_each(|&seconds| number(out, b" R", u64::from(seconds)));
+            out.extend_from_slice(if *wants_value { b" c f k t v" } else { b" c f k s t" });
+        }
         Command::Set(Set { flags, ttl, cas, is_add }) => {
             number(out, b" ", body as u64);
             number(out, b" F", u64::from(*flags));
             number(out, b" T", u64::from(*ttl));
             cas.iter().for_each(|&cas| number(out, b" C", cas));
-            out.extend_from_slice(if *is_add { b" ME c" } else { b" c" });
+            out.extend_from_slice(if *is_add { b" ME c k" } else { b" c k" });
         }
         Command::Append => {
             number(out, b" ", body as u64);
-            out.extend_from_slice(b" MA c");
+            out.extend_from_slice(b" MA c k");
         }
         Command::Delete(Delete { cas, marks_stale }) => {
             cas.iter().for_each(|&cas| number(out, b" C", cas));
-            out.extend_from_slice(if *marks_stale { b" I" } else { b"" });
+            out.extend_from_slice(if *marks_stale { b" I k" } else { b" k" });
         }
-        Command::Get(_) => {}
     }
+    number(out, b" O", u64::from(opaque));
 }
 
 fn number(out: &mut Vec<u8>, before: &[u8], number: u64) {

@@ -62,6 +62,12 @@ impl Get {
         Get { max_size, wants_value: true, vivify: None, recache: None }
     }
 
+    /// Whether it is [`Get::value`] of some size, and nothing more.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.wants_value && self.vivify.is_none() && self.recache.is_none()
+    }
+
     /// Reads what there is to know of an item but its value.
     pub fn item() -> Get {
         Get { wants_value: false, ..Get::value(0) }
@@ -101,7 +107,7 @@ impl Operation {
         let is_meta = self.protocol == Protocol::Meta;
         is_meta
             || match &self.command {
-                Command::Get(get) => *get == Get::value(get.max_size),
+                Command::Get(get) => get.is_plain(),
                 Command::Delete(delete) => *delete == Delete::default(),
                 Command::Set(_) | Command::Append => false,
             }
