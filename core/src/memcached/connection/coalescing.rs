@@ -25,11 +25,12 @@ impl Joined {
     /// Returns false without memory.
     pub fn push(&mut self, token: Token) -> bool {
         let tokens = self.0.get_or_insert_default();
-        let has_room = tokens.try_reserve(1).is_ok();
-        if has_room {
-            tokens.push_back(token);
+        let is_full = tokens.len() == tokens.capacity();
+        if is_full && tokens.try_reserve(1).is_err() {
+            return false;
         }
-        has_room
+        tokens.push_back(token);
+        true
     }
 
     /// How many there are.
