@@ -14,7 +14,7 @@
 use super::pooled::{Due, PooledConnection};
 use super::{Client, Event};
 use crate::memcached::connection::Heard;
-use crate::memcached::connection::queue::{Attempt, Orphan, Pending};
+use crate::memcached::connection::queue::{Attempt, Front, Orphan};
 use crate::memcached::{ConnectionError, Msec, OperationError};
 
 /// A value that has begun to come is late if nothing more of it came for so many msec.
@@ -99,7 +99,7 @@ impl Client {
     /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get(index) else { return };
-        let written_at = pooled.connection.front().and_then(Pending::written_at);
+        let written_at = pooled.connection.front().and_then(Front::written_at);
         let is_later = self.later_at(pooled).is_some_and(|at| at <= now);
         let (Some(written_at), true) = (written_at, is_later) else { return };
         let was_idle_for = |it: &PooledConnection| written_at.saturating_sub(it.heard_at);
@@ -156,7 +156,7 @@ impl Client {
     /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
         let front = self.connections.get(index).and_then(|it| it.connection.front());
-        if front.and_then(Pending::written_at).is_some_and(|at| at < self.overtaken) {
+        if front.and_then(Front::written_at).is_some_and(|at| at < self.overtaken) {
             self.move_elsewhere(index, self.overtaken, usize::MAX, now);
         }
     }

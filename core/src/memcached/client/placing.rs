@@ -33,7 +33,9 @@ impl Client {
     ) -> Result<Ticket, OperationError> {
         let suspects = self.make_room(now);
         let placed = self.send(now, operation, body, attempt);
-        self.ask(suspects, now, OperationError::Timeout);
+        if !suspects.is_empty() {
+            self.ask(suspects, now, OperationError::Timeout);
+        }
         placed
     }
 

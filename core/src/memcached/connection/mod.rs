@@ -18,7 +18,7 @@ use crate::memcached::encode::{MAX_COMMAND, encode_command};
 use crate::memcached::operation::{Completion, Operation, ValueLocation};
 use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
 use coalescing::FanOut;
-use queue::{Attempt, Expired, Orphan, Pending, Queue, Written};
+use queue::{Attempt, Expired, Front, Orphan, Pending, Queue, Written};
 pub use receive::INPUT_SIZE;
 use receive::{Receiver, Step};
 pub use transmit::Output;
@@ -72,8 +72,8 @@ impl Connection {
         self.heard.take()
     }
 
-    /// The lookup whose reply comes next.
-    pub fn front(&self) -> Option<&Pending> {
+    /// The operation whose reply comes next.
+    pub fn front(&self) -> Option<Front<'_>> {
         self.queue.front()
     }
 
@@ -188,14 +188,14 @@ impl Connection {
             match self.receiver.step(self.queue.front(), buffers)? {
                 Step::More => return Ok(None),
                 Step::MoreOfValue => {
-                    self.hear(false, false);
+                    self.hear_front();
                     return Ok(None);
                 }
                 Step::Again => {}
-                Step::Begun => self.hear(false, false),
+                Step::Begun => self.hear_front(),
                 Step::Done(completion) => {
-                    if let Some(next) = self.finish(completion) {
-                        return Ok(Some(next));
+                    if let Some(token) = self.finish(&completion) {
+                        return Ok(Some((token, completion)));
                     }
                 }
             }
@@ -219,7 +219,7 @@ impl Connection {
     ) -> Expired {
         let expired = self.queue.expire(now, is_unheard, ended);
         self.timeouts = self.timeouts.saturating_add(expired.sent);
-        let is_late = self.queue.front().is_some_and(Pending::is_late);
+        let is_late = self.queue.front().is_some_and(|front| front.pending.is_late());
         if is_late && self.receiver.skip_value() {
             self.queue.pop();
         }
@@ -242,28 +242,34 @@ impl Connection {
         told.chain(self.queue.abandon(begun, is_skipping))
     }
 
-    /// The lookup at the front has its reply. Returns who is to be told first, if anybody waits.
-    fn finish(
-        &mut self,
-        completion: Completion<ValueLocation>,
-    ) -> Option<(Token, Completion<ValueLocation>)> {
+    /// The operation at the front has its reply. Returns the first request that waits for it, if any.
+    fn finish(&mut self, completion: &Completion<ValueLocation>) -> Option<Token> {
+        let pending = self.queue.pop()?;
         let is_error = matches!(completion, Completion::Failed(OperationError::Protocol));
-        self.hear(is_error, true);
+        hear(&mut self.heard, &pending, is_error, true);
         self.timeouts = 0;
-        let (token, joined) = self.queue.pop()?;
-        if !joined.is_empty() {
-            self.fan_out = FanOut::new(joined, completion.clone());
+        if !pending.is_wanted() {
+            return None;
         }
-        Some((token, completion))
+        if !pending.joined.is_empty() {
+            self.fan_out = FanOut::new(pending.joined, completion.clone());
+        }
+        Some(pending.token)
     }
 
-    /// The reply to the lookup at the front was received, or its first line.
-    fn hear(&mut self, is_error: bool, is_whole: bool) {
-        let Some(front) = self.queue.front() else { return };
-        let (written_at, tells_time) = (front.written_at(), !is_error && !front.is_late());
-        let heard = self.heard.get_or_insert(Heard { written_at, tells_time, is_whole });
-        heard.is_whole |= is_whole;
+    /// The first line of the reply to the operation at the front was received.
+    fn hear_front(&mut self) {
+        if let Some(front) = self.queue.front() {
+            hear(&mut self.heard, front.pending, false, false);
+        }
     }
+}
+
+/// The reply to `pending` was received, or its first line.
+fn hear(heard: &mut Option<Heard>, pending: &Pending, is_error: bool, is_whole: bool) {
+    let (written_at, tells_time) = (pending.written_at(), !is_error && !pending.is_late());
+    let heard = heard.get_or_insert(Heard { written_at, tells_time, is_whole });
+    heard.is_whole |= is_whole;
 }
 
 #[cfg(test)]

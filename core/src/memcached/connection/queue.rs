@@ -10,6 +10,9 @@ use std::ops::Range;
 /// Operations that were sent, or are about to be.
 #[derive(Debug, Default)]
 pub struct Queue {
+    /// The operations as they were submitted. An operation is large: in a queue of its own, it is copied only once.
+    operations: VecDeque<Operation>,
+    /// The state of each operation, at the same index.
     pending: VecDeque<Pending>,
     /// The number of requests that wait for the operations in `pending`.
     live: usize,
@@ -20,15 +23,24 @@ pub struct Queue {
     earliest: Option<Msec>,
 }
 
-/// An operation whose reply is due.
+/// The operation whose reply comes next.
+#[derive(Debug, Clone, Copy)]
+pub struct Front<'a> {
+    /// The operation as it was submitted.
+    pub operation: &'a Operation,
+    /// Its state.
+    pub pending: &'a Pending,
+    /// What the reply repeats.
+    pub opaque: u32,
+}
+
+/// The state of an operation whose reply is due.
 #[derive(Debug)]
 pub struct Pending {
-    /// The operation. Its token is that of the first request that still waits.
-    pub operation: Operation,
-    /// What a reply to it repeats.
-    pub opaque: u32,
+    /// The first request that still waits for the reply.
+    pub token: Token,
     /// Who else waits for the same reply.
-    joined: Joined,
+    pub joined: Joined,
     interest: Interest,
     /// Which bytes of the connection's stream the command is.
     bytes: Range<u64>,
@@ -143,13 +155,15 @@ impl Queue {
         self.earliest
     }
 
-    /// The lookup whose reply comes next.
-    pub fn front(&self) -> Option<&Pending> {
-        self.pending.front()
+    /// The operation whose reply comes next.
+    pub fn front(&self) -> Option<Front<'_>> {
+        let (operation, pending) = (self.operations.front()?, self.pending.front()?);
+        Some(Front { operation, pending, opaque: self.front_opaque() })
     }
 
     /// Makes room for another operation. None without memory.
     pub fn reserve(&mut self) -> Option<()> {
+        self.operations.try_reserve(1).ok()?;
         self.pending.try_reserve(1).ok()
     }
 
@@ -170,9 +184,9 @@ impl Queue {
         let (opaque, deadline) = (self.opaque, operation.deadline);
         self.opaque = self.opaque.wrapping_add(1);
         self.join_table.add(&operation.key, opaque);
+        self.operations.push_back(*operation);
         self.pending.push_back(Pending {
-            operation: *operation,
-            opaque,
+            token: operation.token,
             joined: Joined::default(),
             interest: Interest::Wanted,
             bytes,
@@ -201,13 +215,10 @@ impl Queue {
     /// Has `operation` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
     /// one, or none if there is none.
     pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
-        if self.pending.back().is_none_or(|last| last.written.is_some()) {
-            return None;
-        }
         let Command::Get(get) = &operation.command else { return None };
         let opaque = self.join_table.find(&operation.key)?;
-        let pending = pending_of(&mut self.pending, opaque)?;
-        let first = &pending.operation;
+        let index = self.index_of(opaque);
+        let (first, pending) = (self.operations.get(index)?, self.pending.get_mut(index)?);
         let is_same = pending.written.is_none()
             && pending.is_wanted()
             && pending.attempt == attempt
@@ -223,7 +234,8 @@ impl Queue {
 
     /// `token` does not wait any more for the lookup with this opaque. Returns whether it did.
     pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
-        let pending = pending_of(&mut self.pending, opaque);
+        let index = self.index_of(opaque);
+        let pending = self.pending.get_mut(index);
         let is_waiting = pending.is_some_and(|pending| pending.cancel(token));
         self.live -= usize::from(is_waiting);
         is_waiting
@@ -237,19 +249,17 @@ impl Queue {
         is_waiting
     }
 
-    /// Removes the operation at the front, whose reply was received. Returns the tokens that wait for it.
-    pub fn pop(&mut self) -> Option<(Token, Joined)> {
-        let wanted = self
-            .pending
-            .front_mut()
-            .filter(|front| front.is_wanted())
-            .map(|front| (front.operation.token, std::mem::take(&mut front.joined)));
-        self.pending.pop_front();
+    /// Removes the operation at the front, whose reply was received.
+    pub fn pop(&mut self) -> Option<Pending> {
+        self.operations.pop_front();
+        let pending = self.pending.pop_front()?;
         if self.pending.is_empty() {
             self.earliest = None;
         }
-        self.live -= wanted.as_ref().map_or(0, |(_, joined)| 1 + joined.len());
-        wanted
+        if pending.is_wanted() {
+            self.live -= 1 + pending.joined.len();
+        }
+        Some(pending)
     }
 
     /// Removes at most `most` lookups, from the index `first` on, so that another connection sends them again. Returns
@@ -262,8 +272,9 @@ impl Queue {
         most: usize,
     ) -> Vec<(Operation, Attempt)> {
         let mut taken = Vec::new();
-        let lookups = self.pending.iter_mut().skip(first).filter(|it| it.operation.is_get());
-        for pending in lookups.filter(|it| it.is_wanted()) {
+        let all = self.operations.iter().zip(&mut self.pending).skip(first);
+        let lookups = all.filter(|(operation, _)| operation.is_get());
+        for (operation, pending) in lookups.filter(|(_, pending)| pending.is_wanted()) {
             let is_overtaken = pending.written.is_some_and(|written| written.at < overtaken);
             let may_go = pending.attempt == Attempt::First || is_overtaken;
             let Some(attempt) = pending.attempt.next().filter(|_| may_go) else { continue };
@@ -271,10 +282,8 @@ impl Queue {
                 break;
             }
             pending.interest = Interest::Moved;
-            let operation = pending.operation;
-            taken.push((operation, attempt));
-            let joined = pending.joined.take();
-            taken.extend(joined.map(|token| (Operation { token, ..operation }, attempt)));
+            let tokens = std::iter::once(pending.token).chain(pending.joined.take());
+            taken.extend(tokens.map(|token| (Operation { token, ..*operation }, attempt)));
         }
         self.live -= taken.len();
         taken
@@ -295,15 +304,16 @@ impl Queue {
             return expired;
         }
         self.earliest = None;
-        for pending in self.pending.iter_mut().filter(|pending| !pending.is_late()) {
-            let deadline = pending.operation.deadline;
+        let all = self.operations.iter().zip(&mut self.pending);
+        for (operation, pending) in all.filter(|(_, pending)| !pending.is_late()) {
+            let deadline = operation.deadline;
             if now < deadline {
                 self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
                 continue;
             }
             if pending.is_wanted() {
                 self.live -= 1 + pending.joined.len();
-                ended(pending.operation.token, !pending.operation.is_get());
+                ended(pending.token, !operation.is_get());
                 pending.joined.take().for_each(|token| ended(token, false));
             }
             let was_moved = pending.interest == Interest::Moved;
@@ -323,27 +333,47 @@ impl Queue {
         begun: bool,
         is_skipping: bool,
     ) -> impl Iterator<Item = Orphan> + use<> {
+        let operations = std::mem::take(&mut self.operations);
         let pending = std::mem::take(&mut self.pending);
         self.live = 0;
         self.earliest = None;
-        let pending = pending.into_iter().enumerate();
-        pending.filter(|(_, pending)| pending.is_wanted()).flat_map(move |(index, pending)| {
-            let Pending { operation, mut joined, reused, attempt, written, .. } = pending;
+        let all = operations.into_iter().zip(pending).enumerate();
+        let wanted = all.filter(|(_, (_, pending))| pending.is_wanted());
+        wanted.flat_map(move |(index, (operation, pending))| {
+            let Pending { token, mut joined, reused, attempt, written, .. } = pending;
             let (is_first, is_get) = (index == 0 && !is_skipping, operation.is_get());
             let was_sent_in_vain = reused && !(begun && index == 0);
             let was_moved = attempt != Attempt::First;
             let is_unknown = !is_get && written.is_some();
-            std::iter::once(operation.token).chain(joined.take()).map(move |token| {
+            std::iter::once(token).chain(joined.take()).map(move |token| {
                 let attempt = attempt.next().filter(|_| is_get);
                 let again = attempt.map(|attempt| (Operation { token, ..operation }, attempt));
                 Orphan { token, again, is_first, was_sent_in_vain, was_moved, is_unknown }
             })
         })
     }
+
+    /// The index of the operation with this opaque, or an index beyond the last one. The opaques in the queue are
+    /// consecutive.
+    fn index_of(&self, opaque: u32) -> usize {
+        opaque.wrapping_sub(self.front_opaque()) as usize
+    }
+
+    /// The opaque of the operation at the front.
+    fn front_opaque(&self) -> u32 {
+        self.opaque.wrapping_sub(self.pending.len() as u32)
+    }
+}
+
+impl Front<'_> {
+    /// When the operation was written, if it was.
+    pub fn written_at(self) -> Option<Msec> {
+        self.pending.written_at()
+    }
 }
 
 impl Pending {
-    /// When it was written, if it was.
+    /// When the operation was written, if it was.
     pub fn written_at(&self) -> Option<Msec> {
         self.written.map(|written| written.at)
     }
@@ -368,19 +398,13 @@ impl Pending {
         if !self.is_wanted() {
             return false;
         }
-        if self.operation.token != token {
+        if self.token != token {
             return self.joined.cancel(token);
         }
         match self.joined.pop() {
-            Some(next) => self.operation.token = next,
+            Some(next) => self.token = next,
             None => self.interest = Interest::Cancelled,
         }
         true
     }
-}
-
-/// The lookup with this opaque: those in the queue are consecutive.
-fn pending_of(queue: &mut VecDeque<Pending>, opaque: u32) -> Option<&mut Pending> {
-    let index = opaque.wrapping_sub(queue.front()?.opaque);
-    queue.get_mut(index as usize)
 }

@@ -18,7 +18,7 @@
 //!
 //! A value that nobody waits for (its lookup timed out or was cancelled, or it is too large) is skipped.
 
-use super::queue::Pending;
+use super::queue::Front;
 use crate::memcached::operation::{Command, Completion, ValueLocation};
 use crate::memcached::read_buffer::ReadBuffer;
 use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
@@ -196,7 +196,7 @@ impl Receiver {
     #[inline]
     pub fn step(
         &mut self,
-        front: Option<&Pending>,
+        front: Option<Front<'_>>,
         buffers: &Buffers,
     ) -> Result<Step, ConnectionError> {
         match &mut self.state {
@@ -229,7 +229,7 @@ impl Receiver {
     #[inline]
     fn begin(
         &mut self,
-        front: Option<&Pending>,
+        front: Option<Front<'_>>,
         buffers: &Buffers,
     ) -> Result<Step, ConnectionError> {
         let here = self.buffer.get(self.start..self.end).unwrap_or_default();
@@ -238,9 +238,10 @@ impl Receiver {
         }
         self.large = false;
         let protocol = front.map(|front| front.operation.protocol).unwrap_or_default();
-        let (reply, line) = match parse_reply(protocol, here).map_err(ConnectionError::Malformed)? {
-            Parsed::Partial => return Ok(Step::More),
-            Parsed::Complete(reply, line) => (reply, line),
+        let (reply, line) = match parse_reply(protocol, here) {
+            Ok(Parsed::Partial) => return Ok(Step::More),
+            Ok(Parsed::Complete(reply, line)) => (reply, line),
+            Err(malformed) => return Err(ConnectionError::Malformed(malformed)),
         };
         let front = front.ok_or(match reply {
             // sent without being asked, when the server has too many connections
@@ -264,7 +265,7 @@ impl Receiver {
         line: usize,
         len: usize,
         item: Item,
-        front: &Pending,
+        front: Front<'_>,
         max_size: usize,
         buffers: &Buffers,
     ) -> Result<Step, ConnectionError> {
@@ -273,11 +274,11 @@ impl Receiver {
             len.checked_add(end.len()).ok_or(ConnectionError::Malformed(Malformed::BadNumber))?;
         let at = self.start + line;
         let is_here = self.end - at >= whole;
-        if len > max_size || !front.is_wanted() {
+        if len > max_size || !front.pending.is_wanted() {
             self.start = at;
             return Ok(self.skip(len, end, OperationError::TooLarge));
         }
-        let (visitor, is_coalesced) = (front.operation.visitor, front.is_coalesced());
+        let (visitor, is_coalesced) = (front.operation.visitor, front.pending.is_coalesced());
         if is_here && !is_coalesced {
             self.start = at + len;
             self.take_value_end(end)?;
@@ -326,7 +327,7 @@ impl Receiver {
 fn completion_of(
     reply: Reply<'_>,
     command: &Command,
-    front: &Pending,
+    front: Front<'_>,
 ) -> Result<Completion<ValueLocation>, ConnectionError> {
     use Command::{Append, Delete, Get, Set};
     let (completion, echo) = match (reply, command) {
@@ -359,7 +360,7 @@ fn completion_of(
 }
 
 /// Whether a reply proves that it answers the command at the front. In the classic protocol only hits can.
-fn answers(echo: &Echo<'_>, front: &Pending) -> Result<(), ConnectionError> {
+fn answers(echo: &Echo<'_>, front: Front<'_>) -> Result<(), ConnectionError> {
     let operation = &front.operation;
     let is_classic_delete = operation.protocol == Protocol::Classic && !operation.is_get();
     let is_its_own = is_classic_delete && echo.is_empty()
