@@ -19,6 +19,7 @@ pub mod state;
 use crate::conf::{LocationConf, MainConf};
 use crate::log;
 use crate::peer::Waiter;
+use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -77,7 +78,7 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     };
     let worker = WORKERS.with(|it| it.of(settings.configuration, &settings.zone));
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+        return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
     let facts = RequestFacts { request: &request, settings: &settings };
     let (flow, action) = match settings.upstream.cluster() {
@@ -194,8 +195,10 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
     if request_headers::tell(request, state).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
-    match &settings.fallback {
-        Some(name) => request.named_location(name),
-        None => reason.http_status() as ngx_int_t,
-    }
+    to_fallback(request, settings, reason.http_status() as ngx_int_t)
+}
+
+/// `status` is for a location without a fallback.
+fn to_fallback(request: &Request<'_>, settings: &Settings, status: ngx_int_t) -> ngx_int_t {
+    settings.fallback.as_ref().map_or(status, |name| request.named_location(name))
 }

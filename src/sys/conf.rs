@@ -1,5 +1,5 @@
-//! ConfigContext the configuration: a directive's line, nginx's parsers for its values, and where this
-//! module's structs stand among those of all modules.
+//! Reading the configuration: a directive's line, nginx's parsers for its values, and where this module's structs
+//! stand among those of all modules.
 
 use super::live::{Live, Zero};
 use super::loaded::module_index;

@@ -5,6 +5,7 @@
 //! header filters of configurations that failed. So nginx finds the module's static as it left it. The index
 //! must not stay in it: nginx takes it for given, but may have given the same one to another module meanwhile.
 
+use super::process;
 use super::raw::ngx_module_t;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -54,6 +55,12 @@ pub(super) fn module() -> *mut ngx_module_t {
 pub(super) fn module_index() -> usize {
     // SAFETY: set_module was called with the module's static; nginx has set its index by then.
     unsafe { (*module()).ctx_index }
+}
+
+/// Whether nginx makes requests with a place for our context. A single process that was reloaded without the module
+/// makes those of its older clients without.
+pub(super) fn has_place() -> bool {
+    module_index() < process::http_modules()
 }
 
 /// This process serves a configuration that has the module.

@@ -64,9 +64,9 @@ impl<'pool> Pool<'pool> {
     pub fn kept<T: 'static>(self) -> impl Iterator<Item = &'pool T> {
         let mut next = self.0.read(|pool| pool.cleanup);
         core::iter::from_fn(move || {
-            // SAFETY: the pool is live, and its cleanup list is null-terminated. Records are only ever
-            // put in front, so a reader that goes on from a record meets a sound list. What `on_destroy` is to end begins with a header; a function that the linker
-            // has merged with it does the same, so that it is for the same data.
+            // SAFETY: the pool is live, and its cleanup list ends in null. New records are put in front of the list, so that
+            // what follows a record does not change. The data of a record with `on_destroy` begins with a header. If the
+            // linker has merged another function with `on_destroy`, the two do the same, and so does that one's data.
             unsafe {
                 while let Some(cleanup) = next.as_ref() {
                     next = cleanup.next;

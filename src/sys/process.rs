@@ -3,8 +3,8 @@
 use super::live::Zero;
 use super::raw::{
     NGX_PROCESS_SINGLE, ngx_cached_time, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_errno,
-    ngx_exiting, ngx_http_core_module, ngx_log_t, ngx_msec_t, ngx_ncpu, ngx_pagesize, ngx_pid,
-    ngx_process, ngx_random,
+    ngx_exiting, ngx_http_core_module, ngx_http_max_module, ngx_log_t, ngx_msec_t, ngx_ncpu,
+    ngx_pagesize, ngx_pid, ngx_process, ngx_random,
 };
 use core::fmt;
 use ngx::ngx_log_error;
@@ -20,6 +20,7 @@ struct Variables {
     processors: isize,
     page_size: usize,
     http_core_index: usize,
+    http_modules: usize,
     log: *mut ngx_log_t,
 }
 
@@ -38,6 +39,7 @@ fn variables() -> Variables {
             processors: ngx_ncpu,
             page_size: ngx_pagesize,
             http_core_index: ngx_http_core_module.ctx_index,
+            http_modules: ngx_http_max_module,
             log: (*ngx_cycle).log,
         }
     }
@@ -106,6 +108,11 @@ pub(super) fn processors() -> isize {
 /// The index of nginx's HTTP core among the HTTP modules.
 pub(super) fn http_core_index() -> usize {
     variables().http_core_index
+}
+
+/// For how many HTTP modules nginx makes room in a request.
+pub(super) fn http_modules() -> usize {
+    variables().http_modules
 }
 
 /// Bytes of a page of memory.

@@ -51,8 +51,11 @@ impl<T> Attached<T> {
 }
 
 impl Request<'_> {
-    /// Attaches a value. None without memory.
+    /// Attaches a value. None without memory, or where nginx has no place for it.
     pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
+        if !loaded::has_place() {
+            return None;
+        }
         let attached = Rc::new(Attached { r: self.r.place(), is_live: Cell::new(true), value });
         let place = self.pool()?.keep(attached)?;
         // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
@@ -70,6 +73,9 @@ impl Request<'_> {
 
     /// The value that was attached last.
     pub fn attached<T: RequestLevel>(&self) -> Option<Rc<Attached<T>>> {
+        if !loaded::has_place() {
+            return None;
+        }
         let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r.place();
         // a redirect makes the pointer null, and a subrequest has none of its own at first
         // SAFETY: attach wrote the place of a value in the request's pool, of this type (RequestLevel).

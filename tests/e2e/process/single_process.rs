@@ -100,12 +100,14 @@ impl Single {
 
     #[track_caller]
     fn reload(&mut self) {
+        // Once for each cycle.
+        let cycles = |log: String| log.matches("event method").count();
+        let before = cycles(self.log());
         self.nginx.signal(kernel::SIGHUP);
-        // Once at the start, and once for the new cycle.
-        wait::until("the reload", || self.log().matches("event method").count() == 2);
-        let left = self.log().matches(LEFT).count();
+        wait::until("the reload", || cycles(self.log()) == before + 1);
+        let (left, leaving) = (self.log().matches(LEFT).count(), self.leaving.len());
         self.leaving.drain(..).for_each(Client::leave);
-        wait::until("some have left", || self.log().matches(LEFT).count() == left + LEAVING);
+        wait::until("some have left", || self.log().matches(LEFT).count() == left + leaving);
     }
 
     /// Returns how many requests of existing clients are answered correctly, one after the other.
@@ -251,6 +253,31 @@ fn a_reload_may_end_the_counting() {
     let undecided = single.kept[0].ask(&Request::new("POST", "/page0").body(""));
     assert_eq!(undecided.body, b"application");
     assert_eq!(single.kept[0].get("/others/none").body, b"application");
+    single.nginx.begin_to_quit();
+    wait::until("nginx is gone", || single.nginx.is_gone());
+}
+
+/// Existing clients still have the old configuration, but nginx makes their requests without room for the module.
+#[test]
+fn a_reload_may_end_the_module() {
+    let prefix = prefix();
+    let memcached = Memcached::start(prefix.path());
+    set_pages(&memcached);
+    let module = format!("load_module {};", parts::module().display());
+    let mut single = Single::start(&memcached, &module, OURS, "");
+    let file = single.prefix.path().join("nginx.conf");
+    let with = fs::read_to_string(&file).unwrap();
+    let without = with.replace(&module, "").replace(OURS, "return 200 \"no module\";");
+    single.nginx.configure(&without);
+    // nginx makes room for the modules of the configuration before, too.
+    single.reload();
+    assert_eq!(single.ask_in_turn(), 2 * KEPT);
+    single.reload();
+    for client in &mut single.kept {
+        for path in ["/page1", "/none"] {
+            assert_eq!(client.get(path).body, b"application");
+        }
+    }
     single.nginx.begin_to_quit();
     wait::until("nginx is gone", || single.nginx.is_gone());
 }
