@@ -100,15 +100,20 @@ setup_rust() {
 # once. Debian 12 has a second Rust that is new enough, with names that end in -web; later releases have one
 # as rustc.
 rust_packages() {
-    local minor
     if rust_folder >/dev/null; then return; fi
+    # cargo downloads crates over https
+    echo ca-certificates
+    debian_rust_packages
+}
+
+# debian_rust_packages: Debian's own Rust, whether or not there is another one.
+debian_rust_packages() {
+    local minor
     minor=$(offered_rust_minor)
     if [ -z "$minor" ] && packages_may_be_installed; then
         step "reading Debian's package lists" as_root apt-get update >&2
         minor=$(offered_rust_minor)
     fi
-    # cargo downloads crates over https
-    echo ca-certificates
     if [ "${minor:-0}" -ge $RUST_MINOR ]; then echo rustc cargo; else echo rustc-web cargo-web; fi
 }
 
