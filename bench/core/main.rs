@@ -9,8 +9,8 @@
 
 mod placement;
 
-use pagecache_core::memcached::encode::encode_command;
-use pagecache_core::memcached::reply::parse_reply;
+use pagecache_core::memcached::protocol::encode::encode_command;
+use pagecache_core::memcached::protocol::reply::parse_reply;
 use pagecache_core::memcached::{
     BreakerLimits, Buffers, Client, Command as Operated, Get, Item, Key, Limits, LongKeys,
     Operation, Protocol, Token, Visitor, Want,

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pagecache_core::memcached::encode::{MAX_COMMAND, encode_command};
+use pagecache_core::memcached::protocol::encode::{MAX_COMMAND, encode_command};
 use pagecache_core::memcached::{Command, Get, Key, KeyError, LongKeys, MAX_KEY, Protocol};
 
 fuzz_target!(|raw: &[u8]| {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pagecache_core::memcached::reply::{Echo, MAX_LINE, Parsed, Reply, parse_reply};
+use pagecache_core::memcached::protocol::reply::{Echo, MAX_LINE, Parsed, Reply, parse_reply};
 use pagecache_core::memcached::{Item, Malformed, Protocol, Recache};
 
 fuzz_target!(|input: &[u8]| {

@@ -19,7 +19,9 @@ fn no_file_of_the_core_imports_what_imports_it() {
     assert!(
         imports[&module("memcached::client::pooled")].contains(&module("memcached::connection"))
     );
-    assert!(imports[&module("memcached::client")].contains(&module("memcached::operation")));
+    assert!(
+        imports[&module("memcached::client")].contains(&module("memcached::protocol::operation"))
+    );
     let circle = circle(&imports);
     assert_eq!(circle, None);
 }

@@ -14,7 +14,7 @@ mod slowest;
 use super::breaker::{Breaker, BreakerLimits};
 use super::connection::Output;
 use super::connection::queue::{Attempt, Orphan, Written};
-use super::operation::{Completion, Operation};
+use super::protocol::operation::{Completion, Operation};
 use super::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Ticket, Token};
 use pooled::{PooledConnection, SocketState};
 use slowest::Slowest;

@@ -17,15 +17,12 @@ mod breaker;
 mod buffers;
 mod client;
 pub mod connection;
-pub mod encode;
 mod error;
 mod key;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
-mod operation;
-mod protocol;
+pub mod protocol;
 mod read_buffer;
-pub mod reply;
 
 pub use body::Body;
 pub use breaker::BreakerLimits;
@@ -33,10 +30,10 @@ pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation, Visitor};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
-pub use operation::{
+pub use protocol::Protocol;
+pub use protocol::operation::{
     Command, Completion, Delete, Get, Item, Operation, Recache, Set, Ticket, Token,
 };
-pub use protocol::Protocol;
 pub use read_buffer::BufferPart;
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.

@@ -3,7 +3,7 @@
 use super::Client;
 use super::pooled::{PooledConnection, SocketState};
 use crate::memcached::connection::queue::Attempt;
-use crate::memcached::operation::Operation;
+use crate::memcached::protocol::operation::Operation;
 use crate::memcached::{Body, Msec, OperationError, Ticket};
 
 /// Bytes of a body with which an operation does not join a batch.

@@ -1,7 +1,7 @@
 //! Request coalescing: the table of the lookups that can still be joined, and the fan-out of an answer to those that
 //! have joined.
 
-use crate::memcached::operation::{Completion, ValueLocation};
+use crate::memcached::protocol::operation::{Completion, ValueLocation};
 use crate::memcached::{Key, Token};
 use std::collections::VecDeque;
 

@@ -14,8 +14,8 @@ pub(super) mod queue;
 mod receive;
 mod transmit;
 
-use crate::memcached::encode::{MAX_COMMAND, encode_command};
-use crate::memcached::operation::{Completion, Operation, ValueLocation};
+use crate::memcached::protocol::encode::{MAX_COMMAND, encode_command};
+use crate::memcached::protocol::operation::{Completion, Operation, ValueLocation};
 use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
 use coalescing::FanOut;
 use queue::{Attempt, Expired, Front, Orphan, Pending, Queue, Written};

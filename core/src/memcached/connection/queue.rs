@@ -2,7 +2,7 @@
 //! wait for each, how long, and whether others may still join.
 
 use super::coalescing::{JoinTable, Joined};
-use crate::memcached::operation::{Command, Operation};
+use crate::memcached::protocol::operation::{Command, Operation};
 use crate::memcached::{Msec, Token};
 use std::collections::VecDeque;
 use std::ops::Range;

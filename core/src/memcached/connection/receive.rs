@@ -19,9 +19,9 @@
 //! A value that nobody waits for (its lookup timed out or was cancelled, or it is too large) is skipped.
 
 use super::queue::Front;
-use crate::memcached::operation::{Command, Completion, ValueLocation};
+use crate::memcached::protocol::operation::{Command, Completion, ValueLocation};
+use crate::memcached::protocol::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::read_buffer::ReadBuffer;
-use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
     Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, OperationError,
     Protocol,

@@ -12,7 +12,7 @@ mod values;
 
 use super::receive::{LONG, SHORT_READ};
 use super::*;
-use crate::memcached::encode::MAX_COMMAND;
+use crate::memcached::protocol::encode::MAX_COMMAND;
 use crate::memcached::{
     Command, ErrorText, Get, Item, Key, LongKeys, Malformed, Protocol, Recache, Visitor,
 };

@@ -4,7 +4,7 @@
 use super::server::{Answer, Command};
 use super::steps::Verb;
 use crate::memcached::connection::INPUT_SIZE;
-use crate::memcached::reply::{Echo, Parsed, Reply, parse_reply, value_end};
+use crate::memcached::protocol::reply::{Echo, Parsed, Reply, parse_reply, value_end};
 use crate::memcached::{
     Completion, ConnectionError, ErrorText, Item, Malformed, Msec, OperationError, Protocol,
     Visitor,

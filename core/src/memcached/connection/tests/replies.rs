@@ -124,7 +124,7 @@ fn what_is_no_reply_line_is_malformed() {
 #[test]
 fn a_line_without_end_is_refused_before_the_buffer_is_full() {
     let mut connection = waiting(1);
-    for _ in 0..crate::memcached::reply::MAX_LINE - 1 {
+    for _ in 0..crate::memcached::protocol::reply::MAX_LINE - 1 {
         assert_eq!(deliver(&mut connection, b"V"), Ok(vec![]));
     }
     assert_eq!(deliver(&mut connection, b"V"), malformed(Malformed::LineTooLong));

@@ -17,8 +17,9 @@
 //! there, `s` for the length of its value, `v` for the value; `k` and `O` have the reply repeat the key and the opaque,
 //! so that each reply proves which command it answers (protocol.txt, "Meta Get").
 
+use super::Protocol;
 use super::operation::{Command, Delete, Get, Set};
-use super::{Key, MAX_KEY, Protocol};
+use crate::memcached::{Key, MAX_KEY};
 
 /// Longest command without its body, in bytes.
 pub const MAX_COMMAND: usize = MAX_KEY
@@ -26,7 +27,7 @@ pub const MAX_COMMAND: usize = MAX_KEY
         .len();
 
 /// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. The protocol must have
-/// the command: see [`Operation::is_supported`](super::Operation::is_supported).
+/// the command: see [`Operation::is_supported`](super::operation::Operation::is_supported).
 #[inline]
 pub fn encode_command(
     out: &mut Vec<u8>,

@@ -24,12 +24,14 @@
 //! deleted = ("DELETED" / "NOT_FOUND") CRLF
 //! ```
 //!
-//! The bytes of a value are the concern of [`connection`](super::connection). `b` says that the key is in base64: so
+//! The bytes of a value are the concern of [`connection`](crate::memcached::connection). `b` says that the key is in base64: so
 //! memcached names an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
 //! invalidated (`md KEY I`), `W` and `Z` say which of its readers is to store it again. Other letters are passed over.
 //! Before 1.6.10 a miss is a bare `EN`.
 
-use super::{Item, MAX_KEY, Malformed, Protocol, Recache};
+use super::Protocol;
+use super::operation::{Item, Recache};
+use crate::memcached::{MAX_KEY, Malformed};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -140,7 +142,7 @@ fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
 ///
 /// ```
 /// use pagecache_core::memcached::Protocol;
-/// use pagecache_core::memcached::reply::{Reply, Parsed, parse_reply};
+/// use pagecache_core::memcached::protocol::reply::{Reply, Parsed, parse_reply};
 ///
 /// let reply = b"VA 5 f0 k/a O17\r\nhello\r\n";
 /// let Ok(Parsed::Complete(Reply::Value { len, .. }, 17)) = parse_reply(Protocol::Meta, reply) else {

@@ -1,6 +1,7 @@
 //! An operation and its completion, between the driver that asks and the connection that carries them.
 
-use super::{Buffer, Key, Msec, OperationError, Protocol, Visitor};
+use super::Protocol;
+use crate::memcached::{Buffer, Key, Msec, OperationError, Visitor};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -119,12 +120,12 @@ impl Operation {
     }
 }
 
-/// Where an operation went, for [`Client::cancel`](super::Client::cancel). A stale ticket is ignored.
+/// Where an operation went, for [`Client::cancel`](crate::memcached::Client::cancel). A stale ticket is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    pub(super) connection: usize,
-    pub(super) opaque: u32,
-    pub(super) token: Token,
+    pub(in crate::memcached) connection: usize,
+    pub(in crate::memcached) opaque: u32,
+    pub(in crate::memcached) token: Token,
 }
 
 impl Ticket {
@@ -162,7 +163,7 @@ pub enum Recache {
     Taken,
 }
 
-/// What became of an operation. `V` is the value of a hit: [`Bytes`](super::Bytes) for the driver, a
+/// What became of an operation. `V` is the value of a hit: [`Bytes`](crate::memcached::Bytes) for the driver, a
 /// `ValueLocation` within a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion<V> {
@@ -217,7 +218,7 @@ impl<V> Completion<V> {
     }
 }
 
-/// Where a value is. [`Connection::value`](super::connection::Connection::value) gives its bytes.
+/// Where a value is. [`Connection::value`](crate::memcached::connection::Connection::value) gives its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueLocation {
     /// In the read buffer, until the next read.
