@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So many msec a reply takes at most until it may be late.
 const PATIENCE: Msec = 5;
 
+/// A lookup is sent so often at most.
+const MOST_TIMES: usize = 3;
+
 /// An event with its value.
 #[derive(Debug)]
 enum Told {
@@ -30,7 +33,8 @@ impl World {
         failures: Vec<OperationError>,
         faults: Vec<ConnectionError>,
     ) {
-        let twin = &self.sockets[index].twin;
+        let world = &*self;
+        let twin = &world.sockets[index].twin;
         let may_retry = |position: usize, asked: &Asked| {
             let is_again = match faults[..] {
                 // what changes an item is never sent twice
@@ -42,15 +46,20 @@ impl World {
                 }
                 _ => false,
             };
-            is_again && self.now < asked.deadline
+            is_again && world.now < asked.deadline
         };
         let queue = twin.queue().iter().enumerate().flat_map(|(position, asked)| {
             let may_retry = may_retry(position, asked);
-            self.wanted(asked).map(move |token| (token, may_retry))
+            world
+                .wanted(asked)
+                .map(move |token| (token, may_retry && !world.waiting[&token].was_lost))
         });
         // an answer that is here is not asked for again
-        let told = twin.fan_out().filter(|token| self.is_wanted(*token)).map(|it| (it, false));
+        let told = twin.fan_out().filter(|token| world.is_wanted(*token)).map(|it| (it, false));
         let orphans: Vec<(u64, bool)> = told.chain(queue).collect();
+        for (token, _) in orphans.iter().filter(|(_, may_retry)| *may_retry) {
+            self.waiting.entry(*token).and_modify(|it| it.was_lost = true);
+        }
         self.unknown.extend(self.half_done(index));
         self.doomed.extend(orphans.iter().map(|(token, _)| (*token, failures.clone())));
         self.orphans.extend(orphans);
@@ -90,9 +99,12 @@ impl World {
             let is_late = queue.first().is_some_and(|asked| self.is_late(asked));
             let has_timeouts = queue.iter().any(|asked| asked.deadline <= self.now);
             assert!(is_late || has_timeouts || !is_used, "given up without a cause");
+            let may_retry =
+                |(token, verb)| (token, verb == Verb::Get && !self.waiting[&token].was_lost);
             let wanted: Vec<(u64, bool)> = queue
                 .iter()
-                .flat_map(|it| self.wanted(it).map(|token| (token, it.command.verb == Verb::Get)))
+                .flat_map(|it| self.wanted(it).map(|token| (token, it.command.verb)))
+                .map(may_retry)
                 .collect();
             self.unknown.extend(self.half_done(index));
             let timeout = |&(token, _): &(u64, bool)| (token, vec![OperationError::Timeout]);
@@ -165,7 +177,7 @@ impl World {
         let newest = self.next.saturating_sub(1);
         let refused = self.refused.as_ref().map(|(_, waiting)| waiting);
         let waiting = self.waiting.get(&newest).or(refused);
-        if waiting.is_some_and(|it| !it.is_asked && it.name == command.name) {
+        if waiting.is_some_and(|it| it.times_asked == 0 && it.name == command.name) {
             return (vec![newest], false);
         }
         let is_it = |token: &u64| self.waiting.get(token).is_some_and(|it| it.name == command.name);
@@ -180,7 +192,9 @@ impl World {
         }
         let (now, waiting, doomed) = (self.now, &self.waiting, &self.doomed);
         let is_late = |asked: &Asked| asked.at + PATIENCE <= now;
-        let is_wanted = |token: &u64| waiting.contains_key(token) && !doomed.contains_key(token);
+        let is_wanted = |token: &u64| {
+            waiting.get(token).is_some_and(|it| !it.was_lost) && !doomed.contains_key(token)
+        };
         let mut twins = self.sockets.iter_mut().map(|socket| &mut socket.twin);
         let moved = twins.find_map(|twin| twin.move_away(&command.name, is_late, is_wanted));
         (moved.unwrap_or_default(), true)
@@ -200,7 +214,8 @@ impl World {
         let (deadline, max_size, visitor) = (*deadline, *max_size, *visitor);
         for token in &waiters {
             if let Some(waiting) = self.waiting.get_mut(token) {
-                waiting.is_asked = true;
+                waiting.times_asked += 1;
+                assert!(waiting.times_asked <= MOST_TIMES, "{token} is asked for too often");
             }
         }
         let (at, reused, start) = (self.now, false, 0);
@@ -219,9 +234,11 @@ impl World {
 
     /// A request was taken, and put nothing into an output: it has joined another one of the same.
     pub fn notice_join(&mut self, token: u64) {
-        let Some(waiting) = self.waiting.get_mut(&token).filter(|it| !it.is_asked) else { return };
+        let Some(waiting) = self.waiting.get_mut(&token).filter(|it| it.times_asked == 0) else {
+            return;
+        };
         let index = waiting.ticket.map_or(0, |ticket| ticket.connection);
-        (waiting.is_asked, waiting.has_joined) = (true, true);
+        (waiting.times_asked, waiting.has_joined) = (1, true);
         let Waiting { name, protocol, deadline, max_size, .. } = &self.waiting[&token];
         let Socket { twin, sent, .. } = &self.sockets[index];
         let may_be_joined = |asked: &&Asked| {

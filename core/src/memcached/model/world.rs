@@ -63,7 +63,10 @@ pub struct Waiting {
     pub visitor: Visitor,
     /// None if it was refused.
     pub ticket: Option<Ticket>,
-    pub is_asked: bool,
+    /// How many commands were written for it.
+    pub times_asked: usize,
+    /// Its connection ended, and it was sent again over another one: that happens once.
+    pub was_lost: bool,
     /// Of somebody else's command.
     pub has_joined: bool,
 }
@@ -315,7 +318,8 @@ impl World {
             max_size,
             visitor,
             ticket: submitted.ok(),
-            is_asked: false,
+            times_asked: 0,
+            was_lost: false,
             has_joined: false,
         };
         match submitted {
