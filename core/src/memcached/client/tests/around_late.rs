@@ -62,9 +62,7 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
     let mut world = World::of(3, 64);
     for token in [900, 910] {
         for index in 0..2 {
-            world.submit(token + index as u64).unwrap();
-            world.open_if_wanted(index);
-            world.flush(index);
+            world.send(token + index as u64, index);
         }
         if token == 910 {
             world.submit(920).unwrap();
@@ -75,13 +73,11 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
     assert!(world.client.breaker.is_open());
     (0..2).for_each(|index| world.answer(index));
     world.seen();
-    world.submit(0).unwrap();
-    world.flush(0);
+    world.send(0, 0);
     world.pass(PATIENCE);
     // the other one answers all the time
     for token in 1..4 {
-        world.submit(token).unwrap();
-        world.flush(1);
+        world.send(token, 1);
         world.flush(0);
     }
     assert_eq!(world.live(), [1, 3, 0]);
@@ -117,16 +113,13 @@ fn a_lookup_that_was_asked_twice_is_one_failure() {
         breaker: BreakerLimits { max_fails: 3, fail_timeout: 2_000 },
         ..limits
     });
-    world.submit(900).unwrap();
-    world.open(0);
-    world.flush(0);
+    world.send(900, 0);
     world.submit(901).unwrap();
     world.open(1);
     world.answer(0);
     world.answer(1);
     world.submit(0).unwrap();
-    world.submit(1).unwrap();
-    world.flush(0);
+    world.send(1, 0);
     world.pass(PATIENCE);
     assert_eq!(world.live(), [1, 1]);
     world.flush(1);
@@ -157,8 +150,7 @@ fn an_address_that_hangs_is_left_for_the_next() {
 fn a_server_that_was_slow_before_it_hangs_goes_down() {
     for connections in [1, 2, 8] {
         let mut world = World::proven(connections);
-        world.submit(0).unwrap();
-        world.flush(0);
+        world.send(0, 0);
         world.now += 130;
         world.answer(0);
         assert_eq!(world.seen(), [Seen::Hit(0)]);
@@ -178,14 +170,12 @@ fn a_server_that_was_slow_before_it_hangs_goes_down() {
 #[test]
 fn one_slow_reply_does_not_let_everybody_wait_behind_a_hung_one() {
     let mut world = World::proven(2);
-    world.submit(0).unwrap();
-    world.flush(0);
+    world.send(0, 0);
     world.now += 130;
     world.answer(0);
     world.seen();
     world.submit(0).unwrap();
-    world.submit(1).unwrap();
-    world.flush(0);
+    world.send(1, 0);
     assert_eq!(world.live(), [2, 0]);
     // the other one answers in no time
     for ms in 0..TIMEOUT {
@@ -234,9 +224,7 @@ fn what_waited_for_a_new_connection_may_go_to_one_that_the_driver_has_done_with(
     let mut world = World::proven(2);
     world.limit(|limits| Limits { connections: 3, ..limits });
     for index in 0..2 {
-        world.submit(900 + index as u64).unwrap();
-        world.open(index);
-        world.flush(index);
+        world.send(900 + index as u64, index);
     }
     (0..2).for_each(|index| world.answer(index));
     for token in [0, 1, 2] {

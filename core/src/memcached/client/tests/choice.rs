@@ -102,8 +102,7 @@ fn replies_still_to_come_count_as_in_flight_though_nobody_waits() {
         world.leave(ticket);
     }
     world.flush(0);
-    world.submit(2).unwrap();
-    world.flush(1);
+    world.send(2, 1);
     world.submit(3).unwrap();
     assert_eq!(world.live(), [0, 2]);
 }
@@ -182,8 +181,7 @@ fn the_same_lookup_is_sent_once_whichever_connection_it_is_on() {
     world.answer(0);
     assert_eq!(world.seen(), [Seen::Hit(0), Seen::Hit(2 * SAME)]);
     // what is on its way already may be older than what is asked for now
-    world.submit(0).unwrap();
-    world.flush(0);
+    world.send(0, 0);
     world.submit(SAME).unwrap();
     assert_eq!(world.live(), [1, 1]);
 }
@@ -223,8 +221,7 @@ fn nobody_waits_for_the_trial_of_a_server_that_fails() {
 fn a_connection_that_works_is_shared_though_the_server_takes_no_other() {
     let mut world = World::proven(2);
     world.submit(0).unwrap();
-    world.submit(SAME).unwrap();
-    world.flush(0);
+    world.send(SAME, 0);
     world.lose(1, ConnectionError::Silent);
     assert_eq!(world.seen(), [Seen::Down(ConnectionError::Silent)]);
     world.submit(1).unwrap();
@@ -239,8 +236,7 @@ fn a_connection_that_works_is_shared_though_the_server_takes_no_other() {
 fn all_who_share_a_lookup_are_sent_again_with_it() {
     let mut world = World::proven(1);
     world.submit(0).unwrap();
-    world.submit(SAME).unwrap();
-    world.flush(0);
+    world.send(SAME, 0);
     world.lose(0, ConnectionError::Closed);
     assert_eq!(world.seen(), []);
     assert_eq!(world.live(), [2]);
@@ -254,8 +250,7 @@ fn all_who_share_a_lookup_are_sent_again_with_it() {
 fn who_leaves_between_the_answers_gets_none_on_whichever_connection() {
     let mut world = World::proven(2);
     world.submit(0).unwrap();
-    world.submit(SAME).unwrap();
-    world.flush(0);
+    world.send(SAME, 0);
     world.lose(0, ConnectionError::Closed);
     assert_eq!(world.live(), [0, 2]);
     world.within = Some(Within::Cancel(0));

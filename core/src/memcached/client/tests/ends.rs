@@ -45,12 +45,27 @@ fn a_lookup_is_not_sent_a_third_time() {
 }
 
 #[test]
+fn a_lookup_is_sent_again_once_though_the_server_is_never_left_alone() {
+    let mut world = World::of(1, 64);
+    world.limit(|limits| Limits { breaker: BreakerLimits { max_fails: 0, ..BREAKER }, ..limits });
+    world.send(0, 0);
+    world.answer(0);
+    world.send(1, 0);
+    world.lose(0, ConnectionError::Closed);
+    world.open(0);
+    world.flush(0);
+    assert_eq!(world.seen(), [Seen::Hit(0)]);
+    world.lose(0, ConnectionError::Closed);
+    let down = Seen::Down(ConnectionError::Closed);
+    assert_eq!(world.seen(), [down, Seen::Failed(1, OperationError::Reset)]);
+}
+
+#[test]
 fn a_lookup_whose_reply_has_begun_is_not_sent_again() {
     for bytes in [1, 10, 30, 60] {
         let mut world = World::proven(1);
         world.submit(1).unwrap();
-        world.submit(2).unwrap();
-        world.flush(0);
+        world.send(2, 0);
         world.serve(0, 1);
         world.deliver(0, bytes);
         world.lose(0, ConnectionError::Closed);
@@ -221,8 +236,7 @@ fn a_reply_that_cannot_be_believed_ends_all_on_its_connection_and_nothing_elsewh
             world.submit(token).unwrap();
         }
         world.flush(0);
-        world.submit(2).unwrap();
-        world.flush(1);
+        world.send(2, 1);
         let epochs = [0, 1].map(|index| world.client.generation(index));
         world.say(0, bytes);
         assert_eq!(

@@ -11,8 +11,7 @@ const QUIET: Msec = 1_000;
 /// A second connection answers while the first waits, behind a lookup that nobody answers.
 fn one_hangs(connections: usize) -> World {
     let mut world = World::proven(connections);
-    world.submit(0).unwrap();
-    world.flush(0);
+    world.send(0, 0);
     world
 }
 
@@ -81,8 +80,7 @@ fn a_server_that_is_slow_as_a_whole_is_asked_one_lookup_twice() {
 fn what_was_asked_again_can_be_cancelled() {
     let mut world = World::proven(2);
     world.submit(0).unwrap();
-    let ticket = world.submit(1).unwrap();
-    world.flush(0);
+    let ticket = world.send(1, 0);
     world.pass(PATIENCE);
     assert_eq!(world.live(), [1, 1]);
     world.leave(ticket);
@@ -95,14 +93,11 @@ fn what_was_asked_again_can_be_cancelled() {
 fn what_comes_to_wait_behind_another_late_reply_is_asked_once_more() {
     let mut world = World::proven(3);
     world.submit(0).unwrap();
-    world.submit(1).unwrap();
-    world.flush(0);
+    world.send(1, 0);
     world.pass(PATIENCE - 1);
-    world.submit(2).unwrap();
-    world.flush(1);
+    world.send(2, 1);
     world.submit(3).unwrap();
-    world.submit(4).unwrap();
-    world.flush(2);
+    world.send(4, 2);
     world.pass(1);
     // the second waits behind the third, which hangs, too
     assert_eq!(world.live(), [1, 2, 2]);
@@ -118,8 +113,7 @@ fn a_server_that_always_takes_its_time_is_not_late() {
     let mut world = World::proven(2);
     for token in 0..20 {
         world.submit(2 * token).unwrap();
-        world.submit(2 * token + 1).unwrap();
-        world.flush(0);
+        world.send(2 * token + 1, 0);
         world.flush(1);
         world.now += 30;
         world.answer(0);
@@ -127,8 +121,7 @@ fn a_server_that_always_takes_its_time_is_not_late() {
     }
     world.seen();
     world.submit(100).unwrap();
-    world.submit(101).unwrap();
-    world.flush(0);
+    world.send(101, 0);
     world.pass(60);
     assert_eq!(world.live(), [2, 0]);
 }
@@ -137,8 +130,7 @@ fn a_server_that_always_takes_its_time_is_not_late() {
 fn a_value_that_is_coming_is_not_late() {
     let mut world = World::proven(2);
     world.submit(5).unwrap();
-    world.submit(6).unwrap();
-    world.flush(0);
+    world.send(6, 0);
     world.serve(0, 1);
     world.deliver(0, 100);
     for _ in 0..3 {
@@ -158,8 +150,7 @@ fn where_all_connections_are_stuck_one_that_has_been_overtaken_is_given_up_in_ti
     world.pass(PATIENCE);
     world.submit(1).unwrap();
     world.answer(1);
-    world.submit(2).unwrap();
-    world.flush(1);
+    world.send(2, 1);
     world.pass(PATIENCE);
     assert_eq!((world.live(), world.seen()), (vec![1, 1], vec![Seen::Hit(1)]));
     // both hang: what comes now waits until three quarters of the time of the first are over

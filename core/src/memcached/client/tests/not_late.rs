@@ -27,8 +27,7 @@ fn a_late_reply_of_six_milliseconds_does_not_lose_the_lookups_behind_it() {
 #[test]
 fn a_connection_whose_late_value_was_skipped_is_not_stuck_any_more() {
     let mut world = World::proven(2);
-    world.submit(5).unwrap();
-    world.flush(0);
+    world.send(5, 0);
     world.serve(0, 1);
     world.pass(1);
     world.deliver(0, 1_000);
@@ -44,8 +43,7 @@ fn a_connection_whose_late_value_was_skipped_is_not_stuck_any_more() {
 #[test]
 fn a_server_whose_value_has_begun_to_come_is_not_silent() {
     let mut world = World::proven(2);
-    world.submit(5).unwrap();
-    world.flush(0);
+    world.send(5, 0);
     world.serve(0, 1);
     world.deliver(0, 30_000);
     world.pass(TIMEOUT);
@@ -57,14 +55,12 @@ fn a_server_whose_value_has_begun_to_come_is_not_silent() {
 fn a_server_that_is_sending_a_large_value_is_not_silent() {
     let mut world = World::proven(1);
     let size = 64 << 20;
-    world.submit(5).unwrap();
-    world.flush(0);
+    world.send(5, 0);
     let opaque = server::Command::take(&mut world.sockets[0].written).unwrap().opaque().unwrap();
     let head = format!("VA {size} f0 k{} O{opaque}\r\n", name_of(5));
     world.say(0, head.as_bytes());
     world.pass(1);
-    world.submit(6).unwrap();
-    world.flush(0);
+    world.send(6, 0);
     // 20 MB/s
     for _ in 0..TIMEOUT {
         world.say(0, &[b'x'; 20_000]);
@@ -79,10 +75,8 @@ fn a_server_that_is_sending_a_large_value_is_not_silent() {
 #[test]
 fn values_that_come_slowly_are_not_given_up_before_their_time() {
     let mut world = World::proven(2);
-    world.submit(5).unwrap();
-    world.flush(0);
-    world.submit(13).unwrap();
-    world.flush(1);
+    world.send(5, 0);
+    world.send(13, 1);
     (0..2).for_each(|index| world.serve(index, 1));
     world.pass(1);
     for ms in 0..30 {
@@ -123,9 +117,7 @@ fn a_worker_that_is_busy_does_not_take_the_server_for_silent() {
 fn a_trial_is_not_closed_as_unused_before_its_reply() {
     let mut world = World::proven(1);
     world.limit(|limits| Limits { keepalive: 5, ..limits });
-    world.submit(0).unwrap();
-    world.open(0);
-    world.flush(0);
+    world.send(0, 0);
     world.pass(TIMEOUT);
     world.pass(200);
     world.seen();

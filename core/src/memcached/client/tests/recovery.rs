@@ -60,8 +60,7 @@ fn a_server_that_is_down_gets_one_lookup_as_a_trial() {
     assert_eq!(world.submit(1).unwrap_err(), OperationError::Down);
     world.answer(0);
     assert_eq!(world.seen(), [Seen::Hit(0), Seen::Up]);
-    world.submit(1).unwrap();
-    world.flush(0);
+    world.send(1, 0);
     world.submit(2).unwrap();
     assert_eq!(world.wants(), [Want::Read, Want::Connect]);
 }
@@ -94,8 +93,7 @@ fn any_answer_to_a_trial_brings_the_server_back() {
 fn each_time_a_server_goes_down_or_comes_back_is_told() {
     let mut world = World::proven(1);
     for _ in 0..3 {
-        world.submit(0).unwrap();
-        world.flush(0);
+        world.send(0, 0);
         world.say(0, b"ERROR\r\n");
         let seen = [
             Seen::Down(ConnectionError::Rejected(ErrorText::of(b"ERROR"))),
@@ -183,8 +181,7 @@ fn half_down() -> World {
 fn a_proven_connection_serves_on_while_another_cannot_be_opened() {
     let mut world = half_down();
     for token in 3..6 {
-        world.submit(token).unwrap();
-        world.flush(0);
+        world.send(token, 0);
     }
     assert_eq!(world.wants(), [Want::Read, Want::Closed]);
     world.answer(0);
@@ -282,8 +279,7 @@ fn timed_out_lookups_do_not_fill_a_small_bound_for_ever() {
 fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are() {
     for connections in [1, 2, 8] {
         let mut world = World::proven(connections);
-        world.submit(0).unwrap();
-        world.flush(0);
+        world.send(0, 0);
         world.pass(TIMEOUT);
         assert_eq!(
             world.seen(),

@@ -34,8 +34,7 @@ fn a_cancelled_value_makes_room_for_the_one_behind_it() {
     let mut world = World::proven(1);
     world.renew_memory(SIZE);
     let cancelled = world.submit(LARGE).unwrap();
-    world.submit(LARGE_TOO).unwrap();
-    world.flush(0);
+    world.send(LARGE_TOO, 0);
     world.serve(0, 2);
     world.deliver(0, 1_000);
     world.leave(cancelled);
