@@ -1,10 +1,10 @@
 //! Owns gzip, the program, which compresses bodies as an application would and decompresses those that clients
 //! receive.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::parts;
+use crate::process::output_of;
 
 pub fn pack(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     // Equal bytes give an equal body: no time, no name.
@@ -17,18 +17,6 @@ pub fn unpack(bytes: impl AsRef<[u8]>) -> Option<Vec<u8>> {
 }
 
 fn piped(options: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let mut gzip = Command::new(parts::installed("gzip"))
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = gzip.stdin.take().unwrap();
-    let output = std::thread::scope(|scope| {
-        // gzip may stop reading input that it cannot decompress.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        gzip.wait_with_output().unwrap()
-    });
+    let output = output_of(Command::new(parts::installed("gzip")).args(options), input);
     output.status.success().then_some(output.stdout)
 }

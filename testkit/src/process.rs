@@ -2,8 +2,10 @@
 //! when the test ends.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -12,6 +14,19 @@ use crate::{kernel, wait};
 
 /// How long a process may take to end after the signal, before it is killed.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Runs `command` with `input` on its standard input, until it ends.
+#[track_caller]
+pub fn output_of(command: &mut Command, input: &[u8]) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // it may end, or stop reading, before it has read everything
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().unwrap()
+    })
+}
 
 pub struct Process {
     child: Child,

@@ -1,10 +1,9 @@
 //! Owns what the tests run: the tool itself, and an nginx with the module. The testkit has all else.
 
 use std::ffi::OsStr;
-use std::io::Write;
 use std::process::{Command, Stdio};
-use std::thread;
 
+use pagecache_testkit::process::output_of;
 use pagecache_testkit::{Bare, SINGLE_PROCESS, parts};
 use serde_json::Value;
 
@@ -40,21 +39,8 @@ pub fn ctl<A: AsRef<OsStr>>(arguments: &[A]) -> Ran {
 /// The same, with something on its standard input.
 #[track_caller]
 pub fn ctl_with_input<A: AsRef<OsStr>>(arguments: &[A], input: &[u8]) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pagecachectl"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = thread::spawn(move || {
-        // one that does not read it may end before
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pagecachectl"));
+    let output = output_of(command.args(arguments), input);
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(!err.contains("panicked"), "{err}");
     Ran { code: output.status.code().unwrap(), out: output.stdout, err }

@@ -2,9 +2,10 @@
 //! and which Prometheus, scripts and browsers can read.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use pagecache_testkit::process::output_of;
 
 use crate::harness::*;
 use crate::keys::several_servers::two_upstreams;
@@ -298,15 +299,9 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         if sample.name == 'pagecache_hits_total':
             print('hits', sample.labels['upstream'], sample.value)
 ";
-    let mut reader = Command::new("/usr/bin/python3")
-        .args(["-c", READ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    reader.stdin.take().unwrap().write_all(&answer.body).unwrap();
-    let output = reader.wait_with_output().unwrap();
-    assert!(output.status.success());
+    let mut reader = Command::new("/usr/bin/python3");
+    let output = output_of(reader.args(["-c", READ]), &answer.body);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
         "pagecache_hits counter 1",
