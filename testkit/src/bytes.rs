@@ -2,6 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
+/// A page of `key` whose bytes differ from those of all other keys: it begins with the key, and `length` bytes follow.
+pub fn page_of(key: &str, length: usize) -> Vec<u8> {
+    [key.as_bytes(), &pattern(length, key.len() as u64)].concat()
+}
+
 /// `length` bytes with every possible value, including line ends and NUL; a different seed gives different bytes.
 pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     // splitmix64: https://prng.di.unimi.it/splitmix64.c

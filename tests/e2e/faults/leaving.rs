@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::harness::measure::sockets;
 use crate::harness::*;
-use crate::lookups::multiplexing::page;
+use crate::lookups::multiplexing::{holding, page, site_with_pages};
 use crate::process::million::does_not_grow;
 
 /// The number of different pages.
@@ -52,10 +52,7 @@ fn those_who_stay_get_their_own_pages_when_replies_come_late() {
         [|n| n == 0, |n| n + 1 == PAGES, |n| n % 2 == 0, |n| n % 3 != 1, |n| n != 50];
     for leaves in patterns {
         let gate = Gate::default();
-        let held = gate.clone();
-        let fake = Fake::start(move |lookup| {
-            vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
-        });
+        let fake = holding(&gate);
         let site = plan().store_at(fake.address()).without_application().start();
         let worker = site.nginx.workers()[0];
         let idle = sockets(worker);
@@ -70,11 +67,7 @@ fn those_who_stay_get_their_own_pages_when_replies_come_late() {
 
 #[test]
 fn those_who_stay_get_their_own_pages_from_memcached() {
-    let site = plan().without_application().start();
-    for nth in 0..PAGES {
-        let path = format!("/page{nth}");
-        site.memcached().set(&path, page(&path), BYTES);
-    }
+    let site = site_with_pages(PAGES);
     let mut stats = site.memcached().link();
     let before = stats.stat("total_connections");
     for turn in 0..30 {

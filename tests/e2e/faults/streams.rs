@@ -15,7 +15,7 @@ const TURNS: usize = 60;
 /// A small page and a large one, which differ from those of all other keys.
 fn page(key: &str) -> Vec<u8> {
     let size = if key.contains("large") { 150_000 } else { 300 };
-    [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
+    bytes::page_of(key, size)
 }
 
 /// The timeout of these sites: more than a complete reply takes on a busy machine.

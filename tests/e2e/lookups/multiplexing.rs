@@ -15,6 +15,16 @@ pub fn page(path: &str) -> Vec<u8> {
     format!("{path} ").repeat(1 + number % 100).into_bytes()
 }
 
+/// A site without an application, whose memcached has the pages `/page0`, `/page1`, ...
+pub fn site_with_pages(count: usize) -> Site {
+    let site = plan().without_application().start();
+    for nth in 0..count {
+        let path = format!("/page{nth}");
+        site.memcached().set(&path, page(&path), BYTES);
+    }
+    site
+}
+
 /// Opens `CLIENTS` connections and sends a request on each before any answer is read.
 fn ask_at_once(site: &Site) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| site.client()).collect();
@@ -33,7 +43,7 @@ fn each_gets_its_own(clients: &mut [Client]) {
 }
 
 /// Holds all replies back until the gate opens.
-fn holding(gate: &Gate) -> Fake {
+pub fn holding(gate: &Gate) -> Fake {
     let held = gate.clone();
     Fake::start(move |lookup| {
         vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
@@ -42,11 +52,7 @@ fn holding(gate: &Gate) -> Fake {
 
 #[test]
 fn two_hundred_requests_at_once_need_two_connections() {
-    let site = plan().without_application().start();
-    for nth in 0..CLIENTS {
-        let path = format!("/page{nth}");
-        site.memcached().set(&path, page(&path), BYTES);
-    }
+    let site = site_with_pages(CLIENTS);
     let mut stats = site.memcached().link();
     let before = stats.stat("total_connections");
     for _ in 0..5 {

@@ -7,11 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::harness::measure::{descriptors, is_sanitized, private, resident};
 use crate::harness::*;
 
-/// A page that differs from those of all other keys.
-fn page(key: &str, size: usize) -> Vec<u8> {
-    [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
-}
-
 /// The number of clients in a test with very many: 10,000, or fewer if fewer descriptors are allowed. Each takes a
 /// descriptor in the worker and one in this process, which runs other tests, too. The guard excludes the other such
 /// test.
@@ -50,7 +45,7 @@ fn ten_thousand_clients_on_one_worker() {
     let site = plan_for_many(count).start();
     for nth in 0..100 {
         let path = format!("/page{nth}");
-        site.memcached().set(&path, page(&path, 1_000), BYTES);
+        site.memcached().set(&path, bytes::page_of(&path, 1_000), BYTES);
     }
     let worker = site.nginx.workers()[0];
     let before = site.memcached().link().stat("total_connections");
@@ -64,7 +59,7 @@ fn ten_thousand_clients_on_one_worker() {
             match (nth + turn) % 110 {
                 there @ 0..100 => {
                     let path = format!("/page{there}");
-                    expect::hit(&answer, page(&path, 1_000));
+                    expect::hit(&answer, bytes::page_of(&path, 1_000));
                 }
                 _ => expect::fell_through(&answer, "MISS", &["absent"]),
             }
@@ -81,10 +76,10 @@ fn ten_thousand_clients_on_one_worker() {
         client.send(&Request::get("/page1").head());
         match nth % 2 {
             0 => client.reset(),
-            _ => expect::hit(&client.receive(false).unwrap(), page("/page1", 1_000)),
+            _ => expect::hit(&client.receive(false).unwrap(), bytes::page_of("/page1", 1_000)),
         }
     }
-    expect::hit(&site.get("/page1"), page("/page1", 1_000));
+    expect::hit(&site.get("/page1"), bytes::page_of("/page1", 1_000));
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
@@ -99,7 +94,7 @@ fn ten_thousand_requests_that_wait_at_once() {
     let now = Arc::new(AtomicUsize::new(0));
     let turn = Arc::clone(&now);
     let fake = Fake::start(move |lookup| {
-        let page = Step::Send(lookup.hit(page(&lookup.key_text(), 1_000)));
+        let page = Step::Send(lookup.hit(bytes::page_of(&lookup.key_text(), 1_000)));
         vec![Step::Wait(held[turn.load(Ordering::SeqCst)].clone()), page]
     });
     let site = plan_for_many(count).store_at(fake.address()).start();
@@ -117,7 +112,7 @@ fn ten_thousand_requests_that_wait_at_once() {
         gate.open();
         for (nth, client) in clients.iter_mut().enumerate() {
             let path = format!("/page{nth}");
-            expect::hit(&client.receive(false).unwrap(), page(&path, 1_000));
+            expect::hit(&client.receive(false).unwrap(), bytes::page_of(&path, 1_000));
         }
     }
     println!("{count} requests: {memory:?} bytes");
@@ -160,7 +155,7 @@ fn leave_somewhere_over_http2(site: &Site, random: &[u8], path: &str, whole: &[u
         1 => {
             client.cancel(streams[0]);
             let rest = client.bodies(&streams[1..]);
-            assert!(rest == [&page("/page20000", 20_000), &b"application"[..], whole]);
+            assert!(rest == [&bytes::page_of("/page20000", 20_000), &b"application"[..], whole]);
         }
         // In the middle of a body.
         2 | 3 => {
@@ -193,7 +188,7 @@ fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
         .start();
     for size in SIZES {
         let path = format!("/page{size}");
-        site.memcached().set(&path, page(&path, size), BYTES);
+        site.memcached().set(&path, bytes::page_of(&path, size), BYTES);
     }
     let worker = site.nginx.workers()[0];
     let idle = descriptors(worker);
@@ -207,7 +202,7 @@ fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
                     for word in random.chunks_exact(3) {
                         let size = SIZES[usize::from(word[2]) % SIZES.len()];
                         let path = format!("/page{size}");
-                        visit(site, word, &path, &page(&path, size));
+                        visit(site, word, &path, &bytes::page_of(&path, size));
                     }
                 });
             }
@@ -243,7 +238,7 @@ fn what_vanished_clients_held_is_free_again() {
         .upstream("server @MEMCACHED@; pagecache_buffers 2000010;")
         .start();
     let path = "/page00000";
-    let whole = page(path, 2_000_000);
+    let whole = bytes::page_of(path, 2_000_000);
     assert_eq!(whole.len(), 2_000_010);
     site.memcached().set(path, &whole, BYTES);
     let random = bytes::pattern(900, 7);

@@ -81,11 +81,6 @@ pub fn does_not_grow(what: &str, site: &Site, count: usize, bound: u64, some: im
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
-/// A page that differs from those of all other keys.
-fn page(key: &str, size: usize) -> Vec<u8> {
-    [key.as_bytes(), &bytes::pattern(size, key.len() as u64)].concat()
-}
-
 /// Headers that are equal in all answers for the same reason; `$pagecache_time` is not.
 const HEADERS: &str = "
     add_header X-Cache  $pagecache_status always;
@@ -135,9 +130,9 @@ fn a_million_requests_do_not_grow_the_worker() {
     );
     let head = "HTTP/1.1 200 OK\r\nX-A: b\r\nCache-Control: max-age=60\r\n\r\nwith a head";
     site.memcached().set("/body/small", "small", BYTES);
-    site.memcached().set("/body/medium", page("/body/medium", 20_000), BYTES);
+    site.memcached().set("/body/medium", bytes::page_of("/body/medium", 20_000), BYTES);
     site.memcached().set("/http/head", head, BYTES);
-    site.memcached().set("/gzip", gzip::pack(page("/gzip", 3_000)), 2);
+    site.memcached().set("/gzip", gzip::pack(bytes::page_of("/gzip", 3_000)), 2);
     let small = || Request::get("/body/small");
     // The body of a request, which a hit does not read, must not be taken for the connection's next request.
     let smuggled = "GET /body/medium HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
@@ -146,11 +141,11 @@ fn a_million_requests_do_not_grow_the_worker() {
         (small().body(smuggled.clone()), |answer| expect::hit(answer, "small")),
         (small().chunked(smuggled, 100), |answer| expect::hit(answer, "small")),
         (Request::get("/body/medium"), |answer| {
-            expect::hit(answer, page("/body/medium", 20_000));
+            expect::hit(answer, bytes::page_of("/body/medium", 20_000));
         }),
         (Request::get("/http/head"), |answer| expect::hit(answer, "with a head")),
         (Request::get("/gzip").header("Accept-Encoding", "gzip"), |answer| {
-            expect::hit(answer, gzip::pack(page("/gzip", 3_000)));
+            expect::hit(answer, gzip::pack(bytes::page_of("/gzip", 3_000)));
         }),
         (Request::get("/body/none"), |answer| {
             expect::fell_through(answer, "MISS", &["absent"]);
