@@ -417,6 +417,8 @@ impl World {
                 Want::Write => assert!(!self.client.output(index).is_empty()),
                 Want::Read => assert!(self.client.output(index).is_empty()),
             }
+            let is_unused = self.is_open(index) && queue.is_empty();
+            assert!(!is_unused || timer.is_some_and(|at| at <= self.now + self.limits.keepalive));
         }
         assert_eq!(live, self.waiting.len());
     }
