@@ -32,6 +32,10 @@ const REFUSED: ConnectionError = ConnectionError::Connect(111);
 
 const BREAKER: BreakerLimits = BreakerLimits { max_fails: 1, fail_timeout: 2_000 };
 
+/// Of most scenarios.
+const LIMITS: Limits =
+    Limits { connections: 2, inflight: 64, keepalive: KEEPALIVE, addresses: 1, breaker: BREAKER };
+
 /// Tokens that are so far apart ask for the same item.
 const SAME: u64 = 1 << 32;
 
@@ -52,13 +56,7 @@ const LOOKUP: Request = Request {
 
 impl World {
     fn of(connections: usize, inflight: usize) -> World {
-        World::within(Limits {
-            connections,
-            inflight,
-            keepalive: KEEPALIVE,
-            addresses: 1,
-            breaker: BREAKER,
-        })
+        World::within(Limits { connections, inflight, ..LIMITS })
     }
 
     /// Each request is another visitor's, and has room for its value.
@@ -66,11 +64,6 @@ impl World {
         let mut world = World { visitors: u64::MAX, ..World::new(limits, false) };
         world.renew_memory(usize::MAX);
         world
-    }
-
-    /// Starts anew, with other limits.
-    fn limit(&mut self, change: impl FnOnce(Limits) -> Limits) {
-        *self = World::within(change(self.limits));
     }
 
     /// The first connection has answered and is idle; none of the others was opened.

@@ -3,9 +3,7 @@
 use super::*;
 
 fn with_addresses(addresses: usize, connections: usize) -> World {
-    let mut world = World::of(connections, 64);
-    world.limit(|limits| Limits { addresses, ..limits });
-    world
+    World::within(Limits { addresses, connections, ..LIMITS })
 }
 
 #[test]
@@ -80,8 +78,7 @@ fn the_address_that_connected_is_kept() {
 /// Only address 1 takes connections.
 #[test]
 fn each_of_two_attempts_at_once_tries_all_addresses() {
-    let mut world = World::of(2, 1);
-    world.limit(|limits| Limits { addresses: 2, ..limits });
+    let mut world = World::within(Limits { addresses: 2, inflight: 1, ..LIMITS });
     for token in 0..2 {
         world.submit(token).unwrap();
     }

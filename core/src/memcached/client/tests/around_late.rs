@@ -86,13 +86,9 @@ fn nothing_new_waits_behind_a_late_reply_where_a_further_connection_is_refused()
 /// The server hangs for a moment, under load.
 #[test]
 fn one_silence_is_one_failure_to_the_back_off() {
-    let mut world = World::proven(1);
-    world.limit(|limits| Limits {
-        breaker: BreakerLimits { max_fails: 1, fail_timeout: 60_000 },
-        ..limits
-    });
-    world.submit(0).unwrap();
-    world.open(0);
+    let breaker = BreakerLimits { max_fails: 1, fail_timeout: 60_000 };
+    let mut world = World::within(Limits { connections: 1, breaker, ..LIMITS });
+    world.send(0, 0);
     world.answer(0);
     for token in 0..20 {
         world.submit(token).unwrap();
@@ -108,16 +104,10 @@ fn one_silence_is_one_failure_to_the_back_off() {
 
 #[test]
 fn a_lookup_that_was_asked_twice_is_one_failure() {
-    let mut world = World::proven(2);
-    world.limit(|limits| Limits {
-        breaker: BreakerLimits { max_fails: 3, fail_timeout: 2_000 },
-        ..limits
-    });
-    world.send(900, 0);
-    world.submit(901).unwrap();
-    world.open(1);
-    world.answer(0);
-    world.answer(1);
+    let breaker = BreakerLimits { max_fails: 3, ..BREAKER };
+    let mut world = World::within(Limits { breaker, ..LIMITS });
+    (0..2).for_each(|index| _ = world.send(900 + index as u64, index));
+    (0..2).for_each(|index| world.answer(index));
     world.submit(0).unwrap();
     world.send(1, 0);
     world.pass(PATIENCE);
@@ -131,8 +121,7 @@ fn a_lookup_that_was_asked_twice_is_one_failure() {
 /// Of two addresses, the one hangs that was connected to last.
 #[test]
 fn an_address_that_hangs_is_left_for_the_next() {
-    let mut world = World::of(1, 64);
-    world.limit(|limits| Limits { addresses: 2, ..limits });
+    let mut world = World::within(Limits { connections: 1, addresses: 2, ..LIMITS });
     let mut addresses = Vec::new();
     for token in 0..4 {
         _ = world.submit(token);
@@ -221,11 +210,8 @@ fn a_lookup_is_not_ended_before_its_time_because_connections_were_forgotten_one_
 /// A unix socket connects at once, as the driver goes through the connections in their order.
 #[test]
 fn what_waited_for_a_new_connection_may_go_to_one_that_the_driver_has_done_with() {
-    let mut world = World::proven(2);
-    world.limit(|limits| Limits { connections: 3, ..limits });
-    for index in 0..2 {
-        world.send(900 + index as u64, index);
-    }
+    let mut world = World::of(3, 64);
+    (0..2).for_each(|index| _ = world.send(900 + index as u64, index));
     (0..2).for_each(|index| world.answer(index));
     for token in [0, 1, 2] {
         world.submit(token).unwrap();

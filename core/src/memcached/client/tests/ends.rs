@@ -46,8 +46,8 @@ fn a_lookup_is_not_sent_a_third_time() {
 
 #[test]
 fn a_lookup_is_sent_again_once_though_the_server_is_never_left_alone() {
-    let mut world = World::of(1, 64);
-    world.limit(|limits| Limits { breaker: BreakerLimits { max_fails: 0, ..BREAKER }, ..limits });
+    let breaker = BreakerLimits { max_fails: 0, ..BREAKER };
+    let mut world = World::within(Limits { connections: 1, breaker, ..LIMITS });
     world.send(0, 0);
     world.answer(0);
     world.send(1, 0);

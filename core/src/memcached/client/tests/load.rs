@@ -85,8 +85,7 @@ pub fn run(
     msec: Msec,
     mut arrivals: impl FnMut(Msec, usize, &mut fastrand::Rng) -> Vec<u64>,
 ) -> Tally {
-    let mut world = World::of(connections, 4096);
-    world.limit(|limits| Limits { breaker, ..limits });
+    let mut world = World::within(Limits { connections, inflight: 4096, breaker, ..LIMITS });
     let mut random = fastrand::Rng::with_seed(7);
     let mut flows: Vec<Flow> = (0..connections).map(|_| Flow::default()).collect();
     let mut tally = Tally::default();

@@ -115,8 +115,7 @@ fn a_worker_that_is_busy_does_not_take_the_server_for_silent() {
 
 #[test]
 fn a_trial_is_not_closed_as_unused_before_its_reply() {
-    let mut world = World::proven(1);
-    world.limit(|limits| Limits { keepalive: 5, ..limits });
+    let mut world = World::within(Limits { connections: 1, keepalive: 5, ..LIMITS });
     world.send(0, 0);
     world.pass(TIMEOUT);
     world.pass(200);

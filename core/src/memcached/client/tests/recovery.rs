@@ -309,14 +309,11 @@ fn one_lookup_waits_in_vain_for_a_hung_server_however_many_connections_there_are
 
 #[test]
 fn as_many_lookups_wait_for_a_hung_server_as_may_fail() {
-    let mut world = World::proven(2);
-    world.limit(|limits| Limits { breaker: BreakerLimits { max_fails: 3, ..BREAKER }, ..limits });
+    let breaker = BreakerLimits { max_fails: 3, ..BREAKER };
+    let mut world = World::within(Limits { breaker, ..LIMITS });
     for token in 0..3 {
         world.submit(token).unwrap();
-        let connecting = world.wants().iter().position(|&wants| wants == Want::Connect);
-        if let Some(index) = connecting {
-            world.open(index);
-        }
+        (0..2).for_each(|index| world.open_if_wanted(index));
         (0..2).for_each(|index| world.flush(index));
         world.pass(TIMEOUT);
     }
