@@ -23,7 +23,7 @@ impl ReadBuffer {
 
     /// The buffer, to read into, with the bytes of `rest` at its beginning.
     pub fn with_first(&mut self, rest: Range<usize>) -> &mut [u8] {
-        if Rc::get_mut(&mut self.0).is_none() {
+        if self.is_kept() {
             let mut next = vec![0; self.0.len()].into_boxed_slice();
             let first = next.get_mut(..rest.len()).zip(self.0.get(rest.clone()));
             if let Some((first, rest)) = first {
@@ -34,6 +34,11 @@ impl ReadBuffer {
             buffer.copy_within(rest, 0);
         }
         Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer).unwrap_or_default()
+    }
+
+    /// Whether somebody keeps a part of it.
+    pub fn is_kept(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
     }
 
     /// A part of it, to be kept.
@@ -87,7 +92,9 @@ mod tests {
         let mut buffer = ReadBuffer::new(8);
         buffer.with_first(0..0).copy_from_slice(b"12345678");
         let place = buffer.as_ptr();
+        assert!(!buffer.is_kept());
         let kept = buffer.part(2..5);
+        assert!(buffer.is_kept());
         assert_eq!((&*kept, kept.kept()), (&b"345"[..], 8));
         assert_eq!(buffer.with_first(5..8), b"678\0\0\0\0\0");
         assert_ne!(buffer.as_ptr(), place);

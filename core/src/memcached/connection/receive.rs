@@ -26,6 +26,7 @@ use crate::memcached::{
     Buffer, Buffers, Bytes, Charge, ConnectionError, ErrorText, Item, Malformed, OperationError,
     Protocol,
 };
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
@@ -39,6 +40,10 @@ pub const SHORT_READ: usize = 4 * 1024;
 /// From so many bytes on, keeping the read buffer takes less time than copying a value out of it.
 pub const LONG: usize = 4 * 1024;
 
+/// How many long values are copied after one that was still being sent when the buffer was needed again: clients
+/// that read slowly would have it allocated anew for each.
+pub const COPIES: u8 = 16;
+
 /// What memcached says of a value that is larger than its largest item. It reads over the value.
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
@@ -46,6 +51,8 @@ const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 #[derive(Debug)]
 pub struct Receiver {
     buffer: ReadBuffer,
+    /// So many long values are to be copied.
+    copies: u8,
     start: usize,
     end: usize,
     state: State,
@@ -98,6 +105,7 @@ impl Default for Receiver {
     fn default() -> Self {
         Receiver {
             buffer: ReadBuffer::new(INPUT_SIZE),
+            copies: 0,
             start: 0,
             end: 0,
             state: State::Between,
@@ -137,6 +145,9 @@ impl Receiver {
     /// buffer has room whenever [`Receiver::step`] has returned that more is needed.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // the buffer holds at most a part of a line, or of a value's end: few bytes are moved
+        if self.buffer.is_kept() {
+            self.copies = COPIES;
+        }
         let buffer = self.buffer.with_first(self.start..self.end);
         self.end -= self.start;
         self.start = 0;
@@ -163,9 +174,7 @@ impl Receiver {
     /// The bytes of a value.
     pub fn value(&self, value: ValueLocation) -> Bytes<'_> {
         match value {
-            ValueLocation::InPlace(range) if self.start == self.end && range.len() >= LONG => {
-                Bytes::Alone(self.buffer.part(range))
-            }
+            ValueLocation::Alone(range) => Bytes::Alone(self.buffer.part(range)),
             ValueLocation::InPlace(range) => {
                 Bytes::Borrowed(self.buffer.get(range).unwrap_or_default())
             }
@@ -282,7 +291,7 @@ impl Receiver {
         if is_here && !is_coalesced {
             self.start = at + len;
             self.take_value_end(end)?;
-            return Ok(Step::Done(Completion::Hit(item, ValueLocation::InPlace(at..at + len))));
+            return Ok(Step::Done(Completion::Hit(item, self.location(at..at + len))));
         }
         let has_room = is_here || len <= buffers.room();
         if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
@@ -305,6 +314,16 @@ impl Receiver {
         self.large = len > INPUT_SIZE;
         self.state = State::Receiving { item, value, filled, end, charge };
         Ok(Step::Begun)
+    }
+
+    /// Where a value is that was just taken out of the input.
+    fn location(&mut self, range: Range<usize>) -> ValueLocation {
+        let is_alone = self.start == self.end && range.len() >= LONG;
+        if !is_alone || self.copies > 0 {
+            self.copies -= u8::from(is_alone);
+            return ValueLocation::InPlace(range);
+        }
+        ValueLocation::Alone(range)
     }
 
     /// Passes over a value of `len` bytes, which nobody gets.

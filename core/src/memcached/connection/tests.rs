@@ -10,11 +10,11 @@ mod replies;
 mod time;
 mod values;
 
-use super::receive::{LONG, SHORT_READ};
+use super::receive::{COPIES, LONG, SHORT_READ};
 use super::*;
 use crate::memcached::protocol::encode::MAX_COMMAND;
 use crate::memcached::{
-    Command, ErrorText, Get, Item, Key, LongKeys, Malformed, Protocol, Recache, Visitor,
+    BufferPart, Command, ErrorText, Get, Item, Key, LongKeys, Malformed, Protocol, Recache, Visitor,
 };
 use std::rc::Rc;
 

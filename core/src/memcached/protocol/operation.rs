@@ -223,6 +223,8 @@ impl<V> Completion<V> {
 pub enum ValueLocation {
     /// In the read buffer, until the next read.
     InPlace(Range<usize>),
+    /// The same, and alone there: the buffer may be kept.
+    Alone(Range<usize>),
     /// Received into memory of its own.
     Owned(Rc<Buffer>),
 }

@@ -54,7 +54,7 @@ fn a_value_that_is_wholly_in_the_buffer_is_served_from_it() {
     else {
         panic!()
     };
-    assert_eq!(place, ValueLocation::InPlace(20..INPUT_SIZE - 2));
+    assert_eq!(place, ValueLocation::Alone(20..INPUT_SIZE - 2));
     assert_eq!(*connection.value(place), value);
     assert_eq!(next_answer(&mut connection), Ok(None));
     assert_eq!(connection.input().map(|slice| slice.len()), [0, INPUT_SIZE]);
@@ -82,6 +82,29 @@ fn a_long_value_that_came_alone_is_kept_where_it_is() {
     );
     assert_eq!(*first, value);
     assert_eq!(first.kept(), INPUT_SIZE);
+}
+
+#[test]
+fn who_keeps_the_buffer_for_long_has_the_next_values_copied() {
+    let value = pattern(LONG);
+    let mut connection = waiting(3 + u64::from(COPIES));
+    let mut is_alone = |opaque: u32, kept: &mut Vec<BufferPart>| {
+        read(&mut connection, &hit(&format!("/{opaque}"), opaque, &value));
+        match next_value(&mut connection) {
+            Bytes::Alone(part) => kept.push(part),
+            bytes => assert_eq!(*bytes, value),
+        }
+        kept.len()
+    };
+    let mut kept = Vec::new();
+    assert_eq!(is_alone(0, &mut kept), 1);
+    for opaque in 1..=u32::from(COPIES) {
+        assert_eq!(is_alone(opaque, &mut kept), 1, "{opaque}");
+    }
+    assert_eq!(is_alone(1 + u32::from(COPIES), &mut kept), 2);
+    // it is not needed any more when the connection reads next
+    kept.clear();
+    assert_eq!(is_alone(2 + u32::from(COPIES), &mut kept), 1);
 }
 
 #[test]
