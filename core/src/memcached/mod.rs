@@ -10,7 +10,7 @@
 //!   [`Client::deadline`] for each connection.
 //!
 //! The same calls in the same order give the same result, which is what the tests in virtual time
-//! and the fuzz targets rely on.
+//! and the fuzz targets rely on. Their driver, network and memcached are the module `model`.
 
 mod body;
 mod breaker;

@@ -5,7 +5,18 @@
 //! same bytes, and what memcached holds, unless it lied. Limits are kept, timers are never too late, and a server that
 //! is well again soon serves.
 //!
-//! It is compiled for the unit tests, and for the fuzz targets by the feature `model`.
+//! The unit tests of the client are scenarios on it, and the fuzz target `pipeline_ops` reads its steps from an input. It
+//! is compiled for these alone, by `cfg(test)` and by the feature `model`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `steps` | what can happen, and its notation |
+//! | `world` | the state, and the requests |
+//! | `network` | the sockets and the clock |
+//! | `server` | memcached: its items, its replies, and false ones |
+//! | `commands`, `events`, `ends` | the checks of outputs, of events, and of connections that end |
+//! | `twin` | the naive twin of a connection |
+//! | `seen` | what a scenario sees of the client |
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +26,9 @@
     reason = "an expectation that does not hold is a panic, which fails the test"
 )]
 
-mod account;
+mod commands;
+mod ends;
+mod events;
 mod network;
 pub(crate) mod seen;
 pub(crate) mod server;

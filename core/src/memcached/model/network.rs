@@ -1,4 +1,4 @@
-//! The sockets, and the clock.
+//! The sockets of the model, its memcached at their other ends, and its clock.
 
 use super::server::Command as Line;
 use super::steps::{False, Verb};
@@ -13,12 +13,13 @@ impl World {
             self.client.connected(index, self.now);
             self.sockets[index].refusals = 0;
             assert!(self.is_open(index));
-            // what waits behind late replies may follow
-            self.notice_ends();
-            self.notice();
+            // requests behind late replies may be moved to it
+            self.check_ends();
+            self.check_outputs();
         }
     }
 
+    /// The client writes up to so many bytes.
     pub fn write(&mut self, index: usize, most: usize) {
         if self.is_open(index) {
             let output = self.output(index);
@@ -32,10 +33,12 @@ impl World {
         }
     }
 
+    /// What is to be written.
     pub fn output(&self, index: usize) -> Vec<u8> {
         self.client.output(index).iter().map(|part| &part[..]).collect::<Vec<_>>().concat()
     }
 
+    /// memcached answers up to so many commands.
     pub fn serve(&mut self, index: usize, most: usize) {
         let socket = &mut self.sockets[index];
         for _ in 0..most {
@@ -44,6 +47,7 @@ impl World {
         }
     }
 
+    /// memcached answers its next command falsely.
     pub fn falsify(&mut self, index: usize, how: False) {
         let socket = &mut self.sockets[index];
         if let Some(command) = Line::take(&mut socket.written) {
@@ -60,6 +64,7 @@ impl World {
         }
     }
 
+    /// The client receives up to so many bytes.
     pub fn deliver(&mut self, index: usize, most: usize) {
         if !self.is_open(index) {
             return;
@@ -82,6 +87,7 @@ impl World {
         }
     }
 
+    /// A socket does all it can.
     pub fn run(&mut self, index: usize) {
         self.open_if_wanted(index);
         self.write(index, usize::MAX);
@@ -89,6 +95,7 @@ impl World {
         self.deliver(index, usize::MAX);
     }
 
+    /// The socket ends, or cannot be opened.
     pub fn lose(&mut self, index: usize, fault: ConnectionError) {
         if self.client.wants(index) != Want::Closed {
             let goes_on = fault.operation_error() == OperationError::Connect
@@ -102,17 +109,18 @@ impl World {
                 true => self.tries_the_next(index),
                 false => self.replace(index),
             }
-            self.notice();
+            self.check_outputs();
             self.drain(index);
         }
     }
 
+    /// The driver closes the socket.
     pub fn close(&mut self, index: usize) {
         if self.client.wants(index) != Want::Closed {
             self.orphan(index, vec![OperationError::Reset], Vec::new());
             self.client.close(index);
             self.replace(index);
-            self.notice();
+            self.check_outputs();
         }
     }
 
@@ -120,7 +128,7 @@ impl World {
     pub fn pass(&mut self, msec: Msec) {
         self.now += msec;
         for index in self.indexes() {
-            // a request that is told may end others, so that the connection is not needed any more
+            // a request that has ended may end others, so that the connection is not used any more
             for _ in 0..2 {
                 if self.client.deadline(index).is_some_and(|at| at <= self.now) {
                     self.expire(index);
@@ -134,6 +142,7 @@ impl World {
         assert!(late.is_none(), "{:?} waits past its deadline", late.map(|(token, _)| token));
     }
 
+    /// The timer of a connection runs.
     pub fn expire(&mut self, index: usize) {
         let now = self.now;
         let is_late = |asked: &&Asked| asked.deadline <= now;
@@ -146,7 +155,7 @@ impl World {
         self.client.expire(index, now);
         let is_change = |token: &&u64| self.waiting[*token].verb != Verb::Get;
         self.unknown.extend(late.iter().filter(is_change));
-        self.doomed.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
+        self.failing.extend(late.into_iter().map(|token| (token, vec![OperationError::Timeout])));
         let has_ended = self.client.generation(index) != self.sockets[index].generation;
         if has_ended && goes_on {
             self.tries_the_next(index);
@@ -158,13 +167,13 @@ impl World {
             );
             self.replace(index);
         }
-        // whatever else came of it is told as silence
+        // all that else may have happened is told as silence
         self.faults.push(ConnectionError::Silent);
-        self.notice_ends();
+        self.check_ends();
         if !has_ended || goes_on {
             self.sockets[index].twin.expire(now);
         }
-        self.notice();
+        self.check_outputs();
     }
 
     /// The connection that cannot be opened has addresses left to try.
@@ -173,6 +182,7 @@ impl World {
             && self.sockets[index].refusals + 1 < self.limits.addresses
     }
 
+    /// The connection goes on with its next address.
     pub fn tries_the_next(&mut self, index: usize) {
         let generation = self.client.generation(index);
         let socket = &mut self.sockets[index];

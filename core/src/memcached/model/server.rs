@@ -1,5 +1,5 @@
-//! A memcached that holds a few items under endless names: which of them a name means, and its
-//! value, follow from the name alone.
+//! The memcached of the model. It has eight items, each under any number of names: the item and its value follow from
+//! the name.
 
 use super::steps::{False, Verb};
 use crate::memcached::{Completion, Item, Protocol};

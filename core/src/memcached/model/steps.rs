@@ -1,4 +1,4 @@
-//! What can happen, and how it is written down.
+//! The steps of the model, and their notation.
 //!
 //! An input is seven bytes of bounds, then steps: a letter and its arguments, a byte each, of which digits count as such.
 //! Any byte means something, so that the fuzzer wastes none; seeds are text.

@@ -1,5 +1,5 @@
-//! What one connection owes its lookups, read naively: all that was asked and all that was received,
-//! kept whole and in order, with no buffer to run full.
+//! A naive twin of one connection: all commands and all bytes received, in order, with no buffer that runs full. It
+//! tells which answer the connection must give next.
 
 use super::server::{Answer, Command};
 use super::steps::Verb;
@@ -11,25 +11,25 @@ use crate::memcached::{
 };
 use std::collections::VecDeque;
 
-/// What comes of a connection's input next.
+/// What a connection must do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing until more is received.
+    /// Nothing, until more is received.
     More,
     Answer(u64, Answer),
     ConnectionError(ConnectionError),
 }
 
 impl Next {
-    /// A reply that is none to the command.
+    /// The reply is none to the command.
     const UNKNOWN: Next =
         Next::ConnectionError(ConnectionError::Malformed(Malformed::UnknownReply));
 }
 
-/// What values may take.
+/// The memory for values.
 pub struct Room {
     pub limit: usize,
-    /// What those take that are being received elsewhere, and which visitor they are counted for.
+    /// How many bytes the values take that other connections receive, and for which visitor each counts.
     pub held: Vec<(Option<Visitor>, usize)>,
 }
 
@@ -46,17 +46,19 @@ impl Room {
     }
 }
 
+/// A command in the queue of a connection.
 #[derive(Debug)]
 pub struct Asked {
-    /// The requests that wait for the reply, and some that have left. One that was asked for elsewhere since is not
-    /// among them.
+    /// The requests that wait for the reply, and some that have left. A request whose command was sent again over
+    /// another connection is not among them.
     pub waiters: Vec<u64>,
     pub visitor: Visitor,
-    /// When.
+    /// When it was put into the output.
     pub at: Msec,
     pub deadline: Msec,
     pub max_size: usize,
     pub command: Command,
+    /// It was sent before, over this connection or another one.
     pub retried: bool,
     /// The connection had answered before.
     pub reused: bool,
@@ -67,28 +69,31 @@ pub struct Asked {
 #[derive(Debug, Default)]
 pub struct Twin {
     asked: Vec<Asked>,
-    /// The lookups before this one have left the queue.
+    /// The commands before this one have left the queue.
     front: usize,
-    /// Bytes of what was asked.
+    /// How many bytes all commands have.
     stream: u64,
     received: Vec<u8>,
+    /// The bytes before this one were read.
     at: usize,
+    /// The value that is being received.
     value: Option<Value>,
     /// The last answer, and the requests that are still to have it.
     fan_out: Option<(VecDeque<u64>, Answer)>,
+    /// Something was answered over the connection.
     answered: bool,
 }
 
-/// A value whose reply has been read.
+/// A value whose first line has been read.
 #[derive(Debug)]
 struct Value {
     len: usize,
     protocol: Protocol,
-    /// For the lookup at the front; else it is thrown away.
+    /// The item of the lookup at the front. None if the value is thrown away.
     kept: Option<Item>,
     /// It takes memory of its own, which counts.
     is_counted: bool,
-    /// For whom it counts. None if several wait for it.
+    /// The visitor for whom it counts. None if several wait for it.
     visitor: Option<Visitor>,
 }
 
@@ -100,15 +105,15 @@ impl Twin {
         self.asked.push(Asked { reused, start, ..asked });
     }
 
-    /// Has this request wait for the command that begins there.
+    /// A request waits for the command that begins at this byte.
     pub fn join(&mut self, token: u64, start: u64) {
         let mut asked = self.asked.iter_mut().rev();
         let joined = asked.find(|asked| asked.start == start).expect("a command");
         joined.waiters.push(token);
     }
 
-    /// What was asked for by this name is asked for elsewhere. Returns the requests that waited for it here, behind a
-    /// reply that is late.
+    /// A lookup of the item of this name was sent over another connection. Returns the requests that waited for it here,
+    /// behind a reply that is late.
     pub fn move_away(
         &mut self,
         name: &str,
@@ -201,7 +206,7 @@ impl Twin {
         }
     }
 
-    /// What has been answered is not needed any more.
+    /// What has been answered is not needed any more: long runs take bounded memory.
     fn forget_the_past(&mut self) {
         if self.front > 1_000 {
             self.asked.drain(..std::mem::take(&mut self.front));

@@ -1,4 +1,4 @@
-//! A driver of a `Client`, and the sockets, the clock and the clients that it drives with.
+//! The state of the model, and the requests that it makes.
 
 use super::seen::Seen;
 use super::server::{body, name};
@@ -10,6 +10,9 @@ use crate::memcached::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A reply is late after so many msec, or later.
+pub const PATIENCE: Msec = 5;
+
 /// Bytes for values, unless an operation says otherwise.
 const ROOM: usize = 1 << 20;
 
@@ -18,43 +21,53 @@ pub struct World {
     pub client: Client,
     pub limits: Limits,
     pub now: Msec,
+    /// For values that are received.
     pub buffers: Buffers,
-    /// What is stored counts here.
-    pub bodies: Buffers,
-    /// What may be held of it.
+    /// The limit of `buffers`.
     pub room: usize,
+    /// For bodies that are stored.
+    pub bodies: Buffers,
     pub sockets: Vec<Socket>,
+    /// The token of the next request.
     pub next: u64,
-    pub waiting: BTreeMap<u64, Waiting>,
-    /// The last lookup, and when it was submitted.
-    pub last: Option<(String, Request, Msec)>,
-    /// How many visitors there are.
+    /// How many visitors make requests, one after the other.
     pub visitors: u64,
-    /// The request whose completion is being looked at.
-    pub told: Option<u64>,
-    /// Lookups whose end is decided, with what they may hear.
-    pub doomed: BTreeMap<u64, Vec<OperationError>>,
-    /// Lookups whose connection just ended, and whether they may be sent again.
-    pub orphans: BTreeMap<u64, bool>,
-    /// Commands that change an item, whose end is decided, and of which a byte may have been written.
-    pub unknown: BTreeSet<u64>,
+    /// The requests that wait, by their tokens.
+    pub waiting: BTreeMap<u64, Waiting>,
+    /// The tickets of the last requests that do not wait any more.
     pub ended: Vec<Ticket>,
-    /// A lookup that was refused, and may be under way all the same: a trial.
+    /// The name and the request of the last lookup, and when it was submitted.
+    pub last: Option<(String, Request, Msec)>,
+    /// The last lookup, if it was refused. It may be sent all the same, as a half-open probe.
     pub refused: Option<(u64, Waiting)>,
+    /// Requests that one of the next events must end, and the failures that each may be told.
+    pub failing: BTreeMap<u64, Vec<OperationError>>,
+    /// Those of them whose command changes an item and may have been written: the outcome is unknown.
+    pub unknown: BTreeSet<u64>,
+    /// Requests whose connection has just ended, and whether each may be sent again.
+    pub orphans: BTreeMap<u64, bool>,
+    /// What happens when the next event is handled.
     pub within: Option<Within>,
-    /// Events may be waiting that were not told yet.
+    /// Events are being taken. There may be more of them.
     pub is_draining: bool,
+    /// The request whose completion is being checked.
+    pub completing: Option<u64>,
+    /// The last state of the server that the client told.
     pub down: bool,
-    /// Why a connection ended last, as far as can be known.
+    /// The errors with which the last connection may have ended.
     pub faults: Vec<ConnectionError>,
+    /// How many lookups were hits.
     pub hits: usize,
     /// What was seen of the client.
     pub seen: Vec<Seen>,
 }
 
+/// A request that waits.
 #[derive(Debug)]
 pub struct Waiting {
+    /// Names the request in what is seen.
     pub label: u64,
+    /// The name of the item.
     pub name: String,
     pub verb: Verb,
     pub protocol: Protocol,
@@ -67,24 +80,25 @@ pub struct Waiting {
     pub times_asked: usize,
     /// Its connection ended, and it was sent again over another one: that happens once.
     pub was_lost: bool,
-    /// Of somebody else's command.
+    /// It shares the command of a request that came before it.
     pub has_joined: bool,
 }
 
-/// What is under way on one socket.
+/// A socket, and the bytes on their way over it.
 pub struct Socket {
+    /// Of its connection.
     pub generation: u32,
-    /// Bytes of the output that have been looked at.
+    /// Bytes of the output that have been checked.
     pub known_output: usize,
-    /// On its way to memcached.
+    /// Bytes that memcached has not read yet.
     pub written: Vec<u8>,
-    /// Bytes that were written, on their way or read.
+    /// How many bytes were written in all.
     pub sent: u64,
-    /// On its way from memcached.
+    /// Bytes that the client has not received yet.
     pub replies: Vec<u8>,
-    /// memcached has said nothing but the truth.
+    /// memcached has sent correct replies only.
     pub is_honest: bool,
-    /// Addresses that could not be connected to since it was open.
+    /// Addresses that could not be connected to since the connection was open.
     pub refusals: usize,
     pub twin: Twin,
 }
@@ -122,8 +136,8 @@ impl World {
             waiting: BTreeMap::new(),
             last: None,
             visitors: 2,
-            told: None,
-            doomed: BTreeMap::new(),
+            completing: None,
+            failing: BTreeMap::new(),
             orphans: BTreeMap::new(),
             unknown: BTreeSet::new(),
             ended: Vec::new(),
@@ -137,6 +151,7 @@ impl World {
         }
     }
 
+    /// Takes one step, and checks what came of it.
     pub fn apply(&mut self, step: Step<'_>) {
         match step {
             Step::Submit(request) => self.submit_new(request),
@@ -172,7 +187,7 @@ impl World {
         self.check();
     }
 
-    /// A server that is well again soon serves, whatever has become of the sockets of before.
+    /// A server that is well again serves within three seconds, whatever became of the sockets of before.
     pub fn recovers(&mut self, old_sockets_hang: bool) {
         if !old_sockets_hang {
             self.indexes().for_each(|index| self.lose(index, ConnectionError::Closed));
@@ -214,6 +229,7 @@ impl World {
         panic!("no hit in 3 s");
     }
 
+    /// All operations end within their time, and nothing is held for them.
     pub fn everything_ends(&mut self) {
         self.pass(1_000);
         self.check();
@@ -223,7 +239,7 @@ impl World {
         assert_eq!(self.buffers.room(), self.room, "a value is held for nobody");
     }
 
-    /// What is being received does not count in the new one.
+    /// Takes new memory for values. What is being received does not count in it.
     pub fn renew_memory(&mut self, room: usize) {
         (self.buffers, self.room) = (Buffers::new(room), room);
         self.sockets.iter_mut().for_each(|socket| socket.twin.forget_memory());
@@ -308,7 +324,7 @@ impl World {
             assert_eq!(submitted, Err(OperationError::Unsupported));
             return submitted;
         }
-        self.notice_ends();
+        self.check_ends();
         let waiting = Waiting {
             label,
             name,
@@ -326,8 +342,8 @@ impl World {
             Ok(ticket) => {
                 assert_eq!(ticket.token(), Token(token));
                 self.waiting.insert(token, waiting);
-                self.notice();
-                self.notice_join(token);
+                self.check_outputs();
+                self.check_join(token);
             }
             Err(failure) => {
                 let may_be_left_alone =
@@ -346,7 +362,7 @@ impl World {
                     }
                     _ => panic!("{failure:?} at once"),
                 }
-                self.notice();
+                self.check_outputs();
             }
         }
         if !self.is_draining && self.client.has_events() {
@@ -375,11 +391,11 @@ impl World {
         tickets.into_iter().for_each(|ticket| self.leave(ticket));
     }
 
-    /// Does what the request that was just resumed does.
-    pub fn nest(&mut self) {
+    /// Does what a request does when it is resumed by its completion.
+    pub fn act_within_event(&mut self) {
         match self.within.take() {
             Some(Within::Cancel(which)) => self.cancel(which),
-            // one that has no time at all would be late already when the timers are looked at
+            // one without any time would be late before the timers run
             Some(Within::Submit(request)) => {
                 self.submit_new(Request { timeout: request.timeout.max(1), ..request });
             }
