@@ -304,21 +304,9 @@ mod tests {
     #[test]
     fn ignored_arguments_are_removed() {
         let args = ignored("utm_* gclid");
-        for (query, expected) in [
-            ("", ""),
-            ("page=2", "?page=2"),
-            ("b=1&a=2&b=3", "?b=1&a=2&b=3"),
-            ("utm_id=1&b=1&gclid&a=%20&utm_=", "?b=1&a=%20"),
-            ("gclid=1", ""),
-            ("gclid=1&utm_id=2", ""),
-            ("Gclid=1", "?Gclid=1"),
-            // the remaining text is unchanged
-            ("&", "?&"),
-            ("gclid=1&", "?"),
-            ("a&&gclid&b", "?a&&b"),
-            ("gclid=1;page=2", "?gclid=1;page=2"),
-            ("a=1?b", "?a=1?b"),
-        ] {
+        // the Django package removes the same arguments
+        let rows = include_str!("../../tests/data/without_ignored_args.tsv").lines().skip(1);
+        for (query, expected) in rows.map(|row| row.split_once('\t').unwrap()) {
             let kept = args.without(query.as_bytes());
             assert_eq!(String::from_utf8(kept).unwrap(), expected, "{query}");
             assert_eq!(ignored("all").without(query.as_bytes()), b"");

@@ -10,6 +10,15 @@ fn site() -> Site {
     plan().start()
 }
 
+/// A site that has a page in memcached, a client of it, and the tag that the client got.
+fn with_page(page: &str) -> (Site, Client, String) {
+    let site = site();
+    site.memcached().set("/page", page, BYTES);
+    let mut client = site.client();
+    let tag = tag_of(&client.get("/page"));
+    (site, client, tag)
+}
+
 #[track_caller]
 fn tag_of(response: &Response) -> String {
     response.header("ETag").unwrap_or_else(|| panic!("no ETag: {response:?}"))
@@ -68,10 +77,7 @@ fn other_content_has_another_tag() {
 
 #[test]
 fn if_none_match_gives_304() {
-    let site = site();
-    site.memcached().set("/page", "the page", BYTES);
-    let mut client = site.client();
-    let tag = tag_of(&client.get("/page"));
+    let (_site, mut client, tag) = with_page("the page");
     for tags in [
         tag.clone(),
         format!("W/{tag}"),
@@ -93,10 +99,7 @@ fn if_none_match_gives_304() {
 
 #[test]
 fn a_changed_page_is_sent_again() {
-    let site = site();
-    let mut client = site.client();
-    site.memcached().set("/page", "the page", BYTES);
-    let old = tag_of(&client.get("/page"));
+    let (site, mut client, old) = with_page("the page");
     for text in ["the pagf", "the page, longer", "t"] {
         site.memcached().set("/page", text, BYTES);
         let answer = client.ask(&if_none_match(&old));
@@ -109,10 +112,7 @@ fn a_changed_page_is_sent_again() {
 
 #[test]
 fn if_range_gives_a_part_of_the_same_page_only() {
-    let site = site();
-    site.memcached().set("/page", "0123456789", BYTES);
-    let mut client = site.client();
-    let tag = tag_of(&client.get("/page"));
+    let (site, mut client, tag) = with_page("0123456789");
     let part = |condition: &str| {
         Request::get("/page").header("Range", "bytes=2-4").header("If-Range", condition)
     };
@@ -127,10 +127,7 @@ fn if_range_gives_a_part_of_the_same_page_only() {
 
 #[test]
 fn if_match() {
-    let site = site();
-    site.memcached().set("/page", "the page", BYTES);
-    let mut client = site.client();
-    let tag = tag_of(&client.get("/page"));
+    let (site, mut client, tag) = with_page("the page");
     expect::hit(&client.ask(&Request::get("/page").header("If-Match", &tag)), "the page");
     let failed = client.ask(&Request::get("/page").header("If-Match", "\"other\""));
     assert_eq!(failed.status, 412, "{failed:?}");
