@@ -167,6 +167,15 @@ impl Fake {
         Fake::start(move |lookup| vec![Step::Send(reply(lookup))])
     }
 
+    /// Answers with the bytes that `reply` returns, when the gate is open.
+    pub fn replying_behind(
+        gate: &Gate,
+        reply: impl Fn(&Lookup) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Fake {
+        let gate = gate.clone();
+        Fake::start(move |lookup| vec![Step::Wait(gate.clone()), Step::Send(reply(lookup))])
+    }
+
     /// Uses a listener that the test has made.
     pub fn on(
         listener: TcpListener,

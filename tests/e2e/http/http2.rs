@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::harness::*;
-use crate::lookups::multiplexing::page;
+use crate::lookups::multiplexing::{holding, page};
 
 /// Below nginx's default of `http2_max_concurrent_streams`, 128.
 const STREAMS: usize = 100;
@@ -60,10 +60,7 @@ fn many_streams_at_once_get_their_own_pages() {
 #[test]
 fn streams_that_are_given_up_harm_no_other() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let fake = Fake::start(move |lookup| {
-        vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
-    });
+    let fake = holding(&gate);
     // Cancelled streams count until their lookups end.
     let site = plan()
         .store_at(fake.address())

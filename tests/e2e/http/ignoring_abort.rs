@@ -37,13 +37,9 @@ fn site(fake: &Fake, text: &str) -> Site {
 
 /// Each lookup waits until the gate opens; some have a page.
 fn held(gate: &Gate, are_hits: fn(&str) -> bool) -> Fake {
-    let gate = gate.clone();
-    Fake::start(move |lookup| {
-        let reply = match are_hits(&lookup.key_text()) {
-            true => lookup.hit("the page"),
-            false => lookup.miss(),
-        };
-        vec![Step::Wait(gate.clone()), Step::Send(reply)]
+    Fake::replying_behind(gate, move |lookup| match are_hits(&lookup.key_text()) {
+        true => lookup.hit("the page"),
+        false => lookup.miss(),
     })
 }
 

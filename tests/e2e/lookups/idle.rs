@@ -79,9 +79,7 @@ fn connections_over_which_nothing_is_asked_are_closed() {
 #[test]
 fn one_over_which_a_lookup_waits_is_not_idle() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let fake =
-        Fake::start(move |lookup| vec![Step::Wait(held.clone()), Step::Send(lookup.hit("page"))]);
+    let fake = Fake::replying_behind(&gate, |lookup| lookup.hit("page"));
     let site = site_on(&fake, "pagecache_keepalive_timeout 200ms;");
     let mut client = site.client();
     client.send(&Request::get("/page").head());

@@ -44,10 +44,20 @@ fn each_gets_its_own(clients: &mut [Client]) {
 
 /// Holds all replies back until the gate opens.
 pub fn holding(gate: &Gate) -> Fake {
-    let held = gate.clone();
-    Fake::start(move |lookup| {
-        vec![Step::Wait(held.clone()), Step::Send(lookup.hit(page(&lookup.key_text())))]
-    })
+    Fake::replying_behind(gate, |lookup| lookup.hit(page(&lookup.key_text())))
+}
+
+/// The lookups of all clients wait at the same time, on at most so many connections.
+#[track_caller]
+fn all_wait_on(connections: usize, plan: Plan) {
+    let gate = Gate::default();
+    let fake = holding(&gate);
+    let site = plan.store_at(fake.address()).without_application().start();
+    let mut clients = ask_at_once(&site);
+    fake.wait_for_lookups(CLIENTS);
+    gate.open();
+    each_gets_its_own(&mut clients);
+    assert!(fake.connections() <= connections, "{} connections", fake.connections());
 }
 
 #[test]
@@ -64,14 +74,7 @@ fn two_hundred_requests_at_once_need_two_connections() {
 
 #[test]
 fn two_hundred_lookups_wait_on_two_connections() {
-    let gate = Gate::default();
-    let fake = holding(&gate);
-    let site = plan().store_at(fake.address()).without_application().start();
-    let mut clients = ask_at_once(&site);
-    fake.wait_for_lookups(CLIENTS);
-    gate.open();
-    each_gets_its_own(&mut clients);
-    assert!(fake.connections() <= 2, "{} connections", fake.connections());
+    all_wait_on(2, plan());
 }
 
 #[test]
@@ -112,14 +115,7 @@ fn pagecache_connections_says_how_many_connections_there_may_be() {
 
 #[test]
 fn each_worker_has_its_own_connections() {
-    let gate = Gate::default();
-    let fake = holding(&gate);
-    let site = plan().store_at(fake.address()).without_application().workers(2).start();
-    let mut clients = ask_at_once(&site);
-    fake.wait_for_lookups(CLIENTS);
-    gate.open();
-    each_gets_its_own(&mut clients);
-    assert!(fake.connections() <= 4, "{} connections", fake.connections());
+    all_wait_on(4, plan().workers(2));
 }
 
 #[test]

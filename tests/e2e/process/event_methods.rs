@@ -41,10 +41,7 @@ fn site(method: &'static str, fake: &Fake) -> Plan {
 #[track_caller]
 fn hears_of_those_who_leave(method: &'static str) {
     let gate = Gate::default();
-    let held = gate.clone();
-    let reply =
-        move |lookup: &Lookup| vec![Step::Wait(held.clone()), Step::Send(lookup.hit("page"))];
-    let fake = Fake::start(reply);
+    let fake = Fake::replying_behind(&gate, |lookup| lookup.hit("page"));
     let site = site(method, &fake).start();
     let mut staying = site.client();
     staying.send(&Request::get("/staying").head());

@@ -221,11 +221,9 @@ impl Waiting {
     fn start() -> (Waiting, Site) {
         const CLIENTS: usize = 20;
         let gate = Gate::default();
-        let held = gate.clone();
-        let fake = Fake::start(move |lookup| {
+        let fake = Fake::replying_behind(&gate, |lookup| {
             let hit = lookup.key().starts_with(b"/page");
-            let reply = if hit { lookup.hit(lookup.key()) } else { lookup.miss() };
-            vec![Step::Wait(held.clone()), Step::Send(reply)]
+            if hit { lookup.hit(lookup.key()) } else { lookup.miss() }
         });
         let site = plan().store_at(fake.address()).location("pagecache_timeout 60s;").start();
         let mut clients: Vec<Client> = (0..CLIENTS).map(|_| site.client()).collect();

@@ -105,12 +105,7 @@ fn requests_at_once_are_few_batches() {
 #[test]
 fn requests_that_wait_are_seen_while_they_do() {
     let held = Gate::default();
-    let fake = {
-        let held = held.clone();
-        Fake::start(move |lookup| {
-            vec![Step::Wait(held.clone()), Step::Send(lookup.hit("the page"))]
-        })
-    };
+    let fake = Fake::replying_behind(&held, |lookup| lookup.hit("the page"));
     let site = counting().store_at(fake.address()).without_application().start();
     let mut waiting = site.client();
     waiting.send(&Request::get("/page").head());
