@@ -110,16 +110,25 @@ impl Transmitter {
     /// The front of what is to be written.
     pub fn output(&self) -> Output<'_> {
         let mut output = Output::default();
+        if self.bodies.is_empty() {
+            output.push(self.text.get(self.sent..).unwrap_or_default());
+        } else {
+            self.push_parts(&mut output);
+        }
+        output
+    }
+
+    /// The bodies, with the text before, between and behind them.
+    fn push_parts<'a>(&'a self, output: &mut Output<'a>) {
         let (mut at, mut body_sent) = (self.sent, self.body_sent);
         for QueuedBody { body, before } in &self.bodies {
             output.push(self.text.get(at..*before).unwrap_or_default());
             if !body.parts(body_sent).all(|part| output.push(part)) {
-                return output;
+                return;
             }
             (at, body_sent) = (*before, 0);
         }
         output.push(self.text.get(at..).unwrap_or_default());
-        output
     }
 
     /// Whether there is output that no attempt was made to write.
