@@ -73,6 +73,8 @@ become_in_debian() {
         mount --bind "$0" "$0"
         mount -t proc proc "$0/proc"
         mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm"
+        # terminals, for script
+        mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts"
         share "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$0/root/.cargo/config.toml"
         share /etc/pip.conf "$0/etc/pip.conf"
         share "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$0/root/.config/pip/pip.conf"
