@@ -48,7 +48,7 @@ fn the_seeds_of_the_fuzz_target_pass() {
     let mut count = 0;
     for seed in fs::read_dir(seeds).unwrap() {
         let seed = seed.unwrap();
-        println!("{}", seed.file_name().display());
+        println!("{:?}", seed.file_name());
         let text = fs::read(seed.path()).unwrap();
         let bounds = text.split(|&byte| byte == b'\n').next().unwrap();
         assert!(bounds.len() == 7 && bounds.iter().all(u8::is_ascii_digit), "a seed's bounds");
