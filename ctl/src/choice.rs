@@ -1,7 +1,7 @@
 //! The servers and the key pattern that the command line and nginx's configuration name together.
 
+use crate::cluster::{Cluster, Server};
 use crate::exit::Stop;
-use crate::fleet::{Fleet, Server};
 use crate::nginx::{self, Directive, Lookup};
 use crate::options::{Keys, Requests, Servers};
 use crate::request::KeyPattern;
@@ -14,7 +14,7 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 
 /// The servers, and the locations that look pages up there. With `--server` there are no locations.
 pub struct Choice {
-    pub fleet: Fleet,
+    pub cluster: Cluster,
     lookups: Vec<Lookup>,
 }
 
@@ -24,8 +24,8 @@ impl Choice {
     pub fn of(options: &Servers) -> Result<Choice, Stop> {
         let rule = rule(options)?;
         if !options.server.is_empty() {
-            let fleet = Fleet::new(options.server.clone(), rule, Protocol::default())?;
-            return Ok(Choice { fleet, lookups: Vec::new() });
+            let cluster = Cluster::new(options.server.clone(), rule, Protocol::default())?;
+            return Ok(Choice { cluster, lookups: Vec::new() });
         }
         let configuration = nginx::read(&options.config)?;
         let mut lookups = nginx::lookups(&configuration);
@@ -34,13 +34,13 @@ impl Choice {
             None => only_upstream(&lookups, &options.config)?,
         };
         lookups.retain(|lookup| lookup.upstream.eq_ignore_ascii_case(&upstream));
-        let fleet = fleet(&configuration, &upstream, &lookups, rule)?;
-        Ok(Choice { fleet, lookups })
+        let cluster = cluster(&configuration, &upstream, &lookups, rule)?;
+        Ok(Choice { cluster, lookups })
     }
 
     /// Whether the servers take meta commands, according to the configuration.
     pub fn has_meta(&self) -> bool {
-        let own = self.fleet.protocol();
+        let own = self.cluster.protocol();
         let mut protocols = self.lookups.iter().map(|lookup| lookup.protocol.unwrap_or(own));
         own == Protocol::Meta && protocols.all(|protocol| protocol == Protocol::Meta)
     }
@@ -108,12 +108,12 @@ impl Choice {
     }
 }
 
-fn fleet(
+fn cluster(
     configuration: &[Directive],
     upstream: &str,
     lookups: &[Lookup],
     rule: Option<Rule>,
-) -> Result<Fleet, Stop> {
+) -> Result<Cluster, Stop> {
     let (servers, own_rule, protocol) = match nginx::upstream(configuration, upstream)? {
         Some(block) => (block.servers, block.rule, block.protocol),
         None if lookups.is_empty() => {
@@ -128,7 +128,7 @@ fn fleet(
         }
     };
     let protocol = protocol.unwrap_or_default();
-    Fleet::new(servers, rule.or(own_rule), protocol).map_err(|stop| match stop {
+    Cluster::new(servers, rule.or(own_rule), protocol).map_err(|stop| match stop {
         Stop::Refused(reason) => refused(format!("cannot use \"{upstream}\": {reason}")),
         other => other,
     })
@@ -218,7 +218,7 @@ mod tests {
         let choice = Choice::of(&key.servers).map_err(|stop| stop.to_string())?;
         let pattern = choice.key_pattern(&key.keys, &key.requests);
         let pattern = pattern.map_err(|stop| stop.to_string())?;
-        let names = choice.fleet.servers().iter().map(|server| server.name.clone());
+        let names = choice.cluster.servers().iter().map(|server| server.name.clone());
         Ok((names.collect(), pattern))
     }
 

@@ -6,7 +6,7 @@
 //! | [`nginx`] | nginx's configuration | the command line |
 //! | [`choice`] | servers and keys, from both of those | memcached, HTTP |
 //! | [`request`] | a URL's key, as nginx computes it | servers |
-//! | [`fleet`] | which server has a key | connections |
+//! | [`cluster`] | which server has a key | connections |
 //! | [`memcached`], [`warm`] | talking to servers, and to the site | each other |
 //! | [`command`] | each command | |
 //!
@@ -15,9 +15,9 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod cluster;
 mod command;
 mod exit;
-mod fleet;
 mod manual;
 mod memcached;
 mod mistake;

@@ -2,8 +2,8 @@
 //!
 //! The first paragraph of an option's comment is its line in `-h`; `--help` and the manual page have all of it.
 
+use crate::cluster::Server;
 use crate::exit::{EXIT_CODES, Stop};
-use crate::fleet::Server;
 use crate::mistake;
 use crate::request::{Header, Origin, Version};
 use crate::values;

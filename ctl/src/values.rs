@@ -1,6 +1,6 @@
 //! The values of options. An error completes a line that begins with the option and its value.
 
-use crate::fleet::Server;
+use crate::cluster::Server;
 use crate::nginx;
 use crate::request::{Header, Origin, Url, Version};
 use pagecache_core::args::Ignored;

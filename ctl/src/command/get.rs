@@ -2,8 +2,8 @@
 
 use super::wanted::wanted;
 use crate::choice::Choice;
+use crate::cluster::Server;
 use crate::exit::{Exit, Stop};
-use crate::fleet::Server;
 use crate::memcached::{Batch, Found, Items, Link, Ttl, ask};
 use crate::options::Get;
 use crate::output::{json_line, say};
@@ -18,12 +18,12 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
     let timeout = options.timeout.timeout;
     let pattern = || choice.key_pattern(&options.keys, &options.requests);
     let mut all =
-        wanted(options.url.as_slice(), options.raw_key.as_slice(), &choice.fleet, pattern)?;
+        wanted(options.url.as_slice(), options.raw_key.as_slice(), &choice.cluster, pattern)?;
     let (Some(wanted), true) = (all.pop(), all.is_empty()) else {
         return Err(Stop::Refused("get takes one URL, or one --raw-key".to_owned()));
     };
     let (name, is_json) = (wanted.text(), options.output.json);
-    let mut object = wanted.json(&choice.fleet);
+    let mut object = wanted.json(&choice.cluster);
     let place = match &wanted.place {
         Ok(place) => place,
         Err(no_key) => {
@@ -35,7 +35,7 @@ pub fn run(options: &Get, out: &mut dyn Write) -> Result<Exit, Stop> {
             return Ok(Exit::Absent);
         }
     };
-    let server = choice.fleet.servers().get(place.server);
+    let server = choice.cluster.servers().get(place.server);
     let server = server.ok_or_else(|| Stop::Refused("it has no server".to_owned()))?;
     let max_size = options.max_size.unwrap_or_else(|| choice.max_size());
     let exit = match find(server, place.key, max_size, timeout) {

@@ -12,9 +12,9 @@ pub fn run(options: &Key, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let pattern = || choice.key_pattern(&options.keys, &options.requests);
     let mut exit = Exit::Done;
-    for wanted in wanted(&options.urls.urls, &[], &choice.fleet, pattern)? {
+    for wanted in wanted(&options.urls.urls, &[], &choice.cluster, pattern)? {
         if options.output.json {
-            json_line(out, &wanted.json(&choice.fleet).into())?;
+            json_line(out, &wanted.json(&choice.cluster).into())?;
         }
         match &wanted.place {
             Err(no_key) => {
@@ -22,7 +22,7 @@ pub fn run(options: &Key, out: &mut dyn Write) -> Result<Exit, Stop> {
                 say(&format!("\"{}\" {}", wanted.text(), no_key.sentence()));
             }
             Ok(place) if !options.output.json => {
-                let server = choice.fleet.servers().get(place.server);
+                let server = choice.cluster.servers().get(place.server);
                 out.write_all(place.key.as_bytes())?;
                 writeln!(out, "\t{}", server.map_or("", |server| server.name.as_str()))?;
             }

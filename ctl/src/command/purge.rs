@@ -2,8 +2,8 @@
 
 use super::wanted::{Wanted, wanted};
 use crate::choice::Choice;
+use crate::cluster::{Cluster, Server};
 use crate::exit::{Exit, Stop};
-use crate::fleet::{Fleet, Server};
 use crate::memcached::{Batch, Items, ask};
 use crate::options::Purge;
 use crate::output::{json_line, say};
@@ -28,8 +28,8 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
     let pattern = || choice.key_pattern(&options.keys, &options.requests);
-    let wanted = wanted(&options.urls.urls, &options.raw_key, &choice.fleet, pattern)?;
-    let (batches, numbers) = batches(&wanted, &choice.fleet);
+    let wanted = wanted(&options.urls.urls, &options.raw_key, &choice.cluster, pattern)?;
+    let (batches, numbers) = batches(&wanted, &choice.cluster);
     let said = ask(batches, timeout, Items::open, |items, key: &Key| items.delete(key));
 
     let mut outcomes: Vec<Outcome> = wanted.iter().map(without_answer).collect();
@@ -42,13 +42,13 @@ pub fn run(options: &Purge, out: &mut dyn Write) -> Result<Exit, Stop> {
             };
         }
     }
-    report(options, out, &choice.fleet, &wanted, &outcomes)
+    report(options, out, &choice.cluster, &wanted, &outcomes)
 }
 
 /// The keys of each server, and for each key its index in `wanted`.
-fn batches(wanted: &[Wanted], fleet: &Fleet) -> (Vec<Batch<Key>>, Vec<Vec<usize>>) {
+fn batches(wanted: &[Wanted], cluster: &Cluster) -> (Vec<Batch<Key>>, Vec<Vec<usize>>) {
     let batch = |server: &Server| Batch { server: server.clone(), questions: Vec::new() };
-    let mut batches: Vec<Batch<Key>> = fleet.servers().iter().map(batch).collect();
+    let mut batches: Vec<Batch<Key>> = cluster.servers().iter().map(batch).collect();
     let mut numbers = vec![Vec::new(); batches.len()];
     for (nth, wanted) in wanted.iter().enumerate() {
         let Ok(place) = &wanted.place else { continue };
@@ -75,7 +75,7 @@ fn without_answer(wanted: &Wanted) -> Outcome {
 fn report(
     options: &Purge,
     out: &mut dyn Write,
-    fleet: &Fleet,
+    cluster: &Cluster,
     wanted: &[Wanted],
     outcomes: &[Outcome],
 ) -> Result<Exit, Stop> {
@@ -83,12 +83,12 @@ fn report(
     let mut told = HashSet::new();
     for (wanted, outcome) in wanted.iter().zip(outcomes) {
         exit = exit.max(outcome.exit());
-        let mut object = wanted.json(fleet);
+        let mut object = wanted.json(cluster);
         match outcome {
             Outcome::Failed(reason) => {
                 object.insert("error".to_owned(), json!(reason));
                 let place = wanted.place.as_ref().ok();
-                let server = place.and_then(|place| fleet.servers().get(place.server));
+                let server = place.and_then(|place| cluster.servers().get(place.server));
                 let name = server.map_or("", |server| server.name.as_str());
                 // one message per server, not one per page
                 if told.insert(name) {

@@ -1,8 +1,8 @@
 //! `stats`: prints the statistics of each memcached server.
 
 use crate::choice::Choice;
+use crate::cluster::Server;
 use crate::exit::{Exit, Stop};
-use crate::fleet::Server;
 use crate::memcached::{Batch, Link, ask};
 use crate::options::Stats;
 use crate::output::{json_line, printable, say};
@@ -32,7 +32,7 @@ type Said = HashMap<String, String>;
 pub fn run(options: &Stats, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
-    let servers = choice.fleet.servers();
+    let servers = choice.cluster.servers();
     let batch = |server: &Server| Batch { server: server.clone(), questions: vec![()] };
     let batches = servers.iter().map(batch).collect();
     let said = ask(batches, timeout, Link::open, |link, ()| link.stats());

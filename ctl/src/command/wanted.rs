@@ -1,8 +1,8 @@
 //! The pages that `key`, `get` and `purge` work on: URLs and raw keys, each with its key and its server. All keys are
 //! computed before the first server is asked, so that a mistake in one leaves the cache unchanged.
 
+use crate::cluster::Cluster;
 use crate::exit::Stop;
-use crate::fleet::Fleet;
 use crate::request::{KeyPattern, NoKey};
 use crate::urls;
 use pagecache_core::memcached::Key;
@@ -21,7 +21,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub key: Key,
-    /// Index of the server in the fleet.
+    /// Index of the server in the cluster.
     pub server: usize,
 }
 
@@ -32,7 +32,7 @@ pub struct Place {
 pub fn wanted(
     operands: &[String],
     raw_keys: &[Key],
-    fleet: &Fleet,
+    cluster: &Cluster,
     pattern: impl FnOnce() -> Result<KeyPattern, Stop>,
 ) -> Result<Vec<Wanted>, Stop> {
     let urls = urls::operands(operands)?;
@@ -43,28 +43,28 @@ pub fn wanted(
     if !urls.is_empty() {
         let pattern = pattern()?;
         for url in urls {
-            found.push(of_url(url, &pattern, fleet)?);
+            found.push(of_url(url, &pattern, cluster)?);
         }
     }
-    found.extend(raw_keys.iter().map(|key| of_raw(*key, fleet)));
+    found.extend(raw_keys.iter().map(|key| of_raw(*key, cluster)));
     Ok(found)
 }
 
-fn of_url(url: String, pattern: &KeyPattern, fleet: &Fleet) -> Result<Wanted, Stop> {
-    let place = pattern.key(&url).map(|key| Place::of(key, fleet));
+fn of_url(url: String, pattern: &KeyPattern, cluster: &Cluster) -> Result<Wanted, Stop> {
+    let place = pattern.key(&url).map(|key| Place::of(key, cluster));
     match place {
         Err(NoKey::Unknown(reason)) => Err(Stop::Refused(reason)),
         place => Ok(Wanted { name: url.into_bytes(), is_raw: false, place }),
     }
 }
 
-fn of_raw(key: Key, fleet: &Fleet) -> Wanted {
-    Wanted { name: key.as_bytes().to_vec(), is_raw: true, place: Ok(Place::of(key, fleet)) }
+fn of_raw(key: Key, cluster: &Cluster) -> Wanted {
+    Wanted { name: key.as_bytes().to_vec(), is_raw: true, place: Ok(Place::of(key, cluster)) }
 }
 
 impl Place {
-    fn of(key: Key, fleet: &Fleet) -> Place {
-        Place { key, server: fleet.index(&key) }
+    fn of(key: Key, cluster: &Cluster) -> Place {
+        Place { key, server: cluster.index(&key) }
     }
 }
 
@@ -75,13 +75,13 @@ impl Wanted {
     }
 
     /// The first members of its JSON object: the name as given, the key and the server.
-    pub fn json(&self, fleet: &Fleet) -> Map<String, Value> {
+    pub fn json(&self, cluster: &Cluster) -> Map<String, Value> {
         let mut object = Map::new();
         insert(&mut object, if self.is_raw { "raw_key" } else { "url" }, &self.name);
         match &self.place {
             Ok(place) => {
                 insert(&mut object, "key", place.key.as_bytes());
-                let server = fleet.servers().get(place.server).map(|server| server.name.as_str());
+                let server = cluster.servers().get(place.server).map(|server| server.name.as_str());
                 object.insert("server".to_owned(), json!(server));
             }
             Err(no_key) => {

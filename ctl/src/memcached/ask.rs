@@ -1,7 +1,7 @@
 //! Asks several servers at once, each in a thread of its own. A server that is down or silent delays its own answers
 //! only, and for a bounded time.
 
-use crate::fleet::Server;
+use crate::cluster::Server;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! that a stale item or a placeholder has for the client that is to store it again.
 
 use super::socket::{Place, Socket, is_timeout, no_answer, places, reason};
-use crate::fleet::Server;
+use crate::cluster::Server;
 use pagecache_core::memcached::{
     BreakerLimits, Buffers, Client, Command, Completion, ConnectionError, Delete, Event, Get, Item,
     Key, Limits, Msec, Operation, OperationError, Protocol, Token, Visitor, Want,

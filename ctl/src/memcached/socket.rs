@@ -1,6 +1,6 @@
 //! Blocking sockets: where a server listens, and a connection to it with timeouts.
 
-use crate::fleet::Server;
+use crate::cluster::Server;
 use pagecache_core::distribution::{Address, Node};
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -8,7 +8,7 @@
 //! `me` takes no token of a stale item, as `mg` would. memcached 1.6.18 has a minus sign before the time that is left.
 
 use super::socket::{Socket, places, reason};
-use crate::fleet::Server;
+use crate::cluster::Server;
 use pagecache_core::memcached::Key;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -2,8 +2,8 @@
 
 use super::file::Directive;
 use super::lookups::protocol;
+use crate::cluster::Server;
 use crate::exit::Stop;
-use crate::fleet::Server;
 use pagecache_core::distribution::Rule;
 use pagecache_core::memcached::Protocol;
 

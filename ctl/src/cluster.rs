@@ -3,7 +3,7 @@
 use crate::exit::Stop;
 use pagecache_core::distribution::{Distribution, Node, Rule};
 use pagecache_core::memcached::{Key, Protocol};
-use pagecache_core::policy::Cluster;
+use pagecache_core::policy;
 
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,19 +18,19 @@ pub struct Server {
 
 /// All servers of an upstream.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct Cluster {
     servers: Vec<Server>,
-    cluster: Cluster,
+    placement: policy::Cluster,
 }
 
-impl Fleet {
+impl Cluster {
     /// # Errors
     /// The module refuses these servers, too. The text says what to change.
     pub fn new(
         servers: Vec<Server>,
         rule: Option<Rule>,
         protocol: Protocol,
-    ) -> Result<Fleet, Stop> {
+    ) -> Result<Cluster, Stop> {
         let distribution = match (servers.as_slice(), rule) {
             ([], _) => return Err(Stop::Refused("it has no server".to_owned())),
             ([_], _) => None,
@@ -53,8 +53,8 @@ impl Fleet {
             }
         };
         let is_down = servers.iter().map(|server| server.is_down).collect();
-        let cluster = Cluster { distribution, is_down, protocol };
-        Ok(Fleet { servers, cluster })
+        let placement = policy::Cluster { distribution, is_down, protocol };
+        Ok(Cluster { servers, placement })
     }
 
     pub fn servers(&self) -> &[Server] {
@@ -63,12 +63,12 @@ impl Fleet {
 
     /// Index of the server that has `key`.
     pub fn index(&self, key: &Key) -> usize {
-        self.cluster.server(key)
+        self.placement.server(key)
     }
 
     /// The protocol of locations that do not set their own.
     pub fn protocol(&self) -> Protocol {
-        self.cluster.protocol
+        self.placement.protocol
     }
 }
 
@@ -81,8 +81,8 @@ mod tests {
         (1..=count).map(server).collect()
     }
 
-    fn fleet(servers: Vec<Server>, rule: Option<Rule>) -> Result<Fleet, Stop> {
-        Fleet::new(servers, rule, Protocol::Meta)
+    fn cluster(servers: Vec<Server>, rule: Option<Rule>) -> Result<Cluster, Stop> {
+        Cluster::new(servers, rule, Protocol::Meta)
     }
 
     fn key(text: &str) -> Key {
@@ -91,17 +91,17 @@ mod tests {
 
     #[test]
     fn one_server_needs_no_rule_and_several_do() {
-        assert_eq!(fleet(servers(1), None).unwrap().index(&key("/")), 0);
-        let refused = fleet(servers(3), None).unwrap_err().to_string();
+        assert_eq!(cluster(servers(1), None).unwrap().index(&key("/")), 0);
+        let refused = cluster(servers(3), None).unwrap_err().to_string();
         assert!(refused.contains("3 servers") && refused.contains("rendezvous"), "{refused}");
-        assert!(fleet(servers(0), None).is_err());
+        assert!(cluster(servers(0), None).is_err());
     }
 
     #[test]
     fn keys_are_where_the_distribution_says() {
         let rule = Rule::parse("modula", None).unwrap();
-        let fleet = fleet(servers(3), Some(rule)).unwrap();
-        let own: Vec<usize> = (0..20).map(|nth| fleet.index(&key(&format!("/{nth}")))).collect();
+        let cluster = cluster(servers(3), Some(rule)).unwrap();
+        let own: Vec<usize> = (0..20).map(|nth| cluster.index(&key(&format!("/{nth}")))).collect();
         assert!((0..3).all(|server| own.contains(&server)), "{own:?}");
     }
 
@@ -110,6 +110,6 @@ mod tests {
         let mut weighted = servers(2);
         weighted[1].weight = 3;
         let rule = Rule::parse("rendezvous", None).unwrap();
-        assert!(fleet(weighted, Some(rule)).unwrap_err().to_string().contains("weight"));
+        assert!(cluster(weighted, Some(rule)).unwrap_err().to_string().contains("weight"));
     }
 }
