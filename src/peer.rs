@@ -25,9 +25,9 @@ const READS_PER_EVENT: usize = 16;
 
 /// Who waits for the completion of an operation.
 pub trait Waiter: 'static {
-    /// Keeps of the completion what is needed of it, in the memory that counts in `buffers`. The peer is borrowed: this
-    /// must not call it.
-    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers);
+    /// Keeps of the completion what is needed of it, in the memory that counts in `buffers`. The operation took so many
+    /// microseconds. The peer is borrowed: this must not call it.
+    fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers);
     /// Goes on. This may call the peer.
     fn resume(self);
 }
@@ -156,11 +156,11 @@ impl<W: Waiter> Peer<W> {
         self.moment.set(None);
     }
 
-    /// Microseconds, read once for all lookups that begin in one iteration, and for all answers that
-    /// are handed out together; 0 where nobody counts.
+    /// The time in microseconds, read once for all lookups that begin in one iteration, and for all answers that are
+    /// handed out together. Without statistics, the msec that nginx has read for the iteration are exact enough.
     fn moment(&self) -> u64 {
         if self.counter.tally().is_none() {
-            return 0;
+            return process::now().saturating_mul(1_000);
         }
         let moment = self.moment.get().unwrap_or_else(process::micros);
         self.moment.set(Some(moment));
@@ -377,10 +377,11 @@ impl<W: Waiter> Peer<W> {
             Some(waiting) => waiting,
             None => return Some(None),
         };
+        let took = self.moment().saturating_sub(since);
         if let Some(tally) = self.counter.tally() {
-            tally.observe(self.moment().saturating_sub(since));
+            tally.observe(took);
         }
-        waiter.keep(completion, &self.buffers);
+        waiter.keep(completion, took, &self.buffers);
         Some(Some(waiter))
     }
 

@@ -57,6 +57,6 @@ fn server<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>>
 }
 
 fn time<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
-    let took = State::of(request)?.took()?;
-    pool.copy(format!("{}.{:03}", took / 1000, took % 1000).as_bytes())
+    let msec = State::of(request)?.took()? / 1_000;
+    pool.copy(format!("{}.{:03}", msec / 1_000, msec % 1_000).as_bytes())
 }

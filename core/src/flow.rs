@@ -121,8 +121,8 @@ pub struct Flow {
     key: Option<Key>,
     /// Index of the server that has the key.
     server: Option<usize>,
-    /// How long the lookup took, in msec.
-    took: Option<Msec>,
+    /// How long the lookup took, in microseconds.
+    took: Option<u64>,
     /// Seconds for which a hit remains one.
     fresh_for: Option<u32>,
 }
@@ -132,8 +132,8 @@ enum State {
     /// Nothing is decided.
     #[default]
     New,
-    /// The lookup began at this time.
-    LookingUp(Msec),
+    /// The lookup is under way.
+    LookingUp,
     /// No action follows.
     Ended(Outcome),
 }
@@ -149,7 +149,7 @@ impl Flow {
         let mut flow = Flow::default();
         let action = match flow.look_up(facts, policy, cluster, now) {
             Ok(lookup) => {
-                flow.state = State::LookingUp(now);
+                flow.state = State::LookingUp;
                 Action::Perform(lookup)
             }
             Err(reason) => flow.fall_through(reason),
@@ -169,10 +169,11 @@ impl Flow {
         self.fall_through(why.into())
     }
 
-    /// The lookup has ended. [`Flow::resumed`] follows, unless the request has gone on elsewhere meanwhile.
-    pub fn completed(&mut self, now: Msec) {
-        if let State::LookingUp(since) = self.state {
-            self.took = Some(now.saturating_sub(since));
+    /// The lookup has ended after so many microseconds. [`Flow::resumed`] follows, unless the request has gone on
+    /// elsewhere meanwhile.
+    pub fn completed(&mut self, took: u64) {
+        if self.state == State::LookingUp {
+            self.took = Some(took);
         }
     }
 
@@ -201,7 +202,7 @@ impl Flow {
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
             State::Ended(outcome) => Some(outcome),
-            State::New | State::LookingUp(_) => None,
+            State::New | State::LookingUp => None,
         }
     }
 
@@ -215,8 +216,8 @@ impl Flow {
         self.server
     }
 
-    /// How long the lookup took, in msec.
-    pub fn took(&self) -> Option<Msec> {
+    /// How long the lookup took, in microseconds.
+    pub fn took(&self) -> Option<u64> {
         self.took
     }
 

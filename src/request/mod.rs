@@ -94,8 +94,8 @@ fn begin(request: Request<'_>) -> ngx_int_t {
 }
 
 impl Waiter for Waiting {
-    fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
-        State::keep(self, completion, buffers);
+    fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers) {
+        State::keep(self, completion, took, buffers);
     }
 
     fn resume(self) {

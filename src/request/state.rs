@@ -2,14 +2,12 @@
 
 use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::sys::process;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::Worker;
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
-    Buffer, BufferPart, Buffers, Bytes, Charge, Completion, Item, Msec, Reservation, Ticket,
-    Visitor,
+    Buffer, BufferPart, Buffers, Bytes, Charge, Completion, Item, Reservation, Ticket, Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
 use std::cell::{Cell, RefCell};
@@ -111,10 +109,11 @@ impl State {
         self.lookup.set(Some((peer, ticket)));
     }
 
-    /// The lookup has ended. What is needed of its completion is kept in memory that counts in `buffers`.
-    pub fn keep(&self, completion: Completion<Bytes<'_>>, buffers: &Buffers) {
+    /// The lookup has ended after so many microseconds. What is needed of its completion is kept in memory that counts in
+    /// `buffers`.
+    pub fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers) {
         self.lookup.set(None);
-        self.flow.borrow_mut().completed(process::now());
+        self.flow.borrow_mut().completed(took);
         self.reply.set(Some(match completion {
             Completion::Hit(item, value) => {
                 self.store(item, value, buffers).ok_or(Reason::Overload)
@@ -152,8 +151,8 @@ impl State {
         self.settings.upstream.servers().get(self.flow.borrow().server()?)
     }
 
-    /// Msec the lookup took.
-    pub fn took(&self) -> Option<Msec> {
+    /// How long the lookup took, in microseconds.
+    pub fn took(&self) -> Option<u64> {
         self.flow.borrow().took()
     }
 

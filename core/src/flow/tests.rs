@@ -146,7 +146,7 @@ fn reply<'value>(
     policy: &Policy,
 ) -> (Flow, Action<'value>) {
     let mut flow = looking_up(request, policy);
-    flow.completed(NOW + 3);
+    flow.completed(3_000);
     let action = flow.resumed(found, request, policy);
     (flow, action)
 }
@@ -286,7 +286,7 @@ fn a_bare_body_is_a_page() {
     let Action::Serve(response) = action else { panic!("{action:?}") };
     assert_eq!((response.page.status, response.body), (200, &b"<p>page</p>"[..]));
     assert_eq!(response.etag, Some(Etag::of(b"<p>page</p>")));
-    assert_eq!(flow.took(), Some(3));
+    assert_eq!(flow.took(), Some(3_000));
     assert_eq!(flow.cache_status().unwrap(), "nginx; hit; ttl=60");
 }
 
