@@ -1,9 +1,10 @@
-//! The body of a command that stores: buffers one after another, so that none of it is copied to be written.
+//! The body of a command that stores an item: a list of buffers, which are written without a copy.
 
 use super::Buffer;
 use std::rc::Rc;
 
-/// The bytes that are to be stored. Those of its buffers are counted until they are written, or will not be.
+/// The bytes to be stored. Each of its buffers counts as held until the body is dropped: once it is written, or once
+/// it is known that it will not be.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     segments: Vec<Rc<Buffer>>,
@@ -17,7 +18,7 @@ impl Body {
         self.segments.push(segment);
     }
 
-    /// Bytes.
+    /// The number of its bytes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -27,7 +28,7 @@ impl Body {
         self.len == 0
     }
 
-    /// The parts behind the first `skipped` bytes, none of them empty.
+    /// The parts after the first `skipped` bytes. No part is empty.
     pub fn parts(&self, skipped: usize) -> impl Iterator<Item = &[u8]> {
         let mut skipped = skipped;
         self.segments.iter().filter_map(move |segment| {

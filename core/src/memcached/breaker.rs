@@ -1,4 +1,5 @@
-//! When a server that fails is left alone, and for how long: exponential, with jitter, bounded.
+//! The circuit breaker of a server: after failures in a row, the server is not used for a time that grows
+//! exponentially, with jitter, up to a limit.
 
 use super::Msec;
 
@@ -10,39 +11,38 @@ const FIRST: Msec = 100;
 pub struct BreakerLimits {
     /// Failures in a row after which the server is left alone; 0: it never is.
     pub max_fails: u32,
-    /// The longest time it is left alone, in msec: the bound within which hits return once the
-    /// server is well.
+    /// The longest time that it is left alone, in msec. Hits return within this time after the server has recovered.
     pub fail_timeout: Msec,
 }
 
-/// A server's recent failures.
+/// A server's circuit breaker: open, it lets no lookup through but the half-open probe.
 #[derive(Debug)]
 pub struct Breaker {
     breaker: BreakerLimits,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
+    /// When the next half-open probe may begin.
     retry_at: Msec,
     random: fastrand::Rng,
 }
 
 impl Breaker {
-    /// No failures yet. `seed` should differ between workers, so that they do not all try again at
-    /// the same moment.
+    /// A closed breaker. `seed` should differ between workers, so that they do not all try again at the same moment.
     pub fn new(breaker: BreakerLimits, seed: u64) -> Breaker {
         Breaker { breaker, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Whether the server failed too often and has not answered since.
+    /// Whether the server has failed `max_fails` times in a row and has not answered since.
     pub fn is_open(&self) -> bool {
         self.breaker.max_fails > 0 && self.failures >= self.breaker.max_fails
     }
 
-    /// Whether the server may be tried.
+    /// Whether the server may be used or probed at this time.
     pub fn may_try(&self, now: Msec) -> bool {
         !self.is_open() || now >= self.retry_at
     }
 
-    /// The server failed. Returns whether it is the first failure in a row.
+    /// The server failed. Returns whether this is the first failure since it last answered.
     pub fn failed(&mut self, now: Msec) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.is_open() {
@@ -53,7 +53,7 @@ impl Breaker {
         self.failures == 1
     }
 
-    /// The server answered. Returns whether that is news.
+    /// The server answered. Returns whether it had failed before.
     pub fn answered(&mut self) -> bool {
         std::mem::take(&mut self.failures) > 0
     }

@@ -1,12 +1,12 @@
-//! Buffers for bodies: how many bytes requests may hold, and which buffers are used again. Zeroing a new buffer
-//! takes about as long as receiving a value into it, and one that is used again needs none.
+//! Buffers for values: how many bytes requests may hold, and the reuse of buffers. A new buffer must be zeroed, which
+//! takes about as long as to receive a value into it; a reused buffer need not be.
 //!
-//! What is counted is the bytes of values outside of read buffers, until the last request lets go of
-//! them. Buffers of 4 KB and more take up to a quarter more than their values, and those that wait to be
-//! used again come on top.
+//! The bytes of values outside of read buffers, and the read buffers that are kept for a value, count until the last
+//! request drops them. The memory in use is more: a buffer may be up to a quarter larger than its value, and spare
+//! buffers do not count.
 //!
-//! Bytes that several visitors share count for each of them. A visitor holds at most a quarter of the room, or a
-//! single value: a visitor that reads nothing cannot take the room of the others.
+//! Bytes that several visitors share count for each of them. A visitor may hold a quarter of the limit, or one value
+//! of any size: a client that reads nothing cannot use up the memory of the others.
 
 use super::BufferPart;
 use rustc_hash::FxBuildHasher;
@@ -17,47 +17,47 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// The part of all that may be held which one visitor may hold.
+/// One visitor may hold the limit divided by this.
 const VISITOR_PART: usize = 4;
 
 /// The part of all that may be held which may be read buffers that are kept. Values larger than those have the rest.
 const READ_BUFFERS_PART: usize = 2;
 
-/// Most bytes of buffers that wait to be used again, unless less than that may be held.
+/// The most bytes of spare buffers, if the limit is not lower.
 const SPARE_SIZE: usize = 4 << 20;
 
-/// Names a connection of an HTTP client, the visitor, whose requests hold values together. The core only
-/// compares it.
+/// Identifies a visitor: one connection of an HTTP client. What its requests hold is counted together. The core only
+/// compares the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Visitor(pub u64);
 
-/// The buffers of one worker for the bodies of one upstream. Clones share one account.
+/// The buffers of one worker for the values of one upstream. Clones share one account.
 #[derive(Debug, Clone)]
 pub struct Buffers(Rc<Account>);
 
 struct Account {
     limit: usize,
     held: Cell<usize>,
-    /// Bytes by visitor, none of them 0.
+    /// The bytes that each visitor holds. No entry is 0.
     visitors: Cell<HashMap<Visitor, usize, FxBuildHasher>>,
     spare: Cell<Spare>,
 }
 
-/// Buffers that wait to be used again, the latest last.
+/// Buffers that can be reused, the latest last.
 #[derive(Default)]
 struct Spare {
     buffers: VecDeque<Vec<u8>>,
     size: usize,
 }
 
-/// Counts as held as long as it is there.
+/// Bytes that count as held until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     bytes: usize,
     account: Rc<Account>,
 }
 
-/// Counts as held by one visitor as long as it is there.
+/// Bytes that count as held by one visitor until this is dropped.
 #[derive(Debug)]
 pub struct Charge {
     visitor: Visitor,
@@ -71,20 +71,20 @@ pub enum Bytes<'a> {
     Borrowed(&'a [u8]),
     /// Alone in a connection's read buffer, and long enough to keep that instead of a copy: [`Buffers::keep`].
     Alone(BufferPart),
-    /// In memory of their own, which those share who asked for the same at once.
+    /// In a buffer of their own, which coalesced requests share.
     Owned(Rc<Buffer>),
 }
 
-/// Buffers for a value, whose length counts as held. What is initialised of it may be more.
+/// A buffer for one value. The value's length counts as held; the initialised memory may be longer.
 pub struct Buffer {
     memory: Vec<u8>,
     reservation: Reservation,
-    /// The last one that was computed, and behind how many bytes it begins.
+    /// The last digest that was computed, and the number of bytes before its first one.
     digest: Cell<Option<(usize, u128)>>,
 }
 
 impl Buffers {
-    /// Of which `limit` bytes may be held.
+    /// Buffers of which requests may hold `limit` bytes together.
     pub fn new(limit: usize) -> Buffers {
         Buffers(Rc::new(Account {
             limit,
@@ -94,19 +94,19 @@ impl Buffers {
         }))
     }
 
-    /// Bytes that may be held in addition.
+    /// The number of bytes that may be held in addition.
     pub fn room(&self) -> usize {
         self.0.limit.saturating_sub(self.0.held.get())
     }
 
-    /// Counts a body of so many bytes.
+    /// Counts so many bytes as held.
     pub fn reserve(&self, bytes: usize) -> Reservation {
         self.0.held.set(self.0.held.get().saturating_add(bytes));
         Reservation { bytes, account: self.0.clone() }
     }
 
-    /// Counts a body of so many bytes for one of the visitors that hold it. None if that is more than a
-    /// visitor may hold, which is any single value, and of several a quarter.
+    /// Counts so many bytes as held by a visitor. None if the visitor holds something already, and would hold more
+    /// than its part of the limit.
     pub fn charge(&self, visitor: Visitor, bytes: usize) -> Option<Charge> {
         let account = self.0.clone();
         let mut visitors = account.visitors.take();
@@ -117,12 +117,12 @@ impl Buffers {
             visitors.insert(visitor, together);
         }
         account.visitors.set(visitors);
-        // one that is made gives back what it counts
+        // not `then_some`: a charge that is made and dropped gives back what was never counted
         has_room.then(|| Charge { visitor, bytes, account })
     }
 
-    /// Counts a read buffer that one of the visitors keeps for a value in it. None if the visitor holds something
-    /// already, or all together would hold much by that: then the value is to be copied.
+    /// Counts a read buffer that a visitor keeps for a value in it. None if the visitor holds something already, or if
+    /// all visitors would then hold too large a part of the limit: the value is to be copied instead.
     pub fn keep(&self, visitor: Visitor, part: &BufferPart) -> Option<(Reservation, Charge)> {
         let together = self.0.held.get().saturating_add(part.kept());
         if together > self.0.limit / READ_BUFFERS_PART || self.held_by(visitor) > 0 {
@@ -138,7 +138,7 @@ impl Buffers {
         held
     }
 
-    /// A buffer for `len` bytes, of which `first` are here. None without memory.
+    /// A buffer for `len` bytes, which begins with `first`. None without memory.
     pub fn buffer(&self, len: usize, first: &[u8]) -> Option<Buffer> {
         let capacity = capacity_for(len)?;
         let mut memory = self.0.take(capacity).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Buffers {
 }
 
 impl Account {
-    /// A spare buffer of this capacity.
+    /// Takes a spare buffer of this capacity, if there is one.
     fn take(&self, capacity: usize) -> Option<Vec<u8>> {
         let mut spare = self.spare.take();
         let fits = spare.buffers.iter().rposition(|buffer| buffer.capacity() == capacity);
@@ -167,7 +167,7 @@ impl Account {
         buffer
     }
 
-    /// Takes a buffer back that nobody reads any more.
+    /// Keeps a buffer that is no longer used as a spare one.
     fn keep(&self, buffer: Vec<u8>) {
         let most = self.limit.min(SPARE_SIZE);
         if buffer.capacity() > most {
@@ -184,8 +184,8 @@ impl Account {
     }
 }
 
-/// Four sizes for each power of two, so that a few kinds of buffers serve all values. None if there can
-/// be no such memory.
+/// The capacity of a buffer for so many bytes. There are four for each power of two, so that few different buffers
+/// serve values of all lengths. None if no memory can be so large.
 fn capacity_for(len: usize) -> Option<usize> {
     const LEAST: usize = 4096;
     let len = len.max(LEAST);
@@ -219,14 +219,14 @@ impl Drop for Buffer {
 }
 
 impl Buffer {
-    /// What is behind the first `filled` bytes.
+    /// The bytes after the first `filled` ones, to be written to.
     pub fn rest(&mut self, filled: usize) -> &mut [u8] {
         self.digest.set(None);
         self.memory.get_mut(filled..self.reservation.bytes).unwrap_or_default()
     }
 
-    /// What `compute` makes of the bytes from `start` on. It is kept for those who ask with the same
-    /// `start`, who all must compute the same.
+    /// The digest of the bytes from `start` on, by `compute`. It is kept, and returned to each caller with the same
+    /// `start`: all callers must pass the same `compute`.
     pub fn digest(&self, start: usize, compute: impl FnOnce(&[u8]) -> u128) -> u128 {
         match self.digest.get() {
             Some((known, digest)) if known == start => digest,

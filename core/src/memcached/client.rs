@@ -1,10 +1,11 @@
-//! The connections to one memcached server: which of them an operation takes, what becomes of it when the
-//! connection ends, and when a server that failed is tried again.
+//! The connections to one memcached server: which connection an operation takes, what happens to the operation when
+//! the connection ends, and when a server that failed is tried again.
 //!
-//! A connection is closed, then connecting, then open, then closed again. A connection that has
-//! answered is proven. While the circuit breaker is open, at most one connection is being opened, and it carries a
-//! single lookup, the half-open probe. Every other lookup fails at once. If the server last failed by its
-//! silence, the lookup of the probe fails at once too, and only the connection finds out.
+//! A connection is closed, then connecting, then open, then closed again. A connection over which the server has
+//! answered is proven. While the circuit breaker is open, at most one connection is being opened. It carries a single
+//! lookup, the half-open probe; every other lookup fails at once. If the last failure of the server was that it did
+//! not answer, the request of the probe does not wait for it either: it fails at once, and only the connection is
+//! opened.
 
 mod lateness;
 mod placing;
@@ -25,24 +26,24 @@ use std::collections::VecDeque;
 pub struct Limits {
     /// Connections held at most, `1..`.
     pub connections: usize,
-    /// Lookups, and those that joined them, waiting on one connection at most, `1..`.
+    /// Requests that wait on one connection at most, `1..`. Those that joined a lookup count.
     pub inflight: usize,
-    /// How long a connection stays open that nobody uses, in msec, `1..`.
+    /// How long an unused connection stays open, in msec, `1..`.
     pub keepalive: Msec,
-    /// Addresses that its name stands for, `1..`: all are tried before the server has failed.
+    /// The number of the server's addresses, `1..`. All of them are tried before the server counts as failed.
     pub addresses: usize,
-    /// When a server that fails is left alone.
+    /// The limits of the circuit breaker.
     pub breaker: BreakerLimits,
 }
 
-/// What the driver has to know or to pass on.
+/// What the driver must handle.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The operation of this token has ended.
     Completed(Token, Completion<Bytes<'a>>),
-    /// The server was well and is not any more. Connections that still work go on being used.
+    /// The server has failed, after it had been well. Connections that still work remain in use.
     Down(ConnectionError),
-    /// The server takes connections and answers again.
+    /// The server has recovered: it accepts connections and answers.
     Up,
 }
 
@@ -51,7 +52,7 @@ impl Event<'_> {
         Event::Completed(token, Completion::Failed(error))
     }
 
-    /// There is no answer. Whether the operation took effect may be unknown.
+    /// The operation ended without an answer. `is_unknown`: it may have taken effect.
     fn ended(token: Token, is_unknown: bool, error: OperationError) -> Self {
         match is_unknown {
             true => Event::Completed(token, Completion::Unknown(error)),
@@ -63,13 +64,13 @@ impl Event<'_> {
 /// What a connection wants of its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
-    /// No socket; one that is there must be closed.
+    /// No socket. The driver closes it if there is one.
     Closed,
-    /// A socket that connects. Answered with [`Client::connected`] or [`Client::lost`].
+    /// A socket that connects. The driver calls [`Client::connected`] or [`Client::lost`].
     Connect,
     /// A write of [`Client::output`].
     Write,
-    /// Nothing but what the server sends.
+    /// A read, when the server has sent something.
     Read,
 }
 
@@ -79,26 +80,26 @@ pub struct Client {
     connections: Vec<PooledConnection>,
     limits: Limits,
     breaker: Breaker,
-    /// The last failure took somebody's time: a reply, or a connection, did not come.
+    /// The server's last failure was that no reply came, or no connection was opened, in time.
     hangs: bool,
-    /// When the server was silent last.
+    /// When the server last failed because no reply came.
     silent_at: Msec,
-    /// The address that was connected to last.
+    /// The number of the address that was connected to last.
     address: usize,
-    /// How often something was heard, over whichever connection: a reply, or a part of a large value.
+    /// Counts the replies, and the parts of large values, that came over any connection.
     heard: u64,
-    /// Bytes that came since.
+    /// Bytes that came since the last part of a large value was counted.
     flow: u64,
-    /// When the newest of the lookups was written that were answered: what was written in an earlier msec, and is
-    /// still to be answered, has been overtaken.
+    /// The latest time at which a lookup was written that has been answered. A lookup that was written in an earlier
+    /// msec and still waits has been overtaken.
     overtaken: Msec,
     slowest: Slowest,
-    /// Events that did not come out of the input.
+    /// Events that do not come from a connection's input.
     events: VecDeque<Event<'static>>,
 }
 
 impl Client {
-    /// All connections closed. `seed` feeds the jitter of the reconnect backoff.
+    /// A client whose connections are closed. `seed` is for the jitter of the circuit breaker.
     pub fn new(limits: Limits, seed: u64) -> Client {
         Client {
             connections: (0..limits.connections).map(|_| PooledConnection::default()).collect(),
@@ -115,28 +116,27 @@ impl Client {
         }
     }
 
-    /// Number of connections, open or not; they are named `0..len`.
+    /// The number of connections, open or not. Their indexes are `0..len`.
     pub fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Whether there are no connections at all, which no configuration allows.
+    /// Whether there are no connections. No configuration allows that.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
     /// Starts an operation. One that stores has [`Client::store`].
     ///
-    /// # Errors
-    /// [`OperationError::Down`], [`OperationError::Overload`] or [`OperationError::Unsupported`]: nothing was sent, and
-    /// no event will name the operation's token.
+    /// # Errors [`OperationError::Down`], [`OperationError::Overload`] or [`OperationError::Unsupported`]: nothing
+    /// was sent, and no event will name the operation's token.
     pub fn submit(&mut self, now: Msec, operation: &Operation) -> Result<Ticket, OperationError> {
         if operation.stores() || !operation.is_supported() {
             return Err(OperationError::Unsupported);
         }
         let ticket = self.place(now, operation, Attempt::First)?;
         if operation.is_get() && self.hangs && self.is_probe(ticket) {
-            // nobody need wait to find out whether it still does
+            // the connection alone shows whether the server still hangs: no request waits for that
             self.cancel(ticket);
             return Err(OperationError::Down);
         }
@@ -159,7 +159,8 @@ impl Client {
         self.place_best(now, operation, Some(body), Attempt::First)
     }
 
-    /// Nobody waits for this operation any more. A command that changes an item may still be written, and take effect.
+    /// The request no longer waits for its operation. A command that changes an item may still be written, and take
+    /// effect.
     pub fn cancel(&mut self, ticket: Ticket) {
         let Some(first) = self.connections.get_mut(ticket.connection) else { return };
         if !first.connection.cancel(ticket.opaque, ticket.token) {
@@ -179,18 +180,19 @@ impl Client {
         }
     }
 
-    /// Which socket of connection `index` is current: the number changes when one is given up, so
-    /// that the driver tells an old socket from the one that replaces it.
+    /// The generation of connection `index`, which changes when a socket is given up. By it the driver distinguishes
+    /// an old socket from the one that replaces it.
     pub fn generation(&self, index: usize) -> u32 {
         self.connections.get(index).map_or(0, |pooled| pooled.generation)
     }
 
-    /// Lookups of connection `index` that somebody waits for.
+    /// The number of requests that wait on connection `index`.
     pub fn live(&self, index: usize) -> usize {
         self.connections.get(index).map_or(0, |pooled| pooled.connection.live())
     }
 
-    /// Connection `index` is open. Others may have lookups to send that had waited for it: [`Client::has_work`].
+    /// Connection `index` is open. Lookups may have moved to other connections, which then have output:
+    /// [`Client::has_work`].
     pub fn connected(&mut self, index: usize, now: Msec) {
         if let Some(pooled) = self.connections.get_mut(index) {
             if pooled.is_connecting() {
@@ -201,15 +203,15 @@ impl Client {
         }
     }
 
-    /// Which of the server's addresses connection `index` is to connect to: a number that counts on, from the one
-    /// that was connected to last.
+    /// The number of the address that connection `index` is to connect to. It starts at the one that was connected to
+    /// last and increases without limit; the driver takes it modulo the number of addresses.
     pub fn address(&self, index: usize) -> usize {
         self.connections.get(index).map_or(0, |pooled| pooled.address)
     }
 
-    /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet,
-    /// the connection goes on to connect, under a new generation. It is the server's failure if nothing was ever answered
-    /// over the connection and anybody needed it, or if the server misbehaved.
+    /// Connection `index` ended, or could not be opened. If the server has an address that was not tried yet, the
+    /// connection tries that one, under a new generation. The server has failed if it broke the protocol, or if it
+    /// never answered over the connection and an operation was in flight.
     pub fn lost(&mut self, index: usize, now: Msec, error: ConnectionError) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         if pooled.socket == SocketState::Closed {
@@ -233,9 +235,9 @@ impl Client {
             }
         }
         let again = |orphan: &Orphan| match orphan.was_moved {
-            // it had been well where it was
+            // sent again only if this connection never answered: the one it came from had worked
             true => orphan.again.filter(|_| !was_proven),
-            // once
+            // sent again once
             false if orphan.was_sent_in_vain && error.retryable() => {
                 orphan.again.map(|(operation, _)| (operation, Attempt::Third))
             }
@@ -245,7 +247,7 @@ impl Client {
         self.ask(orphans, now, error.operation_error());
     }
 
-    /// The driver closes connection `index`, through no fault of the server.
+    /// The driver closes connection `index`. That is no failure of the server.
     pub fn close(&mut self, index: usize) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         if pooled.socket != SocketState::Closed {
@@ -255,14 +257,13 @@ impl Client {
         }
     }
 
-    /// What to write to connection `index`, or the front of it.
+    /// What to write to connection `index`, or the first part of it.
     pub fn output(&self, index: usize) -> Output<'_> {
         self.connections.get(index).map_or_else(Output::default, |it| it.connection.output())
     }
 
-    /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the very time of it,
-    /// which may be later than that of the iteration.
-    /// Returns how many commands are written with that.
+    /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the exact time, which may
+    /// be later than that of the event loop's iteration. Returns the number of commands whose last byte was written.
     pub fn sent(&mut self, index: usize, n: usize, now: Msec) -> usize {
         let written = Written { at: now, heard: self.heard };
         if let Some(pooled) = self.connections.get_mut(index) {
@@ -271,8 +272,8 @@ impl Client {
         0
     }
 
-    /// Where to read from connection `index` into, in this order. Not empty once
-    /// [`Client::next_event`] has returned none.
+    /// The memory to read connection `index` into, in this order. It is not empty once [`Client::next_event`] has
+    /// returned none.
     pub fn input(&mut self, index: usize) -> [&mut [u8]; 2] {
         match self.connections.get_mut(index) {
             Some(pooled) => pooled.connection.input(),
@@ -287,20 +288,19 @@ impl Client {
         }
     }
 
-    /// Whether there are events that no input has to bring. [`Client::next_event`] gives them for any
-    /// connection.
+    /// Whether there are events without new input. [`Client::next_event`] returns them for any connection.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Whether the driver has something to do here: there are events, or lookups to send.
+    /// Whether the driver has something to do: events to handle, or output that it has not tried to write.
     pub fn has_work(&self) -> bool {
         self.has_events()
             || self.connections.iter().any(|pooled| pooled.connection.has_fresh_output())
     }
 
-    /// Takes the next event out of connection `index`'s input, or one that concerns the server. A
-    /// value for which there is no room in `buffers` fails with [`OperationError::Overload`].
+    /// The next event from connection `index`'s input, or one that concerns the whole server. If there is no room in
+    /// `buffers` for a value, its operation fails with [`OperationError::Overload`].
     pub fn next_event(&mut self, index: usize, now: Msec, buffers: &Buffers) -> Option<Event<'_>> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
@@ -324,7 +324,7 @@ impl Client {
         }
     }
 
-    /// When [`Client::expire`] should be called for connection `index`; it does no harm earlier.
+    /// When [`Client::expire`] is to be called for connection `index`. An earlier call is harmless.
     pub fn deadline(&self, index: usize) -> Option<Msec> {
         let pooled = self.connections.get(index)?;
         let (first, second) = match pooled.socket {
@@ -335,11 +335,12 @@ impl Client {
         [first, second, pooled.connection.deadline()].into_iter().flatten().min()
     }
 
-    /// Ends what has taken too long on connection `index`. What came until now must have been received.
+    /// Ends the operations of connection `index` that have taken too long. Bytes that came until now must have been
+    /// received before.
     pub fn expire(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         let was_probing = self.breaker.is_open() && !pooled.is_proven();
-        // what fell silent with others, before the server was left alone, is no further failure
+        // a lookup that was written before the breaker opened timed out by the same failure: it is no further one
         let since = if self.breaker.is_open() { self.silent_at } else { 0 };
         let (heard, fair) = (self.heard, self.slowest.fair_time());
         let is_unheard = |written: Written, deadline: Msec| {

@@ -1,5 +1,5 @@
-//! What can go wrong, sorted by what it costs: an [`OperationError`] ends one operation, a [`ConnectionError`] ends a
-//! connection and with it every operation that waits on it.
+//! Errors: an [`OperationError`] ends one operation, a [`ConnectionError`] ends a connection and all operations that
+//! wait on it.
 
 use super::Protocol;
 use std::fmt;
@@ -9,15 +9,15 @@ use std::fmt;
 pub enum OperationError {
     /// The value is larger than the operation allows, or than the server stores.
     TooLarge,
-    /// The operation's budget ran out.
+    /// No answer came before the operation's deadline.
     Timeout,
     /// The server could not be reached.
     Connect,
     /// The connection ended before the reply did.
     Reset,
-    /// The server answered with an error, or with something that is no answer.
+    /// The server answered with an error, or its reply breaks the protocol.
     Protocol,
-    /// The server failed a moment ago and is left alone; nothing was sent.
+    /// The circuit breaker is open; nothing was sent.
     Down,
     /// Too many operations are waiting already; nothing was sent.
     Overload,
@@ -25,37 +25,37 @@ pub enum OperationError {
     Unsupported,
 }
 
-/// Why a connection was given up.
+/// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionError {
     /// It could not be opened: the system's error number.
     Connect(i32),
-    /// It could not be opened: the driver itself has no connection to spare.
+    /// It could not be opened: the driver has no free connection.
     NoConnection,
-    /// It was not open in time.
+    /// It was not opened in time.
     ConnectTimeout,
     /// The server closed it.
     Closed,
     /// Reading or writing failed: the system's error number.
     Io(i32),
-    /// Lookups timed out, and no reply was completed meanwhile.
+    /// Lookups timed out, and no reply came meanwhile.
     Silent,
-    /// The reply is not one of the protocol.
+    /// The reply breaks the protocol.
     Malformed(Malformed),
-    /// The reply names another key, or another lookup.
+    /// The reply repeats another key or opaque than those of the operation that is due.
     Mismatch,
-    /// A reply came that no lookup asked for.
+    /// A reply came while no operation was due.
     Unsolicited,
-    /// The server answered `ERROR` or `CLIENT_ERROR`: it does not speak the meta protocol, has too
-    /// many connections, wants a password, or did not understand us; what it sends next cannot be relied on.
+    /// The server answered `ERROR` or `CLIENT_ERROR`: it does not support meta commands, has too many connections,
+    /// requires a password, or did not understand the command. The bytes that it sends next may not be a reply.
     Rejected(ErrorText),
 }
 
-/// Bytes of a server's own words in a log line. Those of memcached are shorter.
+/// The most bytes of a server's error line that are logged. Those of memcached are shorter.
 const MAX_TEXT: usize = 80;
 
-/// The line of an error reply, or the first bytes of it. It is no part of a value: a reply begins where the one
-/// before it has ended.
+/// The line of an error reply, or its first bytes. It is never a part of a value, because a reply is only read where
+/// the one before it has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ErrorText {
     bytes: [u8; MAX_TEXT],
@@ -63,7 +63,7 @@ pub struct ErrorText {
 }
 
 impl ErrorText {
-    /// Of a line without its end.
+    /// The text of a line without its CRLF.
     pub fn of(line: &[u8]) -> ErrorText {
         let mut bytes = [0; MAX_TEXT];
         bytes.iter_mut().zip(line).for_each(|(own, byte)| *own = *byte);
@@ -71,7 +71,7 @@ impl ErrorText {
     }
 }
 
-/// Escaped, and cut before that.
+/// The text is cut, and then escaped.
 impl fmt::Display for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.bytes.get(..self.len).unwrap_or(&self.bytes);
@@ -92,18 +92,18 @@ pub enum Malformed {
     LineTooLong,
     /// The line ends in LF without CR.
     NoCarriageReturn,
-    /// The first word is no reply to the command.
+    /// The first word is not a reply to the command.
     UnknownReply,
-    /// A length, flags or opaque is no number, or does not fit.
+    /// A length, flags or an opaque is not a number, or is too large.
     BadNumber,
-    /// A field that was asked for is missing.
+    /// A requested field is missing.
     MissingField,
-    /// The value is not followed by CRLF: its length lies.
+    /// The value is not followed by CRLF: its length is wrong.
     BadValueEnd,
 }
 
 impl ConnectionError {
-    /// What the fault means for a lookup that was waiting on the connection.
+    /// The error with which the operations end that waited on the connection.
     pub fn operation_error(self) -> OperationError {
         match self {
             ConnectionError::Connect(_)
@@ -118,13 +118,13 @@ impl ConnectionError {
         }
     }
 
-    /// Whether a lookup none of whose reply has come may be sent again over another connection: the
-    /// connection ended, but nothing says that the server itself is unwell.
+    /// Whether a lookup may be sent again over another connection, if no byte of its reply has come: the connection
+    /// ended, and nothing indicates that the server has failed.
     pub fn retryable(self) -> bool {
         matches!(self, ConnectionError::Closed | ConnectionError::Io(_))
     }
 
-    /// What an operator may look for, if the fault ended a connection over which no lookup was ever answered.
+    /// A possible cause for the error log, if the connection ended before the server had answered anything over it.
     pub fn hint(self, protocol: Protocol) -> Option<&'static str> {
         let is_reset = |errno| system(errno).kind() == std::io::ErrorKind::ConnectionReset;
         let is_refusal = match self {
@@ -143,7 +143,7 @@ impl ConnectionError {
         })
     }
 
-    /// Whether the server misbehaved, however well the connection had worked before.
+    /// Whether the error is a failure of the server even if the connection had worked before.
     pub fn discredits_server(self) -> bool {
         matches!(self.operation_error(), OperationError::Protocol | OperationError::Timeout)
     }

@@ -1,37 +1,37 @@
-//! Which bytes name an item: escaping, the length limit, and names for keys that are too long.
+//! The key of an item: escaping, the length limit, and digests for keys that are too long.
 
 use rustc_hash::FxHasher;
 use sha2::{Digest, Sha256};
 use std::hash::Hasher;
 
-/// Longest key memcached takes, in bytes (protocol.txt, "Keys").
+/// The longest key that memcached accepts, in bytes (protocol.txt, "Keys").
 pub const MAX_KEY: usize = 250;
 
-/// What the name of a key that was too long begins with. In no escaped key are these bytes: behind `%`
-/// are two hex digits there.
+/// The first bytes of the digest of a key that is too long. No escaped key contains them: there, `%` is followed by
+/// two hex digits.
 const DIGEST_PREFIX: &[u8] = b"%sha256:";
 
-/// What becomes of a key that is longer than [`MAX_KEY`] once it is escaped.
+/// What to do with a key that is longer than [`MAX_KEY`] after escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LongKeys {
-    /// Its item is named by `%sha256:` and the 64 hex digits of the SHA-256 of the escaped key.
+    /// Use `%sha256:` and the 64 hex digits of the SHA-256 of the escaped key instead.
     #[default]
     Sha256,
-    /// It is not looked up.
+    /// Do not look it up.
     Bypass,
 }
 
-/// Why there is no key to look up.
+/// Why a text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyError {
-    /// The configured key came out empty.
+    /// The text is empty.
     Empty,
-    /// The key is too long, and [`LongKeys::Bypass`] was asked for.
+    /// The key is too long, and long keys are not looked up ([`LongKeys::Bypass`]).
     TooLong,
 }
 
-/// An item's name as it goes over the wire: `1..=250` bytes, none of them a space or a control byte,
-/// so that it can never end a command or begin another one.
+/// The key of an item, as it is sent: `1..=250` bytes without spaces and control bytes, so that it cannot end a
+/// command or begin another one.
 #[derive(Clone, Copy)]
 pub struct Key {
     hash: u32,
@@ -51,7 +51,7 @@ impl Key {
     /// ```
     ///
     /// # Errors
-    /// [`KeyError::Empty`] for no bytes at all; [`KeyError::TooLong`] as `long` says.
+    /// [`KeyError::Empty`] for an empty text; [`KeyError::TooLong`] if `long` is [`LongKeys::Bypass`].
     pub fn new(raw: &[u8], long: LongKeys) -> Result<Key, KeyError> {
         if raw.is_empty() {
             return Err(KeyError::Empty);
@@ -65,7 +65,7 @@ impl Key {
         }
     }
 
-    /// The key of an item as memcached has it: nothing is escaped. None for bytes that memcached takes for no key.
+    /// A key that is escaped already, as memcached has it. None for bytes that memcached does not accept as a key.
     pub fn stored(bytes: &[u8]) -> Option<Key> {
         let is_key = !bytes.is_empty() && bytes.iter().all(|&byte| byte > b' ');
         if is_key { Key::fitting(bytes.iter().copied()) } else { None }
@@ -76,7 +76,7 @@ impl Key {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 
-    /// A hash of the bytes, to find the same key again.
+    /// A hash of the bytes, for tables of keys.
     pub fn hash(&self) -> u32 {
         self.hash
     }
@@ -89,7 +89,7 @@ impl Key {
         key
     }
 
-    /// Most keys have nothing to escape. Without a way out of the loop it looks at many bytes at once.
+    /// A key without bytes to escape, which most are. The loop has no early exit, so that it is vectorized.
     fn plain(raw: &[u8]) -> Option<Key> {
         let mut bytes = [0; MAX_KEY];
         bytes.get_mut(..raw.len())?.copy_from_slice(raw);
@@ -135,8 +135,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The bytes of `raw` with those that memcached's protocol or the escape itself gives a meaning
-/// written as `%XX`.
+/// The bytes of `raw`. Those with a meaning in memcached's protocol, and `%` itself, are written as `%XX`.
 fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
     raw.iter().flat_map(|&byte| {
         let (text, len) = match is_special(byte) {

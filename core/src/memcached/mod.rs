@@ -1,16 +1,16 @@
 //! A sans-I/O memcached client: no sockets, no clock, no nginx types.
 //!
-//! [`Client`] multiplexes lookups over a few connections. Its driver owns the sockets and the clock
-//! and calls, in any order that the sockets suggest:
+//! [`Client`] multiplexes operations over a few connections. Its driver owns the sockets and the clock, and calls, in
+//! the order that the sockets require:
 //!
-//! - commands: [`Client::submit`], [`Client::cancel`];
+//! - commands: [`Client::submit`], [`Client::store`], [`Client::cancel`];
 //! - inputs: [`Client::connected`], [`Client::input`] + [`Client::received`], [`Client::sent`],
 //!   [`Client::lost`], [`Client::close`], [`Client::expire`], each with `now` where time matters;
-//! - and after each of them: [`Client::next_event`] until there is none, then [`Client::wants`] and
+//! - after each of them: [`Client::next_event`] until it returns none, then [`Client::wants`] and
 //!   [`Client::deadline`] for each connection.
 //!
-//! The same calls in the same order give the same result, which is what the tests in virtual time
-//! and the fuzz targets rely on. Their driver, network and memcached are the module `model`.
+//! The same calls in the same order give the same results. The tests in virtual time and the fuzz targets depend on
+//! that. The module `model` has their driver, network and memcached.
 
 mod body;
 mod breaker;

@@ -1,15 +1,15 @@
-//! Replies that are late, and servers that are silent.
+//! Replies that are late, and servers that do not answer.
 //!
-//! Replies come in the order of the lookups. Where one is late, as behind a proxy of which one server hangs, its
-//! connection is stuck: new lookups take another one, and those that wait behind the late reply are asked again
-//! there. First only one of them: if it is answered, the late one has been overtaken, so that the server is not
-//! slow as a whole, and the others follow. Where all connections are stuck, one whose reply is very late and has
-//! been overtaken is given up. A connection that had been idle may have been forgotten by a firewall: it is
-//! replaced, and all that waits on it is asked again. As long as the server is left alone, none of this opens or ends a
-//! connection.
+//! Replies come in the order of the lookups. A late reply, such as one from a proxy behind which one server hangs,
+//! makes its connection stuck. New lookups take another connection, and the lookups that wait behind the late reply
+//! are sent again over another one. At first only one of them is: if it is answered, it has overtaken the late one,
+//! which shows that the server as a whole is not slow, and the others follow. If all connections are stuck, a
+//! connection whose reply is very late and has been overtaken is given up. A firewall may have dropped the state of a
+//! connection that was idle: such a connection is replaced, and all that waits on it is sent again. While the circuit
+//! breaker is open, none of this opens or ends a connection.
 //!
-//! A lookup whose time is over is the server's failure only if nothing at all was heard of the server since it
-//! was written.
+//! A lookup that times out is a failure of the server only if nothing at all was heard from the server since the
+//! lookup was written.
 
 use super::pooled::{Due, PooledConnection};
 use super::{Client, Event};
@@ -20,10 +20,10 @@ use crate::memcached::{ConnectionError, Msec, OperationError};
 /// A value that has begun to come is late if nothing more of it came for so many msec.
 const PAUSE: Msec = 50;
 
-/// A connection over which nothing came for so many msec may have been forgotten by what is between.
+/// After so many msec without a byte, a firewall on the way may have dropped the connection's state.
 const IDLE: Msec = 1_000;
 
-/// Bytes of a value after which something was heard of the server. Fewer may be those of one that hangs.
+/// So many bytes of values count as a sign that the server works. Fewer may come from a server that hangs.
 const FLOW: u64 = 16 * 1024;
 
 impl Client {
@@ -40,7 +40,7 @@ impl Client {
     /// A reply came over connection `index`, or the first line of one.
     pub(super) fn hear(&mut self, index: usize, heard: Heard, now: Msec) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
-        // a reply to a lookup that was not written is no sign of the server's health
+        // a reply to a lookup of which no byte was written does not show that the server works
         let Some(written_at) = heard.written_at else {
             pooled.prove(false);
             return;
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// When the reply that is due on a connection is later than it is known to be.
+    /// When the reply that is due on a connection becomes late, or if it is late, very late.
     pub(super) fn later_at(&self, pooled: &PooledConnection) -> Option<Msec> {
         match pooled.due {
             Due::InTime => self.late_at(pooled),
@@ -68,7 +68,8 @@ impl Client {
         }
     }
 
-    /// However slow replies were of late, what waits behind one needs some of its time for itself.
+    /// When the reply that is due becomes late. However slow recent replies were, that is no later than it is very
+    /// late: the lookups behind it need a part of their time to be sent again.
     fn late_at(&self, pooled: &PooledConnection) -> Option<Msec> {
         let paused_at = pooled.heard_at.saturating_add(PAUSE);
         let unusual_at = self.unusual_at(pooled)?;
@@ -77,13 +78,13 @@ impl Client {
         Some(late_at.min(very_late_at(pooled)?.max(paused_at)))
     }
 
-    /// When the reply that is due on a connection takes longer than any of late.
+    /// When the reply that is due on a connection has taken longer than recent replies.
     fn unusual_at(&self, pooled: &PooledConnection) -> Option<Msec> {
         let written_at = pooled.connection.front()?.written_at()?;
         Some(written_at.max(pooled.heard_at).saturating_add(self.slowest.patience()))
     }
 
-    /// When a connection is closed that nobody uses.
+    /// When an unused connection is to be closed.
     pub(super) fn unused_at(&self, pooled: &PooledConnection) -> Option<Msec> {
         let last_used = pooled.heard_at.max(pooled.asked_at);
         pooled.is_unused().then(|| last_used.saturating_add(self.limits.keepalive))
@@ -96,7 +97,7 @@ impl Client {
         }
     }
 
-    /// Has nobody wait behind the reply that is due on connection `index`, if that is late.
+    /// If the reply that is due on connection `index` is late, sends the lookups behind it over other connections.
     pub(super) fn judge(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get(index) else { return };
         let written_at = pooled.connection.front().and_then(Front::written_at);
@@ -105,7 +106,7 @@ impl Client {
         let was_idle_for = |it: &PooledConnection| written_at.saturating_sub(it.heard_at);
         let is_unusual = self.unusual_at(pooled).is_some_and(|at| at <= now);
         if was_idle_for(pooled) >= IDLE && is_unusual && !self.breaker.is_open() {
-            // so are connections that were used a moment after it
+            // connections that were idle nearly as long are ended too
             return self.replace(index, |it| was_idle_for(it) >= IDLE / 2, now);
         }
         let is_very_late = very_late_at(pooled).is_some_and(|at| at <= now);
@@ -125,7 +126,8 @@ impl Client {
         }
     }
 
-    /// Connection `index` may have been forgotten, and others that nothing waits on: asks again over a new one.
+    /// Ends connection `index`, and the unused ones that were idle as well, and sends its lookups again over a new
+    /// one.
     fn replace(&mut self, index: usize, was_idle: impl Fn(&PooledConnection) -> bool, now: Msec) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         let orphans = pooled.end();
@@ -133,14 +135,14 @@ impl Client {
         self.ask(orphans, now, OperationError::Timeout);
     }
 
-    /// Ends the connections that nobody uses, of those that `may` end.
+    /// Ends the unused connections that `may` end.
     fn end_unused(&mut self, may: impl Fn(&PooledConnection) -> bool) {
         for unused in self.connections.iter_mut().filter(|it| it.is_unused() && may(it)) {
             unused.end().for_each(drop);
         }
     }
 
-    /// There may be a connection now over which to ask again what waits behind replies that are late.
+    /// Another connection may have room now: sends the lookups behind late replies again.
     pub(super) fn free_all(&mut self, now: Msec) {
         for index in 0..self.connections.len() {
             self.free_first_behind(index, now);
@@ -148,12 +150,12 @@ impl Client {
         }
     }
 
-    /// Asks again one that waits behind a late reply, which finds out whether the server answers.
+    /// Sends one lookup behind a late reply again, which shows whether the server answers.
     fn free_first_behind(&mut self, index: usize, now: Msec) {
         self.move_elsewhere(index, Msec::MAX, 1, now);
     }
 
-    /// Asks again, over other connections, what waits behind a reply that is late and has been overtaken.
+    /// Sends the lookups behind a late reply that has been overtaken again, over other connections.
     fn free_those_behind(&mut self, index: usize, now: Msec) {
         let front = self.connections.get(index).and_then(|it| it.connection.front());
         if front.and_then(Front::written_at).is_some_and(|at| at < self.overtaken) {
@@ -161,8 +163,8 @@ impl Client {
         }
     }
 
-    /// Asks again what waits behind a late reply, at most `most` lookups, over other connections that are open.
-    /// One that was asked again already is only if it was written before `overtaken`.
+    /// Sends at most `most` lookups behind a late reply again, over other connections that are open. A lookup that
+    /// was sent again before stays, unless it was written before `overtaken`.
     fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
         let stuck = |it: &&PooledConnection| it.is_stuck() && it.connection.live() > 1;
         let Some(pooled) = self.connections.get(index).filter(stuck) else { return };
@@ -176,8 +178,9 @@ impl Client {
         }
     }
 
-    /// Where all connections are stuck, one that is very late and has been overtaken is given up for a new one:
-    /// one on which nobody waits, else the one whose reply is due for longest. Returns whose that is.
+    /// If all connections are stuck, gives up one whose reply is very late and has been overtaken, so that a new one
+    /// can be opened: one on which no request waits, or else the one whose reply is due for longest. Returns what
+    /// waited for that reply.
     pub(super) fn make_room(&mut self, now: Msec) -> Vec<Orphan> {
         if self.breaker.is_open() || !self.connections.iter().all(PooledConnection::is_stuck) {
             return Vec::new();
@@ -191,8 +194,8 @@ impl Client {
         hopeless.min().map_or(Vec::new(), |(_, _, index)| self.give_up(index, now))
     }
 
-    /// Connection `index` ends, and what waits on it is asked again. Returns those who waited for the reply that
-    /// was due: they are to be asked for after all others, because they would keep them waiting once more.
+    /// Ends connection `index`, and sends its lookups again. Returns the suspects, which waited for the reply that
+    /// was due: they are to be sent again after all others, which would otherwise wait behind them once more.
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
         let Some(pooled) = self.connections.get_mut(index) else { return Vec::new() };
         let (suspects, others): (Vec<_>, Vec<_>) = pooled.end().partition(|it| it.is_first);
@@ -201,7 +204,7 @@ impl Client {
         suspects.into_iter().map(|it| Orphan { again: it.again.map(suspect), ..it }).collect()
     }
 
-    /// Asks again what may be, as long as it has time, and ends the others with `failure`.
+    /// Sends the orphans again that may be and still have time, and ends the others with `failure`.
     pub(super) fn ask(
         &mut self,
         orphans: impl IntoIterator<Item = Orphan>,
@@ -218,8 +221,8 @@ impl Client {
         }
     }
 
-    /// So many lookups timed out, and nothing at all was heard of the server since they were written. If the
-    /// server is never left alone, it has not failed before a connection `is_silent`.
+    /// So many lookups timed out without anything heard from the server since they were written: the server has
+    /// failed. Without a circuit breaker (`max_fails` 0), it has only if the connection `is_silent`.
     pub(super) fn blame_for_silence(&mut self, lookups: u32, is_silent: bool, now: Msec) {
         if lookups == 0 || (self.limits.breaker.max_fails == 0 && !is_silent) {
             return;
@@ -247,7 +250,8 @@ impl Client {
     }
 }
 
-/// When three quarters of the time are over of the lookup whose reply is due. What waits behind has the rest.
+/// When the reply that is due on a connection becomes very late: after three quarters of its lookup's time. The rest
+/// is for the lookups behind it, which are sent again.
 fn very_late_at(pooled: &PooledConnection) -> Option<Msec> {
     let front = pooled.connection.front()?;
     let (written_at, deadline) = (front.written_at()?, front.operation.deadline);

@@ -6,11 +6,11 @@ use crate::memcached::connection::queue::Attempt;
 use crate::memcached::protocol::operation::Operation;
 use crate::memcached::{Body, Msec, OperationError, Ticket};
 
-/// Bytes of a body with which an operation does not join a batch.
+/// An operation whose body has more bytes than this does not join a batch.
 const LARGE_BODY: usize = 64 * 1024;
 
 impl Client {
-    /// Sends an operation without a body, or has it join another one.
+    /// Queues an operation without a body, or has it join a lookup.
     pub(super) fn place(
         &mut self,
         now: Msec,
@@ -23,7 +23,7 @@ impl Client {
         }
     }
 
-    /// Sends an operation over the connection that suits it best.
+    /// Queues an operation on the connection that suits it best.
     pub(super) fn place_best(
         &mut self,
         now: Msec,
@@ -102,7 +102,7 @@ impl Client {
             return Err(OperationError::Down);
         }
         let fits = |it: &PooledConnection| may_try || proven(it);
-        // what kept others waiting does so where they wait anyway
+        // a suspect goes to a connection that is stuck already, so that no other one becomes stuck by it
         let belongs =
             |it: &PooledConnection| fits(it) && it.is_stuck() == (attempt == Attempt::Suspect);
         self.best(joins_batch, belongs)
@@ -110,10 +110,10 @@ impl Client {
             .ok_or(OperationError::Overload)
     }
 
-    /// Of the connections that fit: the one that has a batch to write in this iteration, else the
-    /// one with the fewest lookups in flight, else one that is there already, else the first. Round
-    /// robin would halve the batches. What is asked again is spread: what hangs may be among it. So is a
-    /// large body, which others would wait for. None is opened while another one is being opened.
+    /// The best of the connections that fit: one that has a batch to write in this iteration; among equals, the one
+    /// with the fewest operations in flight; then one that is not closed; then the first. Round robin would halve the
+    /// batches. Lookups that are sent again do not join a batch, because one of them may be the one that hangs; nor
+    /// do large bodies, for which the others would wait. No connection is opened while another one is being opened.
     fn best(&self, joins_batch: bool, fits: impl Fn(&PooledConnection) -> bool) -> Option<usize> {
         let has_room = |it: &PooledConnection| self.room(it) > 0 && fits(it);
         let is_opening = self.connections.iter().any(|it| it.is_connecting() && has_room(it));
@@ -130,14 +130,14 @@ impl Client {
             .map(|(index, _)| index)
     }
 
-    /// How many more lookups a connection takes.
+    /// How many more operations a connection takes.
     fn room(&self, pooled: &PooledConnection) -> usize {
         let connection = &pooled.connection;
         self.limits.inflight.saturating_sub(connection.in_flight().max(connection.live()))
     }
 
-    /// How many lookups open connections take on which no reply is late. If there is no such connection, one
-    /// is opened: what waits has a reply to come until then.
+    /// How many more operations the open connections take on which no reply is late. If that is none, a connection is
+    /// opened. The lookups that wait may be answered where they are until it is open.
     pub(super) fn open_room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
         let is_open = self.breaker.is_open();
         let flows = |it: &&PooledConnection| {

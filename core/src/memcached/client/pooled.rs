@@ -1,4 +1,5 @@
-//! One connection of the client's pool: the state of its socket, its lookups, and whether the reply that is due is late.
+//! One connection of the client's pool: the state of its socket, its operations, and whether the reply that is due is
+//! late.
 
 use crate::memcached::Msec;
 use crate::memcached::connection::Connection;
@@ -10,19 +11,19 @@ pub(super) struct PooledConnection {
     /// Counts the sockets this connection has had.
     pub generation: u32,
     pub standing: Standing,
-    /// Which of the server's addresses it connects to.
+    /// The number of the server's address that it connects to.
     pub address: usize,
-    /// Addresses that could not be connected to, of this attempt.
+    /// How many addresses have failed in this attempt to connect.
     refused: usize,
-    /// When a lookup came last.
+    /// When an operation was last queued on it.
     pub asked_at: Msec,
-    /// When bytes came last, or the connection was opened.
+    /// When bytes last came, or when the connection was opened.
     pub heard_at: Msec,
-    /// Bytes that have come, of which [`Connection::bytes_received`] may know more.
+    /// The count of [`Connection::bytes_received`] that was noticed last.
     received: u64,
     /// When the last reply came.
     replied_at: Msec,
-    /// When the last reply came whose whole way was timed: what was written before waited for it.
+    /// When the last reply came that was timed from its write. Lookups written before that waited for this reply.
     timed_at: Msec,
     pub due: Due,
     pub connection: Connection,
@@ -39,13 +40,13 @@ pub(super) enum SocketState {
     Open,
 }
 
-/// What a connection has shown of the server so far.
+/// What the replies over a connection have shown about the server.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nothing was answered over it, or nothing since the server failed by its silence.
+    /// No reply came over it, or none since the server failed because it did not answer.
     #[default]
     Unproven,
-    /// It has answered, and no reply was reported to the circuit breaker since the last failure.
+    /// A reply came, and none has been reported to the circuit breaker since the last failure.
     Proven,
     /// A reply over it was reported to the circuit breaker.
     Reported,
@@ -56,14 +57,14 @@ pub(super) enum Standing {
 pub(super) enum Due {
     #[default]
     InTime,
-    /// Nobody should wait behind it.
+    /// Other lookups should not wait behind it.
     Late,
     /// The connection may be given up for another one.
     VeryLate,
 }
 
 impl PooledConnection {
-    /// It is closed, and has nothing to do any more.
+    /// Closes the connection. Returns what waited on it.
     pub fn end(&mut self) -> impl Iterator<Item = Orphan> + use<> {
         self.socket = SocketState::Closed;
         self.generation = self.generation.wrapping_add(1);
@@ -72,7 +73,7 @@ impl PooledConnection {
         self.connection.abandon()
     }
 
-    /// Begins to connect to this address of the server, or the next ones.
+    /// Begins to connect to this address of the server, and to the next ones if it fails.
     pub fn connect(&mut self, address: usize, timeout: Msec, now: Msec) {
         self.address = address;
         self.refused = 0;
@@ -83,7 +84,7 @@ impl PooledConnection {
         self.socket = SocketState::Connecting { deadline: now.saturating_add(timeout), timeout };
     }
 
-    /// It could not be opened: goes on with the next address, if not all of so many were tried.
+    /// It could not be opened: tries the next address. Returns false if all of so many addresses have failed.
     pub fn try_next(&mut self, addresses: usize, now: Msec) -> bool {
         let SocketState::Connecting { timeout, .. } = self.socket else { return false };
         self.refused += 1;
@@ -103,7 +104,7 @@ impl PooledConnection {
         self.timed_at = now;
     }
 
-    /// Bytes came: returns how many.
+    /// The number of bytes that came since the last call.
     pub fn take_bytes(&mut self, now: Msec) -> u64 {
         let received = self.connection.bytes_received();
         let new = received.wrapping_sub(std::mem::replace(&mut self.received, received));
@@ -114,8 +115,8 @@ impl PooledConnection {
         new
     }
 
-    /// A reply came to a lookup that was written then. Returns how long it took: from the time it was written, or
-    /// only from the reply before it, if it may have waited for that.
+    /// A reply came to a lookup that was written at this time. Returns how long the reply took: since the write, or
+    /// only since the reply before it, if it may have waited for that one.
     pub fn time_reply(&mut self, written_at: Msec, now: Msec) -> Msec {
         let replied_at = std::mem::replace(&mut self.replied_at, now);
         if written_at >= self.timed_at {
@@ -125,8 +126,9 @@ impl PooledConnection {
         now.saturating_sub(written_at.max(replied_at))
     }
 
-    /// Something was answered over it. Returns whether that is to be reported to the circuit breaker, as a whole
-    /// reply is that comes first: what an old connection goes on to answer does not say that a new one can be had.
+    /// A reply came over it, or the first line of one. Returns whether that is to be reported to the circuit breaker.
+    /// Only the first whole reply is: that an old connection still answers does not show that a new one can be
+    /// opened.
     pub fn prove(&mut self, is_whole: bool) -> bool {
         let was_reported = self.standing == Standing::Reported;
         self.standing = match was_reported || is_whole {
@@ -136,8 +138,8 @@ impl PooledConnection {
         is_whole && !was_reported
     }
 
-    /// The server failed by its silence: its next reply is to be reported. What was answered before says nothing any
-    /// more if the breaker `is_open`.
+    /// The server failed because it did not answer: the next reply is to be reported. If the breaker `is_open`,
+    /// earlier replies no longer prove the connection.
     pub fn distrust(&mut self, is_open: bool) {
         self.standing = match is_open || !self.is_proven() {
             true => Standing::Unproven,
@@ -145,7 +147,7 @@ impl PooledConnection {
         };
     }
 
-    /// Whether a lookup was answered over it.
+    /// Whether the server has answered over it.
     pub fn is_proven(&self) -> bool {
         self.standing != Standing::Unproven
     }
@@ -154,17 +156,17 @@ impl PooledConnection {
         matches!(self.socket, SocketState::Connecting { .. })
     }
 
-    /// Whether it may carry a lookup that is no half-open probe, where the breaker is open or not.
+    /// Whether it may carry a lookup that is not the half-open probe. `is_failing`: the breaker is open.
     pub fn is_usable(&self, is_failing: bool) -> bool {
         self.is_proven() || !is_failing
     }
 
-    /// Whether a reply is due that is late.
+    /// Whether the reply that is due is late.
     pub fn is_stuck(&self) -> bool {
         self.due != Due::InTime
     }
 
-    /// Whether it is open, and nobody waits or will be told anything.
+    /// Whether it is open, no request waits on it, and no reply is due in time.
     pub fn is_unused(&self) -> bool {
         let connection = &self.connection;
         let is_awaited = connection.in_flight() > 0 && !connection.is_overdue();

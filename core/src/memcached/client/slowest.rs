@@ -1,17 +1,17 @@
-//! How long the slowest of the last replies took: the measure for what is late.
+//! How long the slowest of the recent replies took, which tells when a reply is late.
 
 use crate::memcached::Msec;
 
-/// A reply is late after so many msec, and [`SLOWEST_TIMES`] as long as the slowest of late took.
+/// A reply is late after so many msec plus [`SLOWEST_TIMES`] the time of the slowest recent reply.
 const PATIENCE: Msec = 5;
 
 /// See [`PATIENCE`].
 const SLOWEST_TIMES: Msec = 2;
 
-/// A lookup that had so many msec from when it was written had time for a reply, however slow others were.
+/// A lookup that had so many msec since its write has had enough time for a reply, however slow other replies were.
 const FAIR_TIME: Msec = 50;
 
-/// How long the slowest reply of the last one to two seconds took. Times are forgotten only when a newer reply comes.
+/// The time of the slowest reply of the last one to two seconds. Times are dropped only when a newer reply comes.
 #[derive(Debug, Default)]
 pub(super) struct Slowest {
     since: Msec,
@@ -20,7 +20,7 @@ pub(super) struct Slowest {
 }
 
 impl Slowest {
-    /// Msec after which what came before is forgotten, the second time.
+    /// The length of a period, in msec. The times of this period and of the one before it count.
     const MEMORY: Msec = 1_000;
 
     pub fn add(&mut self, took: Msec, now: Msec) {
@@ -35,7 +35,7 @@ impl Slowest {
         PATIENCE.saturating_add(self.slowest().saturating_mul(SLOWEST_TIMES))
     }
 
-    /// Who had less time is no sign that the server is silent.
+    /// The time that a lookup must have had, in msec, before its timeout shows that the server does not answer.
     pub fn fair_time(&self) -> Msec {
         self.slowest().clamp(1, FAIR_TIME)
     }
