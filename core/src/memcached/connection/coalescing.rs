@@ -1,5 +1,5 @@
-//! Request coalescing: the table of the lookups that can still be joined, and the fan-out of an answer to those that
-//! have joined.
+//! Request coalescing: the table of the lookups that can still be joined, and the fan-out of an answer to the
+//! requests that have joined.
 
 use crate::memcached::protocol::operation::{Completion, ValueLocation};
 use crate::memcached::{Key, Token};
@@ -12,7 +12,7 @@ const SLOTS: usize = 64;
 /// The latest operations by the hash of their keys.
 #[derive(Debug)]
 pub struct JoinTable {
-    /// Opaques, some of which may be stale.
+    /// Opaques. The operation of a stale one has left the queue, or can no longer be joined.
     slots: Box<[u32; SLOTS]>,
 }
 
@@ -22,7 +22,7 @@ pub struct JoinTable {
 pub struct Joined(Option<Box<VecDeque<Token>>>);
 
 impl Joined {
-    /// Returns false without memory.
+    /// Adds a request. Returns false without memory.
     pub fn push(&mut self, token: Token) -> bool {
         let tokens = self.0.get_or_insert_default();
         let is_full = tokens.len() == tokens.capacity();
@@ -33,7 +33,7 @@ impl Joined {
         true
     }
 
-    /// How many there are.
+    /// The number of requests.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |tokens| tokens.len())
     }
@@ -43,26 +43,26 @@ impl Joined {
         self.len() == 0
     }
 
-    /// The first of them, which is taken out.
+    /// Takes the first request out.
     pub fn pop(&mut self) -> Option<Token> {
         self.0.as_mut()?.pop_front()
     }
 
-    /// `token` does not wait any more. Returns whether it did.
+    /// The request of `token` no longer waits. Returns whether it did.
     pub fn cancel(&mut self, token: Token) -> bool {
         let Some(tokens) = &mut self.0 else { return false };
-        // many leave in the order in which they came, and some as soon as they have come
+        // a request that is cancelled has often joined just now: the search begins at the end
         let at = tokens.iter().rposition(|&other| other == token);
         at.and_then(|at| tokens.remove(at)).is_some()
     }
 
-    /// All of them.
+    /// Takes all requests out.
     pub fn take(&mut self) -> impl Iterator<Item = Token> + use<> {
         self.0.take().into_iter().flat_map(|tokens| tokens.into_iter())
     }
 }
 
-/// An answer that is still to be delivered to others.
+/// An answer that is still to be delivered to the requests that have joined its lookup.
 #[derive(Debug, Default)]
 pub struct FanOut {
     tokens: VecDeque<Token>,
@@ -76,14 +76,15 @@ impl Default for JoinTable {
 }
 
 impl JoinTable {
-    /// An operation was submitted. One that changes the item takes the slot of a lookup, which is not joined any more.
+    /// An operation was queued. One that changes the item takes the slot of a lookup for it, which can then no longer
+    /// be joined.
     pub fn add(&mut self, key: &Key, opaque: u32) {
         if let Some(slot) = self.slots.get_mut(slot_of(key)) {
             *slot = opaque;
         }
     }
 
-    /// The opaque of an operation that may be for the same key, and may have ended.
+    /// The opaque of an operation that may be for this key. It may be stale.
     pub fn find(&self, key: &Key) -> Option<u32> {
         self.slots.get(slot_of(key)).copied()
     }
@@ -94,7 +95,7 @@ fn slot_of(key: &Key) -> usize {
 }
 
 impl FanOut {
-    /// Those who have `joined` are to have what another one had.
+    /// The requests that have `joined` are to get the answer that the first request got.
     pub fn new(joined: Joined, answer: Completion<ValueLocation>) -> FanOut {
         FanOut {
             tokens: joined.0.map(|tokens| *tokens).unwrap_or_default(),
@@ -102,12 +103,12 @@ impl FanOut {
         }
     }
 
-    /// How many are still to have it.
+    /// The number of requests that are still to get it.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The next one, with the answer. The last one gets the answer itself.
+    /// The next request, with a clone of the answer. The last one gets the answer itself.
     pub fn next(&mut self) -> Option<(Token, Completion<ValueLocation>)> {
         let token = self.tokens.pop_front()?;
         let answer = match self.tokens.is_empty() {
@@ -117,18 +118,18 @@ impl FanOut {
         answer.map(|answer| (token, answer))
     }
 
-    /// `token` does not wait any more. Returns whether it did.
+    /// The request of `token` no longer waits. Returns whether it did.
     pub fn cancel(&mut self, token: Token) -> bool {
         let at = self.tokens.iter().position(|&other| other == token);
         let is_waiting = at.and_then(|at| self.tokens.remove(at)).is_some();
         if self.tokens.is_empty() {
-            // it may have the memory of a large value
+            // drops the buffer of a large value
             self.answer = None;
         }
         is_waiting
     }
 
-    /// Those who have not had it, and now will not.
+    /// Takes the requests out that have not got the answer, and will not get it.
     pub fn take(&mut self) -> VecDeque<Token> {
         std::mem::take(self).tokens
     }

@@ -1,13 +1,13 @@
-//! The multiplexer of one connection: many commands out, replies back in the same order, each
-//! checked against the command that it must answer.
+//! The multiplexer of one connection: it sends many commands at once, and receives their replies in the same order.
+//! Each reply is checked against the command that it must answer.
 //!
-//! An operation that ended before its reply came leaves a tombstone in the queue, so that the reply is
-//! recognised and thrown away. Its command, and its body if it has one, is written all the same: what follows on the
-//! connection would not be understood else.
+//! An operation that ends before its reply comes leaves a tombstone in the queue, so that the reply is recognised and
+//! discarded. Its command and its body are still written, because the commands after a partial one would not be
+//! understood.
 //!
-//! Request coalescing: a lookup for a key that is queued but not yet written joins it and receives the same reply.
-//! memcached reads the command after both have asked, so that neither gets a value from before it asked. The
-//! value is received into a buffer of its own, which is counted once.
+//! Request coalescing: a lookup for a key that is queued but not yet written joins that lookup and receives the same
+//! reply. memcached reads the command after both requests have begun, so that neither gets a value from before it
+//! began. The value is received into a buffer of its own, which is counted once.
 
 mod coalescing;
 pub(super) mod queue;
@@ -24,17 +24,17 @@ use receive::{Receiver, Step};
 pub use transmit::Output;
 use transmit::Transmitter;
 
-/// Timeouts in a row, without a reply between them, after which a connection is silent.
+/// A connection is silent after so many timeouts without a reply between them.
 const SILENT_AFTER: u32 = 3;
 
 /// The first reply since [`Connection::take_heard`] was called last, wanted or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
-    /// When its lookup was written. None if nothing of it was.
+    /// When its command was written. None if no byte of it was.
     pub written_at: Option<Msec>,
-    /// It came in time, and is no error: how long it took tells how long others take.
+    /// It came in time and is not an error: the time that it took is typical of the server.
     pub tells_time: bool,
-    /// All of a reply is here, not only its first line.
+    /// A whole reply has come, not only its first line.
     pub is_whole: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct Connection {
     queue: Queue,
-    /// An answer that others get too.
+    /// The last answer, for the requests that have joined its lookup.
     fan_out: FanOut,
     /// Timeouts since the last reply.
     timeouts: u32,
@@ -52,22 +52,22 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Replies still to come, wanted or not. One that several wait for is one.
+    /// The number of replies still to come, wanted or not. A reply for several requests counts once.
     pub fn in_flight(&self) -> usize {
         self.queue.len()
     }
 
-    /// How many still wait for an answer.
+    /// The number of requests that still wait.
     pub fn live(&self) -> usize {
         self.queue.live() + self.fan_out.len()
     }
 
-    /// Bytes that came over all sockets this has had.
+    /// The number of bytes that came over all sockets of this connection.
     pub fn bytes_received(&self) -> u64 {
         self.receiver.bytes_received()
     }
 
-    /// What was heard since the last call.
+    /// The first reply since the last call.
     pub fn take_heard(&mut self) -> Option<Heard> {
         self.heard.take()
     }
@@ -77,7 +77,7 @@ impl Connection {
         self.queue.front()
     }
 
-    /// Whether the rest of a value is still to come.
+    /// Whether a value has begun and its rest is still to come.
     pub fn has_begun(&self) -> bool {
         self.receiver.has_begun()
     }
@@ -93,8 +93,8 @@ impl Connection {
         self.queue.deadline()
     }
 
-    /// Puts an operation into the output, over a connection that has answered before if `reused`. Returns the opaque that
-    /// [`Connection::cancel`] takes, or none if there is no memory for it.
+    /// Puts an operation into the output, over a connection that has answered before if `reused`. Returns the opaque
+    /// that [`Connection::cancel`] takes, or none if there is no memory for it.
     pub fn submit(
         &mut self,
         operation: &Operation,
@@ -115,29 +115,29 @@ impl Connection {
         Some(opaque)
     }
 
-    /// Has `operation` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
-    /// one, or none if there is none.
+    /// Lets `operation` join a lookup for the same item of which no byte is written yet. Returns the opaque of that
+    /// lookup, or none if there is no such lookup.
     pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
         self.queue.join(operation, attempt)
     }
 
-    /// Nobody waits for `token`'s lookup any more: a reply that is for nobody else will be thrown
-    /// away. Returns whether it was waiting here.
+    /// The request of `token` no longer waits. If no other request waits for the reply, it is discarded when it
+    /// comes. Returns whether the request was waiting here.
     pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
         self.fan_out.cancel(token) || self.queue.cancel(opaque, token)
     }
 
-    /// As [`Connection::cancel`], for a lookup that may have been sent again over this connection.
+    /// Like [`Connection::cancel`], for a lookup that may have been sent again over this connection.
     pub fn cancel_again(&mut self, token: Token) -> bool {
         self.fan_out.cancel(token) || self.queue.cancel_again(token)
     }
 
-    /// Whether replies are due, and each of them too late.
+    /// Whether replies are due, and the lookups of all of them have timed out.
     pub fn is_overdue(&self) -> bool {
         self.queue.len() > 0 && self.queue.deadline().is_none()
     }
 
-    /// The front of what is to be written.
+    /// The first part of what is to be written.
     pub fn output(&self) -> Output<'_> {
         self.transmitter.output()
     }
@@ -147,20 +147,20 @@ impl Connection {
         self.transmitter.has_output()
     }
 
-    /// Whether there is output that no attempt was made to write.
+    /// Whether there is output that the driver has not yet tried to write.
     pub fn has_fresh_output(&self) -> bool {
         self.transmitter.is_fresh()
     }
 
-    /// The first `n` bytes of [`Connection::output`] were written; 0 if the socket took none. Returns of how many
-    /// commands the last byte was among them.
+    /// The first `n` bytes of [`Connection::output`] were written; 0 if the socket took none. Returns the number of
+    /// commands whose last byte was among them.
     pub fn sent(&mut self, n: usize, written: Written) -> usize {
         let up_to = self.transmitter.sent(n);
         if n == 0 { 0 } else { self.queue.written(up_to, n as u64, written) }
     }
 
-    /// Where to read into, in this order: the rest of a large value, then the read buffer. The
-    /// buffer has room whenever [`Connection::next_answer`] has returned none.
+    /// The memory to read into, in this order: the rest of a large value, then the read buffer. The buffer has room
+    /// whenever [`Connection::next_answer`] has returned none.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         self.receiver.input()
     }
@@ -170,13 +170,12 @@ impl Connection {
         self.receiver.received(n);
     }
 
-    /// Takes the next answer out of the input, for a lookup that is still wanted. A value that does not
-    /// fit into the read buffer and for which there is no room in `buffers`, or whose visitor holds as
-    /// much as it may, fails with [`OperationError::Overload`].
+    /// The next answer in the input for which a request waits. The operation fails with [`OperationError::Overload`]
+    /// if its value does not fit into the read buffer and there is no room for it in `buffers`, or its visitor holds
+    /// as much as it may.
     ///
-    /// # Errors
-    /// The input is not what was asked for: the connection must be closed, and what waits on it
-    /// taken with [`Connection::abandon`].
+    /// # Errors The input is not a reply to the operation that is due. The connection must be closed, and its
+    /// operations taken with [`Connection::abandon`].
     pub fn next_answer(
         &mut self,
         buffers: &Buffers,
@@ -207,10 +206,9 @@ impl Connection {
         self.receiver.value(value)
     }
 
-    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited, and
-    /// whether bytes of a command that changes an item may have been written.
-    /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
-    /// server since.
+    /// Ends the operations whose deadline has come. Calls `ended` with the token of each request that waited, and
+    /// whether bytes of a command that changes an item may have been written. `is_unheard` returns whether nothing
+    /// was heard from the server since this write, for an operation with this deadline.
     pub fn expire(
         &mut self,
         now: Msec,
@@ -226,12 +224,12 @@ impl Connection {
         expired
     }
 
-    /// Whether lookups timed out one after another, without a reply between them.
+    /// Whether several operations have timed out without a reply between them.
     pub fn is_silent(&self) -> bool {
         self.timeouts >= SILENT_AFTER
     }
 
-    /// The connection ended: hands out every lookup that was waiting and starts afresh.
+    /// The connection ended: returns all that waited on it, and is as new.
     pub fn abandon(&mut self) -> impl Iterator<Item = Orphan> + use<> {
         let (begun, is_skipping) = (self.receiver.has_front_begun(), self.receiver.is_skipping());
         self.timeouts = 0;

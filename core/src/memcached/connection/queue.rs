@@ -1,5 +1,5 @@
-//! The operations that wait for their replies on one connection, in the order in which those will come: which requests
-//! wait for each, how long, and whether others may still join.
+//! The operations that wait for their replies on one connection, in the order of the replies: which requests wait for
+//! each, until when, and whether other requests may still join.
 
 use super::coalescing::{JoinTable, Joined};
 use crate::memcached::protocol::operation::{Command, Operation};
@@ -16,10 +16,10 @@ pub struct Queue {
     pending: VecDeque<Pending>,
     /// The number of requests that wait for the operations in `pending`.
     live: usize,
-    /// Of the next operation.
+    /// The opaque of the next operation.
     opaque: u32,
     join_table: JoinTable,
-    /// No deadline that is still to come is earlier than this.
+    /// No deadline in the future is earlier than this.
     earliest: Option<Msec>,
 }
 
@@ -39,37 +39,37 @@ pub struct Front<'a> {
 pub struct Pending {
     /// The first request that still waits for the reply.
     pub token: Token,
-    /// Who else waits for the same reply.
+    /// The other requests that wait for the same reply.
     pub joined: Joined,
     interest: Interest,
-    /// Which bytes of the connection's stream the command is.
+    /// The place of the command, with its body, in the stream of bytes that are written to the connection.
     bytes: Range<u64>,
     /// The last write that contained a byte of the command. None if no byte was written.
     written: Option<Written>,
-    /// The connection had answered before.
+    /// The connection had already answered when the operation was queued.
     reused: bool,
     attempt: Attempt,
 }
 
-/// When a lookup was written.
+/// When an operation was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
     /// The time.
     pub at: Msec,
-    /// How often something had been heard of the server by then.
+    /// The client's count of what it had heard from the server by then.
     pub heard: u64,
 }
 
-/// Which time a lookup is asked.
+/// How often an operation has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// The first time.
+    /// It is sent for the first time.
     First,
-    /// Once more.
+    /// It is sent again.
     Second,
-    /// And at last.
+    /// It is sent again, for the last time.
     Third,
-    /// The last time: it has kept others waiting.
+    /// It is sent again, for the last time, after others have waited behind it: it may be the one that hangs.
     Suspect,
 }
 
@@ -86,42 +86,43 @@ impl Attempt {
 /// What timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expired {
-    /// Lookups of which something was written.
+    /// Operations of which at least one byte was written.
     pub sent: u32,
-    /// Those of them since which nothing was heard of the server.
+    /// Those of them since whose write nothing was heard from the server.
     pub unheard: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interest {
+    /// A request waits for the reply.
     Wanted,
-    /// Nobody waits any more, but a reply is still due in time.
+    /// No request waits any more. The reply is discarded; until the deadline, it is still due in time.
     Cancelled,
-    /// It was asked again elsewhere: a reply is for nobody.
+    /// It was sent again over another connection. The reply is discarded.
     Moved,
-    /// Its time is over; a tombstone.
+    /// Its deadline has passed. The reply is discarded.
     TimedOut,
 }
 
-/// Somebody whose lookup a connection took with it when it ended.
+/// A request that waited on a connection when the connection ended.
 #[derive(Debug)]
 pub struct Orphan {
-    /// Who waited.
+    /// The request.
     pub token: Token,
-    /// What to ask, for which time; none if it is answered already, or was asked often enough.
+    /// The operation to send again. None if it was answered already, or must not be sent again.
     pub again: Option<(Operation, Attempt)>,
-    /// Its reply would have come next.
+    /// Its reply was the next one.
     pub is_first: bool,
-    /// It was sent over a connection that had worked before, and no byte of its reply came.
+    /// It was queued on a connection that had answered before, and no byte of its reply came.
     pub was_sent_in_vain: bool,
-    /// It was taken from another connection to this one.
+    /// It had been sent over another connection before this one.
     pub was_moved: bool,
     /// Bytes of a command that changes an item may have been written.
     pub is_unknown: bool,
 }
 
 impl Orphan {
-    /// Somebody who was to be told an answer that is here already.
+    /// A request whose answer was received but not yet delivered.
     pub fn told(token: Token) -> Orphan {
         Orphan {
             token,
@@ -140,17 +141,17 @@ impl Queue {
         Queue { opaque, ..Queue::default() }
     }
 
-    /// Replies still to come, wanted or not.
+    /// The number of replies still to come, wanted or not.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// How many wait.
+    /// The number of requests that wait.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// A time before which no lookup times out; none if none can.
+    /// A time before which no operation times out. None if none can.
     pub fn deadline(&self) -> Option<Msec> {
         self.earliest
     }
@@ -167,13 +168,13 @@ impl Queue {
         self.pending.try_reserve(1).ok()
     }
 
-    /// What the reply to the next operation repeats.
+    /// The opaque of the next operation, which its reply repeats.
     pub fn next_opaque(&self) -> u32 {
         self.opaque
     }
 
-    /// An operation is about to be sent, as these bytes of the connection's stream, over a connection that has answered
-    /// before if `reused`.
+    /// Adds an operation, whose command is at this place of the connection's stream. `reused`: the connection has
+    /// answered before.
     pub fn push(
         &mut self,
         operation: &Operation,
@@ -198,8 +199,8 @@ impl Queue {
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
     }
 
-    /// The connection's stream was written up to a byte, the last `n` of them just now. Commands of which a byte was
-    /// written can no longer be joined. Returns of how many the last byte was among the `n`.
+    /// The connection's stream is written up to `up_to`, its last `n` bytes just now. Lookups of which a byte is
+    /// written can no longer be joined. Returns the number of commands whose last byte is among the `n`.
     pub fn written(&mut self, up_to: u64, n: u64, written: Written) -> usize {
         let from = up_to - n;
         let mut whole = 0;
@@ -212,8 +213,8 @@ impl Queue {
         whole
     }
 
-    /// Has `operation` join a lookup for the same item of which nothing was written yet. Returns the opaque of that
-    /// one, or none if there is none.
+    /// Lets `operation` join a lookup for the same item of which no byte is written yet. Returns the opaque of that
+    /// lookup, or none if there is no such lookup.
     pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
         let Command::Get(get) = &operation.command else { return None };
         let opaque = self.join_table.find(&operation.key)?;
@@ -232,7 +233,7 @@ impl Queue {
         Some(opaque)
     }
 
-    /// `token` does not wait any more for the lookup with this opaque. Returns whether it did.
+    /// The request of `token` no longer waits for the operation with this opaque. Returns whether it did.
     pub fn cancel(&mut self, opaque: u32, token: Token) -> bool {
         let index = self.index_of(opaque);
         let pending = self.pending.get_mut(index);
@@ -241,7 +242,7 @@ impl Queue {
         is_waiting
     }
 
-    /// `token` does not wait any more, for a lookup that was sent again. Returns whether it did.
+    /// The request of `token` no longer waits for a lookup that was sent again. Returns whether it did.
     pub fn cancel_again(&mut self, token: Token) -> bool {
         let mut again = self.pending.iter_mut().filter(|pending| pending.attempt != Attempt::First);
         let is_waiting = again.any(|pending| pending.cancel(token));
@@ -262,9 +263,9 @@ impl Queue {
         Some(pending)
     }
 
-    /// Removes at most `most` lookups, from the index `first` on, so that another connection sends them again. Returns
-    /// each with its next attempt. Their replies here are discarded. A lookup that was sent again before stays, unless
-    /// it was written before `overtaken`.
+    /// Removes at most `most` lookups, from the index `first` on, so that another connection sends them again.
+    /// Returns each with its next attempt. Their replies here are discarded. A lookup that was sent again before
+    /// stays, unless it was written before `overtaken`.
     pub fn take_from(
         &mut self,
         first: usize,
@@ -289,10 +290,7 @@ impl Queue {
         taken
     }
 
-    /// Ends the lookups whose deadline has come, and calls `ended` with the token of each request that waited, and
-    /// whether bytes of a command that changes an item may have been written.
-    /// `is_unheard` says of one that was written then and has this deadline whether nothing was heard of the
-    /// server since.
+    /// Ends the operations whose deadline has come. See [`Connection::expire`](super::Connection::expire).
     pub fn expire(
         &mut self,
         now: Msec,
@@ -326,8 +324,8 @@ impl Queue {
         expired
     }
 
-    /// The connection ended, after the reply to the lookup at the front had `begun` to come, or as the one
-    /// before it had still to end: empties the queue.
+    /// The connection ended: empties the queue. `begun`: bytes of the reply to the operation at the front had come.
+    /// `is_skipping`: the rest of a value was still to come whose lookup had left the queue.
     pub fn abandon(
         &mut self,
         begun: bool,
@@ -378,22 +376,22 @@ impl Pending {
         self.written.map(|written| written.at)
     }
 
-    /// Whether somebody waits for it.
+    /// Whether a request waits for it.
     pub fn is_wanted(&self) -> bool {
         self.interest == Interest::Wanted
     }
 
-    /// Whether several wait for it.
+    /// Whether several requests wait for it.
     pub fn is_coalesced(&self) -> bool {
         !self.joined.is_empty()
     }
 
-    /// Whether its time was over before its reply came.
+    /// Whether its deadline passed before its reply came.
     pub fn is_late(&self) -> bool {
         self.interest == Interest::TimedOut
     }
 
-    /// Returns whether `token` waited for this.
+    /// The request of `token` no longer waits for this. Returns whether it did.
     fn cancel(&mut self, token: Token) -> bool {
         if !self.is_wanted() {
             return false;

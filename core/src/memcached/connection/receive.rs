@@ -1,6 +1,6 @@
-//! Replies of one connection, out of what was read: each is checked against the lookup that it must answer.
+//! Takes the replies of one connection out of its input, and checks each against the operation that it must answer.
 //!
-//! States of the input, with what moves between them:
+//! The states of the input, and their transitions:
 //!
 //! ```text
 //!            head of a value that is all here -> Hit
@@ -11,12 +11,13 @@
 //!          ^  ^   |                                       |     |
 //!          |  |   +--> Skipping <-------------------------+     |
 //!          |  |            |      the lookup timed out          |
-//!          |  +------------+ value passed over                  |
+//!          |  +------------+ the value has been skipped         |
 //!          +----------------------------------------------------+
 //!                             value and CRLF are here -> Hit
 //! ```
 //!
-//! A value that nobody waits for (its lookup timed out or was cancelled, or it is too large) is skipped.
+//! A value is skipped if no request waits for it, because its lookup timed out or was cancelled, or if it is too
+//! large.
 
 use super::queue::Front;
 use crate::memcached::protocol::operation::{Command, Completion, ValueLocation};
@@ -29,12 +30,12 @@ use crate::memcached::{
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Size of the read buffer in bytes. Values that are wholly in it are served from it; the prototype
-/// gained nothing beyond 64 KB.
+/// The size of the read buffer, in bytes. Values that are wholly in it are served from it. Measurements of a
+/// prototype showed no gain beyond 64 KB.
 pub const INPUT_SIZE: usize = 64 * 1024;
 
-/// How much of the read buffer a read fills after a value that is larger than the buffer, in bytes: what
-/// comes next is likely as large, and what is read of it with its head must be copied. A head, and more.
+/// The most bytes that are read into the read buffer after a value that is larger than the buffer: room for the head
+/// of a reply. The next value is probably as large, and all that is read of it along with its head must be copied.
 pub const SHORT_READ: usize = 4 * 1024;
 
 /// From so many bytes on, keeping the read buffer takes less time than copying a value out of it.
@@ -44,7 +45,7 @@ pub const LONG: usize = 4 * 1024;
 /// that read slowly would have it allocated anew for each.
 pub const COPIES: u8 = 16;
 
-/// What memcached says of a value that is larger than its largest item. It reads over the value.
+/// memcached's reply to a command with a value that is larger than its largest item. It skips the value.
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache";
 
 /// Input that was read and not yet taken.
@@ -59,7 +60,7 @@ pub struct Receiver {
     /// The value that is being received is larger than the read buffer, or the last one was and nothing
     /// has come after it yet.
     large: bool,
-    /// Bytes that came over all sockets.
+    /// The number of bytes that came over all sockets.
     received: u64,
 }
 
@@ -72,28 +73,28 @@ enum State {
         value: Buffer,
         filled: usize,
         end: ValueEnd,
-        /// Until the requests that get the value have theirs. None if it is for several.
+        /// Counts the value for its visitor while it is received. None if several requests get it.
         #[expect(dead_code, reason = "counts until it is dropped")]
         charge: Option<Charge>,
     },
-    /// Bytes of a value that are still to be thrown away.
+    /// The rest of a value is still to be discarded.
     Skipping {
         left: usize,
         end: ValueEnd,
     },
 }
 
-/// What must follow a value.
+/// The bytes that must follow a value.
 type ValueEnd = &'static [u8];
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug)]
 pub enum Step {
     /// More input is needed.
     More,
-    /// The same, for a value whose head has come.
+    /// More input is needed, for a value whose head has come.
     MoreOfValue,
-    /// Something was taken out of the input that ends no lookup.
+    /// The end of a skipped value was taken. The next step may find a reply.
     Again,
     /// The head of a value was taken.
     Begun,
@@ -116,17 +117,17 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Bytes that came over all sockets this has had.
+    /// The number of bytes that came over all sockets of this connection.
     pub fn bytes_received(&self) -> u64 {
         self.received
     }
 
-    /// Whether the rest of a value is still to come.
+    /// Whether a value has begun and its rest is still to come.
     pub fn has_begun(&self) -> bool {
         !matches!(self.state, State::Between)
     }
 
-    /// Whether what comes is the rest of a value whose lookup has left the queue.
+    /// Whether the next input is the rest of a value whose lookup has left the queue.
     pub fn is_skipping(&self) -> bool {
         matches!(self.state, State::Skipping { .. })
     }
@@ -136,13 +137,13 @@ impl Receiver {
         match self.state {
             State::Between => self.start < self.end,
             State::Receiving { .. } => true,
-            // what is being skipped belongs to a lookup that has left the queue
+            // the value that is skipped belongs to a lookup that has left the queue
             State::Skipping { .. } => false,
         }
     }
 
-    /// Where to read into, in this order: the rest of a large value, then the read buffer. The
-    /// buffer has room whenever [`Receiver::step`] has returned that more is needed.
+    /// The memory to read into, in this order: the rest of a large value, then the read buffer. The buffer has room
+    /// whenever [`Receiver::step`] has returned that more input is needed.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // the buffer holds at most a part of a line, or of a value's end: few bytes are moved
         if self.buffer.is_kept() {
@@ -191,17 +192,17 @@ impl Receiver {
         true
     }
 
-    /// The connection ended: what was read of it is thrown away.
+    /// The connection ended: its input is discarded.
     pub fn reset(&mut self) {
         (self.start, self.end) = (0, 0);
         self.state = State::Between;
         self.large = false;
     }
 
-    /// Takes the next part of a reply out of the input. `front` is the lookup that it must answer.
+    /// Takes the next part of a reply out of the input. `front` is the operation that it must answer.
     ///
     /// # Errors
-    /// The input is not what was asked for, and where the next reply begins is unknown.
+    /// The input is not a reply to `front`, or it is unknown where the next reply begins.
     #[inline]
     pub fn step(
         &mut self,
@@ -253,7 +254,7 @@ impl Receiver {
             Err(malformed) => return Err(ConnectionError::Malformed(malformed)),
         };
         let front = front.ok_or(match reply {
-            // sent without being asked, when the server has too many connections
+            // memcached sends an error without a command when it has too many connections
             Reply::Rejected(line) => ConnectionError::Rejected(ErrorText::of(line)),
             _ => ConnectionError::Unsolicited,
         })?;
@@ -268,7 +269,7 @@ impl Receiver {
         Ok(Step::Done(completion))
     }
 
-    /// Goes on behind the head of a value, which is a line of `line` bytes.
+    /// Begins to receive a value of `len` bytes, whose head is a line of `line` bytes.
     fn begin_value(
         &mut self,
         line: usize,
@@ -295,11 +296,11 @@ impl Receiver {
         }
         let has_room = is_here || len <= buffers.room();
         if !has_room && line.saturating_add(whole) <= INPUT_SIZE {
-            // what others hold is no reason to refuse it: the rest comes into the read buffer
+            // it fits into the read buffer, so that it needs no room: the rest is read there
             return Ok(Step::MoreOfValue);
         }
         self.start = at;
-        // of several, each is judged when it gets the value
+        // of several requests, each is charged when it gets the value
         let charge = if is_coalesced { None } else { buffers.charge(visitor, len) };
         if !has_room || (charge.is_none() && !is_coalesced) {
             return Ok(self.skip(len, end, OperationError::Overload));
@@ -326,7 +327,7 @@ impl Receiver {
         ValueLocation::Alone(range)
     }
 
-    /// Passes over a value of `len` bytes, which nobody gets.
+    /// Skips a value of `len` bytes. The operation ends with `error`.
     fn skip(&mut self, len: usize, end: ValueEnd, error: OperationError) -> Step {
         self.state = State::Skipping { left: len, end };
         Step::Done(Completion::Failed(error))
@@ -342,7 +343,7 @@ impl Receiver {
     }
 }
 
-/// What a reply without a value says of the command at the front.
+/// What a reply without a value means for the command at the front.
 fn completion_of(
     reply: Reply<'_>,
     command: &Command,
@@ -367,7 +368,7 @@ fn completion_of(
         (Reply::Rejected(line), _) => {
             return Err(ConnectionError::Rejected(ErrorText::of(line)));
         }
-        // to another key or to no command, before it is none to this command
+        // the reply is a mismatch if it names another key, and else no reply to this command
         (reply, _) => {
             let echo = reply.echo().filter(|echo| !echo.is_empty());
             echo.map_or(Ok(()), |echo| answers(echo, front))?;
@@ -378,7 +379,7 @@ fn completion_of(
     Ok(completion)
 }
 
-/// Whether a reply proves that it answers the command at the front. In the classic protocol only hits can.
+/// Checks that a reply answers the command at the front. In the classic protocol, only hits repeat the key.
 fn answers(echo: &Echo<'_>, front: Front<'_>) -> Result<(), ConnectionError> {
     let operation = &front.operation;
     let is_classic_delete = operation.protocol == Protocol::Classic && !operation.is_get();

@@ -1,42 +1,42 @@
-//! What is to be written to one connection, and how much of it was.
+//! The output of one connection, and how much of it is written.
 //!
-//! Commands are text in one buffer. The body of a command that stores stays where it is, and is written between the
-//! text before it and the text behind it.
+//! The lines of commands are text in one buffer. The body of a command that stores an item is not copied: it is
+//! written between the text before it and the text after it.
 
 use crate::memcached::Body;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Deref;
 
-/// Parts that are written at once: a command, a body of several buffers, and what follows.
+/// The most parts of one write: the line of a command, a body of several buffers, and the text after it.
 const PARTS: usize = 8;
 
-/// Commands that are not yet written.
+/// The commands of a connection that are not yet written.
 #[derive(Debug, Default)]
 pub struct Transmitter {
     text: Vec<u8>,
-    /// Bytes of the text that were written.
+    /// The number of bytes of the text that are written.
     sent: usize,
     /// Bodies that are not yet written, in the order of the text.
     bodies: VecDeque<QueuedBody>,
-    /// Bytes of the first of them that were written.
+    /// The number of bytes of the first body that are written.
     body_sent: usize,
-    /// Bytes that were queued since the connection began.
+    /// The number of bytes that were queued since the connection began.
     queued: u64,
-    /// Bytes that were written since then.
+    /// The number of them that are written.
     written: u64,
-    /// Commands were added since the last attempt to write.
+    /// Whether commands were added since the last attempt to write.
     is_fresh: bool,
 }
 
 #[derive(Debug)]
 struct QueuedBody {
     body: Body,
-    /// Which byte of the text follows it.
+    /// The index in the text of the byte that follows it.
     before: usize,
 }
 
-/// The front of what is to be written, in parts.
+/// The first part of what is to be written, as a list of slices.
 #[derive(Debug)]
 pub struct Output<'a> {
     parts: [IoSlice<'a>; PARTS],
@@ -60,7 +60,7 @@ impl<'a> Output<'a> {
         true
     }
 
-    /// Bytes of all parts.
+    /// The number of bytes of all parts.
     pub fn bytes(&self) -> usize {
         self.iter().map(|part| part.len()).sum()
     }
@@ -75,7 +75,7 @@ impl<'a> Deref for Output<'a> {
 }
 
 impl Transmitter {
-    /// Makes room for a command of at most so many bytes besides its body. None without memory.
+    /// Makes room for a command of at most so many bytes, without its body. None without memory.
     pub fn reserve(&mut self, bytes: usize) -> Option<()> {
         self.text.try_reserve(bytes).ok()
     }
@@ -88,7 +88,7 @@ impl Transmitter {
         self.is_fresh = true;
     }
 
-    /// Appends the body of the command that was appended last, and the end of its line.
+    /// Appends the body of the last command, and the CRLF that ends it.
     pub fn push_body(&mut self, body: Body) {
         self.queued += body.len() as u64;
         if !body.is_empty() {
@@ -97,7 +97,7 @@ impl Transmitter {
         self.push(|text| text.extend_from_slice(b"\r\n"));
     }
 
-    /// Bytes that were queued since the connection began.
+    /// The number of bytes that were queued since the connection began.
     pub fn queued(&self) -> u64 {
         self.queued
     }
@@ -107,7 +107,7 @@ impl Transmitter {
         self.queued > self.written
     }
 
-    /// The front of what is to be written.
+    /// The first part of what is to be written.
     pub fn output(&self) -> Output<'_> {
         let mut output = Output::default();
         if self.bodies.is_empty() {
@@ -131,13 +131,13 @@ impl Transmitter {
         output.push(self.text.get(at..).unwrap_or_default());
     }
 
-    /// Whether there is output that no attempt was made to write.
+    /// Whether there is output that the driver has not yet tried to write.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh
     }
 
-    /// The first `n` bytes of the output were written; 0 if the socket took none. Returns how many were written
-    /// since the connection began.
+    /// The first `n` bytes of the output were written; 0 if the socket took none. Returns the number of bytes that
+    /// were written since the connection began.
     pub fn sent(&mut self, n: usize) -> u64 {
         self.is_fresh = false;
         self.written += n as u64;
@@ -159,7 +159,7 @@ impl Transmitter {
             self.text.clear();
             self.sent = 0;
         } else if self.sent > self.text.len() / 2 {
-            // moves fewer bytes than were written
+            // the bytes that are moved are fewer than those that were written
             self.text.drain(..self.sent);
             self.bodies.iter_mut().for_each(|body| body.before -= self.sent);
             self.sent = 0;
@@ -167,7 +167,7 @@ impl Transmitter {
         self.written
     }
 
-    /// The connection ended: nothing of the output is written any more.
+    /// The connection ended: the rest of the output is dropped.
     pub fn reset(&mut self) {
         self.text.clear();
         *self = Transmitter { text: std::mem::take(&mut self.text), ..Transmitter::default() };

@@ -1,4 +1,4 @@
-//! Writes commands, but for the bodies of those that store.
+//! Writes the lines of commands. The bodies of commands that store an item are not copied.
 //!
 //! ```text
 //! mg /index.html c f k t v O17                 Get
@@ -13,21 +13,21 @@
 //! delete /index.html
 //! ```
 //!
-//! `f` asks for the item's flags, `c` for the number of its version, `t` for how many seconds it is still
-//! there, `s` for the length of its value, `v` for the value; `k` and `O` have the reply repeat the key and the opaque,
-//! so that each reply proves which command it answers (protocol.txt, "Meta Get").
+//! `f` requests the item's flags, `c` its cas number, `t` its remaining time in seconds, `s` the length of its value,
+//! `v` the value. `k` and `O` make the reply repeat the key and the opaque, so that each reply proves which command
+//! it answers (protocol.txt, "Meta Get").
 
 use super::Protocol;
 use super::operation::{Command, Delete, Get, Set};
 use crate::memcached::{Key, MAX_KEY};
 
-/// Longest command without its body, in bytes.
+/// The longest command without its body, in bytes.
 pub const MAX_COMMAND: usize = MAX_KEY
     + "ms  18446744073709551615 F4294967295 T4294967295 C18446744073709551615 ME c k O4294967295\r\n"
         .len();
 
-/// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. The protocol must have
-/// the command: see [`Operation::is_supported`](super::operation::Operation::is_supported).
+/// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. The protocol must
+/// have the command: see [`Operation::is_supported`](super::operation::Operation::is_supported).
 #[inline]
 pub fn encode_command(
     out: &mut Vec<u8>,
@@ -68,7 +68,7 @@ fn encode_other(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize, op
     out.extend_from_slice(key.as_bytes());
     match command {
         Command::Get(Get { wants_value, vivify, recache, .. }) => {
-            // `N` stands before the fields that the reply is to have
+            // `N` comes before the fields that are requested
             vivify.iter().for_each(|&seconds| number(out, b" N", u64::from(seconds)));
             recache.iter().for_each(|&seconds| number(out, b" R", u64::from(seconds)));
             out.extend_from_slice(if *wants_value { b" c f k t v" } else { b" c f k s t" });

@@ -1,30 +1,30 @@
-//! An operation and its completion, between the driver that asks and the connection that carries them.
+//! An operation and its completion: what the driver submits, and what it gets back.
 
 use super::Protocol;
 use crate::memcached::{Buffer, Key, Msec, OperationError, Visitor};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Names one waiting request to its driver, which packs a slot and a generation into it, so that a
-/// token of a request that is gone is recognised. The core only carries it.
+/// Identifies a request that waits. The driver packs a slot and a generation into it, so that the token of a request
+/// that has ended is recognised. The core only returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
-/// One command, and within which bounds it is carried out. The body of one that stores goes beside it: it is written
-/// once, while an operation that only reads may be sent again.
+/// One command and its limits. The body of a command that stores an item is passed beside the operation: it is
+/// written once, while an operation that only reads may be sent again.
 #[derive(Debug, Clone, Copy)]
 pub struct Operation {
-    /// Names the request that waits for the completion.
+    /// The request that waits for the completion.
     pub token: Token,
-    /// The visitor whose request that is.
+    /// The visitor of that request.
     pub visitor: Visitor,
-    /// Which item.
+    /// The key of the item.
     pub key: Key,
-    /// How to ask for it.
+    /// The dialect of the server.
     pub protocol: Protocol,
-    /// When to give up.
+    /// When the operation is given up.
     pub deadline: Msec,
-    /// Budget of opening a connection, if one is opened for this operation, in msec.
+    /// The time to open a connection, if one is opened for this operation, in msec.
     pub connect_timeout: Msec,
     /// What to do with the item.
     pub command: Command,
@@ -37,7 +37,7 @@ pub enum Command {
     Get(Get),
     /// Store it.
     Set(Set),
-    /// Append to its value, if there is one: `ms` in the mode of appending. Meta only.
+    /// Append to its value, if the item exists: `ms` in append mode. Meta only.
     Append,
     /// Delete it.
     Delete(Delete),
@@ -46,19 +46,19 @@ pub enum Command {
 /// Reads an item: `mg`, or `get` in the classic protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Get {
-    /// Largest value to accept, in bytes.
+    /// The largest value to accept, in bytes.
     pub max_size: usize,
-    /// Whether the value is wanted. Meta only if not: a hit completes as [`Completion::Found`].
+    /// Whether the value is requested. If not, a hit completes as [`Completion::Found`]. Meta only if not.
     pub wants_value: bool,
-    /// Makes an item of no bytes if there is none, which expires after so many seconds, `2..`. The first to ask has
+    /// Creates an empty item if there is none, which expires after so many seconds, `2..`. The first reader gets
     /// [`Recache::Won`]. Meta only.
     pub vivify: Option<u32>,
-    /// One of the readers has [`Recache::Won`] if the item expires in less than so many seconds. Meta only.
+    /// If the item expires in less than so many seconds, one of its readers gets [`Recache::Won`]. Meta only.
     pub recache: Option<u32>,
 }
 
 impl Get {
-    /// Reads a value of at most so many bytes.
+    /// Reads an item with a value of at most so many bytes.
     pub fn value(max_size: usize) -> Get {
         Get { max_size, wants_value: true, vivify: None, recache: None }
     }
@@ -69,41 +69,41 @@ impl Get {
         self.wants_value && self.vivify.is_none() && self.recache.is_none()
     }
 
-    /// Reads what there is to know of an item but its value.
+    /// Reads an item without its value.
     pub fn item() -> Get {
         Get { wants_value: false, ..Get::value(0) }
     }
 }
 
-/// Stores an item: `ms`. Meta only. A value that is too large for the server removes what was stored before.
+/// Stores an item: `ms`. Meta only. If the value is too large for the server, it deletes the item that it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Set {
     /// The item's flags.
     pub flags: u32,
-    /// Seconds after which it expires, `1..=2592000`; 0: never.
+    /// The seconds after which it expires, `1..=2592000`; 0: never.
     pub ttl: u32,
-    /// Only if the item has this version.
+    /// Store only if the item has this cas number.
     pub cas: Option<u64>,
-    /// Only if there is no item.
+    /// Store only if there is no item.
     pub is_add: bool,
 }
 
 /// Deletes an item: `md`, or `delete` in the classic protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delete {
-    /// Only if the item has this version. Meta only.
+    /// Delete only if the item has this cas number. Meta only.
     pub cas: Option<u64>,
-    /// It is marked as stale instead, and one of its readers has [`Recache::Won`]. Meta only.
+    /// Mark the item as stale instead. One of its readers then gets [`Recache::Won`]. Meta only.
     pub marks_stale: bool,
 }
 
 impl Operation {
-    /// Whether it only reads. An operation that may change an item is never sent twice.
+    /// Whether it is a read. Any other operation may change an item, and is never sent twice.
     pub fn is_get(&self) -> bool {
         matches!(self.command, Command::Get(_))
     }
 
-    /// Whether the protocol has the command.
+    /// Whether the operation's dialect has the command.
     pub fn is_supported(&self) -> bool {
         let is_meta = self.protocol == Protocol::Meta;
         is_meta
@@ -120,7 +120,7 @@ impl Operation {
     }
 }
 
-/// Where an operation went, for [`Client::cancel`](crate::memcached::Client::cancel). A stale ticket is ignored.
+/// The place of an operation, for [`Client::cancel`](crate::memcached::Client::cancel). A stale ticket is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub(in crate::memcached) connection: usize,
@@ -129,69 +129,68 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Whose operation it is.
+    /// The request that waits for the operation.
     pub fn token(&self) -> Token {
         self.token
     }
 }
 
-/// What memcached says of an item besides its value.
+/// What memcached returns about an item, besides its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Item {
-    /// As its writer set them.
+    /// The flags that its writer set.
     pub flags: u32,
-    /// The number of the item's version: a server gives each number once in its life. None in the
-    /// classic protocol, and from a server that was told not to count.
+    /// The cas number of this version of the item. A server uses each number once. None in the classic protocol, and
+    /// from a server that runs without cas numbers.
     pub cas: Option<u64>,
-    /// For how many seconds it is still there. None if that was not asked, or it does not expire.
+    /// Its remaining time in seconds. None if it was not requested, or if the item does not expire.
     pub ttl: Option<u32>,
-    /// It was invalidated and waits to be replaced. Never so in the classic protocol, which cannot say it.
+    /// Whether it was marked as stale. Always false in the classic protocol, which does not report it.
     pub is_stale: bool,
-    /// Whether this reader is to store it again.
+    /// Which reader is to store it again.
     pub recache: Recache,
 }
 
-/// Which of an item's readers is to store it again, as memcached says to each of them.
+/// Which reader of an item is to store it again, as memcached tells each reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recache {
-    /// None is.
+    /// No reader.
     #[default]
     None,
-    /// This one: `W`.
+    /// This reader: `W`.
     Won,
-    /// Another one was told so before: `Z`.
+    /// Another reader, who was told before: `Z`.
     Taken,
 }
 
-/// What became of an operation. `V` is the value of a hit: [`Bytes`](crate::memcached::Bytes) for the driver, a
+/// The result of an operation. `V` is the value of a hit: [`Bytes`](crate::memcached::Bytes) for the driver, a
 /// `ValueLocation` within a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion<V> {
     /// The item and its value.
     Hit(Item, V),
-    /// The item and how many bytes its value has, which was not asked for.
+    /// The item and the length of its value, which was not requested.
     Found(Item, u64),
-    /// There is no such item to read.
+    /// There is no item to read.
     Miss,
-    /// It was stored, or appended to. The number of the new version, where the server counts.
+    /// The item was stored, or its value appended to. The new cas number, if the server has such numbers.
     Stored(Option<u64>),
-    /// It was deleted, or marked as stale.
+    /// The item was deleted, or marked as stale.
     Deleted,
     /// Nothing was stored: there is an item already, or none to append to.
     NotStored,
-    /// Nothing was changed: the item has another version.
+    /// Nothing was changed: the item has another cas number.
     Exists,
-    /// Nothing was changed: there is no such item.
+    /// Nothing was changed: there is no item.
     NotFound,
-    /// There is no answer, and nothing was changed, but for [`OperationError::TooLarge`] of a [`Set`].
+    /// The operation failed. Nothing was changed, except by [`OperationError::TooLarge`] of a [`Set`].
     Failed(OperationError),
-    /// There is no answer, and bytes of a command that changes an item may have been written: whether it took effect
-    /// is unknown.
+    /// The operation failed after bytes of its command may have been written: it is unknown whether it took effect.
     Unknown(OperationError),
 }
 
 impl<V> Completion<V> {
-    /// The same with another form of the value.
+    /// Converts the value.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Completion<W> {
         match self {
             Completion::Hit(item, value) => Completion::Hit(item, change(value)),
@@ -207,7 +206,7 @@ impl<V> Completion<V> {
         }
     }
 
-    /// As another reader of the same reply has it: the first one stores the item again.
+    /// The completion for another reader of the same reply: only the first one is to store the item again.
     pub fn for_another(mut self) -> Completion<V> {
         if let Completion::Hit(item, _) | Completion::Found(item, _) = &mut self {
             if item.recache == Recache::Won {
@@ -218,7 +217,7 @@ impl<V> Completion<V> {
     }
 }
 
-/// Where a value is. [`Connection::value`](crate::memcached::connection::Connection::value) gives its bytes.
+/// The place of a value. [`Connection::value`](crate::memcached::connection::Connection::value) gives its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueLocation {
     /// In the read buffer, until the next read.

@@ -1,4 +1,4 @@
-//! Reads the first line of a reply to a command, without copying.
+//! Parses the first line of a reply, without a copy.
 //!
 //! ```text
 //! reply   = value / done / miss / refusal / error
@@ -15,8 +15,8 @@
 //! HD c10 k/index.html O19\r\n
 //! ```
 //!
-//! In the classic protocol a hit is a `VALUE` line, the value, and a second line that ends the reply
-//! ([`value_end`]); a miss is that line alone.
+//! In the classic protocol, a hit is a `VALUE` line, the value, and the line `END` ([`value_end`]). A miss is that
+//! last line alone.
 //!
 //! ```text
 //! value   = "VALUE" SP key SP item-flags SP length [SP cas] CRLF  <length bytes> CRLF "END" CRLF
@@ -24,10 +24,10 @@
 //! deleted = ("DELETED" / "NOT_FOUND") CRLF
 //! ```
 //!
-//! The bytes of a value are the concern of [`connection`](crate::memcached::connection). `b` says that the key is in base64: so
-//! memcached names an item whose writer has named it so, in whatever form it was asked for. `X` marks an item that was
-//! invalidated (`md KEY I`), `W` and `Z` say which of its readers is to store it again. Other letters are passed over.
-//! Before 1.6.10 a miss is a bare `EN`.
+//! The bytes of a value are the concern of [`connection`](crate::memcached::connection). `b` says that the key is in
+//! base64: so memcached names an item whose writer has named it so, in whatever form it was asked for. `X` marks an
+//! item that was invalidated (`md KEY I`), `W` and `Z` say which of its readers is to store it again. Other letters
+//! are passed over. Before 1.6.10 a miss is a bare `EN`.
 
 use super::Protocol;
 use super::operation::{Item, Recache};
@@ -35,8 +35,8 @@ use crate::memcached::{MAX_KEY, Malformed};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// Longest first line, in bytes. Ours has a key and three numbers; error texts of memcached are
-/// shorter than this.
+/// The longest first line, in bytes. The lines that are requested have a key and a few numbers, and memcached's error
+/// lines are shorter.
 pub const MAX_LINE: usize = 1024;
 
 /// A number of at most so many decimal digits fits into 64 bits.
@@ -45,16 +45,16 @@ const SAFE_DIGITS: usize = 19;
 /// What is at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// The input ends before the line does.
+    /// The line is not complete.
     Partial,
-    /// The whole line, and how many bytes it takes, its end included.
+    /// The line, and its length in bytes with its CRLF.
     Complete(T, usize),
 }
 
 /// The first line of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// A hit: `len` bytes and CRLF follow.
+    /// A hit. The value of `len` bytes and its end follow.
     Value {
         /// Length of the value, in bytes.
         len: usize,
@@ -65,29 +65,29 @@ pub enum Reply<'a> {
     },
     /// The command was carried out, and no value follows.
     Done {
-        /// What is known of the item, and how many bytes its value has, if its flags and that are told.
+        /// The item and the length of its value, if the reply has its flags and that length.
         item: Option<(Item, u64)>,
-        /// The number of its version, if that was asked for and the server counts.
+        /// The cas number, if it was requested and the server has such numbers.
         cas: Option<u64>,
         /// Which command it answers.
         echo: Echo<'a>,
     },
-    /// There is no such item to read.
+    /// There is no item to read.
     Miss(Echo<'a>),
     /// Nothing was stored.
     NotStored(Echo<'a>),
-    /// Nothing was changed: the item has another version.
+    /// Nothing was changed: the item has another cas number.
     Exists(Echo<'a>),
-    /// Nothing was changed: there is no such item.
+    /// Nothing was changed: there is no item.
     NotFound(Echo<'a>),
-    /// The server failed at this one command: the line without its end.
+    /// The server could not execute the command. The line without its CRLF.
     ServerError(&'a [u8]),
-    /// The server did not take the command: the line without its end.
+    /// The server did not accept the command. The line without its CRLF.
     Rejected(&'a [u8]),
 }
 
 impl<'a> Reply<'a> {
-    /// What it repeats of the command. None of an error.
+    /// The fields that repeat the command. An error line has none.
     pub fn echo(&self) -> Option<&Echo<'a>> {
         match self {
             Reply::Value { echo, .. }
@@ -101,7 +101,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The fields of a reply that repeat what the command said.
+/// The fields of a reply that repeat those of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Echo<'a> {
     /// The key.
@@ -113,8 +113,8 @@ pub struct Echo<'a> {
 }
 
 impl Echo<'_> {
-    /// Whether this is the echo of a command for `key` with `opaque`. A field that the protocol has
-    /// and the reply lacks does not match.
+    /// Whether this is the echo of a command for `key` with `opaque`. A missing field does not match, if the dialect
+    /// has it.
     pub fn is_of(&self, protocol: Protocol, key: &[u8], opaque: u32) -> bool {
         let opaque = match protocol {
             Protocol::Meta => Some(opaque),
@@ -124,8 +124,8 @@ impl Echo<'_> {
         self.opaque == opaque && self.key.is_some_and(is_key)
     }
 
-    /// Whether the reply repeats nothing at all, as all do but hits in the classic protocol, and misses of memcached
-    /// before 1.6.10.
+    /// Whether the reply repeats nothing. In the classic protocol that is all replies but hits, in the meta protocol
+    /// the misses of memcached before 1.6.10.
     pub fn is_empty(&self) -> bool {
         self.key.is_none() && self.opaque.is_none()
     }
@@ -138,7 +138,7 @@ fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
     len.is_ok_and(|len| decoded.get(..len) == Some(key))
 }
 
-/// Reads the line at the front of `input`.
+/// Parses the line at the beginning of `input`.
 ///
 /// ```
 /// use pagecache_core::memcached::Protocol;
@@ -152,8 +152,8 @@ fn is_base64_of(text: &[u8], key: &[u8]) -> bool {
 /// assert_eq!(parse_reply(Protocol::Meta, b"VA 5 f0"), Ok(Parsed::Partial));
 /// ```
 ///
-/// # Errors
-/// The connection cannot be used any more: where the next reply begins is unknown.
+/// # Errors The line breaks the protocol. The connection cannot be used any more, because it is unknown where the
+/// next reply begins.
 pub fn parse_reply(protocol: Protocol, input: &[u8]) -> Result<Parsed<Reply<'_>>, Malformed> {
     let window = input.get(..MAX_LINE).unwrap_or(input);
     let Some(end) = memchr::memchr(b'\n', window) else {
@@ -167,7 +167,7 @@ pub fn parse_reply(protocol: Protocol, input: &[u8]) -> Result<Parsed<Reply<'_>>
     Ok(Parsed::Complete(head, end + 1))
 }
 
-/// What follows a value and ends its reply.
+/// The bytes after a value, which end its reply.
 pub fn value_end(protocol: Protocol) -> &'static [u8] {
     match protocol {
         Protocol::Meta => b"\r\n",
@@ -235,12 +235,12 @@ fn parse_error(line: &[u8]) -> Result<Reply<'_>, Malformed> {
     }
 }
 
-/// What the flags of a reply say.
+/// The flags of a reply.
 struct Fields<'a> {
     item: Item,
     /// The item's flags are among them.
     has_flags: bool,
-    /// Bytes of its value.
+    /// The length of its value, in bytes.
     size: Option<u64>,
     echo: Echo<'a>,
 }
@@ -256,7 +256,7 @@ fn parse_fields(mut words: Words<'_>) -> Result<Fields<'_>, Malformed> {
             b't' => item.ttl = words.ttl()?,
             b's' => size = Some(words.number()?),
             b'X' => item.is_stale |= words.word()?.is_empty(),
-            // to have been told twice is to have been told
+            // a reply with both flags is a win
             b'W' if words.word()?.is_empty() => item.recache = Recache::Won,
             b'Z' if words.word()?.is_empty() && item.recache == Recache::None => {
                 item.recache = Recache::Taken;
@@ -276,7 +276,7 @@ fn parse_echo(mut words: Words<'_>) -> Result<Echo<'_>, Malformed> {
     Ok(echo)
 }
 
-/// What is left of a line whose words stand between spaces; none behind the last.
+/// The rest of a line, whose words are separated by single spaces. None after the last word.
 struct Words<'a>(Option<&'a [u8]>);
 
 impl<'a> Words<'a> {
@@ -289,7 +289,7 @@ impl<'a> Words<'a> {
         Ok(word)
     }
 
-    /// Reads the rest of a word that begins with this letter, which may be a part of the echo.
+    /// Reads the rest of a word that begins with this letter, and keeps it if it is a field of the echo.
     #[inline(always)]
     fn echo(&mut self, letter: u8, echo: &mut Echo<'a>) -> Result<(), Malformed> {
         match letter {
@@ -301,7 +301,7 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    /// The first byte of the next word that has one, which is taken off it.
+    /// Takes the first letter of the next word that is not empty.
     fn letter(&mut self) -> Option<u8> {
         while let Some((&letter, behind)) = self.0?.split_first() {
             self.0 = Some(behind);
@@ -312,7 +312,7 @@ impl<'a> Words<'a> {
         None
     }
 
-    /// A word of decimal digits and nothing else: no sign, no overflow.
+    /// Takes a word of decimal digits, without a sign.
     fn number(&mut self) -> Result<u64, Malformed> {
         let line = self.0.take().ok_or(Malformed::MissingField)?;
         let (mut number, mut rest) = (0_u64, line);
@@ -336,7 +336,7 @@ impl<'a> Words<'a> {
         u32::try_from(self.number()?).map_err(|_| Malformed::BadNumber)
     }
 
-    /// Seconds; -1 for an item that does not expire.
+    /// Takes a number of seconds. It is -1 for an item that does not expire.
     fn ttl(&mut self) -> Result<Option<u32>, Malformed> {
         match self.0 {
             Some(line) if line.starts_with(b"-1") => {
