@@ -333,7 +333,11 @@ impl<W: Waiter> Peer<W> {
     fn receive(&self, link: &Link) {
         let index = link.index;
         let mut client = self.client.borrow_mut();
-        match link.with(|socket| socket.read(client.input(index))) {
+        let read = link.with(|socket| match client.input(index) {
+            [[], []] => Transfer::Failed(libc::ENOMEM),
+            input => socket.read(input),
+        });
+        match read {
             Some(Transfer::Bytes(n) | Transfer::Last(n)) => client.received(index, n),
             Some(Transfer::Later) | None => {}
             Some(Transfer::End) => self.lose(index, ConnectionError::Closed, &mut client),

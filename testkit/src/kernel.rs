@@ -9,6 +9,8 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::measure;
+
 pub const SIGCONT: Signal = Signal::CONT;
 pub const SIGHUP: Signal = Signal::HUP;
 pub const SIGKILL: Signal = Signal::KILL;
@@ -85,6 +87,13 @@ pub fn shrink_backlog(listener: &TcpListener) {
 pub fn limit_descriptors(pid: i32, count: u64) {
     let limit = Rlimit { current: Some(count), maximum: most_descriptors() };
     rustix::process::prlimit(Some(started(pid)), Resource::Nofile, limit).unwrap();
+}
+
+/// Limits the memory of a process to so many bytes more than it has; `None`: not any more.
+pub fn limit_memory(pid: i32, more: Option<u64>) {
+    let current = more.map(|more| measure::mapped(pid) + more);
+    let limit = Rlimit { current, maximum: rustix::process::getrlimit(Resource::As).maximum };
+    rustix::process::prlimit(Some(started(pid)), Resource::As, limit).unwrap();
 }
 
 /// The most descriptors that a process of the tests may have.

@@ -8,6 +8,12 @@ pub fn resident(pid: i32) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
+/// Bytes of address space: the first number of `statm`, in pages.
+pub fn mapped(pid: i32) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
+}
+
 /// Bytes that belong to the process alone, exact to the page: for `smaps_rollup` the kernel walks the page tables,
 /// while `statm` may be behind by some 100 pages for each CPU.
 pub fn private(pid: i32) -> u64 {

@@ -273,7 +273,7 @@ impl Client {
     }
 
     /// The memory to read connection `index` into, in this order. It is not empty once [`Client::next_event`] has
-    /// returned none.
+    /// returned none, unless there is no memory: then the connection is lost.
     pub fn input(&mut self, index: usize) -> [&mut [u8]; 2] {
         match self.connections.get_mut(index) {
             Some(pooled) => pooled.connection.input(),

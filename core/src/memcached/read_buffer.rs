@@ -21,19 +21,18 @@ impl ReadBuffer {
         ReadBuffer(Rc::new(vec![0; size].into_boxed_slice()))
     }
 
-    /// The buffer, to read into, with the bytes of `rest` at its beginning.
-    pub fn with_first(&mut self, rest: Range<usize>) -> &mut [u8] {
+    /// The buffer, to read into, with the bytes of `rest` at its beginning. None without memory.
+    pub fn with_first(&mut self, rest: Range<usize>) -> Option<&mut [u8]> {
         if self.is_kept() {
-            let mut next = vec![0; self.0.len()].into_boxed_slice();
-            let first = next.get_mut(..rest.len()).zip(self.0.get(rest.clone()));
-            if let Some((first, rest)) = first {
-                first.copy_from_slice(rest);
-            }
-            self.0 = Rc::new(next);
+            let (mut next, size) = (Vec::new(), self.0.len());
+            next.try_reserve_exact(size).ok()?;
+            next.extend_from_slice(self.0.get(rest).unwrap_or_default());
+            next.resize(size, 0);
+            self.0 = Rc::new(next.into_boxed_slice());
         } else if let Some(buffer) = Rc::get_mut(&mut self.0) {
             buffer.copy_within(rest, 0);
         }
-        Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer).unwrap_or_default()
+        Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer)
     }
 
     /// Whether somebody keeps a part of it.
@@ -90,25 +89,25 @@ mod tests {
     #[test]
     fn what_is_kept_stays_and_the_next_read_goes_elsewhere() {
         let mut buffer = ReadBuffer::new(8);
-        buffer.with_first(0..0).copy_from_slice(b"12345678");
+        buffer.with_first(0..0).unwrap().copy_from_slice(b"12345678");
         let place = buffer.as_ptr();
         assert!(!buffer.is_kept());
         let kept = buffer.part(2..5);
         assert!(buffer.is_kept());
         assert_eq!((&*kept, kept.kept()), (&b"345"[..], 8));
-        assert_eq!(buffer.with_first(5..8), b"678\0\0\0\0\0");
+        assert_eq!(buffer.with_first(5..8).unwrap(), b"678\0\0\0\0\0");
         assert_ne!(buffer.as_ptr(), place);
-        buffer.with_first(0..0).fill(b'x');
+        buffer.with_first(0..0).unwrap().fill(b'x');
         assert_eq!((&*kept, &*buffer), (&b"345"[..], &b"xxxxxxxx"[..]));
     }
 
     #[test]
     fn what_is_not_kept_any_more_is_read_into_again() {
         let mut buffer = ReadBuffer::new(8);
-        buffer.with_first(0..0).copy_from_slice(b"12345678");
+        buffer.with_first(0..0).unwrap().copy_from_slice(b"12345678");
         let place = buffer.as_ptr();
         drop(buffer.part(0..4));
-        assert_eq!(buffer.with_first(4..6), b"56345678");
+        assert_eq!(buffer.with_first(4..6).unwrap(), b"56345678");
         assert_eq!(buffer.as_ptr(), place);
     }
 

@@ -1,11 +1,11 @@
-//! No free descriptor and no free `worker_connections`: the lookup that needs a connection is left to the
+//! No free descriptor, no free `worker_connections`, and no memory: the lookup that needs one is left to the
 //! application, which nginx reaches over a connection that it has kept open. Hits return as soon as there are free
 //! ones.
 
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::measure::descriptors;
+use crate::harness::measure::{descriptors, is_sanitized};
 use crate::harness::*;
 
 const PAGE: &str = "the page";
@@ -211,4 +211,42 @@ fn idle_connections_to_memcached_are_no_burden_to_a_full_worker() {
         visitors.push(visitor);
     }
     each_answered_once_in_time(&mut site, visitors, 0);
+}
+
+/// Clients that read nothing hold read buffers, in whose place the worker needs others.
+#[test]
+fn a_worker_without_memory_for_another_read_buffer_goes_on() {
+    let mut site = plan().without_application().start();
+    site.nginx.ignore_in_log("Cannot allocate memory");
+    let page = bytes::pattern(60_000, 1);
+    site.memcached().set("/page", &page, BYTES);
+    let worker = site.nginx.workers()[0];
+    if is_sanitized(worker) {
+        // It has no address space to spare.
+        return;
+    }
+    // nginx closes clients for whom it has no memory itself.
+    let is_hit = |site: &Site| {
+        let mut client = site.client();
+        client.send(&Request::get("/page").head());
+        client.receive(false).is_ok_and(|answer| expect::hit_or_fallen_through(&answer, &page))
+    };
+    let holding = (0..100).map(|_| Http2::connect_closed(site.http2_address()));
+    let mut holding: Vec<Http2> = holding.collect();
+    assert!(is_hit(&site));
+    kernel::limit_memory(worker, Some(1 << 20));
+    let mut refused = 0;
+    for client in &mut holding {
+        client.ask("/page");
+        // As long as a client holds the buffer, the next pages are copied, for which there may be no memory either.
+        refused += (0..20).filter(|_| !is_hit(&site)).count();
+        if refused > 100 {
+            break;
+        }
+    }
+    assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
+    assert!(refused > 100, "there was memory for all");
+    kernel::limit_memory(worker, None);
+    drop(holding);
+    wait::until("hits return", || is_hit(&site));
 }

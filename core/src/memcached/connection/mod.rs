@@ -160,7 +160,7 @@ impl Connection {
     }
 
     /// The memory to read into, in this order: the rest of a large value, then the read buffer. The buffer has room
-    /// whenever [`Connection::next_answer`] has returned none.
+    /// whenever [`Connection::next_answer`] has returned none, but without memory both are empty.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         self.receiver.input()
     }

@@ -143,13 +143,15 @@ impl Receiver {
     }
 
     /// The memory to read into, in this order: the rest of a large value, then the read buffer. The buffer has room
-    /// whenever [`Receiver::step`] has returned that more input is needed.
+    /// whenever [`Receiver::step`] has returned that more input is needed, but without memory both are empty.
     pub fn input(&mut self) -> [&mut [u8]; 2] {
         // the buffer holds at most a part of a line, or of a value's end: few bytes are moved
         if self.buffer.is_kept() {
             self.copies = COPIES;
         }
-        let buffer = self.buffer.with_first(self.start..self.end);
+        let Some(buffer) = self.buffer.with_first(self.start..self.end) else {
+            return [&mut [], &mut []];
+        };
         self.end -= self.start;
         self.start = 0;
         let value = match &mut self.state {
