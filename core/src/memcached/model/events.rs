@@ -6,7 +6,14 @@ use super::server::{Answer, item, outcome};
 use super::steps::Verb;
 use super::twin::{Asked, Next, Room};
 use super::world::{Waiting, World};
-use crate::memcached::{Completion, ConnectionError, Event, Item, OperationError, Protocol, Want};
+use crate::memcached::{
+    BufferPart, Bytes, Completion, ConnectionError, Event, Item, OperationError, Protocol, Token,
+    Want,
+};
+use std::collections::VecDeque;
+
+/// So many read buffers are kept at most.
+const MOST_KEPT: usize = 3;
 
 /// An event with its value.
 #[derive(Debug)]
@@ -21,11 +28,12 @@ impl World {
     pub fn drain(&mut self, index: usize) {
         self.is_draining = true;
         loop {
-            let buffers = &self.buffers;
+            let (buffers, kept) = (&self.buffers, &mut self.kept);
             let event = self.client.next_event(index, self.now, buffers).map(|event| match event {
-                Event::Completed(token, completion) => {
-                    OwnedEvent::Completed(token.0, completion.map(|value| value.to_vec()))
-                }
+                Event::Completed(token, completion) => OwnedEvent::Completed(
+                    token.0,
+                    completion.map(|value| owned(value, token, kept)),
+                ),
                 Event::Down(fault) => OwnedEvent::Down(fault),
                 Event::Up => OwnedEvent::Up,
             });
@@ -152,6 +160,9 @@ impl World {
 
     /// Compares what the client says of itself with what the model knows.
     pub fn check(&self) {
+        for (part, value) in &self.kept {
+            assert!(**part == **value, "a value that is kept was read over");
+        }
         let mut live = 0;
         for (index, socket) in self.sockets.iter().enumerate() {
             let queue = socket.twin.queue();
@@ -175,6 +186,16 @@ impl World {
         }
         assert_eq!(live, self.waiting.len());
     }
+}
+
+/// The bytes of a value. Every other request that may keep the read buffer does, for as long as few others do.
+fn owned(value: Bytes<'_>, token: Token, kept: &mut VecDeque<(BufferPart, Vec<u8>)>) -> Vec<u8> {
+    let bytes = value.to_vec();
+    if let (Bytes::Alone(part), 0) = (value, token.0 % 2) {
+        kept.push_back((part, bytes.clone()));
+        kept.drain(..kept.len().saturating_sub(MOST_KEPT));
+    }
+    bytes
 }
 
 fn is_the_truth(waiting: &Waiting, answer: Answer) {

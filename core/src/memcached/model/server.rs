@@ -7,9 +7,9 @@ use crate::memcached::{Completion, Item, Protocol};
 /// What becomes of an operation, with its value.
 pub type Answer = Completion<Vec<u8>>;
 
-/// Sizes of the items; the last is not there.
+/// Sizes of the items; the last is not there. Of 5,000 bytes, a value that comes alone is kept in the read buffer.
 const SIZES: [Option<usize>; 8] =
-    [Some(5), Some(100), Some(0), Some(3_000), Some(1), Some(70_000), Some(40), None];
+    [Some(5), Some(100), Some(0), Some(5_000), Some(1), Some(70_000), Some(40), None];
 
 /// One of the endless names of an item.
 pub fn name(item: usize, number: u64) -> String {

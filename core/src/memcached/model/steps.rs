@@ -24,8 +24,8 @@ use crate::memcached::{BreakerLimits, ConnectionError, Limits, Msec, Protocol};
 /// In msec. Recovery is promised only if no lookup waits for longer than the last.
 const BUDGETS: [Msec; 8] = [1, 0, 2, 10, 50, 100, 250, 500];
 const TIMES: [Msec; 8] = [0, 1, 5, 30, 100, 250, 600, 3_000];
-const BYTES: [usize; 10] = [0, 1, 2, 3, 5, 10, 30, 100, 3_000, usize::MAX];
-const ROOMS: [usize; 8] = [0, 4, 31, 100, 3_000, 70_000, 75_000, 1 << 20];
+const BYTES: [usize; 10] = [0, 1, 2, 3, 5, 10, 30, 100, 5_000, usize::MAX];
+const ROOMS: [usize; 8] = [0, 4, 31, 100, 5_000, 70_000, 75_000, 1 << 20];
 
 #[derive(Debug)]
 pub struct Bounds {

@@ -5,10 +5,10 @@ use super::server::{body, name};
 use super::steps::{Request, Step, Verb, Within};
 use super::twin::Twin;
 use crate::memcached::{
-    Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys, Msec, Operation,
-    OperationError, Protocol, Set, Ticket, Token, Visitor, Want,
+    BufferPart, Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys,
+    Msec, Operation, OperationError, Protocol, Set, Ticket, Token, Visitor, Want,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A reply is late after so many msec, or later.
 pub const PATIENCE: Msec = 5;
@@ -58,6 +58,8 @@ pub struct World {
     pub faults: Vec<ConnectionError>,
     /// How many lookups were hits.
     pub hits: usize,
+    /// Values that requests keep in read buffers, the oldest first, and what they were when they came.
+    pub kept: VecDeque<(BufferPart, Vec<u8>)>,
     /// What was seen of the client.
     pub seen: Vec<Seen>,
 }
@@ -147,6 +149,7 @@ impl World {
             down: false,
             faults: Vec::new(),
             hits: 0,
+            kept: VecDeque::new(),
             seen: Vec::new(),
         }
     }
