@@ -18,7 +18,7 @@ pub struct BreakerLimits {
 /// A server's circuit breaker: open, it lets no lookup through but the half-open probe.
 #[derive(Debug)]
 pub struct Breaker {
-    breaker: BreakerLimits,
+    limits: BreakerLimits,
     /// Failures in a row.
     failures: u32,
     /// When the next half-open probe may begin.
@@ -28,13 +28,13 @@ pub struct Breaker {
 
 impl Breaker {
     /// A closed breaker. `seed` should differ between workers, so that they do not all try again at the same moment.
-    pub fn new(breaker: BreakerLimits, seed: u64) -> Breaker {
-        Breaker { breaker, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
+    pub fn new(limits: BreakerLimits, seed: u64) -> Breaker {
+        Breaker { limits, failures: 0, retry_at: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// Whether the server has failed `max_fails` times in a row and has not answered since.
     pub fn is_open(&self) -> bool {
-        self.breaker.max_fails > 0 && self.failures >= self.breaker.max_fails
+        self.limits.max_fails > 0 && self.failures >= self.limits.max_fails
     }
 
     /// Whether the server may be used or probed at this time.
@@ -46,8 +46,8 @@ impl Breaker {
     pub fn failed(&mut self, now: Msec) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.is_open() {
-            let doublings = (self.failures - self.breaker.max_fails).min(16);
-            let ceiling = (FIRST << doublings).min(self.breaker.fail_timeout);
+            let doublings = (self.failures - self.limits.max_fails).min(16);
+            let ceiling = (FIRST << doublings).min(self.limits.fail_timeout);
             self.retry_at = now.saturating_add(self.random.u64(ceiling / 2..=ceiling));
         }
         self.failures == 1

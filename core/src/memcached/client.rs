@@ -198,7 +198,7 @@ impl Client {
             if pooled.is_connecting() {
                 pooled.opened(now);
                 self.address = pooled.address;
-                self.free_all(now);
+                self.move_all(now);
             }
         }
     }
@@ -244,7 +244,7 @@ impl Client {
             false => None,
         };
         let orphans = orphans.map(|orphan| Orphan { again: again(&orphan), ..orphan });
-        self.ask(orphans, now, error.operation_error());
+        self.send_again(orphans, now, error.operation_error());
     }
 
     /// The driver closes connection `index`. That is no failure of the server.
@@ -351,7 +351,7 @@ impl Client {
             self.events.push_back(Event::ended(token, is_unknown, OperationError::Timeout));
         });
         let is_silent = pooled.connection.is_silent();
-        self.blame_for_silence(expired.unheard, is_silent, now);
+        self.count_silence(expired.unheard, is_silent, now);
         let Some(pooled) = self.connections.get(index) else { return };
         let connection = &pooled.connection;
         let is_full = connection.in_flight() >= self.limits.inflight;
@@ -362,10 +362,10 @@ impl Client {
             }
             SocketState::Open if is_useless => {
                 let suspects = self.give_up(index, now);
-                self.ask(suspects, now, OperationError::Timeout);
+                self.send_again(suspects, now, OperationError::Timeout);
             }
             SocketState::Open => {
-                self.judge(index, now);
+                self.check_due_reply(index, now);
                 self.close_if_unused(index, now);
             }
             SocketState::Connecting { .. } | SocketState::Closed => {}

@@ -55,7 +55,7 @@ impl Client {
         }
         if written_at > self.overtaken {
             self.overtaken = written_at;
-            (0..self.connections.len()).for_each(|index| self.free_those_behind(index, now));
+            (0..self.connections.len()).for_each(|index| self.move_behind_overtaken(index, now));
         }
     }
 
@@ -98,7 +98,7 @@ impl Client {
     }
 
     /// If the reply that is due on connection `index` is late, sends the lookups behind it over other connections.
-    pub(super) fn judge(&mut self, index: usize, now: Msec) {
+    pub(super) fn check_due_reply(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get(index) else { return };
         let written_at = pooled.connection.front().and_then(Front::written_at);
         let is_later = self.later_at(pooled).is_some_and(|at| at <= now);
@@ -117,12 +117,12 @@ impl Client {
         if self.connections.iter().any(waits_behind) {
             let suspects = self.make_room(now);
             if is_late_now {
-                self.free_first_behind(index, now);
-                self.free_those_behind(index, now);
+                self.move_first_behind(index, now);
+                self.move_behind_overtaken(index, now);
             } else {
-                self.free_all(now);
+                self.move_all(now);
             }
-            self.ask(suspects, now, OperationError::Timeout);
+            self.send_again(suspects, now, OperationError::Timeout);
         }
     }
 
@@ -132,7 +132,7 @@ impl Client {
         let Some(pooled) = self.connections.get_mut(index) else { return };
         let orphans = pooled.end();
         self.end_unused(was_idle);
-        self.ask(orphans, now, OperationError::Timeout);
+        self.send_again(orphans, now, OperationError::Timeout);
     }
 
     /// Ends the unused connections that `may` end.
@@ -143,29 +143,29 @@ impl Client {
     }
 
     /// Another connection may have room now: sends the lookups behind late replies again.
-    pub(super) fn free_all(&mut self, now: Msec) {
+    pub(super) fn move_all(&mut self, now: Msec) {
         for index in 0..self.connections.len() {
-            self.free_first_behind(index, now);
-            self.free_those_behind(index, now);
+            self.move_first_behind(index, now);
+            self.move_behind_overtaken(index, now);
         }
     }
 
     /// Sends one lookup behind a late reply again, which shows whether the server answers.
-    fn free_first_behind(&mut self, index: usize, now: Msec) {
-        self.move_elsewhere(index, Msec::MAX, 1, now);
+    fn move_first_behind(&mut self, index: usize, now: Msec) {
+        self.move_lookups(index, Msec::MAX, 1, now);
     }
 
     /// Sends the lookups behind a late reply that has been overtaken again, over other connections.
-    fn free_those_behind(&mut self, index: usize, now: Msec) {
+    fn move_behind_overtaken(&mut self, index: usize, now: Msec) {
         let front = self.connections.get(index).and_then(|it| it.connection.front());
         if front.and_then(Front::written_at).is_some_and(|at| at < self.overtaken) {
-            self.move_elsewhere(index, self.overtaken, usize::MAX, now);
+            self.move_lookups(index, self.overtaken, usize::MAX, now);
         }
     }
 
     /// Sends at most `most` lookups behind a late reply again, over other connections that are open. A lookup that
     /// was sent again before stays, unless it was written before `overtaken`.
-    fn move_elsewhere(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
+    fn move_lookups(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
         let stuck = |it: &&PooledConnection| it.is_stuck() && it.connection.live() > 1;
         let Some(pooled) = self.connections.get(index).filter(stuck) else { return };
         let Some(front) = pooled.connection.front() else { return };
@@ -199,13 +199,13 @@ impl Client {
     pub(super) fn give_up(&mut self, index: usize, now: Msec) -> Vec<Orphan> {
         let Some(pooled) = self.connections.get_mut(index) else { return Vec::new() };
         let (suspects, others): (Vec<_>, Vec<_>) = pooled.end().partition(|it| it.is_first);
-        self.ask(others, now, OperationError::Timeout);
+        self.send_again(others, now, OperationError::Timeout);
         let suspect = |(operation, _)| (operation, Attempt::Suspect);
         suspects.into_iter().map(|it| Orphan { again: it.again.map(suspect), ..it }).collect()
     }
 
     /// Sends the orphans again that may be and still have time, and ends the others with `failure`.
-    pub(super) fn ask(
+    pub(super) fn send_again(
         &mut self,
         orphans: impl IntoIterator<Item = Orphan>,
         now: Msec,
@@ -223,7 +223,7 @@ impl Client {
 
     /// So many lookups timed out without anything heard from the server since they were written: the server has
     /// failed. Without a circuit breaker (`max_fails` 0), it has only if the connection `is_silent`.
-    pub(super) fn blame_for_silence(&mut self, lookups: u32, is_silent: bool, now: Msec) {
+    pub(super) fn count_silence(&mut self, lookups: u32, is_silent: bool, now: Msec) {
         if lookups == 0 || (self.limits.breaker.max_fails == 0 && !is_silent) {
             return;
         }

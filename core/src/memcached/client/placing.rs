@@ -34,7 +34,7 @@ impl Client {
         let suspects = self.make_room(now);
         let placed = self.send(now, operation, body, attempt);
         if !suspects.is_empty() {
-            self.ask(suspects, now, OperationError::Timeout);
+            self.send_again(suspects, now, OperationError::Timeout);
         }
         placed
     }

@@ -236,8 +236,8 @@ impl Connection {
         self.heard = None;
         self.transmitter.reset();
         self.receiver.reset();
-        let told = self.fan_out.take().into_iter().map(Orphan::told);
-        told.chain(self.queue.abandon(begun, is_skipping))
+        let answered = self.fan_out.take().into_iter().map(Orphan::answered);
+        answered.chain(self.queue.abandon(begun, is_skipping))
     }
 
     /// The operation at the front has its reply. Returns the first request that waits for it, if any.

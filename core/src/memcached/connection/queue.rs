@@ -123,7 +123,7 @@ pub struct Orphan {
 
 impl Orphan {
     /// A request whose answer was received but not yet delivered.
-    pub fn told(token: Token) -> Orphan {
+    pub fn answered(token: Token) -> Orphan {
         Orphan {
             token,
             again: None,
