@@ -178,6 +178,7 @@ type Visit = fn(&Site, &[u8], &str, &[u8]);
 fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
     const SIZES: [usize; 4] = [100, 20_000, 300_000, 2_000_000];
     const VISITORS: usize = 6;
+    const ROUNDS: u64 = 5;
     /// In bytes: a few of the largest pages. `faults/leaving.rs` shows that thousands of clients that leave keep no
     /// memory at all, with pages that do not move the end of the heap.
     const MOST_GROWTH: u64 = 16 << 20;
@@ -211,12 +212,14 @@ fn nothing_stays_behind(what: &str, visits: usize, visit: Visit) {
         private(worker)
     };
     let memory = (1..3).map(round).max().unwrap();
-    let growth = (3..6).map(round).min().unwrap().saturating_sub(memory);
+    let growth = (3..=ROUNDS).map(round).min().unwrap().saturating_sub(memory);
     println!("{what}: {growth} bytes more after three more rounds of {visits}");
     assert!(growth <= MOST_GROWTH, "{growth} bytes more");
     let connections = site.memcached().link().stat("total_connections") - before;
-    // Two of nginx, and that of the test.
-    assert!(connections <= 3, "{connections} connections to memcached");
+    // Two of nginx, and that of the test. After a pause of a second between two rounds, as a busy machine makes, nginx
+    // replaces connections whose first reply is late.
+    let most = 2 * ROUNDS + 1;
+    assert!(connections <= most, "{connections} connections to memcached");
     assert_eq!(site.nginx.workers(), [worker], "the worker was replaced");
 }
 
