@@ -30,7 +30,10 @@ impl ReadBuffer {
             next.resize(size, 0);
             self.0 = Rc::new(next.into_boxed_slice());
         } else if let Some(buffer) = Rc::get_mut(&mut self.0) {
-            buffer.copy_within(rest, 0);
+            // what any compiler sees not to panic
+            if rest.start <= rest.end && rest.end <= buffer.len() {
+                buffer.copy_within(rest, 0);
+            }
         }
         Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer)
     }
