@@ -108,11 +108,16 @@ impl Buffers {
     /// Counts so many bytes as held by a visitor. None if the visitor holds something already, and would hold more
     /// than its part of the limit.
     pub fn charge(&self, visitor: Visitor, bytes: usize) -> Option<Charge> {
+        self.charge_within(visitor, bytes, self.0.limit / VISITOR_PART)
+    }
+
+    /// The same for a visitor that would hold more than `most`.
+    fn charge_within(&self, visitor: Visitor, bytes: usize, most: usize) -> Option<Charge> {
         let account = self.0.clone();
         let mut visitors = account.visitors.take();
         let held = visitors.get(&visitor).map_or(0, |held| *held);
         let together = held.saturating_add(bytes);
-        let has_room = held == 0 || together <= account.limit / VISITOR_PART;
+        let has_room = held == 0 || together <= most;
         if has_room && together > 0 {
             visitors.insert(visitor, together);
         }
@@ -125,17 +130,11 @@ impl Buffers {
     /// all visitors would then hold too large a part of the limit: the value is to be copied instead.
     pub fn keep(&self, visitor: Visitor, part: &BufferPart) -> Option<(Reservation, Charge)> {
         let together = self.0.held.get().saturating_add(part.kept());
-        if together > self.0.limit / READ_BUFFERS_PART || self.held_by(visitor) > 0 {
+        if together > self.0.limit / READ_BUFFERS_PART {
             return None;
         }
-        Some((self.reserve(part.kept()), self.charge(visitor, part.len())?))
-    }
-
-    fn held_by(&self, visitor: Visitor) -> usize {
-        let visitors = self.0.visitors.take();
-        let held = visitors.get(&visitor).map_or(0, |held| *held);
-        self.0.visitors.set(visitors);
-        held
+        let charge = self.charge_within(visitor, part.len(), 0)?;
+        Some((self.reserve(part.kept()), charge))
     }
 
     /// A buffer for `len` bytes, which begins with `first`. None without memory.
