@@ -328,7 +328,7 @@ impl Twin {
         hit.and_then(|hit| self.finish(hit, is_wanted))
     }
 
-    /// The command at the front has its reply. Returns the answer for the first who waits.
+    /// The command at the front has its reply. Returns the answer for the first request that waits for it.
     fn finish(&mut self, answer: Answer, is_wanted: impl Fn(u64) -> bool) -> Option<Next> {
         self.answered = true;
         self.front += 1;
