@@ -2,16 +2,20 @@
 
 use std::fs;
 
-/// Resident bytes: the second number of `statm`, in pages.
-pub fn resident(pid: i32) -> u64 {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+/// Bytes of address space.
+pub fn mapped(pid: i32) -> u64 {
+    statm(pid, 0)
 }
 
-/// Bytes of address space: the first number of `statm`, in pages.
-pub fn mapped(pid: i32) -> u64 {
+/// Resident bytes.
+pub fn resident(pid: i32) -> u64 {
+    statm(pid, 1)
+}
+
+/// The bytes of a number of `statm`, which counts pages.
+fn statm(pid: i32, index: usize) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
+    statm.split(' ').nth(index).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 /// Bytes that belong to the process alone, exact to the page: for `smaps_rollup` the kernel walks the page tables,
