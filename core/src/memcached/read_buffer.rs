@@ -29,13 +29,14 @@ impl ReadBuffer {
             next.extend_from_slice(self.0.get(rest).unwrap_or_default());
             next.resize(size, 0);
             self.0 = Rc::new(next.into_boxed_slice());
-        } else if let Some(buffer) = Rc::get_mut(&mut self.0) {
-            // what any compiler sees not to panic
-            if rest.start <= rest.end && rest.end <= buffer.len() {
-                buffer.copy_within(rest, 0);
-            }
+            return Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer);
         }
-        Rc::get_mut(&mut self.0).map(|buffer| &mut **buffer)
+        let buffer = Rc::get_mut(&mut self.0)?;
+        // most often nothing is left; and what any compiler sees not to panic
+        if rest.start < rest.end && rest.end <= buffer.len() {
+            buffer.copy_within(rest, 0);
+        }
+        Some(buffer)
     }
 
     /// Whether somebody keeps a part of it.
