@@ -330,7 +330,7 @@ impl Client {
         let (first, second) = match pooled.socket {
             SocketState::Closed => (None, None),
             SocketState::Connecting { deadline, .. } => (Some(deadline), None),
-            SocketState::Open => (self.later_at(pooled), self.unused_at(pooled)),
+            SocketState::Open => (self.due_check_at(pooled), self.unused_at(pooled)),
         };
         [first, second, pooled.connection.deadline()].into_iter().flatten().min()
     }

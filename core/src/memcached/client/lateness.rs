@@ -59,8 +59,24 @@ impl Client {
         }
     }
 
+    /// When to check whether the reply that is due on a connection is late. While no operation waits behind another
+    /// one, there is nothing to send again, unless the connection was idle. The check would cost a timer of a few
+    /// msec for each reply, for which the kernel may have to set the clock.
+    pub(super) fn due_check_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+        let is_needed = self.connections.iter().any(has_waiters_behind) || was_idle(pooled);
+        self.later_at(pooled).filter(|_| is_needed)
+    }
+
+    /// Whether new operations should not wait on a connection, because the reply that is due on it is late. A reply
+    /// for which no timer was set is judged by the time alone. It may have come and not have been read yet: nothing
+    /// is given up for that.
+    pub(super) fn is_late(&self, pooled: &PooledConnection, now: Msec) -> bool {
+        let is_overtime = || self.late_at(pooled).is_some_and(|at| at <= now);
+        pooled.is_stuck() || !has_waiters_behind(pooled) && is_overtime()
+    }
+
     /// When the reply that is due on a connection becomes late, or if it is late, very late.
-    pub(super) fn later_at(&self, pooled: &PooledConnection) -> Option<Msec> {
+    fn later_at(&self, pooled: &PooledConnection) -> Option<Msec> {
         match pooled.due {
             Due::InTime => self.late_at(pooled),
             Due::Late => very_late_at(pooled),
@@ -103,18 +119,18 @@ impl Client {
         let written_at = pooled.connection.front().and_then(Front::written_at);
         let is_later = self.later_at(pooled).is_some_and(|at| at <= now);
         let (Some(written_at), true) = (written_at, is_later) else { return };
-        let was_idle_for = |it: &PooledConnection| written_at.saturating_sub(it.heard_at);
         let is_unusual = self.unusual_at(pooled).is_some_and(|at| at <= now);
-        if was_idle_for(pooled) >= IDLE && is_unusual && !self.breaker.is_open() {
+        if was_idle(pooled) && is_unusual && !self.breaker.is_open() {
             // connections that were idle nearly as long are ended too
-            return self.replace(index, |it| was_idle_for(it) >= IDLE / 2, now);
+            let was_idle = |it: &PooledConnection| idle_until(it, written_at) >= IDLE / 2;
+            return self.replace(index, was_idle, now);
         }
         let is_very_late = very_late_at(pooled).is_some_and(|at| at <= now);
         let Some(pooled) = self.connections.get_mut(index) else { return };
         let is_late_now = pooled.due == Due::InTime;
         pooled.due = if is_very_late { Due::VeryLate } else { Due::Late };
-        let waits_behind = |it: &PooledConnection| it.is_stuck() && it.connection.live() > 1;
-        if self.connections.iter().any(waits_behind) {
+        let waits = |it: &PooledConnection| it.is_stuck() && has_waiters_behind(it);
+        if self.connections.iter().any(waits) {
             let suspects = self.make_room(now);
             if is_late_now {
                 self.move_first_behind(index, now);
@@ -166,7 +182,7 @@ impl Client {
     /// Sends at most `most` lookups behind a late reply again, over other connections that are open. A lookup that
     /// was sent again before stays, unless it was written before `overtaken`.
     fn move_lookups(&mut self, index: usize, overtaken: Msec, most: usize, now: Msec) {
-        let stuck = |it: &&PooledConnection| it.is_stuck() && it.connection.live() > 1;
+        let stuck = |it: &&PooledConnection| it.is_stuck() && has_waiters_behind(it);
         let Some(pooled) = self.connections.get(index).filter(stuck) else { return };
         let Some(front) = pooled.connection.front() else { return };
         let room = self.open_room_elsewhere(front.operation.connect_timeout, now);
@@ -182,7 +198,7 @@ impl Client {
     /// can be opened: one on which no request waits, or else the one whose reply is due for longest. Returns what
     /// waited for that reply.
     pub(super) fn make_room(&mut self, now: Msec) -> Vec<Orphan> {
-        if self.breaker.is_open() || !self.connections.iter().all(PooledConnection::is_stuck) {
+        if self.breaker.is_open() || !self.connections.iter().all(|it| self.is_late(it, now)) {
             return Vec::new();
         }
         let connections = self.connections.iter().enumerate();
@@ -248,6 +264,22 @@ impl Client {
             self.end_unused(|_| true);
         }
     }
+}
+
+/// Whether several requests wait on a connection: some may wait behind the reply that is due.
+fn has_waiters_behind(pooled: &PooledConnection) -> bool {
+    pooled.connection.live() > 1
+}
+
+/// Whether nothing had come over a connection for long when the lookup was written whose reply is due.
+fn was_idle(pooled: &PooledConnection) -> bool {
+    let written_at = pooled.connection.front().and_then(Front::written_at);
+    written_at.is_some_and(|at| idle_until(pooled, at) >= IDLE)
+}
+
+/// For how long nothing had come over a connection at a time, in msec.
+fn idle_until(pooled: &PooledConnection, at: Msec) -> Msec {
+    at.saturating_sub(pooled.heard_at)
 }
 
 /// When the reply that is due on a connection becomes very late: after three quarters of its lookup's time. The rest

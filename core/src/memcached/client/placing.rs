@@ -103,8 +103,8 @@ impl Client {
         }
         let fits = |it: &PooledConnection| may_try || proven(it);
         // a suspect goes to a connection that is stuck already, so that no other one becomes stuck by it
-        let belongs =
-            |it: &PooledConnection| fits(it) && it.is_stuck() == (attempt == Attempt::Suspect);
+        let is_suspect = attempt == Attempt::Suspect;
+        let belongs = |it: &PooledConnection| fits(it) && self.is_late(it, now) == is_suspect;
         self.best(joins_batch, belongs)
             .or_else(|| self.best(joins_batch, fits))
             .ok_or(OperationError::Overload)
@@ -141,7 +141,7 @@ impl Client {
     pub(super) fn open_room_elsewhere(&mut self, connect_timeout: Msec, now: Msec) -> usize {
         let is_open = self.breaker.is_open();
         let flows = |it: &&PooledConnection| {
-            it.socket == SocketState::Open && !it.is_stuck() && it.is_usable(is_open)
+            it.socket == SocketState::Open && !self.is_late(it, now) && it.is_usable(is_open)
         };
         let room = self.connections.iter().filter(flows).map(|it| self.room(it)).sum();
         let address = self.address;
