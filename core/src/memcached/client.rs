@@ -135,7 +135,7 @@ impl Client {
             return Err(OperationError::Unsupported);
         }
         let ticket = self.place(now, operation, Attempt::First)?;
-        if operation.is_get() && self.hangs && self.is_probe(ticket) {
+        if self.hangs && operation.is_get() && self.is_probe(ticket) {
             // the connection alone shows whether the server still hangs: no request waits for that
             self.cancel(ticket);
             return Err(OperationError::Down);

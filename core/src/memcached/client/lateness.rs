@@ -30,8 +30,9 @@ impl Client {
     /// Bytes may have come over connection `index`.
     pub(super) fn notice_bytes(&mut self, index: usize, now: Msec) {
         let Some(pooled) = self.connections.get_mut(index) else { return };
-        self.flow += pooled.take_bytes(now);
-        if self.flow >= FLOW {
+        let new = pooled.take_bytes(now);
+        self.flow += new;
+        if new > 0 && self.flow >= FLOW {
             self.flow = 0;
             self.heard += 1;
         }

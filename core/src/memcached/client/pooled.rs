@@ -158,7 +158,7 @@ impl PooledConnection {
 
     /// Whether it may carry a lookup that is not the half-open probe. `is_failing`: the breaker is open.
     pub fn is_usable(&self, is_failing: bool) -> bool {
-        self.is_proven() || !is_failing
+        !is_failing || self.is_proven()
     }
 
     /// Whether the reply that is due is late.
