@@ -3,7 +3,7 @@
 mod coding;
 mod etag;
 mod flags;
-mod http;
+mod head;
 mod life;
 mod response;
 #[cfg(test)]
@@ -140,7 +140,7 @@ impl PageRules {
             return Err(NotAPage::Flags);
         }
         let mut page = match self.format {
-            Format::Http => with_head(http::read_head(value), value)?,
+            Format::Http => with_head(head::read_head(value), value)?,
             Format::Auto | Format::Body => Page {
                 status: 200,
                 headers: Vec::new(),
@@ -162,7 +162,7 @@ impl PageRules {
 
 /// Reads an item whose flags mark a page: its head says the rest.
 fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
-    let head = http::read_head(value);
+    let head = head::read_head(value);
     let note = head.as_ref().and_then(|head| head.note);
     let life = note.and_then(Life::parse).ok_or(NotAPage::Format)?;
     if !life.is_fresh(item.ttl) {
@@ -171,8 +171,8 @@ fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
     Ok(Page { life: Some(life), ..with_head(head, value)? })
 }
 
-fn with_head<'a>(head: Option<http::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
-    let http::Head { status, headers, len, .. } = head.ok_or(NotAPage::Format)?;
+fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
+    let head::Head { status, headers, len, .. } = head.ok_or(NotAPage::Format)?;
     let is_coding = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("content-encoding");
     let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
     Ok(Page { status, headers, body: len..value.len(), coding, life: None })
