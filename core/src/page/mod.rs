@@ -1,5 +1,6 @@
 //! Reads a stored item: it is a page, with its status, headers and body, or a value that a browser must not see.
 
+mod cache_control;
 mod coding;
 mod etag;
 mod flags;
@@ -9,6 +10,7 @@ mod response;
 #[cfg(test)]
 mod srcache;
 
+pub use cache_control::CacheControl;
 pub use coding::Coding;
 pub use etag::Etag;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
