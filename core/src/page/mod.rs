@@ -3,7 +3,9 @@
 mod cache_control;
 mod coding;
 mod etag;
+mod fields;
 mod flags;
+mod freshness;
 mod head;
 mod life;
 mod response;
@@ -13,7 +15,9 @@ mod srcache;
 pub use cache_control::CacheControl;
 pub use coding::Coding;
 pub use etag::Etag;
+pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
+pub use freshness::{DefaultLifetimes, Freshness, Heuristic, IgnoredHeaders, Terms, Valid};
 pub use life::Life;
 pub use response::Response;
 

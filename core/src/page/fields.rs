@@ -1,0 +1,67 @@
+//! The header fields of a response that the application has sent.
+
+/// Header fields, in their order: names and values.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields<'a>(pub &'a [(&'a [u8], &'a [u8])]);
+
+impl<'a> Fields<'a> {
+    /// The values of the fields of one name.
+    pub fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let fields = self.0.iter();
+        fields.filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|it| it.1)
+    }
+
+    /// Whether there is a field of this name.
+    pub fn has(self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// The date in the only field of this name, in seconds since the epoch. None if there is no such field, if
+    /// there are several, or if it is no date (RFC 9110, section 5.6.7).
+    pub fn date(self, name: &str) -> Option<u64> {
+        let mut values = self.values(name);
+        let text = std::str::from_utf8(values.next()?.trim_ascii()).ok()?;
+        if values.next().is_some() {
+            return None;
+        }
+        let date = httpdate::parse_http_date(text).ok()?;
+        date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let read = |values: &[&'static str]| {
+            let fields: Vec<_> = values.iter().map(|it| (&b"DATE"[..], it.as_bytes())).collect();
+            Fields(&fields).date("Date")
+        };
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(&[date]), Some(784_111_777), "{date}");
+        }
+        for other in [
+            "",
+            "0",
+            "Thu, 18 Aug 2050 02:01:18 AEST",
+            "Thu 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18  Aug  2050 02:01:18 GMT",
+            "Thu, 18-Aug-2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 02.01.18 GMT",
+            "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Thu, 18 Aug 1950 02:01:18 GMT",
+            "\u{e9}",
+        ] {
+            assert_eq!(read(&[other]), None, "{other}");
+        }
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(read(&[date, date]), None);
+        assert_eq!(read(&[]), None);
+    }
+}
