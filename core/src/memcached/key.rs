@@ -11,6 +11,9 @@ pub const MAX_KEY: usize = 250;
 /// two hex digits.
 const DIGEST_PREFIX: &[u8] = b"%sha256:";
 
+/// The first bytes of the key of a page's variant. The digest is of the page's key and of what selects the variant.
+const VARIANT_PREFIX: &[u8] = b"%vary:";
+
 /// What to do with a key that is longer than [`MAX_KEY`] after escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LongKeys {
@@ -108,12 +111,20 @@ impl Key {
         Some(Key::of(bytes, len))
     }
 
+    /// The key of a variant: no other text has it.
+    pub(crate) fn variant(digest: &[u8]) -> Key {
+        Key::of_digest(VARIANT_PREFIX, digest)
+    }
+
     fn digest(raw: &[u8]) -> Key {
-        let digest = Sha256::digest(escaped(raw).collect::<Vec<u8>>());
+        Key::of_digest(DIGEST_PREFIX, &Sha256::digest(escaped(raw).collect::<Vec<u8>>()))
+    }
+
+    fn of_digest(prefix: &[u8], digest: &[u8]) -> Key {
         let digits = digest.iter().flat_map(|byte| [hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
         let mut bytes = [0; MAX_KEY];
         let mut len = 0;
-        for (place, byte) in bytes.iter_mut().zip(DIGEST_PREFIX.iter().copied().chain(digits)) {
+        for (place, byte) in bytes.iter_mut().zip(prefix.iter().copied().chain(digits)) {
             *place = byte;
             len += 1;
         }

@@ -11,6 +11,7 @@ mod life;
 mod response;
 #[cfg(test)]
 mod srcache;
+mod vary;
 
 pub use cache_control::CacheControl;
 pub use coding::Coding;
@@ -20,6 +21,7 @@ pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Freshness, Heuristic, IgnoredHeaders, Terms, Valid};
 pub use life::Life;
 pub use response::Response;
+pub use vary::{Vary, VaryError};
 
 use crate::memcached::Item;
 use std::ops::Range;
