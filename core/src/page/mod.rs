@@ -1,5 +1,6 @@
 //! Reads a stored item: it is a page, with its status, headers and body, or a value that a browser must not see.
 
+mod admission;
 mod cache_control;
 mod coding;
 mod etag;
@@ -13,12 +14,13 @@ mod response;
 mod srcache;
 mod vary;
 
+pub use admission::{Admission, Candidate, Refusal, StoreRules};
 pub use cache_control::CacheControl;
 pub use coding::Coding;
 pub use etag::Etag;
 pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
-pub use freshness::{DefaultLifetimes, Freshness, Heuristic, IgnoredHeaders, Terms, Valid};
+pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, Terms, Valid};
 pub use life::Life;
 pub use response::Response;
 pub use vary::{Vary, VaryError};

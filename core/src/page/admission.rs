@@ -1,0 +1,390 @@
+//! Whether a response of the application may be stored (RFC 9111, section 3).
+
+use super::cache_control::members;
+use super::fields::Fields;
+use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, Terms};
+use super::vary::{Vary, VaryError};
+
+/// What a location stores.
+#[derive(Debug, Clone, Default)]
+pub struct StoreRules {
+    /// `pagecache_ignore_headers`.
+    pub ignored: IgnoredHeaders,
+    /// `pagecache_ignore_cookies`: the application gets no cookies, so that no response is one visitor's for them.
+    pub ignores_cookies: bool,
+    /// `pagecache_valid` and `pagecache_heuristic`.
+    pub lifetimes: DefaultLifetimes,
+    /// `pagecache_stale`, in seconds.
+    pub stale: u32,
+}
+
+/// A response of the application, of which the head has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its status.
+    pub status: u16,
+    /// Its header fields, as the application has sent them.
+    pub fields: Fields<'a>,
+    /// When it came, in seconds since the epoch.
+    pub now: u64,
+    /// The request had a Cookie.
+    pub had_cookie: bool,
+    /// The request had an Authorization.
+    pub had_authorization: bool,
+}
+
+/// How a response is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// For how long.
+    pub terms: Terms,
+    /// For which requests.
+    pub vary: Vary,
+    /// Its body may be compressed.
+    pub may_compress: bool,
+}
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No response with this status is stored.
+    Status,
+    /// `no-store`, or a Cache-Control that cannot be read.
+    NoStore,
+    /// `private`: it is one visitor's.
+    Private,
+    /// `no-cache`: it would have to be asked for each time.
+    NoCache,
+    /// The request had an Authorization, and the response does not say that it is everybody's.
+    Authorization,
+    /// It sets a cookie.
+    SetCookie,
+    /// The request had a Cookie, and the response does not say itself how long it is fresh.
+    Cookie,
+    /// It varies with what no key can hold.
+    Vary,
+    /// It is sent as it comes about, perhaps without an end.
+    Stream,
+    /// It has a content coding that not every client reads.
+    Coding,
+    /// Nothing says how long it is fresh.
+    NoLifetime,
+    /// It is stale already.
+    Stale,
+}
+
+impl StoreRules {
+    /// Whether a response may be stored, and how.
+    ///
+    /// ```
+    /// use pagecache_core::page::{Candidate, Fields, Refusal, StoreRules};
+    ///
+    /// let fields = [(&b"Cache-Control"[..], &b"max-age=60"[..]), (b"Set-Cookie", b"id=1")];
+    /// let candidate = |fields| Candidate {
+    ///     status: 200,
+    ///     fields: Fields(fields),
+    ///     now: 0,
+    ///     had_cookie: false,
+    ///     had_authorization: false,
+    /// };
+    /// let rules = StoreRules::default();
+    /// assert_eq!(rules.admit(&candidate(&fields[..1])).unwrap().terms.life, 60);
+    /// assert_eq!(rules.admit(&candidate(&fields)), Err(Refusal::SetCookie));
+    /// ```
+    ///
+    /// # Errors
+    /// The first of the reasons against it.
+    pub fn admit(&self, candidate: &Candidate<'_>) -> Result<Admission, Refusal> {
+        let Candidate { status, fields, now, .. } = *candidate;
+        if !may_be_stored(status) {
+            return Err(Refusal::Status);
+        }
+        let freshness = Freshness::of(fields, self.ignored, now);
+        self.forbid(candidate, &freshness)?;
+        let vary = match self.ignored.vary {
+            true => Vary::default(),
+            false => {
+                Vary::parse(fields.values("vary"), self.ignores_cookies).map_err(Refusal::from)?
+            }
+        };
+        let is_personal = candidate.had_cookie && !self.ignores_cookies;
+        let lifetime = match freshness.explicit() {
+            Some(lifetime) => lifetime,
+            None if is_personal => return Err(Refusal::Cookie),
+            None => freshness.default(status, &self.lifetimes).ok_or(Refusal::NoLifetime)?,
+        };
+        let terms = freshness.terms(lifetime, self.stale).ok_or(Refusal::Stale)?;
+        let may_compress = !freshness.control.no_transform && !fields.has("content-encoding");
+        Ok(Admission { terms, vary, may_compress })
+    }
+
+    /// What forbids to store a response, whatever its lifetime.
+    fn forbid(&self, candidate: &Candidate<'_>, freshness: &Freshness<'_>) -> Result<(), Refusal> {
+        let (fields, control) = (candidate.fields, &freshness.control);
+        let refusals = [
+            (Refusal::NoStore, control.no_store),
+            (Refusal::Private, control.private),
+            (Refusal::NoCache, control.no_cache),
+            (Refusal::Authorization, candidate.had_authorization && !is_for_everybody(freshness)),
+            (Refusal::SetCookie, !self.ignored.set_cookie && sets_cookie(fields)),
+            (Refusal::Stream, is_stream(fields)),
+            (Refusal::Coding, !has_known_coding(fields)),
+        ];
+        let refusal = refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal));
+        refusal.map_or(Ok(()), Err)
+    }
+}
+
+impl From<VaryError> for Refusal {
+    fn from(error: VaryError) -> Refusal {
+        match error {
+            VaryError::Unpredictable | VaryError::Cookie => Refusal::Vary,
+        }
+    }
+}
+
+/// A part of a page (206) and "not modified" (304) answer one request alone; 204 and 205 have no body to keep.
+fn may_be_stored(status: u16) -> bool {
+    matches!(status, 200..=599) && !matches!(status, 204..=206 | 304)
+}
+
+/// RFC 9111, section 3.5: the directives by which a response to a request with credentials may be stored.
+fn is_for_everybody(freshness: &Freshness<'_>) -> bool {
+    let control = &freshness.control;
+    control.public || control.must_revalidate || control.s_maxage.is_some()
+}
+
+fn sets_cookie(fields: Fields<'_>) -> bool {
+    fields.has("set-cookie") || fields.has("set-cookie2")
+}
+
+fn is_stream(fields: Fields<'_>) -> bool {
+    let is_events = |value: &[u8]| {
+        let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    let is_no = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"no");
+    fields.values("content-type").any(is_events) || fields.values("x-accel-buffering").any(is_no)
+}
+
+/// Whether the body is as it is, or gzip, which nginx unpacks for clients that do not read it.
+fn has_known_coding(fields: Fields<'_>) -> bool {
+    let mut codings = fields.values("content-encoding").flat_map(members);
+    let first = codings.next();
+    let is_known = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip");
+    first.is_none_or(is_known) && codings.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::freshness::{Heuristic, Valid};
+    use proptest::prelude::*;
+
+    fn fields<'a>(lines: &[&'a str]) -> Vec<(&'a [u8], &'a [u8])> {
+        let split = |line: &&'a str| line.split_once(": ").unwrap();
+        let fields = lines.iter().map(split);
+        fields.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    fn candidate<'a>(fields: &'a [(&'a [u8], &'a [u8])]) -> Candidate<'a> {
+        let fields = Fields(fields);
+        Candidate { status: 200, fields, now: 0, had_cookie: false, had_authorization: false }
+    }
+
+    fn valid(time: u32) -> StoreRules {
+        let lifetimes = DefaultLifetimes {
+            valid: vec![Valid { statuses: Vec::new(), time }],
+            heuristic: Some(Heuristic { percent: 10, max: 60 }),
+        };
+        StoreRules { lifetimes, ..StoreRules::default() }
+    }
+
+    fn admit(rules: &StoreRules, lines: &[&str]) -> Result<u32, Refusal> {
+        let fields = fields(lines);
+        rules.admit(&candidate(&fields)).map(|admission| admission.terms.life)
+    }
+
+    /// With `pagecache_valid any 5s`; the rows name the sentence that they follow.
+    #[test]
+    fn responses() {
+        let rules = valid(5);
+        for (lines, admission) in [
+            (&[][..], Ok(5)),
+            (&["Cache-Control: max-age=60"], Ok(60)),
+            (&["Cache-Control: public"], Ok(5)),
+            // RFC 9111, 3: "the no-store cache directive is not present in the response"
+            (&["Cache-Control: max-age=60, no-store"], Err(Refusal::NoStore)),
+            (&["Cache-Control: max-age=60", "Cache-Control: NO-STORE"], Err(Refusal::NoStore)),
+            (&["Cache-Control: max-age=60; public"], Err(Refusal::NoStore)),
+            // "if the cache is shared: the private response directive is either not present ..."
+            (&["Cache-Control: Private, max-age=60"], Err(Refusal::Private)),
+            (&["Cache-Control: private=\"X-A\", max-age=60"], Err(Refusal::Private)),
+            // 5.2.2.4: "the response MUST NOT be used to satisfy any other request without ... validating it"
+            (&["Cache-Control: no-cache, max-age=60"], Err(Refusal::NoCache)),
+            // RFC 9213, 2.1: CDN-Cache-Control replaces Cache-Control
+            (&["CDN-Cache-Control: max-age=9", "Cache-Control: private, no-store"], Ok(9)),
+            (&["CDN-Cache-Control: private", "Cache-Control: max-age=9"], Err(Refusal::Private)),
+            (&["CDN-Cache-Control: Private", "Cache-Control: max-age=9"], Ok(9)),
+            // RFC 9111, 7.3: a shared cache does not store what sets a cookie, unless it is told to
+            (&["Cache-Control: public, max-age=60", "SET-COOKIE: a=b"], Err(Refusal::SetCookie)),
+            (&["Cache-Control: max-age=60", "Set-Cookie2: a=b"], Err(Refusal::SetCookie)),
+            // 4.1: "A stored response with a Vary header field value containing a member "*" always fails to match"
+            (&["Cache-Control: max-age=60", "Vary: *"], Err(Refusal::Vary)),
+            (&["Cache-Control: max-age=60", "Vary: Accept, Cookie"], Err(Refusal::Vary)),
+            (&["Cache-Control: max-age=60", "Vary: Accept-Encoding, Accept"], Ok(60)),
+            // it has no end
+            (
+                &["Cache-Control: max-age=60", "Content-Type: Text/Event-Stream; a=b"],
+                Err(Refusal::Stream),
+            ),
+            (&["Cache-Control: max-age=60", "X-Accel-Buffering: no"], Err(Refusal::Stream)),
+            (&["Cache-Control: max-age=60", "X-Accel-Buffering: yes"], Ok(60)),
+            // not every client reads it
+            (&["Cache-Control: max-age=60", "Content-Encoding: GZIP"], Ok(60)),
+            (&["Cache-Control: max-age=60", "Content-Encoding: br"], Err(Refusal::Coding)),
+            (&["Cache-Control: max-age=60", "Content-Encoding: gzip, gzip"], Err(Refusal::Coding)),
+            // 4.2.1
+            (&["Cache-Control: max-age=0"], Err(Refusal::Stale)),
+            (&["Cache-Control: max-age=60", "Age: 60"], Err(Refusal::Stale)),
+            (&["Expires: 0"], Err(Refusal::Stale)),
+            (&["X-Accel-Expires: 0", "Cache-Control: max-age=60"], Err(Refusal::Stale)),
+            // nginx's header is a lifetime alone: what is private stays it
+            (&["X-Accel-Expires: 60", "Cache-Control: private"], Err(Refusal::Private)),
+        ] {
+            assert_eq!(admit(&rules, lines), admission, "{lines:?}");
+        }
+        assert_eq!(admit(&StoreRules::default(), &[]), Err(Refusal::NoLifetime));
+        assert_eq!(
+            admit(&StoreRules::default(), &["Cache-Control: public"]),
+            Err(Refusal::NoLifetime)
+        );
+    }
+
+    #[test]
+    fn statuses() {
+        let fields = fields(&["Cache-Control: max-age=60"]);
+        for status in 0..=1_000 {
+            let is_stored =
+                StoreRules::default().admit(&Candidate { status, ..candidate(&fields) });
+            let is_wanted = (200..600).contains(&status) && ![204, 205, 206, 304].contains(&status);
+            assert_eq!(is_stored.is_ok(), is_wanted, "{status}");
+        }
+    }
+
+    #[test]
+    fn requests_with_credentials() {
+        for (line, is_stored) in [
+            ("Cache-Control: max-age=60", false),
+            ("Cache-Control: max-age=60, public", true),
+            ("Cache-Control: max-age=60, must-revalidate", true),
+            ("Cache-Control: s-maxage=60", true),
+            ("Cache-Control: max-age=60, proxy-revalidate", false),
+            ("CDN-Cache-Control: max-age=60, public", true),
+        ] {
+            let fields = fields(&[line]);
+            let with = Candidate { had_authorization: true, ..candidate(&fields) };
+            let wanted = if is_stored { Ok(60) } else { Err(Refusal::Authorization) };
+            let read = StoreRules::default().admit(&with).map(|admission| admission.terms.life);
+            assert_eq!(read, wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_cookie_stores_what_is_said_to_be_fresh() {
+        let [explicit, silent] = [fields(&["Cache-Control: max-age=60"]), fields(&["X-A: b"])];
+        let ignoring = StoreRules { ignores_cookies: true, ..valid(5) };
+        for (rules, fields, life) in [
+            (valid(5), &explicit, Ok(60)),
+            (valid(5), &silent, Err(Refusal::Cookie)),
+            (StoreRules::default(), &silent, Err(Refusal::Cookie)),
+            (ignoring, &silent, Ok(5)),
+        ] {
+            let with = Candidate { had_cookie: true, ..candidate(fields) };
+            assert_eq!(rules.admit(&with).map(|admission| admission.terms.life), life);
+        }
+    }
+
+    #[test]
+    fn ignored_headers() {
+        let ignored = IgnoredHeaders { set_cookie: true, vary: true, ..IgnoredHeaders::default() };
+        let rules = StoreRules { ignored, ..StoreRules::default() };
+        let lines = ["Cache-Control: max-age=60", "Set-Cookie: a=b", "Vary: *"];
+        assert_eq!(admit(&rules, &lines), Ok(60));
+        let ignored = IgnoredHeaders { cache_control: true, ..IgnoredHeaders::default() };
+        let rules = StoreRules { ignored, ..valid(5) };
+        assert_eq!(admit(&rules, &["Cache-Control: private, no-store, max-age=60"]), Ok(5));
+        let cookies = StoreRules { ignores_cookies: true, ..StoreRules::default() };
+        assert_eq!(admit(&cookies, &["Cache-Control: max-age=60", "Vary: Cookie"]), Ok(60));
+    }
+
+    #[test]
+    fn what_may_be_compressed() {
+        for (line, may_compress) in [
+            ("X-A: b", true),
+            ("Cache-Control: no-transform", false),
+            ("CDN-Cache-Control: no-transform", false),
+            ("Content-Encoding: gzip", false),
+        ] {
+            let fields = fields(&[line]);
+            assert_eq!(
+                valid(5).admit(&candidate(&fields)).unwrap().may_compress,
+                may_compress,
+                "{line}"
+            );
+        }
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let names = "(Cache-Control|CDN-Cache-Control|Expires|Age|Date|Vary|Set-Cookie|X-Accel-Expires|Last-Modified)";
+        let words = "(max-age=[0-9]{1,3}|s-maxage=[0-9]{1,3}|public|private|no-store|no-cache|must-revalidate|\
+                     stale-if-error=[0-9]{1,3}|[ -~]{0,9}|Sun, 06 Nov 1994 08:49:37 GMT)";
+        (names, proptest::collection::vec(words, 0..4))
+            .prop_map(|(name, words)| format!("{name}: {}", words.join(", ")))
+    }
+
+    proptest! {
+        #[test]
+        fn more_restrictive_responses_are_never_kept_longer(
+            lines in proptest::collection::vec(line(), 0..5),
+            now in 0_u64..2_000_000_000,
+            restriction in proptest::sample::select(&[
+                "Cache-Control: no-store", "Cache-Control: private", "Cache-Control: no-cache",
+                "Cache-Control: max-age=0", "Cache-Control: s-maxage=1", "Cache-Control: must-revalidate",
+                "Set-Cookie: a=b", "Vary: *", "Vary: Cookie", "X-Accel-Buffering: no",
+            ]),
+        ) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            // CDN-Cache-Control replaces a restriction in Cache-Control
+            prop_assume!(!lines.iter().any(|line| line.starts_with("CDN-")));
+            // a lifetime that is said takes the place of Expires and of the configured one
+            let says = |line: &&str| line.contains("max-age") || line.contains("maxage");
+            prop_assume!(!restriction.contains("age=") || lines.iter().any(says));
+            let restricted = [&lines[..], &[restriction]].concat();
+            let kept = |lines: &[&str]| {
+                let fields = fields(lines);
+                let admission = valid(5).admit(&Candidate { now, ..candidate(&fields) });
+                admission.map_or((0, 0), |it| (it.terms.life, it.terms.life + it.terms.window))
+            };
+            let ((life, whole), (before, whole_before)) = (kept(&restricted), kept(&lines));
+            if restriction.contains("s-maxage") && !lines.iter().any(|line| line.contains("s-maxage")) {
+                prop_assert!(life <= 1);
+            } else {
+                prop_assert!(life <= before && whole <= whole_before.max(life), "{lines:?}");
+            }
+        }
+
+        #[test]
+        fn terms_are_within_memcacheds_bounds(lines in proptest::collection::vec(line(), 0..5), stale in any::<u32>()) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let fields = fields(&lines);
+            let rules = StoreRules { stale, ..valid(5) };
+            if let Ok(admission) = rules.admit(&Candidate { now: 784_900_800, ..candidate(&fields) }) {
+                let terms = admission.terms;
+                prop_assert!((1..=2_592_000).contains(&(terms.life + terms.window)));
+                prop_assert!(terms.stale_if_error <= terms.window && terms.stale_while_revalidate <= terms.window);
+                prop_assert!(!terms.must_revalidate || terms.window == 0);
+            }
+        }
+    }
+}
