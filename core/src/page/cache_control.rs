@@ -372,17 +372,15 @@ mod tests {
             CacheControl::parse_targeted([&line[..]].into_iter());
         }
 
-        /// Whatever else a response says, a directive that restricts its use is seen.
+        /// Whatever else a response says, a directive that restricts its use is seen, unless it is within quotes.
         #[test]
-        fn nothing_hides_a_restriction(before in "[ -~]{0,30}", after in "[ -~]{0,30}") {
+        fn nothing_hides_a_restriction(before in "[ !#-~]{0,30}", after in "[ -~]{0,30}") {
             for (word, is_seen) in [
                 ("no-store", (|read| read.no_store) as fn(&CacheControl) -> bool),
                 ("private", |read| read.private || read.no_store),
                 ("no-cache", |read| read.no_cache || read.no_store),
                 ("max-age=0", |read| read.max_age == Some(0) || read.no_store),
             ] {
-                // where the text before it leaves no quoted string open
-                prop_assume!(!before.contains('"'));
                 let line = format!("{before},{word},{after}");
                 prop_assert!(is_seen(&parse(&line)), "{}", line);
             }

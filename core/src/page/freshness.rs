@@ -73,6 +73,13 @@ pub struct Terms {
     pub must_revalidate: bool,
 }
 
+impl Terms {
+    /// How long memcached is to keep the page, `1..=2592000`.
+    pub fn ttl(&self) -> Seconds {
+        self.life + self.window
+    }
+}
+
 /// What a response says about its own freshness.
 #[derive(Debug, Clone, Copy)]
 pub struct Freshness<'a> {

@@ -9,8 +9,12 @@
 //! ```
 //!
 //! Headers that concern the connection or one visitor are dropped, as are those that nginx writes itself, and
-//! `X-Pagecache`, which is for nginx alone. The body is everything after the head; a stored Content-Length is
-//! ignored. A body with a framing of its connection (Transfer-Encoding) cannot be served.
+//! `X-Pagecache`, which is for nginx alone. They are neither written nor, since others write items too, read. The
+//! body is everything after the head; a stored Content-Length is ignored. A body with a framing of its connection
+//! (Transfer-Encoding) cannot be served.
+
+use super::cache_control::is_token;
+use super::fields::Fields;
 
 /// The most headers of a stored head. nginx's default buffer for the head of an upstream's response holds fewer.
 const MAX_HEADERS: usize = 100;
@@ -63,7 +67,7 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     if is_framed(response.headers) {
         return None;
     }
-    let named = connection_options(response.headers);
+    let named = options(fields(response.headers, "connection"));
     let note = only(fields(response.headers, NOTE));
     let headers = response
         .headers
@@ -74,18 +78,48 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     Some(Head { status, headers, note, len })
 }
 
+/// Writes the head of an item: the fields of a response that may be sent again, without those that are `hidden`, and
+/// the note of its writer. None if [`read_head`] would not read the same.
+pub fn write_head(
+    status: u16,
+    reason: &[u8],
+    fields: Fields<'_>,
+    hidden: &[String],
+    note: &str,
+) -> Option<Vec<u8>> {
+    let named = options(fields.values("connection"));
+    let is_hidden = |name: &[u8]| hidden.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+    let mut head = format!("HTTP/1.1 {status} ").into_bytes();
+    let is_plain = reason.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic());
+    head.extend_from_slice(if is_plain { reason } else { b"" });
+    head.extend_from_slice(b"\r\n");
+    let mut count = 1;
+    for (name, value) in fields.0 {
+        let text = std::str::from_utf8(name).ok().filter(|name| is_token(name.as_bytes()))?;
+        if is_dropped(text, &named) || is_hidden(name) || name.eq_ignore_ascii_case(b"age") {
+            continue;
+        }
+        if value.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+            return None;
+        }
+        count += 1;
+        for part in [name, &b": "[..], value.trim_ascii(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(format!("X-Pagecache: {note}\r\n\r\n").as_bytes());
+    (may_be_served(status) && count <= MAX_HEADERS && head.len() <= MAX_HEAD).then_some(head)
+}
+
 /// A part of a page (206) and "not modified" (304) are responses to one request, not to another. After a status
 /// without a body, a client would read the stored bytes as the next response.
 fn may_be_served(status: u16) -> bool {
     matches!(status, 200..=599) && !matches!(status, 204 | 205 | 206 | 304)
 }
 
-/// The headers that `Connection` names as hop-by-hop.
-fn connection_options<'a>(headers: &[httparse::Header<'a>]) -> Vec<&'a [u8]> {
-    fields(headers, "connection")
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .collect()
+/// The headers that the fields of `Connection` name as hop-by-hop.
+fn options<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    fields.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).collect()
 }
 
 /// Whether the body is in chunks or in another transfer coding, rather than the page itself.
@@ -194,7 +228,88 @@ mod tests {
         assert!(read_head(long.as_bytes()).is_none());
     }
 
+    fn write(lines: &[(&str, &str)], hidden: &[&str]) -> Option<String> {
+        let fields: Vec<_> =
+            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let hidden: Vec<String> = hidden.iter().map(|&name| name.to_owned()).collect();
+        let head = write_head(200, b"OK", Fields(&fields), &hidden, "v=1")?;
+        Some(String::from_utf8(head).unwrap())
+    }
+
+    #[test]
+    fn what_is_written() {
+        let lines = [
+            ("Date", "Tue, 15 Nov 1994 12:00:00 GMT"),
+            ("Content-Type", " text/html "),
+            ("X-A", "1"),
+            ("X-A", ""),
+        ];
+        let head = "HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 12:00:00 GMT\r\nContent-Type: text/html\r\n\
+                    X-A: 1\r\nX-A: \r\nX-Pagecache: v=1\r\n\r\n";
+        assert_eq!(write(&lines, &[]).unwrap(), head);
+        for (name, value) in [
+            ("Set-Cookie", "a=b"),
+            ("content-length", "5"),
+            ("Transfer-Encoding", "chunked"),
+            ("X-Accel-Expires", "5"),
+            ("X-PAGECACHE", "v=1"),
+            ("Age", "7"),
+            ("Cache-TAG", "a"),
+            ("X-Hop", "b"),
+            ("Connection", "close, x-hop"),
+        ] {
+            let more = [&lines[..], &[(name, value), ("Connection", "X-Hop")]].concat();
+            assert_eq!(write(&more, &["cache-tag"]).unwrap(), head, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        for (name, value) in
+            [("X A", "b"), ("", "b"), ("X-\u{e9}", "b"), ("X-A", "b\r\nX-B: c"), ("X-A", "\0")]
+        {
+            assert_eq!(write(&[(name, value)], &[]), None, "{name:?}: {value:?}");
+        }
+        let line = |&number: &usize| ("X-A", if number % 2 == 0 { "b" } else { "c" });
+        let lines: Vec<_> = (0..MAX_HEADERS).collect::<Vec<_>>().iter().map(line).collect();
+        assert!(write(&lines[1..], &[]).is_some());
+        assert!(write(&lines, &[]).is_none());
+        assert!(write(&[("X-A", &"b".repeat(MAX_HEAD))], &[]).is_none());
+        for status in [100, 204, 206, 304, 999] {
+            assert!(write_head(status, b"", Fields::default(), &[], "v=1").is_none(), "{status}");
+        }
+        let odd = write_head(200, b"O\r\nK", Fields::default(), &[], "v=1").unwrap();
+        assert_eq!(odd, b"HTTP/1.1 200 \r\nX-Pagecache: v=1\r\n\r\n");
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            status in 200_u16..600,
+            reason in "[ -~]{0,12}",
+            lines in proptest::collection::vec(("[A-Za-z-]{1,9}", proptest::collection::vec(any::<u8>(), 0..9)), 0..9),
+        ) {
+            let fields: Vec<_> =
+                lines.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+            let head = write_head(status, reason.as_bytes(), Fields(&fields), &[], "v=1; life=3");
+            if let Some(head) = head {
+                let read = read_head(&[&head[..], b"the body"].concat()).map(|read| {
+                    let headers = read.headers.into_iter();
+                    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
+                    (read.status, read.len, read.note.map(<[u8]>::to_vec), headers.collect::<Vec<_>>())
+                });
+                let kept = fields.iter().filter(|(name, _)| {
+                    let name = std::str::from_utf8(name).unwrap();
+                    let named = options(Fields(&fields).values("connection"));
+                    !is_dropped(name, &named) && !name.eq_ignore_ascii_case("age")
+                });
+                let kept: Vec<_> = kept
+                    .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.trim_ascii().to_vec()))
+                    .collect();
+                prop_assert_eq!(read, Some((status, head.len(), Some(b"v=1; life=3".to_vec()), kept)));
+            }
+        }
+
         #[test]
         fn no_header_can_end_the_head(value in proptest::collection::vec(any::<u8>(), 0..40)) {
             let stored = [&b"HTTP/1.1 200 OK\r\nX-A: "[..], &value, b"\r\n\r\nbody"].concat();

@@ -6,7 +6,10 @@
 //!
 //! In this example the page was rendered 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and
 //! in the last `window` of them it is no longer fresh. Only memcached's clock is used: the remaining time that it
-//! reports decides. Members with other names are ignored.
+//! reports decides. `swr` and `sie` are how much of the window the page may be served while it is renewed, and while
+//! the application fails; `mr=1` forbids both. Members with other names are ignored.
+
+use super::freshness::Terms;
 
 /// The only known version of the line.
 const VERSION: u32 = 1;
@@ -55,6 +58,22 @@ impl Life {
         }
         let life = Life { life: life?, window: window?, ttl: ttl?, age: age? };
         (version? == VERSION).then_some(life)
+    }
+
+    /// The value of the line for a page that is stored on these terms.
+    pub fn note(terms: &Terms) -> String {
+        let Terms { age, life, window, stale_while_revalidate, stale_if_error, .. } = terms;
+        let ttl = terms.ttl();
+        let mut note = format!("v={VERSION}; life={life}; window={window}; ttl={ttl}; age={age}");
+        for (name, span) in [("swr", *stale_while_revalidate), ("sie", *stale_if_error)] {
+            if span > 0 {
+                note.push_str(&format!("; {name}={span}"));
+            }
+        }
+        if terms.must_revalidate {
+            note.push_str("; mr=1");
+        }
+        note
     }
 
     /// Whether the page may be served if `left` seconds remain of its item. None: the server does not report the
@@ -113,6 +132,19 @@ mod tests {
             " v=1 ;\tlife=300; window=60; ttl=360; swr=60; tags=a,b; key=/a=b; age=012 ",
         ] {
             assert_eq!(Life::parse(line.as_bytes()), Some(LIFE), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_read_back() {
+        let terms = Terms { age: 12, life: 300, window: 60, ..Terms::default() };
+        assert_eq!(Life::note(&terms), "v=1; life=300; window=60; ttl=360; age=12");
+        let more = Terms { stale_while_revalidate: 60, stale_if_error: 5, ..terms };
+        assert_eq!(Life::note(&more), "v=1; life=300; window=60; ttl=360; age=12; swr=60; sie=5");
+        let none = Terms { must_revalidate: true, ..terms };
+        assert_eq!(Life::note(&none), "v=1; life=300; window=60; ttl=360; age=12; mr=1");
+        for terms in [terms, more, none] {
+            assert_eq!(Life::parse(Life::note(&terms).as_bytes()), Some(LIFE));
         }
     }
 

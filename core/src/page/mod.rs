@@ -21,6 +21,7 @@ pub use etag::Etag;
 pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, Terms, Valid};
+pub use head::write_head;
 pub use life::Life;
 pub use response::Response;
 pub use vary::{Vary, VaryError};
