@@ -9,6 +9,7 @@
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
 //! | [`page`] | which stored items are pages, and what their responses contain | memcached's wire |
 //! | [`key_template`] | the text of `pagecache_key` | values |
+//! | [`lease`] | which requests may fill the cache | the items of memcached |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
@@ -18,6 +19,7 @@ pub mod args;
 pub mod distribution;
 pub mod flow;
 pub mod key_template;
+pub mod lease;
 pub mod memcached;
 pub mod outcome;
 pub mod page;

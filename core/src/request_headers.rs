@@ -24,7 +24,9 @@ pub fn is_reserved(name: &[u8]) -> bool {
     })
 }
 
-fn folded(byte: u8) -> u8 {
+/// A byte of a header's name, as an application reads it that cannot tell names apart better: a letter in lower case,
+/// a digit, or a hyphen.
+pub(crate) fn folded(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

@@ -1,0 +1,225 @@
+//! Which requests may fill the cache: those that may take a lease, with which one of them renders a page for all.
+//!
+//! The application must not learn anything from such a request that its key does not contain. Otherwise one client
+//! could have a page of its own making stored for everybody (cache poisoning). A request that may take no lease is
+//! looked up all the same.
+
+use crate::flow::Method;
+use crate::page::Fields;
+use crate::request_headers::folded;
+
+/// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
+/// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
+const OVERRIDES: [&str; 15] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
+
+/// What is known of a request before its page is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// Its method.
+    pub method: Method,
+    /// It has a body, or announces one.
+    pub has_body: bool,
+    /// No client gets its body: `auth_request`, `mirror`, a subrequest whose response nginx keeps in memory.
+    pub is_for_nginx: bool,
+    /// Its header fields.
+    pub fields: Fields<'a>,
+    /// The path as it was sent, without the query.
+    pub sent_path: &'a [u8],
+    /// The path as nginx would write it: its escaping of `$uri`.
+    pub written_path: &'a [u8],
+}
+
+/// What a key contains.
+#[derive(Debug, Clone, Default)]
+pub struct KeyParts {
+    /// The target as it was sent, `$request_uri`.
+    pub has_target: bool,
+    /// The names of the headers whose variables it contains, with hyphens, in lower case.
+    pub headers: Vec<String>,
+}
+
+/// Why a request takes no lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoLease {
+    /// Its method is not GET, or it has a body.
+    Method,
+    /// It asks for a part of the page, or has credentials of its own.
+    Personal,
+    /// It asks for another protocol, or for a stream.
+    Stream,
+    /// Its response is for nginx alone.
+    Internal,
+    /// Its path is another spelling of the page's: `//a`, `/x/../a`, `/%61`.
+    Alias,
+    /// It has a header that may change the page, and is not in the key.
+    Header,
+}
+
+impl KeyParts {
+    /// Why a request must not fill the cache, if there is a reason.
+    pub fn refuse(&self, asker: &Asker<'_>) -> Option<NoLease> {
+        let Asker { fields, .. } = *asker;
+        let refusals = [
+            (NoLease::Method, asker.method != Method::Get || asker.has_body),
+            (NoLease::Internal, asker.is_for_nginx),
+            (NoLease::Personal, fields.has("range") || fields.has("authorization")),
+            (NoLease::Stream, fields.has("upgrade") || wants_events(fields)),
+            (
+                NoLease::Alias,
+                !self.has_target && !is_same_path(asker.sent_path, asker.written_path),
+            ),
+            (NoLease::Header, self.has_unkeyed_override(fields)),
+        ];
+        refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal))
+    }
+
+    fn has_unkeyed_override(&self, fields: Fields<'_>) -> bool {
+        let is_keyed = |known: &str| self.headers.iter().any(|keyed| keyed == known);
+        let mut unkeyed = OVERRIDES.into_iter().filter(|known| !is_keyed(known));
+        unkeyed.any(|known| fields.0.iter().any(|(name, _)| may_be_read_as(name, known)))
+    }
+}
+
+/// Whether an application may read a header of this name as the known one: CGI and its successors fold all that is
+/// neither a letter nor a digit.
+fn may_be_read_as(name: &[u8], known: &str) -> bool {
+    name.len() == known.len() && name.iter().zip(known.bytes()).all(|(&a, b)| folded(a) == b)
+}
+
+fn wants_events(fields: Fields<'_>) -> bool {
+    let stream = b"text/event-stream";
+    let is_stream =
+        |value: &[u8]| value.windows(stream.len()).any(|it| it.eq_ignore_ascii_case(stream));
+    fields.values("accept").any(is_stream)
+}
+
+/// Whether two paths are equal but for the case of the digits in `%c3` (RFC 3986, section 6.2.2.1): many sites write
+/// them in lower case, nginx in upper case.
+fn is_same_path(sent: &[u8], written: &[u8]) -> bool {
+    let is_digit = |path: &[u8], at: usize| {
+        let is_after =
+            |back: usize| at.checked_sub(back).is_some_and(|it| path.get(it) == Some(&b'%'));
+        is_after(1) || is_after(2)
+    };
+    sent.len() == written.len()
+        && sent.iter().zip(written).enumerate().all(|(at, (a, b))| {
+            a == b || is_digit(written, at) && is_digit(sent, at) && a.eq_ignore_ascii_case(b)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: Asker<'_> = Asker {
+        method: Method::Get,
+        has_body: false,
+        is_for_nginx: false,
+        fields: Fields(&[
+            (b"Host", b"a.example"),
+            (b"Accept", b"text/html, */*"),
+            (b"Cookie", b"a=b"),
+        ]),
+        sent_path: b"/a",
+        written_path: b"/a",
+    };
+
+    #[test]
+    fn requests_that_fill_the_cache() {
+        let parts = KeyParts::default();
+        assert_eq!(parts.refuse(&GET), None);
+        for (asker, refusal) in [
+            (Asker { method: Method::Head, ..GET }, NoLease::Method),
+            (Asker { method: Method::Other, ..GET }, NoLease::Method),
+            (Asker { has_body: true, ..GET }, NoLease::Method),
+            (Asker { is_for_nginx: true, ..GET }, NoLease::Internal),
+        ] {
+            assert_eq!(parts.refuse(&asker), Some(refusal));
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let refuse = |parts: &KeyParts, name: &str, value: &str| {
+            parts.refuse(&Asker { fields: Fields(&[(name.as_bytes(), value.as_bytes())]), ..GET })
+        };
+        for (name, value, refusal) in [
+            ("RANGE", "bytes=0-1", Some(NoLease::Personal)),
+            ("Authorization", "Basic eDp5", Some(NoLease::Personal)),
+            ("Upgrade", "websocket", Some(NoLease::Stream)),
+            ("Accept", "Text/Event-Stream", Some(NoLease::Stream)),
+            ("Accept", "text/html, text/event-stream;q=0.5", Some(NoLease::Stream)),
+            ("Accept", "text/event", None),
+            ("X-Forwarded-Host", "evil.example", Some(NoLease::Header)),
+            ("x_forwarded_host", "evil.example", Some(NoLease::Header)),
+            ("X.Forwarded.Host", "evil.example", Some(NoLease::Header)),
+            ("Forwarded", "host=evil.example", Some(NoLease::Header)),
+            ("X-HTTP-Method-Override", "DELETE", Some(NoLease::Header)),
+            ("X-Original-URL", "/admin", Some(NoLease::Header)),
+            ("X-Forwarded-For", "192.0.2.1", None),
+            ("X-Forwarded-Proto", "https", None),
+            ("X-Forwarded-Hos", "a", None),
+        ] {
+            assert_eq!(refuse(&KeyParts::default(), name, value), refusal, "{name}: {value}");
+        }
+        let keyed = KeyParts { headers: vec!["x-forwarded-host".into()], ..KeyParts::default() };
+        assert_eq!(refuse(&keyed, "X-Forwarded-Host", "a.example"), None);
+        assert_eq!(refuse(&keyed, "X-Host", "a.example"), Some(NoLease::Header));
+        for name in OVERRIDES {
+            assert_eq!(
+                refuse(&keyed, &name.to_uppercase(), "a").is_none(),
+                name == "x-forwarded-host"
+            );
+        }
+    }
+
+    #[test]
+    fn aliases() {
+        let refuse = |has_target, sent: &str, written: &str| {
+            let parts = KeyParts { has_target, ..KeyParts::default() };
+            let paths =
+                Asker { sent_path: sent.as_bytes(), written_path: written.as_bytes(), ..GET };
+            parts.refuse(&paths)
+        };
+        for (sent, written) in [
+            ("/", "/"),
+            ("/a%20b", "/a%20b"),
+            ("/%C3%A9", "/%C3%A9"),
+            ("/%c3%a9", "/%C3%A9"),
+            ("/%C3%a9/A", "/%C3%A9/A"),
+        ] {
+            assert_eq!(refuse(false, sent, written), None, "{sent}");
+        }
+        for (sent, written) in [
+            ("//a", "/a"),
+            ("/x/../a", "/a"),
+            ("/./a", "/a"),
+            ("/%61", "/a"),
+            ("/a%2Fb", "/a/b"),
+            ("/a%3Fb", "/a%3fB"),
+            ("/A", "/a"),
+            ("/%c3b", "/%C3B"),
+            ("/%C3%A", "/%C3%a9"),
+            ("", "/"),
+        ] {
+            assert_eq!(refuse(false, sent, written), Some(NoLease::Alias), "{sent}");
+            assert_eq!(refuse(true, sent, written), None, "{sent}");
+        }
+    }
+}
