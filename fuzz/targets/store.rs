@@ -27,6 +27,7 @@ fuzz_target!(|input: &[u8]| {
         status,
         fields: Fields(&fields),
         now: NOW,
+        target: b"/blog",
         had_cookie: bits & 1 != 0,
         had_authorization: bits & 2 != 0,
     };

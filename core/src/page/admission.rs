@@ -3,6 +3,7 @@
 use super::cache_control::members;
 use super::fields::Fields;
 use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, Terms};
+use super::redirect;
 use super::vary::{Vary, VaryError};
 
 /// What a location stores.
@@ -27,6 +28,8 @@ pub struct Candidate<'a> {
     pub fields: Fields<'a>,
     /// When it came, in seconds since the epoch.
     pub now: u64,
+    /// The path and query of the request, as they were sent.
+    pub target: &'a [u8],
     /// The request had a Cookie.
     pub had_cookie: bool,
     /// The request had an Authorization.
@@ -63,6 +66,8 @@ pub enum Refusal {
     Cookie,
     /// It varies with what no key can hold.
     Vary,
+    /// It sends the client to the page that was asked for.
+    Redirect,
     /// It is sent as it comes about, perhaps without an end.
     Stream,
     /// It has a content coding that not every client reads.
@@ -84,6 +89,7 @@ impl StoreRules {
     ///     status: 200,
     ///     fields: Fields(fields),
     ///     now: 0,
+    ///     target: b"/blog",
     ///     had_cookie: false,
     ///     had_authorization: false,
     /// };
@@ -127,6 +133,7 @@ impl StoreRules {
             (Refusal::NoCache, control.no_cache),
             (Refusal::Authorization, candidate.had_authorization && !is_for_everybody(freshness)),
             (Refusal::SetCookie, !self.ignored.set_cookie && sets_cookie(fields)),
+            (Refusal::Redirect, is_to_itself(candidate)),
             (Refusal::Stream, is_stream(fields)),
             (Refusal::Coding, !has_known_coding(fields)),
         ];
@@ -156,6 +163,12 @@ fn is_for_everybody(freshness: &Freshness<'_>) -> bool {
 
 fn sets_cookie(fields: Fields<'_>) -> bool {
     fields.has("set-cookie") || fields.has("set-cookie2")
+}
+
+fn is_to_itself(candidate: &Candidate<'_>) -> bool {
+    let is_redirect = matches!(candidate.status, 300..=399);
+    let mut locations = candidate.fields.values("location");
+    is_redirect && locations.any(|location| redirect::is_to_itself(location, candidate.target))
 }
 
 fn is_stream(fields: Fields<'_>) -> bool {
@@ -189,7 +202,14 @@ mod tests {
 
     fn candidate<'a>(fields: &'a [(&'a [u8], &'a [u8])]) -> Candidate<'a> {
         let fields = Fields(fields);
-        Candidate { status: 200, fields, now: 0, had_cookie: false, had_authorization: false }
+        Candidate {
+            status: 200,
+            fields,
+            now: 0,
+            target: b"/blog",
+            had_cookie: false,
+            had_authorization: false,
+        }
     }
 
     fn valid(time: u32) -> StoreRules {
@@ -302,6 +322,21 @@ mod tests {
         ] {
             let with = Candidate { had_cookie: true, ..candidate(fields) };
             assert_eq!(rules.admit(&with).map(|admission| admission.terms.life), life);
+        }
+    }
+
+    #[test]
+    fn redirects() {
+        for (status, location, admission) in [
+            (301, "Location: https://a.example/blog", Err(Refusal::Redirect)),
+            (302, "Location: /blog/", Err(Refusal::Redirect)),
+            (308, "Location: /news", Ok(60)),
+            (201, "Location: /blog", Ok(60)),
+        ] {
+            let fields = fields(&["Cache-Control: max-age=60", location]);
+            let redirect = Candidate { status, ..candidate(&fields) };
+            let read = StoreRules::default().admit(&redirect).map(|admission| admission.terms.life);
+            assert_eq!(read, admission, "{location}");
         }
     }
 

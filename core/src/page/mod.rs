@@ -9,6 +9,7 @@ mod flags;
 mod freshness;
 mod head;
 mod life;
+mod redirect;
 mod response;
 #[cfg(test)]
 mod srcache;
