@@ -224,6 +224,15 @@ impl Buffer {
         self.memory.get_mut(filled..self.reservation.bytes).unwrap_or_default()
     }
 
+    /// Drops the bytes after the first `len`, which no longer count.
+    pub fn shorten(&mut self, len: usize) {
+        self.digest.set(None);
+        let dropped = self.reservation.bytes.saturating_sub(len);
+        self.reservation.bytes -= dropped;
+        let held = &self.reservation.account.held;
+        held.set(held.get().saturating_sub(dropped));
+    }
+
     /// The digest of the bytes from `start` on, by `compute`. It is kept, and returned to each caller with the same
     /// `start`: all callers must pass the same `compute`.
     pub fn digest(&self, start: usize, compute: impl FnOnce(&[u8]) -> u128) -> u128 {
@@ -308,6 +317,20 @@ mod tests {
             self.0.spare.set(spare);
             counted
         }
+    }
+
+    #[test]
+    fn what_is_cut_off_a_buffer_no_longer_counts() {
+        let buffers = Buffers::new(100);
+        let mut buffer = buffers.buffer(60, b"page").unwrap();
+        let digest = |bytes: &[u8]| bytes.len() as u128;
+        assert_eq!((buffers.room(), buffer.digest(0, digest)), (40, 60));
+        buffer.shorten(4);
+        assert_eq!((buffers.room(), &*buffer, buffer.digest(0, digest)), (96, &b"page"[..], 4));
+        buffer.shorten(9);
+        assert_eq!((buffers.room(), buffer.len()), (96, 4));
+        drop(buffer);
+        assert_eq!(buffers.room(), 100);
     }
 
     #[test]
