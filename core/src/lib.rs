@@ -9,6 +9,7 @@
 //! | [`distribution`] | which of several servers has a key, as each client library places it | addresses, sockets |
 //! | [`page`] | which stored items are pages, and what their responses contain | memcached's wire |
 //! | [`key_template`] | the text of `pagecache_key` | values |
+//! | [`fill`] | what the holder of a lease makes of the application's response | nginx's filters |
 //! | [`lease`] | which requests may fill the cache | the items of memcached |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
@@ -17,6 +18,7 @@
 
 pub mod args;
 pub mod distribution;
+pub mod fill;
 pub mod flow;
 pub mod key_template;
 pub mod lease;

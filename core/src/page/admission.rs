@@ -17,6 +17,10 @@ pub struct StoreRules {
     pub lifetimes: DefaultLifetimes,
     /// `pagecache_stale`, in seconds.
     pub stale: u32,
+    /// Headers that are neither stored nor sent, in lower case: `pagecache_tag_header`.
+    pub hidden_headers: Vec<String>,
+    /// `pagecache_store_max_size`: the most bytes of an item, with its head.
+    pub max_size: usize,
 }
 
 /// A response of the application, of which the head has come.

@@ -43,7 +43,7 @@ pub struct PageRules {
 
 /// The top byte of the flags of a marked item: a head and a body, whose 24 other bits are random. The flags stay
 /// below 2^31, since some clients read them as signed.
-const MARK: u32 = 0x5c;
+pub(crate) const MARK: u32 = 0x5c;
 
 /// The format of a value. It is never guessed from the bytes: a page whose text begins with `HTTP/1.1` must not be
 /// able to set headers.

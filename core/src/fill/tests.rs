@@ -1,0 +1,185 @@
+use super::*;
+use crate::memcached::{Item, LongKeys};
+use crate::page::{Fields, PageRules};
+use proptest::prelude::*;
+
+const FRESH: Fields<'_> = Fields(&[
+    (b"Content-Type", b"text/html"),
+    (b"Cache-Control", b"max-age=60"),
+    (b"Cache-Tag", b"a"),
+]);
+
+const LIMIT: usize = 1 << 20;
+
+fn rules() -> StoreRules {
+    let hidden_headers = vec!["cache-tag".to_owned()];
+    StoreRules { max_size: 300_000, hidden_headers, ..StoreRules::default() }
+}
+
+fn lease() -> Lease {
+    let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+    Lease { server: 2, key: Box::new(key), cas: 21 }
+}
+
+fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {
+    let candidate = Candidate {
+        status: 200,
+        fields,
+        now: 0,
+        target: b"/page",
+        had_cookie: false,
+        had_authorization: false,
+    };
+    ReceivedHead { candidate, reason: b"OK", length }
+}
+
+fn capture(length: Option<u64>, buffers: &Buffers) -> Capture {
+    lease().capture(&head(FRESH, length), &rules(), buffers).unwrap()
+}
+
+fn bytes(body: &Body) -> Vec<u8> {
+    body.parts(0).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn a_response_becomes_an_item() {
+    let buffers = Buffers::new(LIMIT);
+    let mut capture = capture(None, &buffers);
+    assert!(capture.append(b"the ", &buffers) && capture.append(b"", &buffers));
+    assert!(capture.append(b"page", &buffers));
+    let Store { lease: stored, set, body } = capture.finish(true, 0xffab_cdef).unwrap();
+    assert_eq!(stored, lease());
+    assert_eq!(set, Set { flags: 0x5cab_cdef, ttl: 60, cas: Some(21), is_add: false });
+    let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n\
+                X-Pagecache: v=1; life=60; window=0; ttl=60; age=0\r\n\r\nthe page";
+    assert_eq!(bytes(&body), text.as_bytes());
+    // only what is to be written counts
+    assert_eq!(buffers.room(), LIMIT - body.len());
+    let item = Item { flags: set.flags, ttl: Some(60), ..Item::default() };
+    let value = bytes(&body);
+    let page = PageRules::default().read(&item, &value).unwrap();
+    assert_eq!((page.status, &value[page.body]), (200, &b"the page"[..]));
+    drop(body);
+    assert_eq!(buffers.room(), LIMIT);
+}
+
+#[test]
+fn a_lease_is_given_back_by_its_number() {
+    let (server, key, command) = lease().give_back();
+    let delete = Delete { cas: Some(21), marks_stale: false };
+    assert_eq!((server, key.as_bytes(), command), (2, &b"/page"[..], Command::Delete(delete)));
+}
+
+#[test]
+fn what_the_head_forbids_is_not_captured() {
+    let buffers = Buffers::new(LIMIT);
+    let refuse = |received: &ReceivedHead<'_>, buffers: &Buffers| {
+        let (why, lease) = lease().capture(received, &rules(), buffers).unwrap_err();
+        assert_eq!(lease.cas, 21);
+        why
+    };
+    let private = Fields(&[(b"Cache-Control", b"private")]);
+    assert_eq!(refuse(&head(private, None), &buffers), NotStored::Refused(Refusal::Private));
+    let odd = Fields(&[(b"Cache-Control", b"max-age=60"), (b"X-A", b"\0")]);
+    assert_eq!(refuse(&head(odd, None), &buffers), NotStored::Head);
+    for length in [300_000, u64::MAX] {
+        assert_eq!(refuse(&head(FRESH, Some(length)), &buffers), NotStored::TooLarge);
+    }
+    assert_eq!(refuse(&head(FRESH, None), &Buffers::new(10)), NotStored::Overload);
+    assert_eq!(buffers.room(), LIMIT);
+}
+
+#[test]
+fn what_was_cut_is_not_stored() {
+    let buffers = Buffers::new(LIMIT);
+    for (length, body, is_whole, is_stored) in [
+        (Some(4), "page", false, true),
+        (Some(4), "pag", true, false),
+        (Some(4), "pages", true, false),
+        (Some(0), "", false, true),
+        (None, "page", true, true),
+        (None, "page", false, false),
+        (None, "", false, false),
+    ] {
+        let mut capture = capture(length, &buffers);
+        capture.append(body.as_bytes(), &buffers);
+        let finished = capture.finish(is_whole, 1).map(|store| store.lease);
+        let wanted = if is_stored { Ok(lease()) } else { Err((NotStored::Truncated, lease())) };
+        assert_eq!(finished, wanted, "{length:?} {body}");
+        assert_eq!(buffers.room(), LIMIT);
+    }
+}
+
+#[test]
+fn what_is_too_large_is_dropped_at_once() {
+    let buffers = Buffers::new(LIMIT);
+    let mut too_large = capture(None, &buffers);
+    assert!(too_large.append(&[b'x'; 299_000], &buffers));
+    assert!(buffers.room() < LIMIT - 299_000);
+    assert!(!too_large.append(&[b'x'; 1_000], &buffers));
+    assert_eq!(buffers.room(), LIMIT);
+    assert!(!too_large.append(b"x", &buffers));
+    assert_eq!(too_large.finish(true, 1).unwrap_err(), (NotStored::TooLarge, lease()));
+
+    let few = Buffers::new(20_000);
+    let mut overload = capture(None, &few);
+    assert!(overload.append(&[b'x'; 8_000], &few));
+    assert!(!overload.append(&[b'x'; 20_000], &few));
+    assert_eq!(few.room(), 20_000);
+    assert_eq!(overload.give_up(), (Some(NotStored::Overload), lease()));
+}
+
+#[test]
+fn a_capture_may_be_given_up() {
+    let buffers = Buffers::new(LIMIT);
+    let mut capture = capture(None, &buffers);
+    capture.append(b"the page", &buffers);
+    assert_eq!(capture.give_up(), (None, lease()));
+    assert_eq!(buffers.room(), LIMIT);
+}
+
+#[test]
+fn flags_are_those_of_a_page() {
+    for (random, read) in [
+        (0, 0x5c00_0001),
+        (16, 0x5c00_0011),
+        (0x0001_0000, 0x5c01_0001),
+        (0xffff_0010, 0x5cff_0011),
+        (2, 0x5c00_0002),
+        (u32::MAX, 0x5cff_ffff),
+    ] {
+        assert_eq!(flags(random), read, "{random:#x}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn parts_of_any_sizes_are_one_body(
+        sizes in proptest::collection::vec(0_usize..70_000, 0..8),
+        limit in 0_usize..400_000,
+    ) {
+        let buffers = Buffers::new(limit);
+        let Ok(mut capture) = lease().capture(&head(FRESH, None), &rules(), &buffers) else { return Ok(()) };
+        let mut sent = Vec::new();
+        for (number, size) in sizes.iter().enumerate() {
+            let part = vec![b'a' + number as u8; *size];
+            sent.extend_from_slice(&part);
+            let room = buffers.room();
+            capture.append(&part, &buffers);
+            // no more is held than there was room for
+            prop_assert!(buffers.room() + room <= 2 * limit && buffers.room() <= limit);
+        }
+        match capture.finish(true, 7) {
+            Ok(store) => {
+                let item = bytes(&store.body);
+                prop_assert!(item.ends_with(&sent) && item.len() <= 300_000);
+                prop_assert_eq!(buffers.room(), limit - item.len());
+            }
+            Err((why, _)) => {
+                let is_large = sent.len() + 200 > 300_000;
+                prop_assert!(why == NotStored::TooLarge && is_large || why == NotStored::Overload);
+            }
+        }
+        prop_assert_eq!(buffers.room(), limit);
+    }
+}
