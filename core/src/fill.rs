@@ -11,12 +11,14 @@
 //! response is stored is decided at its head, and its memory is bounded: if there is no more room, what was captured
 //! is dropped, and the visitor gets the response all the same.
 
-use crate::memcached::{Body, Buffer, Buffers, Command, Delete, Key, Set};
-use crate::page::{Admission, Candidate, Life, MARK, Refusal, StoreRules, write_head};
-use std::rc::Rc;
+mod heads;
+mod recorder;
+mod segments;
 
-/// The sizes of the parts in which a body is captured, in bytes: small ones for small pages.
-const SEGMENTS: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
+use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
+use crate::page::{Candidate, MARK, Refusal, StoreRules, Terms};
+use heads::Heads;
+use recorder::Recorder;
 
 /// The permission to store one item, which memcached has given to one request of all.
 #[must_use = "a lease that is not given back keeps others from the page until it expires"]
@@ -61,18 +63,13 @@ pub enum NotStored {
 #[derive(Debug)]
 pub struct Capture {
     lease: Lease,
-    admission: Admission,
+    terms: Terms,
     /// The length of the body that was announced.
     announced: Option<u64>,
-    /// The most bytes of the item, with its head.
-    max_size: usize,
-    /// What was captured, but for the last segment.
-    item: Body,
-    /// The segment that is being filled, and how much of it is.
-    last: Option<(Buffer, usize)>,
     /// The length of the body so far.
     len: u64,
-    given_up: Option<NotStored>,
+    /// The item so far, or why it is no longer recorded.
+    item: Result<Recorder, NotStored>,
 }
 
 /// An item to store.
@@ -85,6 +82,14 @@ pub struct Store {
     /// The item.
     pub body: Body,
 }
+
+impl std::fmt::Display for NotStored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not stored: {self:?}")
+    }
+}
+
+impl std::error::Error for NotStored {}
 
 impl Lease {
     /// The command that gives the lease back: the next request for the page gets it. If somebody else has stored
@@ -104,99 +109,39 @@ impl Lease {
         rules: &StoreRules,
         buffers: &Buffers,
     ) -> Result<Capture, (NotStored, Lease)> {
-        let begun = rules.admit(&received.candidate).map_err(NotStored::Refused);
-        let begun = begun.and_then(|admission| {
-            let head = head_of(received, rules, &admission, buffers)?;
-            let whole = received.length.unwrap_or(0).saturating_add(head.len() as u64);
-            if whole > rules.max_size as u64 {
-                Err(NotStored::TooLarge)
-            } else {
-                Ok((admission, head))
-            }
-        });
-        match begun {
-            Ok((admission, item)) => Ok(Capture {
+        let begin = || {
+            let admission = rules.admit(&received.candidate).map_err(NotStored::Refused)?;
+            let heads = Heads::of(received, rules, &admission).ok_or(NotStored::Head)?;
+            let item = Recorder::new(heads, received.length, rules.max_size, buffers)?;
+            Ok((admission.terms, item))
+        };
+        match begin() {
+            Ok((terms, item)) => Ok(Capture {
                 lease: self,
-                admission,
+                terms,
                 announced: received.length,
-                max_size: rules.max_size,
-                item,
-                last: None,
                 len: 0,
-                given_up: None,
+                item: Ok(item),
             }),
             Err(why) => Err((why, self)),
         }
     }
 }
 
-fn head_of(
-    received: &ReceivedHead<'_>,
-    rules: &StoreRules,
-    admission: &Admission,
-    buffers: &Buffers,
-) -> Result<Body, NotStored> {
-    let Candidate { status, fields, .. } = received.candidate;
-    let note = Life::note(&admission.terms);
-    let head = write_head(status, received.reason, fields, &rules.hidden_headers, &note);
-    let head = head.ok_or(NotStored::Head)?;
-    let has_room = head.len() <= buffers.room();
-    let buffer = buffers.buffer(head.len(), &head).filter(|_| has_room);
-    buffer.map(Body::from).ok_or(NotStored::Overload)
-}
-
 impl Capture {
     /// A part of the body has come. Returns whether it is still captured: if not, the lease is to be given back, by
     /// [`Capture::give_up`].
     pub fn append(&mut self, part: &[u8], buffers: &Buffers) -> bool {
-        if self.given_up.is_some() {
-            return false;
-        }
+        let before = self.len;
         self.len = self.len.saturating_add(part.len() as u64);
-        let item = self.item.len() + self.last.as_ref().map_or(0, |(_, filled)| *filled);
         let is_more = self.announced.is_some_and(|announced| self.len > announced);
-        let kept = match part.len() {
-            _ if is_more => Err(NotStored::Truncated),
-            len if len > self.max_size.saturating_sub(item) => Err(NotStored::TooLarge),
-            _ => self.copy(part, buffers).ok_or(NotStored::Overload),
+        let item = std::mem::replace(&mut self.item, Err(NotStored::Truncated));
+        self.item = match item {
+            Ok(_) if is_more => Err(NotStored::Truncated),
+            Ok(item) => item.append(part, before, buffers),
+            Err(why) => Err(why),
         };
-        if let Err(why) = kept {
-            self.given_up = Some(why);
-            (self.item, self.last) = (Body::default(), None);
-        }
-        kept.is_ok()
-    }
-
-    /// Copies a part. None if there is no room.
-    fn copy(&mut self, part: &[u8], buffers: &Buffers) -> Option<()> {
-        let mut part = part;
-        while !part.is_empty() {
-            let (segment, filled) = match &mut self.last {
-                Some(last) => last,
-                None => {
-                    let size = self.item.len().clamp(*SEGMENTS.start(), *SEGMENTS.end());
-                    let size = Some(size).filter(|&size| size <= buffers.room())?;
-                    self.last.insert((buffers.buffer(size, &[])?, 0))
-                }
-            };
-            let rest = segment.rest(*filled);
-            let (now, later) = part.split_at_checked(rest.len()).unwrap_or((part, &[]));
-            rest.get_mut(..now.len())?.copy_from_slice(now);
-            *filled += now.len();
-            part = later;
-            if *filled == segment.len() {
-                self.keep_last();
-            }
-        }
-        Some(())
-    }
-
-    /// The last segment is complete.
-    fn keep_last(&mut self) {
-        if let Some((mut segment, filled)) = self.last.take() {
-            segment.shorten(filled);
-            self.item.push(Rc::new(segment));
-        }
+        self.item.is_ok()
     }
 
     /// The response has ended. `is_whole`: its end was seen, as the last chunk. A response of an announced length is
@@ -204,26 +149,27 @@ impl Capture {
     ///
     /// # Errors
     /// Why it is not stored, and the lease, which is to be given back.
-    pub fn finish(mut self, is_whole: bool, random: u32) -> Result<Store, (NotStored, Lease)> {
+    pub fn finish(self, is_whole: bool, random: u32) -> Result<Store, (NotStored, Lease)> {
         let is_whole = self.announced.map_or(is_whole, |announced| self.len == announced);
-        let why = self.given_up.or((!is_whole).then_some(NotStored::Truncated));
-        if let Some(why) = why {
-            return Err((why, self.lease));
-        }
-        self.keep_last();
-        let set = Set {
-            flags: flags(random),
-            ttl: self.admission.terms.ttl(),
-            cas: Some(self.lease.cas),
-            is_add: false,
+        let item = match self.item {
+            Ok(_) if !is_whole => Err(NotStored::Truncated),
+            Ok(item) => item.finish(),
+            Err(why) => Err(why),
         };
-        Ok(Store { lease: self.lease, set, body: self.item })
+        match item {
+            Ok(body) => {
+                let (flags, ttl) = (flags(random), self.terms.ttl());
+                let set = Set { flags, ttl, cas: Some(self.lease.cas), is_add: false };
+                Ok(Store { lease: self.lease, set, body })
+            }
+            Err(why) => Err((why, self.lease)),
+        }
     }
 
     /// The response is not captured any more. Returns the lease, which is to be given back, and why, if that is known
     /// here.
     pub fn give_up(self) -> (Option<NotStored>, Lease) {
-        (self.given_up, self.lease)
+        (self.item.err(), self.lease)
     }
 }
 

@@ -152,7 +152,144 @@ fn flags_are_those_of_a_page() {
     }
 }
 
+fn text_rules() -> StoreRules {
+    StoreRules { gzip: true, ..rules() }
+}
+
+/// The item of a text that came in such parts, and its body as a browser sees it.
+fn stored_text(
+    parts: &[&[u8]],
+    length: Option<u64>,
+    buffers: &Buffers,
+) -> (String, Vec<u8>, usize) {
+    let mut capture = lease().capture(&head(FRESH, length), &text_rules(), buffers).unwrap();
+    for part in parts {
+        assert!(capture.append(part, buffers));
+    }
+    let store = capture.finish(true, 7).unwrap();
+    let value = bytes(&store.body);
+    let item = Item { flags: store.set.flags, ttl: Some(60), ..Item::default() };
+    let page = PageRules::default().read(&item, &value).unwrap();
+    let names: Vec<&str> = page.headers.iter().map(|(name, _)| *name).collect();
+    let body = &value[page.body.clone()];
+    let body = match page.header("content-encoding") {
+        Some(coding) => {
+            assert_eq!(coding, b"gzip");
+            let mut plain = Vec::new();
+            std::io::copy(&mut flate2::read::GzDecoder::new(body), &mut plain).unwrap();
+            plain
+        }
+        None => body.to_vec(),
+    };
+    (names.join(" "), body, value.len())
+}
+
+#[test]
+fn texts_are_compressed() {
+    let buffers = Buffers::new(LIMIT);
+    let page = b"<p>a line of the page</p>\n".repeat(2_000);
+    for length in [None, Some(page.len() as u64)] {
+        for size in [100, 1_023, 1_024, 8_192, page.len()] {
+            let parts: Vec<&[u8]> = page.chunks(size).collect();
+            let (names, body, stored) = stored_text(&parts, length, &buffers);
+            assert_eq!(names, "Content-Type Cache-Control Content-Encoding", "{size}");
+            assert!(body == page && stored < 2_000, "{size}: {stored}");
+            assert_eq!(buffers.room(), LIMIT);
+        }
+    }
+}
+
+#[test]
+fn what_is_short_is_stored_as_it_is() {
+    let buffers = Buffers::new(LIMIT);
+    for (size, is_gzip) in [(0, false), (1_023, false), (1_024, true)] {
+        for length in [None, Some(size as u64)] {
+            let page = vec![b'x'; size];
+            let (names, body, _) =
+                stored_text(&[&page[..size / 2], &page[size / 2..]], length, &buffers);
+            assert_eq!((names.contains("Encoding"), body), (is_gzip, page), "{size}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_text_is_stored_as_it_is() {
+    let buffers = Buffers::new(LIMIT);
+    let page = vec![b'x'; 5_000];
+    for (name, value, gzip) in [
+        ("Content-Type", "image/png", true),
+        ("Cache-Control", "no-transform, max-age=60", true),
+        ("Content-Encoding", "gzip", true),
+        ("X-A", "b", false),
+    ] {
+        let fields = [
+            (name.as_bytes(), value.as_bytes()),
+            (b"Cache-Control", b"max-age=60"),
+            (b"Content-Type", b"text/html"),
+        ];
+        let rules = StoreRules { gzip, ..rules() };
+        let mut capture = lease().capture(&head(Fields(&fields), None), &rules, &buffers).unwrap();
+        assert!(capture.append(&page, &buffers));
+        let item = bytes(&capture.finish(true, 7).unwrap().body);
+        assert!(item.ends_with(&page), "{name}");
+    }
+}
+
+#[test]
+fn a_compressor_counts() {
+    let page = vec![b'x'; 20_000];
+    let append = |limit: usize| {
+        let buffers = Buffers::new(limit);
+        let mut capture = lease().capture(&head(FRESH, None), &text_rules(), &buffers).unwrap();
+        assert!(capture.append(&page, &buffers));
+        let held = limit - buffers.room();
+        let stored = capture.finish(true, 7).unwrap().body.len();
+        assert_eq!(buffers.room(), limit);
+        (held, stored)
+    };
+    let (held, stored) = append(LIMIT);
+    assert!(held > 400 * 1_024 && stored < 1_000, "{held} {stored}");
+    // without room for it, the page is stored as it is
+    let (held, stored) = append(100_000);
+    assert!(held < 100_000 && stored > page.len(), "{held} {stored}");
+}
+
+#[test]
+fn what_becomes_too_large_is_dropped_with_its_compressor() {
+    let buffers = Buffers::new(LIMIT);
+    let rules = StoreRules { max_size: 30_000, ..text_rules() };
+    // longer than what is stored, but not as gzip
+    let mut capture = lease().capture(&head(FRESH, Some(100_000)), &rules, &buffers).unwrap();
+    assert!(capture.append(&vec![b'x'; 100_000], &buffers));
+    assert!(capture.finish(false, 7).unwrap().body.len() < 1_000);
+    let mut noise = fastrand::Rng::with_seed(1);
+    let mut capture = lease().capture(&head(FRESH, None), &rules, &buffers).unwrap();
+    let mut part = || (0..10_000).map(|_| noise.u8(..)).collect::<Vec<_>>();
+    while capture.append(&part(), &buffers) {}
+    assert_eq!(buffers.room(), LIMIT);
+    assert_eq!(capture.finish(true, 7).unwrap_err().0, NotStored::TooLarge);
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_text_in_parts_of_any_sizes_is_read_back(
+        sizes in proptest::collection::vec(0_usize..30_000, 0..6),
+        is_known in any::<bool>(),
+    ) {
+        let buffers = Buffers::new(LIMIT);
+        let mut noise = fastrand::Rng::with_seed(sizes.iter().sum::<usize>() as u64);
+        let parts: Vec<Vec<u8>> =
+            sizes.iter().map(|&size| (0..size).map(|_| noise.u8(b'a'..b'm')).collect()).collect();
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let whole = parts.concat();
+        let length = is_known.then_some(whole.len() as u64);
+        let (_, body, _) = stored_text(&parts, length, &buffers);
+        prop_assert!(body == whole);
+        prop_assert_eq!(buffers.room(), LIMIT);
+    }
+
     #[test]
     fn parts_of_any_sizes_are_one_body(
         sizes in proptest::collection::vec(0_usize..70_000, 0..8),

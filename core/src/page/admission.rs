@@ -17,6 +17,8 @@ pub struct StoreRules {
     pub lifetimes: DefaultLifetimes,
     /// `pagecache_stale`, in seconds.
     pub stale: u32,
+    /// `pagecache_store_gzip`: texts are stored as gzip.
+    pub gzip: bool,
     /// Headers that are neither stored nor sent, in lower case: `pagecache_tag_header`.
     pub hidden_headers: Vec<String>,
     /// `pagecache_store_max_size`: the most bytes of an item, with its head.

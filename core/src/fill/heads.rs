@@ -1,0 +1,120 @@
+//! The head of an item, for its body as the application has sent it, and for the body as gzip.
+
+use super::ReceivedHead;
+use crate::page::{Admission, Fields, Life, StoreRules, write_head};
+
+/// The heads that an item may have.
+#[derive(Debug)]
+pub struct Heads {
+    /// With the body as it is.
+    pub plain: Vec<u8>,
+    /// With the body as gzip, if it is to be compressed.
+    pub gzip: Option<Vec<u8>>,
+}
+
+/// Fields that are of the bytes that the application has sent, and of no others (RFC 9530).
+const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
+
+/// Media types of texts that do not begin with `text/`. So are those that end in `+json` or `+xml`.
+const TEXTS: [&str; 7] = [
+    "application/javascript",
+    "application/json",
+    "application/wasm",
+    "application/x-javascript",
+    "application/xml",
+    "font/otf",
+    "font/ttf",
+];
+
+impl Heads {
+    /// None if the head cannot be stored.
+    pub fn of(
+        received: &ReceivedHead<'_>,
+        rules: &StoreRules,
+        admission: &Admission,
+    ) -> Option<Heads> {
+        let fields = received.candidate.fields;
+        let note = Life::note(&admission.terms);
+        let head = |fields: Fields<'_>| {
+            let status = received.candidate.status;
+            write_head(status, received.reason, fields, &rules.hidden_headers, &note)
+        };
+        let is_compressed = rules.gzip && admission.may_compress && is_text(fields);
+        let gzip = || with_compressed(fields, head);
+        Some(Heads { plain: head(fields)?, gzip: is_compressed.then(gzip).flatten() })
+    }
+}
+
+/// Calls `write` with the fields of the response with a compressed body.
+fn with_compressed<R>(fields: Fields<'_>, write: impl FnOnce(Fields<'_>) -> R) -> R {
+    let is_of_the_bytes =
+        |name: &[u8]| OF_THE_BYTES.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+    let weak = fields.values("etag").next().filter(|etag| etag.starts_with(b"\""));
+    let weak = weak.map(|etag| [b"W/", etag].concat());
+    let kept = fields.0.iter().filter(|(name, _)| !is_of_the_bytes(name));
+    // a strong ETag is of the bytes, too (RFC 9110, section 8.8.1)
+    let weakened = kept.map(|&(name, value)| match &weak {
+        Some(weak) if name.eq_ignore_ascii_case(b"etag") => (name, &weak[..]),
+        _ => (name, value),
+    });
+    let mut fields: Vec<_> = weakened.collect();
+    fields.push((b"Content-Encoding", b"gzip"));
+    write(Fields(&fields))
+}
+
+/// Whether the body is of a type that gzip makes much shorter.
+fn is_text(fields: Fields<'_>) -> bool {
+    let Some(value) = fields.values("content-type").next() else { return false };
+    let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    media_type.starts_with(b"text/")
+        || media_type.ends_with(b"+json")
+        || media_type.ends_with(b"+xml")
+        || TEXTS.iter().any(|text| media_type == text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        for (media_type, is_a_text) in [
+            ("text/html", true),
+            ("Text/HTML; charset=utf-8", true),
+            ("application/json", true),
+            ("application/ld+json;a=b", true),
+            ("image/svg+xml", true),
+            ("application/rss+xml", true),
+            ("image/png", false),
+            ("application/octet-stream", false),
+            ("application/zip", false),
+            ("", false),
+        ] {
+            let fields = [(&b"Content-Type"[..], media_type.as_bytes())];
+            assert_eq!(is_text(Fields(&fields)), is_a_text, "{media_type}");
+        }
+        assert!(!is_text(Fields::default()));
+    }
+
+    #[test]
+    fn fields_of_a_compressed_body() {
+        let fields = |etag: &'static [u8]| {
+            [
+                (&b"ETAG"[..], etag),
+                (b"Content-MD5", b"x"),
+                (b"Repr-Digest", b"x"),
+                (b"X-A", b"\"b\""),
+            ]
+        };
+        for (etag, weak) in
+            [(&b"\"b\""[..], &b"W/\"b\""[..]), (b"W/\"b\"", b"W/\"b\""), (b"b", b"b")]
+        {
+            with_compressed(Fields(&fields(etag)), |fields| {
+                let wanted =
+                    [(&b"ETAG"[..], weak), (b"X-A", b"\"b\""), (b"Content-Encoding", b"gzip")];
+                assert_eq!(fields.0, wanted);
+            });
+        }
+    }
+}

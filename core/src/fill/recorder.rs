@@ -1,0 +1,123 @@
+//! Records an item as it is stored: as the application has sent it, or compressed once for all visitors.
+//!
+//! A compressor takes more memory than most pages. It counts in the buffers; where there is no room for it, the page is
+//! stored as it is.
+
+use super::NotStored;
+use super::heads::Heads;
+use super::segments::Segments;
+use crate::memcached::{Body, Buffers, Reservation};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::{self, Write};
+
+/// Shorter bodies are stored as they are: they would hardly become shorter.
+const SHORT: usize = 1024;
+
+/// The level of gzip. A page is compressed once and sent many times.
+const LEVEL: u32 = 6;
+
+/// The memory of a compressor, in bytes, as a counting allocator measured it with zlib-rs 0.6, for every level.
+const COMPRESSOR: usize = 404 * 1024;
+
+/// An item that is being recorded.
+#[derive(Debug)]
+pub enum Recorder {
+    /// The body comes as it is stored.
+    Plain(Segments),
+    /// It is not known yet whether the body is long enough to be compressed. The head of the compressed item.
+    Undecided(Segments, Vec<u8>),
+    /// The body is compressed.
+    Gzip(Box<GzEncoder<Segments>>, Reservation),
+}
+
+impl Recorder {
+    /// Begins an item of at most `max_size` bytes. `length`: of the body, if it is known.
+    ///
+    /// # Errors
+    /// [`NotStored::TooLarge`] or [`NotStored::Overload`].
+    pub fn new(
+        heads: Heads,
+        length: Option<u64>,
+        max_size: usize,
+        buffers: &Buffers,
+    ) -> Result<Recorder, NotStored> {
+        let is_short = length.is_some_and(|length| length < SHORT as u64);
+        let Heads { plain, gzip } = heads;
+        let plain_size = length.unwrap_or(0).saturating_add(plain.len() as u64);
+        match gzip.filter(|_| !is_short) {
+            None if plain_size > max_size as u64 => Err(NotStored::TooLarge),
+            None => Segments::new(&plain, max_size, buffers).map(Recorder::Plain),
+            Some(gzip) => Ok(Recorder::Undecided(Segments::new(&plain, max_size, buffers)?, gzip)),
+        }
+    }
+
+    /// Records a part of the body, of which `before` bytes came before.
+    ///
+    /// # Errors
+    /// [`NotStored::TooLarge`] or [`NotStored::Overload`].
+    pub fn append(
+        self,
+        part: &[u8],
+        before: u64,
+        buffers: &Buffers,
+    ) -> Result<Recorder, NotStored> {
+        match self {
+            Recorder::Plain(mut segments) => {
+                segments.append(part)?;
+                Ok(Recorder::Plain(segments))
+            }
+            Recorder::Gzip(mut encoder, memory) => {
+                encoder.write_all(part).map_err(why)?;
+                Ok(Recorder::Gzip(encoder, memory))
+            }
+            Recorder::Undecided(mut segments, gzip) => {
+                let is_long = before.saturating_add(part.len() as u64) >= SHORT as u64;
+                if !is_long {
+                    segments.append(part)?;
+                    return Ok(Recorder::Undecided(segments, gzip));
+                }
+                compress(segments, &gzip, before, buffers)?.append(part, before, buffers)
+            }
+        }
+    }
+
+    /// The whole item.
+    ///
+    /// # Errors
+    /// [`NotStored::TooLarge`] or [`NotStored::Overload`].
+    pub fn finish(self) -> Result<Body, NotStored> {
+        match self {
+            Recorder::Plain(segments) | Recorder::Undecided(segments, _) => Ok(segments.finish()),
+            Recorder::Gzip(encoder, _memory) => Ok(encoder.finish().map_err(why)?.finish()),
+        }
+    }
+}
+
+/// Goes on with a compressor, into which the last `before` bytes of `plain` are put. Without room for it, goes on
+/// without.
+fn compress(
+    plain: Segments,
+    head: &[u8],
+    before: u64,
+    buffers: &Buffers,
+) -> Result<Recorder, NotStored> {
+    if buffers.room() < COMPRESSOR + head.len() {
+        return Ok(Recorder::Plain(plain));
+    }
+    let memory = buffers.reserve(COMPRESSOR);
+    let segments = Segments::new(head, plain.max_size(), buffers)?;
+    let mut encoder = Box::new(GzEncoder::new(segments, Compression::new(LEVEL)));
+    let body = plain.finish();
+    let start = body.len().saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
+    for part in body.parts(start) {
+        encoder.write_all(part).map_err(why)?;
+    }
+    Ok(Recorder::Gzip(encoder, memory))
+}
+
+/// Why the compressor's output could not be kept.
+fn why(error: io::Error) -> NotStored {
+    let why = error.get_ref().and_then(|error| error.downcast_ref::<NotStored>());
+    why.copied().unwrap_or(NotStored::Overload)
+}
