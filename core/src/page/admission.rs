@@ -1,6 +1,6 @@
 //! Whether a response of the application may be stored (RFC 9111, section 3).
 
-use super::cache_control::members;
+use super::cache_control::{members, trim};
 use super::fields::Fields;
 use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, Terms};
 use super::redirect;
@@ -120,10 +120,10 @@ impl StoreRules {
             }
         };
         let is_personal = candidate.had_cookie && !self.ignores_cookies;
-        let lifetime = match freshness.explicit() {
+        let lifetime = match freshness.own() {
             Some(lifetime) => lifetime,
             None if is_personal => return Err(Refusal::Cookie),
-            None => freshness.default(status, &self.lifetimes).ok_or(Refusal::NoLifetime)?,
+            None => freshness.configured(status, &self.lifetimes).ok_or(Refusal::NoLifetime)?,
         };
         let terms = freshness.terms(lifetime, self.stale).ok_or(Refusal::Stale)?;
         let may_compress = !freshness.control.no_transform && !fields.has("content-encoding");
@@ -134,6 +134,7 @@ impl StoreRules {
     fn forbid(&self, candidate: &Candidate<'_>, freshness: &Freshness<'_>) -> Result<(), Refusal> {
         let (fields, control) = (candidate.fields, &freshness.control);
         let refusals = [
+            (Refusal::Status, control.must_understand && !is_understood(candidate.status)),
             (Refusal::NoStore, control.no_store),
             (Refusal::Private, control.private),
             (Refusal::NoCache, control.no_cache),
@@ -161,6 +162,12 @@ fn may_be_stored(status: u16) -> bool {
     matches!(status, 200..=599) && !matches!(status, 204..=206 | 304)
 }
 
+/// Whether the status is one of RFC 9110, section 15. `must-understand` forbids to store others (RFC 9111, section
+/// 5.2.2.3). It may permit to store a response in spite of `no-store`, which is not made use of.
+fn is_understood(status: u16) -> bool {
+    matches!(status, 200..=206 | 300..=308 | 400..=417 | 421 | 422 | 426 | 500..=505)
+}
+
 /// RFC 9111, section 3.5: the directives by which a response to a request with credentials may be stored.
 fn is_for_everybody(freshness: &Freshness<'_>) -> bool {
     let control = &freshness.control;
@@ -178,17 +185,19 @@ fn is_to_itself(candidate: &Candidate<'_>) -> bool {
 }
 
 fn is_stream(fields: Fields<'_>) -> bool {
-    let is_events = |value: &[u8]| {
-        let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    let is_endless = |value: &[u8]| {
+        let media_type = trim(value.split(|&byte| byte == b';').next().unwrap_or_default());
+        let endless: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
+        endless.iter().any(|it| media_type.eq_ignore_ascii_case(it))
     };
-    let is_no = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"no");
-    fields.values("content-type").any(is_events) || fields.values("x-accel-buffering").any(is_no)
+    let is_no = |value: &[u8]| trim(value).eq_ignore_ascii_case(b"no");
+    fields.values("content-type").any(is_endless) || fields.values("x-accel-buffering").any(is_no)
 }
 
 /// Whether the body is as it is, or gzip, which nginx unpacks for clients that do not read it.
 fn has_known_coding(fields: Fields<'_>) -> bool {
-    let mut codings = fields.values("content-encoding").flat_map(members);
+    let codings = fields.values("content-encoding").flat_map(members);
+    let mut codings = codings.filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     let first = codings.next();
     let is_known = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip");
     first.is_none_or(is_known) && codings.next().is_none()
@@ -231,7 +240,7 @@ mod tests {
         rules.admit(&candidate(&fields)).map(|admission| admission.terms.life)
     }
 
-    /// With `pagecache_valid any 5s`; the rows name the sentence that they follow.
+    /// With `pagecache_valid any 5s`; the rows name the section of RFC 9111 that they follow.
     #[test]
     fn responses() {
         let rules = valid(5);
@@ -239,23 +248,25 @@ mod tests {
             (&[][..], Ok(5)),
             (&["Cache-Control: max-age=60"], Ok(60)),
             (&["Cache-Control: public"], Ok(5)),
-            // RFC 9111, 3: "the no-store cache directive is not present in the response"
+            // 3: no-store
             (&["Cache-Control: max-age=60, no-store"], Err(Refusal::NoStore)),
             (&["Cache-Control: max-age=60", "Cache-Control: NO-STORE"], Err(Refusal::NoStore)),
             (&["Cache-Control: max-age=60; public"], Err(Refusal::NoStore)),
-            // "if the cache is shared: the private response directive is either not present ..."
+            // 3: private, for a shared cache, in both forms
             (&["Cache-Control: Private, max-age=60"], Err(Refusal::Private)),
             (&["Cache-Control: private=\"X-A\", max-age=60"], Err(Refusal::Private)),
-            // 5.2.2.4: "the response MUST NOT be used to satisfy any other request without ... validating it"
+            // 5.2.2.4: it would have to be asked for each time
             (&["Cache-Control: no-cache, max-age=60"], Err(Refusal::NoCache)),
             // RFC 9213, 2.1: CDN-Cache-Control replaces Cache-Control
             (&["CDN-Cache-Control: max-age=9", "Cache-Control: private, no-store"], Ok(9)),
             (&["CDN-Cache-Control: private", "Cache-Control: max-age=9"], Err(Refusal::Private)),
-            (&["CDN-Cache-Control: Private", "Cache-Control: max-age=9"], Ok(9)),
-            // RFC 9111, 7.3: a shared cache does not store what sets a cookie, unless it is told to
+            // ... and restricts also where it is no dictionary
+            (&["CDN-Cache-Control: Private", "Cache-Control: max-age=9"], Err(Refusal::Private)),
+            (&["CDN-Cache-Control: foo", "Cache-Control: private"], Err(Refusal::NoLifetime)),
+            // a cookie is one visitor's
             (&["Cache-Control: public, max-age=60", "SET-COOKIE: a=b"], Err(Refusal::SetCookie)),
             (&["Cache-Control: max-age=60", "Set-Cookie2: a=b"], Err(Refusal::SetCookie)),
-            // 4.1: "A stored response with a Vary header field value containing a member "*" always fails to match"
+            // 4.1: a stored response with "*" matches no request
             (&["Cache-Control: max-age=60", "Vary: *"], Err(Refusal::Vary)),
             (&["Cache-Control: max-age=60", "Vary: Accept, Cookie"], Err(Refusal::Vary)),
             (&["Cache-Control: max-age=60", "Vary: Accept-Encoding, Accept"], Ok(60)),
@@ -266,10 +277,26 @@ mod tests {
             ),
             (&["Cache-Control: max-age=60", "X-Accel-Buffering: no"], Err(Refusal::Stream)),
             (&["Cache-Control: max-age=60", "X-Accel-Buffering: yes"], Ok(60)),
+            (&["Cache-Control: max-age=60", "X-Accel-Buffering: \tNO "], Err(Refusal::Stream)),
+            (
+                &["Cache-Control: max-age=60", "Content-Type:  text/event-stream ;a"],
+                Err(Refusal::Stream),
+            ),
+            (
+                &[
+                    "Cache-Control: max-age=60",
+                    "Content-Type: multipart/x-mixed-replace; boundary=a",
+                ],
+                Err(Refusal::Stream),
+            ),
             // not every client reads it
             (&["Cache-Control: max-age=60", "Content-Encoding: GZIP"], Ok(60)),
             (&["Cache-Control: max-age=60", "Content-Encoding: br"], Err(Refusal::Coding)),
             (&["Cache-Control: max-age=60", "Content-Encoding: gzip, gzip"], Err(Refusal::Coding)),
+            (&["Cache-Control: max-age=60", "Content-Encoding: identity"], Ok(60)),
+            (&["Cache-Control: max-age=60", "Content-Encoding: identity, gzip"], Ok(60)),
+            // 5.2.2.3
+            (&["Cache-Control: max-age=60, must-understand"], Ok(60)),
             // 4.2.1
             (&["Cache-Control: max-age=0"], Err(Refusal::Stale)),
             (&["Cache-Control: max-age=60", "Age: 60"], Err(Refusal::Stale)),
@@ -296,6 +323,41 @@ mod tests {
             let is_wanted = (200..600).contains(&status) && ![204, 205, 206, 304].contains(&status);
             assert_eq!(is_stored.is_ok(), is_wanted, "{status}");
         }
+    }
+
+    #[test]
+    fn what_must_be_understood() {
+        let fields = fields(&["Cache-Control: max-age=60, must-understand"]);
+        for (status, is_stored) in
+            [(200, true), (308, true), (404, true), (418, false), (299, false), (599, false)]
+        {
+            let read = StoreRules::default().admit(&Candidate { status, ..candidate(&fields) });
+            assert_eq!(read.is_ok(), is_stored, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_configured_window_is_for_pages_that_were_fresh() {
+        let rules = StoreRules { stale: 60, ..valid(5) };
+        let window = |lines: &[&str]| {
+            let fields = fields(lines);
+            rules
+                .admit(&candidate(&fields))
+                .map(|admission| (admission.terms.life, admission.terms.window))
+        };
+        assert_eq!(window(&[]), Ok((5, 60)));
+        assert_eq!(window(&["Cache-Control: max-age=9"]), Ok((9, 60)));
+        for line in [
+            "X-Accel-Expires: 0",
+            "X-Accel-Expires: soon",
+            "Expires: 0",
+            "Cache-Control: max-age=0",
+            "Cache-Control: max-age=x",
+        ] {
+            assert_eq!(window(&[line]), Err(Refusal::Stale), "{line}");
+        }
+        let never = StoreRules { stale: 60, ..valid(0) };
+        assert_eq!(admit(&never, &[]), Err(Refusal::Stale));
     }
 
     #[test]
@@ -406,7 +468,8 @@ mod tests {
             let restricted = [&lines[..], &[restriction]].concat();
             let kept = |lines: &[&str]| {
                 let fields = fields(lines);
-                let admission = valid(5).admit(&Candidate { now, ..candidate(&fields) });
+                let rules = StoreRules { stale: 7, ..valid(5) };
+                let admission = rules.admit(&Candidate { now, ..candidate(&fields) });
                 admission.map_or((0, 0), |it| (it.terms.life, it.terms.life + it.terms.window))
             };
             let ((life, whole), (before, whole_before)) = (kept(&restricted), kept(&lines));
@@ -425,7 +488,8 @@ mod tests {
                 let terms = admission.terms;
                 prop_assert!((1..=2_592_000).contains(&(terms.life + terms.window)));
                 prop_assert!(terms.stale_if_error <= terms.window && terms.stale_while_revalidate <= terms.window);
-                prop_assert!(!terms.must_revalidate || terms.window == 0);
+                let said = terms.stale_if_error.max(terms.stale_while_revalidate);
+                prop_assert!(!terms.must_revalidate || terms.window == said);
             }
         }
     }

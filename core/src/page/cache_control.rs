@@ -36,6 +36,8 @@ pub struct CacheControl {
     pub public: bool,
     /// Its bytes must not be changed, thus not be compressed.
     pub no_transform: bool,
+    /// It may be stored only by a cache that knows what its status means.
+    pub must_understand: bool,
     /// How long it is fresh.
     pub max_age: Option<Seconds>,
     /// How long it is fresh in a shared cache.
@@ -62,10 +64,26 @@ impl CacheControl {
     /// Reads the fields of CDN-Cache-Control. None if there is none, if it is empty, or if it is no dictionary: then
     /// Cache-Control counts (RFC 9213, section 2.1).
     pub fn parse_targeted<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<CacheControl> {
+        let fields = fields.map(trim).filter(|field| !field.is_empty());
         let joined = fields.collect::<Vec<_>>().join(&b", "[..]);
         let mut dictionary = Dictionary { read: CacheControl::default(), is_empty: true };
         Parser::new(&joined).parse_dictionary_with_visitor(&mut dictionary).ok()?;
         (!dictionary.is_empty).then_some(dictionary.read)
+    }
+
+    /// Whether it must not be used for another request.
+    pub fn forbids_storing(&self) -> bool {
+        self.no_store || self.private || self.no_cache
+    }
+
+    /// The same directives, and the ones of `other` that forbid to use a response for another request.
+    pub fn restricted_by(self, other: &CacheControl) -> CacheControl {
+        CacheControl {
+            no_store: self.no_store || other.no_store,
+            private: self.private || other.private,
+            no_cache: self.no_cache || other.no_cache,
+            ..self
+        }
     }
 
     /// Whether it must not be used once it is stale, whatever the configuration says.
@@ -82,8 +100,8 @@ impl CacheControl {
             ("no-cache", &mut self.no_cache),
             ("must-revalidate", &mut self.must_revalidate),
             ("proxy-revalidate", &mut self.proxy_revalidate),
-            ("public", &mut self.public),
             ("no-transform", &mut self.no_transform),
+            ("must-understand", &mut self.must_understand),
         ];
         let times = [
             ("max-age", &mut self.max_age),
@@ -91,7 +109,10 @@ impl CacheControl {
             ("stale-while-revalidate", &mut self.stale_while_revalidate),
             ("stale-if-error", &mut self.stale_if_error),
         ];
-        if let Some((_, flag)) = flags.into_iter().find(|(known, _)| is(known)) {
+        if is("public") {
+            // a permission with a value is none that is known
+            self.public |= matches!(value, Some(Value::Text(None)));
+        } else if let Some((_, flag)) = flags.into_iter().find(|(known, _)| is(known)) {
             *flag |= value.is_some();
         } else if let Some((_, time)) = times.into_iter().find(|(known, _)| is(known)) {
             let seconds = value.map_or(0, Value::seconds);
@@ -142,7 +163,15 @@ pub fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
         };
         is_end
     };
-    list.split(is_end).map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+    list.split(is_end).map(trim).filter(|member| !member.is_empty())
+}
+
+/// Without optional whitespace at both ends (RFC 9110, section 5.6.3).
+pub fn trim(text: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(|byte| !is_space(byte)).unwrap_or(text.len());
+    let end = text.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
 }
 
 /// The name and the value of a directive, without its quotes. None if it is none.
@@ -150,7 +179,7 @@ fn directive(member: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = memchr::memchr(b'=', member);
     let (name, value) = member.split_at_checked(end.unwrap_or(member.len()))?;
     // "max-age =60" is invalid, but its meaning is clear
-    let name = name.trim_ascii_end();
+    let name = trim(name);
     if !is_token(name) {
         return None;
     }
@@ -209,6 +238,7 @@ impl<'de> ItemVisitor<'de> for Member<'_, '_> {
     ) -> Result<impl ParameterVisitor<'de>, Infallible> {
         let value = match item {
             BareItemFromInput::Boolean(false) => None,
+            BareItemFromInput::Boolean(true) => Some(Value::Text(None)),
             BareItemFromInput::Integer(seconds) => Some(Value::Integer(seconds.into())),
             _ => Some(Value::Other),
         };
@@ -237,21 +267,21 @@ mod tests {
         CacheControl::parse_targeted([line.as_bytes()].into_iter())
     }
 
-    /// The rows name the sentence of RFC 9111 that they follow.
+    /// The rows name the section of RFC 9111 that they follow.
     #[test]
     fn times() {
         for (line, max_age) in [
-            // 1.2.2: "a non-negative integer, representing time in seconds"
+            // 1.2.2: digits, in seconds
             ("max-age=3600", Some(3_600)),
             ("max-age=003600", Some(3_600)),
             ("max-age=0", Some(0)),
-            // 1.2.2: "If a cache receives a delta-seconds value greater than the greatest integer it can represent"
+            // 1.2.2: a number that is too large is the largest one
             ("max-age=99999999999", Some(u32::MAX)),
-            // 5.2: "a case-insensitive token"
+            // 5.2: names are compared without case
             ("MaX-aGe=3600", Some(3_600)),
-            // 5.2: "Recipients MUST accept both forms"
+            // 5.2: both forms are accepted
             ("max-age=\"3600\"", Some(3_600)),
-            // 4.2.1: "to consider responses that have invalid freshness information ... to be stale"
+            // 4.2.1: with an invalid lifetime it is stale
             ("max-age=a3600", Some(0)),
             ("max-age=3600a", Some(0)),
             ("max-age=3600.0", Some(0)),
@@ -261,14 +291,14 @@ mod tests {
             ("max-age=", Some(0)),
             ("max-age", Some(0)),
             ("max-age =3600", Some(3_600)),
-            // 4.2.1: "If there are conflicting directives ... the most restrictive directive should be honored"
+            // 4.2.1: of several, the first or the most restrictive
             ("max-age=1800, max-age=1", Some(1)),
             ("max-age=1, max-age=1800", Some(1)),
             ("max-age=1800, max-age=x", Some(0)),
             // 5.2: a comma in a quoted string ends no directive
             ("extension=\"max-age=3600, max-age=7200\", max-age=1", Some(1)),
             ("max-age=1, extension=\"\\\", max-age=3600\"", Some(1)),
-            // 5.2.3: "A cache MUST ignore unrecognized cache directives"
+            // 5.2.3: unknown directives are ignored
             ("foobar, foo=bar, max-age=3600", Some(3_600)),
             ("s-maxage=3600", None),
             ("x-max-age=3600", None),
@@ -301,6 +331,45 @@ mod tests {
     }
 
     #[test]
+    fn permissions_have_no_value() {
+        for (line, is_public) in
+            [("public", true), ("PUBLIC , a", true), ("public=no", false), ("public=\"x\"", false)]
+        {
+            assert_eq!(parse(line).public, is_public, "{line}");
+        }
+        for (line, is_public) in
+            [("public", true), ("public=?1", true), ("public=?0", false), ("public=1", false)]
+        {
+            assert_eq!(targeted(line).unwrap().public, is_public, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_forbids() {
+        for line in ["no-store", "private", "no-cache"] {
+            let read = parse(line);
+            assert!(read.forbids_storing() && !parse("max-age=60").forbids_storing());
+            assert_eq!(
+                parse("max-age=60").restricted_by(&read),
+                parse(&format!("max-age=60, {line}"))
+            );
+        }
+        for line in ["no-cache", "must-revalidate", "proxy-revalidate"] {
+            assert!(parse(line).forbids_stale(), "{line}");
+        }
+        assert!(!parse("no-store, private, s-maxage=60").forbids_stale());
+    }
+
+    #[test]
+    fn tokens() {
+        assert!(is_token(b"!#$%&'*+-.^_`|~azAZ09"));
+        for other in b"()<>@,;:\\\"/[]?={} \t\x7f\x80" {
+            assert!(!is_token(&[b'a', *other]), "{other}");
+        }
+        assert!(!is_token(b""));
+    }
+
+    #[test]
     fn a_member_that_is_no_directive_is_no_store() {
         for line in [
             "max-age=60; public",
@@ -316,6 +385,10 @@ mod tests {
             "ext=a\"b, private",
             "a\"b, private, \"",
             "m\u{e9}x-age=60",
+            "max-age=60\u{c}",
+            "a/b=60",
+            "a=b:c",
+            "a=b@c",
         ] {
             assert!(parse(line).no_store, "{line}");
         }
@@ -339,7 +412,7 @@ mod tests {
             ("max-age=(3600)", max_age(0)),
             ("max-age", max_age(0)),
             ("max-age=1800, max-age=1", max_age(1)),
-            // "If a targeted field in a given response is empty, or a parsing error is encountered ..."
+            // without a known value, the targeted field is not there
             ("", None),
             ("  ", None),
             ("max-age =100", None),
@@ -353,6 +426,9 @@ mod tests {
         assert!(targeted("private").unwrap().private);
         assert!(targeted("private=(a b)").unwrap().private);
         assert!(!targeted("private=?0").unwrap().private);
+        assert!(targeted("private, private=?0").unwrap().private);
+        assert_eq!(targeted("max-age=?0"), max_age(0));
+        assert!(targeted("\tno-store").unwrap().no_store);
         assert!(CacheControl::parse_targeted([].into_iter()).is_none());
     }
 
@@ -361,6 +437,8 @@ mod tests {
         let fields = [&b"max-age=10"[..], b"no-store"];
         let read = CacheControl::parse_targeted(fields.into_iter()).unwrap();
         assert!(read.no_store && read.max_age == Some(10));
+        let fields = [&b""[..], b" no-store\t", b"\t"];
+        assert!(CacheControl::parse_targeted(fields.into_iter()).unwrap().no_store);
         // one field that is no dictionary makes all of them none
         assert!(CacheControl::parse_targeted([&b"no-store"[..], b"A"].into_iter()).is_none());
     }

@@ -1,4 +1,6 @@
-//! The header fields of a response that the application has sent.
+//! The header fields of a message.
+
+use super::cache_control::trim;
 
 /// Header fields, in their order: names and values.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,16 +19,32 @@ impl<'a> Fields<'a> {
     }
 
     /// The date in the only field of this name, in seconds since the epoch. None if there is no such field, if
-    /// there are several, or if it is no date (RFC 9110, section 5.6.7).
+    /// there are several, or if it is no date.
     pub fn date(self, name: &str) -> Option<u64> {
         let mut values = self.values(name);
-        let text = std::str::from_utf8(values.next()?.trim_ascii()).ok()?;
-        if values.next().is_some() {
-            return None;
-        }
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+        let value = values.next()?;
+        if values.next().is_some() { None } else { date(value) }
     }
+
+    /// The earliest of the dates in the fields of this name.
+    pub fn earliest_date(self, name: &str) -> Option<u64> {
+        self.values(name).filter_map(date).min()
+    }
+}
+
+/// A date of HTTP, in seconds since the epoch (RFC 9110, section 5.6.7). A cache reads it without regard to case (RFC
+/// 9111, section 4.2).
+fn date(value: &[u8]) -> Option<u64> {
+    let mut is_first = true;
+    let text = std::str::from_utf8(trim(value)).ok()?;
+    let cased = text.chars().map(|letter| {
+        let cased =
+            if is_first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+        is_first = !letter.is_ascii_alphabetic();
+        cased
+    });
+    let date = httpdate::parse_http_date(&cased.collect::<String>().replace("Gmt", "GMT")).ok()?;
+    date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -43,6 +61,7 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
+            "\tsUN, 06 NOV 1994 08:49:37 gmt ",
         ] {
             assert_eq!(read(&[date]), Some(784_111_777), "{date}");
         }
@@ -63,5 +82,11 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(read(&[date, date]), None);
         assert_eq!(read(&[]), None);
+        let earliest = Fields(&[
+            (b"Date", b"Sun, 06 Nov 1994 08:49:38 GMT"),
+            (b"date", date.as_bytes()),
+            (b"Date", b"0"),
+        ]);
+        assert_eq!(earliest.earliest_date("Date"), Some(784_111_777));
     }
 }

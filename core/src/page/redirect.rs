@@ -1,10 +1,12 @@
 //! Redirects to the page that was asked for: to another scheme or host, or with and without a slash at the end. A
 //! cache that kept one would send clients in a circle, since the key of the other page may be the same.
 
+use super::cache_control::trim;
+
 /// Whether `location` is the target of the request but for scheme, host, fragment and the slash at the end. `target`
 /// is its path and query, as they were sent.
 pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
-    let location = location.trim_ascii();
+    let location = trim(location);
     let location = location.split(|&byte| byte == b'#').next().unwrap_or_default();
     let relative = without_scheme(location).unwrap_or(location);
     let path = match relative.strip_prefix(b"//") {
