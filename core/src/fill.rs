@@ -12,11 +12,15 @@
 //! is dropped, and the visitor gets the response all the same.
 
 mod heads;
+mod not_stored;
 mod recorder;
 mod segments;
 
+pub use heads::ReceivedHead;
+pub use not_stored::NotStored;
+
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
-use crate::page::{Candidate, MARK, Refusal, StoreRules, Terms};
+use crate::page::{MARK, StoreRules, Terms};
 use heads::Heads;
 use recorder::Recorder;
 
@@ -30,32 +34,6 @@ pub struct Lease {
     pub key: Box<Key>,
     /// The number of the placeholder. Only what still has this number is replaced.
     pub cas: u64,
-}
-
-/// The head of the application's response.
-#[derive(Debug, Clone, Copy)]
-pub struct ReceivedHead<'a> {
-    /// What decides whether it is stored.
-    pub candidate: Candidate<'a>,
-    /// The text after the status.
-    pub reason: &'a [u8],
-    /// The length of the body in bytes, if it is announced.
-    pub length: Option<u64>,
-}
-
-/// Why a response was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotStored {
-    /// The rules of the cache forbid it.
-    Refused(Refusal),
-    /// Its head is too large, or could not be read back.
-    Head,
-    /// It is larger than what is stored.
-    TooLarge,
-    /// There was no room in the buffers.
-    Overload,
-    /// It ended before its end.
-    Truncated,
 }
 
 /// A response that is being captured.
@@ -82,14 +60,6 @@ pub struct Store {
     /// The item.
     pub body: Body,
 }
-
-impl std::fmt::Display for NotStored {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "not stored: {self:?}")
-    }
-}
-
-impl std::error::Error for NotStored {}
 
 impl Lease {
     /// The command that gives the lease back: the next request for the page gets it. If somebody else has stored

@@ -8,7 +8,8 @@
 use libfuzzer_sys::fuzz_target;
 use pagecache_core::memcached::Item;
 use pagecache_core::page::{
-    Candidate, DefaultLifetimes, Fields, Heuristic, Life, NotAPage, PageRules, StoreRules, Valid, write_head,
+    Candidate, DefaultLifetimes, Fields, Heuristic, Life, NotAPage, PageRules, StoreRules, Valid,
+    write_head,
 };
 
 /// Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110.
@@ -47,7 +48,9 @@ fuzz_target!(|input: &[u8]| {
     let said = terms.stale_while_revalidate.max(terms.stale_if_error);
     assert!(!terms.must_revalidate || terms.window == said, "{terms:?}");
 
-    let Some(written) = write_head(status, b"OK", Fields(&fields), &[], &Life::note(&terms)) else { return };
+    let Some(written) = write_head(status, b"OK", Fields(&fields), &[], &Life::note(&terms)) else {
+        return;
+    };
     let value = [&written, body].concat();
     let read = |left| {
         let item = Item { flags: 0x5c12_3456, ttl: Some(left), ..Item::default() };
@@ -60,13 +63,22 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!((page.status, &value[page.body.clone()]), (status, body));
             assert_eq!(page.age(Some(terms.ttl()), None), Some(terms.age.into()));
             assert_eq!(page.fresh_for(Some(terms.ttl())), Some(terms.life));
-            for name in ["set-cookie", "connection", "content-length", "age", "x-pagecache", "x-accel-expires"] {
+            for name in [
+                "set-cookie",
+                "connection",
+                "content-length",
+                "age",
+                "x-pagecache",
+                "x-accel-expires",
+            ] {
                 assert!(page.header(name).is_none(), "{name} was stored");
             }
         }
         Err(NotAPage::Stale) => assert_eq!(terms.life, 0),
         // the body is not what its coding says
-        Err(why) => assert!(why == NotAPage::Format && is_gzip, "{why:?}: {}", written.escape_ascii()),
+        Err(why) => {
+            assert!(why == NotAPage::Format && is_gzip, "{why:?}: {}", written.escape_ascii())
+        }
     }
     assert!(terms.window == 0 || read(terms.window) == Err(NotAPage::Stale));
 });

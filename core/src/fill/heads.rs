@@ -1,7 +1,17 @@
 //! The head of an item, for its body as the application has sent it, and for the body as gzip.
 
-use super::ReceivedHead;
-use crate::page::{Admission, Fields, Life, StoreRules, write_head};
+use crate::page::{Admission, Candidate, Fields, Life, StoreRules, write_head};
+
+/// The head of the application's response.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceivedHead<'a> {
+    /// What decides whether it is stored.
+    pub candidate: Candidate<'a>,
+    /// The text after the status.
+    pub reason: &'a [u8],
+    /// The length of the body in bytes, if it is announced.
+    pub length: Option<u64>,
+}
 
 /// The heads that an item may have.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! A compressor takes more memory than most pages. It counts in the buffers; where there is no room for it, the page is
 //! stored as it is.
 
-use super::NotStored;
 use super::heads::Heads;
+use super::not_stored::NotStored;
 use super::segments::Segments;
 use crate::memcached::{Body, Buffers, Reservation};
 use flate2::Compression;

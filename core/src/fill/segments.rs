@@ -1,6 +1,6 @@
 //! The bytes of an item while they come: copied into buffers that count, up to a limit.
 
-use super::NotStored;
+use super::not_stored::NotStored;
 use crate::memcached::{Body, Buffer, Buffers};
 use std::io;
 use std::ops::RangeInclusive;

@@ -1,6 +1,8 @@
+//! Responses that are captured, in parts of all sizes, and the items that they become.
+
 use super::*;
 use crate::memcached::{Item, LongKeys};
-use crate::page::{Fields, PageRules};
+use crate::page::{Candidate, Fields, PageRules, Refusal};
 use proptest::prelude::*;
 
 const FRESH: Fields<'_> = Fields(&[

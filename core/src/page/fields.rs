@@ -82,11 +82,11 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(read(&[date, date]), None);
         assert_eq!(read(&[]), None);
-        let earliest = Fields(&[
-            (b"Date", b"Sun, 06 Nov 1994 08:49:38 GMT"),
+        let dates = [
+            (&b"Date"[..], &b"Sun, 06 Nov 1994 08:49:38 GMT"[..]),
             (b"date", date.as_bytes()),
             (b"Date", b"0"),
-        ]);
-        assert_eq!(earliest.earliest_date("Date"), Some(784_111_777));
+        ];
+        assert_eq!(Fields(&dates).earliest_date("Date"), Some(784_111_777));
     }
 }

@@ -67,7 +67,7 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
     if is_framed(response.headers) {
         return None;
     }
-    let named = options(fields(response.headers, "connection"));
+    let named = connection_options(fields(response.headers, "connection"));
     let note = only(fields(response.headers, NOTE));
     let headers = response
         .headers
@@ -79,7 +79,7 @@ pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
 }
 
 /// Writes the head of an item: the fields of a response that may be sent again, without those that are `hidden`, and
-/// the note of its writer. None if [`read_head`] would not read the same.
+/// the note of its writer. None if a reader would not read the same.
 pub fn write_head(
     status: u16,
     reason: &[u8],
@@ -87,7 +87,7 @@ pub fn write_head(
     hidden: &[String],
     note: &str,
 ) -> Option<Vec<u8>> {
-    let named = options(fields.values("connection"));
+    let named = connection_options(fields.values("connection"));
     let is_hidden = |name: &[u8]| hidden.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
     let mut head = format!("HTTP/1.1 {status} ").into_bytes();
     let is_plain = reason.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic());
@@ -118,7 +118,7 @@ fn may_be_served(status: u16) -> bool {
 }
 
 /// The headers that the fields of `Connection` name as hop-by-hop.
-fn options<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+fn connection_options<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
     fields.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).collect()
 }
 
@@ -300,7 +300,7 @@ mod tests {
                 });
                 let kept = fields.iter().filter(|(name, _)| {
                     let name = std::str::from_utf8(name).unwrap();
-                    let named = options(Fields(&fields).values("connection"));
+                    let named = connection_options(Fields(&fields).values("connection"));
                     !is_dropped(name, &named) && !name.eq_ignore_ascii_case("age")
                 });
                 let kept: Vec<_> = kept

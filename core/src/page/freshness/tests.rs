@@ -1,3 +1,5 @@
+//! Tables of responses with their lifetimes, ages and windows.
+
 use super::*;
 
 /// Tue, 15 Nov 1994 12:00:00 GMT.

@@ -1,0 +1,28 @@
+//! Why a response was not stored.
+
+use crate::page::Refusal;
+use std::error::Error;
+use std::fmt;
+
+/// Why a response was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStored {
+    /// The rules of the cache forbid it.
+    Refused(Refusal),
+    /// Its head is too large, or could not be read back.
+    Head,
+    /// It is larger than what is stored.
+    TooLarge,
+    /// There was no room in the buffers.
+    Overload,
+    /// It ended before its end.
+    Truncated,
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not stored: {self:?}")
+    }
+}
+
+impl Error for NotStored {}
