@@ -49,8 +49,10 @@ impl Client {
         self.heard += 1;
         let took = pooled.time_reply(written_at, now);
         if heard.tells_time {
+            self.keep_late(took, now);
             self.slowest.add(took, now);
         }
+        let Some(pooled) = self.connections.get_mut(index) else { return };
         if pooled.prove(heard.is_whole) && self.breaker.answered() {
             self.events.push_back(Event::Up);
         }
@@ -61,19 +63,34 @@ impl Client {
     }
 
     /// When to check whether the reply that is due on a connection is late. While no operation waits behind another
-    /// one, there is nothing to send again, unless the connection was idle. The check would cost a timer of a few
-    /// msec for each reply, for which the kernel may have to set the clock.
+    /// one, there is nothing to send again, unless the connection was idle: then it is checked only when the reply is
+    /// very late. A timer of a few msec for each reply would have the kernel set the clock for each.
     pub(super) fn due_check_at(&self, pooled: &PooledConnection) -> Option<Msec> {
-        let is_needed = self.connections.iter().any(has_waiters_behind) || was_idle(pooled);
-        self.later_at(pooled).filter(|_| is_needed)
+        let is_urgent = self.connections.iter().any(has_waiters_behind) || was_idle(pooled);
+        let later_at = self.later_at(pooled)?;
+        Some(if is_urgent { later_at } else { later_at.max(very_late_at(pooled)?) })
     }
 
     /// Whether new operations should not wait on a connection, because the reply that is due on it is late. A reply
-    /// for which no timer was set is judged by the time alone. It may have come and not have been read yet: nothing
-    /// is given up for that.
+    /// for which no timer was set is judged by the time alone: it may have come and not have been read yet. No
+    /// connection is given up for such a reply of its own.
     pub(super) fn is_late(&self, pooled: &PooledConnection, now: Msec) -> bool {
         let is_overtime = || self.late_at(pooled).is_some_and(|at| at <= now);
         pooled.is_stuck() || !has_waiters_behind(pooled) && is_overtime()
+    }
+
+    /// A reply came that took long. What was late before is not less so for that.
+    fn keep_late(&mut self, took: Msec, now: Msec) {
+        if !self.slowest.is_exceeded_by(took) {
+            return;
+        }
+        for index in 0..self.connections.len() {
+            let is_late = self.connections.get(index).is_some_and(|it| self.is_late(it, now));
+            let pooled = self.connections.get_mut(index).filter(|it| is_late && !it.is_stuck());
+            if let Some(pooled) = pooled {
+                pooled.due = Due::Late;
+            }
+        }
     }
 
     /// When the reply that is due on a connection becomes late, or if it is late, very late.

@@ -103,8 +103,10 @@ impl Client {
         }
         let fits = |it: &PooledConnection| may_try || proven(it);
         // a suspect goes to a connection that is stuck already, so that no other one becomes stuck by it
-        let is_suspect = attempt == Attempt::Suspect;
-        let belongs = |it: &PooledConnection| fits(it) && self.is_late(it, now) == is_suspect;
+        let belongs = |it: &PooledConnection| match attempt {
+            Attempt::Suspect => fits(it) && it.is_stuck(),
+            Attempt::First | Attempt::Second | Attempt::Third => fits(it) && !self.is_late(it, now),
+        };
         self.best(joins_batch, belongs)
             .or_else(|| self.best(joins_batch, fits))
             .ok_or(OperationError::Overload)

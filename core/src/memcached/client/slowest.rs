@@ -30,6 +30,11 @@ impl Slowest {
         self.took = self.took.max(took);
     }
 
+    /// Whether a reply that took so long makes others wait for longer.
+    pub fn is_exceeded_by(&self, took: Msec) -> bool {
+        took > self.slowest()
+    }
+
     /// How long to wait for a reply before it is late.
     pub fn patience(&self) -> Msec {
         PATIENCE.saturating_add(self.slowest().saturating_mul(SLOWEST_TIMES))

@@ -257,3 +257,75 @@ fn a_connection_that_nobody_uses_is_closed() {
     world.answer(0);
     assert_eq!(world.seen(), [Seen::Hit(1)]);
 }
+
+/// Both connections have one lookup that hangs, and the older one has been overtaken.
+fn both_hang() -> World {
+    let mut world = World::proven(2);
+    world.send(0, 0);
+    world.pass(PATIENCE);
+    world.send(1, 1);
+    world.answer(1);
+    world.pass(1);
+    world.send(2, 1);
+    assert_eq!(world.seen(), [Seen::Hit(1)]);
+    world.pass(TIMEOUT * 3 / 4 + 5);
+    world
+}
+
+#[test]
+fn where_all_connections_hang_a_lookup_takes_a_new_one() {
+    let mut world = both_hang();
+    world.submit(8).unwrap();
+    assert_eq!(world.wants()[0], Want::Connect);
+}
+
+/// It would not be sent again.
+#[test]
+fn where_all_connections_hang_a_store_takes_a_new_one() {
+    let mut world = both_hang();
+    world.start(8, name_of(8), Request { verb: Verb::Set, ..LOOKUP }).unwrap();
+    (0..2).for_each(|index| world.open_if_wanted(index));
+    (0..2).for_each(|index| world.flush(index));
+    world.pass(0);
+    world.pass(1);
+    assert_eq!(world.seen(), []);
+}
+
+/// Behind a proxy with one server that is slow, and one that hangs.
+#[test]
+fn no_lookup_waits_behind_one_that_timed_out_long_ago() {
+    let breaker = BreakerLimits { max_fails: 10, ..BREAKER };
+    let mut world = World::within(Limits { breaker, ..LIMITS });
+    world.send(900, 0);
+    world.send(901, 1);
+    (0..2).for_each(|index| world.answer(index));
+    // 0 takes longer than its time, 1 hangs behind it and then on the other connection
+    world.submit(0).unwrap();
+    world.send(1, 0);
+    world.pass(1);
+    world.send(2, 1);
+    world.answer(1);
+    world.pass(PATIENCE);
+    world.flush(1);
+    world.pass(TIMEOUT + 50);
+    // the slow reply comes after both have timed out
+    world.serve(0, 1);
+    world.deliver(0, usize::MAX);
+    world.pass(TIMEOUT);
+    world.seen();
+    world.submit(8).unwrap();
+    assert_eq!(world.wants()[0], Want::Connect);
+}
+
+#[test]
+fn a_late_reply_stays_late_if_another_one_takes_long() {
+    let mut world = World::proven(2);
+    world.send(0, 0);
+    world.pass(PATIENCE);
+    world.send(1, 1);
+    world.pass(100);
+    world.answer(1);
+    world.send(2, 1);
+    world.submit(3).unwrap();
+    assert_eq!(world.live(), [1, 2]);
+}

@@ -130,3 +130,23 @@ fn a_trial_is_not_closed_as_unused_before_its_reply() {
     world.answer(0);
     assert_eq!(world.seen(), [Seen::Up]);
 }
+
+/// The first connection hangs. The worker stands still for a moment, and the reply over the other one waits unread.
+#[test]
+fn the_one_that_hangs_does_not_go_where_a_reply_is_unread() {
+    let mut world = World::proven(2);
+    world.submit(0).unwrap();
+    world.send(1, 0);
+    world.pass(PATIENCE);
+    world.answer(1);
+    world.pass(TIMEOUT * 3 / 4 - PATIENCE - 1);
+    world.submit(2).unwrap();
+    world.send(3, 1);
+    world.pass(3);
+    world.answer(1);
+    world.send(4, 1);
+    world.serve(1, 1);
+    world.now += 15;
+    world.submit(8).unwrap();
+    assert_eq!((world.live()[1], world.wants()[1]), (1, Want::Read));
+}
