@@ -10,8 +10,19 @@ use crate::request_headers::folded;
 
 /// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
 /// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
-const OVERRIDES: [&str; 15] = [
+const OVERRIDES: [&str; 26] = [
     "forwarded",
+    "front-end-https",
+    "path-info",
+    "proxy",
+    "script-name",
+    "x-envoy-original-path",
+    "x-forwarded-path",
+    "x-forwarded-protocol",
+    "x-forwarded-uri",
+    "x-script-name",
+    "x-url",
+    "x-url-scheme",
     "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-prefix",
@@ -28,6 +39,9 @@ const OVERRIDES: [&str; 15] = [
     "x-rewrite-url",
 ];
 
+/// Headers of requests for a part of the page, or for one visitor.
+const PERSONAL: [&str; 3] = ["authorization", "proxy-authorization", "range"];
+
 /// What is known of a request before its page is looked up.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
@@ -39,6 +53,10 @@ pub struct Asker<'a> {
     pub is_for_nginx: bool,
     /// Its header fields.
     pub fields: Fields<'a>,
+    /// Its host as nginx reads it, `$host`: in lower case, without a port.
+    pub host: &'a [u8],
+    /// The port that it came to, `$server_port`.
+    pub port: u16,
     /// The path as it was sent, without the query.
     pub sent_path: &'a [u8],
     /// The path as nginx would write it: its escaping of `$uri`.
@@ -61,6 +79,8 @@ pub enum NoLease {
     Method,
     /// It asks for a part of the page, or has credentials of its own.
     Personal,
+    /// Its Host is not the host that nginx has read from it or from the target, and is not in the key.
+    Host,
     /// It asks for another protocol, or for a stream.
     Stream,
     /// Its response is for nginx alone.
@@ -78,7 +98,8 @@ impl KeyParts {
         let refusals = [
             (NoLease::Method, asker.method != Method::Get || asker.has_body),
             (NoLease::Internal, asker.is_for_nginx),
-            (NoLease::Personal, fields.has("range") || fields.has("authorization")),
+            (NoLease::Personal, PERSONAL.iter().any(|name| fields.has(name))),
+            (NoLease::Host, !self.has_header("host") && !asker.has_own_host()),
             (NoLease::Stream, fields.has("upgrade") || wants_events(fields)),
             (
                 NoLease::Alias,
@@ -89,11 +110,36 @@ impl KeyParts {
         refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal))
     }
 
-    fn has_unkeyed_override(&self, fields: Fields<'_>) -> bool {
-        let is_keyed = |known: &str| self.headers.iter().any(|keyed| keyed == known);
-        let mut unkeyed = OVERRIDES.into_iter().filter(|known| !is_keyed(known));
-        unkeyed.any(|known| fields.0.iter().any(|(name, _)| may_be_read_as(name, known)))
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|keyed| keyed == name)
     }
+
+    fn has_unkeyed_override(&self, fields: Fields<'_>) -> bool {
+        let is_unkeyed = |name: &[u8], known: &str| {
+            may_be_read_as(name, known)
+                && !(self.has_header(known) && is_read_by_nginx_as(name, known))
+        };
+        let mut names = fields.0.iter().map(|(name, _)| *name);
+        names.any(|name| OVERRIDES.iter().any(|known| is_unkeyed(name, known)))
+    }
+}
+
+impl Asker<'_> {
+    /// Whether each Host says the host of nginx's `$host`. A request of HTTP/2 may have none.
+    fn has_own_host(&self) -> bool {
+        let port = format!(":{}", self.port);
+        self.fields.values("host").all(|value| {
+            let host = value.strip_suffix(port.as_bytes()).unwrap_or(value);
+            host.eq_ignore_ascii_case(self.host)
+        })
+    }
+}
+
+/// Whether nginx's variable for the known header has the value of one with this name.
+fn is_read_by_nginx_as(name: &[u8], known: &str) -> bool {
+    let folded =
+        name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
+    folded.eq(known.bytes())
 }
 
 /// Whether an application may read a header of this name as the known one: CGI and its successors fold all that is
@@ -136,6 +182,8 @@ mod tests {
             (b"Accept", b"text/html, */*"),
             (b"Cookie", b"a=b"),
         ]),
+        host: b"a.example",
+        port: 8080,
         sent_path: b"/a",
         written_path: b"/a",
     };
@@ -162,6 +210,9 @@ mod tests {
         for (name, value, refusal) in [
             ("RANGE", "bytes=0-1", Some(NoLease::Personal)),
             ("Authorization", "Basic eDp5", Some(NoLease::Personal)),
+            ("Proxy-Authorization", "Basic eDp5", Some(NoLease::Personal)),
+            ("X-Forwarded-Protocol", "ssl", Some(NoLease::Header)),
+            ("SCRIPT_NAME", "/evil", Some(NoLease::Header)),
             ("Upgrade", "websocket", Some(NoLease::Stream)),
             ("Accept", "Text/Event-Stream", Some(NoLease::Stream)),
             ("Accept", "text/html, text/event-stream;q=0.5", Some(NoLease::Stream)),
@@ -181,12 +232,36 @@ mod tests {
         let keyed = KeyParts { headers: vec!["x-forwarded-host".into()], ..KeyParts::default() };
         assert_eq!(refuse(&keyed, "X-Forwarded-Host", "a.example"), None);
         assert_eq!(refuse(&keyed, "X-Host", "a.example"), Some(NoLease::Header));
+        // the variable in the key has the value of that header alone
+        assert_eq!(refuse(&keyed, "x_forwarded_host", "a.example"), None);
+        assert_eq!(refuse(&keyed, "X.Forwarded.Host", "a.example"), Some(NoLease::Header));
         for name in OVERRIDES {
             assert_eq!(
                 refuse(&keyed, &name.to_uppercase(), "a").is_none(),
                 name == "x-forwarded-host"
             );
         }
+    }
+
+    #[test]
+    fn hosts() {
+        let keyed = KeyParts { headers: vec!["host".into()], ..KeyParts::default() };
+        for (host, refusal) in [
+            ("a.example", None),
+            ("A.Example", None),
+            ("a.example:8080", None),
+            ("a.example:8081", Some(NoLease::Host)),
+            ("evil.example", Some(NoLease::Host)),
+            ("a.example.", Some(NoLease::Host)),
+            ("", Some(NoLease::Host)),
+        ] {
+            let fields = [(&b"Host"[..], host.as_bytes())];
+            let asker = Asker { fields: Fields(&fields), ..GET };
+            assert_eq!(KeyParts::default().refuse(&asker), refusal, "{host}");
+            assert_eq!(keyed.refuse(&asker), None);
+        }
+        let two = Fields(&[(b"Host", b"a.example"), (b"Host", b"evil.example")]);
+        assert_eq!(KeyParts::default().refuse(&Asker { fields: two, ..GET }), Some(NoLease::Host));
     }
 
     #[test]
