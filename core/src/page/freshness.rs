@@ -102,6 +102,8 @@ pub struct Freshness<'a> {
     is_targeted: bool,
     /// Those of Cache-Control.
     general: CacheControl,
+    /// The body must not be changed. That is no matter of freshness, thus said by each of the headers.
+    forbids_transform: bool,
     /// When it came, in seconds since the epoch.
     now: u64,
 }
@@ -118,8 +120,15 @@ impl<'a> Freshness<'a> {
             // it is no dictionary, but may still say that the response is not for this cache
             None => (general.restricted_by(&CacheControl::parse(targeted())), false),
         };
+        let forbids_transform =
+            general.no_transform || read.is_some_and(|targeted| targeted.no_transform);
         let general = if ignored.cache_control { CacheControl::default() } else { general };
-        Freshness { fields, ignored, control, is_targeted, general, now }
+        Freshness { fields, ignored, control, is_targeted, general, forbids_transform, now }
+    }
+
+    /// Whether the body must not be changed, thus not be compressed.
+    pub fn forbids_transform(&self) -> bool {
+        self.forbids_transform
     }
 
     /// The lifetime that the response has by its own fields.

@@ -46,6 +46,9 @@ const NOTE: &str = "x-pagecache";
 /// Instructions to nginx, which must not come from a cache; srcache's own notes; and a proxy's request for a login.
 const DROPPED_PREFIXES: [&str; 3] = ["x-accel-", "x-srcache-", "proxy-auth"];
 
+/// Headers without which the body would be read as something else. A response that hides one is not stored.
+const OF_THE_BODY: [&str; 4] = ["content-encoding", "content-language", "content-type", "vary"];
+
 /// A stored head.
 #[derive(Debug)]
 pub struct Head<'a> {
@@ -89,6 +92,13 @@ pub fn write_head(
 ) -> Option<Vec<u8>> {
     let named = connection_options(fields.values("connection"));
     let is_hidden = |name: &[u8]| hidden.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+    let is_lost = |name: &&str| {
+        let name = name.as_bytes();
+        is_hidden(name) || named.iter().any(|option| option.eq_ignore_ascii_case(name))
+    };
+    if OF_THE_BODY.iter().any(is_lost) {
+        return None;
+    }
     let mut head = format!("HTTP/1.1 {status} ").into_bytes();
     let is_plain = reason.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic());
     head.extend_from_slice(if is_plain { reason } else { b"" });
@@ -264,10 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn what_describes_the_body_is_not_dropped() {
+        let lines = [("Connection", "close, Content-Encoding"), ("X-A", "b")];
+        assert_eq!(write(&lines, &[]), None);
+        assert_eq!(write(&lines[1..], &["content-type"]), None);
+    }
+
+    #[test]
     fn what_could_not_be_read_is_not_written() {
-        for (name, value) in
-            [("X A", "b"), ("", "b"), ("X-\u{e9}", "b"), ("X-A", "b\r\nX-B: c"), ("X-A", "\0")]
-        {
+        for (name, value) in [
+            ("X A", "b"),
+            ("", "b"),
+            ("X-\u{e9}", "b"),
+            ("X-A", "b\r\nX-B: c"),
+            ("X-A", "\0"),
+            ("X-A", "\u{7f}"),
+        ] {
             assert_eq!(write(&[(name, value)], &[]), None, "{name:?}: {value:?}");
         }
         let line = |&number: &usize| ("X-A", if number % 2 == 0 { "b" } else { "c" });

@@ -25,10 +25,10 @@ pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
             target_path.to_vec()
         }
         [] => b"/".to_vec(),
-        [b'/', ..] => path.to_vec(),
+        [b'/' | b'\\', ..] => path.to_vec(),
         _ => [folder(target_path), path].concat(),
     };
-    query == target_query && is_same(&own, target_path)
+    decoded(query) == decoded(target_query) && plain(&own) == plain(target_path)
 }
 
 /// What follows the scheme and its colon, if there is a scheme (RFC 3986, section 3.1).
@@ -55,11 +55,39 @@ fn folder(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or_default()
 }
 
-/// Whether two paths are equal but for the slash at the end, and for the case of letters: that of escapes at least
-/// makes no difference.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_ascii_lowercase();
-    bare(one) == bare(other)
+/// A path in its plainest spelling: decoded, without `.` and `..` (RFC 3986, section 5.2.4), empty segments, and the
+/// case of letters. More paths are equal by it than are one page, for which only a redirect is not stored.
+fn plain(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut segments: Vec<Vec<u8>> = Vec::new();
+    for segment in decoded(path).split(|byte| matches!(byte, b'/' | b'\\')) {
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            _ => segments.push(segment.to_ascii_lowercase()),
+        }
+    }
+    segments
+}
+
+/// The bytes of a text with `%XX`, in which `+` is a space.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, behind @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, behind @ ..] => digit(*high).zip(digit(*low)).zip(Some(behind)),
+            _ => None,
+        };
+        let (byte, behind) = match escaped {
+            Some(((high, low), behind)) => (high << 4 | low, behind),
+            None if *byte == b'+' => (b' ', behind),
+            None => (*byte, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -85,6 +113,17 @@ mod tests {
             ("", "/blog"),
             ("blog/", "/blog"),
             ("/blog?", "/blog"),
+            ("../file", "/a/file/"),
+            ("./b", "/a/b"),
+            ("/a/../blog", "/blog"),
+            ("/x/../blog", "/blog"),
+            ("//a.example/blog//", "/blog"),
+            ("\\blog", "/blog"),
+            ("https://a.example/caf\u{e9}", "/caf%C3%A9"),
+            ("https://a.example/~u", "/%7Eu"),
+            ("/blog?q=%c3", "/blog?q=%C3"),
+            ("/blog?q=a%20b", "/blog?q=a+b"),
+            ("/blog%", "/blog%/"),
         ] {
             assert!(is_to_itself(location.as_bytes(), target.as_bytes()), "{location} of {target}");
         }
@@ -104,6 +143,11 @@ mod tests {
             ("?x=1", "/blog"),
             ("mailto:a@a.example", "/blog"),
             ("2024/", "/blog/"),
+            ("//blog", "/blog"),
+            ("https:", "/blog"),
+            ("2:x", "/blog"),
+            ("/a+b:c", "/blog"),
+            ("/a%2520b", "/a%20b"),
         ] {
             assert!(
                 !is_to_itself(location.as_bytes(), target.as_bytes()),
