@@ -20,11 +20,17 @@ pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
-use crate::page::{MARK, StoreRules, Terms};
+use crate::page::{MARK, Refusal, StoreRules, Terms};
 use heads::Heads;
 use recorder::Recorder;
 
-/// The permission to store one item, which memcached has given to one request of all.
+/// The first bytes of gzip with the only method there is (RFC 1952, section 2.3).
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
+/// The header and the trailer of gzip, in bytes.
+const SHORTEST_GZIP: u64 = 18;
+
+/// The permission to store one item, which memcached has given to one request alone.
 #[must_use = "a lease that is not given back keeps others from the page until it expires"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -32,8 +38,10 @@ pub struct Lease {
     pub server: usize,
     /// The key of the item.
     pub key: Box<Key>,
-    /// The number of the placeholder. Only what still has this number is replaced.
+    /// The number of the item. Only what still has this number is replaced.
     pub cas: u64,
+    /// The item is a page, which is to be renewed, rather than a placeholder.
+    pub is_renewal: bool,
 }
 
 /// A response that is being captured.
@@ -44,13 +52,17 @@ pub struct Capture {
     terms: Terms,
     /// The length of the body that was announced.
     announced: Option<u64>,
-    /// The length of the body so far.
+    /// The length of the body so far, and its first bytes.
     len: u64,
+    start: [u8; GZIP.len()],
+    /// The application has compressed the body, as it says.
+    is_gzip: bool,
     /// The item so far, or why it is no longer recorded.
     item: Result<Recorder, NotStored>,
 }
 
 /// An item to store.
+#[must_use = "its lease is stored with, or given back"]
 #[derive(Debug)]
 pub struct Store {
     /// With which lease.
@@ -62,10 +74,10 @@ pub struct Store {
 }
 
 impl Lease {
-    /// The command that gives the lease back: the next request for the page gets it. If somebody else has stored
-    /// meanwhile, it does nothing.
+    /// The command that gives the lease back: the next request for the page gets it. A page stays, and is marked as
+    /// stale. If somebody else has stored meanwhile, the command does nothing.
     pub fn give_back(self) -> (usize, Key, Command) {
-        let delete = Delete { cas: Some(self.cas), marks_stale: false };
+        let delete = Delete { cas: Some(self.cas), marks_stale: self.is_renewal };
         (self.server, *self.key, Command::Delete(delete))
     }
 
@@ -81,6 +93,10 @@ impl Lease {
     ) -> Result<Capture, (NotStored, Lease)> {
         let begin = || {
             let admission = rules.admit(&received.candidate).map_err(NotStored::Refused)?;
+            if !admission.vary.is_empty() {
+                // its variants need keys of their own
+                return Err(NotStored::Refused(Refusal::Vary));
+            }
             let heads = Heads::of(received, rules, &admission).ok_or(NotStored::Head)?;
             let item = Recorder::new(heads, received.length, rules.max_size, buffers)?;
             Ok((admission.terms, item))
@@ -91,6 +107,8 @@ impl Lease {
                 terms,
                 announced: received.length,
                 len: 0,
+                start: [0; GZIP.len()],
+                is_gzip: received.candidate.fields.values("content-encoding").any(is_gzip),
                 item: Ok(item),
             }),
             Err(why) => Err((why, self)),
@@ -103,11 +121,14 @@ impl Capture {
     /// [`Capture::give_up`].
     pub fn append(&mut self, part: &[u8], buffers: &Buffers) -> bool {
         let before = self.len;
+        let known = usize::try_from(before).unwrap_or(usize::MAX);
+        let missing = self.start.get_mut(known..).unwrap_or_default();
+        missing.iter_mut().zip(part).for_each(|(place, &byte)| *place = byte);
         self.len = self.len.saturating_add(part.len() as u64);
         let is_more = self.announced.is_some_and(|announced| self.len > announced);
-        let item = std::mem::replace(&mut self.item, Err(NotStored::Truncated));
+        let item = std::mem::replace(&mut self.item, Err(NotStored::Length));
         self.item = match item {
-            Ok(_) if is_more => Err(NotStored::Truncated),
+            Ok(_) if is_more => Err(NotStored::Length),
             Ok(item) => item.append(part, before, buffers),
             Err(why) => Err(why),
         };
@@ -115,20 +136,31 @@ impl Capture {
     }
 
     /// The response has ended. `is_whole`: its end was seen, as the last chunk. A response of an announced length is
-    /// whole if it has that length. `random` bits tell this version of the item from any other one.
+    /// whole if it has that length. It came within `took` seconds after its head, by which it is older. `random` bits
+    /// tell this version of the item from any other one.
     ///
     /// # Errors
     /// Why it is not stored, and the lease, which is to be given back.
-    pub fn finish(self, is_whole: bool, random: u32) -> Result<Store, (NotStored, Lease)> {
+    pub fn finish(
+        self,
+        is_whole: bool,
+        took: u32,
+        random: u32,
+    ) -> Result<Store, (NotStored, Lease)> {
         let is_whole = self.announced.map_or(is_whole, |announced| self.len == announced);
         let item = match self.item {
-            Ok(_) if !is_whole => Err(NotStored::Truncated),
+            Ok(_) if !is_whole => Err(NotStored::Length),
+            // its readers would refuse it
+            Ok(_) if self.is_gzip && !(self.start == GZIP && self.len >= SHORTEST_GZIP) => {
+                Err(NotStored::Coding)
+            }
+            Ok(_) if took >= self.terms.ttl() => Err(NotStored::Refused(Refusal::Stale)),
             Ok(item) => item.finish(),
             Err(why) => Err(why),
         };
         match item {
             Ok(body) => {
-                let (flags, ttl) = (flags(random), self.terms.ttl());
+                let (flags, ttl) = (flags(random), self.terms.ttl() - took);
                 let set = Set { flags, ttl, cas: Some(self.lease.cas), is_add: false };
                 Ok(Store { lease: self.lease, set, body })
             }
@@ -141,6 +173,10 @@ impl Capture {
     pub fn give_up(self) -> (Option<NotStored>, Lease) {
         (self.item.err(), self.lease)
     }
+}
+
+fn is_gzip(coding: &[u8]) -> bool {
+    coding.trim_ascii().eq_ignore_ascii_case(b"gzip")
 }
 
 /// The flags of a page with these random bits. Some clients read the flags 0 and 16 of its lower half as their own.

@@ -1,6 +1,7 @@
 //! The head of an item, for its body as the application has sent it, and for the body as gzip.
 
 use crate::page::{Admission, Candidate, Fields, Life, StoreRules, write_head};
+use std::borrow::Cow;
 
 /// The head of the application's response.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +26,8 @@ pub struct Heads {
 /// Fields that are of the bytes that the application has sent, and of no others (RFC 9530).
 const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
 
-/// Media types of texts that do not begin with `text/`. So are those that end in `+json` or `+xml`.
-const TEXTS: [&str; 7] = [
+/// Media types that gzip makes much shorter, besides texts and those that end in `+json` or `+xml`.
+const COMPRESSIBLE: [&str; 7] = [
     "application/javascript",
     "application/json",
     "application/wasm",
@@ -49,7 +50,7 @@ impl Heads {
             let status = received.candidate.status;
             write_head(status, received.reason, fields, &rules.hidden_headers, &note)
         };
-        let is_compressed = rules.gzip && admission.may_compress && is_text(fields);
+        let is_compressed = rules.gzip && admission.may_compress && is_compressible(fields);
         let gzip = || with_compressed(fields, head);
         Some(Heads { plain: head(fields)?, gzip: is_compressed.then(gzip).flatten() })
     }
@@ -59,28 +60,30 @@ impl Heads {
 fn with_compressed<R>(fields: Fields<'_>, write: impl FnOnce(Fields<'_>) -> R) -> R {
     let is_of_the_bytes =
         |name: &[u8]| OF_THE_BYTES.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
-    let weak = fields.values("etag").next().filter(|etag| etag.starts_with(b"\""));
-    let weak = weak.map(|etag| [b"W/", etag].concat());
     let kept = fields.0.iter().filter(|(name, _)| !is_of_the_bytes(name));
     // a strong ETag is of the bytes, too (RFC 9110, section 8.8.1)
-    let weakened = kept.map(|&(name, value)| match &weak {
-        Some(weak) if name.eq_ignore_ascii_case(b"etag") => (name, &weak[..]),
-        _ => (name, value),
-    });
-    let mut fields: Vec<_> = weakened.collect();
+    let weakened: Vec<(&[u8], Cow<'_, [u8]>)> = kept
+        .map(|&(name, value)| {
+            let is_strong =
+                name.eq_ignore_ascii_case(b"etag") && value.trim_ascii().starts_with(b"\"");
+            let weak = || [b"W/", value.trim_ascii()].concat();
+            (name, if is_strong { Cow::Owned(weak()) } else { Cow::Borrowed(value) })
+        })
+        .collect();
+    let mut fields: Vec<_> = weakened.iter().map(|(name, value)| (*name, &**value)).collect();
     fields.push((b"Content-Encoding", b"gzip"));
     write(Fields(&fields))
 }
 
 /// Whether the body is of a type that gzip makes much shorter.
-fn is_text(fields: Fields<'_>) -> bool {
+fn is_compressible(fields: Fields<'_>) -> bool {
     let Some(value) = fields.values("content-type").next() else { return false };
     let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
     let media_type = media_type.trim_ascii().to_ascii_lowercase();
     media_type.starts_with(b"text/")
         || media_type.ends_with(b"+json")
         || media_type.ends_with(b"+xml")
-        || TEXTS.iter().any(|text| media_type == text.as_bytes())
+        || COMPRESSIBLE.iter().any(|it| media_type == it.as_bytes())
 }
 
 #[cfg(test)]
@@ -102,9 +105,30 @@ mod tests {
             ("", false),
         ] {
             let fields = [(&b"Content-Type"[..], media_type.as_bytes())];
-            assert_eq!(is_text(Fields(&fields)), is_a_text, "{media_type}");
+            assert_eq!(is_compressible(Fields(&fields)), is_a_text, "{media_type}");
         }
-        assert!(!is_text(Fields::default()));
+        assert!(!is_compressible(Fields::default()));
+        for media_type in COMPRESSIBLE {
+            let fields = [(&b"Content-Type"[..], media_type.as_bytes())];
+            assert!(is_compressible(Fields(&fields)), "{media_type}");
+        }
+    }
+
+    #[test]
+    fn each_etag_is_weak() {
+        let fields = Fields(&[(b"ETag", b"W/\"a\""), (b"ETag", b"\"b\""), (b"ETag", b"\"c\"")]);
+        with_compressed(fields, |fields| {
+            let etags: Vec<&[u8]> = fields.values("etag").collect();
+            assert_eq!(etags, [b"W/\"a\"", b"W/\"b\"", b"W/\"c\""]);
+        });
+    }
+
+    #[test]
+    fn digests_of_the_bytes_are_dropped() {
+        for name in OF_THE_BYTES {
+            let fields = [(name.as_bytes(), &b"x"[..])];
+            with_compressed(Fields(&fields), |fields| assert!(!fields.has(name)));
+        }
     }
 
     #[test]
@@ -117,9 +141,12 @@ mod tests {
                 (b"X-A", b"\"b\""),
             ]
         };
-        for (etag, weak) in
-            [(&b"\"b\""[..], &b"W/\"b\""[..]), (b"W/\"b\"", b"W/\"b\""), (b"b", b"b")]
-        {
+        for (etag, weak) in [
+            (&b" \"b\" "[..], &b"W/\"b\""[..]),
+            (b"\"b\"", b"W/\"b\""),
+            (b"W/\"b\"", b"W/\"b\""),
+            (b"b", b"b"),
+        ] {
             with_compressed(Fields(&fields(etag)), |fields| {
                 let wanted =
                     [(&b"ETAG"[..], weak), (b"X-A", b"\"b\""), (b"Content-Encoding", b"gzip")];

@@ -15,8 +15,10 @@ pub enum NotStored {
     TooLarge,
     /// There was no room in the buffers.
     Overload,
-    /// It ended before its end.
-    Truncated,
+    /// It was shorter or longer than announced, or was cut.
+    Length,
+    /// Its body is not what its coding says.
+    Coding,
 }
 
 impl fmt::Display for NotStored {

@@ -1,7 +1,7 @@
 //! Records an item as it is stored: as the application has sent it, or compressed once for all visitors.
 //!
-//! A compressor takes more memory than most pages. It counts in the buffers; where there is no room for it, the page is
-//! stored as it is.
+//! A compressor takes more memory than most pages. It counts in the buffers; where there is no room for it and for the
+//! page, the page is stored as it is.
 
 use super::heads::Heads;
 use super::not_stored::NotStored;
@@ -20,15 +20,26 @@ const LEVEL: u32 = 6;
 /// The memory of a compressor, in bytes, as a counting allocator measured it with zlib-rs 0.6, for every level.
 const COMPRESSOR: usize = 404 * 1024;
 
+/// A text may be so many times as long as the largest item: it is compressed while it comes, and most do not shrink
+/// as much.
+const MOST_TIMES: u64 = 8;
+
 /// An item that is being recorded.
 #[derive(Debug)]
 pub enum Recorder {
     /// The body comes as it is stored.
     Plain(Segments),
     /// It is not known yet whether the body is long enough to be compressed. The head of the compressed item.
-    Undecided(Segments, Vec<u8>),
+    Undecided(Segments, GzipHead),
     /// The body is compressed.
     Gzip(Box<GzEncoder<Segments>>, Reservation),
+}
+
+/// The head of the compressed item, and how long its body may become, in bytes.
+#[derive(Debug)]
+pub struct GzipHead {
+    head: Vec<u8>,
+    expected: usize,
 }
 
 impl Recorder {
@@ -47,8 +58,15 @@ impl Recorder {
         let plain_size = length.unwrap_or(0).saturating_add(plain.len() as u64);
         match gzip.filter(|_| !is_short) {
             None if plain_size > max_size as u64 => Err(NotStored::TooLarge),
+            Some(_) if length.is_some_and(|length| length > most(max_size)) => {
+                Err(NotStored::TooLarge)
+            }
             None => Segments::new(&plain, max_size, buffers).map(Recorder::Plain),
-            Some(gzip) => Ok(Recorder::Undecided(Segments::new(&plain, max_size, buffers)?, gzip)),
+            Some(head) => {
+                let expected = length.map_or(max_size, |it| max_size.min(it as usize));
+                let gzip = GzipHead { head, expected };
+                Ok(Recorder::Undecided(Segments::new(&plain, max_size, buffers)?, gzip))
+            }
         }
     }
 
@@ -68,6 +86,10 @@ impl Recorder {
                 Ok(Recorder::Plain(segments))
             }
             Recorder::Gzip(mut encoder, memory) => {
+                let together = before.saturating_add(part.len() as u64);
+                if together > most(encoder.get_ref().max_size()) {
+                    return Err(NotStored::TooLarge);
+                }
                 encoder.write_all(part).map_err(why)?;
                 Ok(Recorder::Gzip(encoder, memory))
             }
@@ -98,11 +120,12 @@ impl Recorder {
 /// without.
 fn compress(
     plain: Segments,
-    head: &[u8],
+    gzip: &GzipHead,
     before: u64,
     buffers: &Buffers,
 ) -> Result<Recorder, NotStored> {
-    if buffers.room() < COMPRESSOR + head.len() {
+    let GzipHead { head, expected } = gzip;
+    if buffers.room_to_store() < COMPRESSOR.saturating_add(head.len()).saturating_add(*expected) {
         return Ok(Recorder::Plain(plain));
     }
     let memory = buffers.reserve(COMPRESSOR);
@@ -114,6 +137,11 @@ fn compress(
         encoder.write_all(part).map_err(why)?;
     }
     Ok(Recorder::Gzip(encoder, memory))
+}
+
+/// The longest text that is compressed into an item of this size.
+fn most(max_size: usize) -> u64 {
+    (max_size as u64).saturating_mul(MOST_TIMES)
 }
 
 /// Why the compressor's output could not be kept.

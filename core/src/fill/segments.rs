@@ -66,7 +66,7 @@ impl Segments {
             None => {
                 let size = self.complete.len().clamp(*SIZES.start(), *SIZES.end());
                 // where the room ends, a smaller buffer does
-                let size = size.min(self.buffers.room());
+                let size = size.min(self.buffers.room_to_store());
                 let buffer = self.buffers.buffer(Some(size).filter(|&size| size > 0)?, &[])?;
                 self.last.insert((buffer, 0))
             }
@@ -82,9 +82,15 @@ impl Segments {
     }
 
     fn complete_last(&mut self) {
-        if let Some((mut buffer, filled)) = self.last.take() {
-            buffer.shorten(filled);
-            self.complete.push(Rc::new(buffer));
+        let Some((mut buffer, filled)) = self.last.take() else { return };
+        // in a buffer of its own size it takes no more memory than counts
+        let fitting = buffer.get(..filled).and_then(|bytes| self.buffers.buffer(filled, bytes));
+        match fitting.filter(|_| filled < buffer.len()) {
+            Some(fitting) => self.complete.push(Rc::new(fitting)),
+            None => {
+                buffer.shorten(filled);
+                self.complete.push(Rc::new(buffer));
+            }
         }
     }
 

@@ -23,6 +23,9 @@ const VISITOR_PART: usize = 4;
 /// The part of all that may be held which may be read buffers that are kept. Values larger than those have the rest.
 const READ_BUFFERS_PART: usize = 2;
 
+/// Items to be stored get no more memory once this part of the limit is held.
+const STORES_PART: usize = 2;
+
 /// The most bytes of spare buffers, if the limit is not lower.
 const SPARE_SIZE: usize = 4 << 20;
 
@@ -97,6 +100,11 @@ impl Buffers {
     /// The number of bytes that may be held in addition.
     pub fn room(&self) -> usize {
         self.0.limit.saturating_sub(self.0.held.get())
+    }
+
+    /// The number of bytes that items to be stored may hold in addition. They leave a part for values that are read.
+    pub fn room_to_store(&self) -> usize {
+        (self.0.limit / STORES_PART).saturating_sub(self.0.held.get())
     }
 
     /// Counts so many bytes as held.
