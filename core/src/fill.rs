@@ -20,15 +20,9 @@ pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
-use crate::page::{MARK, Refusal, StoreRules, Terms};
+use crate::page::{GZIP, MARK, Refusal, StoreRules, Terms, looks_like_gzip};
 use heads::Heads;
 use recorder::Recorder;
-
-/// The first bytes of gzip with the only method there is (RFC 1952, section 2.3).
-const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
-
-/// The header and the trailer of gzip, in bytes.
-const SHORTEST_GZIP: u64 = 18;
 
 /// The permission to store one item, which memcached has given to one request alone.
 #[must_use = "a lease that is not given back keeps others from the page until it expires"]
@@ -151,7 +145,7 @@ impl Capture {
         let item = match self.item {
             Ok(_) if !is_whole => Err(NotStored::Length),
             // its readers would refuse it
-            Ok(_) if self.is_gzip && !(self.start == GZIP && self.len >= SHORTEST_GZIP) => {
+            Ok(_) if self.is_gzip && !looks_like_gzip(&self.start, self.len) => {
                 Err(NotStored::Coding)
             }
             Ok(_) if took >= self.terms.ttl() => Err(NotStored::Refused(Refusal::Stale)),

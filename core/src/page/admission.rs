@@ -3,6 +3,7 @@
 use super::cache_control::{members, trim};
 use super::fields::Fields;
 use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, Terms};
+use super::head::may_be_served;
 use super::redirect;
 use super::vary::{Vary, VaryError};
 
@@ -108,7 +109,7 @@ impl StoreRules {
     /// The first of the reasons against it.
     pub fn admit(&self, candidate: &Candidate<'_>) -> Result<Admission, Refusal> {
         let Candidate { status, fields, now, .. } = *candidate;
-        if !may_be_stored(status) {
+        if !may_be_served(status) {
             return Err(Refusal::Status);
         }
         let freshness = Freshness::of(fields, self.ignored, now);
@@ -155,11 +156,6 @@ impl From<VaryError> for Refusal {
             VaryError::Unpredictable | VaryError::Cookie => Refusal::Vary,
         }
     }
-}
-
-/// A part of a page (206) and "not modified" (304) answer one request alone; 204 and 205 have no body to keep.
-fn may_be_stored(status: u16) -> bool {
-    matches!(status, 200..=599) && !matches!(status, 204..=206 | 304)
 }
 
 /// Whether the status is one of RFC 9110, section 15. `must-understand` forbids to store others (RFC 9111, section

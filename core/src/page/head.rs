@@ -123,7 +123,7 @@ pub fn write_head(
 
 /// A part of a page (206) and "not modified" (304) are responses to one request, not to another. After a status
 /// without a body, a client would read the stored bytes as the next response.
-fn may_be_served(status: u16) -> bool {
+pub fn may_be_served(status: u16) -> bool {
     matches!(status, 200..=599) && !matches!(status, 204 | 205 | 206 | 304)
 }
 

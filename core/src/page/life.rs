@@ -7,7 +7,7 @@
 //! In this example the page was rendered 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and
 //! in the last `window` of them it is no longer fresh. Only memcached's clock is used: the remaining time that it
 //! reports decides. `swr` and `sie` are how much of the window the page may be served while it is renewed, and while
-//! the application fails; `mr=1` forbids both. Members with other names are ignored.
+//! the application fails; `mr=1` forbids any other stale use. Members with other names are ignored.
 
 use super::freshness::Terms;
 

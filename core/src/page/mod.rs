@@ -141,7 +141,7 @@ impl PageRules {
             Format::Auto | Format::Body | Format::Http => self.configured(item, value)?,
         };
         let body = value.get(page.body.clone()).unwrap_or_default();
-        let is_false_gzip = page.coding.ends_in_gzip() && !looks_like_gzip(body);
+        let is_false_gzip = page.coding.ends_in_gzip() && !looks_like_gzip(body, body.len() as u64);
         if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
     }
 
@@ -190,10 +190,14 @@ fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>,
     Ok(Page { status, headers, body: len..value.len(), coding, life: None })
 }
 
-/// Whether a body begins as gzip does and has room for gzip's header and trailer (RFC 1952, section 2.3). nginx
-/// would close the connection of a client that does not accept gzip if the body were not gzip.
-fn looks_like_gzip(body: &[u8]) -> bool {
-    body.starts_with(&[0x1f, 0x8b, 8]) && body.len() >= 18
+/// The first bytes of gzip with its only method (RFC 1952, section 2.3).
+pub(crate) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
+/// Whether a body of `len` bytes with this start begins as gzip does, and has room for gzip's header and trailer (RFC
+/// 1952, section 2.3). nginx would close the connection of a client that does not accept gzip if the body were not
+/// gzip.
+pub(crate) fn looks_like_gzip(start: &[u8], len: u64) -> bool {
+    start.starts_with(&GZIP) && len >= 18
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::cache_control::trim;
 
 /// Whether `location` is the target of the request but for scheme, host, fragment and the slash at the end. `target`
-/// is its path and query, as they were sent.
+/// is its path and query, as the application got them.
 pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
     let location = trim(location);
     let location = location.split(|&byte| byte == b'#').next().unwrap_or_default();

@@ -131,7 +131,8 @@ fn a_trial_is_not_closed_as_unused_before_its_reply() {
     assert_eq!(world.seen(), [Seen::Up]);
 }
 
-/// The first connection hangs. The worker stands still for a moment, and the reply over the other one waits unread.
+/// The lookup on the first connection gets no reply. The worker is stopped for 15 msec, during which the reply to the
+/// lookup on the second connection arrives and is not read.
 #[test]
 fn the_one_that_hangs_does_not_go_where_a_reply_is_unread() {
     let mut world = World::proven(2);
