@@ -15,6 +15,7 @@ use sfv::visitor::{
 };
 use sfv::{BareItemFromInput, KeyRef, Parser};
 use std::convert::Infallible;
+use std::str::FromStr;
 
 /// A time in seconds. A larger one than fits is as good as the largest (RFC 9111, section 1.2.2).
 pub type Seconds = u32;
@@ -143,11 +144,17 @@ impl Value<'_> {
 
 /// A number of seconds (RFC 9111, section 1.2.2). None for anything but digits.
 pub fn delta_seconds(digits: &[u8]) -> Option<Seconds> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = |digits| std::str::from_utf8(digits).ok()?.parse().ok();
-    Some(number(digits).unwrap_or(Seconds::MAX))
+    is_number(digits).then(|| number(digits).unwrap_or(Seconds::MAX))
+}
+
+/// A number of decimal digits, without a sign. None if it does not fit, either.
+pub fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
+    // `parse` would take a sign, too
+    std::str::from_utf8(digits).ok().filter(|_| is_number(digits))?.parse().ok()
+}
+
+fn is_number(digits: &[u8]) -> bool {
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// The members of a list (RFC 9110, section 5.6.1), which may be empty. A comma in a quoted string ends none.

@@ -8,7 +8,7 @@
 //! The lifetime is in the first of these that is there: X-Accel-Expires; CDN-Cache-Control; s-maxage; max-age;
 //! Expires; `pagecache_valid`; `pagecache_heuristic`. The response's own are explicit.
 
-use super::cache_control::{CacheControl, Seconds, delta_seconds, members, trim};
+use super::cache_control::{CacheControl, Seconds, delta_seconds, members, number, trim};
 use super::fields::Fields;
 
 /// The most seconds that memcached reads as a time from now (protocol.txt, "Expiration times").
@@ -205,7 +205,7 @@ impl<'a> Freshness<'a> {
         let value = values.next().filter(|_| !self.ignored.x_accel_expires).map(trim)?;
         let time = match value.strip_prefix(b"@") {
             // until then, however old it is
-            Some(until) => digits(until).map(|until| {
+            Some(until) => number(until).map(|until: u64| {
                 let left = until.saturating_sub(self.now).min(LONGEST.into()) as Seconds;
                 if left > 0 { left.saturating_add(self.age()) } else { 0 }
             }),
@@ -231,13 +231,6 @@ impl<'a> Freshness<'a> {
         let time = unchanged_for.saturating_mul(heuristic.percent.into()) / 100;
         Some(Seconds::try_from(time).unwrap_or(Seconds::MAX).min(heuristic.max))
     }
-}
-
-/// Digits as a number.
-fn digits(text: &[u8]) -> Option<u64> {
-    // `parse` would take a sign, too
-    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// RFC 9110, section 15.1: the heuristically cacheable statuses, without those that are never stored.

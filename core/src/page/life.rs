@@ -9,6 +9,7 @@
 //! reports decides. `swr` and `sie` are how much of the window the page may be served while it is renewed, and while
 //! the application fails; `mr=1` forbids any other stale use. Members with other names are ignored.
 
+use super::cache_control::number;
 use super::freshness::Terms;
 
 /// The only known version of the line.
@@ -107,14 +108,6 @@ fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
     let member = member.trim_ascii();
     let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
     Some((name, value.get(1..)?))
-}
-
-/// A number of decimal digits, without a sign.
-fn number(digits: &[u8]) -> Option<u32> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
