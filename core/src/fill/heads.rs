@@ -77,9 +77,8 @@ fn with_compressed<R>(fields: Fields<'_>, write: impl FnOnce(Fields<'_>) -> R) -
 
 /// Whether the body is of a type that gzip makes much shorter.
 fn is_compressible(fields: Fields<'_>) -> bool {
-    let Some(value) = fields.values("content-type").next() else { return false };
-    let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
-    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    let Some(media_type) = fields.media_types().next() else { return false };
+    let media_type = media_type.to_ascii_lowercase();
     media_type.starts_with(b"text/")
         || media_type.ends_with(b"+json")
         || media_type.ends_with(b"+xml")

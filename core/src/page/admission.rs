@@ -181,13 +181,12 @@ fn is_to_itself(candidate: &Candidate<'_>) -> bool {
 }
 
 fn is_stream(fields: Fields<'_>) -> bool {
-    let is_endless = |value: &[u8]| {
-        let media_type = trim(value.split(|&byte| byte == b';').next().unwrap_or_default());
+    let is_endless = |media_type: &[u8]| {
         let endless: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
         endless.iter().any(|it| media_type.eq_ignore_ascii_case(it))
     };
     let is_no = |value: &[u8]| trim(value).eq_ignore_ascii_case(b"no");
-    fields.values("content-type").any(is_endless) || fields.values("x-accel-buffering").any(is_no)
+    fields.media_types().any(is_endless) || fields.values("x-accel-buffering").any(is_no)
 }
 
 /// Whether the body is as it is, or gzip, which nginx unpacks for clients that do not read it.

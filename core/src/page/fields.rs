@@ -18,6 +18,13 @@ impl<'a> Fields<'a> {
         self.values(name).next().is_some()
     }
 
+    /// The media types of the fields of Content-Type, without parameters.
+    pub fn media_types(self) -> impl Iterator<Item = &'a [u8]> {
+        let types =
+            self.values("content-type").map(|value| value.split(|&byte| byte == b';').next());
+        types.map(|media_type| trim(media_type.unwrap_or_default()))
+    }
+
     /// The date in the only field of this name, in seconds since the epoch. None if there is no such field, if
     /// there are several, or if it is no date.
     pub fn date(self, name: &str) -> Option<u64> {
