@@ -20,13 +20,16 @@ use crate::flags::{Flags, variable};
 const STRUCTURES: &[&str] = &[
     "ngx_buf_t",
     "ngx_connection_t",
+    "ngx_event_pipe_t",
     "ngx_event_t",
     "ngx_http_compile_complex_value_t",
     "ngx_http_core_loc_conf_t",
     "ngx_http_core_srv_conf_t",
     "ngx_http_headers_in_t",
     "ngx_http_request_t",
+    "ngx_http_upstream_headers_in_t",
     "ngx_http_upstream_server_t",
+    "ngx_http_upstream_t",
     "ngx_peer_connection_t",
     "ngx_slab_pool_t",
     "ngx_url_t",
@@ -46,6 +49,7 @@ const TYPES: &[&str] = &[
     "ngx_http_get_variable_pt",
     "ngx_http_handler_pt",
     "ngx_http_log_ctx_t",
+    "ngx_http_output_body_filter_pt",
     "ngx_http_output_header_filter_pt",
     "ngx_http_set_variable_pt",
     "ngx_http_variable_t",
@@ -82,7 +86,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Variables of those types.
-const VARIABLES: &[&str] = &["ngx_http_top_header_filter"];
+const VARIABLES: &[&str] = &["ngx_http_top_body_filter", "ngx_http_top_header_filter"];
 
 /// The fields of one structure, as Rust names them.
 #[derive(Debug, Default)]

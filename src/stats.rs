@@ -7,7 +7,7 @@ use super::sys::raw::{
     NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_OK, ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::{Header, Request};
-use pagecache_core::flow::Method;
+use pagecache_core::method::Method;
 use pagecache_core::stats::{PAGE, Report, json, prometheus};
 use std::rc::Rc;
 

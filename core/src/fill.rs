@@ -15,9 +15,11 @@ mod heads;
 mod not_stored;
 mod recorder;
 mod segments;
+mod uncacheable;
 
 pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
+pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
 use crate::page::{GZIP, MARK, Refusal, StoreRules, Terms, looks_like_gzip};
@@ -127,6 +129,14 @@ impl Capture {
             Err(why) => Err(why),
         };
         self.item.is_ok()
+    }
+
+    /// The body is stored as it comes: another filter of nginx works on its text. Called before the first part.
+    pub fn leave_uncompressed(&mut self) {
+        self.item = match std::mem::replace(&mut self.item, Err(NotStored::Length)) {
+            Ok(item) => Ok(item.without_compression()),
+            Err(why) => Err(why),
+        };
     }
 
     /// The response has ended. `is_whole`: its end was seen, as the last chunk. A response of an announced length is

@@ -13,12 +13,21 @@
 //! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
+use crate::fill::Lease;
+use crate::lease::{Asker, NoLease};
 use crate::memcached::{
-    Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Token, Visitor,
+    Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Recache, Token,
+    Visitor,
 };
+use crate::method::Method;
 use crate::outcome::{Outcome, Reason};
 use crate::page::{Coding, Etag, Page, Response};
 use crate::policy::{Cluster, Policy};
+use crate::store_status::StoreStatus;
+
+/// How long a lease lasts, in seconds. A page that takes longer to render is not stored. If a process dies that holds
+/// a lease, its page is not stored for so long.
+const LEASE: u32 = 60;
 
 /// What the flow may ask about a request.
 pub trait Facts {
@@ -45,17 +54,10 @@ pub trait Facts {
     fn is_abandoned(&self) -> bool;
     /// Seconds since `date`, in a format of HTTP. None if it is not a date.
     fn seconds_since(&self, date: &[u8]) -> Option<u64>;
-}
-
-/// A method, as far as decisions depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// HEAD.
-    Head,
-    /// Any other.
-    Other,
+    /// Calls `judge` with what decides whether the request may fill the cache.
+    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R;
+    /// What this process knows against a lease for this key of a server.
+    fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
 }
 
 /// What the driver is to do.
@@ -86,6 +88,8 @@ pub struct Lookup {
     pub connect_timeout: Msec,
     /// The largest value to accept, in bytes.
     pub max_size: usize,
+    /// If there is no item, ask for the lease to store one, for so many seconds.
+    pub vivify: Option<u32>,
 }
 
 impl Lookup {
@@ -98,7 +102,7 @@ impl Lookup {
             protocol: self.protocol,
             deadline: self.deadline,
             connect_timeout: self.connect_timeout,
-            command: Command::Get(Get::value(self.max_size)),
+            command: Command::Get(Get { vivify: self.vivify, ..Get::value(self.max_size) }),
         }
     }
 }
@@ -125,6 +129,7 @@ pub struct Flow {
     took: Option<u64>,
     /// Seconds for which a hit remains one.
     fresh_for: Option<u32>,
+    filling: Filling,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,6 +141,22 @@ enum State {
     LookingUp,
     /// No action follows.
     Ended(Outcome),
+}
+
+/// The request's part in filling the cache.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Filling {
+    /// It has none, and nothing is said of it: `pagecache_store` is off, the page was a hit, or the lease is taken out.
+    #[default]
+    None,
+    /// The lookup asks for the lease.
+    Asks,
+    /// The response of the fallback is to be stored with it.
+    Holds(Lease),
+    /// It is to be given back: memcached gave it to a request that does not store.
+    GivesBack(Lease, StoreStatus),
+    /// There is no lease.
+    Lacks(StoreStatus),
 }
 
 impl Flow {
@@ -184,7 +205,13 @@ impl Flow {
         facts: &impl Facts,
         policy: &Policy,
     ) -> Action<'value> {
-        match found.and_then(|found| self.respond(found, facts, policy)) {
+        let found = found.and_then(|found| {
+            let lease = self.lease(&found);
+            let response = self.respond(found, facts, policy);
+            self.go_on_filling(lease, response.as_ref().err().copied());
+            response
+        });
+        match found {
             // the client has left: nobody is there to receive a page, but a miss still goes to the application
             Ok(_) if facts.is_abandoned() => {
                 self.state = State::Ended(Outcome::Hit);
@@ -219,6 +246,39 @@ impl Flow {
     /// How long the lookup took, in microseconds.
     pub fn took(&self) -> Option<u64> {
         self.took
+    }
+
+    /// The lease with which the response of the fallback is to be stored. It is taken out.
+    pub fn take_lease(&mut self) -> Option<Lease> {
+        match std::mem::take(&mut self.filling) {
+            Filling::Holds(lease) => Some(lease),
+            other => {
+                self.filling = other;
+                None
+            }
+        }
+    }
+
+    /// A lease that is to be given back at once. It is taken out.
+    pub fn take_unwanted_lease(&mut self) -> Option<Lease> {
+        match std::mem::take(&mut self.filling) {
+            Filling::GivesBack(lease, status) => {
+                self.filling = Filling::Lacks(status);
+                Some(lease)
+            }
+            other => {
+                self.filling = other;
+                None
+            }
+        }
+    }
+
+    /// Why the response of the fallback is not stored, if that is decided before it comes.
+    pub fn store_status(&self) -> Option<StoreStatus> {
+        match (&self.filling, self.outcome()) {
+            (Filling::Lacks(status), Some(Outcome::Fallthrough(_))) => Some(*status),
+            _ => None,
+        }
     }
 
     /// The value of `Cache-Status`, once the outcome is decided.
@@ -264,7 +324,55 @@ impl Flow {
             deadline: now.saturating_add(policy.timeout),
             connect_timeout: policy.connect_timeout,
             max_size: policy.max_size,
+            vivify: self.ask_lease(facts, policy, server, &key),
         })
+    }
+
+    /// For how many seconds the lookup asks for a lease, if it does.
+    fn ask_lease(
+        &mut self,
+        facts: &impl Facts,
+        policy: &Policy,
+        server: usize,
+        key: &Key,
+    ) -> Option<u32> {
+        let store = policy.store.as_ref()?;
+        let refusal = facts.ask(|asker| store.key.refuse(asker));
+        match refusal.or_else(|| facts.refuse_lease(server, key)) {
+            None => {
+                self.filling = Filling::Asks;
+                Some(LEASE)
+            }
+            Some(why) => {
+                self.filling = Filling::Lacks(why.into());
+                None
+            }
+        }
+    }
+
+    /// The lease that came with an item.
+    fn lease(&self, found: &Found<'_>) -> Option<Result<Lease, StoreStatus>> {
+        let Item { recache, cas, .. } = found.item;
+        let (server, key) = (self.server?, Box::new(self.key?));
+        let lease = |cas| Lease { server, key, cas, is_renewal: !found.value.is_empty() };
+        (recache == Recache::Won).then(|| cas.map(lease).ok_or(StoreStatus::NoCas))
+    }
+
+    /// The lookup has found an item, perhaps with a lease. `reason`: why the item is not served.
+    fn go_on_filling(&mut self, lease: Option<Result<Lease, StoreStatus>>, reason: Option<Reason>) {
+        self.filling = match (std::mem::take(&mut self.filling), lease, reason) {
+            (Filling::None, _, _) => Filling::None,
+            (Filling::Asks, Some(Ok(lease)), Some(_)) => Filling::Holds(lease),
+            (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, why),
+            // a page that is served needs no other one
+            (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, StoreStatus::Taken),
+            (Filling::Asks, Some(Err(why)), _) => Filling::Lacks(why),
+            (Filling::Asks, None, Some(reason)) => Filling::Lacks(match reason {
+                Reason::Absent | Reason::Stale => StoreStatus::Taken,
+                _ => StoreStatus::Occupied,
+            }),
+            (other, _, _) => other,
+        };
     }
 
     fn respond<'value>(
@@ -292,6 +400,9 @@ impl Flow {
 
     fn fall_through(&mut self, reason: Reason) -> Action<'static> {
         self.state = State::Ended(Outcome::Fallthrough(reason));
+        if self.filling == Filling::Asks {
+            self.filling = Filling::Lacks(StoreStatus::Failed);
+        }
         Action::FallThrough(reason)
     }
 }

@@ -96,6 +96,11 @@ pub fn has_args(text: &str) -> bool {
     variables(text).any(|(name, _)| is_args(&name))
 }
 
+/// Whether the key contains the query as it was sent, with all arguments.
+pub fn has_sent_query(text: &str) -> bool {
+    variables(text).any(|(name, _)| QUERY.contains(&name.as_str()))
+}
+
 /// Whether the key contains `$request_uri`.
 pub fn has_target(text: &str) -> bool {
     variables(text).any(|(name, _)| name == TARGET)

@@ -4,7 +4,8 @@
 //! could have a page of its own making stored for everybody (cache poisoning). A request that may take no lease is
 //! looked up all the same.
 
-use crate::flow::Method;
+use crate::key_template::{has_sent_query, has_target, variables};
+use crate::method::Method;
 use crate::page::Fields;
 use crate::request_headers::folded;
 
@@ -61,6 +62,8 @@ pub struct Asker<'a> {
     pub sent_path: &'a [u8],
     /// The path as nginx would write it: its escaping of `$uri`.
     pub written_path: &'a [u8],
+    /// It has an argument of `pagecache_ignore_args`.
+    pub has_ignored_args: bool,
 }
 
 /// What a key contains.
@@ -68,6 +71,8 @@ pub struct Asker<'a> {
 pub struct KeyParts {
     /// The target as it was sent, `$request_uri`.
     pub has_target: bool,
+    /// The whole query, with the arguments that are ignored.
+    pub has_query: bool,
     /// The names of the headers whose variables it contains, with hyphens, in lower case.
     pub headers: Vec<String>,
 }
@@ -87,11 +92,29 @@ pub enum NoLease {
     Internal,
     /// Its path is another spelling of the page's: `//a`, `/x/../a`, `/%61`.
     Alias,
+    /// It has an argument that is ignored, thus not in the key, but that the application would see.
+    Args,
     /// It has a header that may change the page, and is not in the key.
     Header,
+    /// The server has no cas numbers, without which nothing is stored safely.
+    NoCas,
+    /// A response for its key could not be stored a short time ago.
+    Uncacheable,
 }
 
 impl KeyParts {
+    /// Reads the text of `pagecache_key`.
+    pub fn of(text: &str) -> KeyParts {
+        let header = |(name, _): (String, &str)| {
+            name.strip_prefix("http_").map(|header| header.replace('_', "-"))
+        };
+        KeyParts {
+            has_target: has_target(text),
+            has_query: has_target(text) || has_sent_query(text),
+            headers: variables(text).filter_map(header).collect(),
+        }
+    }
+
     /// Why a request must not fill the cache, if there is a reason.
     pub fn refuse(&self, asker: &Asker<'_>) -> Option<NoLease> {
         let Asker { fields, .. } = *asker;
@@ -105,6 +128,7 @@ impl KeyParts {
                 NoLease::Alias,
                 !self.has_target && !is_same_path(asker.sent_path, asker.written_path),
             ),
+            (NoLease::Args, !self.has_query && asker.has_ignored_args),
             (NoLease::Header, self.has_unkeyed_override(fields)),
         ];
         refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal))
@@ -186,6 +210,7 @@ mod tests {
         port: 8080,
         sent_path: b"/a",
         written_path: b"/a",
+        has_ignored_args: false,
     };
 
     #[test]

@@ -11,7 +11,9 @@
 //! | [`key_template`] | the text of `pagecache_key` | values |
 //! | [`fill`] | what the holder of a lease makes of the application's response | nginx's filters |
 //! | [`lease`] | which requests may fill the cache | the items of memcached |
+//! | [`method`] | the methods that decisions distinguish | everything else |
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
+//! | [`store_status`] | whether a page was stored, and why not: one enum for variables and counters | items of memcached |
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
 //! | [`stats`] | the counters, and their reports | where the counters are stored |
@@ -23,8 +25,10 @@ pub mod flow;
 pub mod key_template;
 pub mod lease;
 pub mod memcached;
+pub mod method;
 pub mod outcome;
 pub mod page;
 pub mod policy;
 pub mod request_headers;
 pub mod stats;
+pub mod store_status;

@@ -3,9 +3,10 @@
 use crate::args::{Ignored, KeyArgs};
 use crate::distribution::Distribution;
 use crate::key_template::{confuses_question_marks, has_target_alone};
+use crate::lease::KeyParts;
 use crate::memcached::{Key, LongKeys, Msec, Protocol};
 use crate::outcome::Reason;
-use crate::page::PageRules;
+use crate::page::{PageRules, StoreRules};
 use std::rc::Rc;
 
 /// The decisions of one location.
@@ -35,6 +36,21 @@ pub struct Policy {
     pub etag: bool,
     /// Whether a request continues to the fallback after its client has left.
     pub ignores_client_abort: bool,
+    /// `pagecache_store`: what nginx itself stores. None: nothing.
+    pub store: Option<StorePolicy>,
+}
+
+/// What a location stores of the responses of its fallback.
+#[derive(Debug)]
+pub struct StorePolicy {
+    /// What the key contains.
+    pub key: KeyParts,
+    /// Which responses, and for how long.
+    pub rules: StoreRules,
+    /// `pagecache_store_unframed`: also bodies that end with the connection, so that nobody knows whether they are whole.
+    pub unframed: bool,
+    /// `pagecache_pass_time`: for how long a worker remembers that a page cannot be stored, in msec.
+    pub pass_time: Msec,
 }
 
 /// What a key's text means for requests.

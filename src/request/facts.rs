@@ -3,7 +3,8 @@
 use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::request::{Request, parse_http_time};
-use pagecache_core::flow::{Facts, Method};
+use pagecache_core::flow::Facts;
+use pagecache_core::method::Method;
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {

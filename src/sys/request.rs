@@ -22,8 +22,8 @@ use super::raw::{
 use core::fmt;
 use core::ptr::NonNull;
 use ngx::{ngx_log_debug_mask, ngx_log_error};
-use pagecache_core::flow::Method;
 use pagecache_core::memcached::Visitor;
+use pagecache_core::method::Method;
 
 /// A live request, for the length of one callback of nginx. Who owns it may end it; who has borrowed it may look at
 /// it and add to its response.

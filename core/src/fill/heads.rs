@@ -8,6 +8,8 @@ use std::borrow::Cow;
 pub struct ReceivedHead<'a> {
     /// What decides whether it is stored.
     pub candidate: Candidate<'a>,
+    /// Those of its fields that the client gets.
+    pub sent: Fields<'a>,
     /// The text after the status.
     pub reason: &'a [u8],
     /// The length of the body in bytes, if it is announced.
@@ -44,7 +46,7 @@ impl Heads {
         rules: &StoreRules,
         admission: &Admission,
     ) -> Option<Heads> {
-        let fields = received.candidate.fields;
+        let fields = received.sent;
         let note = Life::note(&admission.terms);
         let head = |fields: Fields<'_>| {
             let status = received.candidate.status;

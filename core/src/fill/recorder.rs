@@ -70,6 +70,14 @@ impl Recorder {
         }
     }
 
+    /// The same, without compression where it has not begun.
+    pub fn without_compression(self) -> Recorder {
+        match self {
+            Recorder::Undecided(segments, _) => Recorder::Plain(segments),
+            other => other,
+        }
+    }
+
     /// Records a part of the body, of which `before` bytes came before.
     ///
     /// # Errors

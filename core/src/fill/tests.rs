@@ -32,7 +32,7 @@ fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {
         had_cookie: false,
         had_authorization: false,
     };
-    ReceivedHead { candidate, reason: b"OK", length }
+    ReceivedHead { candidate, sent: fields, reason: b"OK", length }
 }
 
 fn capture(length: Option<u64>, buffers: &Buffers) -> Capture {

@@ -5,11 +5,13 @@ use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
 use crate::memcached::{Buffers, LongKeys};
 use crate::outcome::Status;
-use crate::page::{Format, PageRules};
+use crate::page::{Fields, Format, PageRules};
 use crate::policy::KeyRules;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+mod filling;
 
 const NOW: Msec = 1_000;
 
@@ -25,6 +27,7 @@ struct Request {
     accept_encoding: Vec<&'static str>,
     is_main: bool,
     is_abandoned: bool,
+    no_lease: Option<NoLease>,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -40,6 +43,7 @@ impl Default for Request {
             accept_encoding: Vec::new(),
             is_main: true,
             is_abandoned: false,
+            no_lease: None,
             asked: RefCell::default(),
         }
     }
@@ -90,6 +94,22 @@ impl Facts for Request {
     fn seconds_since(&self, date: &[u8]) -> Option<u64> {
         std::str::from_utf8(date).ok()?.strip_suffix(" s ago")?.parse().ok()
     }
+    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
+        judge(&Asker {
+            method: self.method,
+            has_body: false,
+            is_for_nginx: false,
+            fields: Fields(&[]),
+            host: b"a.example",
+            port: 80,
+            sent_path: self.path.as_bytes(),
+            written_path: self.path.as_bytes(),
+            has_ignored_args: false,
+        })
+    }
+    fn refuse_lease(&self, _: usize, _: &Key) -> Option<NoLease> {
+        self.no_lease
+    }
 }
 
 fn policy() -> Policy {
@@ -106,6 +126,7 @@ fn policy() -> Policy {
         unpacks_gzip: false,
         etag: true,
         ignores_client_abort: false,
+        store: None,
     }
 }
 
