@@ -1,9 +1,11 @@
 //! What stops `nginx -t` once all of the configuration is read, or a whole location.
 
-use super::conf::{Handler, MainConf, Redirect};
+use super::conf::{Handler, MainConf, Redirect, STORE_IN_CLASSIC};
 use super::sys::conf::{ConfigContext, ConfigError, HttpServer, Location};
 use super::sys::raw::ngx_str_t;
+use super::upstream::Upstream;
 use core::ptr::fn_addr_eq;
+use pagecache_core::memcached::Protocol;
 use std::rc::Rc;
 
 /// So many of the largest pages should find room in `pagecache_buffers`.
@@ -28,12 +30,19 @@ pub fn check(main: &MainConf, cf: ConfigContext<'_>) -> bool {
         let refusal = refusal(redirect, &redirects, cf)?;
         Some(("pagecache_fallback", &redirect.to.place, refusal))
     });
+    let stores = main.stores.borrow();
+    let is_classic =
+        |upstream: &Upstream| upstream.cluster().is_some_and(|it| it.protocol == Protocol::Classic);
+    let cannot_store = stores.iter().find(|(upstream, _)| is_classic(upstream));
+    if let Some((_, place)) = cannot_store {
+        cf.log_at(place, &ConfigError(STORE_IN_CLASSIC.to_owned()));
+    }
     for (directive, place, refusal) in unusable.iter().chain(&wrong) {
         cf.log_at(place, &ConfigError(format!("\"{directive}\" {}", refusal.0)));
     }
     warn_of_conditions(&redirects, cf);
     warn_of_buffers(main, cf);
-    unusable.is_none() && wrong.is_none() && main.count_in_zone(cf)
+    unusable.is_none() && wrong.is_none() && cannot_store.is_none() && main.count_in_zone(cf)
 }
 
 /// Warns of ways that come back to where they begin as long as the condition of an `if` holds: a condition may have

@@ -12,9 +12,19 @@ use super::sys::upstream::UpstreamBlock;
 use super::upstream::Upstream;
 use super::worker::ConfigurationId;
 use pagecache_core::args::{Ignored, KeyArgs};
-use pagecache_core::key_template::{has_whole_query, opaque_variable};
+use pagecache_core::key_template::{has_host, has_scheme, has_whole_query, opaque_variable};
+use pagecache_core::memcached::Protocol;
+use pagecache_core::page::Format;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+const STORE_WITH_BODIES: &str = "\"pagecache_store\" stores pages with their heads, which \"pagecache_format body\" does \
+     not read: write \"pagecache_format auto\"";
+const STORE_WITHOUT_FALLBACK: &str = "\"pagecache_store\" stores what the fallback responds, but \"pagecache_fallback\" is \
+     \"off\" here: name a location with a *_pass, such as \"pagecache_fallback @app\"";
+/// Also of an upstream.
+pub const STORE_IN_CLASSIC: &str = "\"pagecache_store\" needs the meta commands of memcached, but \"pagecache_protocol\" is \
+     \"classic\" here: write \"pagecache_protocol meta\", or \"pagecache_store off\" for servers without them";
 
 /// The module's configuration of a cycle.
 pub struct MainConf {
@@ -27,6 +37,8 @@ pub struct MainConf {
     pub redirects: RefCell<Vec<Redirect>>,
     /// Where pages are looked up, and up to which size in bytes.
     pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
+    /// Where nginx stores pages in the protocol of the upstream, and the `pagecache_store` that says so.
+    pub stores: RefCell<Vec<(Rc<Upstream>, SourceLocation)>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
     _loaded: Loaded,
@@ -50,6 +62,8 @@ pub struct LocationConf {
     /// Of `pagecache_pass` or `pagecache_stats` in this very block.
     pub handler: Option<Handler>,
     pub stats: Option<StatsChoice>,
+    /// Of `pagecache_store`.
+    pub store_place: Option<SourceLocation>,
     /// Of an `if` whose condition holds only as long as the request has not been looked up.
     is_before_lookup: bool,
     settings: Option<Rc<Settings>>,
@@ -83,6 +97,7 @@ impl MainConf {
             zone: Zone::default(),
             redirects: RefCell::default(),
             sizes: RefCell::default(),
+            stores: RefCell::default(),
             warnings: RefCell::default(),
             _loaded: Loaded::default(),
         }
@@ -128,11 +143,16 @@ impl MainConf {
             }),
         ];
         for warning in warnings.into_iter().flatten() {
-            let known = format!("{warning} {}", key.place);
-            if !self.warnings.borrow().contains(&known) {
-                cf.warn_at(&key.place, &warning);
-                self.warnings.borrow_mut().push(known);
-            }
+            self.warn_once(cf, &key.place, &warning);
+        }
+    }
+
+    /// Warns of a place, unless the same was said of it before.
+    fn warn_once(&self, cf: ConfigContext<'_>, place: &SourceLocation, warning: &str) {
+        let known = format!("{warning} {place}");
+        if !self.warnings.borrow().contains(&known) {
+            cf.warn_at(place, warning);
+            self.warnings.borrow_mut().push(known);
         }
     }
 
@@ -181,6 +201,7 @@ impl LocationConf {
             inherit(&mut self.stats, &outer.stats);
         }
         inherit(&mut self.key, &outer.key);
+        inherit(&mut self.store_place, &outer.store_place);
         self.given.inherit(&outer.given);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -211,18 +232,66 @@ impl LocationConf {
                 is_conditional,
             });
         }
+        if self.given.store() {
+            self.check_store(main, &upstream, &key, cf)?;
+        }
         main.sizes.borrow_mut().push((upstream.clone(), self.given.max_size()));
         self.settings = Some(Rc::new(Settings {
             configuration: main.id,
             zone: main.zone.clone(),
             upstream,
-            policy: self.given.policy(key.rules, || cf.enable_gunzip()),
+            policy: self.given.policy(key.rules, key.parts, || cf.enable_gunzip()),
             key: key.value,
             bypass: self.given.bypass(),
+            no_store: self.given.no_store(),
             cache_status: self.given.cache_status(),
             request_headers: self.given.request_headers(),
             fallback: fallback.map(|fallback| fallback.name),
         }));
+        Ok(())
+    }
+}
+
+impl LocationConf {
+    /// Refuses `pagecache_store` where it could not work, and warns of keys that most likely are of several pages.
+    fn check_store(
+        &self,
+        main: &MainConf,
+        upstream: &Rc<Upstream>,
+        key: &KeyPattern,
+        cf: ConfigContext<'_>,
+    ) -> Result<(), ConfigError> {
+        let place = self.store_place.clone().unwrap_or_else(|| upstream.place().clone());
+        let refusals = [
+            (self.given.format() == Format::Body, STORE_WITH_BODIES),
+            (self.given.fallback().is_none(), STORE_WITHOUT_FALLBACK),
+            (self.given.protocol() == Some(Protocol::Classic), STORE_IN_CLASSIC),
+        ];
+        for (_, refusal) in refusals.into_iter().filter(|(holds, _)| *holds) {
+            let refusal = ConfigError(refusal.to_owned());
+            cf.log_at(&place, &refusal);
+            return Err(refusal);
+        }
+        let warnings = [
+            (
+                !has_host(&key.text),
+                "without the host: pages of one host would be served for all",
+                "$host",
+            ),
+            (
+                !has_scheme(&key.text),
+                "without the scheme: a page made for http would be served for https",
+                "$scheme",
+            ),
+        ];
+        for (_, lack, variable) in warnings.into_iter().filter(|(holds, ..)| *holds) {
+            main.warn_once(cf, &key.place, &format!(
+                "\"pagecache_key\" of a location with \"pagecache_store\" is {lack}; write \"{variable}\" into it"
+            ));
+        }
+        if self.given.protocol().is_none() {
+            main.stores.borrow_mut().push((upstream.clone(), place));
+        }
         Ok(())
     }
 }

@@ -23,6 +23,17 @@ pub fn server_up(server: &str) {
     process::log(NGX_LOG_NOTICE, format_args!("pagecache: memcached \"{server}\" answers again"));
 }
 
+/// A server has given a lease without a cas number.
+pub fn no_cas(server: &str) {
+    process::log(
+        NGX_LOG_ERR,
+        format_args!(
+            "pagecache: memcached \"{server}\" runs without cas numbers (-C), without which \"pagecache_store\" would overwrite \
+             newer pages: nothing is stored there; start it without -C"
+        ),
+    );
+}
+
 /// What is counted has no room.
 pub fn zone_full(size: usize) {
     process::log(

@@ -13,8 +13,8 @@ use super::sys::event::Posted;
 use super::sys::process;
 use super::upstream::UpstreamServer;
 use pagecache_core::memcached::{
-    Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError, Ticket,
-    Token, Want,
+    Body, Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError,
+    Ticket, Token, Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
@@ -38,14 +38,29 @@ pub struct Peer<W: Waiter> {
     buffers: Buffers,
     counter: Rc<Counter>,
     client: RefCell<Client>,
-    /// Who waits, and since when: [`Peer::moment`].
-    waiting: RefCell<SlotMap<DefaultKey, (W, u64)>>,
+    operations: RefCell<SlotMap<DefaultKey, Party<W>>>,
+    /// The number of requests that wait.
+    waiting: Cell<usize>,
+    /// The server has no cas numbers.
+    lacks_cas: Cell<bool>,
+    /// The server has refused an item of so many bytes as too large.
+    too_large: Cell<Option<usize>>,
     moment: Cell<Option<u64>>,
     links: Box<[Link]>,
     /// Calls [`Peer::settle`] at the end of the iteration.
     wake: Posted<Peer<W>>,
     /// For its sockets.
     me: Weak<Peer<W>>,
+}
+
+/// For whom an operation is.
+enum Party<W> {
+    /// A request that waits, and since when: [`Peer::moment`].
+    Request(W, u64),
+    /// A page that is stored, of so many bytes.
+    Store(usize),
+    /// Nobody: a lease is given back, or an item is marked as stale.
+    Nobody,
 }
 
 /// One connection.
@@ -90,7 +105,10 @@ impl<W: Waiter> Peer<W> {
             buffers,
             counter,
             client: RefCell::new(Client::new(limits, process::seed())),
-            waiting: RefCell::default(),
+            operations: RefCell::default(),
+            waiting: Cell::new(0),
+            lacks_cas: Cell::new(false),
+            too_large: Cell::new(None),
             moment: Cell::new(None),
             links: (0..limits.connections).map(link).collect(),
             wake: Posted::new(me.clone(), Peer::settle),
@@ -105,25 +123,49 @@ impl<W: Waiter> Peer<W> {
         waiter: W,
         operation: impl FnOnce(Token) -> Operation,
     ) -> Result<Ticket, OperationError> {
-        let slot = self.waiting.borrow_mut().insert((waiter, 0));
-        let operation = operation(Token(slot.data().as_ffi()));
-        let submitted = self.client.borrow_mut().submit(process::now(), &operation);
-        match submitted {
-            Ok(_) => {
-                // what is refused begins no iteration's work, and leaves no moment behind
-                let moment = self.moment();
-                if let Some((_, since)) = self.waiting.borrow_mut().get_mut(slot) {
-                    *since = moment;
-                }
-                self.wake.post();
-            }
-            Err(_) => {
-                self.waiting.borrow_mut().remove(slot);
-                // the server may be tried all the same, and others may have lost their connection for it
-                if self.client.borrow().has_work() {
-                    self.wake.post();
-                }
-            }
+        let moment = self.moment();
+        let submit =
+            |operation: &Operation| self.client.borrow_mut().submit(process::now(), operation);
+        let submitted = self.start(Party::Request(waiter, moment), operation, submit);
+        self.waiting.set(self.waiting.get() + usize::from(submitted.is_ok()));
+        submitted
+    }
+
+    /// Starts an operation for which nobody waits.
+    pub fn run(&self, operation: impl FnOnce(Token) -> Operation) {
+        let submit =
+            |operation: &Operation| self.client.borrow_mut().submit(process::now(), operation);
+        // what is not sent to a server that cannot be reached, it would not have done
+        let _ = self.start(Party::Nobody, operation, submit);
+    }
+
+    /// Stores an item.
+    pub fn store(&self, body: Body, operation: impl FnOnce(Token) -> Operation) {
+        let party = Party::Store(body.len());
+        let submit =
+            |operation: &Operation| self.client.borrow_mut().store(process::now(), operation, body);
+        if self.start(party, operation, submit).is_err() {
+            self.count_store(None);
+        }
+    }
+
+    fn start(
+        &self,
+        party: Party<W>,
+        operation: impl FnOnce(Token) -> Operation,
+        submit: impl FnOnce(&Operation) -> Result<Ticket, OperationError>,
+    ) -> Result<Ticket, OperationError> {
+        let slot = self.operations.borrow_mut().insert(party);
+        let submitted = submit(&operation(Token(slot.data().as_ffi())));
+        if submitted.is_err() {
+            self.operations.borrow_mut().remove(slot);
+        }
+        // the server may be tried all the same, and others may have lost their connection for it
+        if submitted.is_ok() || self.client.borrow().has_work() {
+            self.wake.post();
+        } else {
+            // what is refused begins no iteration's work, and leaves no moment behind
+            self.moment.set(None);
         }
         submitted
     }
@@ -132,6 +174,28 @@ impl<W: Waiter> Peer<W> {
     pub fn cancel(&self, ticket: Ticket) {
         self.take(ticket.token());
         self.client.borrow_mut().cancel(ticket);
+    }
+
+    /// Whether nothing can be stored safely, since the server has no cas numbers.
+    pub fn lacks_cas(&self) -> bool {
+        self.lacks_cas.get()
+    }
+
+    /// The server has given a lease without a cas number.
+    pub fn note_no_cas(&self) {
+        if !self.lacks_cas.replace(true) {
+            log::no_cas(self.name());
+        }
+    }
+
+    /// The size of an item that the server refused as too large, in bytes.
+    pub fn too_large(&self) -> Option<usize> {
+        self.too_large.get()
+    }
+
+    /// The buffers of the values of the server, and of the pages that are to be stored.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Closes every connection: the worker is exiting, or the configuration is going.
@@ -151,7 +215,7 @@ impl<W: Waiter> Peer<W> {
         }
         if let Some(tally) = self.counter.tally() {
             let connections = self.links.iter().filter(|link| link.generation().is_some());
-            tally.set_level(self.waiting.borrow().len(), connections.count());
+            tally.set_level(self.waiting.get(), connections.count());
         }
         self.moment.set(None);
     }
@@ -240,9 +304,9 @@ impl<W: Waiter> Peer<W> {
         while socket.may_write() && client.wants(index) == Want::Write {
             match socket.write(&client.output(index)) {
                 Transfer::Bytes(n) | Transfer::Last(n) => {
-                    let commands = client.sent(index, n, process::exact_now());
-                    if let Some(tally) = self.counter.tally() {
-                        tally.count_batch(commands);
+                    let lookups = client.sent(index, n, process::exact_now());
+                    if let Some(tally) = self.counter.tally().filter(|_| lookups > 0) {
+                        tally.count_batch(lookups);
                     }
                 }
                 Transfer::Later => break,
@@ -378,8 +442,17 @@ impl<W: Waiter> Peer<W> {
             }
         };
         let (waiter, since) = match self.take(token) {
-            Some(waiting) => waiting,
-            None => return Some(None),
+            Some(Party::Request(waiter, since)) => (waiter, since),
+            Some(Party::Store(len)) => {
+                if matches!(completion, Completion::Failed(OperationError::TooLarge)) {
+                    self.too_large.set(Some(self.too_large.get().map_or(len, |it| it.min(len))));
+                }
+                let stored = matches!(completion, Completion::Stored(_)).then_some(len);
+                drop(client);
+                self.count_store(stored);
+                return Some(None);
+            }
+            Some(Party::Nobody) | None => return Some(None),
         };
         let took = self.moment().saturating_sub(since);
         if let Some(tally) = self.counter.tally() {
@@ -389,14 +462,25 @@ impl<W: Waiter> Peer<W> {
         Some(Some(waiter))
     }
 
+    /// Counts a page that was stored, of so many bytes, or one that was not.
+    fn count_store(&self, stored: Option<usize>) {
+        if let Some(tally) = self.counter.tally() {
+            tally.count_store(stored);
+        }
+    }
+
     fn set_failing(&self, failing: bool) {
         if let Some(tally) = self.counter.tally() {
             tally.set_failing(failing, process::seconds());
         }
     }
 
-    fn take(&self, token: Token) -> Option<(W, u64)> {
-        self.waiting.borrow_mut().remove(KeyData::from_ffi(token.0).into())
+    fn take(&self, token: Token) -> Option<Party<W>> {
+        let party = self.operations.borrow_mut().remove(KeyData::from_ffi(token.0).into());
+        if matches!(party, Some(Party::Request(..))) {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+        }
+        party
     }
 
     fn name(&self) -> &str {

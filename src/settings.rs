@@ -6,9 +6,12 @@ use super::sys::shared::Zone;
 use super::upstream::Upstream;
 use super::worker::ConfigurationId;
 use pagecache_core::args::Ignored;
+use pagecache_core::lease::KeyParts;
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
-use pagecache_core::page::{Format, PageFlags, PageRules};
-use pagecache_core::policy::{KeyRules, Policy};
+use pagecache_core::page::{
+    DefaultLifetimes, Format, Heuristic, IgnoredHeaders, PageFlags, PageRules, StoreRules, Valid,
+};
+use pagecache_core::policy::{KeyRules, Policy, StorePolicy};
 use std::rc::Rc;
 
 /// Msec.
@@ -17,6 +20,13 @@ const DEFAULT_CONNECT_TIMEOUT: Msec = 100;
 const DEFAULT_TIMEOUT: Msec = 250;
 /// Bytes.
 const DEFAULT_MAX_SIZE: usize = 8 << 20;
+
+/// Bytes. With its key, an item of this size fits into memcached's largest, 1 MB by default.
+const DEFAULT_STORE_MAX_SIZE: usize = 1000 << 10;
+/// Msec.
+const DEFAULT_PASS_TIME: Msec = 120_000;
+/// As Fastly and Cloudflare name them.
+const DEFAULT_TAG_HEADERS: [&str; 2] = ["surrogate-key", "cache-tag"];
 
 /// Declares [`Given`]: a row has the name of a setting, its type, and its value where no directive says another.
 macro_rules! settings {
@@ -71,6 +81,24 @@ settings! {
     /// Whether requests that fall through tell the application the outcome.
     request_headers: bool = true;
     ignore_client_abort: bool = false;
+    store: bool = false;
+    valid: Rc<[Valid]> = Rc::default();
+    no_store: Rc<[ComplexValue]> = Rc::default();
+    ignored_headers: IgnoredHeaders = IgnoredHeaders::default();
+    ignores_cookies: bool = false;
+    /// Whether the Cache-Control of requests is obeyed.
+    client_cache_control: bool = false;
+    /// None: `off`.
+    heuristic: Option<Heuristic> = None;
+    /// Bytes.
+    store_max_size: usize = DEFAULT_STORE_MAX_SIZE;
+    store_unframed: bool = false;
+    store_gzip: bool = true;
+    pass_time: Msec = DEFAULT_PASS_TIME;
+    /// Whether requests of unsafe methods invalidate pages.
+    invalidate: bool = true;
+    /// In lower case.
+    tag_headers: Rc<[String]> = DEFAULT_TAG_HEADERS.map(str::to_owned).into();
 }
 
 /// The text of `pagecache_key`.
@@ -80,6 +108,7 @@ pub struct KeyPattern {
     pub text: Rc<str>,
     pub place: SourceLocation,
     pub rules: KeyRules,
+    pub parts: KeyParts,
 }
 
 /// The value of `pagecache_fallback`.
@@ -101,6 +130,8 @@ pub struct Settings {
     /// `pagecache_key`.
     pub key: ComplexValue,
     pub bypass: Rc<[ComplexValue]>,
+    /// `pagecache_no_store`.
+    pub no_store: Rc<[ComplexValue]>,
     pub cache_status: bool,
     pub request_headers: bool,
     /// A named location.
@@ -110,7 +141,12 @@ pub struct Settings {
 impl Given {
     /// What is decided without nginx, with a key of these rules. `enable_gunzip` has nginx unpack gzip for visitors
     /// that do not take it, and says whether it can.
-    pub fn policy(&self, key: KeyRules, enable_gunzip: impl FnOnce() -> bool) -> Policy {
+    pub fn policy(
+        &self,
+        key: KeyRules,
+        key_parts: KeyParts,
+        enable_gunzip: impl FnOnce() -> bool,
+    ) -> Policy {
         let pages =
             PageRules { flags: self.flags(), gzip_flag: self.gzip_flag(), format: self.format() };
         let may_have_gzip = pages.gzip_flag.is_some() || pages.format != Format::Body;
@@ -127,6 +163,30 @@ impl Given {
             unpacks_gzip: may_have_gzip && enable_gunzip(),
             etag: self.etag(),
             ignores_client_abort: self.ignore_client_abort(),
+            store: self.store().then(|| self.store_policy(key_parts)),
+        }
+    }
+
+    /// What nginx stores itself, with a key of these parts.
+    fn store_policy(&self, key: KeyParts) -> StorePolicy {
+        let lifetimes =
+            DefaultLifetimes { valid: self.valid().to_vec(), heuristic: self.heuristic() };
+        let rules = StoreRules {
+            ignored: self.ignored_headers(),
+            ignores_cookies: self.ignores_cookies(),
+            lifetimes,
+            stale: 0,
+            gzip: self.store_gzip(),
+            hidden_headers: self.tag_headers().to_vec(),
+            max_size: self.store_max_size(),
+        };
+        StorePolicy {
+            key,
+            rules,
+            unframed: self.store_unframed(),
+            pass_time: self.pass_time(),
+            obeys_client: self.client_cache_control(),
+            invalidates: self.invalidate(),
         }
     }
 }

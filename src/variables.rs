@@ -21,6 +21,7 @@ impl Table for Variables {
         (c"pagecache_key",    key),
         (c"pagecache_server", server),
         (c"pagecache_time",   time),
+        (c"pagecache_store_status", store_status),
     ];
 }
 
@@ -59,4 +60,8 @@ fn server<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>>
 fn time<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
     let msec = State::of(request)?.took()? / 1_000;
     pool.copy(format!("{}.{:03}", msec / 1_000, msec % 1_000).as_bytes())
+}
+
+fn store_status<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
+    pool.copy(State::of(request)?.store_status()?.name().as_bytes())
 }

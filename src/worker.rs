@@ -3,9 +3,11 @@
 
 use super::counter::Counter;
 use super::peer::{Peer, Waiter};
+use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
-use pagecache_core::memcached::Buffers;
+use pagecache_core::fill::Uncacheable;
+use pagecache_core::memcached::{Buffers, Key, Msec};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +27,8 @@ pub struct Worker<W: Waiter> {
     counters: Slots<Rc<Counter>>,
     /// Of what upstreams decide before they have a server, by the index of the upstream.
     undecided: Slots<Rc<Counter>>,
+    /// Pages that cannot be stored, by the index of the server. None yet.
+    uncacheable: RefCell<Option<Uncacheable>>,
 }
 
 /// The workers of this process: one, and where it has read a new configuration without a master, for a time another.
@@ -55,6 +59,7 @@ impl<W: Waiter> Workers<W> {
             buffers: Slots::default(),
             counters: Slots::default(),
             undecided: Slots::default(),
+            uncacheable: RefCell::default(),
         });
         self.0.borrow_mut().push((id, worker.clone()));
         worker
@@ -96,6 +101,19 @@ impl<W: Waiter> Worker<W> {
     pub fn undecided(&self, upstream: &Upstream) -> Rc<Counter> {
         let make = || Rc::new(Counter::new(&self.zone, &upstream.counted_as()));
         self.undecided.get(upstream.index(), make)
+    }
+
+    /// A response for this key could not be stored: its requests take no lease for a time, in msec.
+    pub fn add_uncacheable(&self, server: &UpstreamServer, key: &Key, time: Msec) {
+        let mut table = self.uncacheable.borrow_mut();
+        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
+        table.add(server.index, key, process::now().saturating_add(time));
+    }
+
+    /// Whether there was such a response.
+    pub fn is_uncacheable(&self, server: &UpstreamServer, key: &Key) -> bool {
+        let table = self.uncacheable.borrow();
+        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
     }
 
     /// Gives up what this worker has in the zone, which may go then.

@@ -57,6 +57,17 @@ pub struct Capture {
     item: Result<Recorder, NotStored>,
 }
 
+/// How the body of a response has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// By a mark of the protocol, as the last chunk.
+    Seen,
+    /// With the connection, as far as the protocol allows.
+    Unframed,
+    /// Before such a mark.
+    Cut,
+}
+
 /// An item to store.
 #[must_use = "its lease is stored with, or given back"]
 #[derive(Debug)]
@@ -139,28 +150,27 @@ impl Capture {
         };
     }
 
-    /// The response has ended. `is_whole`: its end was seen, as the last chunk. A response of an announced length is
-    /// whole if it has that length. It came within `took` seconds after its head, by which it is older. `random` bits
-    /// tell this version of the item from any other one.
+    /// The response has ended. It came within `took` seconds after its head, by which it is older. `random` bits tell
+    /// this version of the item from any other one.
     ///
     /// # Errors
     /// Why it is not stored, and the lease, which is to be given back.
-    pub fn finish(
-        self,
-        is_whole: bool,
-        took: u32,
-        random: u32,
-    ) -> Result<Store, (NotStored, Lease)> {
-        let is_whole = self.announced.map_or(is_whole, |announced| self.len == announced);
-        let item = match self.item {
-            Ok(_) if !is_whole => Err(NotStored::Length),
+    pub fn finish(self, end: BodyEnd, took: u32, random: u32) -> Result<Store, (NotStored, Lease)> {
+        let cut = match (self.announced, end) {
+            (Some(announced), _) => (self.len != announced).then_some(NotStored::Length),
+            (None, BodyEnd::Seen) => None,
+            (None, BodyEnd::Unframed) => Some(NotStored::Unframed),
+            (None, BodyEnd::Cut) => Some(NotStored::Length),
+        };
+        let item = match (self.item, cut) {
+            (Ok(_), Some(why)) => Err(why),
             // its readers would refuse it
-            Ok(_) if self.is_gzip && !looks_like_gzip(&self.start, self.len) => {
+            (Ok(_), None) if self.is_gzip && !looks_like_gzip(&self.start, self.len) => {
                 Err(NotStored::Coding)
             }
-            Ok(_) if took >= self.terms.ttl() => Err(NotStored::Refused(Refusal::Stale)),
-            Ok(item) => item.finish(),
-            Err(why) => Err(why),
+            (Ok(_), None) if took >= self.terms.ttl() => Err(NotStored::Refused(Refusal::Stale)),
+            (Ok(item), None) => item.finish(),
+            (Err(why), _) => Err(why),
         };
         match item {
             Ok(body) => {

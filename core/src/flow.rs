@@ -281,9 +281,9 @@ impl Flow {
         }
     }
 
-    /// The value of `Cache-Status`, once the outcome is decided.
-    pub fn cache_status(&self) -> Option<String> {
-        self.outcome().map(|outcome| outcome.cache_status(self.fresh_for))
+    /// The value of `Cache-Status`, once the outcome is decided. `is_stored`: the response is being stored.
+    pub fn cache_status(&self, is_stored: bool) -> Option<String> {
+        self.outcome().map(|outcome| outcome.cache_status(self.fresh_for, is_stored))
     }
 
     fn look_up(

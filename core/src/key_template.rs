@@ -106,6 +106,18 @@ pub fn has_target(text: &str) -> bool {
     variables(text).any(|(name, _)| name == TARGET)
 }
 
+/// Whether the key contains the host: pages of two hosts have two keys.
+pub fn has_host(text: &str) -> bool {
+    let hosts = ["host", "http_host", "server_name"];
+    variables(text).any(|(name, _)| hosts.contains(&name.as_str()))
+}
+
+/// Whether the key tells http from https.
+pub fn has_scheme(text: &str) -> bool {
+    let schemes = ["scheme", "https", "http_x_forwarded_proto", "server_port"];
+    variables(text).any(|(name, _)| schemes.contains(&name.as_str()))
+}
+
 /// Whether the key contains `$request_uri`, and not the decoded path.
 ///
 /// ```

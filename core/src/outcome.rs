@@ -120,23 +120,26 @@ impl Outcome {
         }
     }
 
-    /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one.
+    /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one. `is_stored`: the response of
+    /// the fallback is being stored.
     ///
     /// ```
     /// use pagecache_core::outcome::{Outcome, Reason};
     ///
-    /// assert_eq!(Outcome::Hit.cache_status(Some(60)), "nginx; hit; ttl=60");
-    /// assert_eq!(Outcome::Fallthrough(Reason::Absent).cache_status(None), "nginx; fwd=uri-miss");
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60), false), "nginx; hit; ttl=60");
+    /// let miss = Outcome::Fallthrough(Reason::Absent);
+    /// assert_eq!(miss.cache_status(None, true), "nginx; fwd=uri-miss; stored");
     /// ```
-    pub fn cache_status(self, ttl: Option<u32>) -> String {
+    pub fn cache_status(self, ttl: Option<u32>, is_stored: bool) -> String {
         match (self, ttl) {
             (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
             (Outcome::Hit, None) => "nginx; hit".to_owned(),
             (Outcome::Fallthrough(reason), _) => {
                 let Row { forward, name, detail, .. } = reason.row();
+                let stored = if is_stored { "; stored" } else { "" };
                 match detail {
-                    Detail::Named => format!("nginx; fwd={forward}; detail={name}"),
-                    Detail::Implied => format!("nginx; fwd={forward}"),
+                    Detail::Named => format!("nginx; fwd={forward}{stored}; detail={name}"),
+                    Detail::Implied => format!("nginx; fwd={forward}{stored}"),
                 }
             }
         }
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn cache_status_has_a_member_of_rfc_9211_for_each_reason() {
         for reason in Reason::ALL {
-            let text = Outcome::Fallthrough(reason).cache_status(Some(1));
+            let text = Outcome::Fallthrough(reason).cache_status(Some(1), false);
             let words: Vec<&str> = text.split("; ").collect();
             assert_eq!(words[0], "nginx");
             // section 2.2
@@ -249,6 +252,6 @@ mod tests {
             assert!(forwarded.contains(&words[1]), "{text}");
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }
-        assert_eq!(Outcome::Hit.cache_status(None), "nginx; hit");
+        assert_eq!(Outcome::Hit.cache_status(None, false), "nginx; hit");
     }
 }

@@ -51,6 +51,10 @@ pub struct StorePolicy {
     pub unframed: bool,
     /// `pagecache_pass_time`: for how long a worker remembers that a page cannot be stored, in msec.
     pub pass_time: Msec,
+    /// `pagecache_client_cache_control`: the Cache-Control of requests is obeyed.
+    pub obeys_client: bool,
+    /// `pagecache_invalidate`: a request that may have changed a page invalidates it.
+    pub invalidates: bool,
 }
 
 /// What a key's text means for requests.

@@ -1,5 +1,5 @@
-//! The request headers that tell the application the outcome of the lookup: their names, which client headers could
-//! be mistaken for them, and which values they may have.
+//! The request headers that the application gets otherwise than the client has sent them: those that tell it the
+//! outcome of the lookup, and those that ask for a page of one visitor's own.
 
 /// The status word: `MISS`, `BYPASS` or `ERROR`.
 pub const STATUS: &str = "X-Pagecache-Status";
@@ -18,10 +18,30 @@ pub const KEY: &str = "X-Pagecache-Key";
 /// assert!(!is_reserved(b"X-Pagecache"));
 /// ```
 pub fn is_reserved(name: &[u8]) -> bool {
-    [STATUS, KEY].iter().any(|own| {
-        name.len() == own.len()
-            && name.iter().zip(own.bytes()).all(|(&a, b)| folded(a) == folded(b))
-    })
+    [STATUS, KEY].iter().any(|own| is_read_as(name, own))
+}
+
+/// Headers by which a visitor asks for a page in a form of its own, or only for a change of it.
+const OF_ONE_VISITOR: [&str; 7] = [
+    "accept-encoding",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+];
+
+/// Whether a header of this name is left out of a request whose response is stored for everybody.
+pub fn is_of_one_visitor(name: &[u8], ignores_cookies: bool) -> bool {
+    let cookies: &[&str] = if ignores_cookies { &["cookie", "cookie2"] } else { &[] };
+    OF_ONE_VISITOR.iter().chain(cookies).any(|own| is_read_as(name, own))
+}
+
+/// Whether an application may read a header of this name as the one with another name.
+fn is_read_as(name: &[u8], other: &str) -> bool {
+    name.len() == other.len()
+        && name.iter().zip(other.bytes()).all(|(&a, b)| folded(a) == folded(b))
 }
 
 /// A byte of a header's name, as an application reads it that cannot tell names apart better: a letter in lower case,
@@ -39,6 +59,18 @@ pub fn can_be_value(key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_fill_does_not_ask_for() {
+        for name in ["Accept-Encoding", "If_None_Match", "IF-RANGE", "range"] {
+            assert!(is_of_one_visitor(name.as_bytes(), false), "{name}");
+        }
+        for name in ["Accept", "Accept-Language", "If", "Ranges"] {
+            assert!(!is_of_one_visitor(name.as_bytes(), true), "{name}");
+        }
+        assert!(!is_of_one_visitor(b"Cookie", false));
+        assert!(is_of_one_visitor(b"Cookie", true));
+    }
 
     #[test]
     fn names_that_an_application_reads_alike() {

@@ -93,6 +93,8 @@ statuses! {
     Overload      "overload";
     /// The body was cut, or is not as long as announced.
     Length        "length";
+    /// The body ended with the connection, and `pagecache_store_unframed` is off.
+    Unframed      "unframed";
     /// The request ended before its response was whole.
     Aborted       "aborted";
 }
@@ -117,6 +119,7 @@ impl StoreStatus {
                 | StoreStatus::Stale
                 | StoreStatus::Head
                 | StoreStatus::TooLarge
+                | StoreStatus::Unframed
         )
     }
 }
@@ -146,6 +149,7 @@ impl From<NotStored> for StoreStatus {
             NotStored::TooLarge => StoreStatus::TooLarge,
             NotStored::Overload => StoreStatus::Overload,
             NotStored::Length => StoreStatus::Length,
+            NotStored::Unframed => StoreStatus::Unframed,
             NotStored::Coding => StoreStatus::Coding,
         }
     }

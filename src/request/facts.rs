@@ -1,15 +1,21 @@
 //! What the core asks of one request, answered by nginx.
 
+use crate::request::state::Waiting;
 use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::request::{Request, parse_http_time};
+use crate::worker::Worker;
 use pagecache_core::flow::Facts;
+use pagecache_core::lease::{Asker, NoLease};
+use pagecache_core::memcached::Key;
 use pagecache_core::method::Method;
+use pagecache_core::page::Fields;
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {
     pub request: &'a Request<'a>,
     pub settings: &'a Settings,
+    pub worker: &'a Worker<Waiting>,
 }
 
 impl<'a> Facts for RequestFacts<'a> {
@@ -53,5 +59,32 @@ impl<'a> Facts for RequestFacts<'a> {
 
     fn seconds_since(&self, date: &[u8]) -> Option<u64> {
         Some(process::seconds().saturating_sub(parse_http_time(date)?))
+    }
+
+    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
+        let (request, args) = (self.request, self.request.args());
+        let target = request.target();
+        let sent_path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+        let kept = self.settings.policy.ignored_args.without(args);
+        let fields: Vec<_> = request.fields().collect();
+        judge(&Asker {
+            method: request.method(),
+            has_body: request.has_body(),
+            is_for_nginx: request.is_for_nginx(),
+            fields: Fields(&fields),
+            host: request.host(),
+            port: request.port(),
+            sent_path,
+            written_path: &request.written_path(),
+            has_ignored_args: kept.strip_prefix(b"?").unwrap_or_default() != args,
+        })
+    }
+
+    fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {
+        let server = self.settings.upstream.servers().get(server)?;
+        if self.worker.peer(server).lacks_cas() {
+            return Some(NoLease::NoCas);
+        }
+        self.worker.is_uncacheable(server, key).then_some(NoLease::Uncacheable)
     }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod facts;
+pub mod fill;
 mod lookup;
 pub mod request_headers;
 mod serve;
@@ -31,8 +32,10 @@ use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
 use pagecache_core::memcached::{Buffers, Bytes, Completion};
 use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::policy::StorePolicy;
+use pagecache_core::store_status::StoreStatus;
 use serve::send;
-use state::{State, Stored, Waiting};
+use state::{Filling, State, Stored, Waiting};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -80,7 +83,7 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
-    let facts = RequestFacts { request: &request, settings: &settings };
+    let facts = RequestFacts { request: &request, settings: &settings, worker: state.worker() };
     let (flow, action) = match settings.upstream.cluster() {
         Some(cluster) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
         // the configuration was not checked
@@ -144,11 +147,14 @@ fn resume(request: Request<'_>, state: &Waiting) {
 
 fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let settings = state.settings();
-    let facts = RequestFacts { request, settings };
+    let facts = RequestFacts { request, settings, worker: state.worker() };
     let reply = state.take_reply();
     let stored = reply.as_ref().ok();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
     let action = state.decide(|flow| flow.resumed(found, &facts, &settings.policy));
+    if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
+        state.give_back(lease, None);
+    }
     act(request, state, action, stored)
 }
 
@@ -192,10 +198,28 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
         None => state.worker().undecided(&settings.upstream).count(outcome, 0),
     }
     state.with_key(|key| log::fell_through(request, reason, key));
-    if request_headers::tell(request, state).is_none() {
+    let fill = hold_lease(state);
+    if request_headers::tell(request, state, fill).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
     to_fallback(request, settings, reason.http_status() as ngx_int_t)
+}
+
+/// Has the request keep the lease with which the response of the fallback is stored. Returns what is stored, if it has
+/// one.
+fn hold_lease(state: &State) -> Option<&StorePolicy> {
+    let store = state.settings().policy.store.as_ref()?;
+    if let Some(lease) = state.decide(Flow::take_lease) {
+        state.set_filling(Filling::Lease(lease));
+        return Some(store);
+    }
+    if let (Some(server), Some(status)) = (state.server(), state.store_status()) {
+        if status == StoreStatus::NoCas {
+            state.worker().peer(server).note_no_cas();
+        }
+        state.note_store_status(server, status);
+    }
+    None
 }
 
 /// `status` is for a location without a fallback.

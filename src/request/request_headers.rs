@@ -7,7 +7,9 @@ use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
 };
 use crate::sys::request::Request;
-use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_reserved};
+use pagecache_core::page::Coding;
+use pagecache_core::policy::StorePolicy;
+use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_of_one_visitor, is_reserved};
 
 /// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
 /// location: `error_page` can redirect a request that nginx refused before any phase.
@@ -35,17 +37,31 @@ fn remove_foreign(request: &Request<'_>) -> ngx_int_t {
     NGX_DECLINED as ngx_int_t
 }
 
-/// Tells the application what became of the lookup, in place of what an earlier one has told. None
-/// without memory.
-pub fn tell(request: &Request<'_>, state: &State) -> Option<()> {
+/// Tells the application what became of the lookup, in place of what an earlier one has told. A request whose response
+/// is to be stored asks for the page of everybody: `fill`. None without memory.
+pub fn tell(request: &Request<'_>, state: &State, fill: Option<&StorePolicy>) -> Option<()> {
+    let takes_gzip = || {
+        let accepts = request.header_values("accept-encoding");
+        Coding::Gzip.is_accepted_by(accepts) && state.settings().policy.unpacks_gzip
+    };
     state.with_key(|key| {
         let mut headers = Vec::new();
         if let (true, Some(outcome)) = (state.settings().request_headers, state.outcome()) {
             headers.push((STATUS, outcome.status().name().as_bytes()));
             headers.extend(key.filter(|key| can_be_value(key)).map(|key| (KEY, key)));
-        } else if !request.has_header(is_reserved) {
+        } else if !request.has_header(is_reserved) && fill.is_none() {
             return Some(());
         }
-        request.replace_headers(is_reserved, &headers)
+        let Some(store) = fill else { return request.replace_headers(is_reserved, &headers) };
+        // what is compressed here comes without a coding
+        if !store.rules.gzip && takes_gzip() {
+            headers.push(("Accept-Encoding", b"gzip"));
+        }
+        let ignores_cookies = store.rules.ignores_cookies;
+        let is_removed =
+            |name: &[u8]| is_reserved(name) || is_of_one_visitor(name, ignores_cookies);
+        request.replace_headers(is_removed, &headers)?;
+        request.drop_conditions();
+        Some(())
     })
 }

@@ -2,16 +2,23 @@
 
 use crate::peer::Peer;
 use crate::settings::Settings;
+use crate::sys::process;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::Worker;
+use pagecache_core::fill::{Capture, Lease, Store};
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
-    Buffer, BufferPart, Buffers, Bytes, Charge, Completion, Item, Reservation, Ticket, Visitor,
+    Buffer, BufferPart, Buffers, Bytes, Charge, Command, Completion, Item, Key, Msec, Operation,
+    Protocol, Reservation, Ticket, Token, Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::store_status::StoreStatus;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+/// Time for a store, in msec. No visitor waits for it.
+const STORE_TIMEOUT: Msec = 5_000;
 
 /// A request that waits for memcached.
 pub type Waiting = Rc<Attached<State>>;
@@ -29,6 +36,22 @@ pub struct State {
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
     reply: Cell<Option<Result<Rc<Stored>, Reason>>>,
+    /// How it fills the cache.
+    filling: RefCell<Filling>,
+    /// What became of that.
+    store_status: Cell<Option<StoreStatus>>,
+}
+
+/// What a request has for filling the cache.
+#[derive(Default)]
+pub enum Filling {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The lease, before the response has come.
+    Lease(Lease),
+    /// The response so far. Its head came at this time, in seconds since the epoch.
+    Capture(Box<Capture>, u64),
 }
 
 /// An item of memcached. Its bytes count as held as long as it is there.
@@ -48,12 +71,21 @@ enum Value {
 // SAFETY: nothing else is attached to requests.
 unsafe impl RequestLevel for State {
     /// Ends the lookup: an answer must not resume a request that has ended. What is known of it stays
-    /// for the access log.
+    /// for the access log. A lease is given back.
     fn end(&self) {
         if let Some((peer, ticket)) = self.lookup.take() {
             peer.cancel(ticket);
         }
         self.reply.set(None);
+        let in_flow = self.flow.borrow_mut().take_lease();
+        let lease = match self.take_filling() {
+            Filling::Nothing => in_flow,
+            Filling::Lease(lease) => Some(lease),
+            Filling::Capture(capture, _) => Some(capture.give_up().1),
+        };
+        if let Some(lease) = lease {
+            self.give_back(lease, Some(StoreStatus::Aborted));
+        }
     }
 }
 
@@ -76,6 +108,8 @@ impl State {
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
+            filling: RefCell::default(),
+            store_status: Cell::new(None),
         })
     }
 
@@ -115,9 +149,7 @@ impl State {
         self.lookup.set(None);
         self.flow.borrow_mut().completed(took);
         self.reply.set(Some(match completion {
-            Completion::Hit(item, value) => {
-                self.store(item, value, buffers).ok_or(Reason::Overload)
-            }
+            Completion::Hit(item, value) => self.kept(item, value, buffers).ok_or(Reason::Overload),
             Completion::Miss => Err(Reason::Absent),
             Completion::Failed(error) => Err(error.into()),
             // of no lookup of a value
@@ -158,11 +190,73 @@ impl State {
 
     /// The value of `Cache-Status`, if there is to be one.
     pub fn cache_status(&self) -> Option<String> {
-        self.settings.cache_status.then(|| self.flow.borrow().cache_status())?
+        let is_stored = matches!(*self.filling.borrow(), Filling::Capture(..));
+        self.settings.cache_status.then(|| self.flow.borrow().cache_status(is_stored))?
+    }
+
+    /// Whether the response is stored, and if not, why. None where nothing is to be stored.
+    pub fn store_status(&self) -> Option<StoreStatus> {
+        self.store_status.get().or_else(|| self.flow.borrow().store_status())
+    }
+
+    /// Sets what the request has for filling the cache.
+    pub fn set_filling(&self, filling: Filling) {
+        self.filling.replace(filling);
+    }
+
+    /// Takes out what the request has for filling the cache.
+    pub fn take_filling(&self) -> Filling {
+        self.filling.take()
+    }
+
+    /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
+    pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
+        let (server, key, command) = lease.give_back();
+        let Some(server) = self.settings.upstream.servers().get(server) else { return };
+        if let Some(why) = why {
+            self.note_store_status(server, why);
+            if let Some(store) = self.settings.policy.store.as_ref().filter(|_| why.is_lasting()) {
+                self.worker.add_uncacheable(server, &key, store.pass_time);
+            }
+        }
+        let peer = self.worker.peer(server);
+        peer.run(|token| self.operation(token, key, command));
+    }
+
+    /// Hands an item to memcached.
+    pub fn store(&self, store: Store) {
+        let Store { lease, set, body } = store;
+        let Some(server) = self.settings.upstream.servers().get(lease.server) else { return };
+        self.note_store_status(server, StoreStatus::Stored);
+        let peer = self.worker.peer(server);
+        peer.store(body, |token| self.operation(token, *lease.key, Command::Set(set)));
+    }
+
+    /// Notes what became of the response, once.
+    pub fn note_store_status(&self, server: &UpstreamServer, status: StoreStatus) {
+        self.store_status.set(Some(status));
+        if let Some(tally) = self.worker.counter(server).tally() {
+            tally.count_fill(status);
+        }
+    }
+
+    /// An operation for which nobody waits.
+    fn operation(&self, token: Token, key: Key, command: Command) -> Operation {
+        let policy = &self.settings.policy;
+        Operation {
+            token,
+            visitor: self.visitor,
+            key,
+            // nothing is stored in any other protocol
+            protocol: Protocol::Meta,
+            deadline: process::now().saturating_add(STORE_TIMEOUT),
+            connect_timeout: policy.connect_timeout,
+            command,
+        }
     }
 
     /// None without memory, or if the visitor holds as much as it may.
-    fn store(&self, item: Item, value: Bytes<'_>, buffers: &Buffers) -> Option<Rc<Stored>> {
+    fn kept(&self, item: Item, value: Bytes<'_>, buffers: &Buffers) -> Option<Rc<Stored>> {
         if let Bytes::Alone(part) = &value {
             if let Some((reservation, charge)) = buffers.keep(self.visitor, part) {
                 let (value, counts) =

@@ -26,3 +26,36 @@ pub(super) fn whole_body(pool: Pool<'_>, body: &[u8], is_main: bool) -> Option<*
     let buf = pool.put(whole)?.as_ptr();
     Some(pool.put(ngx_chain_t { buf, next: core::ptr::null_mut() })?.as_ptr())
 }
+
+/// A part of a body on its way through nginx's filters.
+pub struct BodyPart<'body> {
+    /// Its bytes, unless they are in a file alone.
+    pub bytes: Option<&'body [u8]>,
+    /// No part follows it.
+    pub is_last: bool,
+}
+
+/// The parts of a chain.
+///
+/// # Safety
+/// - `chain` is null or a chain that nginx passes to a filter.
+/// - It lives as long as `'body`, and nobody writes to it or to what it points to meanwhile.
+pub(super) unsafe fn parts<'body>(
+    chain: *mut ngx_chain_t,
+) -> impl Iterator<Item = BodyPart<'body>> {
+    let mut next = chain;
+    core::iter::from_fn(move || {
+        // SAFETY: as above; each link has a buffer, and a chain ends in null.
+        let (link, buf) = unsafe { (next.as_ref()?, (*next).buf.as_ref()?) };
+        next = link.next;
+        let is_in_memory = buf.temporary() != 0 || buf.memory() != 0 || buf.mmap() != 0;
+        let len = (buf.last.addr()).saturating_sub(buf.pos.addr());
+        let bytes: Option<&[u8]> = match is_in_memory {
+            // SAFETY: the bytes of a buffer in memory are between these pointers.
+            true => Some(unsafe { core::slice::from_raw_parts(buf.pos, len) }),
+            false if buf.in_file() != 0 => None,
+            false => Some(&[]),
+        };
+        Some(BodyPart { bytes, is_last: buf.last_buf() != 0 })
+    })
+}

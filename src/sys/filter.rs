@@ -1,35 +1,58 @@
-//! A header filter: a function that sees each response's head before nginx writes it.
+//! Filters: functions that see each response's head, and each part of its body, before nginx writes it.
 //!
 //! nginx has one chain of filters for the whole process, and makes it anew as it reads a configuration, also one
 //! that turns out to be wrong. After a reload that failed the master goes on with the configuration that it had,
-//! and a worker that it starts then has the chain of the one that failed. So the filter is in the chain of every
-//! configuration that loads the module, and touches a request only in a process that serves such a one.
+//! and a worker that it starts then has the chain of the one that failed. So the filters are in the chains of every
+//! configuration that loads the module, and touch a request only in a process that serves such a one.
 
+pub use super::chain::BodyPart;
+use super::chain::parts;
 use super::loaded;
 use super::raw::{
-    NGX_OK, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_header_filter,
-    ngx_int_t,
+    NGX_OK, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
+    ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
 };
 use super::request::Request;
 use core::cell::Cell;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.
-type Look = fn(&Request<'_>);
+pub struct HeadFilter {
+    /// Before any other filter has seen the head.
+    pub before: fn(&Request<'_>),
+    /// After all of them have.
+    pub after: fn(&Request<'_>),
+}
+
+/// What is done with the next parts of a response's body.
+type BodyFilter = fn(&Request<'_>, &mut dyn Iterator<Item = BodyPart<'_>>);
 
 std::thread_local! {
     /// Who comes after us. nginx makes the chain anew for each configuration, in its only thread.
-    static NEXT: Cell<ngx_http_output_header_filter_pt> = const { Cell::new(None) };
-    static LOOK: Cell<Option<Look>> = const { Cell::new(None) };
+    static NEXT_HEAD: Cell<ngx_http_output_header_filter_pt> = const { Cell::new(None) };
+    static NEXT_BODY: Cell<ngx_http_output_body_filter_pt> = const { Cell::new(None) };
+    static HEAD: Cell<Option<&'static HeadFilter>> = const { Cell::new(None) };
+    static BODY: Cell<Option<BodyFilter>> = const { Cell::new(None) };
 }
 
-/// Puts the filter into the chain that nginx is making: `look` is called for the head of each response.
-pub fn install(look: Look) {
-    set(&LOOK, Some(look));
+/// Puts a filter of heads into the chain that nginx is making.
+pub fn install_head(filter: &'static HeadFilter) {
+    set(&HEAD, Some(filter));
     // SAFETY: nginx reads and writes its chain in its only thread.
     unsafe {
-        set(&NEXT, ngx_http_top_header_filter);
-        ngx_http_top_header_filter = Some(filter);
+        set(&NEXT_HEAD, ngx_http_top_header_filter);
+        ngx_http_top_header_filter = Some(filter_head);
+    }
+}
+
+/// Puts a filter of bodies into the chain that nginx is making. It sees the bodies of requests to which this module has
+/// attached something.
+pub fn install_body(filter: BodyFilter) {
+    set(&BODY, Some(filter));
+    // SAFETY: as in install_head.
+    unsafe {
+        set(&NEXT_BODY, ngx_http_top_body_filter);
+        ngx_http_top_body_filter = Some(filter_body);
     }
 }
 
@@ -37,14 +60,38 @@ fn set<T>(cell: &'static LocalKey<Cell<T>>, value: T) {
     cell.with(|cell| cell.set(value));
 }
 
-unsafe extern "C" fn filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    if let Some(look) = LOOK.get().filter(|_| loaded::serves()) {
+unsafe extern "C" fn filter_head(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let filter = HEAD.get().filter(|_| loaded::serves());
+    if let Some(filter) = filter {
+        // SAFETY: nginx passes a live request.
+        unsafe { Request::look(r, filter.before) };
+    }
+    let status = match NEXT_HEAD.get() {
+        // SAFETY: as nginx would have called it.
+        Some(next) => unsafe { next(r) },
+        None => NGX_OK as ngx_int_t,
+    };
+    if let Some(filter) = filter {
+        // SAFETY: filters do not end requests.
+        unsafe { Request::look(r, filter.after) };
+    }
+    status
+}
+
+unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chain_t) -> ngx_int_t {
+    if let Some(filter) = BODY.get().filter(|_| loaded::serves()) {
+        let look = |request: &Request<'_>| {
+            if request.has_attached() {
+                // SAFETY: nginx passes a chain that lives as long as this call, and nobody changes it meanwhile.
+                filter(request, &mut unsafe { parts(body) });
+            }
+        };
         // SAFETY: nginx passes a live request.
         unsafe { Request::look(r, look) };
     }
-    match NEXT.get() {
+    match NEXT_BODY.get() {
         // SAFETY: as nginx would have called it.
-        Some(next) => unsafe { next(r) },
+        Some(next) => unsafe { next(r, body) },
         None => NGX_OK as ngx_int_t,
     }
 }

@@ -3,9 +3,11 @@
 mod attached;
 mod headers;
 mod response;
+mod upstream_response;
 
 pub use attached::{Attached, RequestLevel};
 pub use response::Header;
+pub use upstream_response::UpstreamResponse;
 
 use super::conf::{ComplexValue, LocationLevel, MainLevel};
 use super::event::Event;
@@ -13,14 +15,15 @@ use super::live::Live;
 use super::loaded;
 use super::pool::{Pool, bytes_of};
 use super::raw::{
-    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t, ngx_event_t,
-    ngx_http_block_reading, ngx_http_complex_value, ngx_http_discard_request_body,
-    ngx_http_event_handler_pt, ngx_http_finalize_request, ngx_http_log_ctx_t,
-    ngx_http_named_location, ngx_http_request_empty_handler, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t, ngx_parse_http_time, ngx_str_t,
+    NGX_DONE, NGX_ESCAPE_URI, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t,
+    ngx_escape_uri, ngx_event_t, ngx_http_block_reading, ngx_http_complex_value,
+    ngx_http_discard_request_body, ngx_http_event_handler_pt, ngx_http_finalize_request,
+    ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_request_empty_handler,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_test_reading, ngx_inet_get_port,
+    ngx_int_t, ngx_parse_http_time, ngx_str_t,
 };
 use core::fmt;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 use ngx::{ngx_log_debug_mask, ngx_log_error};
 use pagecache_core::memcached::Visitor;
 use pagecache_core::method::Method;
@@ -76,6 +79,41 @@ impl Request<'_> {
     /// The query, `$args`.
     pub fn args(&self) -> &[u8] {
         self.text(|r| r.args)
+    }
+
+    /// The target as it was sent, `$request_uri`. That of a subrequest is its parent's.
+    pub fn target(&self) -> &[u8] {
+        self.text(|r| r.unparsed_uri)
+    }
+
+    /// The path as nginx writes it into a request for an upstream.
+    pub fn written_path(&self) -> Vec<u8> {
+        escape_path(self.path())
+    }
+
+    /// The host as nginx has read it from the target or the Host header, `$host`. Empty if there is none.
+    pub fn host(&self) -> &[u8] {
+        self.text(|r| r.headers_in.server)
+    }
+
+    /// The port that the client has connected to, `$server_port`.
+    pub fn port(&self) -> u16 {
+        // SAFETY: a connection that nginx has accepted has the address that it was accepted at.
+        unsafe {
+            let address = self.connection().read(|c| c.local_sockaddr);
+            if address.is_null() { 0 } else { ngx_inet_get_port(address) }
+        }
+    }
+
+    /// Whether it has a body, or announces one.
+    pub fn has_body(&self) -> bool {
+        self.read(|r| r.headers_in.content_length_n > 0 || r.headers_in.chunked() != 0)
+    }
+
+    /// Whether its response is not for a client: of a subrequest, as of `auth_request`, `mirror` and SSI, or of
+    /// `post_action`.
+    pub fn is_for_nginx(&self) -> bool {
+        !self.is_main() || self.read(|r| r.header_only() != 0 || r.post_action() != 0)
     }
 
     /// Whether this is the client's request and no subrequest.
@@ -282,6 +320,20 @@ impl Request<'_> {
 
     fn read<T>(&self, field: fn(&ngx_http_request_t) -> T) -> T {
         self.r.read(field)
+    }
+}
+
+/// Escapes what nginx escapes in a path (NGX_ESCAPE_URI).
+fn escape_path(path: &[u8]) -> Vec<u8> {
+    // SAFETY: without a destination nginx counts the bytes that become two more; with one it writes so many.
+    unsafe {
+        let source = path.as_ptr().cast_mut();
+        let (len, kind) = (path.len(), NGX_ESCAPE_URI as usize);
+        let escaped = ngx_escape_uri(null_mut(), source, len, kind);
+        let size = len.saturating_add(escaped.saturating_mul(2));
+        let mut written = vec![0; size];
+        ngx_escape_uri(written.as_mut_ptr(), source, len, kind);
+        written
     }
 }
 

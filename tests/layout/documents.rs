@@ -143,10 +143,10 @@ fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
 fn the_reference_has_what_cache_status_says() {
     let rows = table_rows(REFERENCE, "### pagecache_cache_status");
     let mut documented: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-    assert_eq!(documented.remove(0), Outcome::Hit.cache_status(Some(60)));
+    assert_eq!(documented.remove(0), Outcome::Hit.cache_status(Some(60), false));
     let mut rest = documented.clone();
     for reason in Reason::ALL {
-        let said = Outcome::Fallthrough(reason).cache_status(None);
+        let said = Outcome::Fallthrough(reason).cache_status(None, false);
         let of_an_example =
             |text: &str| text.split("; detail=").next() == said.split("; detail=").next();
         assert!(documented.iter().any(|text| of_an_example(text)), "{said} of {documented:?}");

@@ -17,6 +17,8 @@ pub enum NotStored {
     Overload,
     /// It was shorter or longer than announced, or was cut.
     Length,
+    /// It ended with the connection, so that nobody knows whether it was whole.
+    Unframed,
     /// Its body is not what its coding says.
     Coding,
 }

@@ -49,7 +49,7 @@ fn a_response_becomes_an_item() {
     let mut capture = capture(None, &buffers);
     assert!(capture.append(b"the ", &buffers) && capture.append(b"", &buffers));
     assert!(capture.append(b"page", &buffers));
-    let Store { lease: stored, set, body } = capture.finish(true, 0, 0xffab_cdef).unwrap();
+    let Store { lease: stored, set, body } = capture.finish(BodyEnd::Seen, 0, 0xffab_cdef).unwrap();
     assert_eq!(stored, lease());
     assert_eq!(set, Set { flags: 0x5cab_cdef, ttl: 60, cas: Some(21), is_add: false });
     let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n\
@@ -114,7 +114,7 @@ fn what_says_gzip_is_gzip() {
         for size in [1, 2, 100] {
             let mut capture = lease().capture(&head(fields, None), &rules(), &buffers).unwrap();
             body.chunks(size).for_each(|part| assert!(capture.append(part, &buffers)));
-            let finished = capture.finish(true, 0, 7).map(|_| ()).map_err(|(why, _)| why);
+            let finished = capture.finish(BodyEnd::Seen, 0, 7).map(|_| ()).map_err(|(why, _)| why);
             let wanted = if is_stored { Ok(()) } else { Err(NotStored::Coding) };
             assert_eq!(finished, wanted, "{}", body.escape_ascii());
         }
@@ -127,7 +127,7 @@ fn a_page_ages_while_it_comes() {
     let finished = |took| {
         let mut capture = capture(None, &buffers);
         capture.append(b"the page", &buffers);
-        capture.finish(true, took, 7).map(|store| store.set.ttl).map_err(|(why, _)| why)
+        capture.finish(BodyEnd::Seen, took, 7).map(|store| store.set.ttl).map_err(|(why, _)| why)
     };
     assert_eq!((finished(0), finished(59)), (Ok(60), Ok(1)));
     for took in [60, u32::MAX] {
@@ -140,7 +140,7 @@ fn an_item_takes_the_memory_that_counts() {
     let buffers = Buffers::new(LIMIT);
     let mut capture = capture(None, &buffers);
     assert!(capture.append(&[b'x'; 8 * 1_024], &buffers) && capture.append(b"y", &buffers));
-    let body = capture.finish(true, 0, 7).unwrap().body;
+    let body = capture.finish(BodyEnd::Seen, 0, 7).unwrap().body;
     assert_eq!(buffers.room(), LIMIT - body.len());
     assert!(body.parts(0).last().is_some_and(|part| part.len() < 4_096));
 }
@@ -148,11 +148,11 @@ fn an_item_takes_the_memory_that_counts() {
 #[test]
 fn the_largest_item_is_stored() {
     let buffers = Buffers::new(LIMIT);
-    let head_len = capture(Some(0), &buffers).finish(true, 0, 7).unwrap().body.len();
+    let head_len = capture(Some(0), &buffers).finish(BodyEnd::Seen, 0, 7).unwrap().body.len();
     let finish = |len: usize| {
         let mut capture = capture(None, &buffers);
         capture.append(&vec![b'x'; len], &buffers);
-        capture.finish(true, 0, 7).map(|store| store.body.len()).map_err(|(why, _)| why)
+        capture.finish(BodyEnd::Seen, 0, 7).map(|store| store.body.len()).map_err(|(why, _)| why)
     };
     assert_eq!(finish(300_000 - head_len), Ok(300_000));
     assert_eq!(finish(300_001 - head_len), Err(NotStored::TooLarge));
@@ -161,19 +161,20 @@ fn the_largest_item_is_stored() {
 #[test]
 fn what_was_cut_is_not_stored() {
     let buffers = Buffers::new(LIMIT);
-    for (length, body, is_whole, is_stored) in [
-        (Some(4), "page", false, true),
-        (Some(4), "pag", true, false),
-        (Some(4), "pages", true, false),
-        (Some(0), "", false, true),
-        (None, "page", true, true),
-        (None, "page", false, false),
-        (None, "", false, false),
+    for (length, body, end, why) in [
+        (Some(4), "page", BodyEnd::Cut, None),
+        (Some(4), "pag", BodyEnd::Seen, Some(NotStored::Length)),
+        (Some(4), "pages", BodyEnd::Seen, Some(NotStored::Length)),
+        (Some(0), "", BodyEnd::Cut, None),
+        (None, "page", BodyEnd::Seen, None),
+        (None, "page", BodyEnd::Cut, Some(NotStored::Length)),
+        (None, "page", BodyEnd::Unframed, Some(NotStored::Unframed)),
+        (None, "", BodyEnd::Cut, Some(NotStored::Length)),
     ] {
         let mut capture = capture(length, &buffers);
         assert_eq!(capture.append(body.as_bytes(), &buffers), body != "pages", "{body}");
-        let finished = capture.finish(is_whole, 0, 1).map(|store| store.lease);
-        let wanted = if is_stored { Ok(lease()) } else { Err((NotStored::Length, lease())) };
+        let finished = capture.finish(end, 0, 1).map(|store| store.lease);
+        let wanted = why.map_or(Ok(lease()), |why| Err((why, lease())));
         assert_eq!(finished, wanted, "{length:?} {body}");
         assert_eq!(buffers.room(), LIMIT);
     }
@@ -188,7 +189,7 @@ fn what_is_too_large_is_dropped_at_once() {
     assert!(!too_large.append(&[b'x'; 1_000], &buffers));
     assert_eq!(buffers.room(), LIMIT);
     assert!(!too_large.append(b"x", &buffers));
-    assert_eq!(too_large.finish(true, 0, 1).unwrap_err(), (NotStored::TooLarge, lease()));
+    assert_eq!(too_large.finish(BodyEnd::Seen, 0, 1).unwrap_err(), (NotStored::TooLarge, lease()));
 
     // half of the buffers is for values that are read
     let few = Buffers::new(40_000);
@@ -237,7 +238,7 @@ fn stored_text(
     for part in parts {
         assert!(capture.append(part, buffers));
     }
-    let store = capture.finish(true, 0, 7).unwrap();
+    let store = capture.finish(BodyEnd::Seen, 0, 7).unwrap();
     let value = bytes(&store.body);
     let item = Item { flags: store.set.flags, ttl: Some(60), ..Item::default() };
     let page = PageRules::default().read(&item, &value).unwrap();
@@ -301,7 +302,7 @@ fn what_is_no_text_is_stored_as_it_is() {
         let rules = StoreRules { gzip, ..rules() };
         let mut capture = lease().capture(&head(Fields(&fields), None), &rules, &buffers).unwrap();
         assert!(capture.append(&page, &buffers));
-        let item = bytes(&capture.finish(true, 0, 7).unwrap().body);
+        let item = bytes(&capture.finish(BodyEnd::Seen, 0, 7).unwrap().body);
         assert!(item.ends_with(&page), "{name}");
     }
 }
@@ -314,7 +315,7 @@ fn a_compressor_counts() {
         let mut capture = lease().capture(&head(FRESH, None), &text_rules(), &buffers).unwrap();
         assert!(capture.append(&page, &buffers));
         let held = limit - buffers.room();
-        let stored = capture.finish(true, 0, 7).unwrap().body.len();
+        let stored = capture.finish(BodyEnd::Seen, 0, 7).unwrap().body.len();
         assert_eq!(buffers.room(), limit);
         (held, stored)
     };
@@ -336,13 +337,13 @@ fn what_becomes_too_large_is_dropped_with_its_compressor() {
     // longer than what is stored, but not as gzip
     let mut capture = lease().capture(&head(FRESH, Some(100_000)), &rules, &buffers).unwrap();
     assert!(capture.append(&vec![b'x'; 100_000], &buffers));
-    assert!(capture.finish(false, 0, 7).unwrap().body.len() < 1_000);
+    assert!(capture.finish(BodyEnd::Cut, 0, 7).unwrap().body.len() < 1_000);
     let mut noise = fastrand::Rng::with_seed(1);
     let mut capture = lease().capture(&head(FRESH, None), &rules, &buffers).unwrap();
     let mut part = || (0..10_000).map(|_| noise.u8(..)).collect::<Vec<_>>();
     while capture.append(&part(), &buffers) {}
     assert_eq!(buffers.room(), LIMIT);
-    assert_eq!(capture.finish(true, 0, 7).unwrap_err().0, NotStored::TooLarge);
+    assert_eq!(capture.finish(BodyEnd::Seen, 0, 7).unwrap_err().0, NotStored::TooLarge);
 }
 
 proptest! {
@@ -382,7 +383,7 @@ proptest! {
             let (held, half) = (limit - buffers.room(), limit / 2);
             prop_assert!(held <= half.max(limit - room) && held <= 300_000 + 64 * 1_024);
         }
-        match capture.finish(true, 0, 7) {
+        match capture.finish(BodyEnd::Seen, 0, 7) {
             Ok(store) => {
                 let item = bytes(&store.body);
                 prop_assert!(item.ends_with(&sent) && item.len() <= 300_000);

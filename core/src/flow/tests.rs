@@ -308,7 +308,7 @@ fn a_bare_body_is_a_page() {
     assert_eq!((response.page.status, response.body), (200, &b"<p>page</p>"[..]));
     assert_eq!(response.etag, Some(Etag::of(b"<p>page</p>")));
     assert_eq!(flow.took(), Some(3_000));
-    assert_eq!(flow.cache_status().unwrap(), "nginx; hit; ttl=60");
+    assert_eq!(flow.cache_status(false).unwrap(), "nginx; hit; ttl=60");
 }
 
 #[test]

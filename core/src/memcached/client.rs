@@ -263,7 +263,7 @@ impl Client {
     }
 
     /// The first `n` bytes of the output were written; 0 if the socket took none. `now` is the exact time, which may
-    /// be later than that of the event loop's iteration. Returns the number of commands whose last byte was written.
+    /// be later than that of the event loop's iteration. Returns the number of lookups whose last byte was written.
     pub fn sent(&mut self, index: usize, n: usize, now: Msec) -> usize {
         let written = Written { at: now, heard: self.heard };
         if let Some(pooled) = self.connections.get_mut(index) {

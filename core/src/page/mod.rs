@@ -16,12 +16,12 @@ mod srcache;
 mod vary;
 
 pub use admission::{Admission, Candidate, Refusal, StoreRules};
-pub use cache_control::CacheControl;
+pub use cache_control::{CacheControl, Seconds};
 pub use coding::Coding;
 pub use etag::Etag;
 pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
-pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, Terms, Valid};
+pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
 pub use head::write_head;
 pub use life::Life;
 pub use response::Response;

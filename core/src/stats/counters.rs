@@ -3,6 +3,7 @@
 
 use super::histogram::{self, Histogram};
 use crate::outcome::{Outcome, Reason};
+use crate::store_status::StoreStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How a counter is summed over all workers.
@@ -42,6 +43,8 @@ macro_rules! counters {
             $($(#[doc = $doc])* pub $field: T,)*
             /// Requests that were left to the fallback, in the order of [`Reason::ALL`].
             pub reasons: [T; Reason::ALL.len()],
+            /// Responses of the fallback by whether they were stored, in the order of [`StoreStatus::ALL`].
+            pub fills: Fills<T>,
             /// How long lookups took.
             pub times: Histogram<T>,
         }
@@ -62,6 +65,7 @@ macro_rules! counters {
             fn with<U>(&mut self, other: &Counters<U>, mut visit: impl FnMut(Kind, &mut T, &U)) {
                 $(visit(Kind::$kind, &mut self.$field, &other.$field);)*
                 self.reasons.iter_mut().zip(&other.reasons).for_each(|(to, from)| visit(Kind::Total, to, from));
+                self.fills.0.iter_mut().zip(&other.fills.0).for_each(|(to, from)| visit(Kind::Total, to, from));
                 let buckets = self.times.buckets.iter_mut().zip(&other.times.buckets);
                 buckets.for_each(|(to, from)| visit(Kind::Total, to, from));
                 visit(Kind::Total, &mut self.times.sum, &other.times.sum);
@@ -78,6 +82,7 @@ macro_rules! counters {
                 };
                 $(take(Kind::$kind, &self.$field, &counts.$field);)*
                 self.reasons.iter().zip(&counts.reasons).for_each(|(to, from)| take(Kind::Total, to, from));
+                self.fills.0.iter().zip(&counts.fills.0).for_each(|(to, from)| take(Kind::Total, to, from));
                 let buckets = self.times.buckets.iter().zip(&counts.times.buckets);
                 buckets.for_each(|(to, from)| take(Kind::Total, to, from));
                 take(Kind::Total, &self.times.sum, &counts.times.sum);
@@ -102,6 +107,12 @@ counters! {
     lookups Total "lookups" "pagecache_lookups_total" "Lookups sent; requests that share a reply are one.";
     /// Writes in which lookups were sent.
     batches Total "batches" "pagecache_batches_total" "Writes in which lookups were sent.";
+    /// Items that memcached has stored.
+    stores Total "stores" "pagecache_stores_total" "Pages that memcached has stored.";
+    /// Bytes of those items.
+    stored_bytes Total "stored_bytes" "pagecache_stored_bytes_total" "Bytes of the pages that memcached has stored.";
+    /// Items that were sent to memcached and not stored: another one was first, or the server failed.
+    lost_stores Total "lost_stores" "pagecache_lost_stores_total" "Pages that memcached was to store and did not: another one was first, or the server failed.";
     /// Connections that were opened or tried.
     connects Total "connects" "pagecache_connects_total" "Connections opened or tried.";
     /// Requests that wait for a reply.
@@ -112,6 +123,17 @@ counters! {
     failing Level "failing_workers" "pagecache_failing_workers" "Workers for which the server failed and has not answered since.";
     /// When `failing` last changed.
     changed Latest "state_changed" "pagecache_state_change_timestamp_seconds" "When a worker last began or ceased to leave the server alone; 0: never.";
+}
+
+/// A counter for each [`StoreStatus`].
+#[repr(transparent)]
+#[derive(Debug, Clone)]
+pub struct Fills<T>(pub [T; StoreStatus::ALL.len()]);
+
+impl<T: Default> Default for Fills<T> {
+    fn default() -> Fills<T> {
+        Fills(std::array::from_fn(|_| T::default()))
+    }
 }
 
 /// One worker's counters. Only that worker writes to them.
@@ -130,6 +152,24 @@ impl Tally {
                     add(counter, 1);
                 }
             }
+        }
+    }
+
+    /// Counts a response of the fallback.
+    pub fn count_fill(&self, status: StoreStatus) {
+        if let Some(counter) = self.fills.0.get(status as usize) {
+            add(counter, 1);
+        }
+    }
+
+    /// Counts an item that was sent to memcached: of so many bytes if it was stored.
+    pub fn count_store(&self, stored: Option<usize>) {
+        match stored {
+            Some(bytes) => {
+                add(&self.stores, 1);
+                add(&self.stored_bytes, bytes as u64);
+            }
+            None => add(&self.lost_stores, 1),
         }
     }
 
@@ -182,6 +222,11 @@ impl Counters<u64> {
                 Kind::Latest => *to = (*to).max(from),
             }
         });
+    }
+
+    /// Responses of the fallback with this status.
+    pub fn fills(&self, status: StoreStatus) -> u64 {
+        self.fills.0.get(status as usize).copied().unwrap_or_default()
     }
 
     /// Requests left to the fallback for `reason`.

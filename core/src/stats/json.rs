@@ -1,6 +1,8 @@
 //! A report as JSON, for scripts and for the status page. Times are in seconds, sizes in bytes.
 
-use super::{BOUNDS, Counters, Histogram, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
+use super::{
+    BOUNDS, Counters, Histogram, Kind, ROWS, Report, Row, ServerReport, UpstreamReport, not_stored,
+};
 use crate::outcome::{Reason, Status};
 use serde_json::Value;
 
@@ -35,6 +37,10 @@ fn server(server: &ServerReport) -> Value {
         ("name", server.name.as_str().into()),
         ("misses", by_reason(counters, Status::Miss)),
         ("errors", by_reason(counters, Status::Error)),
+        (
+            "not_stored",
+            not_stored().map(|it| (it.name(), Value::from(counters.fills(it)))).collect(),
+        ),
         ("lookups_per_batch", ratio(counters.lookups, counters.batches).into()),
         ("lookup_seconds", times(&counters.times)),
     ];

@@ -15,6 +15,8 @@ pub use json::json;
 pub use prometheus::prometheus;
 pub use room::Room;
 
+use crate::store_status::StoreStatus;
+
 /// The status page, which draws a report in a browser. It requests the JSON and nothing else.
 pub const PAGE: &str = include_str!("page.html");
 
@@ -47,6 +49,11 @@ pub struct ServerReport {
     pub name: String,
     /// The sums over all workers.
     pub counters: Counters<u64>,
+}
+
+/// The statuses that say why a response was not stored.
+fn not_stored() -> impl Iterator<Item = StoreStatus> {
+    StoreStatus::ALL.into_iter().filter(|status| *status != StoreStatus::Stored)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! pagecache_hits_total{upstream="pages",server="127.0.0.1:11211"} 17
 //! ```
 
-use super::{BOUNDS, Kind, ROWS, Report, Row, ServerReport, UpstreamReport};
+use super::{BOUNDS, Kind, ROWS, Report, Row, ServerReport, UpstreamReport, not_stored};
 use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
 
@@ -20,6 +20,10 @@ const FALLTHROUGHS: [(&str, &str, Status); 2] = [
         Status::Error,
     ),
 ];
+
+/// The metric of pages that were not stored.
+const NOT_STORED: (&str, &str) =
+    ("pagecache_not_stored_total", "Responses of the fallback that were not stored, by reason.");
 
 /// The report. Its Content-Type is `text/plain; version=0.0.4; charset=utf-8`.
 pub fn prometheus(report: &Report) -> String {
@@ -62,6 +66,13 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
                 let labels = Labels(upstream, server);
                 writeln!(out, "{name}{{{labels},reason=\"{}\"}} {count}", reason.name())?;
             }
+        }
+    }
+    head(out, NOT_STORED.0, "counter", NOT_STORED.1)?;
+    for (upstream, server) in servers(report) {
+        for status in not_stored() {
+            let (labels, count) = (Labels(upstream, server), server.counters.fills(status));
+            writeln!(out, "{}{{{labels},reason=\"{}\"}} {count}", NOT_STORED.0, status.name())?;
         }
     }
     for Row { kind, metric, help, value, .. } in ROWS {

@@ -53,36 +53,48 @@ impl<T> Attached<T> {
 impl Request<'_> {
     /// Attaches a value. None without memory, or where nginx has no place for it.
     pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
-        if !loaded::has_place() {
-            return None;
-        }
+        let slot = self.slot()?;
         let attached = Rc::new(Attached { r: self.r.place(), is_live: Cell::new(true), value });
         let place = self.pool()?.keep(attached)?;
         // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
-        // or frees the main request: never later than it destroys the pool, which has the value. The array of
-        // pointers has an entry for each module, and only this function writes ours.
+        // or frees the main request: never later than it destroys the pool, which has the value. Only this file writes
+        // to the slot.
         unsafe {
             let cleanup = NonNull::new(ngx_http_cleanup_add(self.r.as_ptr(), 0))?.as_ptr();
             (*cleanup).data = Rc::as_ptr(place).cast_mut().cast();
             (*cleanup).handler = Some(end_value::<T>);
-            *self.read(|r| r.ctx).add(loaded::module_index()) =
-                (&raw const *place).cast_mut().cast();
+            *slot = (&raw const *place).cast_mut().cast();
         }
         Some(place.clone())
     }
 
     /// The value that was attached last.
     pub fn attached<T: RequestLevel>(&self) -> Option<Rc<Attached<T>>> {
-        if !loaded::has_place() {
-            return None;
-        }
+        let slot = self.slot()?;
         let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r.place();
-        // a redirect makes the pointer null, and a subrequest has none of its own at first
         // SAFETY: attach wrote the place of a value in the request's pool, of this type (RequestLevel).
-        let latest = unsafe {
-            (*self.read(|r| r.ctx).add(loaded::module_index())).cast::<Rc<Attached<T>>>().as_ref()
-        };
-        latest.or_else(|| self.pool()?.kept::<Rc<Attached<T>>>().find(is_its_own)).cloned()
+        if let Some(latest) = unsafe { (*slot).cast::<Rc<Attached<T>>>().as_ref() } {
+            return Some(latest.clone());
+        }
+        // a redirect makes the pointer null, and a subrequest has none of its own at first
+        let latest = self.pool()?.kept::<Rc<Attached<T>>>().find(is_its_own)?;
+        // SAFETY: as in attach.
+        unsafe { *slot = (&raw const *latest).cast_mut().cast() };
+        Some(latest.clone())
+    }
+
+    /// Whether something is attached, as far as that is known without a search: it was found by [`Request::attached`]
+    /// since the last redirect.
+    pub fn has_attached(&self) -> bool {
+        // SAFETY: the slot is the request's own.
+        self.slot().is_some_and(|slot| unsafe { !(*slot).is_null() })
+    }
+
+    /// nginx's pointer for this module. None where the request has no place for it.
+    fn slot(&self) -> Option<*mut *mut c_void> {
+        // SAFETY: the request is live, and its array of pointers has an entry for each module that was there when it
+        // began.
+        loaded::has_place().then(|| unsafe { self.read(|r| r.ctx).add(loaded::module_index()) })
     }
 }
 

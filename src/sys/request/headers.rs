@@ -26,6 +26,12 @@ impl Request<'_> {
         self.header_parts().flatten().any(|header| is_one(header.key.as_bytes()))
     }
 
+    /// A request's header fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let parts = self.header_parts().flatten();
+        parts.map(|header| (header.key.as_bytes(), header.value.as_bytes()))
+    }
+
     /// The values of a request's headers of this name, compared without case.
     pub fn header_values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> + Clone {
         let is_it = move |header: &&ngx_table_elt_t| {
@@ -38,7 +44,7 @@ impl Request<'_> {
     /// that are `added` at the end. None without memory; the headers are then what they were.
     pub fn replace_headers(
         &self,
-        is_removed: fn(&[u8]) -> bool,
+        is_removed: impl Fn(&[u8]) -> bool,
         added: &[(&'static str, &[u8])],
     ) -> Option<()> {
         let pool = self.pool()?;

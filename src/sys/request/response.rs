@@ -4,15 +4,15 @@
 
 use super::{Request, parse_http_time};
 use crate::sys::chain::whole_body;
-use crate::sys::live::Zero;
+use crate::sys::live::{Live, Zero};
+use crate::sys::process;
 use crate::sys::raw::{
-    NGX_ERROR, NGX_OK, ngx_http_headers_out_t, ngx_http_output_filter, ngx_http_send_header,
-    ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_OK, ngx_http_core_loc_conf_t, ngx_http_headers_out_t, ngx_http_output_filter,
+    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t,
+    ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
-#[cfg(ngx_feature = "http_gzip")]
-use crate::sys::{live::Live, process, raw::ngx_http_core_loc_conf_t};
 use core::ptr::{NonNull, null_mut};
 use std::rc::Rc;
 
@@ -122,8 +122,7 @@ impl Request<'_> {
         self.set_header(Header::Other, "Vary", b"Accept-Encoding")
     }
 
-    #[cfg(ngx_feature = "http_gzip")]
-    fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {
+    pub(super) fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {
         // SAFETY: the core module has a configuration for each location, to which nginx keeps no reference.
         unsafe { Live::of((*self.read(|r| r.loc_conf).add(process::http_core_index())).cast()) }
     }
@@ -175,6 +174,17 @@ impl Request<'_> {
             if r.headers_out.etag.is_null() {
                 r.headers_in.if_match = null_mut();
             }
+        });
+    }
+
+    /// Takes all conditions off the request, so that no filter of nginx judges the response by them.
+    pub fn drop_conditions(&self) {
+        self.r.change((), |r, ()| {
+            r.headers_in.if_modified_since = null_mut();
+            r.headers_in.if_unmodified_since = null_mut();
+            r.headers_in.if_match = null_mut();
+            r.headers_in.if_none_match = null_mut();
+            r.headers_in.if_range = null_mut();
         });
     }
 

@@ -12,6 +12,8 @@ fn storing() -> Policy {
         rules: StoreRules::default(),
         unframed: false,
         pass_time: 120_000,
+        obeys_client: false,
+        invalidates: true,
     };
     Policy { store: Some(store), ..policy() }
 }

@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// The first `n` bytes of [`Connection::output`] were written; 0 if the socket took none. Returns the number of
-    /// commands whose last byte was among them.
+    /// lookups whose last byte was among them.
     pub fn sent(&mut self, n: usize, written: Written) -> usize {
         let up_to = self.transmitter.sent(n);
         if n == 0 { 0 } else { self.queue.written(up_to, n as u64, written) }

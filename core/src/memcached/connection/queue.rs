@@ -200,14 +200,15 @@ impl Queue {
     }
 
     /// The connection's stream is written up to `up_to`, its last `n` bytes just now. Lookups of which a byte is
-    /// written can no longer be joined. Returns the number of commands whose last byte is among the `n`.
+    /// written can no longer be joined. Returns the number of lookups whose last byte is among the `n`.
     pub fn written(&mut self, up_to: u64, n: u64, written: Written) -> usize {
         let from = up_to - n;
         let mut whole = 0;
-        for pending in self.pending.iter_mut().rev().take_while(|it| it.bytes.end > from) {
+        let all = self.pending.iter_mut().zip(&self.operations).rev();
+        for (pending, operation) in all.take_while(|(it, _)| it.bytes.end > from) {
             if pending.bytes.start < up_to {
                 pending.written = Some(written);
-                whole += usize::from(pending.bytes.end <= up_to);
+                whole += usize::from(pending.bytes.end <= up_to && operation.is_get());
             }
         }
         whole

@@ -1,0 +1,148 @@
+//! The response of the application that nginx is receiving for a request: `u->headers_in` has its head as it came.
+
+use super::Request;
+use crate::sys::live::Live;
+use crate::sys::raw::{
+    ngx_event_pipe_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
+use core::ptr::NonNull;
+use pagecache_core::fill::BodyEnd;
+
+/// A response of an upstream, whose head has come.
+pub struct UpstreamResponse<'request> {
+    u: Live<'request, ngx_http_upstream_t>,
+}
+
+impl Request<'_> {
+    /// The response that is being received and sent on. None if the response is of another origin: nginx itself, a file,
+    /// a cache of nginx's.
+    pub fn upstream_response(&self) -> Option<UpstreamResponse<'_>> {
+        // SAFETY: null, or made by nginx for this request, in whose pool it is.
+        let u = unsafe { Live::of(self.read(|r| r.upstream)) }?;
+        // an upstream that has been given up has no connection
+        let is_there = u.read(|u| !u.peer.connection.is_null());
+        is_there.then_some(UpstreamResponse { u })
+    }
+
+    /// How the body of the last upstream has ended. nginx may have closed the connection by then.
+    pub fn upstream_end(&self) -> BodyEnd {
+        // SAFETY: as in upstream_response.
+        let Some(u) = (unsafe { Live::of(self.read(|r| r.upstream)) }) else {
+            return BodyEnd::Cut;
+        };
+        // SAFETY: a buffered response has a pipe, which is in the request's pool.
+        let pipe = unsafe { Live::<ngx_event_pipe_t>::of(u.read(|u| u.pipe)) };
+        let (is_done, left) = match pipe.filter(|_| u.read(ngx_http_upstream_t::buffering) != 0) {
+            Some(pipe) => pipe.read(|pipe| (pipe.upstream_done() != 0, pipe.length)),
+            None => (false, u.read(|u| u.length)),
+        };
+        match left {
+            0 => BodyEnd::Seen,
+            _ if is_done => BodyEnd::Seen,
+            -1 => BodyEnd::Unframed,
+            _ => BodyEnd::Cut,
+        }
+    }
+
+    /// Whether the request is in a named location, or in an `if` of one, and has not come there by an error.
+    pub fn is_where_fallbacks_are(&self) -> bool {
+        let is_named = self.core_conf().is_some_and(|core| {
+            let name = core.read(|core| core.name);
+            name.as_bytes().first() == Some(&b'@')
+        });
+        is_named && self.read(|r| r.error_page() == 0 && r.err_status == 0)
+    }
+
+    /// The header fields of the response that the client is about to get.
+    pub fn sent_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        // SAFETY: the request is live, and its list of headers is set up. nginx adds to it, but not while this is read.
+        let list = unsafe { elements(&raw mut (*self.r.as_ptr()).headers_out.headers) };
+        list.filter(|header| header.hash != 0).map(field)
+    }
+
+    /// The Content-Type that the client is about to get. Empty if there is none.
+    pub fn sent_content_type(&self) -> &[u8] {
+        self.text(|r| r.headers_out.content_type)
+    }
+
+    /// Takes the response's headers of this name, compared without case, off what the client gets.
+    pub fn hide_header(&self, name: &str) {
+        // SAFETY: as in sent_fields; nobody has a reference to an element.
+        unsafe {
+            for header in places(&raw mut (*self.r.as_ptr()).headers_out.headers) {
+                if (*header.as_ptr()).key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                    (*header.as_ptr()).hash = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether a filter has asked for bodies in memory, as those do that change their text.
+    pub fn wants_body_in_memory(&self) -> bool {
+        self.read(|r| r.filter_need_in_memory()) != 0
+    }
+
+    /// Has nginx read parts of the body that are in files into memory.
+    pub fn want_body_in_memory(&self) {
+        self.r.change(1, |r, on| r.set_filter_need_in_memory(on));
+    }
+}
+
+impl UpstreamResponse<'_> {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        u16::try_from(self.u.read(|u| u.headers_in.status_n)).unwrap_or(0)
+    }
+
+    /// The text behind the status.
+    pub fn reason(&self) -> &[u8] {
+        let line = self.text(|u| u.headers_in.status_line);
+        line.split_at_checked(3).map_or(&[], |(_, reason)| reason.trim_ascii())
+    }
+
+    /// The header fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        // SAFETY: the upstream is live, and has read the head.
+        unsafe { elements(&raw mut (*self.u.as_ptr()).headers_in.headers) }.map(field)
+    }
+
+    /// The length of the body, if it is announced.
+    pub fn length(&self) -> Option<u64> {
+        u64::try_from(self.u.read(|u| u.headers_in.content_length_n)).ok()
+    }
+
+    fn text(&self, field: fn(&ngx_http_upstream_t) -> ngx_str_t) -> &[u8] {
+        // SAFETY: the text is in the request's pool, and nginx does not change it.
+        unsafe { crate::sys::pool::bytes_of(self.u.read(field)) }
+    }
+}
+
+/// The elements of a list of headers.
+///
+/// # Safety
+/// - `list` is a list of headers that lives, and is not changed, as long as `'list`.
+unsafe fn elements<'list>(list: *mut ngx_list_t) -> impl Iterator<Item = &'list ngx_table_elt_t> {
+    // SAFETY: as above.
+    unsafe { places(list).map(|place| place.as_ref()) }
+}
+
+/// The places of the elements of a list of headers.
+///
+/// # Safety
+/// - `list` is a list of headers that lives until the iterator ends, and that gets no elements meanwhile.
+unsafe fn places(list: *mut ngx_list_t) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> {
+    // SAFETY: as above.
+    let mut next = unsafe { &raw mut (*list).part };
+    core::iter::from_fn(move || {
+        // SAFETY: the parts of a list end with null, and each has `nelts` elements of the list's type.
+        let part = unsafe { next.as_ref() }?;
+        next = part.next;
+        Some((part.elts.cast::<ngx_table_elt_t>(), part.nelts))
+    })
+    // SAFETY: as above.
+    .flat_map(|(first, len)| (0..len).filter_map(move |at| NonNull::new(unsafe { first.add(at) })))
+}
+
+fn field(header: &ngx_table_elt_t) -> (&[u8], &[u8]) {
+    (header.key.as_bytes(), header.value.as_bytes())
+}
