@@ -223,7 +223,7 @@ fn many_operations_of_all_kinds_share_a_connection() {
         assert!(*got == [&value(nth)[..], b"end"].concat(), "{nth}");
         assert_eq!(completed[3], Completion::Deleted, "{nth}");
     }
-    assert_eq!(driver.written, 400);
+    assert_eq!(driver.written, 100);
 }
 
 #[test]
