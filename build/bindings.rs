@@ -65,6 +65,7 @@ const FUNCTIONS: &[&str] = &[
     "ngx_handle_write_event",
     "ngx_http_add_variable",
     "ngx_http_block_reading",
+    "ngx_http_clean_header",
     "ngx_http_cleanup_add",
     "ngx_http_compile_complex_value",
     "ngx_http_complex_value",

@@ -149,6 +149,19 @@ impl<W: Waiter> Peer<W> {
         }
     }
 
+    /// Writes what is queued now, rather than at the end of the iteration.
+    pub fn flush_queued(&self) {
+        let mut client = self.client.borrow_mut();
+        for Link { index, socket } in &self.links {
+            match &*socket.borrow() {
+                Some((socket, generation)) if *generation == client.generation(*index) => {
+                    self.flush(*index, socket, &mut client);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn start(
         &self,
         party: Party<W>,

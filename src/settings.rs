@@ -94,6 +94,7 @@ settings! {
     store_max_size: usize = DEFAULT_STORE_MAX_SIZE;
     store_unframed: bool = false;
     store_gzip: bool = true;
+    revalidate: bool = true;
     pass_time: Msec = DEFAULT_PASS_TIME;
     /// Whether requests of unsafe methods invalidate pages.
     invalidate: bool = true;
@@ -176,6 +177,7 @@ impl Given {
             ignores_cookies: self.ignores_cookies(),
             lifetimes,
             stale: 0,
+            revalidates: self.revalidate(),
             gzip: self.store_gzip(),
             hidden_headers: self.tag_headers().to_vec(),
             max_size: self.store_max_size(),

@@ -54,7 +54,7 @@ pub unsafe extern "C" fn stats_handler(r: *mut ngx_http_request_t) -> ngx_int_t 
 /// Returns what a content handler returns.
 fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
     const NO_MEMORY: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-    if request.method() == Method::Other {
+    if !matches!(request.method(), Method::Get | Method::Head) {
         return Err(NGX_HTTP_NOT_ALLOWED as ngx_int_t);
     }
     let status = request.discard_body();

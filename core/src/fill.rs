@@ -14,17 +14,23 @@
 mod heads;
 mod not_stored;
 mod recorder;
+mod revalidation;
 mod segments;
 mod uncacheable;
 
 pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
+pub use revalidation::{Revalidated, conditions};
 pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
-use crate::page::{GZIP, MARK, Refusal, StoreRules, Terms, looks_like_gzip};
+use crate::page::{
+    Fields, GZIP, LONGEST, MARK, Refusal, StoreRules, Terms, Varies, Vary, looks_like_gzip,
+};
+use crate::policy::Cluster;
 use heads::Heads;
 use recorder::Recorder;
+use segments::Segments;
 
 /// The permission to store one item, which memcached has given to one request alone.
 #[must_use = "a lease that is not given back keeps others from the page until it expires"]
@@ -38,6 +44,19 @@ pub struct Lease {
     pub cas: u64,
     /// The item is a page, which is to be renewed, rather than a placeholder.
     pub is_renewal: bool,
+    /// The item is a variant of a page that varies with these fields.
+    pub vary: Option<Vary>,
+}
+
+/// What the variants of a page are made of, when its first one comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Variants<'a> {
+    /// The servers.
+    pub cluster: &'a Cluster,
+    /// The fields of the request.
+    pub request: Fields<'a>,
+    /// A random number.
+    pub generation: u64,
 }
 
 /// A response that is being captured.
@@ -55,6 +74,8 @@ pub struct Capture {
     is_gzip: bool,
     /// The item so far, or why it is no longer recorded.
     item: Result<Recorder, NotStored>,
+    /// It is the first variant of its page: what the item of the page says, and where the variant is.
+    first: Option<(Varies, usize, Box<Key>)>,
 }
 
 /// How the body of a response has ended.
@@ -69,15 +90,18 @@ pub enum BodyEnd {
 }
 
 /// An item to store.
-#[must_use = "its lease is stored with, or given back"]
 #[derive(Debug)]
 pub struct Store {
-    /// With which lease.
-    pub lease: Lease,
+    /// Index of the server.
+    pub server: usize,
+    /// The key of the item.
+    pub key: Box<Key>,
     /// The command.
     pub set: Set,
     /// The item.
     pub body: Body,
+    /// What is stored before: the variant that this item leads to.
+    pub first: Option<Box<Store>>,
 }
 
 impl Lease {
@@ -88,6 +112,11 @@ impl Lease {
         (self.server, *self.key, Command::Delete(delete))
     }
 
+    /// Whether a response that varies with these fields is for the item.
+    fn is_for(&self, vary: &Vary) -> bool {
+        self.vary.as_ref().map_or(vary.is_empty(), |own| own == vary)
+    }
+
     /// Begins to capture a response, whose head has come.
     ///
     /// # Errors
@@ -96,20 +125,27 @@ impl Lease {
         self,
         received: &ReceivedHead<'_>,
         rules: &StoreRules,
+        variants: &Variants<'_>,
         buffers: &Buffers,
     ) -> Result<Capture, (NotStored, Lease)> {
         let begin = || {
             let admission = rules.admit(&received.candidate).map_err(NotStored::Refused)?;
-            if !admission.vary.is_empty() {
-                // its variants need keys of their own
-                return Err(NotStored::Refused(Refusal::Vary));
+            let is_first = self.vary.is_none() && !admission.vary.is_empty();
+            if !is_first && !self.is_for(&admission.vary) {
+                return Err(NotStored::VaryChanged);
             }
+            let first = is_first.then(|| {
+                let Variants { cluster, request, generation } = *variants;
+                let key = admission.vary.key(&self.key, generation, request);
+                let varies = Varies { vary: admission.vary.clone(), generation };
+                (varies, cluster.server(&key), Box::new(key))
+            });
             let heads = Heads::of(received, rules, &admission).ok_or(NotStored::Head)?;
             let item = Recorder::new(heads, received.length, rules.max_size, buffers)?;
-            Ok((admission.terms, item))
+            Ok((admission.terms, item, first))
         };
         match begin() {
-            Ok((terms, item)) => Ok(Capture {
+            Ok((terms, item, first)) => Ok(Capture {
                 lease: self,
                 terms,
                 announced: received.length,
@@ -117,6 +153,7 @@ impl Lease {
                 start: [0; GZIP.len()],
                 is_gzip: received.candidate.fields.values("content-encoding").any(is_gzip),
                 item: Ok(item),
+                first,
             }),
             Err(why) => Err((why, self)),
         }
@@ -155,7 +192,13 @@ impl Capture {
     ///
     /// # Errors
     /// Why it is not stored, and the lease, which is to be given back.
-    pub fn finish(self, end: BodyEnd, took: u32, random: u32) -> Result<Store, (NotStored, Lease)> {
+    pub fn finish(
+        self,
+        end: BodyEnd,
+        took: u32,
+        random: u32,
+        buffers: &Buffers,
+    ) -> Result<Store, (NotStored, Lease)> {
         let cut = match (self.announced, end) {
             (Some(announced), _) => (self.len != announced).then_some(NotStored::Length),
             (None, BodyEnd::Seen) => None,
@@ -172,12 +215,27 @@ impl Capture {
             (Ok(item), None) => item.finish(),
             (Err(why), _) => Err(why),
         };
-        match item {
-            Ok(body) => {
-                let (flags, ttl) = (flags(random), self.terms.ttl() - took);
-                let set = Set { flags, ttl, cas: Some(self.lease.cas), is_add: false };
-                Ok(Store { lease: self.lease, set, body })
-            }
+        let (flags, ttl) = (flags(random), self.terms.ttl().saturating_sub(took));
+        let set = Set { flags, ttl, cas: Some(self.lease.cas), is_add: false };
+        let store = |lease: Lease, set, body| {
+            let Lease { server, key, .. } = lease;
+            Store { server, key, set, body, first: None }
+        };
+        let body = match item {
+            Ok(body) => body,
+            Err(why) => return Err((why, self.lease)),
+        };
+        let Some((varies, server, key)) = self.first else {
+            return Ok(store(self.lease, set, body));
+        };
+        // nobody else knows the key of the variant before the item of the page is stored
+        let variant = Set { cas: None, is_add: true, ..set };
+        let variant = Store { server, key, set: variant, body, first: None };
+        match Segments::new(&varies.write(), usize::MAX, buffers) {
+            Ok(segments) => Ok(Store {
+                first: Some(Box::new(variant)),
+                ..store(self.lease, Set { ttl: LONGEST, ..set }, segments.finish())
+            }),
             Err(why) => Err((why, self.lease)),
         }
     }

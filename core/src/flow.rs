@@ -5,13 +5,17 @@
 //!     └─────> Action::Perform ──> LookingUp
 //!                 refused ──> FallThrough       the client of memcached did not accept the lookup
 //!                 resumed ──> Serve             the item is a page
-//!                        └──> FallThrough       there is no page, or the lookup failed
+//!                        ├──> Perform           the page has variants, or is stale and its lease is asked for
+//!                        ├──> FallThrough       there is no page, or the lookup failed
+//!                        ├──> Refuse            the same, and the client wants nothing but a cached page
 //!                        └──> Drop              the client has left
 //! ```
 //!
 //! The driver performs each action and reports its result to the flow. It owns the clock, the connections and the
 //! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
+
+mod filling;
 
 use crate::fill::Lease;
 use crate::lease::{Asker, NoLease};
@@ -21,9 +25,12 @@ use crate::memcached::{
 };
 use crate::method::Method;
 use crate::outcome::{Outcome, Reason};
-use crate::page::{Coding, Etag, Page, Response};
+use crate::page::{
+    Coding, Etag, Format, LONGEST, Page, RequestControl, Response, Varies, Vary, is_marked,
+};
 use crate::policy::{Cluster, Policy};
 use crate::store_status::StoreStatus;
+use filling::{Filling, Won};
 
 /// How long a lease lasts, in seconds. A page that takes longer to render is not stored. If a process dies that holds
 /// a lease, its page is not stored for so long.
@@ -69,6 +76,8 @@ pub enum Action<'value> {
     Serve(Response<'value>),
     /// Leave the request to the fallback.
     FallThrough(Reason),
+    /// Respond with 504: there is no page, and the request asks for nothing but a page from a cache.
+    Refuse(Reason),
     /// End the request without a response.
     Drop,
 }
@@ -86,10 +95,8 @@ pub struct Lookup {
     pub deadline: Msec,
     /// Time to open a connection, in msec.
     pub connect_timeout: Msec,
-    /// The largest value to accept, in bytes.
-    pub max_size: usize,
-    /// If there is no item, ask for the lease to store one, for so many seconds.
-    pub vivify: Option<u32>,
+    /// What to ask for.
+    pub get: Get,
 }
 
 impl Lookup {
@@ -102,7 +109,7 @@ impl Lookup {
             protocol: self.protocol,
             deadline: self.deadline,
             connect_timeout: self.connect_timeout,
-            command: Command::Get(Get { vivify: self.vivify, ..Get::value(self.max_size) }),
+            command: Command::Get(self.get),
         }
     }
 }
@@ -125,11 +132,27 @@ pub struct Flow {
     key: Option<Key>,
     /// Index of the server that has the key.
     server: Option<usize>,
+    /// When the lookup is given up.
+    deadline: Msec,
     /// How long the lookup took, in microseconds.
     took: Option<u64>,
     /// Seconds for which a hit remains one.
     fresh_for: Option<u32>,
+    /// What the request itself says of responses from a cache, where that is obeyed.
+    control: RequestControl,
     filling: Filling,
+    /// The variant of the page that the request is for, if it has variants.
+    variant: Option<Box<Variant>>,
+    /// The page that the request may change, and its server.
+    changes: Option<Box<(usize, Key)>>,
+}
+
+/// A variant of a page.
+#[derive(Debug)]
+struct Variant {
+    server: usize,
+    key: Key,
+    vary: Vary,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,24 +162,10 @@ enum State {
     New,
     /// The lookup is under way.
     LookingUp,
+    /// The page is not served for this reason. The lookup for the lease to renew it is under way.
+    AskingLease(Reason),
     /// No action follows.
     Ended(Outcome),
-}
-
-/// The request's part in filling the cache.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Filling {
-    /// It has none, and nothing is said of it: `pagecache_store` is off, the page was a hit, or the lease is taken out.
-    #[default]
-    None,
-    /// The lookup asks for the lease.
-    Asks,
-    /// The response of the fallback is to be stored with it.
-    Holds(Lease),
-    /// It is to be given back: memcached gave it to a request that does not store.
-    GivesBack(Lease, StoreStatus),
-    /// There is no lease.
-    Lacks(StoreStatus),
 }
 
 impl Flow {
@@ -167,8 +176,8 @@ impl Flow {
         cluster: &Cluster,
         now: Msec,
     ) -> (Flow, Action<'static>) {
-        let mut flow = Flow::default();
-        let action = match flow.look_up(facts, policy, cluster, now) {
+        let mut flow = Flow { deadline: now.saturating_add(policy.timeout), ..Flow::default() };
+        let action = match flow.look_up(facts, policy, cluster) {
             Ok(lookup) => {
                 flow.state = State::LookingUp;
                 Action::Perform(lookup)
@@ -187,14 +196,15 @@ impl Flow {
 
     /// The client of memcached did not accept the lookup: nothing was sent.
     pub fn refused(&mut self, why: OperationError) -> Action<'static> {
-        self.fall_through(why.into())
+        let reason = self.reason_before().unwrap_or(why.into());
+        self.fall_through(reason)
     }
 
     /// The lookup has ended after so many microseconds. [`Flow::resumed`] follows, unless the request has gone on
     /// elsewhere meanwhile.
     pub fn completed(&mut self, took: u64) {
-        if self.state == State::LookingUp {
-            self.took = Some(took);
+        if self.outcome().is_none() {
+            self.took = Some(self.took.unwrap_or(0).saturating_add(took));
         }
     }
 
@@ -204,24 +214,46 @@ impl Flow {
         found: Result<Found<'value>, Reason>,
         facts: &impl Facts,
         policy: &Policy,
+        cluster: &Cluster,
     ) -> Action<'value> {
-        let found = found.and_then(|found| {
-            let lease = self.lease(&found);
-            let response = self.respond(found, facts, policy);
-            self.go_on_filling(lease, response.as_ref().err().copied());
-            response
-        });
-        match found {
-            // the client has left: nobody is there to receive a page, but a miss still goes to the application
-            Ok(_) if facts.is_abandoned() => {
-                self.state = State::Ended(Outcome::Hit);
-                Action::Drop
+        let before = self.reason_before();
+        let found = match (found, before) {
+            (Ok(found), _) => found,
+            (Err(reason), _) => return self.fall_through(before.unwrap_or(reason)),
+        };
+        let won = self.won(&found, before.is_some());
+        if let Some(reason) = before {
+            self.filling.go_on(won, Some(reason));
+            return self.fall_through(reason);
+        }
+        if let Some(varies) = self.varies(&found, policy) {
+            return self.look_up_variant(&varies, facts, policy, cluster);
+        }
+        let response = self.respond(found, facts, policy);
+        let Item { recache, is_stale, .. } = found.item;
+        let is_renewable = recache == Recache::None && !is_stale && is_marked(&found.item);
+        match response {
+            Err(reason @ (Reason::Stale | Reason::Request))
+                if self.filling == Filling::Asks && is_renewable =>
+            {
+                self.state = State::AskingLease(reason);
+                let get = Get { recache: Some(LONGEST), ..Get::item() };
+                self.lookup(get, policy, cluster)
+                    .map_or(Action::FallThrough(reason), Action::Perform)
+            }
+            Err(reason) => {
+                self.filling.go_on(won, Some(reason));
+                self.fall_through(reason)
             }
             Ok(response) => {
+                self.filling.go_on(won, None);
                 self.state = State::Ended(Outcome::Hit);
-                Action::Serve(response)
+                match facts.is_abandoned() {
+                    // nobody is there to receive a page, but a miss still goes to the application
+                    true => Action::Drop,
+                    false => Action::Serve(response),
+                }
             }
-            Err(reason) => self.fall_through(reason),
         }
     }
 
@@ -229,7 +261,7 @@ impl Flow {
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
             State::Ended(outcome) => Some(outcome),
-            State::New | State::LookingUp => None,
+            State::New | State::LookingUp | State::AskingLease(_) => None,
         }
     }
 
@@ -250,33 +282,23 @@ impl Flow {
 
     /// The lease with which the response of the fallback is to be stored. It is taken out.
     pub fn take_lease(&mut self) -> Option<Lease> {
-        match std::mem::take(&mut self.filling) {
-            Filling::Holds(lease) => Some(lease),
-            other => {
-                self.filling = other;
-                None
-            }
-        }
+        self.filling.take_held()
     }
 
     /// A lease that is to be given back at once. It is taken out.
     pub fn take_unwanted_lease(&mut self) -> Option<Lease> {
-        match std::mem::take(&mut self.filling) {
-            Filling::GivesBack(lease, status) => {
-                self.filling = Filling::Lacks(status);
-                Some(lease)
-            }
-            other => {
-                self.filling = other;
-                None
-            }
-        }
+        self.filling.take_unwanted()
+    }
+
+    /// The page that is stale if the request was successful, as index of its server and key. It is taken out.
+    pub fn take_changed(&mut self) -> Option<(usize, Key)> {
+        self.changes.take().map(|changes| *changes)
     }
 
     /// Why the response of the fallback is not stored, if that is decided before it comes.
     pub fn store_status(&self) -> Option<StoreStatus> {
-        match (&self.filling, self.outcome()) {
-            (Filling::Lacks(status), Some(Outcome::Fallthrough(_))) => Some(*status),
+        match self.outcome() {
+            Some(Outcome::Fallthrough(_)) => self.filling.status(),
             _ => None,
         }
     }
@@ -291,12 +313,18 @@ impl Flow {
         facts: &impl Facts,
         policy: &Policy,
         cluster: &Cluster,
-        now: Msec,
     ) -> Result<Lookup, Reason> {
+        self.control = control(facts, policy);
         match facts.method() {
             Method::Get => {}
             Method::Head if policy.head => {}
-            Method::Head | Method::Other => return Err(Reason::Method),
+            Method::Head | Method::Safe => return Err(Reason::Method),
+            Method::Other => {
+                if policy.store.as_ref().is_some_and(|store| store.invalidates) {
+                    self.changes = place(facts, policy, cluster).ok().map(Box::new);
+                }
+                return Err(Reason::Method);
+            }
         }
         for condition in facts.bypass() {
             // a condition that cannot be computed might be met
@@ -305,15 +333,18 @@ impl Flow {
                 return Err(Reason::Bypass);
             }
         }
-        let has_own_target = facts.has_own_target();
-        let args = facts.args();
-        let path = || facts.path();
-        policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
-        let text = facts.key().ok_or(Reason::Overload)?;
-        let key = Key::new(text.as_ref(), policy.long_keys)?;
-        let server = cluster.server(&key);
+        let (server, key) = place(facts, policy, cluster)?;
         self.key = Some(key);
         self.server = Some(server);
+        self.ask_lease(facts, policy, server, &key);
+        self.lookup(self.get(policy), policy, cluster)
+    }
+
+    /// The lookup of the page, or of its variant.
+    fn lookup(&self, get: Get, policy: &Policy, cluster: &Cluster) -> Result<Lookup, Reason> {
+        let page = self.server.zip(self.key);
+        let variant = self.variant.as_ref().map(|variant| (variant.server, variant.key));
+        let (server, key) = variant.or(page).ok_or(Reason::NoKey)?;
         if cluster.is_down.get(server).is_none_or(|&is_down| is_down) {
             return Err(Reason::Down);
         }
@@ -321,58 +352,73 @@ impl Flow {
             server,
             key,
             protocol: policy.protocol.unwrap_or(cluster.protocol),
-            deadline: now.saturating_add(policy.timeout),
+            deadline: self.deadline,
             connect_timeout: policy.connect_timeout,
-            max_size: policy.max_size,
-            vivify: self.ask_lease(facts, policy, server, &key),
+            get,
         })
     }
 
-    /// For how many seconds the lookup asks for a lease, if it does.
-    fn ask_lease(
+    fn get(&self, policy: &Policy) -> Get {
+        let vivify = (self.filling == Filling::Asks).then_some(LEASE);
+        Get { vivify, ..Get::value(policy.max_size) }
+    }
+
+    /// The page has variants: goes on with the one that the request is for.
+    fn look_up_variant(
         &mut self,
+        varies: &Varies,
         facts: &impl Facts,
         policy: &Policy,
-        server: usize,
-        key: &Key,
-    ) -> Option<u32> {
-        let store = policy.store.as_ref()?;
-        let refusal = facts.ask(|asker| store.key.refuse(asker));
-        match refusal.or_else(|| facts.refuse_lease(server, key)) {
-            None => {
-                self.filling = Filling::Asks;
-                Some(LEASE)
-            }
-            Some(why) => {
-                self.filling = Filling::Lacks(why.into());
-                None
-            }
+        cluster: &Cluster,
+    ) -> Action<'static> {
+        let Some(primary) = self.key else { return self.fall_through(Reason::NoKey) };
+        let key = facts.ask(|asker| varies.vary.key(&primary, varies.generation, asker.fields));
+        let server = cluster.server(&key);
+        self.variant = Some(Box::new(Variant { server, key, vary: varies.vary.clone() }));
+        if self.filling == Filling::Asks {
+            self.ask_lease(facts, policy, server, &key);
+        }
+        match self.lookup(self.get(policy), policy, cluster) {
+            Ok(lookup) => Action::Perform(lookup),
+            Err(reason) => self.fall_through(reason),
         }
     }
 
-    /// The lease that came with an item.
-    fn lease(&self, found: &Found<'_>) -> Option<Result<Lease, StoreStatus>> {
+    /// What a primary item says of its variants.
+    fn varies(&self, found: &Found<'_>, policy: &Policy) -> Option<Varies> {
+        let may_vary = self.variant.is_none() && policy.pages.format == Format::Auto;
+        may_vary.then(|| Varies::read(&found.item, found.value))?
+    }
+
+    /// Decides whether the lookup asks for a lease.
+    fn ask_lease(&mut self, facts: &impl Facts, policy: &Policy, server: usize, key: &Key) {
+        let Some(store) = &policy.store else { return };
+        let is_forbidden = self.control.no_store.then_some(NoLease::NoStore);
+        let refusal = is_forbidden.or_else(|| facts.ask(|asker| store.key.refuse(asker)));
+        self.filling = match refusal.or_else(|| facts.refuse_lease(server, key)) {
+            None => Filling::Asks,
+            Some(why) => Filling::Lacks(why.into()),
+        };
+    }
+
+    /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
+    fn won(&self, found: &Found<'_>, is_renewal: bool) -> Won {
         let Item { recache, cas, .. } = found.item;
-        let (server, key) = (self.server?, Box::new(self.key?));
-        let lease = |cas| Lease { server, key, cas, is_renewal: !found.value.is_empty() };
+        let (server, key, vary) = match &self.variant {
+            Some(variant) => (variant.server, variant.key, Some(variant.vary.clone())),
+            None => (self.server?, self.key?, None),
+        };
+        let is_renewal = is_renewal || !found.value.is_empty();
+        let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
         (recache == Recache::Won).then(|| cas.map(lease).ok_or(StoreStatus::NoCas))
     }
 
-    /// The lookup has found an item, perhaps with a lease. `reason`: why the item is not served.
-    fn go_on_filling(&mut self, lease: Option<Result<Lease, StoreStatus>>, reason: Option<Reason>) {
-        self.filling = match (std::mem::take(&mut self.filling), lease, reason) {
-            (Filling::None, _, _) => Filling::None,
-            (Filling::Asks, Some(Ok(lease)), Some(_)) => Filling::Holds(lease),
-            (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, why),
-            // a page that is served needs no other one
-            (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, StoreStatus::Taken),
-            (Filling::Asks, Some(Err(why)), _) => Filling::Lacks(why),
-            (Filling::Asks, None, Some(reason)) => Filling::Lacks(match reason {
-                Reason::Absent | Reason::Stale => StoreStatus::Taken,
-                _ => StoreStatus::Occupied,
-            }),
-            (other, _, _) => other,
-        };
+    /// Why the page is not served, if only the lease to renew it is still asked for.
+    fn reason_before(&self) -> Option<Reason> {
+        match self.state {
+            State::AskingLease(reason) => Some(reason),
+            State::New | State::LookingUp | State::Ended(_) => None,
+        }
     }
 
     fn respond<'value>(
@@ -392,6 +438,9 @@ impl Flow {
         self.fresh_for = page.fresh_for(item.ttl);
         let dated = page.header("date").and_then(|date| facts.seconds_since(date));
         let age = page.age(item.ttl, dated);
+        if !self.control.permits(age, self.fresh_for) {
+            return Err(Reason::Request);
+        }
         let is_tagged = page.header("etag").is_some();
         let wants_tag = policy.etag && facts.is_main() && page.status == 200 && !is_tagged;
         let etag = wants_tag.then(|| etag(&found, &page, head, body));
@@ -400,10 +449,37 @@ impl Flow {
 
     fn fall_through(&mut self, reason: Reason) -> Action<'static> {
         self.state = State::Ended(Outcome::Fallthrough(reason));
-        if self.filling == Filling::Asks {
-            self.filling = Filling::Lacks(StoreStatus::Failed);
+        self.filling.fall_through();
+        if self.control.only_if_cached {
+            self.filling.give_up();
+            return Action::Refuse(reason);
         }
         Action::FallThrough(reason)
+    }
+}
+
+/// The key of the page that the request is for, and the index of its server.
+fn place(facts: &impl Facts, policy: &Policy, cluster: &Cluster) -> Result<(usize, Key), Reason> {
+    let has_own_target = facts.has_own_target();
+    let args = facts.args();
+    let path = || facts.path();
+    policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
+    let text = facts.key().ok_or(Reason::Overload)?;
+    let key = Key::new(text.as_ref(), policy.long_keys)?;
+    Ok((cluster.server(&key), key))
+}
+
+/// What the request says of responses from a cache. `only-if-cached` is obeyed wherever nginx fills the cache, the rest
+/// where the configuration says so.
+fn control(facts: &impl Facts, policy: &Policy) -> RequestControl {
+    let Some(store) = &policy.store else { return RequestControl::default() };
+    let control = facts.ask(|asker| RequestControl::of(asker.fields));
+    match store.obeys_client {
+        true => control,
+        false => {
+            let only_if_cached = control.only_if_cached;
+            RequestControl { only_if_cached, ..RequestControl::default() }
+        }
     }
 }
 

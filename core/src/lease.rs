@@ -96,6 +96,8 @@ pub enum NoLease {
     Args,
     /// It has a header that may change the page, and is not in the key.
     Header,
+    /// It says that its response is not to be stored.
+    NoStore,
     /// The server has no cas numbers, without which nothing is stored safely.
     NoCas,
     /// A response for its key could not be stored a short time ago.

@@ -7,6 +7,8 @@ pub enum Method {
     Get,
     /// HEAD.
     Head,
-    /// Any other.
+    /// Another one that changes nothing (RFC 9110, section 9.2.1).
+    Safe,
+    /// Any other: it may change what it is for.
     Other,
 }

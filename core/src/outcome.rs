@@ -66,6 +66,8 @@ reasons! {
     Absent   "absent"   Miss   404 "uri-miss" Implied;
     /// The item was invalidated and waits to be replaced.
     Stale    "stale"    Miss   404 "stale"    Implied;
+    /// The request's own Cache-Control does not permit the page, and `pagecache_client_cache_control` is on.
+    Request  "request"  Miss   404 "request"  Implied;
     /// The method is not one of `pagecache_methods`.
     Method   "method"   Bypass 405 "method"   Implied;
     /// A condition of `pagecache_bypass` was met.
@@ -230,7 +232,7 @@ mod tests {
     fn statuses_without_a_fallback() {
         for reason in Reason::ALL {
             let expected = match reason {
-                Reason::Absent | Reason::Stale => 404,
+                Reason::Absent | Reason::Stale | Reason::Request => 404,
                 Reason::Flags | Reason::Size | Reason::Format => 404,
                 Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,
@@ -248,7 +250,14 @@ mod tests {
             let words: Vec<&str> = text.split("; ").collect();
             assert_eq!(words[0], "nginx");
             // section 2.2
-            let forwarded = ["fwd=bypass", "fwd=method", "fwd=uri-miss", "fwd=miss", "fwd=stale"];
+            let forwarded = [
+                "fwd=bypass",
+                "fwd=method",
+                "fwd=uri-miss",
+                "fwd=miss",
+                "fwd=stale",
+                "fwd=request",
+            ];
             assert!(forwarded.contains(&words[1]), "{text}");
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }

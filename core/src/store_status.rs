@@ -63,7 +63,7 @@ statuses! {
     Condition     "condition";
     /// No response with this status is stored.
     Status        "status";
-    /// `no-store`, or a Cache-Control that cannot be read.
+    /// `no-store`, of the response or of a request that is obeyed; or a Cache-Control that cannot be read.
     NoStore       "nostore";
     /// `private`.
     Private       "private";
@@ -135,6 +135,7 @@ impl From<NoLease> for StoreStatus {
             NoLease::Alias => StoreStatus::Alias,
             NoLease::Args => StoreStatus::Args,
             NoLease::Header => StoreStatus::Header,
+            NoLease::NoStore => StoreStatus::NoStore,
             NoLease::NoCas => StoreStatus::NoCas,
             NoLease::Uncacheable => StoreStatus::Uncacheable,
         }
@@ -145,6 +146,7 @@ impl From<NotStored> for StoreStatus {
     fn from(why: NotStored) -> StoreStatus {
         match why {
             NotStored::Refused(refusal) => refusal.into(),
+            NotStored::VaryChanged => StoreStatus::Vary,
             NotStored::Head => StoreStatus::Head,
             NotStored::TooLarge => StoreStatus::TooLarge,
             NotStored::Overload => StoreStatus::Overload,

@@ -140,6 +140,14 @@ pub fn set_store_gzip(
     set_once(&mut conf.given.store_gzip, switch(words)?)
 }
 
+pub fn set_revalidate(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    set_once(&mut conf.given.revalidate, switch(words)?)
+}
+
 pub fn set_pass_time(
     conf: &mut LocationConf,
     words: &[ngx_str_t],

@@ -2,20 +2,25 @@
 //! the end. The decisions are in [`pagecache_core::fill`].
 //!
 //! ```text
-//!   fall_through --- hold ---> the fallback's head --- capture_head ---> each part --- capture_body ---> State::store
-//!                                    |                                       |
-//!                                    +--- not storable                       +--- cut, too large, no room
-//!                                    v                                       v
-//!                              State::give_back                        State::give_back
+//!   hold_lease --> the fallback's head --> capture_head --> each part --> capture_body --> State::store
+//!                                               |    |                         |
+//!                        not to be stored ------+    +--- 304: take_over       +--- cut, too large, no room
+//!                                               v                              v
+//!                                        State::give_back              State::give_back
 //! ```
 
-use super::state::{Filling, State, Waiting};
-use crate::sys::filter::{BodyPart, HeadFilter};
+use super::serve::set_head;
+use super::state::{Filling, State, Stored};
+use crate::cache_status;
+use crate::peer::Peer;
+use crate::sys::filter::{BodyPart, HeadFilter, Passage};
 use crate::sys::process;
 use crate::sys::request::{Request, UpstreamResponse};
-use crate::{cache_status, upstream::UpstreamServer};
-use pagecache_core::fill::{BodyEnd, Capture, Lease, ReceivedHead};
-use pagecache_core::page::{Candidate, Fields, StoreRules};
+use pagecache_core::fill::{
+    BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants,
+};
+use pagecache_core::flow::Flow;
+use pagecache_core::page::{Candidate, Fields, Page, Response, StoreRules};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::store_status::StoreStatus;
 use std::rc::Rc;
@@ -23,10 +28,46 @@ use std::rc::Rc;
 /// Sees the head of each response.
 pub static HEAD_FILTER: HeadFilter = HeadFilter { before: before_head, after: after_head };
 
+const NOT_MODIFIED: u16 = 304;
+
+/// What a request to the fallback is to ask for, if its response is stored.
+pub struct Fill<'state> {
+    /// What is stored.
+    pub store: &'state StorePolicy,
+    /// The stale page, which the application may find unchanged.
+    pub stale: Option<Rc<Stored>>,
+}
+
+/// Has the request that goes to the fallback keep the lease with which the response is stored, if it has one.
+pub fn hold_lease(state: &State) -> Option<Fill<'_>> {
+    let store = state.settings().policy.store.as_ref()?;
+    if let Some(lease) = state.decide(Flow::take_lease) {
+        let revalidates = lease.is_renewal && store.rules.revalidates;
+        let stale = state.take_stale(lease.cas).filter(|_| revalidates);
+        state.set_filling(Filling::Lease(lease, stale.clone()));
+        return Some(Fill { store, stale });
+    }
+    if let Some(status) = state.store_status() {
+        if let (StoreStatus::NoCas, Some(server)) = (status, state.server()) {
+            state.worker().peer(server).note_no_cas();
+        }
+        state.note_store_status(status);
+    }
+    None
+}
+
 fn before_head(request: &Request<'_>) {
     if let Some(state) = State::of(request) {
         if let Some(store) = &state.settings().policy.store {
-            capture_head(request, &state, store);
+            if let Some((server, key)) = state.decide(Flow::take_changed) {
+                if request.is_success() {
+                    state.invalidate(server, key);
+                }
+            }
+            match state.take_filling() {
+                Filling::Lease(lease, stale) => capture_head(request, &state, store, lease, stale),
+                other => state.set_filling(other),
+            }
             for name in &store.rules.hidden_headers {
                 request.hide_header(name);
             }
@@ -36,32 +77,21 @@ fn before_head(request: &Request<'_>) {
 }
 
 /// Decides at the head whether the response is stored.
-fn capture_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
-    let lease = match state.take_filling() {
-        Filling::Lease(lease) => lease,
-        other => return state.set_filling(other),
-    };
-    match capture(request, state, store, lease) {
-        Ok(capture) => {
-            state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
-        }
-        Err((why, lease)) => state.give_back(lease, Some(why)),
-    }
-}
-
-fn capture(
+fn capture_head(
     request: &Request<'_>,
     state: &State,
     store: &StorePolicy,
     lease: Lease,
-) -> Result<Capture, (StoreStatus, Lease)> {
+    stale: Option<Rc<Stored>>,
+) {
     let response = request.upstream_response().filter(|_| request.is_where_fallbacks_are());
-    let Some(response) = response else { return Err((StoreStatus::Location, lease)) };
+    let (Some(response), Some(server)) = (response, state.server()) else {
+        return state.give_back(lease, Some(StoreStatus::Location));
+    };
     let is_met = |condition| !matches!(request.evaluate(condition), Some(b"" | b"0"));
     if state.settings().no_store.iter().any(is_met) {
-        return Err((StoreStatus::Condition, lease));
+        return state.give_back(lease, Some(StoreStatus::Condition));
     }
-    let Some(server) = state.server() else { return Err((StoreStatus::Failed, lease)) };
     let peer = state.worker().peer(server);
     let received: Vec<_> = response.fields().collect();
     let sent = sent_fields(request, &response);
@@ -79,16 +109,92 @@ fn capture(
         reason: response.reason(),
         length: response.length(),
     };
-    let most = peer.too_large().map_or(usize::MAX, |size| size.saturating_sub(1));
-    let max_size = store.rules.max_size.min(most);
-    let captured = match max_size == store.rules.max_size {
-        true => lease.capture(&head, &store.rules, peer.buffers()),
-        false => {
-            let rules = StoreRules { max_size, ..store.rules.clone() };
-            lease.capture(&head, &rules, peer.buffers())
-        }
+    let rules = rules(store, &peer);
+    match stale.filter(|_| candidate.status == NOT_MODIFIED) {
+        Some(stale) => take_over(request, state, lease, &stale, &head, &rules, &peer),
+        None => capture(request, state, lease, &head, &rules, &peer),
+    }
+}
+
+/// Begins to capture the response.
+fn capture(
+    request: &Request<'_>,
+    state: &State,
+    lease: Lease,
+    head: &ReceivedHead<'_>,
+    rules: &StoreRules,
+    peer: &Peer<super::Waiting>,
+) {
+    let fields: Vec<_> = request.fields().collect();
+    let Some(cluster) = state.settings().upstream.cluster() else {
+        return state.give_back(lease, Some(StoreStatus::Failed));
     };
-    captured.map_err(|(why, lease)| (why.into(), lease))
+    let variants = Variants { cluster, request: Fields(&fields), generation: process::seed() };
+    match lease.capture(head, rules, &variants, peer.buffers()) {
+        Ok(capture) => {
+            // the page of everybody is no answer to a condition of one visitor
+            request.drop_conditions();
+            state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
+        }
+        Err((why, lease)) => give_back(state, lease, why),
+    }
+}
+
+/// The application has found the stale page unchanged: the page is stored again, and is the response.
+fn take_over(
+    request: &Request<'_>,
+    state: &State,
+    lease: Lease,
+    stale: &Rc<Stored>,
+    head: &ReceivedHead<'_>,
+    rules: &StoreRules,
+    peer: &Peer<super::Waiting>,
+) {
+    let value = stale.found().value;
+    let Some((page, body)) = Page::of_value(value).and_then(|page| {
+        let body = value.get(page.body.start..)?;
+        Some((page, body))
+    }) else {
+        return state.give_back(lease, Some(StoreStatus::Head));
+    };
+    let random = process::seed() as u32;
+    let new = match lease.revalidate((&page, body), head, rules, random, peer.buffers()) {
+        Ok(new) => new,
+        Err(lease) => return state.give_back(lease, Some(StoreStatus::Head)),
+    };
+    let is_set = new.page().is_some_and(|page| {
+        request.clear_head();
+        let age = Some(new.age.into());
+        set_head(request, &Response { page, body, etag: None, age }).is_some()
+    });
+    if is_set {
+        request.drop_blind_conditions();
+        state.set_filling(Filling::Unchanged(stale.clone()));
+    }
+    let Revalidated { store, .. } = new;
+    match store {
+        Ok(store) => {
+            state.note_store_status(StoreStatus::Stored);
+            state.store(store);
+        }
+        Err((why, lease)) => give_back(state, lease, why),
+    }
+}
+
+fn give_back(state: &State, lease: Lease, why: NotStored) {
+    state.give_back(lease, Some(why.into()));
+    if why == NotStored::VaryChanged {
+        // the item of the page leads to variants that its application does not make any more
+        if let Some((server, key)) = state.page() {
+            state.invalidate(server, key);
+        }
+    }
+}
+
+/// What is stored on a server, which may have said which items are too large for it.
+fn rules(store: &StorePolicy, peer: &Peer<super::Waiting>) -> StoreRules {
+    let most = peer.too_large().map_or(usize::MAX, |size| size.saturating_sub(1));
+    StoreRules { max_size: store.rules.max_size.min(most), ..store.rules.clone() }
 }
 
 /// The fields that the client gets of those that the application has sent: not what `proxy_hide_header` hides, what
@@ -129,24 +235,43 @@ fn after_head(request: &Request<'_>) {
 }
 
 /// Sees the parts of each body.
-pub fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<'_>>) {
-    let Some(state) = State::of(request) else { return };
-    let (capture, at) = match state.take_filling() {
-        Filling::Capture(capture, at) => (capture, at),
-        other => return state.set_filling(other),
-    };
-    let Some(server) = state.server().cloned() else { return };
-    append(request, &state, *capture, at, parts, &server);
+pub fn capture_body(
+    request: &Request<'_>,
+    parts: &mut dyn Iterator<Item = BodyPart<'_>>,
+) -> Passage {
+    let Some(state) = State::of(request) else { return Passage::Unchanged };
+    match state.take_filling() {
+        Filling::Capture(capture, at) => {
+            append(request, &state, *capture, at, parts);
+            Passage::Unchanged
+        }
+        Filling::Unchanged(stale) => {
+            state.set_filling(Filling::Sent);
+            let body = request.body_of(stale, |stale| {
+                let value = stale.found().value;
+                value.get(Page::of_value(value)?.body.start..)
+            });
+            body.map_or(Passage::Failed, Passage::Replaced)
+        }
+        Filling::Sent => {
+            state.set_filling(Filling::Sent);
+            Passage::Swallowed
+        }
+        other => {
+            state.set_filling(other);
+            Passage::Unchanged
+        }
+    }
 }
 
 fn append(
     request: &Request<'_>,
-    state: &Waiting,
+    state: &State,
     mut capture: Capture,
     at: u64,
     parts: &mut dyn Iterator<Item = BodyPart<'_>>,
-    server: &Rc<UpstreamServer>,
 ) {
+    let Some(server) = state.server() else { return };
     let peer = state.worker().peer(server);
     for BodyPart { bytes, is_last } in parts {
         let is_kept = bytes.is_some_and(|bytes| capture.append(bytes, peer.buffers()));
@@ -156,21 +281,30 @@ fn append(
             return state.give_back(lease, Some(why));
         }
         if is_last {
-            return finish(request, state, capture, at);
+            return finish(request, state, capture, at, &peer);
         }
     }
     state.set_filling(Filling::Capture(Box::new(capture), at));
 }
 
-fn finish(request: &Request<'_>, state: &State, capture: Capture, at: u64) {
+fn finish(
+    request: &Request<'_>,
+    state: &State,
+    capture: Capture,
+    at: u64,
+    peer: &Peer<super::Waiting>,
+) {
     let took = u32::try_from(process::seconds().saturating_sub(at)).unwrap_or(u32::MAX);
     let unframed = state.settings().policy.store.as_ref().is_some_and(|store| store.unframed);
     let end = match request.upstream_end() {
         BodyEnd::Unframed if unframed => BodyEnd::Seen,
         end => end,
     };
-    match capture.finish(end, took, process::seed() as u32) {
-        Ok(store) => state.store(store),
+    match capture.finish(end, took, process::seed() as u32, peer.buffers()) {
+        Ok(store) => {
+            state.note_store_status(StoreStatus::Stored);
+            state.store(store);
+        }
         Err((why, lease)) => state.give_back(lease, Some(why.into())),
     }
 }

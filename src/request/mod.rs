@@ -23,19 +23,17 @@ use crate::peer::Waiter;
 use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::raw::{
-    NGX_DECLINED, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    ngx_http_event_handler_pt, ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_GATEWAY_TIME_OUT,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_event_handler_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::sys::request::Request;
 use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
-use pagecache_core::memcached::{Buffers, Bytes, Completion};
+use pagecache_core::memcached::{Buffers, Bytes, Completion, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
-use pagecache_core::policy::StorePolicy;
-use pagecache_core::store_status::StoreStatus;
 use serve::send;
-use state::{Filling, State, Stored, Waiting};
+use state::{State, Stored, Waiting};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -151,7 +149,13 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let reply = state.take_reply();
     let stored = reply.as_ref().ok();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
-    let action = state.decide(|flow| flow.resumed(found, &facts, &settings.policy));
+    let action = state.decide(|flow| match settings.upstream.cluster() {
+        Some(cluster) => flow.resumed(found, &facts, &settings.policy, cluster),
+        None => flow.refused(OperationError::Down),
+    });
+    if let (Some(stored), true) = (stored, !matches!(action, Action::Serve(_))) {
+        state.keep_stale(stored);
+    }
     if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
         state.give_back(lease, None);
     }
@@ -185,6 +189,10 @@ fn act(
             })
         }
         Action::FallThrough(reason) => Turn::Ends(fall_through(request, state, reason)),
+        Action::Refuse(reason) => {
+            count(state, reason);
+            Turn::Ends(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
+        }
         Action::Drop => Turn::Ends(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t),
     }
 }
@@ -192,34 +200,22 @@ fn act(
 /// Leaves the request to the fallback, or to `error_page`. Returns what a content handler returns.
 fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int_t {
     let settings = state.settings();
-    let outcome = Outcome::Fallthrough(reason);
-    match state.server() {
-        Some(server) => state.worker().counter(server).count(outcome, 0),
-        None => state.worker().undecided(&settings.upstream).count(outcome, 0),
-    }
+    count(state, reason);
     state.with_key(|key| log::fell_through(request, reason, key));
-    let fill = hold_lease(state);
-    if request_headers::tell(request, state, fill).is_none() {
+    let fill = fill::hold_lease(state);
+    if request_headers::tell(request, state, fill.as_ref()).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
     to_fallback(request, settings, reason.http_status() as ngx_int_t)
 }
 
-/// Has the request keep the lease with which the response of the fallback is stored. Returns what is stored, if it has
-/// one.
-fn hold_lease(state: &State) -> Option<&StorePolicy> {
-    let store = state.settings().policy.store.as_ref()?;
-    if let Some(lease) = state.decide(Flow::take_lease) {
-        state.set_filling(Filling::Lease(lease));
-        return Some(store);
+/// Counts a request that is no hit.
+fn count(state: &State, reason: Reason) {
+    let outcome = Outcome::Fallthrough(reason);
+    match state.server() {
+        Some(server) => state.worker().counter(server).count(outcome, 0),
+        None => state.worker().undecided(&state.settings().upstream).count(outcome, 0),
     }
-    if let (Some(server), Some(status)) = (state.server(), state.store_status()) {
-        if status == StoreStatus::NoCas {
-            state.worker().peer(server).note_no_cas();
-        }
-        state.note_store_status(server, status);
-    }
-    None
 }
 
 /// `status` is for a location without a fallback.

@@ -1,14 +1,15 @@
 //! `X-Pagecache-Status` and `X-Pagecache-Key` of requests: what clients send under these names is
 //! removed, and a request that falls through gets them.
 
+use super::fill::Fill;
 use super::state::State;
 use crate::sys::conf::{ConfigContext, Phase};
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t,
 };
 use crate::sys::request::Request;
-use pagecache_core::page::Coding;
-use pagecache_core::policy::StorePolicy;
+use pagecache_core::fill::conditions;
+use pagecache_core::page::{Coding, Page};
 use pagecache_core::request_headers::{KEY, STATUS, can_be_value, is_of_one_visitor, is_reserved};
 
 /// A client's request enters at the first. Subrequests and redirects begin behind it, and all have a
@@ -39,11 +40,7 @@ fn remove_foreign(request: &Request<'_>) -> ngx_int_t {
 
 /// Tells the application what became of the lookup, in place of what an earlier one has told. A request whose response
 /// is to be stored asks for the page of everybody: `fill`. None without memory.
-pub fn tell(request: &Request<'_>, state: &State, fill: Option<&StorePolicy>) -> Option<()> {
-    let takes_gzip = || {
-        let accepts = request.header_values("accept-encoding");
-        Coding::Gzip.is_accepted_by(accepts) && state.settings().policy.unpacks_gzip
-    };
+pub fn tell(request: &Request<'_>, state: &State, fill: Option<&Fill<'_>>) -> Option<()> {
     state.with_key(|key| {
         let mut headers = Vec::new();
         if let (true, Some(outcome)) = (state.settings().request_headers, state.outcome()) {
@@ -52,16 +49,25 @@ pub fn tell(request: &Request<'_>, state: &State, fill: Option<&StorePolicy>) ->
         } else if !request.has_header(is_reserved) && fill.is_none() {
             return Some(());
         }
-        let Some(store) = fill else { return request.replace_headers(is_reserved, &headers) };
+        let Some(Fill { store, stale }) = fill else {
+            return request.replace_headers(is_reserved, &headers);
+        };
         // what is compressed here comes without a coding
-        if !store.rules.gzip && takes_gzip() {
+        if !store.rules.gzip && takes_gzip(request, state) {
             headers.push(("Accept-Encoding", b"gzip"));
+        }
+        let page = stale.as_ref().and_then(|stale| Page::of_value(stale.found().value));
+        if let Some(page) = &page {
+            headers.extend(conditions(page));
         }
         let ignores_cookies = store.rules.ignores_cookies;
         let is_removed =
             |name: &[u8]| is_reserved(name) || is_of_one_visitor(name, ignores_cookies);
-        request.replace_headers(is_removed, &headers)?;
-        request.drop_conditions();
-        Some(())
+        request.replace_headers(is_removed, &headers)
     })
+}
+
+fn takes_gzip(request: &Request<'_>, state: &State) -> bool {
+    let accepted = request.header_values("accept-encoding");
+    state.settings().policy.unpacks_gzip && Coding::Gzip.is_accepted_by(accepted)
 }

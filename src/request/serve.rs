@@ -26,8 +26,8 @@ pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Rc<Stored>)
     request.send_body(stored.clone(), |stored| stored.found().value.get(start..))
 }
 
-/// None without memory.
-fn set_head(request: &Request<'_>, response: &Response<'_>) -> Option<()> {
+/// Sets the head of the response. None without memory.
+pub fn set_head(request: &Request<'_>, response: &Response<'_>) -> Option<()> {
     request.set_status(response.page.status, response.body.len());
     let mut seen = Vec::new();
     for (name, value) in response.stored_headers() {

@@ -9,8 +9,8 @@ use crate::worker::Worker;
 use pagecache_core::fill::{Capture, Lease, Store};
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
-    Buffer, BufferPart, Buffers, Bytes, Charge, Command, Completion, Item, Key, Msec, Operation,
-    Protocol, Reservation, Ticket, Token, Visitor,
+    Buffer, BufferPart, Buffers, Bytes, Charge, Command, Completion, Delete, Item, Key, Msec,
+    Operation, Protocol, Reservation, Ticket, Token, Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::store_status::StoreStatus;
@@ -36,6 +36,8 @@ pub struct State {
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
     reply: Cell<Option<Result<Rc<Stored>, Reason>>>,
+    /// The page that was found and is not fresh.
+    stale: Cell<Option<Rc<Stored>>>,
     /// How it fills the cache.
     filling: RefCell<Filling>,
     /// What became of that.
@@ -48,10 +50,14 @@ pub enum Filling {
     /// Nothing.
     #[default]
     Nothing,
-    /// The lease, before the response has come.
-    Lease(Lease),
+    /// The lease, before the response has come, and the stale page that the application may find unchanged.
+    Lease(Lease, Option<Rc<Stored>>),
     /// The response so far. Its head came at this time, in seconds since the epoch.
     Capture(Box<Capture>, u64),
+    /// The response is this page, whose head is set: the application has found it unchanged.
+    Unchanged(Rc<Stored>),
+    /// The same, and its body is sent.
+    Sent,
 }
 
 /// An item of memcached. Its bytes count as held as long as it is there.
@@ -77,10 +83,11 @@ unsafe impl RequestLevel for State {
             peer.cancel(ticket);
         }
         self.reply.set(None);
+        self.stale.set(None);
         let in_flow = self.flow.borrow_mut().take_lease();
         let lease = match self.take_filling() {
-            Filling::Nothing => in_flow,
-            Filling::Lease(lease) => Some(lease),
+            Filling::Nothing | Filling::Unchanged(_) | Filling::Sent => in_flow,
+            Filling::Lease(lease, _) => Some(lease),
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
         if let Some(lease) = lease {
@@ -108,6 +115,7 @@ impl State {
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
+            stale: Cell::new(None),
             filling: RefCell::default(),
             store_status: Cell::new(None),
         })
@@ -150,6 +158,9 @@ impl State {
         self.flow.borrow_mut().completed(took);
         self.reply.set(Some(match completion {
             Completion::Hit(item, value) => self.kept(item, value, buffers).ok_or(Reason::Overload),
+            Completion::Found(item, _) => {
+                self.kept(item, Bytes::Borrowed(&[]), buffers).ok_or(Reason::Overload)
+            }
             Completion::Miss => Err(Reason::Absent),
             Completion::Failed(error) => Err(error.into()),
             // of no lookup of a value
@@ -183,6 +194,12 @@ impl State {
         self.settings.upstream.servers().get(self.flow.borrow().server()?)
     }
 
+    /// The page that the request is for, as index of its server and key.
+    pub fn page(&self) -> Option<(usize, Key)> {
+        let flow = self.flow.borrow();
+        flow.server().zip(flow.key().copied())
+    }
+
     /// How long the lookup took, in microseconds.
     pub fn took(&self) -> Option<u64> {
         self.flow.borrow().took()
@@ -197,6 +214,18 @@ impl State {
     /// Whether the response is stored, and if not, why. None where nothing is to be stored.
     pub fn store_status(&self) -> Option<StoreStatus> {
         self.store_status.get().or_else(|| self.flow.borrow().store_status())
+    }
+
+    /// Keeps a page that is not served. One that has no value, or is none, is of no use.
+    pub fn keep_stale(&self, stored: &Rc<Stored>) {
+        if !stored.found().value.is_empty() {
+            self.stale.set(Some(stored.clone()));
+        }
+    }
+
+    /// Takes out the page that was found and is not fresh, if it is the one of this cas number.
+    pub fn take_stale(&self, cas: u64) -> Option<Rc<Stored>> {
+        self.stale.take().filter(|stored| stored.item.cas == Some(cas))
     }
 
     /// Sets what the request has for filling the cache.
@@ -214,7 +243,7 @@ impl State {
         let (server, key, command) = lease.give_back();
         let Some(server) = self.settings.upstream.servers().get(server) else { return };
         if let Some(why) = why {
-            self.note_store_status(server, why);
+            self.note_store_status(why);
             if let Some(store) = self.settings.policy.store.as_ref().filter(|_| why.is_lasting()) {
                 self.worker.add_uncacheable(server, &key, store.pass_time);
             }
@@ -223,18 +252,31 @@ impl State {
         peer.run(|token| self.operation(token, key, command));
     }
 
-    /// Hands an item to memcached.
+    /// Hands an item to memcached, before the client gets the end of the response.
     pub fn store(&self, store: Store) {
-        let Store { lease, set, body } = store;
-        let Some(server) = self.settings.upstream.servers().get(lease.server) else { return };
-        self.note_store_status(server, StoreStatus::Stored);
+        let Store { server, key, set, body, first } = store;
+        if let Some(first) = first {
+            self.store(*first);
+        }
+        let Some(server) = self.settings.upstream.servers().get(server) else { return };
         let peer = self.worker.peer(server);
-        peer.store(body, |token| self.operation(token, *lease.key, Command::Set(set)));
+        peer.store(body, |token| self.operation(token, *key, Command::Set(set)));
+        peer.flush_queued();
+    }
+
+    /// Marks the page as stale.
+    pub fn invalidate(&self, server: usize, key: Key) {
+        let Some(server) = self.settings.upstream.servers().get(server) else { return };
+        let peer = self.worker.peer(server);
+        let command = Command::Delete(Delete { cas: None, marks_stale: true });
+        peer.run(|token| self.operation(token, key, command));
+        peer.flush_queued();
     }
 
     /// Notes what became of the response, once.
-    pub fn note_store_status(&self, server: &UpstreamServer, status: StoreStatus) {
+    pub fn note_store_status(&self, status: StoreStatus) {
         self.store_status.set(Some(status));
+        let Some(server) = self.server() else { return };
         if let Some(tally) = self.worker.counter(server).tally() {
             tally.count_fill(status);
         }

@@ -27,6 +27,26 @@ pub(super) fn whole_body(pool: Pool<'_>, body: &[u8], is_main: bool) -> Option<*
     Some(pool.put(ngx_chain_t { buf, next: core::ptr::null_mut() })?.as_ptr())
 }
 
+/// A chain that a filter passes on in place of the one that it got.
+pub struct Chain(pub(super) *mut ngx_chain_t);
+
+/// Marks the parts of a chain as sent, so that their memory can be used again.
+///
+/// # Safety
+/// - As of [`parts`], and nobody has a reference to a part.
+pub(super) unsafe fn consume(chain: *mut ngx_chain_t) {
+    let mut next = chain;
+    // SAFETY: as above.
+    while let Some(link) = unsafe { next.as_ref() } {
+        // SAFETY: each link has a buffer.
+        if let Some(buf) = unsafe { link.buf.as_mut() } {
+            buf.pos = buf.last;
+            buf.file_pos = buf.file_last;
+        }
+        next = link.next;
+    }
+}
+
 /// A part of a body on its way through nginx's filters.
 pub struct BodyPart<'body> {
     /// Its bytes, unless they are in a file alone.

@@ -5,15 +5,17 @@
 //! and a worker that it starts then has the chain of the one that failed. So the filters are in the chains of every
 //! configuration that loads the module, and touch a request only in a process that serves such a one.
 
-pub use super::chain::BodyPart;
-use super::chain::parts;
+pub use super::chain::{BodyPart, Chain};
+use super::chain::{consume, parts};
 use super::loaded;
 use super::raw::{
-    NGX_OK, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
-    ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
+    NGX_ERROR, NGX_OK, ngx_chain_t, ngx_http_output_body_filter_pt,
+    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
+    ngx_http_top_header_filter, ngx_int_t,
 };
 use super::request::Request;
 use core::cell::Cell;
+use core::ptr::null_mut;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.
@@ -25,7 +27,19 @@ pub struct HeadFilter {
 }
 
 /// What is done with the next parts of a response's body.
-type BodyFilter = fn(&Request<'_>, &mut dyn Iterator<Item = BodyPart<'_>>);
+type BodyFilter = fn(&Request<'_>, &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage;
+
+/// What the next filter gets.
+pub enum Passage {
+    /// The parts.
+    Unchanged,
+    /// Something else in their place.
+    Replaced(Chain),
+    /// Nothing.
+    Swallowed,
+    /// Nothing: the connection is to be closed.
+    Failed,
+}
 
 std::thread_local! {
     /// Who comes after us. nginx makes the chain anew for each configuration, in its only thread.
@@ -79,15 +93,29 @@ unsafe extern "C" fn filter_head(r: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chain_t) -> ngx_int_t {
+    let mut body = body;
     if let Some(filter) = BODY.get().filter(|_| loaded::serves()) {
-        let look = |request: &Request<'_>| {
-            if request.has_attached() {
-                // SAFETY: nginx passes a chain that lives as long as this call, and nobody changes it meanwhile.
-                filter(request, &mut unsafe { parts(body) });
-            }
+        let look = |request: &Request<'_>| match request.has_attached() {
+            // SAFETY: nginx passes a chain that lives as long as this call, and nobody changes it meanwhile.
+            true => filter(request, &mut unsafe { parts(body) }),
+            false => Passage::Unchanged,
         };
         // SAFETY: nginx passes a live request.
-        unsafe { Request::look(r, look) };
+        let passage = unsafe { Request::look(r, look) };
+        let replaced = match passage.unwrap_or(Passage::Unchanged) {
+            Passage::Unchanged => None,
+            Passage::Replaced(Chain(chain)) => Some(chain),
+            Passage::Swallowed => Some(null_mut()),
+            Passage::Failed => return NGX_ERROR as ngx_int_t,
+        };
+        if let Some(replaced) = replaced {
+            // SAFETY: as above, and nobody looks at the parts any more.
+            unsafe { consume(body) };
+            if replaced.is_null() {
+                return NGX_OK as ngx_int_t;
+            }
+            body = replaced;
+        }
     }
     match NEXT_BODY.get() {
         // SAFETY: as nginx would have called it.

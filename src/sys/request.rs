@@ -15,12 +15,12 @@ use super::live::Live;
 use super::loaded;
 use super::pool::{Pool, bytes_of};
 use super::raw::{
-    NGX_DONE, NGX_ESCAPE_URI, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK, ngx_connection_t,
-    ngx_escape_uri, ngx_event_t, ngx_http_block_reading, ngx_http_complex_value,
-    ngx_http_discard_request_body, ngx_http_event_handler_pt, ngx_http_finalize_request,
-    ngx_http_log_ctx_t, ngx_http_named_location, ngx_http_request_empty_handler,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_test_reading, ngx_inet_get_port,
-    ngx_int_t, ngx_parse_http_time, ngx_str_t,
+    NGX_DONE, NGX_ESCAPE_URI, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS, NGX_HTTP_TRACE,
+    NGX_OK, ngx_connection_t, ngx_escape_uri, ngx_event_t, ngx_http_block_reading,
+    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
+    ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location,
+    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
+    ngx_http_test_reading, ngx_inet_get_port, ngx_int_t, ngx_parse_http_time, ngx_str_t,
 };
 use core::fmt;
 use core::ptr::{NonNull, null_mut};
@@ -67,6 +67,7 @@ impl Request<'_> {
         match self.read(|r| r.method) as u32 {
             NGX_HTTP_GET => Method::Get,
             NGX_HTTP_HEAD => Method::Head,
+            NGX_HTTP_OPTIONS | NGX_HTTP_TRACE => Method::Safe,
             _ => Method::Other,
         }
     }

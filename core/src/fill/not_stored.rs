@@ -9,6 +9,8 @@ use std::fmt;
 pub enum NotStored {
     /// The rules of the cache forbid it.
     Refused(Refusal),
+    /// It varies with other fields than the variants of its page before.
+    VaryChanged,
     /// Its head is too large, or could not be read back.
     Head,
     /// It is larger than what is stored.

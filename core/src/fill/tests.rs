@@ -1,6 +1,7 @@
 //! Responses that are captured, in parts of all sizes, and the items that they become.
 
 use super::*;
+use crate::memcached::Protocol;
 use crate::memcached::{Item, LongKeys};
 use crate::page::{Candidate, Fields, PageRules, Refusal};
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ fn rules() -> StoreRules {
 
 fn lease() -> Lease {
     let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
-    Lease { server: 2, key: Box::new(key), cas: 21, is_renewal: false }
+    Lease { server: 2, key: Box::new(key), cas: 21, is_renewal: false, vary: None }
 }
 
 fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {
@@ -35,8 +36,23 @@ fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {
     ReceivedHead { candidate, sent: fields, reason: b"OK", length }
 }
 
+fn cluster() -> Cluster {
+    Cluster { distribution: None, is_down: vec![false], protocol: Protocol::Meta }
+}
+
+fn attempt(
+    received: &ReceivedHead<'_>,
+    rules: &StoreRules,
+    buffers: &Buffers,
+) -> Result<Capture, (NotStored, Lease)> {
+    let cluster = cluster();
+    let request = Fields(&[(b"Accept-Language", b"de")]);
+    let variants = Variants { cluster: &cluster, request, generation: 99 };
+    lease().capture(received, rules, &variants, buffers)
+}
+
 fn capture(length: Option<u64>, buffers: &Buffers) -> Capture {
-    lease().capture(&head(FRESH, length), &rules(), buffers).unwrap()
+    attempt(&head(FRESH, length), &rules(), buffers).unwrap()
 }
 
 fn bytes(body: &Body) -> Vec<u8> {
@@ -49,8 +65,10 @@ fn a_response_becomes_an_item() {
     let mut capture = capture(None, &buffers);
     assert!(capture.append(b"the ", &buffers) && capture.append(b"", &buffers));
     assert!(capture.append(b"page", &buffers));
-    let Store { lease: stored, set, body } = capture.finish(BodyEnd::Seen, 0, 0xffab_cdef).unwrap();
-    assert_eq!(stored, lease());
+    let Store { server, key, set, body, first } =
+        capture.finish(BodyEnd::Seen, 0, 0xffab_cdef, &buffers).unwrap();
+    assert_eq!((server, key), (2, lease().key));
+    assert!(first.is_none());
     assert_eq!(set, Set { flags: 0x5cab_cdef, ttl: 60, cas: Some(21), is_add: false });
     let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n\
                 X-Pagecache: v=1; life=60; window=0; ttl=60; age=0\r\n\r\nthe page";
@@ -80,7 +98,7 @@ fn a_lease_is_given_back_by_its_number() {
 fn what_the_head_forbids_is_not_captured() {
     let buffers = Buffers::new(LIMIT);
     let refuse = |received: &ReceivedHead<'_>, buffers: &Buffers| {
-        let (why, lease) = lease().capture(received, &rules(), buffers).unwrap_err();
+        let (why, lease) = attempt(received, &rules(), buffers).unwrap_err();
         assert_eq!(lease.cas, 21);
         why
     };
@@ -96,11 +114,46 @@ fn what_the_head_forbids_is_not_captured() {
 }
 
 #[test]
-fn what_varies_is_not_stored_for_all() {
+fn what_varies_is_stored_as_a_variant() {
     let buffers = Buffers::new(LIMIT);
     let fields = Fields(&[(b"Cache-Control", b"max-age=60"), (b"Vary", b"Accept-Language")]);
-    let (why, _) = lease().capture(&head(fields, None), &rules(), &buffers).unwrap_err();
-    assert_eq!(why, NotStored::Refused(Refusal::Vary));
+    let mut capture = attempt(&head(fields, None), &rules(), &buffers).unwrap();
+    assert!(capture.append(b"hallo", &buffers));
+    let page = capture.finish(BodyEnd::Seen, 0, 1, &buffers).unwrap();
+    let vary = Vary::parse([&b"accept-language"[..]].into_iter(), false).unwrap();
+    let item = Item { flags: page.set.flags, ..Item::default() };
+    let varies = Varies { vary: vary.clone(), generation: 99 };
+    assert_eq!(Varies::read(&item, &bytes(&page.body)), Some(varies));
+    assert_eq!((page.server, &page.key, page.set.cas), (2, &lease().key, Some(21)));
+    // before the page leads to it, nobody else can have an item of its key
+    let variant = page.first.unwrap();
+    let german = vary.key(&lease().key, 99, Fields(&[(b"Accept-Language", b"de")]));
+    assert_eq!((variant.server, *variant.key), (0, german));
+    assert_eq!((variant.set.is_add, variant.set.cas, variant.set.ttl), (true, None, 60));
+    assert!(bytes(&variant.body).ends_with(b"hallo"));
+}
+
+#[test]
+fn a_variant_is_replaced_by_one_of_the_same_fields() {
+    let buffers = Buffers::new(LIMIT);
+    let vary = |names: &[u8]| Vary::parse([names].into_iter(), false).unwrap();
+    let cluster = cluster();
+    let variants = Variants { cluster: &cluster, request: Fields::default(), generation: 99 };
+    let language = vary(b"Accept-Language");
+    for (names, is_stored) in
+        [(&b"accept-language"[..], true), (b"", false), (b"Accept-Language, X-A", false)]
+    {
+        let fields = [(&b"Cache-Control"[..], &b"max-age=60"[..]), (b"Vary", names)];
+        let lease = Lease { vary: Some(language.clone()), ..lease() };
+        let received = head(Fields(&fields), None);
+        match lease.capture(&received, &rules(), &variants, &buffers) {
+            Ok(capture) => {
+                let store = capture.finish(BodyEnd::Seen, 0, 1, &buffers).unwrap();
+                assert!(is_stored && store.first.is_none() && store.set.cas == Some(21));
+            }
+            Err((why, _)) => assert_eq!((why, is_stored), (NotStored::VaryChanged, false)),
+        }
+    }
 }
 
 #[test]
@@ -112,9 +165,10 @@ fn what_says_gzip_is_gzip() {
         [(&gzip[..], true), (&gzip[..17], false), (b"a page that is no gzip", false), (b"", false)]
     {
         for size in [1, 2, 100] {
-            let mut capture = lease().capture(&head(fields, None), &rules(), &buffers).unwrap();
+            let mut capture = attempt(&head(fields, None), &rules(), &buffers).unwrap();
             body.chunks(size).for_each(|part| assert!(capture.append(part, &buffers)));
-            let finished = capture.finish(BodyEnd::Seen, 0, 7).map(|_| ()).map_err(|(why, _)| why);
+            let finished =
+                capture.finish(BodyEnd::Seen, 0, 7, &buffers).map(|_| ()).map_err(|(why, _)| why);
             let wanted = if is_stored { Ok(()) } else { Err(NotStored::Coding) };
             assert_eq!(finished, wanted, "{}", body.escape_ascii());
         }
@@ -127,7 +181,10 @@ fn a_page_ages_while_it_comes() {
     let finished = |took| {
         let mut capture = capture(None, &buffers);
         capture.append(b"the page", &buffers);
-        capture.finish(BodyEnd::Seen, took, 7).map(|store| store.set.ttl).map_err(|(why, _)| why)
+        capture
+            .finish(BodyEnd::Seen, took, 7, &buffers)
+            .map(|store| store.set.ttl)
+            .map_err(|(why, _)| why)
     };
     assert_eq!((finished(0), finished(59)), (Ok(60), Ok(1)));
     for took in [60, u32::MAX] {
@@ -140,7 +197,7 @@ fn an_item_takes_the_memory_that_counts() {
     let buffers = Buffers::new(LIMIT);
     let mut capture = capture(None, &buffers);
     assert!(capture.append(&[b'x'; 8 * 1_024], &buffers) && capture.append(b"y", &buffers));
-    let body = capture.finish(BodyEnd::Seen, 0, 7).unwrap().body;
+    let body = capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap().body;
     assert_eq!(buffers.room(), LIMIT - body.len());
     assert!(body.parts(0).last().is_some_and(|part| part.len() < 4_096));
 }
@@ -148,11 +205,15 @@ fn an_item_takes_the_memory_that_counts() {
 #[test]
 fn the_largest_item_is_stored() {
     let buffers = Buffers::new(LIMIT);
-    let head_len = capture(Some(0), &buffers).finish(BodyEnd::Seen, 0, 7).unwrap().body.len();
+    let head_len =
+        capture(Some(0), &buffers).finish(BodyEnd::Seen, 0, 7, &buffers).unwrap().body.len();
     let finish = |len: usize| {
         let mut capture = capture(None, &buffers);
         capture.append(&vec![b'x'; len], &buffers);
-        capture.finish(BodyEnd::Seen, 0, 7).map(|store| store.body.len()).map_err(|(why, _)| why)
+        capture
+            .finish(BodyEnd::Seen, 0, 7, &buffers)
+            .map(|store| store.body.len())
+            .map_err(|(why, _)| why)
     };
     assert_eq!(finish(300_000 - head_len), Ok(300_000));
     assert_eq!(finish(300_001 - head_len), Err(NotStored::TooLarge));
@@ -173,8 +234,8 @@ fn what_was_cut_is_not_stored() {
     ] {
         let mut capture = capture(length, &buffers);
         assert_eq!(capture.append(body.as_bytes(), &buffers), body != "pages", "{body}");
-        let finished = capture.finish(end, 0, 1).map(|store| store.lease);
-        let wanted = why.map_or(Ok(lease()), |why| Err((why, lease())));
+        let finished = capture.finish(end, 0, 1, &buffers).map(|store| store.key);
+        let wanted = why.map_or(Ok(lease().key), |why| Err((why, lease())));
         assert_eq!(finished, wanted, "{length:?} {body}");
         assert_eq!(buffers.room(), LIMIT);
     }
@@ -189,7 +250,10 @@ fn what_is_too_large_is_dropped_at_once() {
     assert!(!too_large.append(&[b'x'; 1_000], &buffers));
     assert_eq!(buffers.room(), LIMIT);
     assert!(!too_large.append(b"x", &buffers));
-    assert_eq!(too_large.finish(BodyEnd::Seen, 0, 1).unwrap_err(), (NotStored::TooLarge, lease()));
+    assert_eq!(
+        too_large.finish(BodyEnd::Seen, 0, 1, &buffers).unwrap_err(),
+        (NotStored::TooLarge, lease())
+    );
 
     // half of the buffers is for values that are read
     let few = Buffers::new(40_000);
@@ -234,11 +298,11 @@ fn stored_text(
     length: Option<u64>,
     buffers: &Buffers,
 ) -> (String, Vec<u8>, usize) {
-    let mut capture = lease().capture(&head(FRESH, length), &text_rules(), buffers).unwrap();
+    let mut capture = attempt(&head(FRESH, length), &text_rules(), buffers).unwrap();
     for part in parts {
         assert!(capture.append(part, buffers));
     }
-    let store = capture.finish(BodyEnd::Seen, 0, 7).unwrap();
+    let store = capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap();
     let value = bytes(&store.body);
     let item = Item { flags: store.set.flags, ttl: Some(60), ..Item::default() };
     let page = PageRules::default().read(&item, &value).unwrap();
@@ -300,9 +364,9 @@ fn what_is_no_text_is_stored_as_it_is() {
             (b"Content-Type", b"text/html"),
         ];
         let rules = StoreRules { gzip, ..rules() };
-        let mut capture = lease().capture(&head(Fields(&fields), None), &rules, &buffers).unwrap();
+        let mut capture = attempt(&head(Fields(&fields), None), &rules, &buffers).unwrap();
         assert!(capture.append(&page, &buffers));
-        let item = bytes(&capture.finish(BodyEnd::Seen, 0, 7).unwrap().body);
+        let item = bytes(&capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap().body);
         assert!(item.ends_with(&page), "{name}");
     }
 }
@@ -312,10 +376,10 @@ fn a_compressor_counts() {
     let page = vec![b'x'; 20_000];
     let append = |limit: usize| {
         let buffers = Buffers::new(limit);
-        let mut capture = lease().capture(&head(FRESH, None), &text_rules(), &buffers).unwrap();
+        let mut capture = attempt(&head(FRESH, None), &text_rules(), &buffers).unwrap();
         assert!(capture.append(&page, &buffers));
         let held = limit - buffers.room();
-        let stored = capture.finish(BodyEnd::Seen, 0, 7).unwrap().body.len();
+        let stored = capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap().body.len();
         assert_eq!(buffers.room(), limit);
         (held, stored)
     };
@@ -332,18 +396,18 @@ fn a_compressor_counts() {
 fn what_becomes_too_large_is_dropped_with_its_compressor() {
     let buffers = Buffers::new(LIMIT);
     let rules = StoreRules { max_size: 30_000, ..text_rules() };
-    let refused = |length| lease().capture(&head(FRESH, Some(length)), &rules, &buffers).is_err();
+    let refused = |length| attempt(&head(FRESH, Some(length)), &rules, &buffers).is_err();
     assert!(!refused(240_000) && refused(240_001) && refused(u64::MAX));
     // longer than what is stored, but not as gzip
-    let mut capture = lease().capture(&head(FRESH, Some(100_000)), &rules, &buffers).unwrap();
+    let mut capture = attempt(&head(FRESH, Some(100_000)), &rules, &buffers).unwrap();
     assert!(capture.append(&vec![b'x'; 100_000], &buffers));
-    assert!(capture.finish(BodyEnd::Cut, 0, 7).unwrap().body.len() < 1_000);
+    assert!(capture.finish(BodyEnd::Cut, 0, 7, &buffers).unwrap().body.len() < 1_000);
     let mut noise = fastrand::Rng::with_seed(1);
-    let mut capture = lease().capture(&head(FRESH, None), &rules, &buffers).unwrap();
+    let mut capture = attempt(&head(FRESH, None), &rules, &buffers).unwrap();
     let mut part = || (0..10_000).map(|_| noise.u8(..)).collect::<Vec<_>>();
     while capture.append(&part(), &buffers) {}
     assert_eq!(buffers.room(), LIMIT);
-    assert_eq!(capture.finish(BodyEnd::Seen, 0, 7).unwrap_err().0, NotStored::TooLarge);
+    assert_eq!(capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap_err().0, NotStored::TooLarge);
 }
 
 proptest! {
@@ -372,7 +436,7 @@ proptest! {
         limit in 0_usize..400_000,
     ) {
         let buffers = Buffers::new(limit);
-        let Ok(mut capture) = lease().capture(&head(FRESH, None), &rules(), &buffers) else { return Ok(()) };
+        let Ok(mut capture) = attempt(&head(FRESH, None), &rules(), &buffers) else { return Ok(()) };
         let mut sent = Vec::new();
         for (number, size) in sizes.iter().enumerate() {
             let part = vec![b'a' + number as u8; *size];
@@ -383,7 +447,7 @@ proptest! {
             let (held, half) = (limit - buffers.room(), limit / 2);
             prop_assert!(held <= half.max(limit - room) && held <= 300_000 + 64 * 1_024);
         }
-        match capture.finish(BodyEnd::Seen, 0, 7) {
+        match capture.finish(BodyEnd::Seen, 0, 7, &buffers) {
             Ok(store) => {
                 let item = bytes(&store.body);
                 prop_assert!(item.ends_with(&sent) && item.len() <= 300_000);

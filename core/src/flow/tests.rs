@@ -28,6 +28,7 @@ struct Request {
     is_main: bool,
     is_abandoned: bool,
     no_lease: Option<NoLease>,
+    fields: Vec<(&'static str, &'static str)>,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -44,6 +45,7 @@ impl Default for Request {
             is_main: true,
             is_abandoned: false,
             no_lease: None,
+            fields: Vec::new(),
             asked: RefCell::default(),
         }
     }
@@ -95,11 +97,14 @@ impl Facts for Request {
         std::str::from_utf8(date).ok()?.strip_suffix(" s ago")?.parse().ok()
     }
     fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
+        let bytes =
+            |&(name, value): &(&'static str, &'static str)| (name.as_bytes(), value.as_bytes());
+        let fields: Vec<_> = self.fields.iter().map(bytes).collect();
         judge(&Asker {
             method: self.method,
             has_body: false,
             is_for_nginx: false,
-            fields: Fields(&[]),
+            fields: Fields(&fields),
             host: b"a.example",
             port: 80,
             sent_path: self.path.as_bytes(),
@@ -132,6 +137,18 @@ fn policy() -> Policy {
 
 fn one_server() -> Cluster {
     Cluster { distribution: None, is_down: vec![false], protocol: Protocol::Meta }
+}
+
+impl Flow {
+    /// The reply of the only server.
+    fn reply<'value>(
+        &mut self,
+        found: Result<Found<'value>, Reason>,
+        facts: &Request,
+        policy: &Policy,
+    ) -> Action<'value> {
+        self.resumed(found, facts, policy, &one_server())
+    }
 }
 
 fn begin(request: &Request, policy: &Policy) -> (Flow, Action<'static>) {
@@ -168,7 +185,7 @@ fn reply<'value>(
 ) -> (Flow, Action<'value>) {
     let mut flow = looking_up(request, policy);
     flow.completed(3_000);
-    let action = flow.resumed(found, request, policy);
+    let action = flow.reply(found, request, policy);
     (flow, action)
 }
 
@@ -200,7 +217,10 @@ fn a_page_is_looked_up_within_its_budgets() {
     let Action::Perform(lookup) = action else { panic!("{action:?}") };
     assert_eq!(lookup.key.as_bytes(), b"/page");
     assert_eq!((lookup.server, lookup.protocol), (0, Protocol::Meta));
-    assert_eq!((lookup.deadline, lookup.connect_timeout, lookup.max_size), (NOW + 250, 100, 1_000));
+    assert_eq!(
+        (lookup.deadline, lookup.connect_timeout, lookup.get.max_size),
+        (NOW + 250, 100, 1_000)
+    );
     assert_eq!((flow.server(), flow.key()), (Some(0), Some(&lookup.key)));
     let classic = Policy { protocol: Some(Protocol::Classic), ..policy() };
     let (_, action) = begin(&Request::default(), &classic);
@@ -453,7 +473,7 @@ proptest! {
         if let Action::Perform(_) = action {
             prop_assert_eq!(flow.outcome(), None);
             let item = Item { flags, is_stale, ..Item::default() };
-            match flow.resumed(found(item, &value), &request, &policy) {
+            match flow.reply(found(item, &value), &request, &policy) {
                 Action::Serve(response) => {
                     prop_assert_eq!(flow.outcome(), Some(Outcome::Hit));
                     prop_assert!(!value.is_empty() && !is_stale && !is_abandoned);
@@ -464,7 +484,7 @@ proptest! {
                     prop_assert_eq!(flow.outcome(), Some(Outcome::Fallthrough(reason)));
                 }
                 Action::Drop => prop_assert!(is_abandoned),
-                Action::Perform(_) => prop_assert!(false, "a lookup leads to no second one"),
+                other => prop_assert!(false, "{other:?} without variants and without leases"),
             }
         } else {
             prop_assert!(matches!(action, Action::FallThrough(_)), "{action:?}");

@@ -1,11 +1,14 @@
 //! Whether a response of the application may be stored (RFC 9111, section 3).
 
-use super::cache_control::{members, trim};
+use super::cache_control::{Seconds, members, trim};
 use super::fields::Fields;
-use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, Terms};
+use super::freshness::{DefaultLifetimes, Freshness, IgnoredHeaders, LONGEST, Terms};
 use super::head::may_be_served;
 use super::redirect;
 use super::vary::{Vary, VaryError};
+
+/// How long a stale page is kept that may be found unchanged, in seconds. It is not served without asking.
+const REVALIDATION: Seconds = 600;
 
 /// What a location stores.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,9 @@ pub struct StoreRules {
     pub lifetimes: DefaultLifetimes,
     /// `pagecache_stale`, in seconds.
     pub stale: u32,
+    /// `pagecache_revalidate`: a stale page with an ETag or a Last-Modified is kept for a time, since the application may
+    /// find it unchanged.
+    pub revalidates: bool,
     /// `pagecache_store_gzip`: texts are stored as gzip.
     pub gzip: bool,
     /// Headers that are neither stored nor sent, in lower case: `pagecache_tag_header`.
@@ -126,7 +132,11 @@ impl StoreRules {
             None if is_personal => return Err(Refusal::Cookie),
             None => freshness.configured(status, &self.lifetimes).ok_or(Refusal::NoLifetime)?,
         };
-        let terms = freshness.terms(lifetime, self.stale).ok_or(Refusal::Stale)?;
+        let mut terms = freshness.terms(lifetime, self.stale).ok_or(Refusal::Stale)?;
+        let has_validator = fields.has("etag") || fields.has("last-modified");
+        if self.revalidates && has_validator && terms.life > 0 {
+            terms.window = terms.window.max(REVALIDATION.min(LONGEST - terms.life));
+        }
         let may_compress = !freshness.forbids_transform() && !fields.has("content-encoding");
         Ok(Admission { terms, vary, may_compress })
     }

@@ -182,7 +182,7 @@ pub fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// The name and the value of a directive, without its quotes. None if it is none.
-fn directive(member: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+pub fn directive(member: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = memchr::memchr(b'=', member);
     let (name, value) = member.split_at_checked(end.unwrap_or(member.len()))?;
     // "max-age =60" is invalid, but its meaning is clear

@@ -10,9 +10,11 @@ mod freshness;
 mod head;
 mod life;
 mod redirect;
+mod request_control;
 mod response;
 #[cfg(test)]
 mod srcache;
+mod varies;
 mod vary;
 
 pub use admission::{Admission, Candidate, Refusal, StoreRules};
@@ -24,7 +26,9 @@ pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
 pub use head::write_head;
 pub use life::Life;
+pub use request_control::RequestControl;
 pub use response::Response;
+pub use varies::Varies;
 pub use vary::{Vary, VaryError};
 
 use crate::memcached::Item;
@@ -44,6 +48,11 @@ pub struct PageRules {
 /// The top byte of the flags of a marked item: a head and a body, whose 24 other bits are random. The flags stay
 /// below 2^31, since some clients read them as signed.
 pub(crate) const MARK: u32 = 0x5c;
+
+/// Whether an item is marked.
+pub fn is_marked(item: &Item) -> bool {
+    item.flags >> 24 == MARK
+}
 
 /// The format of a value. It is never guessed from the bytes: a page whose text begins with `HTTP/1.1` must not be
 /// able to set headers.
@@ -73,7 +82,12 @@ pub struct Page<'a> {
     pub life: Option<Life>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// The page in a value that begins with a head, whether it may be served or not.
+    pub fn of_value(value: &'a [u8]) -> Option<Page<'a>> {
+        with_head(head::read_head(value), value).ok()
+    }
+
     /// The first stored header with this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
@@ -137,7 +151,7 @@ impl PageRules {
             return Err(NotAPage::Stale);
         }
         let page = match self.format {
-            Format::Auto if item.flags >> 24 == MARK => marked(item, value)?,
+            Format::Auto if is_marked(item) => marked(item, value)?,
             Format::Auto | Format::Body | Format::Http => self.configured(item, value)?,
         };
         let body = value.get(page.body.clone()).unwrap_or_default();

@@ -3,13 +3,13 @@
 //! (`ngx_http_upstream_headers_in`), so that directives do the same to both.
 
 use super::{Request, parse_http_time};
-use crate::sys::chain::whole_body;
+use crate::sys::chain::{Chain, whole_body};
 use crate::sys::live::{Live, Zero};
 use crate::sys::process;
 use crate::sys::raw::{
-    NGX_ERROR, NGX_OK, ngx_http_core_loc_conf_t, ngx_http_headers_out_t, ngx_http_output_filter,
-    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t,
-    ngx_table_elt_t,
+    NGX_ERROR, NGX_OK, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_headers_out_t,
+    ngx_http_output_filter, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t,
+    ngx_list_push, ngx_str_t, ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
@@ -139,16 +139,34 @@ impl Request<'_> {
         owner: Rc<B>,
         part: impl FnOnce(&B) -> Option<&[u8]>,
     ) -> ngx_int_t {
-        let chain = self.pool().and_then(|pool| {
-            let owner = pool.keep(owner)?;
-            whole_body(pool, part(owner)?, self.is_main())
-        });
-        match chain {
+        match self.body_of(owner, part) {
             // SAFETY: the request is live. The chain is of its pool, and the body is of a value that the pool keeps.
-            Some(chain) => unsafe { ngx_http_output_filter(self.r.as_ptr(), chain) },
+            Some(Chain(chain)) => unsafe { ngx_http_output_filter(self.r.as_ptr(), chain) },
             // the head has gone out already: all that is left is to close the connection
             None => NGX_ERROR as ngx_int_t,
         }
+    }
+
+    /// A whole body, which is the `part` of a value, for a filter to pass on. None without memory.
+    pub fn body_of<B: 'static>(
+        &self,
+        owner: Rc<B>,
+        part: impl FnOnce(&B) -> Option<&[u8]>,
+    ) -> Option<Chain> {
+        let pool = self.pool()?;
+        let owner = pool.keep(owner)?;
+        whole_body(pool, part(owner)?, self.is_main()).map(Chain)
+    }
+
+    /// Whether the response that is about to begin says that the request has succeeded: 2xx or 3xx.
+    pub fn is_success(&self) -> bool {
+        matches!(self.read(|r| r.headers_out.status), 200..=399)
+    }
+
+    /// Takes the head back that an upstream has made for the response, so that another one can be set.
+    pub fn clear_head(&self) {
+        // SAFETY: the request is live, and its response has not begun.
+        unsafe { ngx_http_clean_header(self.r.as_ptr()) }
     }
 
     /// Takes conditions off the request that its response, whose head is set, cannot be judged by. nginx
@@ -157,6 +175,8 @@ impl Request<'_> {
     /// - If-Unmodified-Since without a Last-Modified, beside If-Match, or with what is no date (RFC 9110,
     ///   section 13.1.4);
     /// - If-Match without an ETag, which a cache may leave to the application (section 13.1.1).
+    ///
+    /// If-Modified-Since does not count beside If-None-Match (section 13.1.3); to nginx both must be met.
     ///
     /// nginx's variables and logs read the list of headers, which stays.
     pub fn drop_blind_conditions(&self) {
@@ -173,6 +193,8 @@ impl Request<'_> {
             }
             if r.headers_out.etag.is_null() {
                 r.headers_in.if_match = null_mut();
+            } else if !r.headers_in.if_none_match.is_null() {
+                r.headers_in.if_modified_since = null_mut();
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lease::KeyParts;
-use crate::page::StoreRules;
+use crate::page::{StoreRules, Varies, Vary};
 use crate::policy::StorePolicy;
 
 /// The policy of a location that stores.
@@ -29,7 +29,7 @@ fn marked(body: &str) -> Vec<u8> {
 #[test]
 fn a_lookup_asks_for_the_lease_only_where_pages_are_stored() {
     let vivify = |request: &Request, policy: &Policy| match begin(request, policy).1 {
-        Action::Perform(lookup) => lookup.vivify,
+        Action::Perform(lookup) => lookup.get.vivify,
         other => panic!("{other:?}"),
     };
     let get = Request::default();
@@ -71,7 +71,7 @@ fn who_gets_the_lease_may_store_or_gives_it_back() {
     ];
     for (request, item, value, expected) in table {
         let mut flow = looking_up(request, &storing());
-        flow.resumed(found(item, value), request, &storing());
+        flow.reply(found(item, value), request, &storing());
         let key = *flow.key.as_ref().unwrap();
         let seen = |lease: Lease| {
             assert_eq!((lease.server, *lease.key), (0, key));
@@ -91,7 +91,7 @@ fn without_an_item_there_is_no_lease() {
     let request = Request::default();
     for reason in [Reason::Absent, Reason::Timeout, Reason::Size] {
         let mut flow = looking_up(&request, &storing());
-        flow.resumed(Err(reason), &request, &storing());
+        flow.reply(Err(reason), &request, &storing());
         assert_eq!(flow.store_status(), Some(StoreStatus::Failed));
         assert_eq!(flow.take_lease(), None);
     }
@@ -100,6 +100,156 @@ fn without_an_item_there_is_no_lease() {
     assert_eq!(flow.store_status(), Some(StoreStatus::Failed));
     // nothing is said where nothing is stored
     let mut flow = looking_up(&request, &policy());
-    flow.resumed(found(WON, b""), &request, &policy());
+    flow.reply(found(WON, b""), &request, &policy());
     assert_eq!((flow.store_status(), flow.take_unwanted_lease()), (None, None));
+}
+
+/// A page of which 100 s of its window remain.
+fn in_its_window(body: &str) -> (Item, Vec<u8>) {
+    let head = "HTTP/1.1 200 OK\r\nX-Pagecache: v=1; life=300; window=600; ttl=900; age=0\r\n\r\n";
+    let item = Item { flags: 0x5c00_0001, ttl: Some(100), recache: Recache::None, ..WON };
+    (item, [head.as_bytes(), body.as_bytes()].concat())
+}
+
+#[test]
+fn the_lease_of_a_stale_page_is_asked_for() {
+    let request = Request::default();
+    for (reply, left) in [
+        (found(WON, b""), Ok(21)),
+        (found(Item { recache: Recache::Taken, ..WON }, b""), Err("taken")),
+        (Err(Reason::Absent), Err("failed")),
+        (Err(Reason::Timeout), Err("failed")),
+    ] {
+        let (item, page) = in_its_window("old");
+        let mut flow = looking_up(&request, &storing());
+        flow.completed(100);
+        let Action::Perform(lookup) = flow.reply(found(item, &page), &request, &storing()) else {
+            panic!("{:?}", flow.outcome())
+        };
+        assert_eq!((lookup.get.wants_value, lookup.get.recache), (false, Some(2_592_000)));
+        assert_eq!((lookup.key, lookup.deadline), (*flow.key().unwrap(), NOW + 250));
+        flow.completed(50);
+        // the page is stale, whatever becomes of the lease
+        let action = flow.reply(reply, &request, &storing());
+        assert_eq!(action, Action::FallThrough(Reason::Stale));
+        assert_eq!(flow.took(), Some(150));
+        let lease = flow.take_lease();
+        assert!(lease.as_ref().is_none_or(|lease| lease.is_renewal));
+        let seen = lease.map(|lease| lease.cas).ok_or_else(|| flow.store_status().unwrap().name());
+        assert_eq!(seen, left);
+    }
+    // a request that may not store leaves it to others
+    let head = Request { method: Method::Head, ..Request::default() };
+    let (item, page) = in_its_window("old");
+    let mut flow = looking_up(&head, &storing());
+    let action = flow.reply(found(item, &page), &head, &storing());
+    assert_eq!(action, Action::FallThrough(Reason::Stale));
+}
+
+#[test]
+fn a_page_leads_to_the_variant_of_the_request() {
+    let vary = Vary::parse([&b"Accept-Language"[..]].into_iter(), false).unwrap();
+    let varies = Varies { vary: vary.clone(), generation: 99 };
+    let item = Item { flags: 0x5c00_0001, recache: Recache::None, ..WON };
+    let fields = vec![("Accept-Language", "de")];
+    let request = Request { fields, ..Request::default() };
+    let primary = varies.write();
+    let of_variant = |flow: &mut Flow, policy: &Policy| {
+        let Action::Perform(lookup) = flow.reply(found(item, &primary), &request, policy) else {
+            panic!("{:?}", flow.outcome())
+        };
+        let german = Fields(&[(b"Accept-Language", b"de")]);
+        assert_eq!(lookup.key, vary.key(flow.key().unwrap(), 99, german));
+        lookup.get.vivify
+    };
+    let mut flow = looking_up(&request, &storing());
+    assert_eq!(of_variant(&mut flow, &storing()), Some(LEASE));
+    let page = marked("hallo");
+    let Action::Serve(response) =
+        flow.reply(found(Item { recache: Recache::None, ..item }, &page), &request, &storing())
+    else {
+        panic!("{:?}", flow.outcome())
+    };
+    assert_eq!(response.body, b"hallo");
+
+    let mut flow = looking_up(&request, &storing());
+    of_variant(&mut flow, &storing());
+    flow.reply(found(WON, b""), &request, &storing());
+    let lease = flow.take_lease().unwrap();
+    assert_eq!((lease.vary, lease.is_renewal), (Some(vary.clone()), false));
+
+    // a location that does not store reads variants, too
+    let mut flow = looking_up(&request, &policy());
+    assert_eq!(of_variant(&mut flow, &policy()), None);
+    // but there are none of variants
+    let mut flow = looking_up(&request, &policy());
+    of_variant(&mut flow, &policy());
+    let action = flow.reply(found(item, &primary), &request, &policy());
+    assert_eq!(action, Action::FallThrough(Reason::Format));
+    // what was invalidated leads nowhere
+    let mut flow = looking_up(&request, &storing());
+    let stale = Item { is_stale: true, ..item };
+    let action = flow.reply(found(stale, &primary), &request, &storing());
+    assert_eq!(action, Action::FallThrough(Reason::Stale));
+}
+
+#[test]
+fn the_cache_control_of_a_request() {
+    let obeying = || {
+        let mut policy = storing();
+        policy.store.as_mut().unwrap().obeys_client = true;
+        policy
+    };
+    let serve = |control: &'static str, policy: &Policy| {
+        let request = Request { fields: vec![("Cache-Control", control)], ..Request::default() };
+        let mut flow = looking_up(&request, policy);
+        let (item, page) = (Item { flags: 0x5c00_0001, ttl: Some(200), ..WON }, marked("a page"));
+        let item = Item { recache: Recache::None, ..item };
+        let action = flow.reply(found(item, &page), &request, policy);
+        let is_hit = matches!(action, Action::Serve(_));
+        (is_hit, matches!(action, Action::Perform(lookup) if lookup.get.recache.is_some()))
+    };
+    for (control, obeyed) in [
+        ("max-age=100", (true, false)),
+        ("max-age=99", (false, true)),
+        ("min-fresh=200", (true, false)),
+        ("min-fresh=201", (false, true)),
+        ("no-cache", (false, true)),
+        ("no-store", (false, false)),
+        ("only-if-cached", (true, false)),
+    ] {
+        assert_eq!(serve(control, &obeying()), obeyed, "{control}");
+        assert_eq!(serve(control, &storing()), (true, false), "{control}");
+    }
+}
+
+#[test]
+fn only_if_cached_never_reaches_the_application() {
+    let fields = vec![("Cache-Control", "only-if-cached")];
+    let request = Request { fields, ..Request::default() };
+    let mut flow = looking_up(&request, &storing());
+    let action = flow.reply(found(WON, b""), &request, &storing());
+    assert_eq!(action, Action::Refuse(Reason::Absent));
+    assert_eq!(flow.take_lease(), None);
+    assert_eq!(flow.take_unwanted_lease().map(|lease| lease.cas), Some(21));
+    // it is for caches that fill themselves
+    let mut flow = looking_up(&request, &policy());
+    let action = flow.reply(found(WON, b""), &request, &policy());
+    assert_eq!(action, Action::FallThrough(Reason::Absent));
+}
+
+#[test]
+fn a_request_that_may_change_a_page_names_it() {
+    let changed = |method, policy: &Policy| {
+        let request = Request { method, ..Request::default() };
+        let (mut flow, action) = begin(&request, policy);
+        assert_eq!((action, flow.key()), (Action::FallThrough(Reason::Method), None));
+        flow.take_changed().map(|(server, key)| (server, key.as_bytes().to_vec()))
+    };
+    assert_eq!(changed(Method::Other, &storing()), Some((0, b"/page".to_vec())));
+    assert_eq!(changed(Method::Safe, &storing()), None);
+    assert_eq!(changed(Method::Other, &policy()), None);
+    let mut keeping = storing();
+    keeping.store.as_mut().unwrap().invalidates = false;
+    assert_eq!(changed(Method::Other, &keeping), None);
 }

@@ -1,0 +1,91 @@
+//! A request's part in filling the cache: whether its lookup asks for the lease of the page, and what becomes of the
+//! lease.
+
+use crate::fill::Lease;
+use crate::outcome::Reason;
+use crate::store_status::StoreStatus;
+
+/// A request's part in filling the cache.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Filling {
+    /// It has none, and nothing is said of it: `pagecache_store` is off, the page was a hit, or the lease is taken out.
+    #[default]
+    None,
+    /// The lookup asks for the lease.
+    Asks,
+    /// The response of the fallback is to be stored with it.
+    Holds(Lease),
+    /// It is to be given back: memcached gave it to a request that does not store.
+    GivesBack(Lease, StoreStatus),
+    /// There is no lease.
+    Lacks(StoreStatus),
+}
+
+/// The lease that came with an item, if one did. An error if the server has no cas numbers.
+pub type Won = Option<Result<Lease, StoreStatus>>;
+
+impl Filling {
+    /// The lookup has found an item. `reason`: why the item is not served.
+    pub fn go_on(&mut self, won: Won, reason: Option<Reason>) {
+        *self = match (std::mem::take(self), won, reason) {
+            (Filling::None, _, _) => Filling::None,
+            (Filling::Asks, Some(Ok(lease)), Some(_)) => Filling::Holds(lease),
+            (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, why),
+            // a page that is served needs no other one
+            (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, StoreStatus::Taken),
+            (Filling::Asks, Some(Err(why)), _) => Filling::Lacks(why),
+            (Filling::Asks, None, Some(reason)) => Filling::Lacks(match reason {
+                Reason::Absent | Reason::Stale | Reason::Request => StoreStatus::Taken,
+                _ => StoreStatus::Occupied,
+            }),
+            (other, _, _) => other,
+        };
+    }
+
+    /// The request goes to the fallback: a lease that did not come by now does not come.
+    pub fn fall_through(&mut self) {
+        if *self == Filling::Asks {
+            *self = Filling::Lacks(StoreStatus::Failed);
+        }
+    }
+
+    /// The response is not the fallback's: a lease is to be given back.
+    pub fn give_up(&mut self) {
+        if let Filling::Holds(lease) = std::mem::take(self) {
+            *self = Filling::GivesBack(lease, StoreStatus::Taken);
+        }
+    }
+
+    /// Takes out the lease with which the response of the fallback is to be stored.
+    pub fn take_held(&mut self) -> Option<Lease> {
+        match std::mem::take(self) {
+            Filling::Holds(lease) => Some(lease),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes out a lease that is to be given back at once.
+    pub fn take_unwanted(&mut self) -> Option<Lease> {
+        match std::mem::take(self) {
+            Filling::GivesBack(lease, status) => {
+                *self = Filling::Lacks(status);
+                Some(lease)
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Why the response of the fallback is not stored, if that is decided before it comes.
+    pub fn status(&self) -> Option<StoreStatus> {
+        match self {
+            Filling::Lacks(status) => Some(*status),
+            _ => None,
+        }
+    }
+}
