@@ -18,8 +18,8 @@ use pagecache_core::page::Format;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-const STORE_WITH_BODIES: &str = "\"pagecache_store\" stores pages with their heads, which \"pagecache_format body\" does \
-     not read: write \"pagecache_format auto\"";
+const STORE_IN_OTHER_FORMAT: &str = "\"pagecache_store\" stores pages that only \"pagecache_format auto\" reads, but \
+     \"pagecache_format\" is another one here: leave it out, or write \"pagecache_store off\"";
 const STORE_WITHOUT_FALLBACK: &str = "\"pagecache_store\" stores what the fallback responds, but \"pagecache_fallback\" is \
      \"off\" here: name a location with a *_pass, such as \"pagecache_fallback @app\"";
 /// Also of an upstream.
@@ -263,7 +263,7 @@ impl LocationConf {
     ) -> Result<(), ConfigError> {
         let place = self.store_place.clone().unwrap_or_else(|| upstream.place().clone());
         let refusals = [
-            (self.given.format() == Format::Body, STORE_WITH_BODIES),
+            (self.given.format() != Format::Auto, STORE_IN_OTHER_FORMAT),
             (self.given.fallback().is_none(), STORE_WITHOUT_FALLBACK),
             (self.given.protocol() == Some(Protocol::Classic), STORE_IN_CLASSIC),
         ];

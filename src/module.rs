@@ -4,7 +4,7 @@
 use super::checks;
 use super::conf::{LocationConf, MainConf};
 use super::directives::{Directive, LOCATION_DIRECTIVES, UPSTREAM_DIRECTIVES};
-use super::request::fill::{HEAD_FILTER, capture_body};
+use super::request::fill::{BODY_FILTER, HEAD_FILTER};
 use super::request::{content_handler, leave_worker, leave_zone, request_headers};
 use super::sys::conf::{
     ConfigContext, ConfigError, Create, LocationLevel, MainLevel, UpstreamLevel, create, name,
@@ -167,7 +167,7 @@ fn complete(cf: ConfigContext<'_>) -> bool {
 
 /// nginx calls this for each configuration that has the module.
 unsafe extern "C" fn add_body_filter(_: *mut ngx_conf_t) -> ngx_int_t {
-    filter::install_body(capture_body);
+    filter::install_body(&BODY_FILTER);
     Status::NGX_OK.into()
 }
 

@@ -315,6 +315,11 @@ impl Flow {
         cluster: &Cluster,
     ) -> Result<Lookup, Reason> {
         self.control = control(facts, policy);
+        let is_looked_up =
+            facts.method() == Method::Get || facts.method() == Method::Head && policy.head;
+        if policy.store.is_some() && !is_looked_up {
+            self.filling = Filling::Lacks(StoreStatus::Method);
+        }
         match facts.method() {
             Method::Get => {}
             Method::Head if policy.head => {}

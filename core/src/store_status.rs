@@ -105,8 +105,6 @@ impl StoreStatus {
         matches!(
             self,
             StoreStatus::Stream
-                | StoreStatus::Location
-                | StoreStatus::Condition
                 | StoreStatus::Status
                 | StoreStatus::NoStore
                 | StoreStatus::Private

@@ -13,7 +13,7 @@ use super::serve::set_head;
 use super::state::{Filling, State, Stored};
 use crate::cache_status;
 use crate::peer::Peer;
-use crate::sys::filter::{BodyPart, HeadFilter, Passage};
+use crate::sys::filter::{BodyFilter, BodyPart, HeadFilter, Passage};
 use crate::sys::process;
 use crate::sys::request::{Request, UpstreamResponse};
 use pagecache_core::fill::{
@@ -28,7 +28,13 @@ use std::rc::Rc;
 /// Sees the head of each response.
 pub static HEAD_FILTER: HeadFilter = HeadFilter { before: before_head, after: after_head };
 
+/// Sees the body of each response.
+pub static BODY_FILTER: BodyFilter = BodyFilter { look: capture_body, goes_on: is_capturing };
+
 const NOT_MODIFIED: u16 = 304;
+
+/// The response is nobody's but the cache's: it is sent to no client.
+const NOTE: &str = "X-Pagecache";
 
 /// What a request to the fallback is to ask for, if its response is stored.
 pub struct Fill<'state> {
@@ -65,12 +71,14 @@ fn before_head(request: &Request<'_>) {
                 }
             }
             match state.take_filling() {
-                Filling::Lease(lease, stale) => capture_head(request, &state, store, lease, stale),
+                Filling::Lease(lease, stale) => {
+                    capture_head(request, &state, store, lease, stale);
+                    judge_conditions(request, &state);
+                }
                 other => state.set_filling(other),
             }
-            for name in &store.rules.hidden_headers {
-                request.hide_header(name);
-            }
+            let hidden = store.rules.hidden_headers.iter().map(String::as_str);
+            hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
         }
     }
     cache_status::say(request);
@@ -116,6 +124,14 @@ fn capture_head(
     }
 }
 
+/// The application has not seen the client's conditions: nginx judges them, unless the response is captured.
+fn judge_conditions(request: &Request<'_>, state: &State) {
+    if !state.is_capturing() {
+        request.drop_blind_conditions();
+        request.judge_conditions();
+    }
+}
+
 /// Begins to capture the response.
 fn capture(
     request: &Request<'_>,
@@ -132,11 +148,17 @@ fn capture(
     let variants = Variants { cluster, request: Fields(&fields), generation: process::seed() };
     match lease.capture(head, rules, &variants, peer.buffers()) {
         Ok(capture) => {
-            // the page of everybody is no answer to a condition of one visitor
+            // it is stored whole, whatever the client wants of it, and though the client leaves
             request.drop_conditions();
+            request.ignore_client_abort();
+            if rules.ignored.set_cookie {
+                ["Set-Cookie", "Set-Cookie2"]
+                    .into_iter()
+                    .for_each(|name| request.hide_header(name));
+            }
             state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
         }
-        Err((why, lease)) => give_back(state, lease, why),
+        Err((why, lease)) => give_back(state, lease, why, head.candidate.status),
     }
 }
 
@@ -168,7 +190,6 @@ fn take_over(
         set_head(request, &Response { page, body, etag: None, age }).is_some()
     });
     if is_set {
-        request.drop_blind_conditions();
         state.set_filling(Filling::Unchanged(stale.clone()));
     }
     let Revalidated { store, .. } = new;
@@ -177,11 +198,15 @@ fn take_over(
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => give_back(state, lease, why),
+        Err((why, lease)) => give_back(state, lease, why, page.status),
     }
 }
 
-fn give_back(state: &State, lease: Lease, why: NotStored) {
+fn give_back(state: &State, lease: Lease, why: NotStored, status: u16) {
+    // an error passes
+    if status < 400 {
+        state.remember(&lease, why.into());
+    }
     state.give_back(lease, Some(why.into()));
     if why == NotStored::VaryChanged {
         // the item of the page leads to variants that its application does not make any more
@@ -216,6 +241,8 @@ fn sent_fields<'r>(
         sent.push((b"Content-Type", content_type));
     }
     sent.extend(response.fields().find(|(name, _)| is(name, "date")));
+    // not sent, but names others that are of the connection
+    sent.extend(response.fields().filter(|(name, _)| is(name, "connection")));
     sent
 }
 
@@ -234,16 +261,20 @@ fn after_head(request: &Request<'_>) {
     });
 }
 
-/// Sees the parts of each body.
-pub fn capture_body(
-    request: &Request<'_>,
-    parts: &mut dyn Iterator<Item = BodyPart<'_>>,
-) -> Passage {
+fn is_capturing(request: &Request<'_>) -> bool {
+    State::of(request).is_some_and(|state| state.is_capturing())
+}
+
+fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage {
     let Some(state) = State::of(request) else { return Passage::Unchanged };
     match state.take_filling() {
         Filling::Capture(capture, at) => {
             append(request, &state, *capture, at, parts);
-            Passage::Unchanged
+            match request.is_abandoned() {
+                false => Passage::Unchanged,
+                true if state.is_capturing() => Passage::Swallowed,
+                true => Passage::Failed,
+            }
         }
         Filling::Unchanged(stale) => {
             state.set_filling(Filling::Sent);
@@ -278,6 +309,7 @@ fn append(
         if !is_kept {
             let (why, lease) = capture.give_up();
             let why = why.map_or(StoreStatus::Overload, StoreStatus::from);
+            state.remember(&lease, why);
             return state.give_back(lease, Some(why));
         }
         if is_last {
@@ -305,6 +337,9 @@ fn finish(
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => state.give_back(lease, Some(why.into())),
+        Err((why, lease)) => {
+            state.remember(&lease, why.into());
+            state.give_back(lease, Some(why.into()));
+        }
     }
 }

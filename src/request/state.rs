@@ -207,7 +207,7 @@ impl State {
 
     /// The value of `Cache-Status`, if there is to be one.
     pub fn cache_status(&self) -> Option<String> {
-        let is_stored = matches!(*self.filling.borrow(), Filling::Capture(..));
+        let is_stored = self.is_capturing();
         self.settings.cache_status.then(|| self.flow.borrow().cache_status(is_stored))?
     }
 
@@ -244,12 +244,23 @@ impl State {
         let Some(server) = self.settings.upstream.servers().get(server) else { return };
         if let Some(why) = why {
             self.note_store_status(why);
-            if let Some(store) = self.settings.policy.store.as_ref().filter(|_| why.is_lasting()) {
-                self.worker.add_uncacheable(server, &key, store.pass_time);
-            }
         }
         let peer = self.worker.peer(server);
         peer.run(|token| self.operation(token, key, command));
+    }
+
+    /// Remembers for a time that the page cannot be stored, if that is so whoever asks for it.
+    pub fn remember(&self, lease: &Lease, why: StoreStatus) {
+        let server = self.settings.upstream.servers().get(lease.server);
+        let store = self.settings.policy.store.as_ref().filter(|_| why.is_lasting());
+        if let (Some(server), Some(store)) = (server, store) {
+            self.worker.add_uncacheable(server, &lease.key, store.pass_time);
+        }
+    }
+
+    /// Whether the response is being captured.
+    pub fn is_capturing(&self) -> bool {
+        matches!(*self.filling.borrow(), Filling::Capture(..))
     }
 
     /// Hands an item to memcached, before the client gets the end of the response.

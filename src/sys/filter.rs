@@ -15,7 +15,6 @@ use super::raw::{
 };
 use super::request::Request;
 use core::cell::Cell;
-use core::ptr::null_mut;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.
@@ -26,8 +25,13 @@ pub struct HeadFilter {
     pub after: fn(&Request<'_>),
 }
 
-/// What is done with the next parts of a response's body.
-type BodyFilter = fn(&Request<'_>, &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage;
+/// What is done with a response's body.
+pub struct BodyFilter {
+    /// With its next parts.
+    pub look: fn(&Request<'_>, &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage,
+    /// The client cannot be sent any more of it. Whether nginx is to go on receiving it all the same.
+    pub goes_on: fn(&Request<'_>) -> bool,
+}
 
 /// What the next filter gets.
 pub enum Passage {
@@ -46,7 +50,7 @@ std::thread_local! {
     static NEXT_HEAD: Cell<ngx_http_output_header_filter_pt> = const { Cell::new(None) };
     static NEXT_BODY: Cell<ngx_http_output_body_filter_pt> = const { Cell::new(None) };
     static HEAD: Cell<Option<&'static HeadFilter>> = const { Cell::new(None) };
-    static BODY: Cell<Option<BodyFilter>> = const { Cell::new(None) };
+    static BODY: Cell<Option<&'static BodyFilter>> = const { Cell::new(None) };
 }
 
 /// Puts a filter of heads into the chain that nginx is making.
@@ -61,7 +65,7 @@ pub fn install_head(filter: &'static HeadFilter) {
 
 /// Puts a filter of bodies into the chain that nginx is making. It sees the bodies of requests to which this module has
 /// attached something.
-pub fn install_body(filter: BodyFilter) {
+pub fn install_body(filter: &'static BodyFilter) {
     set(&BODY, Some(filter));
     // SAFETY: as in install_head.
     unsafe {
@@ -93,33 +97,38 @@ unsafe extern "C" fn filter_head(r: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chain_t) -> ngx_int_t {
-    let mut body = body;
-    if let Some(filter) = BODY.get().filter(|_| loaded::serves()) {
-        let look = |request: &Request<'_>| match request.has_attached() {
-            // SAFETY: nginx passes a chain that lives as long as this call, and nobody changes it meanwhile.
-            true => filter(request, &mut unsafe { parts(body) }),
-            false => Passage::Unchanged,
-        };
-        // SAFETY: nginx passes a live request.
-        let passage = unsafe { Request::look(r, look) };
-        let replaced = match passage.unwrap_or(Passage::Unchanged) {
-            Passage::Unchanged => None,
-            Passage::Replaced(Chain(chain)) => Some(chain),
-            Passage::Swallowed => Some(null_mut()),
-            Passage::Failed => return NGX_ERROR as ngx_int_t,
-        };
-        if let Some(replaced) = replaced {
-            // SAFETY: as above, and nobody looks at the parts any more.
-            unsafe { consume(body) };
-            if replaced.is_null() {
-                return NGX_OK as ngx_int_t;
-            }
-            body = replaced;
-        }
-    }
-    match NEXT_BODY.get() {
+    let next = |chain| match NEXT_BODY.get() {
         // SAFETY: as nginx would have called it.
-        Some(next) => unsafe { next(r, body) },
+        Some(next) => unsafe { next(r, chain) },
         None => NGX_OK as ngx_int_t,
-    }
+    };
+    let Some(filter) = BODY.get().filter(|_| loaded::serves()) else { return next(body) };
+    let look = |request: &Request<'_>| match request.has_attached() {
+        // SAFETY: nginx passes a chain that lives as long as this call, and nobody changes it meanwhile.
+        true => (filter.look)(request, &mut unsafe { parts(body) }),
+        false => Passage::Unchanged,
+    };
+    // SAFETY: nginx passes a live request.
+    let passage = unsafe { Request::look(r, look) }.unwrap_or(Passage::Unchanged);
+    let status = match passage {
+        Passage::Unchanged => {
+            let status = next(body);
+            let goes_on = |request: &Request<'_>| {
+                request.has_attached() && (filter.goes_on)(request) && request.leave_client()
+            };
+            // SAFETY: filters do not end requests.
+            let is_over = status != NGX_ERROR as ngx_int_t
+                || unsafe { Request::look(r, goes_on) } != Some(true);
+            if is_over {
+                return status;
+            }
+            NGX_OK as ngx_int_t
+        }
+        Passage::Replaced(Chain(chain)) => next(chain),
+        Passage::Swallowed => NGX_OK as ngx_int_t,
+        Passage::Failed => return NGX_ERROR as ngx_int_t,
+    };
+    // SAFETY: as above, and nobody looks at the parts any more.
+    unsafe { consume(body) };
+    status
 }

@@ -243,6 +243,20 @@ impl Request<'_> {
         self.set_event_handlers(Some(ngx_http_block_reading), Some(ngx_http_request_empty_handler));
     }
 
+    /// Has nginx take no notice of a client that leaves while its response is received.
+    pub fn ignore_client_abort(&self) {
+        self.r.change(
+            ngx_http_block_reading as unsafe extern "C" fn(*mut ngx_http_request_t),
+            |r, handler| r.read_event_handler = Some(handler),
+        );
+    }
+
+    /// The client gets no more of its response: nginx closes the connection when the response has ended. True.
+    pub fn leave_client(&self) -> bool {
+        self.connection().change(1, |c, is_broken| c.set_error(is_broken));
+        true
+    }
+
     /// Whether nobody can be answered any more: the client has left, or has closed this stream of
     /// HTTP/2 or HTTP/3. `post_action` is not for the client.
     pub fn is_abandoned(&self) -> bool {

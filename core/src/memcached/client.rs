@@ -74,6 +74,9 @@ pub enum Want {
     Read,
 }
 
+/// Time to give a lease back, in msec.
+const GIVE_BACK_TIMEOUT: Msec = 1_000;
+
 /// A server's connections.
 #[derive(Debug)]
 pub struct Client {
@@ -311,6 +314,7 @@ impl Client {
         if let Some(heard) = pooled.connection.take_heard() {
             self.hear(index, heard, now);
         }
+        self.give_back_unclaimed(index, now);
         match answer {
             Ok(None) => self.events.pop_front(),
             Ok(Some((token, completion))) => {
@@ -320,6 +324,19 @@ impl Client {
             Err(error) => {
                 self.lost(index, now, error);
                 self.events.pop_front()
+            }
+        }
+    }
+
+    /// Gives back the leases that came over connection `index` for nobody.
+    fn give_back_unclaimed(&mut self, index: usize, now: Msec) {
+        let unclaimed = self.connections.get_mut(index).map(|it| it.connection.take_unclaimed());
+        for operation in unclaimed.unwrap_or_default() {
+            let deadline = now.saturating_add(GIVE_BACK_TIMEOUT);
+            let operation = Operation { deadline, ..operation };
+            // if it cannot be sent, the lease ends by itself
+            if let Ok(ticket) = self.place(now, &operation, Attempt::First) {
+                self.cancel(ticket);
             }
         }
     }
@@ -351,6 +368,7 @@ impl Client {
             self.events.push_back(Event::ended(token, is_unknown, OperationError::Timeout));
         });
         let is_silent = pooled.connection.is_silent();
+        self.give_back_unclaimed(index, now);
         self.count_silence(expired.unheard, is_silent, now);
         let Some(pooled) = self.connections.get(index) else { return };
         let connection = &pooled.connection;

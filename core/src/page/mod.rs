@@ -85,7 +85,9 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     /// The page in a value that begins with a head, whether it may be served or not.
     pub fn of_value(value: &'a [u8]) -> Option<Page<'a>> {
-        with_head(head::read_head(value), value).ok()
+        let head = head::read_head(value)?;
+        let life = head.note.and_then(Life::parse);
+        Some(Page { life, ..with_head(Some(head), value).ok()? })
     }
 
     /// The first stored header with this name.

@@ -40,8 +40,8 @@ impl<'value> Response<'value> {
         self.page.coding == Coding::Gzip && self.page.header("content-encoding").is_none()
     }
 
-    /// Whether the page has no stored Content-Type.
+    /// Whether the page has no stored Content-Type, and not been stored with its whole head: then it had none.
     pub fn wants_content_type(&self) -> bool {
-        self.page.header("content-type").is_none()
+        self.page.life.is_none() && self.page.header("content-type").is_none()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Request;
 use crate::sys::live::Live;
+use crate::sys::pool::bytes_of;
 use crate::sys::raw::{
     ngx_event_pipe_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
 };
@@ -39,6 +40,8 @@ impl Request<'_> {
         match left {
             0 => BodyEnd::Seen,
             _ if is_done => BodyEnd::Seen,
+            // FastCGI has a record for the end
+            -1 if bytes(&u, |u| u.schema).starts_with(b"fastcgi") => BodyEnd::Cut,
             -1 => BodyEnd::Unframed,
             _ => BodyEnd::Cut,
         }
@@ -82,6 +85,11 @@ impl Request<'_> {
         self.read(|r| r.filter_need_in_memory()) != 0
     }
 
+    /// Has nginx answer a condition of the client by the head that is set, as it does not for an upstream's.
+    pub fn judge_conditions(&self) {
+        self.r.change(0, |r, off| r.set_disable_not_modified(off));
+    }
+
     /// Has nginx read parts of the body that are in files into memory.
     pub fn want_body_in_memory(&self) {
         self.r.change(1, |r, on| r.set_filter_need_in_memory(on));
@@ -112,9 +120,16 @@ impl UpstreamResponse<'_> {
     }
 
     fn text(&self, field: fn(&ngx_http_upstream_t) -> ngx_str_t) -> &[u8] {
-        // SAFETY: the text is in the request's pool, and nginx does not change it.
-        unsafe { crate::sys::pool::bytes_of(self.u.read(field)) }
+        bytes(&self.u, field)
     }
+}
+
+fn bytes<'u>(
+    u: &Live<'u, ngx_http_upstream_t>,
+    field: fn(&ngx_http_upstream_t) -> ngx_str_t,
+) -> &'u [u8] {
+    // SAFETY: the text is in the request's pool or in the configuration, and nginx does not change it.
+    unsafe { bytes_of(u.read(field)) }
 }
 
 /// The elements of a list of headers.

@@ -16,7 +16,7 @@ mod transmit;
 
 use crate::memcached::protocol::encode::{MAX_COMMAND, encode_command};
 use crate::memcached::protocol::operation::{Completion, Operation, ValueLocation};
-use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Token};
+use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Item, Msec, OperationError, Token};
 use coalescing::FanOut;
 use queue::{Attempt, Expired, Front, Orphan, Pending, Queue, Written};
 pub use receive::INPUT_SIZE;
@@ -47,6 +47,8 @@ pub struct Connection {
     /// Timeouts since the last reply.
     timeouts: u32,
     heard: Option<Heard>,
+    /// Commands that give back the leases of replies that nobody got.
+    unclaimed: Vec<Operation>,
     transmitter: Transmitter,
     receiver: Receiver,
 }
@@ -184,7 +186,9 @@ impl Connection {
             return Ok(Some(next));
         }
         loop {
-            match self.receiver.step(self.queue.front(), buffers)? {
+            let step = self.receiver.step(self.queue.front(), buffers)?;
+            self.note_unclaimed(&step);
+            match step {
                 Step::More => return Ok(None),
                 Step::MoreOfValue => {
                     self.hear_front();
@@ -219,6 +223,7 @@ impl Connection {
         self.timeouts = self.timeouts.saturating_add(expired.sent);
         let is_late = self.queue.front().is_some_and(|front| front.pending.is_late());
         if is_late && self.receiver.skip_value() {
+            self.note_unclaimed(&Step::Again);
             self.queue.pop();
         }
         expired
@@ -253,6 +258,28 @@ impl Connection {
             self.fan_out = FanOut::new(pending.joined, completion.clone());
         }
         Some(pending.token)
+    }
+
+    /// A lease may have come with the reply to the operation at the front, and nobody gets it: no request waits for the
+    /// reply any more, or its value is skipped.
+    fn note_unclaimed(&mut self, step: &Step) {
+        let skipped = self.receiver.take_skipped();
+        let Some(front) = self.queue.front() else { return };
+        let unwanted = match step {
+            Step::Done(Completion::Found(item, len)) if !front.pending.is_wanted() => {
+                Some((*item, *len > 0))
+            }
+            _ => None,
+        };
+        let give_back = |(item, is_page): (Item, bool)| front.operation.give_back(&item, is_page);
+        if let Some(operation) = skipped.or(unwanted).and_then(give_back) {
+            self.unclaimed.push(operation);
+        }
+    }
+
+    /// Takes out the commands that give back the leases of replies that nobody got.
+    pub fn take_unclaimed(&mut self) -> Vec<Operation> {
+        std::mem::take(&mut self.unclaimed)
     }
 
     /// The first line of the reply to the operation at the front was received.

@@ -62,6 +62,8 @@ pub struct Receiver {
     large: bool,
     /// The number of bytes that came over all sockets.
     received: u64,
+    /// The item whose value was skipped last, and whether it has any bytes.
+    skipped: Option<(Item, bool)>,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl Default for Receiver {
             state: State::Between,
             large: false,
             received: 0,
+            skipped: None,
         }
     }
 }
@@ -188,10 +191,16 @@ impl Receiver {
     /// A value that is being received for the lookup at the front of the queue is skipped instead. Returns whether
     /// there is one, so that the lookup leaves the queue.
     pub fn skip_value(&mut self) -> bool {
-        let State::Receiving { value, filled, end, .. } = &self.state else { return false };
+        let State::Receiving { item, value, filled, end, .. } = &self.state else { return false };
+        self.skipped = Some((*item, !value.is_empty()));
         self.state = State::Skipping { left: value.len() - filled, end };
         self.large = false;
         true
+    }
+
+    /// The item whose value was skipped since the last call, and whether it has any bytes.
+    pub fn take_skipped(&mut self) -> Option<(Item, bool)> {
+        self.skipped.take()
     }
 
     /// The connection ended: its input is discarded.
@@ -288,6 +297,7 @@ impl Receiver {
         let is_here = self.end - at >= whole;
         if len > max_size || !front.pending.is_wanted() {
             self.start = at;
+            self.skipped = Some((item, len > 0));
             return Ok(self.skip(len, end, OperationError::TooLarge));
         }
         let (visitor, is_coalesced) = (front.operation.visitor, front.pending.is_coalesced());
@@ -305,6 +315,7 @@ impl Receiver {
         // of several requests, each is charged when it gets the value
         let charge = if is_coalesced { None } else { buffers.charge(visitor, len) };
         if !has_room || (charge.is_none() && !is_coalesced) {
+            self.skipped = Some((item, len > 0));
             return Ok(self.skip(len, end, OperationError::Overload));
         }
         let here = self.buffer.get(at..self.end).unwrap_or_default();

@@ -10,6 +10,11 @@ use std::rc::Rc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
+impl Token {
+    /// Of operations for which no request waits. No driver gives it to a request.
+    pub const NOBODY: Token = Token(u64::MAX);
+}
+
 /// One command and its limits. The body of a command that stores an item is passed beside the operation: it is
 /// written once, while an operation that only reads may be sent again.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +117,16 @@ impl Operation {
                 Command::Delete(delete) => *delete == Delete::default(),
                 Command::Set(_) | Command::Append => false,
             }
+    }
+
+    /// The command that gives back the lease that came with this read, which nobody waits for any more: the next reader
+    /// gets it. `item` is what was read, `is_page` whether it has a value.
+    pub fn give_back(&self, item: &Item, is_page: bool) -> Option<Operation> {
+        let Command::Get(get) = &self.command else { return None };
+        let asks = get.vivify.is_some() || get.recache.is_some();
+        let cas = item.cas.filter(|_| asks && item.recache == Recache::Won);
+        let delete = Delete { cas: Some(cas?), marks_stale: is_page };
+        Some(Operation { token: Token::NOBODY, command: Command::Delete(delete), ..*self })
     }
 
     /// Whether it has a body.
