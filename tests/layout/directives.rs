@@ -12,8 +12,8 @@ pub const REFERENCE: &str = "docs/directives.md";
 const DIRECTIVES: &str = "src/directives.rs";
 
 /// Placeholders for values. All other words of a syntax are literal values.
-const PARAMETERS: [&str; 8] =
-    ["address", "upstream", "string", "name", "@name", "number", "time", "size"];
+const PARAMETERS: [&str; 10] =
+    ["address", "upstream", "string", "name", "@name", "number", "time", "size", "code", "percent"];
 
 /// The facts about a directive, from a document or from the code.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub fn of_the_manual_page() -> Vec<Said> {
         for word in &syntax {
             match *word {
                 "Cm" => is_value = true,
-                "Ar" | "Op" | "Ns" => is_value = false,
+                "Ar" | "Op" | "Ns" | "Oo" | "Oc" => is_value = false,
                 "|" | "..." => {}
                 word if is_value => {
                     values.insert(word.to_owned());
@@ -199,8 +199,20 @@ fn arguments(usage: &str) -> Arguments {
 /// The values with which a directive's function compares, and those of the functions that it calls for that.
 fn values(setter: &str) -> BTreeSet<String> {
     let body = function(setter);
-    let mut values: BTreeSet<String> =
-        body.split("b\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    let compared = body.split("b\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let mut values: BTreeSet<String> = compared.collect();
+    if body.contains("to_ascii_lowercase()") {
+        // compared without case, and named as usual in the message
+        let (_, expected) = body.split_once("const EXPECTED: &str =").unwrap();
+        let expected = expected.split(';').next().unwrap();
+        let usual = expected.split("\\\"").skip(1).step_by(2).map(str::to_owned);
+        let usual: BTreeSet<String> = usual.collect();
+        assert_eq!(
+            usual.iter().map(|word| word.to_ascii_lowercase()).collect::<BTreeSet<_>>(),
+            values
+        );
+        values = usual;
+    }
     for helper in ["switch", "protocol"] {
         if body.contains(&format!("{helper}(words)")) {
             values.extend(self::values(helper));
@@ -209,8 +221,10 @@ fn values(setter: &str) -> BTreeSet<String> {
     if body.contains("Ignored::parse") {
         values.insert("all".to_owned());
     }
-    if body.contains("strip_prefix(\"hash=\")") {
-        values.insert("hash=".to_owned());
+    for option in ["hash=", "max="] {
+        if body.contains(&format!("strip_prefix(\"{option}\")")) {
+            values.insert(option.to_owned());
+        }
     }
     // the empty value and `0`, which are compared for each request
     values.retain(|word| !word.is_empty());
@@ -227,14 +241,25 @@ fn default(row: &Row) -> String {
         arm.split('"').nth(1).unwrap().to_owned()
     };
     let setter = function(&row.setter);
-    let (_, field) = setter.split_once("conf.").unwrap();
-    let field = field.strip_prefix("given.").unwrap_or(field);
+    let (_, field) =
+        setter.split_once("conf.given.").or_else(|| setter.split_once("conf.")).unwrap();
     let field: String = field.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     match row.name.trim_start_matches("pagecache_") {
         "pass" | "key" | "stats" | "distribution" => "-".to_owned(),
-        "bypass" | "ignore_args" => {
+        "bypass" | "ignore_args" | "valid" | "no_store" => {
             assert_eq!(unless_given(&field), "Rc::default()", "{field}");
             "-".to_owned()
+        }
+        "ignore_headers" => {
+            assert_eq!(unless_given(&field), "IgnoredHeaders::default()");
+            "-".to_owned()
+        }
+        "tag_header" => {
+            assert!(unless_given(&field).starts_with("DEFAULT_TAG_HEADERS."));
+            let text = module();
+            let (_, names) = text.split_once("const DEFAULT_TAG_HEADERS: ").unwrap();
+            let names = names.split([']', ';']).nth(2).unwrap().split('"').skip(1).step_by(2);
+            names.map(as_usual).collect::<Vec<_>>().join(" ")
         }
         "methods" => ["GET", "GET HEAD"][usize::from(unless_given(&field) == "true")].to_owned(),
         "long_keys" => {
@@ -260,7 +285,7 @@ fn default(row: &Row) -> String {
                 }
             }
         }
-        "fallback" | "gzip_flag" => {
+        "fallback" | "gzip_flag" | "heuristic" => {
             assert_eq!(unless_given(&field), "None");
             "off".to_owned()
         }
@@ -292,12 +317,23 @@ fn unless_given(field: &str) -> String {
     found.into_iter().next().unwrap().to_owned()
 }
 
+/// The name of a header as it is usually written.
+fn as_usual(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
 /// The number in the units of the configuration.
 fn in_units(number: u64, directive: &str) -> String {
+    let is_time = directive.ends_with("timeout") || directive.ends_with("_time");
     match number {
-        msec if directive.ends_with("timeout") && msec % 1000 == 0 => format!("{}s", msec / 1000),
-        msec if directive.ends_with("timeout") => format!("{msec}ms"),
+        msec if is_time && msec % 1000 == 0 => format!("{}s", msec / 1000),
+        msec if is_time => format!("{msec}ms"),
         bytes if bytes % (1 << 20) == 0 => format!("{}m", bytes >> 20),
+        bytes if directive.ends_with("size") && bytes % 1024 == 0 => format!("{}k", bytes >> 10),
         number => number.to_string(),
     }
 }
@@ -328,11 +364,15 @@ pub fn breaker_of_the_code() -> [u64; 2] {
     [field("maxfails:"), field("failtimeout:")]
 }
 
-/// A function of the file with the table, from its name to its end.
+/// A function from its name to its end: of the file with the table, or as in `lookups::set_key` of one in its folder.
 fn function(name: &str) -> String {
-    let code = read(DIRECTIVES);
-    let (_, rest) =
-        code.split_once(&format!("\nfn {name}(")).unwrap_or_else(|| panic!("no {name}"));
+    let (code, start) = match name.split_once("::") {
+        Some((file, name)) => {
+            (read(&format!("src/directives/{file}.rs")), format!("\npub fn {name}("))
+        }
+        None => (read(DIRECTIVES), format!("\nfn {name}(")),
+    };
+    let (_, rest) = code.split_once(&start).unwrap_or_else(|| panic!("no {name}"));
     rest.split("\n}\n").next().unwrap().to_owned()
 }
 

@@ -9,6 +9,7 @@ use super::{MANUAL_PAGE, has_word, names, read, root};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::stats::{Counters, Report, ServerReport, UpstreamReport, prometheus};
+use pagecache_core::store_status::StoreStatus;
 use std::collections::BTreeSet;
 
 #[test]
@@ -138,6 +139,18 @@ fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
     assert!(Reason::ALL.into_iter().all(|reason| statuses.contains(&reason.status().name())));
 }
 
+#[test]
+fn the_documents_have_each_store_status_in_its_order() {
+    let statuses = StoreStatus::ALL.map(StoreStatus::name);
+    let rows = table_rows(REFERENCE, "### $pagecache_store_status");
+    assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), statuses);
+    let manual = read(MANUAL_PAGE);
+    let list = manual.split_once("or why it was not: ").unwrap().1.split('.').next().unwrap();
+    let words: Vec<&str> =
+        list.split([' ', ',', '\n']).filter(|word| !matches!(*word, "" | "or")).collect();
+    assert_eq!(words, statuses[1..]);
+}
+
 /// Each row of the table is an example, or names its reasons.
 #[test]
 fn the_reference_has_what_cache_status_says() {
@@ -153,6 +166,8 @@ fn the_reference_has_what_cache_status_says() {
         rest.retain(|text| *text != said);
     }
     assert!(rest.is_empty(), "no reason has {rest:?}");
+    let stored = Outcome::Fallthrough(Reason::Absent).cache_status(None, true);
+    assert!(section("pagecache_cache_status").contains(&format!("`{stored}`")), "no {stored}");
 }
 
 #[test]
@@ -188,6 +203,11 @@ fn the_page_on_statistics_has_each_metric_with_its_type_and_reasons() {
         let status = match name(row).as_str() {
             "pagecache_misses_total" => "MISS",
             "pagecache_errors_total" => "ERROR",
+            "pagecache_not_stored_total" => {
+                // as many as the variable has values
+                assert!(row[3].contains("(directives.md#pagecache_store_status)"), "{}", row[3]);
+                continue;
+            }
             _ => "BYPASS",
         };
         let (_, listed) = row[3].split_once(": ").unwrap();
