@@ -44,8 +44,9 @@ fn start(name: &str, interface: Interface, servers: &[&str], format: &'static st
     let written = fs::read_to_string(parts::root().join("nginx-config").join(name)).unwrap();
     let key = if name == "uwsgi.conf" { SHORT_KEY } else { KEY };
     assert!(written.contains(&format!("pagecache_key \"{key}\";")), "{name}");
+    let stores = name == "storing.conf";
     let writes = Writes {
-        every_page: true,
+        every_page: !stores,
         memcached: addresses.join(","),
         key: key.to_owned(),
         format,
@@ -53,6 +54,11 @@ fn start(name: &str, interface: Interface, servers: &[&str], format: &'static st
     };
     let application = Application::start(prefix.path(), interface, &writes);
     let placed = placed(&written, prefix.path().to_str().unwrap());
+    // the application says no lifetime
+    let placed = match stores {
+        true => replace(&placed, "# pagecache_valid", "pagecache_valid"),
+        false => placed,
+    };
     let placed = replace(&placed, "listen 8080", &format!("listen {address}"));
     let placed = servers
         .iter()
@@ -132,6 +138,9 @@ fn drives_with(mut site: Example, target: &str) {
     assert_eq!(rendered.header("X-Cache").as_deref(), Some("MISS"), "{rendered:?}");
     assert_eq!(rendered.echoed("path_info"), "/gr\u{f6}\u{df}e/");
     assert_eq!(rendered.echoed("query_string"), query);
+    let stores = |memcached: &Memcached| memcached.link().stat("cmd_set") > 0;
+    // nobody waits for a store of nginx's
+    wait::until("the page is stored", || site.memcached.iter().any(stores));
     let hit = site.get(target);
     site.expect_hit(&hit, &rendered, 1);
     assert_eq!(hit.header("Content-Type").as_deref(), Some("text/html; charset=utf-8"));
@@ -194,6 +203,12 @@ fn proxy_conf() {
     drives("proxy.conf", Interface::Http, &ONE_SERVER, TARGET);
 }
 
+/// nginx stores what the application responds, which stores nothing itself.
+#[test]
+fn storing_conf() {
+    drives_with(start("storing.conf", Interface::Http, &ONE_SERVER, "head"), TARGET);
+}
+
 #[test]
 fn fastcgi_conf() {
     drives("fastcgi.conf", Interface::FastCgi, &ONE_SERVER, TARGET);
@@ -252,6 +267,7 @@ fn log_formats() {
     };
     let text = lines("text.log");
     assert!(text.contains(" cache=HIT reason=- server=127.0.0.1:"), "{text}");
+    assert!(text.contains(" store=- key="), "{text}");
     assert!(text.contains(" cache=MISS reason=absent server=127.0.0.1:"), "{text}");
     let json = lines("json.log");
     let parsed: Vec<serde_json::Value> =

@@ -13,3 +13,5 @@ mod readme;
 mod stats;
 /// `pagecache_stats`: memory for all servers and workers.
 mod stats_room;
+/// The configurations of docs/storing.md.
+mod storing_docs;
