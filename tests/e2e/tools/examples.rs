@@ -138,9 +138,6 @@ fn drives_with(mut site: Example, target: &str) {
     assert_eq!(rendered.header("X-Cache").as_deref(), Some("MISS"), "{rendered:?}");
     assert_eq!(rendered.echoed("path_info"), "/gr\u{f6}\u{df}e/");
     assert_eq!(rendered.echoed("query_string"), query);
-    let stores = |memcached: &Memcached| memcached.link().stat("cmd_set") > 0;
-    // nobody waits for a store of nginx's
-    wait::until("the page is stored", || site.memcached.iter().any(stores));
     let hit = site.get(target);
     site.expect_hit(&hit, &rendered, 1);
     assert_eq!(hit.header("Content-Type").as_deref(), Some("text/html; charset=utf-8"));
@@ -203,10 +200,35 @@ fn proxy_conf() {
     drives("proxy.conf", Interface::Http, &ONE_SERVER, TARGET);
 }
 
-/// nginx stores what the application responds, which stores nothing itself.
+/// nginx stores what the application responds, which stores nothing itself. A form that is sent to a page renders it
+/// again.
 #[test]
 fn storing_conf() {
-    drives_with(start("storing.conf", Interface::Http, &ONE_SERVER, "head"), TARGET);
+    let mut site = start("storing.conf", Interface::Http, &ONE_SERVER, "head");
+    let stored = |site: &Example, count| {
+        let stores = || site.memcached[0].link().stat("cmd_set") == count;
+        wait::until("the page is stored", stores);
+    };
+    let rendered = site.get(TARGET);
+    assert_eq!(rendered.header("X-Cache").as_deref(), Some("MISS"), "{rendered:?}");
+    stored(&site, 1);
+    site.expect_hit(&site.get(TARGET), &rendered, 1);
+    for cookie in ["sessionid=abc", "messages=W10"] {
+        let own = site.ask(Request::get(TARGET).header("Cookie", cookie));
+        assert_eq!(own.header("X-Cache").as_deref(), Some("BYPASS"), "{own:?}");
+    }
+    site.expect_hit(&site.get(&format!("{TARGET}&utm_id=1")), &rendered, 3);
+
+    let posted = site.ask(Request::new("POST", TARGET).body(bytes::pattern(100, 1)));
+    assert_eq!(posted.header("X-Cache").as_deref(), Some("BYPASS"), "{posted:?}");
+    let again = site.get(TARGET);
+    assert_eq!(again.header("X-Cache").as_deref(), Some("MISS"), "{again:?}");
+    stored(&site, 2);
+    site.expect_hit(&site.get(TARGET), &again, 5);
+
+    site.memcached.iter_mut().for_each(Memcached::stop);
+    let away = site.get(TARGET);
+    assert_eq!(away.header("X-Cache").as_deref(), Some("ERROR"), "{away:?}");
 }
 
 #[test]
