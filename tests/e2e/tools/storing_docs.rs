@@ -34,8 +34,8 @@ fn stores(nth: usize, interface: Interface, socket: &str) {
     let fallback = replace(&blocks[nth], socket, application.address());
     let fallback = match interface {
         Interface::Http => fallback,
-        Interface::Uwsgi => replace(&fallback, " uwsgi_params", " /etc/nginx/uwsgi_params"),
-        Interface::FastCgi => replace(&fallback, " fastcgi_params", " /etc/nginx/fastcgi_params"),
+        Interface::Uwsgi => replace(&fallback, " uwsgi_params;", " /etc/nginx/uwsgi_params;"),
+        Interface::FastCgi => replace(&fallback, " fastcgi_params;", " /etc/nginx/fastcgi_params;"),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let configuration = format!(
