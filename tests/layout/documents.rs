@@ -75,11 +75,16 @@ fn limits_and_other_numbers_are_those_of_the_code() {
         ("pagecache_distribution", "MAX_POINTS", "more than {} points"),
         ("pagecache_long_keys", "MAX_KEY", "more than {} bytes"),
         ("pagecache_buffers", "VISITOR_PART", "a {}"),
+        ("pagecache_store", "LEASE", "lasts for {} seconds"),
+        ("pagecache_store_gzip", "SHORT", "it has {} bytes or more"),
+        ("pagecache_revalidate", "REVALIDATION", "for {} minutes longer"),
+        ("pagecache_pass_time", "SLOTS", "remembers {} pages"),
         ("pagecache_buffers", "LARGEST_IN_BUFFERS", "less than {} times"),
     ] {
         let number = match constant_of_the_code(constant) {
             4 if sentence == "a {}" => "quarter".to_owned(),
             4 => "four".to_owned(),
+            seconds if sentence.contains("minutes") => (seconds / 60).to_string(),
             number => grouped(number),
         };
         let expected = sentence.replace("{}", &number);
@@ -284,6 +289,21 @@ fn each_path_for_developers_exists() {
     for row in changes {
         assert!(row[1].contains('/'), "{}: where?", row[0]);
     }
+}
+
+/// Of requests that fill the cache no application may read what their key lacks.
+#[test]
+fn the_page_on_storing_has_each_header_that_may_change_a_page() {
+    let code = read("core/src/lease.rs");
+    let (_, list) = code.split_once("const OVERRIDES: ").unwrap();
+    let list = list.split("];").next().unwrap();
+    let headers: BTreeSet<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(headers.len() > 20, "{headers:?}");
+    let text = read("docs/storing.md");
+    let (_, list) = text.split_once("The headers are those that ").unwrap();
+    let list = list.split(".\n").next().unwrap();
+    let documented = list.split('`').skip(1).step_by(2).map(str::to_ascii_lowercase);
+    assert_eq!(documented.collect::<BTreeSet<_>>(), headers);
 }
 
 fn section(directive: &str) -> String {
