@@ -267,7 +267,7 @@ impl LocationConf {
             (self.given.fallback().is_none(), STORE_WITHOUT_FALLBACK),
             (self.given.protocol() == Some(Protocol::Classic), STORE_IN_CLASSIC),
         ];
-        for (_, refusal) in refusals.into_iter().filter(|(holds, _)| *holds) {
+        if let Some((_, refusal)) = refusals.into_iter().find(|(holds, _)| *holds) {
             let refusal = ConfigError(refusal.to_owned());
             cf.log_at(&place, &refusal);
             return Err(refusal);

@@ -6,12 +6,15 @@
 //! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
 //! iteration, when [`Peer::settle`] does it for all of them at once.
 
+mod link;
+
 use super::counter::Counter;
 use super::log;
 use super::sys::connection::{Socket, Transfer};
 use super::sys::event::Posted;
 use super::sys::process;
 use super::upstream::UpstreamServer;
+use link::Link;
 use pagecache_core::memcached::{
     Body, Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError,
     Ticket, Token, Want,
@@ -63,34 +66,6 @@ enum Party<W> {
     Nobody,
 }
 
-/// One connection.
-struct Link {
-    index: usize,
-    /// The socket, and the generation of the connection that it belongs to.
-    socket: RefCell<Option<(Socket, u32)>>,
-}
-
-impl Link {
-    /// The generation of the connection that the socket belongs to. None without a socket.
-    fn generation(&self) -> Option<u32> {
-        self.socket.borrow().as_ref().map(|(_, generation)| *generation)
-    }
-
-    /// Calls `using` with the socket, unless it is closed. `using` must not close it and must not resume a request.
-    fn with<R>(&self, using: impl FnOnce(&Socket) -> R) -> Option<R> {
-        self.socket.borrow().as_ref().map(|(socket, _)| using(socket))
-    }
-
-    /// Whether there is a socket, and `holds` of it.
-    fn is(&self, holds: impl FnOnce(&Socket) -> bool) -> bool {
-        self.with(holds).unwrap_or(false)
-    }
-
-    fn close(&self) {
-        drop(self.socket.take());
-    }
-}
-
 impl<W: Waiter> Peer<W> {
     /// No connection yet. Values count in `buffers`.
     pub fn new(
@@ -99,7 +74,6 @@ impl<W: Waiter> Peer<W> {
         counter: Rc<Counter>,
     ) -> Rc<Peer<W>> {
         let limits = configured.limits;
-        let link = |index| Link { index, socket: RefCell::default() };
         Rc::new_cyclic(|me| Peer {
             configured: configured.clone(),
             buffers,
@@ -110,7 +84,7 @@ impl<W: Waiter> Peer<W> {
             lacks_cas: Cell::new(false),
             too_large: Cell::new(None),
             moment: Cell::new(None),
-            links: (0..limits.connections).map(link).collect(),
+            links: (0..limits.connections).map(Link::new).collect(),
             wake: Posted::new(me.clone(), Peer::settle),
             me: me.clone(),
         })

@@ -15,10 +15,11 @@
 //! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
+mod facts;
 mod filling;
 
 use crate::fill::Lease;
-use crate::lease::{Asker, NoLease};
+use crate::lease::NoLease;
 use crate::memcached::{
     Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Recache, Token,
     Visitor,
@@ -30,42 +31,12 @@ use crate::page::{
 };
 use crate::policy::{Cluster, Policy};
 use crate::store_status::StoreStatus;
+pub use facts::Facts;
 use filling::{Filling, Won};
 
 /// How long a lease lasts, in seconds. A page that takes longer to render is not stored. If a process dies that holds
 /// a lease, its page is not stored for so long.
 const LEASE: u32 = 60;
-
-/// What the flow may ask about a request.
-pub trait Facts {
-    /// A string that was computed for the request.
-    type Text: AsRef<[u8]>;
-
-    /// The method.
-    fn method(&self) -> Method;
-    /// The values of the conditions of `pagecache_bypass`; None for one that cannot be computed.
-    fn bypass(&self) -> impl Iterator<Item = Option<Self::Text>>;
-    /// The query as it was sent, `$args`.
-    fn args(&self) -> Self::Text;
-    /// The decoded path, `$uri`.
-    fn path(&self) -> Self::Text;
-    /// Whether `$request_uri` is this request's own URI. It is not in a subrequest, nor after `error_page`.
-    fn has_own_target(&self) -> bool;
-    /// The value of `pagecache_key`. None if it cannot be computed.
-    fn key(&self) -> Option<Self::Text>;
-    /// The fields of `Accept-Encoding`.
-    fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone;
-    /// Whether this is a request of a client, rather than a subrequest.
-    fn is_main(&self) -> bool;
-    /// Whether the client has left, so that no response can be sent.
-    fn is_abandoned(&self) -> bool;
-    /// Seconds since `date`, in a format of HTTP. None if it is not a date.
-    fn seconds_since(&self, date: &[u8]) -> Option<u64>;
-    /// Calls `judge` with what decides whether the request may fill the cache.
-    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R;
-    /// What this process knows against a lease for this key of a server.
-    fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
-}
 
 /// What the driver is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -314,7 +285,6 @@ impl Flow {
         policy: &Policy,
         cluster: &Cluster,
     ) -> Result<Lookup, Reason> {
-        self.control = control(facts, policy);
         let is_looked_up =
             facts.method() == Method::Get || facts.method() == Method::Head && policy.head;
         if policy.store.is_some() && !is_looked_up {
@@ -341,6 +311,7 @@ impl Flow {
         let (server, key) = place(facts, policy, cluster)?;
         self.key = Some(key);
         self.server = Some(server);
+        self.control = control(facts, policy);
         self.ask_lease(facts, policy, server, &key);
         self.lookup(self.get(policy), policy, cluster)
     }
@@ -463,8 +434,15 @@ impl Flow {
     }
 }
 
-/// The key of the page that the request is for, and the index of its server.
-fn place(facts: &impl Facts, policy: &Policy, cluster: &Cluster) -> Result<(usize, Key), Reason> {
+/// The page that the request is for, as index of its server and key.
+///
+/// # Errors
+/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
+pub fn place(
+    facts: &impl Facts,
+    policy: &Policy,
+    cluster: &Cluster,
+) -> Result<(usize, Key), Reason> {
     let has_own_target = facts.has_own_target();
     let args = facts.args();
     let path = || facts.path();

@@ -9,6 +9,7 @@
 //!                                        State::give_back              State::give_back
 //! ```
 
+use super::facts::RequestFacts;
 use super::serve::set_head;
 use super::state::{Filling, State, Stored};
 use crate::cache_status;
@@ -19,8 +20,9 @@ use crate::sys::request::{Request, UpstreamResponse};
 use pagecache_core::fill::{
     BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants,
 };
-use pagecache_core::flow::Flow;
-use pagecache_core::page::{Candidate, Fields, Page, Response, StoreRules};
+use pagecache_core::flow::{Flow, place};
+use pagecache_core::memcached::Key;
+use pagecache_core::page::{Candidate, Fields, Page, Response, StoreRules, own_page};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::store_status::StoreStatus;
 use std::rc::Rc;
@@ -65,9 +67,9 @@ pub fn hold_lease(state: &State) -> Option<Fill<'_>> {
 fn before_head(request: &Request<'_>) {
     if let Some(state) = State::of(request) {
         if let Some(store) = &state.settings().policy.store {
-            if let Some((server, key)) = state.decide(Flow::take_changed) {
+            if let Some(changed) = state.decide(Flow::take_changed) {
                 if request.is_success() {
-                    state.invalidate(server, key);
+                    invalidate(request, &state, changed);
                 }
             }
             match state.take_filling() {
@@ -82,6 +84,29 @@ fn before_head(request: &Request<'_>) {
         }
     }
     cache_status::say(request);
+}
+
+/// The request has changed a page: marks it as stale, and the others of the site that the response names (RFC 9111, section
+/// 4.4).
+fn invalidate(request: &Request<'_>, state: &State, (server, key): (usize, Key)) {
+    state.invalidate(server, key);
+    let Some(cluster) = state.settings().upstream.cluster() else { return };
+    let response = request.upstream_response();
+    let fields = response.iter().flat_map(UpstreamResponse::fields);
+    for (_, location) in fields.filter(|(name, _)| is_location(name)) {
+        let Some((path, args)) = own_page(location, request.host()) else { continue };
+        let other = request.look_as(&path, args, |request| {
+            let (settings, worker) = (state.settings(), state.worker());
+            place(&RequestFacts { request, settings, worker }, &settings.policy, cluster).ok()
+        });
+        if let Some((server, key)) = other.flatten() {
+            state.invalidate(server, key);
+        }
+    }
+}
+
+fn is_location(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location")
 }
 
 /// Decides at the head whether the response is stored.
@@ -255,6 +280,12 @@ fn after_head(request: &Request<'_>) {
                 capture.leave_uncompressed();
             }
             request.want_body_in_memory();
+            if request.is_header_only() {
+                // no body comes, nor its end
+                let Some(server) = state.server() else { return };
+                let peer = state.worker().peer(server);
+                return finish(&state, *capture, BodyEnd::Seen, at, &peer);
+            }
             Filling::Capture(capture, at)
         }
         other => other,
@@ -313,25 +344,20 @@ fn append(
             return state.give_back(lease, Some(why));
         }
         if is_last {
-            return finish(request, state, capture, at, &peer);
+            let unframed =
+                state.settings().policy.store.as_ref().is_some_and(|store| store.unframed);
+            let end = match request.upstream_end() {
+                BodyEnd::Unframed if unframed => BodyEnd::Seen,
+                end => end,
+            };
+            return finish(state, capture, end, at, &peer);
         }
     }
     state.set_filling(Filling::Capture(Box::new(capture), at));
 }
 
-fn finish(
-    request: &Request<'_>,
-    state: &State,
-    capture: Capture,
-    at: u64,
-    peer: &Peer<super::Waiting>,
-) {
+fn finish(state: &State, capture: Capture, end: BodyEnd, at: u64, peer: &Peer<super::Waiting>) {
     let took = u32::try_from(process::seconds().saturating_sub(at)).unwrap_or(u32::MAX);
-    let unframed = state.settings().policy.store.as_ref().is_some_and(|store| store.unframed);
-    let end = match request.upstream_end() {
-        BodyEnd::Unframed if unframed => BodyEnd::Seen,
-        end => end,
-    };
     match capture.finish(end, took, process::seed() as u32, peer.buffers()) {
         Ok(store) => {
             state.note_store_status(StoreStatus::Stored);

@@ -87,6 +87,23 @@ impl Request<'_> {
         self.text(|r| r.unparsed_uri)
     }
 
+    /// Calls `look` with the request as if it were for another page of the site. None without memory.
+    pub fn look_as<R>(
+        &self,
+        path: &[u8],
+        args: &[u8],
+        look: impl FnOnce(&Request<'_>) -> R,
+    ) -> Option<R> {
+        let pool = self.pool()?;
+        let other = (pool.copy(path)?.as_text(), pool.copy(args)?.as_text());
+        let own = self.read(|r| (r.uri, r.args));
+        let set = |r: &mut ngx_http_request_t, (uri, args)| (r.uri, r.args) = (uri, args);
+        self.r.change(other, set);
+        let seen = look(self);
+        self.r.change(own, set);
+        Some(seen)
+    }
+
     /// The path as nginx writes it into a request for an upstream.
     pub fn written_path(&self) -> Vec<u8> {
         escape_path(self.path())

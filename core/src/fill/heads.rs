@@ -26,7 +26,7 @@ pub struct Heads {
 }
 
 /// Fields that are of the bytes that the application has sent, and of no others (RFC 9530).
-const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
+pub const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
 
 /// Media types that gzip makes much shorter, besides texts and those that end in `+json` or `+xml`.
 const COMPRESSIBLE: [&str; 7] = [

@@ -1,7 +1,7 @@
 //! A page that the application has found to be unchanged (304): it is stored again, with the fields of the new response
 //! in place of its own (RFC 9111, section 4.3.4).
 
-use super::heads::ReceivedHead;
+use super::heads::{OF_THE_BYTES, ReceivedHead};
 use super::not_stored::NotStored;
 use super::segments::Segments;
 use super::{Lease, Store, flags};
@@ -10,14 +10,8 @@ use crate::page::{Candidate, Fields, Life, Page, StoreRules, write_head};
 
 /// Fields of a 304 that do not replace those of the page, which describe its body as it is stored (RFC 9111, section
 /// 3.2).
-const OF_THE_BODY: [&str; 6] = [
-    "content-encoding",
-    "content-length",
-    "content-md5",
-    "content-range",
-    "content-type",
-    "transfer-encoding",
-];
+const OF_THE_BODY: [&str; 5] =
+    ["content-encoding", "content-length", "content-range", "content-type", "transfer-encoding"];
 
 /// A page that is valid again.
 #[derive(Debug)]
@@ -88,9 +82,12 @@ impl Lease {
 fn merged<'a>(page: &'a Page<'_>, new: Fields<'a>) -> Vec<(&'a [u8], &'a [u8])> {
     let is = |name: &[u8], other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_coded = page.header("content-encoding").is_some();
-    // the tag of a body that was compressed here is another one than the application's
-    let is_kept =
-        |name: &[u8]| OF_THE_BODY.iter().any(|it| is(name, it)) || is_coded && is(name, "etag");
+    // what is of the bytes of a body that was compressed here is another one than the application's
+    let is_of_the_bytes =
+        |name: &[u8]| is(name, "etag") || OF_THE_BYTES.iter().any(|it| is(name, it));
+    let is_kept = |name: &[u8]| {
+        OF_THE_BODY.iter().any(|it| is(name, it)) || is_coded && is_of_the_bytes(name)
+    };
     let is_replaced = |name: &[u8]| {
         let in_new = new.0.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         is(name, "date") || in_new && !is_kept(name)

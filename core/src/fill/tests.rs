@@ -302,7 +302,7 @@ fn stored_text(
     for part in parts {
         assert!(capture.append(part, buffers));
     }
-    let store = capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap();
+    let store = capture.finish(BodyEnd::Seen, 0, 7, buffers).unwrap();
     let value = bytes(&store.body);
     let item = Item { flags: store.set.flags, ttl: Some(60), ..Item::default() };
     let page = PageRules::default().read(&item, &value).unwrap();

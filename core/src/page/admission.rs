@@ -146,7 +146,8 @@ impl StoreRules {
         let (fields, control) = (candidate.fields, &freshness.control);
         let refusals = [
             (Refusal::Status, control.must_understand && !is_understood(candidate.status)),
-            (Refusal::NoStore, control.no_store),
+            // RFC 9111, section 5.2.2.3: who understands it ignores no-store
+            (Refusal::NoStore, control.no_store && !control.must_understand),
             (Refusal::Private, control.private),
             (Refusal::NoCache, control.no_cache),
             (Refusal::Authorization, candidate.had_authorization && !is_for_everybody(freshness)),
@@ -169,7 +170,7 @@ impl From<VaryError> for Refusal {
 }
 
 /// Whether the status is one of RFC 9110, section 15. `must-understand` forbids to store others (RFC 9111, section
-/// 5.2.2.3). It may permit to store a response in spite of `no-store`, which is not made use of.
+/// 5.2.2.3).
 fn is_understood(status: u16) -> bool {
     matches!(status, 200..=206 | 300..=308 | 400..=417 | 421 | 422 | 426 | 500..=505)
 }

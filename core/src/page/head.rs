@@ -121,10 +121,16 @@ pub fn write_head(
     (may_be_served(status) && count <= MAX_HEADERS && head.len() <= MAX_HEAD).then_some(head)
 }
 
-/// A part of a page (206) and "not modified" (304) are responses to one request, not to another. After a status
-/// without a body, a client would read the stored bytes as the next response.
+/// A part of a page (206) and "not modified" (304) are responses to one request, not to another. 205 is for a form of
+/// one client.
 pub fn may_be_served(status: u16) -> bool {
-    matches!(status, 200..=599) && !matches!(status, 204 | 205 | 206 | 304)
+    matches!(status, 200..=599) && !matches!(status, 205 | 206 | 304)
+}
+
+/// Whether a response of this status has a body. Behind one that has none, a client would read the bytes as the next
+/// response.
+pub fn may_have_body(status: u16) -> bool {
+    status != 204
 }
 
 /// The headers that the fields of `Connection` name as hop-by-hop.
@@ -220,7 +226,6 @@ mod tests {
             "HTTP/1.1 200 OK\r\n folded\r\n\r\n",
             "HTTP/1.1 100 Continue\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "HTTP/1.1 204 No Content\r\n\r\n",
             "HTTP/1.1 206 Partial Content\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\n\r\n",
             "HTTP/1.1 600 Odd\r\n\r\n",
@@ -297,7 +302,7 @@ mod tests {
         assert!(write(&lines[1..], &[]).is_some());
         assert!(write(&lines, &[]).is_none());
         assert!(write(&[("X-A", &"b".repeat(MAX_HEAD))], &[]).is_none());
-        for status in [100, 204, 206, 304, 999] {
+        for status in [100, 205, 206, 304, 999] {
             assert!(write_head(status, b"", Fields::default(), &[], "v=1").is_none(), "{status}");
         }
         let odd = write_head(200, b"O\r\nK", Fields::default(), &[], "v=1").unwrap();

@@ -26,6 +26,7 @@ pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
 pub use head::write_head;
 pub use life::Life;
+pub use redirect::own_page;
 pub use request_control::RequestControl;
 pub use response::Response;
 pub use varies::Varies;
@@ -168,7 +169,10 @@ impl PageRules {
             return Err(NotAPage::Flags);
         }
         let mut page = match self.format {
-            Format::Http => with_head(head::read_head(value), value)?,
+            Format::Http => {
+                let head = head::read_head(value).filter(|head| head::may_have_body(head.status));
+                with_head(head, value)?
+            }
             Format::Auto | Format::Body => Page {
                 status: 200,
                 headers: Vec::new(),
@@ -201,6 +205,9 @@ fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
 
 fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
     let head::Head { status, headers, len, .. } = head.ok_or(NotAPage::Format)?;
+    if !head::may_have_body(status) && len < value.len() {
+        return Err(NotAPage::Format);
+    }
     let is_coding = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("content-encoding");
     let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
     Ok(Page { status, headers, body: len..value.len(), coding, life: None })

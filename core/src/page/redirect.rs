@@ -1,5 +1,8 @@
-//! Redirects to the page that was asked for: to another scheme or host, or with and without a slash at the end. A
-//! cache that kept one would send clients in a circle, since the key of the other page may be the same.
+//! What the URI references in `Location` and `Content-Location` name: the page that was asked for, or another one of the
+//! same site.
+//!
+//! A redirect to the page that was asked for, to another scheme or host, or with and without a slash at the end, is not
+//! stored: it would send clients in a circle, since the key of the other page may be the same.
 
 use super::cache_control::trim;
 
@@ -29,6 +32,31 @@ pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
         _ => [folder(target_path), path].concat(),
     };
     decoded(query) == decoded(target_query) && plain(&own) == plain(target_path)
+}
+
+/// The page of the site of this host that `location` names: its path, decoded, and its query. None if it is of another
+/// site, is relative to another page, or is not spelled plainly.
+pub fn own_page<'a>(location: &'a [u8], host: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+    let location = trim(location).split(|&byte| byte == b'#').next()?;
+    let target = match without_scheme(location).unwrap_or(location).strip_prefix(b"//") {
+        Some(rest) => {
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+            let (authority, target) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+            let name = authority.split(|&byte| byte == b':').next()?;
+            name.eq_ignore_ascii_case(host).then_some(target)?
+        }
+        None if without_scheme(location).is_some() => return None,
+        None => location,
+    };
+    let (path, query) = split(target);
+    let path = unescaped(path, false);
+    let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).peekable();
+    let mut is_plain = path.starts_with(b"/") && !path.contains(&0);
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        is_plain &= !matches!(segment, b"." | b"..") && (is_last || !segment.is_empty());
+    }
+    is_plain.then_some((path, query))
 }
 
 /// What follows the scheme and its colon, if there is a scheme (RFC 3986, section 3.1).
@@ -69,8 +97,13 @@ fn plain(path: &[u8]) -> Vec<Vec<u8>> {
     segments
 }
 
-/// The bytes of a text with `%XX`, in which `+` is a space.
+/// The bytes of a query.
 fn decoded(text: &[u8]) -> Vec<u8> {
+    unescaped(text, true)
+}
+
+/// The bytes of a text with `%XX`, in which `+` may be a space.
+fn unescaped(text: &[u8], has_spaces: bool) -> Vec<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -81,7 +114,7 @@ fn decoded(text: &[u8]) -> Vec<u8> {
         };
         let (byte, behind) = match escaped {
             Some(((high, low), behind)) => (high << 4 | low, behind),
-            None if *byte == b'+' => (b' ', behind),
+            None if *byte == b'+' && has_spaces => (b' ', behind),
             None => (*byte, behind),
         };
         bytes.push(byte);
@@ -93,6 +126,39 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_the_same_site() {
+        let page = |path: &str, query: &'static str| Some((path.to_owned(), query));
+        for (location, expected) in [
+            ("/blog", page("/blog", "")),
+            (" /blog?x=%20#top", page("/blog", "x=%20")),
+            ("/a%20b+c/", page("/a b+c/", "")),
+            ("/", page("/", "")),
+            ("https://A.Example:8443/blog?x", page("/blog", "x")),
+            ("//a.example/blog", page("/blog", "")),
+            ("https://b.example/blog", None),
+            ("https://a.example.b.example/blog", None),
+            ("https://a.example", None),
+            ("mailto:a", None),
+            ("blog", None),
+            ("?x=1", None),
+            ("", None),
+            ("//a.example//blog", None),
+            ("/a//b", None),
+            ("/a/../b", None),
+            ("/a/%2e%2e/b", None),
+            ("/./b", None),
+            ("/a\\..\\b", None),
+            ("/a%00", None),
+        ] {
+            let own = own_page(location.as_bytes(), b"a.example");
+            let own = own.map(|(path, query)| {
+                (String::from_utf8(path).unwrap(), std::str::from_utf8(query).unwrap())
+            });
+            assert_eq!(own, expected, "{location}");
+        }
+    }
 
     #[test]
     fn redirects_of_a_page_to_itself() {

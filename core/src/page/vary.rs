@@ -77,7 +77,14 @@ impl Vary {
             match request.has(name) {
                 // a request without the field is another one than with an empty one
                 false => part(b"-"),
-                true => part(&[b"+", &normalised(request.values(name))[..]].concat()),
+                true => {
+                    let mut value = normalised(request.values(name));
+                    if name == "accept-language" {
+                        // RFC 4647, section 2: language ranges have no case
+                        value.make_ascii_lowercase();
+                    }
+                    part(&[b"+", &value[..]].concat());
+                }
             }
         }
         Key::variant(&hash.finalize())

@@ -130,7 +130,7 @@ impl Request<'_> {
     /// Sends the response's head. Returns nginx's status, and whether no body is to follow.
     pub fn send_head(&self) -> (ngx_int_t, bool) {
         let status = self.call(ngx_http_send_header);
-        (status, self.read(|r| r.header_only()) != 0)
+        (status, self.is_header_only())
     }
 
     /// Sends the whole body, which is the `part` of a value. The value stays until nginx needs it no more.
@@ -161,6 +161,11 @@ impl Request<'_> {
     /// Whether the response that is about to begin says that the request has succeeded: 2xx or 3xx.
     pub fn is_success(&self) -> bool {
         matches!(self.read(|r| r.headers_out.status), 200..=399)
+    }
+
+    /// Whether no body is sent behind the head that is set.
+    pub fn is_header_only(&self) -> bool {
+        self.read(|r| r.header_only()) != 0
     }
 
     /// Takes the head back that an upstream has made for the response, so that another one can be set.

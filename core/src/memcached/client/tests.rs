@@ -7,6 +7,7 @@ mod changes;
 mod choice;
 mod ends;
 mod late;
+mod leases;
 mod load;
 mod not_late;
 mod recovery;

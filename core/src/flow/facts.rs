@@ -1,0 +1,36 @@
+//! What the decisions about a request depend on.
+
+use crate::lease::{Asker, NoLease};
+use crate::memcached::Key;
+use crate::method::Method;
+
+/// What the flow may ask about a request.
+pub trait Facts {
+    /// A string that was computed for the request.
+    type Text: AsRef<[u8]>;
+
+    /// The method.
+    fn method(&self) -> Method;
+    /// The values of the conditions of `pagecache_bypass`; None for one that cannot be computed.
+    fn bypass(&self) -> impl Iterator<Item = Option<Self::Text>>;
+    /// The query as it was sent, `$args`.
+    fn args(&self) -> Self::Text;
+    /// The decoded path, `$uri`.
+    fn path(&self) -> Self::Text;
+    /// Whether `$request_uri` is this request's own URI. It is not in a subrequest, nor after `error_page`.
+    fn has_own_target(&self) -> bool;
+    /// The value of `pagecache_key`. None if it cannot be computed.
+    fn key(&self) -> Option<Self::Text>;
+    /// The fields of `Accept-Encoding`.
+    fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone;
+    /// Whether this is a request of a client, rather than a subrequest.
+    fn is_main(&self) -> bool;
+    /// Whether the client has left, so that no response can be sent.
+    fn is_abandoned(&self) -> bool;
+    /// Seconds since `date`, in a format of HTTP. None if it is not a date.
+    fn seconds_since(&self, date: &[u8]) -> Option<u64>;
+    /// Calls `judge` with what decides whether the request may fill the cache.
+    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R;
+    /// What this process knows against a lease for this key of a server.
+    fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
+}
