@@ -19,7 +19,7 @@ mod facts;
 mod filling;
 
 use crate::fill::Lease;
-use crate::lease::NoLease;
+use crate::lease::{Asker, NoLease};
 use crate::memcached::{
     Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Recache, Token,
     Visitor,
@@ -29,7 +29,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::page::{
     Coding, Etag, Format, LONGEST, Page, RequestControl, Response, Varies, Vary, is_marked,
 };
-use crate::policy::{Cluster, Policy};
+use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
 pub use facts::Facts;
 use filling::{Filling, Won};
@@ -311,8 +311,14 @@ impl Flow {
         let (server, key) = place(facts, policy, cluster)?;
         self.key = Some(key);
         self.server = Some(server);
-        self.control = control(facts, policy);
-        self.ask_lease(facts, policy, server, &key);
+        if let Some(store) = &policy.store {
+            let judge = |asker: &Asker<'_>| (control(asker, store), store.key.refuse(asker));
+            let (control, refusal) = facts.ask(judge);
+            self.control = control;
+            let refusal = control.no_store.then_some(NoLease::NoStore).or(refusal);
+            self.filling = refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
+            self.ask_lease(facts, server, &key);
+        }
         self.lookup(self.get(policy), policy, cluster)
     }
 
@@ -351,9 +357,7 @@ impl Flow {
         let key = facts.ask(|asker| varies.vary.key(&primary, varies.generation, asker.fields));
         let server = cluster.server(&key);
         self.variant = Some(Box::new(Variant { server, key, vary: varies.vary.clone() }));
-        if self.filling == Filling::Asks {
-            self.ask_lease(facts, policy, server, &key);
-        }
+        self.ask_lease(facts, server, &key);
         match self.lookup(self.get(policy), policy, cluster) {
             Ok(lookup) => Action::Perform(lookup),
             Err(reason) => self.fall_through(reason),
@@ -366,15 +370,13 @@ impl Flow {
         may_vary.then(|| Varies::read(&found.item, found.value))?
     }
 
-    /// Decides whether the lookup asks for a lease.
-    fn ask_lease(&mut self, facts: &impl Facts, policy: &Policy, server: usize, key: &Key) {
-        let Some(store) = &policy.store else { return };
-        let is_forbidden = self.control.no_store.then_some(NoLease::NoStore);
-        let refusal = is_forbidden.or_else(|| facts.ask(|asker| store.key.refuse(asker)));
-        self.filling = match refusal.or_else(|| facts.refuse_lease(server, key)) {
-            None => Filling::Asks,
-            Some(why) => Filling::Lacks(why.into()),
-        };
+    /// The lookup asks for no lease of this key if the process knows something against it.
+    fn ask_lease(&mut self, facts: &impl Facts, server: usize, key: &Key) {
+        if self.filling == Filling::Asks {
+            if let Some(why) = facts.refuse_lease(server, key) {
+                self.filling = Filling::Lacks(why.into());
+            }
+        }
     }
 
     /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
@@ -454,9 +456,8 @@ pub fn place(
 
 /// What the request says of responses from a cache. `only-if-cached` is obeyed wherever nginx fills the cache, the rest
 /// where the configuration says so.
-fn control(facts: &impl Facts, policy: &Policy) -> RequestControl {
-    let Some(store) = &policy.store else { return RequestControl::default() };
-    let control = facts.ask(|asker| RequestControl::of(asker.fields));
+fn control(asker: &Asker<'_>, store: &StorePolicy) -> RequestControl {
+    let control = RequestControl::of(asker.fields);
     match store.obeys_client {
         true => control,
         false => {

@@ -11,7 +11,7 @@ use crate::request_headers::folded;
 
 /// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
 /// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
-const OVERRIDES: [&str; 26] = [
+const OVERRIDES: [&str; 27] = [
     "forwarded",
     "front-end-https",
     "path-info",
@@ -19,6 +19,7 @@ const OVERRIDES: [&str; 26] = [
     "script-name",
     "x-envoy-original-path",
     "x-forwarded-path",
+    "x-forwarded-proto",
     "x-forwarded-protocol",
     "x-forwarded-uri",
     "x-script-name",
@@ -251,7 +252,7 @@ mod tests {
             ("X-HTTP-Method-Override", "DELETE", Some(NoLease::Header)),
             ("X-Original-URL", "/admin", Some(NoLease::Header)),
             ("X-Forwarded-For", "192.0.2.1", None),
-            ("X-Forwarded-Proto", "https", None),
+            ("X-Forwarded-Proto", "https", Some(NoLease::Header)),
             ("X-Forwarded-Hos", "a", None),
         ] {
             assert_eq!(refuse(&KeyParts::default(), name, value), refusal, "{name}: {value}");

@@ -207,15 +207,14 @@ fn take_over(
     let random = process::seed() as u32;
     let new = match lease.revalidate((&page, body), head, rules, random, peer.buffers()) {
         Ok(new) => new,
-        Err(lease) => return state.give_back(lease, Some(StoreStatus::Head)),
+        Err(lease) => {
+            respond(request, state, stale, Response { page, body, etag: None, age: None });
+            return state.give_back(lease, Some(StoreStatus::Head));
+        }
     };
-    let is_set = new.page().is_some_and(|page| {
-        request.clear_head();
+    if let Some(page) = new.page() {
         let age = Some(new.age.into());
-        set_head(request, &Response { page, body, etag: None, age }).is_some()
-    });
-    if is_set {
-        state.set_filling(Filling::Unchanged(stale.clone()));
+        respond(request, state, stale, Response { page, body, etag: None, age });
     }
     let Revalidated { store, .. } = new;
     match store {
@@ -227,12 +226,24 @@ fn take_over(
     }
 }
 
-fn give_back(state: &State, lease: Lease, why: NotStored, status: u16) {
-    // an error passes
-    if status < 400 {
-        state.remember(&lease, why.into());
+/// Has a page be the response, in place of the one that has come.
+fn respond(request: &Request<'_>, state: &State, stale: &Rc<Stored>, response: Response<'_>) {
+    request.clear_head();
+    if set_head(request, &response).is_some() {
+        state.set_filling(Filling::Unchanged(stale.clone()));
     }
-    state.give_back(lease, Some(why.into()));
+}
+
+/// The response, or what it makes of the page, is not stored.
+fn give_back(state: &State, mut lease: Lease, why: NotStored, status: u16) {
+    let store_status = StoreStatus::from(why);
+    // an error passes
+    if status < 400 && store_status.is_lasting() {
+        state.remember(&lease, store_status);
+        // there is nothing to renew any more
+        lease.is_renewal = false;
+    }
+    state.give_back(lease, Some(store_status));
     if why == NotStored::VaryChanged {
         // the item of the page leads to variants that its application does not make any more
         if let Some((server, key)) = state.page() {
@@ -265,7 +276,8 @@ fn sent_fields<'r>(
     if !content_type.is_empty() {
         sent.push((b"Content-Type", content_type));
     }
-    sent.extend(response.fields().find(|(name, _)| is(name, "date")));
+    // nginx adds an empty one where there is none
+    sent.extend(response.fields().find(|(name, value)| is(name, "date") && !value.is_empty()));
     // not sent, but names others that are of the connection
     sent.extend(response.fields().filter(|(name, _)| is(name, "connection")));
     sent

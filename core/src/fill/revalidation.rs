@@ -36,7 +36,7 @@ impl Lease {
     /// [`Capture::finish`](super::Capture::finish).
     ///
     /// # Errors
-    /// The lease, which is to be given back: there is no head that both make together.
+    /// The lease, which is to be given back: the response is about another page, or makes no head together with this one.
     pub fn revalidate(
         self,
         (page, body): (&Page<'_>, &[u8]),
@@ -45,6 +45,9 @@ impl Lease {
         random: u32,
         buffers: &Buffers,
     ) -> Result<Revalidated, Lease> {
+        if is_of_another_page(page, received.candidate.fields) {
+            return Err(self);
+        }
         let all = merged(page, received.candidate.fields);
         let candidate =
             Candidate { status: page.status, fields: Fields(&all), ..received.candidate };
@@ -75,6 +78,14 @@ impl Lease {
         };
         Ok(Revalidated { store, head, age })
     }
+}
+
+/// Whether the response has a strong validator of another page (RFC 9111, section 4.3.4).
+fn is_of_another_page(page: &Page<'_>, new: Fields<'_>) -> bool {
+    // a tag that was weakened here is of the same page
+    let opaque = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+    let own = page.header("etag").map(opaque);
+    new.values("etag").any(|tag| !tag.starts_with(b"W/") && Some(opaque(tag)) != own)
 }
 
 /// The fields of a page, of which those of the new response replace the ones of the same names. The date is always the
@@ -179,6 +190,16 @@ mod tests {
         }
         let varies = revalidate(&[("Vary", "X-A")]).unwrap();
         assert_eq!(varies.store.unwrap_err(), (NotStored::VaryChanged, lease()));
+    }
+
+    #[test]
+    fn what_is_of_another_page_changes_nothing() {
+        for (etag, is_of_another) in
+            [("\"a\"", false), ("W/\"a\"", false), ("W/\"b\"", false), ("\"b\"", true)]
+        {
+            let new = revalidate(&[("ETag", etag), ("Cache-Control", "max-age=60")]);
+            assert_eq!(new.err(), is_of_another.then(lease), "{etag}");
+        }
     }
 
     #[test]

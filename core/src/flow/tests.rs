@@ -3,7 +3,6 @@
 use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
-use crate::lease::Asker;
 use crate::memcached::{Buffers, LongKeys};
 use crate::outcome::Status;
 use crate::page::{Fields, Format, PageRules};

@@ -3,7 +3,6 @@
 use super::*;
 use crate::lease::KeyParts;
 use crate::page::{StoreRules, Varies, Vary};
-use crate::policy::StorePolicy;
 
 /// The policy of a location that stores.
 fn storing() -> Policy {
