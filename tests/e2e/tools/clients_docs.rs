@@ -107,6 +107,8 @@ fn stores_and_drops(heading: &str, language: Language, calls: &str) {
     let pages: Vec<Page> = (0..PAGES).map(page).collect();
     let lines: String = pages.iter().flat_map(|page| [&page.url, "\t", &page.html, "\n"]).collect();
     language.run(&file, &["store".to_owned()], lines.as_bytes());
+    // some clients do not wait for memcached's reply
+    wait::until("the pages are stored", || cluster.items().iter().sum::<usize>() == PAGES);
     let items = cluster.items();
     assert!(items.iter().all(|&count| count > 0), "not spread: {items:?}");
     let mut client = site.client();
