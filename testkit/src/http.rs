@@ -278,7 +278,7 @@ impl Client {
         // $pagecache_key may contain the byte 0x7f, which a header must not; tests read it from the log instead.
         parser.ignore_invalid_headers_in_responses(true);
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut headers = [httparse::EMPTY_HEADER; 128];
             let mut parsed = httparse::Response::new(&mut headers);
             match parser.parse_response(&mut parsed, &self.unread) {
                 Ok(httparse::Status::Complete(length)) => {
