@@ -18,4 +18,5 @@ mod http;
 mod keys;
 mod lookups;
 mod process;
+mod storing;
 mod tools;

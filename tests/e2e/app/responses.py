@@ -1,0 +1,72 @@
+"""A WSGI application whose responses are files, so that a test decides what it sends.
+
+E2E_RESPONSES is the folder. The response for a path is the JSON object in the file of that path, quoted, or, if there
+is no such file, a page that may be stored for ten minutes. In a body, @RENDER@ becomes eight characters that no other
+render has, and @ECHO@ the request as the application got it, one `name=value` a line. Each request appends a JSON
+object with the same to the file E2E_REQUESTS.
+
+The object's members:
+
+    status     "200 OK"
+    headers    [[name, value], ...]
+    body       the body, a character for each byte
+    dies       after how many bytes of the body the process is killed
+    unchanged  the response to a request with If-None-Match or If-Modified-Since
+"""
+
+import json
+import os
+import signal
+from urllib.parse import quote
+
+DEFAULT = {
+    "status": "200 OK",
+    "headers": [["Content-Type", "text/html"], ["Cache-Control", "max-age=600"]],
+    "body": "render=@RENDER@\n@ECHO@",
+}
+
+# Bytes in a chunk of Transfer-Encoding: chunked.
+CHUNK = 7
+
+REQUESTS = os.open(os.environ["E2E_REQUESTS"], os.O_WRONLY | os.O_APPEND)
+
+
+def application(environ, start_response):
+    seen = {
+        name: value
+        for name, value in sorted(environ.items())
+        if name.startswith("HTTP_") or name in ("REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "PATH_INFO")
+    }
+    os.write(REQUESTS, json.dumps(seen).encode() + b"\n")
+    response = DEFAULT
+    file = os.path.join(os.environ["E2E_RESPONSES"], quote(environ["PATH_INFO"], safe=""))
+    if os.path.exists(file):
+        with open(file) as text:
+            response = json.load(text)
+    if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
+        response = response.get("unchanged") or response
+    echo = "".join(f"{name}={value}\n" for name, value in seen.items())
+    body = response["body"].replace("@RENDER@", os.urandom(4).hex()).replace("@ECHO@", echo).encode("latin-1")
+    headers = [tuple(header) for header in response["headers"]]
+    parts = [body]
+    has_body = response["status"][:3] not in ("204", "304") and environ["REQUEST_METHOD"] != "HEAD"
+    framing = environ.get("HTTP_X_TEST_FRAMING") or environ.get("X_TEST_FRAMING")
+    if framing == "chunked" and has_body:
+        headers.append(("Transfer-Encoding", "chunked"))
+        chunks = [body[start : start + CHUNK] for start in range(0, len(body), CHUNK)]
+        parts = [b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks] + [b"0\r\n\r\n"]
+    elif framing != "none" and response["status"][:3] not in ("204", "304"):
+        headers.append(("Content-Length", str(len(body))))
+    start_response(response["status"], headers)
+    return send(parts if has_body else [], response.get("dies"))
+
+
+def send(parts, dies):
+    left = dies
+    for part in parts:
+        if left is not None and len(part) >= left:
+            yield part[:left]
+            # a process that is killed says nothing more, to nobody
+            os.kill(os.getpid(), signal.SIGKILL)
+        left = None if left is None else left - len(part)
+        yield part

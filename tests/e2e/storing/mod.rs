@@ -1,0 +1,7 @@
+//! `pagecache_store on`: nginx stores the responses of the fallback. No visitor gets what is another one's, what was
+//! cut, or what the application has not allowed to store.
+
+/// The application whose responses the test decides.
+pub mod application;
+/// A site that fills the cache.
+pub mod site;
