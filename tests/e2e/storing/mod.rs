@@ -3,5 +3,7 @@
 
 /// The application whose responses the test decides.
 pub mod application;
+/// Directives that concern the store, and what is remembered of pages that cannot be stored.
+mod configured;
 /// A site that fills the cache.
 pub mod site;
