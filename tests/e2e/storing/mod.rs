@@ -5,5 +5,9 @@
 pub mod application;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
+/// Responses, each stored or not by the rules of HTTP.
+mod responses;
+/// The table of responses.
+mod rows;
 /// A site that fills the cache.
 pub mod site;
