@@ -5,6 +5,8 @@
 pub mod application;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
+/// Cache poisoning: requests that would store their own page for all.
+mod poisoning;
 /// Responses, each stored or not by the rules of HTTP.
 mod responses;
 /// The table of responses.
