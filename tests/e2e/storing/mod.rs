@@ -13,3 +13,5 @@ mod responses;
 mod rows;
 /// A site that fills the cache.
 pub mod site;
+/// Subrequests and internal redirects.
+mod within;
