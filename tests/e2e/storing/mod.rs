@@ -5,6 +5,10 @@
 pub mod application;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
+/// Responses that are cut, wrong, or too large, and a memcached that fails meanwhile.
+mod incomplete;
+/// An origin server that cuts its responses.
+mod origin;
 /// Cache poisoning: requests that would store their own page for all.
 mod poisoning;
 /// Responses, each stored or not by the rules of HTTP.
