@@ -3,6 +3,8 @@
 
 /// The application whose responses the test decides.
 pub mod application;
+/// What is decided before a response is whole: sizes, error pages.
+mod bounds;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
 /// Responses that are cut, wrong, or too large, and a memcached that fails meanwhile.
