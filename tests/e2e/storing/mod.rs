@@ -7,6 +7,8 @@ pub mod application;
 mod bounds;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
+/// A memcached that fails under load.
+mod failing;
 /// Several nginx with one memcached.
 mod fleet;
 /// Responses that are cut, wrong, or too large, and a memcached that fails meanwhile.
