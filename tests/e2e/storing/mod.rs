@@ -23,5 +23,7 @@ mod responses;
 mod rows;
 /// A site that fills the cache.
 pub mod site;
+/// Pages that vary.
+mod variants;
 /// Subrequests and internal redirects.
 mod within;
