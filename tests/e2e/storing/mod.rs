@@ -17,6 +17,8 @@ mod incomplete;
 mod origin;
 /// Cache poisoning: requests that would store their own page for all.
 mod poisoning;
+/// Stale pages, which the application may find unchanged, and what visitors say of stored responses.
+mod renewal;
 /// Responses, each stored or not by the rules of HTTP.
 mod responses;
 /// The table of responses.
