@@ -5,6 +5,8 @@
 pub mod application;
 /// What is decided before a response is whole: sizes, error pages.
 mod bounds;
+/// Requests of unsafe methods end the pages that they change.
+mod changes;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
 /// A memcached that fails under load.

@@ -1,0 +1,106 @@
+//! Invalidation (RFC 9111, section 4.4): a request of an unsafe method that has succeeded ends the page that it
+//! changes, and pages that the response names, and no others.
+
+use super::application::{Rendered, Way, page, rendered};
+use super::site::{Filling, HOST, filling, is_hit};
+use crate::harness::*;
+
+/// Two pages that are stored.
+fn stored(directives: &str) -> Filling {
+    let filling = filling(Way::Uwsgi, directives);
+    for path in ["/page", "/other"] {
+        filling.renders(path, &page());
+        filling.get(path);
+        filling.wait_for_page_at(&format!("{HOST}{path}"));
+        is_hit(&filling.get(path));
+    }
+    filling
+}
+
+impl Filling {
+    /// Answers a request of this method for `/page`.
+    #[track_caller]
+    fn changes(&self, method: &str, response: &Rendered) {
+        self.renders("/page", response);
+        let answer = self.ask(&Request::new(method, "/page").body("a=b"));
+        assert_ne!(answer.header("X-Cache").as_deref(), Some("HIT"), "{answer:?}");
+        self.renders("/page", &page().body("changed @RENDER@"));
+    }
+
+    /// Whether the page at `path` ends, before the command of another request would have come.
+    fn ends(&self, path: &str) -> bool {
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_millis(300) {
+            if self.get(path).header("X-Cache").as_deref() != Some("HIT") {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[test]
+fn unsafe_methods_that_succeed_end_the_page() {
+    for (method, status) in
+        [("POST", 200), ("PUT", 204), ("DELETE", 200), ("PATCH", 201), ("POST", 303)]
+    {
+        let filling = stored("");
+        let response = rendered(status).body(if status == 204 { "" } else { "done" });
+        filling.changes(method, &response.header("X-Done", method));
+        assert!(filling.ends("/page"), "{method} {status}");
+        assert!(!filling.ends("/other"), "{method} {status}");
+        // and it is stored again
+        wait::until("the new page is a hit", || {
+            let answer = filling.get("/page");
+            assert!(answer.text().starts_with("changed "), "{answer:?}");
+            answer.header("X-Cache").as_deref() == Some("HIT")
+        });
+    }
+}
+
+/// RFC 9111, 4.4: not for an error, and not for safe methods. Else anybody could keep pages out of the cache.
+#[test]
+fn what_changes_nothing_ends_nothing() {
+    let filling = stored("");
+    for (method, status) in
+        [("POST", 403), ("DELETE", 404), ("POST", 405), ("PUT", 500), ("OPTIONS", 200)]
+    {
+        filling.changes(method, &rendered(status).body("no"));
+        assert!(!filling.ends("/page"), "{method} {status}");
+    }
+    filling.ask(&Request::new("HEAD", "/page"));
+    assert!(!filling.ends("/other"));
+}
+
+#[test]
+fn it_can_be_turned_off() {
+    let filling = stored("pagecache_invalidate off;");
+    filling.changes("POST", &rendered(200).body("done"));
+    assert!(!filling.ends("/page"));
+}
+
+/// RFC 9111, 4.4: the targets of Location and Content-Location too, but only of the same origin.
+#[test]
+fn pages_that_the_response_names_end() {
+    for name in ["Location", "Content-Location"] {
+        for (value, ends) in [
+            ("/other", true),
+            ("http://site.test/other", true),
+            ("http://evil.test/other", false),
+            ("//evil.test/other", false),
+        ] {
+            let filling = stored("");
+            filling.changes("POST", &rendered(201).header(name, value).body("done"));
+            assert_eq!(filling.ends("/other"), ends, "{name}: {value}");
+        }
+    }
+}
+
+/// A request with another host than that of the key, or in another spelling, ends no page of others.
+#[test]
+fn a_request_for_another_site_ends_nothing_here() {
+    let filling = stored("");
+    filling.renders("/page", &rendered(200).body("done"));
+    filling.ask(&Request::new("POST", "/page").header("Host", "evil.test").body("a=b"));
+    assert!(!filling.ends("/page"));
+}
