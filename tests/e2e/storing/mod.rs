@@ -27,6 +27,8 @@ mod responses;
 mod rows;
 /// A site that fills the cache.
 pub mod site;
+/// Visitors who read slowly, and the memory of many fills.
+mod slow;
 /// Pages that vary.
 mod variants;
 /// Subrequests and internal redirects.

@@ -1,0 +1,156 @@
+//! Visitors who read slowly, and many fills at once: a page is stored at the pace of the application, and fills take no
+//! more memory than `pagecache_buffers` allows.
+
+use std::sync::Arc;
+
+use super::application::{Way, page};
+use super::origin::{Origin, response};
+use super::site::{Filling, filling, location, outcomes, plan_before};
+use crate::harness::measure::{forget_peak, is_sanitized, peak, resident};
+use crate::harness::*;
+
+const MB: usize = 1 << 20;
+
+/// Many more fills at once than fit: each visitor gets all of his page, and some pages are not stored.
+#[test]
+fn the_memory_of_fills_is_bounded() {
+    const BOUND: usize = 16 * MB;
+    const PAGE: usize = 300_000;
+    const FILLS: usize = 300;
+    /// The bytes that a worker takes for a request to the application and its visitor besides the page, in 1.22: the
+    /// buffers for its head, for its body, and for the request.
+    const REQUEST: usize = 60_000;
+    const SANITIZED_REQUEST: usize = 200_000;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let body = Arc::new(bytes::pattern(PAGE, 6));
+    let sent = body.clone();
+    let origin = Origin::start(move |target| {
+        let (first, rest) = sent.split_at(PAGE - 1);
+        let head = response(&format!("Content-Length: {PAGE}\r\n"), first);
+        if target == "/warm" {
+            return vec![Step::Send(head), Step::Send(rest.to_vec()), Step::Close];
+        }
+        vec![Step::Send(head), Step::Wait(held.clone()), Step::Send(rest.to_vec()), Step::Close]
+    });
+    let pass = format!("{} proxy_buffering off;", origin.pass());
+    let directives = "pagecache_pass small; pagecache_store_gzip off;";
+    let site = plan_before(&pass, &location("/", directives))
+        .http("upstream small { server @MEMCACHED@; pagecache_buffers 16m; }")
+        .start();
+    site.get("/warm");
+    let worker = site.nginx.workers()[0];
+    let before = resident(worker);
+    forget_peak(worker);
+    let mut visitors: Vec<Client> = (0..FILLS).map(|_| site.client()).collect();
+    for (nth, visitor) in visitors.iter_mut().enumerate() {
+        visitor.send(&Request::get(format!("/page{nth}")).head());
+    }
+    let mut bodies = Vec::new();
+    for visitor in &mut visitors {
+        assert_eq!(visitor.receive_head().unwrap().status, 200);
+        bodies.push(visitor.take(PAGE - 1).unwrap());
+    }
+    let held = resident(worker).saturating_sub(before);
+    let most = peak(worker).saturating_sub(before);
+    gate.open();
+    for (visitor, mut start) in visitors.iter_mut().zip(bodies) {
+        start.extend(visitor.take(1).unwrap());
+        assert!(start == *body, "not the page");
+    }
+    let mut found = Vec::new();
+    wait::until("all have ended", || {
+        found = outcomes(&site);
+        found.iter().filter(|it| it.target.starts_with("/page")).count() == FILLS
+    });
+    let stored = found.iter().filter(|it| it.store == "stored" && it.target != "/warm").count();
+    let refused = found.iter().filter(|it| it.store == "overload").count();
+    println!("{stored} stored, {refused} not: {} KB held, {} KB at most", held >> 10, most >> 10);
+    let known = ["stored", "overload"];
+    let others: Vec<_> = found.iter().filter(|it| !known.contains(&it.store.as_str())).collect();
+    assert!(others.is_empty(), "{} others, as {:?}", others.len(), others[0]);
+    // the bound is needed, and made use of
+    assert!((BOUND / PAGE / 4..=BOUND / PAGE).contains(&stored), "{stored} stored");
+    let request = if is_sanitized(worker) { SANITIZED_REQUEST } else { REQUEST };
+    let allowed = BOUND + BOUND / 4 + FILLS * request;
+    assert!(most <= allowed as u64, "{most} bytes, {allowed} are allowed");
+    // there is room again
+    wait::until("the others are stored, too", || {
+        let nth = found.iter().position(|it| it.store == "overload").unwrap();
+        site.get(&found[nth].target).header("X-Cache").as_deref() == Some("HIT")
+    });
+}
+
+/// Many pages over one connection of HTTP/2, and streams that are cancelled while they fill.
+#[test]
+fn streams_of_http2() {
+    const PAGES: usize = 40;
+    let filling = Filling::start_with(Way::Uwsgi, &location("/", ""), |plan| {
+        plan.server("http2_max_concurrent_streams 100;")
+    });
+    let text = |nth: usize| format!("page {nth} {}", "x".repeat(nth * 2_000));
+    let path = |nth: usize| format!("/page{nth}");
+    for nth in 0..PAGES {
+        filling.renders(&path(nth), &page().body(text(nth)));
+    }
+    let mut client = filling.site.http2_client();
+    let streams: Vec<u32> = (0..PAGES).map(|nth| client.ask(&path(nth))).collect();
+    for stream in streams.iter().step_by(4) {
+        client.cancel(*stream);
+    }
+    let kept: Vec<u32> =
+        streams.iter().enumerate().filter(|(nth, _)| nth % 4 > 0).map(|it| *it.1).collect();
+    let numbers: Vec<usize> = (0..PAGES).filter(|nth| nth % 4 > 0).collect();
+    for (nth, body) in numbers.iter().zip(client.bodies(&kept)) {
+        assert!(body == text(*nth).as_bytes(), "{nth}");
+    }
+    for nth in 0..PAGES {
+        wait::until("it is stored", || {
+            let answer = filling.get(path(nth));
+            assert!(answer.text() == text(nth), "{nth}: {answer:?}");
+            answer.header("X-Cache").as_deref() == Some("HIT")
+        });
+    }
+    // and from the store, over HTTP/2
+    let count = filling.application.requests().len();
+    let streams: Vec<u32> = (0..PAGES).map(|nth| client.ask(&path(nth))).collect();
+    for (nth, body) in client.bodies(&streams).iter().enumerate() {
+        assert!(*body == text(nth).as_bytes(), "{nth}");
+    }
+    assert_eq!(filling.application.requests().len(), count);
+}
+
+/// Thousands of fills, of every outcome, leave nothing behind in the worker.
+#[test]
+fn fills_leave_no_memory_behind() {
+    let filling = filling(Way::Http11, "pagecache_pass_time 1s;");
+    let shorter = |nth: usize| format!("/page{}", nth % 500);
+    for nth in 0..500 {
+        let response = match nth % 5 {
+            0 => page().header("Set-Cookie", "a=b"),
+            1 => page().header("Vary", "Accept-Language"),
+            2 => page().body("text ".repeat(2_000)),
+            3 => page().header("Content-Encoding", "gzip"),
+            _ => page(),
+        };
+        filling.renders(&shorter(nth), &response);
+    }
+    let worker = filling.site.nginx.workers()[0];
+    let mut client = filling.site.client();
+    let mut round = |count: usize| {
+        for nth in 0..count {
+            if nth % 500 == 0 {
+                filling.site.memcached().link().flush();
+            }
+            let answer = client.get(shorter(nth));
+            assert_eq!(answer.status, 200);
+        }
+        measure::private(worker)
+    };
+    round(2_000);
+    let before = round(2_000);
+    let after = round(4_000);
+    let grown = after.saturating_sub(before);
+    let allowed = if is_sanitized(worker) { 8 * MB } else { 256 << 10 };
+    assert!(grown <= allowed as u64, "{grown} bytes more");
+}
