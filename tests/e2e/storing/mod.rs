@@ -29,6 +29,8 @@ mod rows;
 pub mod site;
 /// Visitors who read slowly, and the memory of many fills.
 mod slow;
+/// Other directives of nginx, long keys, and unusual paths.
+mod surroundings;
 /// Pages that vary.
 mod variants;
 /// Subrequests and internal redirects.
