@@ -10,6 +10,7 @@ mod items;
 mod key;
 mod parts;
 mod stats;
+mod stored;
 mod terminal;
 mod usage;
 mod warm;

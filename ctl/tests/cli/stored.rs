@@ -1,0 +1,54 @@
+//! A page that nginx itself has stored: `get` prints it, and after `purge` nginx renders it again.
+
+use crate::parts::{ctl, nginx};
+use pagecache_testkit::{Memcached, Request, wait};
+
+#[test]
+fn a_page_that_nginx_has_stored() {
+    let memcached = Memcached::alone();
+    let address = memcached.address();
+    let http = format!(
+        "upstream pages {{ server {address}; }}
+         server {{
+             listen unix:@PREFIX@/application.sock;
+             default_type text/html;
+             add_header Cache-Control max-age=600;
+             add_header X-Custom \"$http_x_custom\";
+             return 200 \"the page\";
+         }}
+         server {{
+             listen @LISTEN@;
+             add_header X-Cache $pagecache_status;
+             location / {{
+                 pagecache_key \"$scheme://$host$uri$pagecache_args\";
+                 pagecache_pass pages;
+                 pagecache_store on;
+                 pagecache_fallback @application;
+             }}
+             location @application {{ proxy_pass http://unix:@PREFIX@/application.sock; }}
+         }}"
+    );
+    let nginx = nginx(&http, &[]);
+    let file = nginx.file();
+    let place = ["--config", file.to_str().unwrap()];
+    let url = "http://site.test/page";
+    for turn in ["first", "after purge"] {
+        let request = Request::get("/page").header("X-Custom", turn);
+        let answer = nginx.ask(&request);
+        assert_eq!(answer.header("X-Cache").as_deref(), Some("MISS"), "{answer:?}");
+        wait::until("it is stored", || ctl(&[&["get", url], &place[..]].concat()).code == 0);
+        let ran = ctl(&[&["get", url], &place[..]].concat());
+        let text = ran.text();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nthe page"), "{text}");
+        assert!(text.contains(&format!("\r\nX-Custom: {turn}\r\n")), "{text}");
+        let row = &ctl(&[&["get", url, "--json"], &place[..]].concat()).json()[0];
+        assert_eq!(row["flags"].as_u64().unwrap() >> 24, 0x5c, "{row}");
+        assert_eq!(row["placeholder"], false, "{row}");
+        assert!((500..=600).contains(&row["ttl"].as_u64().unwrap()), "{row}");
+        let hit = nginx.ask(&Request::get("/page"));
+        assert_eq!(hit.header("X-Cache").as_deref(), Some("HIT"), "{hit:?}");
+        let ran = ctl(&[&["purge", url], &place[..]].concat());
+        assert_eq!((ran.code, ran.text()), (0, format!("purged\t{url}\n").as_str()));
+    }
+}
