@@ -1,7 +1,10 @@
 //! Several nginx with one memcached: a page that one of them has stored is served by all.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::thread;
+
+use tempfile::TempDir;
 
 use super::application::{Application, Way, page};
 use super::site::{HOST, is_hit, is_no_hit, location, page_at, plan_for, stores};
@@ -152,4 +155,58 @@ fn several_memcached_servers() {
         assert_eq!(second.body, first.body);
     }
     assert!(cluster.items().iter().all(|&count| count > 0), "{:?}", cluster.items());
+}
+
+/// Debian's nginx with the configuration of a site in front of the same memcached, if another nginx is under test.
+fn older_beside(site: &Site) -> Option<(Nginx, TempDir)> {
+    if parts::nginx() == parts::debian_nginx() {
+        return None;
+    }
+    let folder = prefix();
+    let [address, http2] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let module = parts::root().join("target/ngx_http_pagecache_module.so");
+    let configuration = site
+        .configuration
+        .replace(&parts::module().display().to_string(), &module.display().to_string())
+        .replace(&site.prefix().display().to_string(), &folder.path().display().to_string())
+        .replace(&site.nginx.address().to_string(), &address.to_string())
+        .replace(&site.http2_address().to_string(), &http2.to_string());
+    let program = parts::debian_nginx();
+    let nginx = Nginx::start_program(&program, folder.path(), &configuration, address);
+    Some((nginx, folder))
+}
+
+#[test]
+fn nginx_of_two_versions() {
+    let fleet = fleet("");
+    let newer = &fleet.servers[0];
+    let Some((older, _folder)) = older_beside(newer) else {
+        return eprintln!("not tested: no other nginx than Debian's");
+    };
+    let addresses = [newer.nginx.address(), older.address()];
+    let languages = ["", "de", "fr"];
+    for (nth, language) in languages.iter().cycle().take(12).enumerate() {
+        let path = format!("/page{nth}");
+        let response = page()
+            .header("ETag", "\"tag\"")
+            .header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let response =
+            if language.is_empty() { response } else { response.header("Vary", "Accept-Language") };
+        let text = "text ".repeat(if nth % 2 == 0 { 1 } else { 1_000 });
+        fleet.application.renders(&path, &response.body(format!("@RENDER@ {text}")));
+        let request = Request::get(&path).header("Accept-Language", language);
+        let ask = |address: SocketAddr| Client::connect(address).ask(&request);
+        let first = ask(addresses[nth % 2]);
+        is_no_hit(&first);
+        for address in addresses {
+            let hit = wait::until_some("a hit", wait::LIMIT, || {
+                let answer = ask(address);
+                (answer.header("X-Cache").as_deref() == Some("HIT")).then_some(answer)
+            });
+            assert_eq!((hit.status, &hit.body), (200, &first.body), "{hit:?}");
+            for name in ["Last-Modified", "Content-Type", "Cache-Control"] {
+                assert_eq!(hit.header(name), first.header(name), "{hit:?}");
+            }
+        }
+    }
 }
