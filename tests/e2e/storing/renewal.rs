@@ -135,6 +135,56 @@ fn a_304_that_is_private() {
     is_no_hit(&filling.get("/page"));
 }
 
+/// A 304 that sets a cookie: it is one visitor's, and the page without it is everybody's.
+#[test]
+fn a_304_that_sets_a_cookie() {
+    let fresh = unchanged().header("Cache-Control", "max-age=600").header("ETag", "\"one\"");
+    let fresh = fresh.header("Set-Cookie", "session=secret");
+    let (filling, first) = made_stale(&short().header("ETag", "\"one\"").if_unchanged(fresh));
+    let second = filling.get("/page");
+    assert_eq!((second.status, &second.body), (200, &first.body), "{second:?}");
+    assert_eq!(filling.stores("/page", 2)[1], "setcookie");
+    let stored = filling.page_at(&format!("{HOST}/page")).unwrap_or_default();
+    assert!(!String::from_utf8_lossy(&stored).contains("secret"));
+    filling.renders("/page", &page());
+    for _ in 0..3 {
+        assert_eq!(filling.get("/page").header("Set-Cookie"), None);
+    }
+}
+
+/// Each variant is renewed with its own validator.
+#[test]
+fn a_variant_that_is_unchanged() {
+    let filling = filling(Way::Http10, "");
+    let languages = ["de", "fr"];
+    let response = |language: &str, life: &str| {
+        rendered(200)
+            .header("Vary", "Accept-Language")
+            .header("ETag", &format!("\"{language}\""))
+            .header("Cache-Control", life)
+            .body(format!("@RENDER@ {language}"))
+    };
+    let ask =
+        |language: &str| filling.ask(&Request::get("/page").header("Accept-Language", language));
+    for _ in 0..2 {
+        for language in languages {
+            let fresh = unchanged().header("ETag", &format!("\"{language}\""));
+            let fresh =
+                fresh.header("Vary", "Accept-Language").header("Cache-Control", "max-age=1");
+            let life = "max-age=1, stale-if-error=60";
+            filling.renders("/page", &response(language, life).if_unchanged(fresh));
+            wait::until("it is asked for with its validator, or rendered", || {
+                let answer = ask(language);
+                assert_eq!(answer.status, 200, "{answer:?}");
+                assert!(answer.text().ends_with(&format!(" {language}")), "{answer:?}");
+                assert_eq!(answer.header("ETag"), Some(format!("\"{language}\"")));
+                let asked = filling.application.requests_for("/page").pop().unwrap();
+                asked.header("If-None-Match") == Some(&format!("\"{language}\""))
+            });
+        }
+    }
+}
+
 /// An application that fails does not make the stale page fresh, and not keep it from being renewed.
 #[test]
 fn an_application_that_fails() {

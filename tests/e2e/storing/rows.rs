@@ -170,6 +170,8 @@ fn headers() -> Vec<Row> {
         // STORING 5: removed
         row("stored", "tags", page().header("Surrogate-Key", "a b").header("Cache-Tag", "a, b"))
             .hiding(&["Surrogate-Key", "Cache-Tag"]),
+        // nginx adds it to the type of this response
+        but("stored", "X-Accel-Charset", "koi8-r").hiding(&["X-Accel-Charset"]),
         // STORING 2: stripped from what the application sends
         but("stored", "X-Pagecache", "v=1; life=9999; window=9; ttl=9999; age=0")
             .hiding(&["X-Pagecache"]),
@@ -288,6 +290,12 @@ fn directives() -> Vec<Row> {
         row("stored", "pagecache_valid of a status", rendered(404))
             .under("pagecache_valid 404 60s;"),
         row("nolifetime", "of another status", rendered(200)).under("pagecache_valid 404 60s;"),
+        // as proxy_cache_valid: a time alone is for 200, 301 and 302, so that no failure is stored
+        row("nolifetime", "pagecache_valid, 500", rendered(500)).under("pagecache_valid 60s;"),
+        row("nolifetime", "pagecache_valid, 404", rendered(404)).under("pagecache_valid 60s;"),
+        row("nolifetime", "pagecache_valid, 400", rendered(400)).under("pagecache_valid 60s;"),
+        row("stored", "pagecache_valid, 302", rendered(302).header("Location", "/elsewhere"))
+            .under("pagecache_valid 60s;"),
         control("nostore", "no-store").under("pagecache_valid 60s;"),
         with("setcookie", "Set-Cookie", "a=b").under("pagecache_valid 60s;"),
         row("condition", "pagecache_no_store", page()).under("pagecache_no_store \"\" 0 1;"),
