@@ -146,7 +146,11 @@ impl KeyParts {
             may_be_read_as(name, known)
                 && !(self.has_header(known) && is_read_by_nginx_as(name, known))
         };
-        let mut names = fields.0.iter().map(|(name, _)| *name);
+        // most names begin otherwise
+        let may_be_one = |name: &&[u8]| {
+            name.first().is_some_and(|first| b"fpsx".contains(&first.to_ascii_lowercase()))
+        };
+        let mut names = fields.0.iter().map(|(name, _)| *name).filter(may_be_one);
         names.any(|name| OVERRIDES.iter().any(|known| is_unkeyed(name, known)))
     }
 }
@@ -154,10 +158,12 @@ impl KeyParts {
 impl Asker<'_> {
     /// Whether each Host says the host of nginx's `$host`. A request of HTTP/2 may have none.
     fn has_own_host(&self) -> bool {
-        let port = format!(":{}", self.port);
+        let mut digits = itoa::Buffer::new();
+        let port = digits.format(self.port).as_bytes();
         self.fields.values("host").all(|value| {
-            let host = value.strip_suffix(port.as_bytes()).unwrap_or(value);
-            host.eq_ignore_ascii_case(self.host)
+            let without_port = || value.strip_suffix(port)?.strip_suffix(b":");
+            value.eq_ignore_ascii_case(self.host)
+                || without_port().is_some_and(|host| host.eq_ignore_ascii_case(self.host))
         })
     }
 }
@@ -176,9 +182,18 @@ fn may_be_read_as(name: &[u8], known: &str) -> bool {
 }
 
 fn wants_events(fields: Fields<'_>) -> bool {
-    let stream = b"text/event-stream";
-    let is_stream =
-        |value: &[u8]| value.windows(stream.len()).any(|it| it.eq_ignore_ascii_case(stream));
+    let (kind, stream) = (b"text", b"/event-stream");
+    let is_stream = |value: &[u8]| {
+        memchr::memchr_iter(b'/', value).any(|at| {
+            let (before, behind) = value.split_at_checked(at).unwrap_or_default();
+            let begins = behind.get(..stream.len());
+            begins.is_some_and(|it| it.eq_ignore_ascii_case(stream))
+                && before.len() >= kind.len()
+                && before
+                    .get(before.len() - kind.len()..)
+                    .is_some_and(|it| it.eq_ignore_ascii_case(kind))
+        })
+    };
     fields.values("accept").any(is_stream)
 }
 
@@ -264,6 +279,7 @@ mod tests {
         assert_eq!(refuse(&keyed, "x_forwarded_host", "a.example"), None);
         assert_eq!(refuse(&keyed, "X.Forwarded.Host", "a.example"), Some(NoLease::Header));
         for name in OVERRIDES {
+            assert!(b"fpsx".contains(&name.as_bytes()[0]), "{name}");
             assert_eq!(
                 refuse(&keyed, &name.to_uppercase(), "a").is_none(),
                 name == "x-forwarded-host"

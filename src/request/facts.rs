@@ -65,7 +65,10 @@ impl<'a> Facts for RequestFacts<'a> {
         let (request, args) = (self.request, self.request.args());
         let target = request.target();
         let sent_path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-        let kept = self.settings.policy.ignored_args.without(args);
+        let ignored = &self.settings.policy.ignored_args;
+        // as the key has them, without the question mark
+        let is_whole = |kept: &[u8]| kept.strip_prefix(b"?").unwrap_or_default() == args;
+        let has_ignored_args = !args.is_empty() && !is_whole(&ignored.without(args));
         let fields: Vec<_> = request.fields().collect();
         judge(&Asker {
             method: request.method(),
@@ -76,7 +79,7 @@ impl<'a> Facts for RequestFacts<'a> {
             port: request.port(),
             sent_path,
             written_path: &request.written_path(),
-            has_ignored_args: kept.strip_prefix(b"?").unwrap_or_default() != args,
+            has_ignored_args,
         })
     }
 

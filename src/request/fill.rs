@@ -22,6 +22,7 @@ use pagecache_core::fill::{
 };
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
+use pagecache_core::outcome::Outcome;
 use pagecache_core::page::{Candidate, Fields, Page, Response, StoreRules, own_page};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::store_status::StoreStatus;
@@ -66,7 +67,8 @@ pub fn hold_lease(state: &State) -> Option<Fill<'_>> {
 
 fn before_head(request: &Request<'_>) {
     if let Some(state) = State::of(request) {
-        if let Some(store) = &state.settings().policy.store {
+        let is_hit = state.outcome() == Some(Outcome::Hit);
+        if let Some(store) = state.settings().policy.store.as_ref().filter(|_| !is_hit) {
             if let Some(changed) = state.decide(Flow::take_changed) {
                 if request.is_success() {
                     invalidate(request, &state, changed);
@@ -285,7 +287,7 @@ fn sent_fields<'r>(
 
 /// Other filters have seen the head: some of them may work on the text of the body, which then is not compressed.
 fn after_head(request: &Request<'_>) {
-    let Some(state) = State::of(request) else { return };
+    let Some(state) = State::of(request).filter(|state| state.is_capturing()) else { return };
     state.set_filling(match state.take_filling() {
         Filling::Capture(mut capture, at) => {
             if request.wants_body_in_memory() {

@@ -27,6 +27,7 @@ use core::ptr::{NonNull, null_mut};
 use ngx::{ngx_log_debug_mask, ngx_log_error};
 use pagecache_core::memcached::Visitor;
 use pagecache_core::method::Method;
+use std::borrow::Cow;
 
 /// A live request, for the length of one callback of nginx. Who owns it may end it; who has borrowed it may look at
 /// it and add to its response.
@@ -105,7 +106,7 @@ impl Request<'_> {
     }
 
     /// The path as nginx writes it into a request for an upstream.
-    pub fn written_path(&self) -> Vec<u8> {
+    pub fn written_path(&self) -> Cow<'_, [u8]> {
         escape_path(self.path())
     }
 
@@ -356,17 +357,17 @@ impl Request<'_> {
 }
 
 /// Escapes what nginx escapes in a path (NGX_ESCAPE_URI).
-fn escape_path(path: &[u8]) -> Vec<u8> {
-    // SAFETY: without a destination nginx counts the bytes that become two more; with one it writes so many.
-    unsafe {
-        let source = path.as_ptr().cast_mut();
-        let (len, kind) = (path.len(), NGX_ESCAPE_URI as usize);
-        let escaped = ngx_escape_uri(null_mut(), source, len, kind);
-        let size = len.saturating_add(escaped.saturating_mul(2));
-        let mut written = vec![0; size];
-        ngx_escape_uri(written.as_mut_ptr(), source, len, kind);
-        written
+fn escape_path(path: &[u8]) -> Cow<'_, [u8]> {
+    let (source, len, kind) = (path.as_ptr().cast_mut(), path.len(), NGX_ESCAPE_URI as usize);
+    // SAFETY: without a destination nginx counts the bytes that become two more.
+    let escaped = unsafe { ngx_escape_uri(null_mut(), source, len, kind) };
+    if escaped == 0 {
+        return Cow::Borrowed(path);
     }
+    let mut written = vec![0; len.saturating_add(escaped.saturating_mul(2))];
+    // SAFETY: nginx writes so many bytes.
+    unsafe { ngx_escape_uri(written.as_mut_ptr(), source, len, kind) };
+    Cow::Owned(written)
 }
 
 /// Seconds since the epoch, of a date as HTTP writes it (RFC 9110, section 5.6.7).
