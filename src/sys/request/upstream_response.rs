@@ -4,7 +4,8 @@ use super::Request;
 use crate::sys::live::Live;
 use crate::sys::pool::bytes_of;
 use crate::sys::raw::{
-    ngx_event_pipe_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+    ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t,
+    ngx_table_elt_t,
 };
 use core::ptr::NonNull;
 use pagecache_core::fill::BodyEnd;
@@ -16,13 +17,27 @@ pub struct UpstreamResponse<'request> {
 
 impl Request<'_> {
     /// The response that is being received and sent on. None if the response is of another origin: nginx itself, a file,
-    /// a cache of nginx's.
+    /// a cache of nginx's; or if another upstream has answered before, whose response may have been for one client.
     pub fn upstream_response(&self) -> Option<UpstreamResponse<'_>> {
         // SAFETY: null, or made by nginx for this request, in whose pool it is.
         let u = unsafe { Live::of(self.read(|r| r.upstream)) }?;
         // an upstream that has been given up has no connection
         let is_there = u.read(|u| !u.peer.connection.is_null());
-        is_there.then_some(UpstreamResponse { u })
+        let is_cached = self.read(|r| r.cached()) != 0;
+        (is_there && !is_cached && !self.has_asked_another_upstream())
+            .then_some(UpstreamResponse { u })
+    }
+
+    /// Whether another upstream than the current one has been asked, as before X-Accel-Redirect. nginx separates the
+    /// states of two upstreams by one without a peer.
+    fn has_asked_another_upstream(&self) -> bool {
+        // SAFETY: null, or made by nginx for this request: an array of states, which nginx changes only when it asks.
+        let states = unsafe { self.read(|r| r.upstream_states).as_ref() };
+        states.is_some_and(|states| {
+            let first = states.elts.cast::<ngx_http_upstream_state_t>();
+            // SAFETY: as above.
+            (0..states.nelts).any(|at| unsafe { (*first.add(at)).peer.is_null() })
+        })
     }
 
     /// How the body of the last upstream has ended. nginx may have closed the connection by then.
