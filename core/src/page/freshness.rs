@@ -235,7 +235,7 @@ impl<'a> Freshness<'a> {
 
 /// RFC 9110, section 15.1: the heuristically cacheable statuses, without those that are never stored.
 fn is_heuristic(status: u16) -> bool {
-    matches!(status, 200 | 203 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn lifetimes_of_responses_that_say_none() {
     let heuristic = DefaultLifetimes { valid: Vec::new(), heuristic };
     for status in 200..600 {
         let is_read = read(&[&ago(1_000)], status, &heuristic).is_some();
-        let is_known = [200, 203, 300, 301, 308, 404, 405, 410, 414, 501].contains(&status);
+        let is_known = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501].contains(&status);
         assert_eq!(is_read, is_known, "{status}");
         let public = [&ago(1_000), "Cache-Control: public"];
         assert_eq!(read(&public, status, &heuristic), own(100));
