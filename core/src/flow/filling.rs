@@ -15,8 +15,8 @@ pub enum Filling {
     Asks,
     /// The response of the fallback is to be stored with it.
     Holds(Lease),
-    /// It is to be given back: memcached gave it to a request that does not store.
-    GivesBack(Lease, StoreStatus),
+    /// It is to be given back: memcached gave it to a request that does not store, with what is said of that.
+    GivesBack(Lease, Option<StoreStatus>),
     /// There is no lease.
     Lacks(StoreStatus),
 }
@@ -28,11 +28,12 @@ impl Filling {
     /// The lookup has found an item. `reason`: why the item is not served.
     pub fn go_on(&mut self, won: Won, reason: Option<Reason>) {
         *self = match (std::mem::take(self), won, reason) {
+            (Filling::None, Some(Ok(lease)), _) => Filling::GivesBack(lease, None),
             (Filling::None, _, _) => Filling::None,
             (Filling::Asks, Some(Ok(lease)), Some(_)) => Filling::Holds(lease),
-            (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, why),
+            (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, Some(why)),
             // a page that is served needs no other one
-            (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, StoreStatus::Taken),
+            (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, Some(StoreStatus::Taken)),
             (Filling::Asks, Some(Err(why)), _) => Filling::Lacks(why),
             (Filling::Asks, None, Some(reason)) => Filling::Lacks(match reason {
                 Reason::Absent | Reason::Stale | Reason::Request => StoreStatus::Taken,
@@ -52,7 +53,7 @@ impl Filling {
     /// The response is not the fallback's: a lease is to be given back.
     pub fn give_up(&mut self) {
         if let Filling::Holds(lease) = std::mem::take(self) {
-            *self = Filling::GivesBack(lease, StoreStatus::Taken);
+            *self = Filling::GivesBack(lease, Some(StoreStatus::Taken));
         }
     }
 
@@ -71,7 +72,7 @@ impl Filling {
     pub fn take_unwanted(&mut self) -> Option<Lease> {
         match std::mem::take(self) {
             Filling::GivesBack(lease, status) => {
-                *self = Filling::Lacks(status);
+                *self = status.map_or(Filling::None, Filling::Lacks);
                 Some(lease)
             }
             other => {

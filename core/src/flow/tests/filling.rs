@@ -97,9 +97,10 @@ fn without_an_item_there_is_no_lease() {
     let mut flow = looking_up(&request, &storing());
     flow.refused(OperationError::Overload);
     assert_eq!(flow.store_status(), Some(StoreStatus::Failed));
-    // nothing is said where nothing is stored
+    // nothing is said where nothing is stored; what came all the same is given back
     let mut flow = looking_up(&request, &policy());
     flow.reply(found(WON, b""), &request, &policy());
+    assert_eq!(flow.take_unwanted_lease().map(|lease| lease.cas), Some(21));
     assert_eq!((flow.store_status(), flow.take_unwanted_lease()), (None, None));
 }
 

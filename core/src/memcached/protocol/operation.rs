@@ -122,9 +122,7 @@ impl Operation {
     /// The command that gives back the lease that came with this read, which nobody waits for any more: the next reader
     /// gets it. `item` is what was read, `is_page` whether it has a value.
     pub fn give_back(&self, item: &Item, is_page: bool) -> Option<Operation> {
-        let Command::Get(get) = &self.command else { return None };
-        let asks = get.vivify.is_some() || get.recache.is_some();
-        let cas = item.cas.filter(|_| asks && item.recache == Recache::Won);
+        let cas = item.cas.filter(|_| self.is_get() && item.recache == Recache::Won);
         let delete = Delete { cas: Some(cas?), marks_stale: is_page };
         Some(Operation { token: Token::NOBODY, command: Command::Delete(delete), ..*self })
     }
