@@ -17,8 +17,6 @@ use super::sys::{filter, layout, loaded, process, variable};
 use super::upstream::UpstreamConf;
 use super::variables::Variables;
 use super::worker::ConfigurationId;
-#[cfg(feature = "load-module")]
-use core::ffi::CStr;
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK, Status};
@@ -54,47 +52,23 @@ pub static mut ngx_http_pagecache_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-static STORE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
-    postconfiguration: Some(add_body_filter),
-    create_main_conf: None,
-    init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
-};
-
-/// A second module in the same file, which has nothing but the filter of bodies: nginx orders filters by their modules.
-#[unsafe(no_mangle)]
-pub static mut ngx_http_pagecache_store_module: ngx_module_t = ngx_module_t {
-    ctx: (&raw const STORE_CONTEXT).cast_mut().cast(),
-    type_: NGX_HTTP_MODULE as usize,
-    ..ngx_module_t::default()
-};
-
 /// What nginx looks for in the file that `load_module` names.
 #[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
-pub static mut ngx_modules: [*const ngx_module_t; 3] =
-    [&raw const ngx_http_pagecache_module, &raw const ngx_http_pagecache_store_module, ptr::null()];
+pub static mut ngx_modules: [*const ngx_module_t; 2] =
+    [&raw const ngx_http_pagecache_module, ptr::null()];
 
 /// The names of [`ngx_modules`].
 #[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
-pub static mut ngx_module_names: [*const c_char; 3] =
-    [c"ngx_http_pagecache_module".as_ptr(), STORE_MODULE.as_ptr(), ptr::null()];
+pub static mut ngx_module_names: [*const c_char; 2] =
+    [c"ngx_http_pagecache_module".as_ptr(), ptr::null()];
 
-/// Their order. The store module stands before the copy filter, so that its filter is called right behind that one: with
-/// bodies in memory, before any other filter changes them. Of the first module nothing is said, so that it stands last
-/// and its header filter is the first to be called.
+/// Their order: none is said, so that it stands last and its filters are the first to be called. They see a response as
+/// the application has sent it, and what is in a temporary file as soon as it is there.
 #[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
-pub static mut ngx_module_order: [*const c_char; 3] =
-    [STORE_MODULE.as_ptr(), c"ngx_http_copy_filter_module".as_ptr(), ptr::null()];
-
-#[cfg(feature = "load-module")]
-const STORE_MODULE: &CStr = c"ngx_http_pagecache_store_module";
+pub static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];
 
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler
 const fn commands() -> [ngx_command_t; COMMANDS + 1] {
@@ -161,14 +135,9 @@ unsafe impl HttpModuleMainConf for Pagecache {
 fn complete(cf: ConfigContext<'_>) -> bool {
     let Some(main) = cf.main_conf::<MainConf>() else { return false };
     filter::install_head(&HEAD_FILTER);
+    filter::install_body(&BODY_FILTER);
     let looks_up = !main.upstreams().is_empty();
     (!looks_up || request_headers::install(cf)) && checks::check(main, cf)
-}
-
-/// nginx calls this for each configuration that has the module.
-unsafe extern "C" fn add_body_filter(_: *mut ngx_conf_t) -> ngx_int_t {
-    filter::install_body(&BODY_FILTER);
-    Status::NGX_OK.into()
 }
 
 /// Refuses a module that has nginx's structures wrong, before it reads or writes any.

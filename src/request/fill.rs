@@ -293,7 +293,6 @@ fn after_head(request: &Request<'_>) {
             if request.wants_body_in_memory() {
                 capture.leave_uncompressed();
             }
-            request.want_body_in_memory();
             if request.is_header_only() {
                 // no body comes, nor its end
                 let Some(server) = state.server() else { return };
@@ -349,15 +348,14 @@ fn append(
 ) {
     let Some(server) = state.server() else { return };
     let peer = state.worker().peer(server);
-    for BodyPart { bytes, is_last } in parts {
-        let is_kept = bytes.is_some_and(|bytes| capture.append(bytes, peer.buffers()));
-        if !is_kept {
+    for part in parts {
+        if !part.visit(|bytes| capture.append(bytes, peer.buffers())) {
             let (why, lease) = capture.give_up();
             let why = why.map_or(StoreStatus::Overload, StoreStatus::from);
             state.remember(&lease, why);
             return state.give_back(lease, Some(why));
         }
-        if is_last {
+        if part.is_last {
             let unframed =
                 state.settings().policy.store.as_ref().is_some_and(|store| store.unframed);
             let end = match request.upstream_end() {

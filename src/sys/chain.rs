@@ -3,6 +3,10 @@
 use super::live::Zero;
 use super::pool::Pool;
 use super::raw::{ngx_buf_t, ngx_chain_t};
+use std::os::fd::RawFd;
+
+/// How many bytes of a file are read at once.
+const PIECE: usize = 64 << 10;
 
 /// A chain of one buffer that holds the whole response body; none without memory.
 ///
@@ -49,10 +53,40 @@ pub(super) unsafe fn consume(chain: *mut ngx_chain_t) {
 
 /// A part of a body on its way through nginx's filters.
 pub struct BodyPart<'body> {
-    /// Its bytes, unless they are in a file alone.
-    pub bytes: Option<&'body [u8]>,
+    content: Content<'body>,
     /// No part follows it.
     pub is_last: bool,
+}
+
+enum Content<'body> {
+    Memory(&'body [u8]),
+    /// Of a temporary file: the descriptor, and from where to where.
+    File(RawFd, i64, i64),
+}
+
+impl BodyPart<'_> {
+    /// Calls `see` with its bytes, in pieces, as long as that returns true. Returns whether it has seen all of them.
+    pub fn visit(&self, mut see: impl FnMut(&[u8]) -> bool) -> bool {
+        let (fd, mut at, end) = match self.content {
+            Content::Memory(bytes) => return see(bytes),
+            Content::File(fd, start, end) => (fd, start, end),
+        };
+        let mut piece = vec![0; PIECE];
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+            // SAFETY: the memory is there, and of that size. The descriptor is nginx's, which keeps the file open as long as
+            // it has parts of it to send.
+            let read = unsafe { libc::pread(fd, piece.as_mut_ptr().cast(), wanted, at) };
+            let Some(bytes) = usize::try_from(read).ok().and_then(|read| piece.get(..read)) else {
+                return false;
+            };
+            if bytes.is_empty() || !see(bytes) {
+                return false;
+            }
+            at += read as i64;
+        }
+        true
+    }
 }
 
 /// The parts of a chain.
@@ -70,12 +104,15 @@ pub(super) unsafe fn parts<'body>(
         next = link.next;
         let is_in_memory = buf.temporary() != 0 || buf.memory() != 0 || buf.mmap() != 0;
         let len = (buf.last.addr()).saturating_sub(buf.pos.addr());
-        let bytes: Option<&[u8]> = match is_in_memory {
+        let content = match is_in_memory {
             // SAFETY: the bytes of a buffer in memory are between these pointers.
-            true => Some(unsafe { core::slice::from_raw_parts(buf.pos, len) }),
-            false if buf.in_file() != 0 => None,
-            false => Some(&[]),
+            true => Content::Memory(unsafe { core::slice::from_raw_parts(buf.pos, len) }),
+            // SAFETY: a buffer in a file has that file.
+            false if buf.in_file() != 0 => unsafe {
+                Content::File((*buf.file).fd, buf.file_pos, buf.file_last)
+            },
+            false => Content::Memory(&[]),
         };
-        Some(BodyPart { bytes, is_last: buf.last_buf() != 0 })
+        Some(BodyPart { content, is_last: buf.last_buf() != 0 })
     })
 }

@@ -130,5 +130,13 @@ unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chai
     };
     // SAFETY: as above, and nobody looks at the parts any more.
     unsafe { consume(body) };
+    // what nginx has passed on before is not sent any more, either: it would wait for that
+    let forget = |request: &Request<'_>| {
+        if request.is_abandoned() {
+            request.forget_unsent();
+        }
+    };
+    // SAFETY: as above.
+    unsafe { Request::look(r, forget) };
     status
 }

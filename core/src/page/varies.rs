@@ -18,6 +18,9 @@ use crate::memcached::Item;
 /// The version of the note.
 const VERSION: &[u8] = b"2";
 
+/// The first bytes of an item.
+const START: &[u8] = b"HTTP/1.1 200 OK\r\nX-Pagecache: v=2;";
+
 /// What selects the variants of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Varies {
@@ -30,7 +33,9 @@ pub struct Varies {
 impl Varies {
     /// Reads an item. None if it is not one of these, or is stale.
     pub fn read(item: &Item, value: &[u8]) -> Option<Varies> {
-        let head = (is_marked(item) && !item.is_stale).then(|| read_head(value))??;
+        // most items are pages
+        let is_one = is_marked(item) && !item.is_stale && value.starts_with(START);
+        let head = is_one.then(|| read_head(value))??;
         let [mut version, mut generation, mut names] = [None; 3];
         for member in head.note?.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
             let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
@@ -83,6 +88,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         for names in ["accept-language", "accept, user-agent, x-a"] {
             let value = varies(names).write();
+            assert!(value.starts_with(START));
             assert_eq!(Varies::read(&ITEM, &value), Some(varies(names)));
             assert_eq!(PageRules::default().read(&ITEM, &value), Err(NotAPage::Format));
             assert_eq!(Varies::read(&Item { is_stale: true, ..ITEM }, &value), None);

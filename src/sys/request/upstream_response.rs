@@ -1,6 +1,7 @@
 //! The response of the application that nginx is receiving for a request: `u->headers_in` has its head as it came.
 
 use super::Request;
+use crate::sys::chain::consume;
 use crate::sys::live::Live;
 use crate::sys::pool::bytes_of;
 use crate::sys::raw::{
@@ -26,6 +27,20 @@ impl Request<'_> {
         let is_cached = self.read(|r| r.cached()) != 0;
         (is_there && !is_cached && !self.has_asked_another_upstream())
             .then_some(UpstreamResponse { u })
+    }
+
+    /// Marks as sent what the upstream has passed on and the client has not got: it gets no more.
+    pub fn forget_unsent(&self) {
+        // SAFETY: as in upstream_response.
+        let Some(u) = (unsafe { Live::of(self.read(|r| r.upstream)) }) else { return };
+        // SAFETY: as in upstream_end. The chains are the upstream's, and nobody else looks at them. A connection with an
+        // error is not written to, so that their memory may be used again.
+        unsafe {
+            if let Some(pipe) = Live::<ngx_event_pipe_t>::of(u.read(|u| u.pipe)) {
+                consume(pipe.read(|pipe| pipe.busy));
+            }
+            consume(u.read(|u| u.busy_bufs));
+        }
     }
 
     /// Whether another upstream than the current one has been asked, as before X-Accel-Redirect. nginx separates the
@@ -103,11 +118,6 @@ impl Request<'_> {
     /// Has nginx answer a condition of the client by the head that is set, as it does not for an upstream's.
     pub fn judge_conditions(&self) {
         self.r.change(0, |r, off| r.set_disable_not_modified(off));
-    }
-
-    /// Has nginx read parts of the body that are in files into memory.
-    pub fn want_body_in_memory(&self) {
-        self.r.change(1, |r, on| r.set_filter_need_in_memory(on));
     }
 }
 

@@ -1,15 +1,84 @@
 //! Visitors who read slowly, and many fills at once: a page is stored at the pace of the application, and fills take no
 //! more memory than `pagecache_buffers` allows.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::application::{Way, page};
 use super::origin::{Origin, response};
-use super::site::{Filling, filling, location, outcomes, plan_before};
+use super::site::{
+    Filling, HOST, filling, is_hit, location, outcomes, page_at, plan_before, stores,
+};
 use crate::harness::measure::{forget_peak, is_sanitized, peak, resident};
 use crate::harness::*;
 
 const MB: usize = 1 << 20;
+
+/// STORING 6: the upstream's buffers are consumed at once, whatever the visitor does.
+#[test]
+fn a_visitor_who_reads_nothing_does_not_hold_the_page_back() {
+    const PAGE: usize = 12 * MB;
+    let body = Arc::new(bytes::pattern(PAGE, 5));
+    let sent = body.clone();
+    let origin = Origin::start(move |_| {
+        let head = response(&format!("Content-Length: {PAGE}\r\n"), "");
+        vec![Step::Send([head, sent.to_vec()].concat()), Step::Close]
+    });
+    let port = free_port();
+    let directives =
+        "pagecache_store_max_size 14m; pagecache_store_gzip off; pagecache_max_size 16m;";
+    let site = plan_before(&origin.pass(), &location("/", directives))
+        .server(&format!("listen 127.0.0.1:{port} sndbuf=64k;"))
+        .start();
+    let mut visitor = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+    visitor.send(&Request::get("/page").head());
+    assert_eq!(visitor.receive_head().unwrap().status, 200);
+    let key = format!("{HOST}/page");
+    wait::until("it is stored", || page_at(site.memcached(), &key).is_some());
+    let other = site.get("/page");
+    is_hit(&other);
+    assert!(other.body == *body);
+    assert!(visitor.take(PAGE).unwrap() == *body);
+    assert_eq!(stores(&site, "/page", 2).iter().filter(|it| *it == "stored").count(), 1);
+    assert_eq!(origin.count("/page"), 1);
+}
+
+/// What nginx has passed on and not sent must not be waited for once the client has gone.
+#[test]
+fn a_visitor_who_reads_nothing_and_leaves_does_not_end_the_fill() {
+    const PAGE: usize = 2 * MB;
+    for named in ["proxy_buffering off;", "proxy_max_temp_file_size 0;", ""] {
+        let body = Arc::new(bytes::pattern(PAGE, 7));
+        let sent = body.clone();
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |_| {
+            let head = response(&format!("Content-Length: {PAGE}\r\n"), "");
+            let (first, rest) = sent.split_at(MB / 2);
+            let first = [head, first.to_vec()].concat();
+            vec![
+                Step::Send(first),
+                Step::Wait(held.clone()),
+                Step::Send(rest.to_vec()),
+                Step::Close,
+            ]
+        });
+        let port = free_port();
+        let directives =
+            "pagecache_store_max_size 3m; pagecache_store_gzip off; pagecache_max_size 4m;";
+        let pass = format!("{} {named}", origin.pass());
+        let site = plan_before(&pass, &location("/", directives))
+            .server(&format!("listen 127.0.0.1:{port} sndbuf=16k;"))
+            .start();
+        let mut visitor = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+        visitor.send(&Request::get("/page").head());
+        assert_eq!(visitor.receive_head().unwrap().status, 200);
+        visitor.reset();
+        gate.open();
+        assert_eq!(stores(&site, "/page", 1), ["stored"], "{named}");
+        assert_eq!(origin.count("/page"), 1, "{named}");
+    }
+}
 
 /// Many more fills at once than fit: each visitor gets all of his page, and some pages are not stored.
 #[test]
