@@ -6,15 +6,18 @@ whether that was right:
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import re
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "lib"))
 
@@ -22,6 +25,8 @@ import keep_alive  # noqa: E402
 
 TIMEOUT_SECONDS = 20
 SERVERS = 2
+STORED_SECONDS = 5  # at most, until a page that was stored is found and counted
+STORED_ITEMS = 4  # the slow page, the page in two languages, and the list of these two
 PAGES_MOST = 40  # the probability that one of two servers has none of them is 1 in 10^12
 ARTICLE = "/artikel/größe-und-maß/"
 
@@ -30,7 +35,7 @@ def visit(url: str) -> int:
     """The exit status."""
     origin = url.rstrip("/")
     report = Report()
-    for visits in (pages, arguments, kept_connection, servers, comment, login, upload, big):
+    for visits in (pages, arguments, kept_connection, servers, comment, login, upload, big, by_nginx):
         visits(Browser(origin, report))
     return 1 if report.end() else 0
 
@@ -127,6 +132,70 @@ def big(visitor: Browser) -> None:
     part.expect(part.body == first.body[250000:251000], "not the bytes asked for")
 
 
+def by_nginx(visitor: Browser) -> None:
+    """The pages that Django does not store: see demo/site/by_nginx."""
+    slow = visitor.get("/by-nginx/slow/", "MISS", store=("stored",))
+    slow.expect(slow.milliseconds > 1000, "not slow at all")
+    again = visitor.get_stored("/by-nginx/slow/")
+    again.expect(again.body == slow.body, "another body than Django's")
+    again.expect(again.milliseconds < 1000, "as slow as from Django")
+    again.expect(again.header("Age").isdigit(), "no Age")
+    small = visitor.get_stored("/by-nginx/slow/", {"Accept-Encoding": "gzip"})
+    small.expect(small.header("Content-Encoding") == "gzip", "not compressed")
+    small.expect(small.is_gzip_of(slow.body), "another body than Django's")
+    languages(visitor)
+    personal(visitor, "/by-nginx/cookie/", "setcookie")
+    personal(visitor, "/by-nginx/private/", "private")
+    stored_by_nginx_alone(visitor)
+
+
+def languages(visitor: Browser) -> None:
+    """A page with Vary is stored once for each language."""
+    path, german = "/by-nginx/language/", {"Accept-Language": "de"}
+    for headers, word in ((german, "Guten Tag"), ({"Accept-Language": "en"}, "Hello")):
+        first = visitor.request("GET", path, "MISS", headers=headers, store=("stored",))
+        again = visitor.get_stored(path, headers)
+        again.expect(again.body == first.body, "another body than Django's")
+        again.expect(word in again.text, "another language")
+    again = visitor.get_stored(path, german)
+    again.expect("Guten Tag" in again.text, "another language")
+
+
+def personal(visitor: Browser, path: str, why: str) -> None:
+    """A page that is not stored: each visitor has a number of his own."""
+    numbers = set()
+    for _ in range(3):
+        another = Browser(visitor.origin, visitor.report)
+        # uncacheable: the same worker of nginx has had the page before, and remembers the reason
+        answer = another.get(path, "MISS", store=(why, "uncacheable"))
+        number = re.search("<b>(\\w+)</b>", answer.text)
+        answer.expect(number is not None, "no number")
+        if number is not None:
+            answer.expect(number[1] not in numbers, "another visitor's number")
+            answer.expect(another.cookies.get("number", number[1]) == number[1], "another visitor's cookie")
+            numbers.add(number[1])
+        answer.expect(why != "setcookie" or "number" in another.cookies, "no cookie")
+
+
+def stored_by_nginx_alone(visitor: Browser) -> None:
+    """Compares nginx's own counts: if Django stored a page too, nginx could not store it."""
+    url = f"{visitor.origin}/pagecache-stats?format=prometheus"
+    deadline = time.monotonic() + STORED_SECONDS
+    stored = lost = 0
+    while stored < STORED_ITEMS and time.monotonic() < deadline:
+        with urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+            counts = response.read().decode()
+        stored, lost = total(counts, "pagecache_stores_total"), total(counts, "pagecache_lost_stores_total")
+    fault = "" if stored == STORED_ITEMS and lost == 0 else f"{lost} stored by another one first"
+    visitor.report.step(f"nginx alone: {stored} items stored of {STORED_ITEMS}", fault)
+
+
+def total(counts: str, metric: str) -> int:
+    """The sum of a metric over all servers."""
+    lines = (line for line in counts.splitlines() if line.startswith(metric + "{"))
+    return sum(int(line.rpartition(" ")[2]) for line in lines)
+
+
 def other_name(origin: str) -> str:
     """The site allows two names, with pages of their own."""
     names = ("127.0.0.1", "localhost")
@@ -141,8 +210,16 @@ class Browser:
         self.report = report
         self.cookies: dict[str, str] = {}
 
-    def get(self, path: str, cache: str, status: int = 200) -> Answer:
-        return self.request("GET", path, cache, status)
+    def get(self, path: str, cache: str, status: int = 200, store: tuple[str, ...] = ()) -> Answer:
+        return self.request("GET", path, cache, status, store=store)
+
+    def get_stored(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        """Gets a page that nginx has stored. Another worker may look it up before memcached has read it."""
+        deadline = time.monotonic() + STORED_SECONDS
+        answer = self.exchange("GET", path, headers)
+        while answer.cache != "HIT" and time.monotonic() < deadline:
+            answer = self.exchange("GET", path, headers)
+        return self.reported(answer, "HIT", 200, ())
 
     def post_form(
         self,
@@ -174,13 +251,26 @@ class Browser:
         status: int = 200,
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
+        store: tuple[str, ...] = (),
     ) -> Answer:
-        """Sends a request, and checks its status and its `X-Cache`."""
+        """Sends a request, and checks the status, `X-Cache`, and, if any are given, that `Answer.store` is one of
+        `store`."""
+        return self.reported(self.exchange(method, path, headers, body), cache, status, store)
+
+    def reported(self, answer: Answer, cache: str, status: int, store: tuple[str, ...]) -> Answer:
+        self.report.begin(answer)
+        answer.expect(answer.status == status, f"status {status} expected")
+        answer.expect(answer.cache == cache, f"{cache} expected")
+        answer.expect(not store or answer.store in store, f"{' or '.join(store)} expected")
+        return answer
+
+    def exchange(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
         headers = dict(headers or {})
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         answer = Answer(method, path)
-        self.report.begin(answer)
         connection = http.client.HTTPConnection(urlsplit(self.origin).netloc, timeout=TIMEOUT_SECONDS)
         started = time.perf_counter()
         try:
@@ -193,8 +283,6 @@ class Browser:
             connection.close()
         answer.milliseconds = (time.perf_counter() - started) * 1000
         self.keep_cookies(answer)
-        answer.expect(answer.status == status, f"status {status} expected")
-        answer.expect(answer.cache == cache, f"{cache} expected")
         return answer
 
     def keep_cookies(self, answer: Answer) -> None:
@@ -244,13 +332,26 @@ class Answer:
     def cache(self) -> str:
         return self.header("X-Cache")
 
+    @property
+    def store(self) -> str:
+        """What became of the response, where nginx stores: "stored", or why not."""
+        is_stored = "; stored" in self.header("Cache-Status")
+        return "stored" if is_stored else self.header("X-Cache-Store")
+
+    def is_gzip_of(self, body: bytes) -> bool:
+        try:
+            return gzip.decompress(self.body) == body
+        except (OSError, EOFError, zlib.error):
+            return False
+
     def __str__(self) -> str:
         memcached = f"memcached {self.header('X-Cache-Server')}"
         by = memcached if self.cache == "HIT" else "Django" if self.status else "nobody"
         reason = f"{self.cache} {self.header('X-Cache-Reason')}".strip()
+        reason += f", {self.store}" if self.store else ""
         verdict = "ok" if not self.wrong else "WRONG: " + "; ".join(self.wrong)
         request = f"{self.method} {self.path}"
-        return f"{request:42} {by:25}  {reason:13}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
+        return f"{request:42} {by:25}  {reason:24}  {self.status}  {self.milliseconds:7.1f} ms  {verdict}"
 
 
 class Report:
@@ -272,7 +373,7 @@ class Report:
     def step(self, text: str, fault: str) -> None:
         """Prints a line for a check of more than one answer."""
         self.begin(None)
-        print(f"{text:84} {f'WRONG: {fault}' if fault else 'ok'}", flush=True)
+        print(f"{text:95} {f'WRONG: {fault}' if fault else 'ok'}", flush=True)
         if fault:
             self.wrong += 1
         else:

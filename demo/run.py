@@ -137,6 +137,7 @@ class Site:
         print(
             f"""
   Open     {self.url}
+  Compare  {self.url}/by-nginx/ (Django stores the other pages, nginx stores these)
   Watch    {self.url}/pagecache-stats
   Log in   demo, password demo
   Logs     {self.folder}/logs (access.log says who answered)

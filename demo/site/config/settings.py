@@ -49,6 +49,7 @@ CSRF_TRUSTED_ORIGINS = os.environ["DEMO_ORIGINS"].split()
 INSTALLED_APPS = [
     "pagecache",
     "blog",
+    "by_nginx",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

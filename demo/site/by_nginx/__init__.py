@@ -1,0 +1,1 @@
+"""Pages that nginx stores itself: a part of the site that Django does not store."""

@@ -1,0 +1,13 @@
+"""The views of the paths below /by-nginx/."""
+
+from django.urls import path
+
+from by_nginx import views
+
+urlpatterns = [
+    path("", views.overview, name="by-nginx"),
+    path("slow/", views.slow, name="slow"),
+    path("language/", views.language, name="language"),
+    path("cookie/", views.cookie, name="cookie"),
+    path("private/", views.private, name="private"),
+]
