@@ -6,7 +6,8 @@ import fnmatch
 from dataclasses import dataclass
 
 KB = 1000
-SIZES = {"100B": 100, "10KB": 10 * KB, "100KB": 100 * KB, "500KB": 500 * KB}
+SIZES = {"100B": 100, "10KB": 10 * KB, "50KB": 50 * KB, "100KB": 100 * KB, "500KB": 500 * KB}
+VALUES = ["100B", "10KB", "100KB", "500KB"]
 LARGE = SIZES["100KB"]  # from here on copying takes most of the time
 MANY_KEYS = 100_000
 
@@ -17,8 +18,15 @@ OPEN_CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the matrix. `size`: bytes of the value. `keys`: the number of pages, which are requested in
-    turn."""
+    """One row of the matrix. `size`: bytes of the page. `keys`: the number of pages, which are requested in
+    turn. `work`:
+
+    plain   a page that another program has stored, or a miss
+    stored  a page that nginx has stored, beside a plain one
+    gzip    a page of HTML, for clients that accept gzip; nginx compresses what is not compressed
+    h2      the same, over TLS and HTTP/2
+    fill    each request for another page, which the application renders and nginx stores
+    """
 
     name: str
     kind: str  # "closed", "open" or "memory"
@@ -30,11 +38,21 @@ class Cell:
     unix: bool = False  # memcached listens on a unix socket
     percent: int = 0  # open: of the stock module's capacity
     waiting: bool = False  # memory: of waiting requests, not of idle connections
+    work: str = "plain"
 
     @property
     def plain(self) -> bool:
         """A hit on one page over TCP: every contender can be measured at it."""
         return self.hit and self.keys == 1 and not self.unix
+
+    @property
+    def accepts_gzip(self) -> bool:
+        return self.work in ("gzip", "h2")
+
+    @property
+    def is_html(self) -> bool:
+        """The page has text that compresses as that of a site. The other pages repeat one sentence."""
+        return self.accepts_gzip or self.work == "fill"
 
 
 def hits(sizes: list[str], connections: list[int]) -> list[Cell]:
@@ -86,7 +104,7 @@ MEMORY = [Cell("memory/idle", "memory"), Cell("memory/waiting", "memory", waitin
 
 QUICK = hits(["100B", "10KB", "100KB"], [1, 64])
 DEFAULT = (
-    hits(list(SIZES), [1, 4, 64, 512])
+    hits(VALUES, [1, 4, 64, 512])
     + misses([1, 4, 64, 512])
     + distinct([MANY_KEYS], [64, 512])
     + distinct([1000], [64, 512], "100KB")

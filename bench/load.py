@@ -1,18 +1,20 @@
-"""The load. Closed loop, wrk: each connection sends the next request as soon as it has the answer, which
-finds the capacity of a server. Open loop, bench/openloop: requests are due at a constant rate whether or not
-the server keeps up, which finds the waiting time of a visitor."""
+"""The load. Closed loop, wrk, and h2load for HTTP/2: each connection sends the next request as soon as it has
+the answer, which finds the capacity of a server. Open loop, bench/openloop: requests are due at a constant rate
+whether or not the server keeps up, which finds the waiting time of a visitor."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import figures
 from bench.cells import LARGE
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -50,14 +52,16 @@ class Nothing(Failed):
 
 
 def closed(
-    port: int, path: str, connections: int, seconds: float, keys: int, size: int, core: int | None
+    port: int, path: str, connections: int, seconds: float, size: int, core: int | None,
+    requests: dict[str, str],
 ) -> Load:
+    """`size`: the fewest bytes of an answer's body. `requests`: the variables of wrk.lua."""
     whole = seconds == int(seconds)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds) if whole else 60}s"]
     command += ["--timeout", "10s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}{path}"]
     # wrk accepts whole seconds only, but prints its results when it is interrupted
     output, cpu = generate(
-        pinned(command, core), seconds, {"BENCH_KEYS": str(keys)}, interrupt=not whole
+        pinned(command, core), seconds, requests, interrupt=not whole
     )
     return wrk_load(output, cpu, size)
 
@@ -81,6 +85,46 @@ def wrk_load(output: str, cpu: float, size: int) -> Load:
     # many large answers are in flight when the load ends: parts of answers count as parts
     requests = said["bytes"] / size if size >= LARGE else said["requests"]
     return Load(requests, said["duration"] / 1e6, said["p50"], said["p99"], said["p999"], cpu)
+
+
+def over_tls(
+    port: int, path: str, connections: int, requests: int, seconds: float, size: int, core: int | None,
+    log: Path,
+) -> Load:
+    """Over HTTP/2, one request at a time on each connection, from a client that accepts gzip. `requests` should
+    take about `seconds`. (With a duration in place of a number, h2load may never end.)"""
+    log.unlink(missing_ok=True)
+    command = ["h2load", "-t1", f"-c{connections}", "-m1", f"-n{max(requests, connections)}"]
+    command += [f"--log-file={log}", "-H", "Accept-Encoding: gzip", f"https://127.0.0.1:{port}{path}"]
+    output, cpu = generate(pinned(command, core), seconds, {})
+    return h2load_load(output, log.read_text() if log.exists() else "", cpu, size)
+
+
+def h2load_load(output: str, times: str, cpu: float, size: int) -> Load:
+    """Parses the output of h2load, and its log.
+
+    output: finished in 1.01s, 4961.39 req/s, 58.67MB/s
+            requests: 5011 total, 5011 started, 5011 done, 5011 succeeded, 0 failed, 0 errored, 0 timeout
+            status codes: 5011 2xx, 0 3xx, 0 4xx, 0 5xx
+            traffic: 59.42MB (62306839) total, 103.58KB (106070) headers, 59.26MB (62136400) data
+    log:    for each answer, microseconds since 1970, the status, microseconds"""
+    finished = re.search(r"finished in ([0-9.]+)(us|ms|s),", output)
+    answers = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
+    statuses = re.search(r"(\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    data = re.search(r"\((\d+)\) data", output)
+    if not (finished and answers and statuses and data):
+        raise Failed(f"h2load ended without figures: {output.strip()[-300:]}")
+    succeeded, *wrong = map(int, answers.groups())
+    if any(wrong) or int(statuses[1]) != succeeded:
+        raise Failed(f"h2load: {answers[0]}; {statuses[0]}")
+    if int(data[1]) < succeeded * size:
+        raise Failed(f"h2load: {data[1]} bytes in {succeeded} answers are too few")
+    took = sorted(int(line.split()[2]) for line in times.splitlines())
+    if not took:
+        raise Nothing("h2load: no request was answered")
+    p50, p99, p999 = (figures.percentile(took, percent) for percent in (50, 99, 99.9))
+    seconds = float(finished[1]) / {"us": 1e6, "ms": 1e3, "s": 1}[finished[2]]
+    return Load(succeeded, seconds, p50, p99, p999, cpu)
 
 
 def open_loop(

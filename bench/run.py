@@ -268,13 +268,14 @@ class Run:
     def load(self, cell: Cell, host: Host, contender: Contender, seconds: float) -> load.Load:
         core = self.cores.get("load") if cell.workers == 1 else None
         port, path = host.ports[contender.name], pages.target(cell)
-        size = cell.size if cell.hit else len(pages.FALLBACK)
+        size = pages.least_bytes(cell)
         if cell.kind == "open":
             rate = self.results.capacity[cell.size] * cell.percent / 100
             return load.open_loop(
                 self.options.openloop, port, path, cell.connections, seconds, rate, size, core
             )
-        return load.closed(port, path, cell.connections, seconds, cell.keys, size, core)
+        requests = {"BENCH_KEYS": str(cell.keys)}
+        return load.closed(port, path, cell.connections, seconds, size, core, requests)
 
     def sample(self, cell: Cell, contender: Contender, repeat: int) -> None:
         host = self.host(cell, contender)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import selectors
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -93,6 +94,16 @@ def nginx(binary: str, name: str, root: Path, conf: str, ports: list[int], core:
     except Trouble as error:
         raise Trouble(f"{error}\n{tail(prefix / 'error.log')}") from None
     return server
+
+
+def certificate(root: Path) -> None:
+    """Makes root/tls.crt and root/tls.key, for 127.0.0.1."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-out", str(root / "tls.crt"), "-keyout", str(root / "tls.key")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Trouble(f"no certificate could be made: {done.stderr.strip()}")
 
 
 def alarms(root: Path) -> list[str]:

@@ -17,6 +17,12 @@ WRK = """Running 1m test @ http://127.0.0.1:28999/p/100/
 BENCH {"requests": 20843, "bytes": 3126450, "duration": 613484, "p50": 819, "p99": 12495, "p999": 16291, \
 "connect": 0, "read": 0, "write": 0, "status": 0, "timeout": 0}
 """
+H2LOAD = """finished in 508.01ms, 5.90 req/s, 71.85KB/s
+requests: 3 total, 3 started, 3 done, 3 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 3 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 35.92KB (36782) total, 330B (330) headers (space savings 39.23%), 35.16KB (36000) data
+"""
+H2LOAD_LOG = "1796011209156199\t200\t17000\n1796011209156185\t200\t1600\n1796011209156174\t200\t1700\n"
 OPEN = {
     "requests": 200, "seconds": 1.99, "p50": 126, "p99": 15108, "p999": 25107, "late_p99": 7037,
     "unanswered": 0, "errors": 0, "error": "",
@@ -50,6 +56,36 @@ class Wrk(unittest.TestCase):
             load.wrk_load("unable to connect to 127.0.0.1:1 Connection refused", 0.5, 100)
         with self.assertRaises(load.Nothing):
             load.wrk_load(WRK.replace('"requests": 20843', '"requests": 0'), 0.5, 100)
+
+
+class H2load(unittest.TestCase):
+    def test_figures(self) -> None:
+        found = load.h2load_load(H2LOAD, H2LOAD_LOG, 0.3, 12000)
+        self.assertEqual((found.requests, found.p50, found.p999), (3, 1700, 17000))
+        self.assertAlmostEqual(found.seconds, 0.50801)
+        seconds = H2LOAD.replace("508.01ms", "1.25s")
+        self.assertAlmostEqual(load.h2load_load(seconds, H2LOAD_LOG, 0.3, 12000).per_second, 2.4)
+
+    def test_answers_that_are_wrong_fail(self) -> None:
+        wrongs = (("3 2xx, 0 3xx", "2 2xx, 1 3xx"), ("0 failed", "1 failed"), ("0 timeout", "1 timeout"))
+        for right, wrong in wrongs:
+            with self.assertRaises(load.Failed):
+                load.h2load_load(H2LOAD.replace(right, wrong), H2LOAD_LOG, 0.3, 12000)
+
+    def test_short_bodies_fail(self) -> None:
+        with self.assertRaisesRegex(load.Failed, "too few"):
+            load.h2load_load(H2LOAD, H2LOAD_LOG, 0.3, 12001)
+
+    def test_silence_fails(self) -> None:
+        with self.assertRaises(load.Failed):
+            load.h2load_load("Connection refused", "", 0.3, 12000)
+
+
+class Html(unittest.TestCase):
+    def test_it_compresses_as_a_page_does(self) -> None:
+        page = pages.html(50_000)
+        self.assertEqual(len(page), 50_000)
+        self.assertTrue(3 < len(page) / len(pages.compressed(50_000)) < 8)
 
 
 class OpenLoop(unittest.TestCase):
