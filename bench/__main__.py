@@ -26,9 +26,10 @@ OPENLOOP = OUTPUT / "cargo" / "release" / "openloop"
 MOST_SECONDS = 60
 MOST_REPEATS = 100
 
-# Cells, contenders, repeats, seconds of each measurement, and of an open loop's.
+# Cells, contenders (None: the usual ones of each cell), repeats, seconds of each measurement, and of an open
+# loop's.
 QUICK = (cells.QUICK, contenders.QUICK, 4, 0.6, 2)
-DEFAULT = (cells.DEFAULT, contenders.DEFAULT, 5, 1, 5)
+DEFAULT = (cells.DEFAULT, None, 5, 1, 5)
 FULL = (cells.FULL, contenders.FULL, 5, 1, 5)
 
 
@@ -98,7 +99,7 @@ def parse() -> argparse.Namespace:
     for file in (arguments.module, arguments.module_b, arguments.read):
         if file and not file.is_file():
             parser.error(f"there is no {file}")
-    arguments.cells, arguments.there, *length = plan(arguments)
+    arguments.cells, arguments.there, arguments.usual, *length = plan(arguments)
     if not arguments.cells:
         parser.error("no cell has such a name; --list shows them")
     arguments.repeats, arguments.seconds, arguments.open_seconds = length
@@ -126,7 +127,7 @@ def bounded(kind: type, least: float, most: float):
     return number
 
 
-def plan(arguments: argparse.Namespace) -> tuple[list[Cell], list[Contender], int, float, float]:
+def plan(arguments: argparse.Namespace) -> tuple[list[Cell], list[Contender], bool, int, float, float]:
     there, who, repeats, seconds, open_seconds = DEFAULT
     if arguments.quick:
         there, who, repeats, seconds, open_seconds = QUICK
@@ -134,17 +135,23 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Cell], list[Contender], in
         there, who, repeats, seconds, open_seconds = FULL
     elif arguments.only:
         there = cells.FULL
-    who = list(arguments.contenders or who)
-    if arguments.module_b and "ours-b" not in who:
-        who.append("ours-b")
-    who = [name for name in CONTENDERS if name in who]
+    who = arguments.contenders or who
+    usual = who is None
+    who = set(who or contenders.FULL)
+    if arguments.module_b:
+        who.add("ours-b")
     picked = cells.select(there, arguments.only)
     # the rates are shares of its capacity
-    if any(cell.kind == "open" for cell in picked) and "stock" not in who:
-        who.insert(0, "stock")
+    if any(cell.kind == "open" for cell in picked):
+        who.add("stock")
     return (
         picked,
-        [CONTENDERS[name] for name in who],
+        [
+            one
+            for name, one in CONTENDERS.items()
+            if name in who and any(one.takes(cell, usual) for cell in picked)
+        ],
+        usual,
         arguments.repeats or repeats,
         arguments.seconds or seconds,
         arguments.seconds or open_seconds,
@@ -153,7 +160,8 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Cell], list[Contender], in
 
 def show(arguments: argparse.Namespace) -> None:
     for cell in arguments.cells:
-        print(f"{cell.name:24} {' '.join(one.name for one in arguments.there if one.serves(cell))}")
+        there = [one.name for one in arguments.there if one.takes(cell, arguments.usual)]
+        print(f"{cell.name:24} {' '.join(there)}")
 
 
 def print_needs(arguments: argparse.Namespace) -> None:
@@ -164,6 +172,9 @@ def print_needs(arguments: argparse.Namespace) -> None:
         print("package", package)
     if any(cell.kind == "open" for cell in arguments.cells):
         print("openloop")
+    if any(cell.work == "h2" for cell in arguments.cells):
+        print("package nghttp2-client")
+        print("package openssl")
     if any(one.ours for one in arguments.there) and not arguments.module:
         print("module")
 
@@ -189,6 +200,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
         open_seconds=arguments.open_seconds,
         pin=arguments.pin,
         syscalls=not (arguments.no_syscalls or arguments.quick),
+        usual=arguments.usual,
     )
     results.machine = machine.describe(arguments.nginx)
     results.cells = arguments.cells

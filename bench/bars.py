@@ -1,4 +1,5 @@
-"""The targets, as multiples of the tuned stock module in the same run, and whether they were reached."""
+"""The targets, as multiples of the tuned stock module, or of another contender, in the same run, and whether
+they were reached."""
 
 from __future__ import annotations
 
@@ -11,6 +12,10 @@ from bench.results import Results
 
 OURS = "ours"
 STOCK = "stock"
+PROXY_CACHE = "proxy-cache"
+AS_GZIP = "ours-gzip"
+STORED = "ours-stored"
+STORED_AS_GZIP = "ours-stored-gzip"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Bar:
     least: float | None = None
     most: float | None = None
     base: str = STOCK
+    contender: str = OURS
 
     @property
     def bound(self) -> str:
@@ -45,6 +51,7 @@ class Verdict:
 FEW = ("hit/*/c1", "hit/*/c4")
 LARGE = ("hit/100KB/c64", "hit/100KB/c512", "hit/500KB/c64", "hit/500KB/c512")
 MISSES = ("miss/c64", "miss/c512")
+GZIP, H2, FILL = ("gzip/*",), ("h2/*",), ("fill/*",)
 
 BARS = [
     Bar("100 B hit, 64 connections", ("hit/100B/c64",), "rps", least=1.8),
@@ -61,33 +68,50 @@ BARS = [
     Bar("1 and 4 connections", FEW, "nginx_us", most=1.03),
     Bar("miss", MISSES, "rps", least=1.6),
     Bar("miss", MISSES, "nginx_us", most=0.62),
+    *(
+        bar
+        for ours in (AS_GZIP, STORED_AS_GZIP)
+        for bar in (
+            Bar("50 KB, gzip", GZIP, "rps", least=15, contender=ours),
+            Bar("50 KB, gzip", GZIP, "rps", least=15, base=PROXY_CACHE, contender=ours),
+            Bar("50 KB, gzip", GZIP, "nginx_us", most=0.07, contender=ours),
+            Bar("50 KB, gzip", GZIP, "nginx_us", most=0.07, base=PROXY_CACHE, contender=ours),
+            Bar("50 KB, gzip, TLS and HTTP/2", H2, "rps", least=4, base=PROXY_CACHE, contender=ours),
+            Bar("50 KB, gzip, TLS and HTTP/2", H2, "nginx_us", most=0.3, base=PROXY_CACHE, contender=ours),
+        )
+    ),
+    Bar("hit of a stored page", ("stored/*",), "rps", least=2.4, contender=STORED),
+    Bar("hit of a stored page", ("stored/*",), "nginx_us", most=1.05, base=OURS, contender=STORED),
+    Bar("hit of a stored page", GZIP, "nginx_us", most=1.05, base=AS_GZIP, contender=STORED_AS_GZIP),
+    Bar("miss that is stored", FILL, "rps", least=1.0, base=PROXY_CACHE, contender=STORED),
+    Bar("miss that is stored", FILL, "nginx_us", most=1.0, base=PROXY_CACHE, contender=STORED),
     Bar("latency at constant rate", ("open/*",), "p50", most=1.0),
     Bar("latency at constant rate", ("open/*",), "p99", most=1.0),
     Bar("latency at constant rate", ("open/*",), "p999", most=1.0),
 ]
 
 
-def verdicts(results: Results, contender: str = OURS) -> list[Verdict]:
+def verdicts(results: Results) -> list[Verdict]:
     """The results of each target at each measured cell."""
     found = []
     for bar in BARS:
         for cell in results.cells:
             if not any(fnmatchcase(cell.name, pattern) for pattern in bar.cells):
                 continue
-            if results.failed(cell.name, contender):
+            if results.failed(cell.name, bar.contender):
                 found.append(Verdict(bar, cell.name, None, "missed: failed"))
                 continue
-            ratio = results.ratio(cell.name, contender, bar.base, bar.quantity)
+            ratio = results.ratio(cell.name, bar.contender, bar.base, bar.quantity)
             if ratio is not None:
-                found.append(Verdict(bar, cell.name, ratio, word(results, bar, cell, contender, ratio)))
+                found.append(Verdict(bar, cell.name, ratio, word(results, bar, cell, ratio)))
     return found
 
 
-def word(results: Results, bar: Bar, cell: Cell, contender: str, ratio: Figure) -> str:
+def word(results: Results, bar: Bar, cell: Cell, ratio: Figure) -> str:
     said = "reached" if bar.holds(ratio.median) else "missed"
     # If the load generator was at its limit, it limited this module, not the stock module.
     if said == "missed" and bar.quantity == "rps":
-        limit = results.limits(cell, contender)
+        limit = results.limits(cell, bar.contender)
         if limit:
             return f"missed: {limit}"
     # The repeats do not agree whether the target was reached.

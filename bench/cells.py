@@ -100,6 +100,20 @@ def open_loop(sizes: list[str]) -> list[Cell]:
     ]
 
 
+def of_work(work: str, sizes: list[str], connections: int = 64) -> list[Cell]:
+    return [
+        Cell(f"{work}/{size}/c{connections}", "closed", SIZES[size], connections, work=work)
+        for size in sizes
+    ]
+
+
+# What a site does whose pages nginx stores.
+SITE = (
+    of_work("stored", ["100B", "10KB"])
+    + of_work("gzip", ["50KB"])
+    + of_work("h2", ["50KB"])
+    + of_work("fill", ["10KB"])
+)
 MEMORY = [Cell("memory/idle", "memory"), Cell("memory/waiting", "memory", waiting=True)]
 
 QUICK = hits(["100B", "10KB", "100KB"], [1, 64])
@@ -109,6 +123,7 @@ DEFAULT = (
     + distinct([MANY_KEYS], [64, 512])
     + distinct([1000], [64, 512], "100KB")
     + distinct([200], [64, 512], "500KB")
+    + SITE
 )
 FULL = (
     DEFAULT

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from string import Template
 
 from bench.cells import LARGE, Cell
-from bench.pages import CONTENT_TYPE, FALLBACK, HEAD_PREFIX, body
+from bench.pages import CONTENT_TYPE, FALLBACK, GZIP_FLAG, GZIP_PREFIX, HEAD_PREFIX, body
 
 KEEPALIVE = 512
 MANY_KEEPALIVE = 4096
 BUFFER = "64k"
 
 QUICK = ["return200", "stock", "ours"]
-DEFAULT = ["return200", "static", "stock", "memc", "ours"]
 
 # As long as the other contenders wait: a late page is to be measured, not given up.
 PATIENCE = "pagecache_timeout 60s; pagecache_connect_timeout 60s;"
@@ -26,11 +25,24 @@ PATIENCE = "pagecache_timeout 60s; pagecache_connect_timeout 60s;"
 FALLBACK_TEXT = FALLBACK.decode().rstrip("\n")
 NAMED_FALLBACK = f'location @fallback {{ return 200 "{FALLBACK_TEXT}\\n"; }}'
 
+PROXIED = """proxy_pass         http://application;
+             proxy_http_version 1.1;
+             proxy_set_header   Connection "";
+             proxy_set_header   Accept-Encoding "";"""
+APPLICATION = f"location @fallback {{ {PROXIED} }}"
+APPLICATION_UPSTREAM = f"upstream application {{ server 127.0.0.1:$application; keepalive {KEEPALIVE}; }}"
+
+# nginx's own compression, where clients accept it: the cells "gzip" and "h2".
+COMPRESSION = "gzip on; gzip_comp_level 1; gzip_proxied any;"
+CACHE_MEGABYTES = 1024  # as much as memcached has
+CACHE = f"keys_zone=%s:100m inactive=1h max_size={CACHE_MEGABYTES}m use_temp_path=off"
+
 
 @dataclass(frozen=True)
 class Contender:
     """One way to serve a page. In the templates, $memcached is an address, $root a folder in tmpfs, $origin
-    the port of a server of files; an nginx variable is written $$name."""
+    the port of a server of files, $application and $uwsgi the ports of applications that speak HTTP and uwsgi;
+    an nginx variable is written $$name."""
 
     name: str
     title: str
@@ -42,6 +54,14 @@ class Contender:
     build: str = "a"  # which build of it
     apart: bool = False  # in an nginx of its own, because it has settings for the whole nginx
     serves: Callable[[Cell], bool] = field(default=lambda cell: True)
+    works: tuple[str, ...] = ("plain",)  # the kinds of cells, see Cell
+    usual: tuple[str, ...] = ()  # those of them at which it is measured unless contenders are named
+    stores: bool = False  # nginx stores what the application answers
+
+    def takes(self, cell: Cell, usual: bool = False) -> bool:
+        """Whether it can be measured at a cell, or also usually is."""
+        works = self.usual if usual else self.works
+        return cell.work in works and self.serves(cell)
 
 
 def files(cell: Cell) -> bool:
@@ -66,6 +86,7 @@ def ours(
     key: str = "$$uri",
     upstream: str = "pages",
     connections: str = "",
+    fallback: str = NAMED_FALLBACK,
     **more,
 ) -> Contender:
     return Contender(
@@ -79,11 +100,17 @@ def ours(
                 {PATIENCE}
                 {settings}
             }}
-            {NAMED_FALLBACK}""",
+            {fallback}""",
         http=f"upstream {upstream} {{ server $memcached; {connections} }}",
         ours=True,
         **more,
     )
+
+
+def filled(name: str, title: str, settings: str, works: tuple[str, ...], **more) -> Contender:
+    """This module in front of an application, with a key of its own."""
+    key = f"/{name}$$uri"
+    return ours(name, title, settings, key, fallback=APPLICATION, works=works, usual=works, **more)
 
 
 def stock(name: str, title: str, keepalive: int, **more) -> Contender:
@@ -122,9 +149,16 @@ CONTENDERS = {
                 location / {{ return 200 "{body(100).decode()}"; }}
                 location /miss/ {{ return 200 "{FALLBACK_TEXT}\\n"; }}""",
             serves=literal,
+            usual=("plain",),
         ),
-        Contender("static", "static file", server="root $root/files;", serves=files),
-        stock("stock", "memcached_pass", KEEPALIVE),
+        Contender("static", "static file", server="root $root/files;", serves=files, usual=("plain",)),
+        stock(
+            "stock",
+            "memcached_pass",
+            KEEPALIVE,
+            works=("plain", "stored", "gzip", "h2"),
+            usual=("plain", "stored", "gzip", "h2"),
+        ),
         stock(
             "stock-4096",
             "memcached_pass, keepalive 4096",
@@ -146,6 +180,7 @@ CONTENDERS = {
             modules=("ngx_http_memc_module.so",),
             packages=("libnginx-mod-http-memc",),
             serves=lookups,
+            usual=("plain",),
         ),
         Contender(
             "srcache",
@@ -176,6 +211,7 @@ CONTENDERS = {
                 "libnginx-mod-http-srcache-filter",
             ),
             serves=lambda cell: lookups(cell) and cell.keys == 1,
+            works=("plain", "gzip", "h2"),
         ),
         Contender(
             "lua",
@@ -208,10 +244,28 @@ CONTENDERS = {
                 """proxy_cache       proxied;
                    proxy_cache_key   $$uri;
                    proxy_cache_valid 200 1h;
-                   proxy_pass        http://127.0.0.1:$origin;"""
+                   """
+                + PROXIED
             ),
-            http="proxy_cache_path $root/proxied keys_zone=proxied:10m inactive=1h;",
+            http=f"proxy_cache_path $root/proxied {CACHE % 'proxied'};",
             serves=files,
+            works=("plain", "gzip", "h2", "fill"),
+            usual=("gzip", "h2", "fill"),
+        ),
+        Contender(
+            "proxy-cache-gzip",
+            "proxy_cache, the application compresses",
+            server=cached(
+                """proxy_cache        compressed;
+                   proxy_cache_key    $$uri;
+                   proxy_cache_valid  200 1h;
+                   proxy_http_version 1.1;
+                   proxy_set_header   Accept-Encoding gzip;
+                   proxy_pass         http://127.0.0.1:$origin;"""
+            ),
+            http=f"proxy_cache_path $root/compressed {CACHE % 'compressed'};",
+            works=("gzip", "h2"),
+            usual=("gzip", "h2"),
         ),
         Contender(
             "uwsgi-cache",
@@ -223,11 +277,18 @@ CONTENDERS = {
                    uwsgi_cache_valid 200 1h;
                    uwsgi_pass        127.0.0.1:$uwsgi;"""
             ),
-            http="uwsgi_cache_path $root/applied keys_zone=applied:10m inactive=1h;",
+            http=f"uwsgi_cache_path $root/applied {CACHE % 'applied'};",
             serves=files,
+            works=("plain", "gzip", "h2"),
         ),
-        Contender("varnish", "Varnish", packages=("varnish", "gcc", "libc6-dev"), serves=files),
-        ours("ours", "this module"),
+        Contender(
+            "varnish",
+            "Varnish",
+            packages=("varnish", "gcc", "libc6-dev"),
+            serves=files,
+            works=("plain", "gzip"),  # it has no TLS of its own
+        ),
+        ours("ours", "this module", works=("plain", "stored"), usual=("plain", "stored")),
         ours("ours-noetag", "this module, no ETag", "pagecache_etag off;", serves=lookups),
         ours(
             "ours-16",
@@ -250,7 +311,43 @@ CONTENDERS = {
             apart=True,
             serves=lambda cell: lookups(cell) and cell.size == 100 and cell.plain,
         ),
-        ours("ours-b", "this module, build B", build="b"),
+        ours(
+            "ours-gzip",
+            "this module, page stored as gzip",
+            f"pagecache_gzip_flag {GZIP_FLAG};",
+            f"{GZIP_PREFIX}$$uri",
+            works=("gzip", "h2"),
+            usual=("gzip", "h2"),
+        ),
+        filled(
+            "ours-stored",
+            "this module, stored by nginx",
+            "pagecache_store on; pagecache_store_gzip off;",
+            ("stored", "fill"),
+            stores=True,
+        ),
+        filled(
+            "ours-stored-gzip",
+            "this module, stored by nginx as gzip",
+            "pagecache_store on;",
+            ("gzip", "h2", "fill"),
+            stores=True,
+        ),
+        filled("ours-unstored", "this module, nothing stored", "", ("fill",)),
+        Contender(
+            "application",
+            "the application alone",
+            server=f"location / {{ {PROXIED} }}",
+            works=("fill",),
+            usual=("fill",),
+        ),
+        ours(
+            "ours-b",
+            "this module, build B",
+            build="b",
+            works=("plain", "stored"),
+            usual=("plain", "stored"),
+        ),
     ]
 }
 
@@ -267,17 +364,25 @@ def nginx_conf(
     workers: int,
     user: str,
     descriptors: int,
+    work: str = "plain",
 ) -> str:
-    """The whole nginx.conf. `ports`: the port of each contender."""
+    """The whole nginx.conf, for cells of one kind of work. `ports`: the port of each contender."""
     inside = [contender for contender in contenders if contender.server]
     # each once, sorted, so that ndk precedes the modules that need it
     modules = sorted({f"{modules_folder}/{name}" for one in inside for name in one.modules})
     if any(one.ours for one in inside):
         modules.append(module)
     load = "".join(f'load_module "{path}";\n' for path in modules)
-    shared = "".join(f"    {text}\n" for text in dict.fromkeys(one.http for one in inside) if text)
+    secure = " ssl http2" if work == "h2" else ""
+    settings = [APPLICATION_UPSTREAM]
+    if work == "h2":
+        settings.append("ssl_certificate $root/tls.crt; ssl_certificate_key $root/tls.key;")
+    if work in ("gzip", "h2"):
+        settings.append(COMPRESSION)
+    settings += [one.http for one in inside if one.http]
+    shared = "".join(f"    {text}\n" for text in dict.fromkeys(settings))
     servers = "".join(
-        f"    server {{ # {one.name}\n        listen 127.0.0.1:{ports[one.name]} backlog=8192;\n"
+        f"    server {{ # {one.name}\n        listen 127.0.0.1:{ports[one.name]}{secure} backlog=8192;\n"
         f"        {one.server.strip()}\n    }}\n"
         for one in inside
     )
@@ -287,7 +392,8 @@ def nginx_conf(
         workers=workers,
         descriptors=descriptors,
         connections=descriptors - 100,
-        content_type=CONTENT_TYPE,
+        # nginx compresses no default type with a charset
+        content_type="text/html" if work in ("gzip", "h2") else CONTENT_TYPE,
         origin_port=ports["origin"],
         shared=Template(shared).substitute(values),
         servers=Template(servers).substitute(values),
@@ -322,3 +428,46 @@ $shared
     }
 $servers}
 """
+
+# The application of the contenders that store its answers. It has a page of HTML for any number.
+APPLICATION_CONF = """
+daemon off;
+$user
+worker_processes 1;
+worker_rlimit_nofile $descriptors;
+pid nginx.pid;
+error_log error.log warn;
+events { worker_connections $connections; }
+http {
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000000;
+    types { }
+    default_type "$content_type";
+    etag off;
+    open_file_cache max=100;
+    open_file_cache_valid 1h;
+    server {
+        listen 127.0.0.1:$port backlog=8192;
+        root $root/files;
+        add_header Cache-Control "max-age=3600";
+        add_header Last-Modified "";
+        location /html/ {
+            rewrite "^(/html/[0-9]+)/" $$1/0 break;
+        }
+    }
+}
+"""
+
+
+def application_conf(port: int, root: str, user: str, descriptors: int) -> str:
+    return Template(APPLICATION_CONF).substitute(
+        port=port,
+        root=root,
+        user=user,
+        descriptors=descriptors,
+        connections=descriptors - 100,
+        content_type=CONTENT_TYPE,
+    )

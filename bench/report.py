@@ -43,7 +43,7 @@ def markdown(results: Results) -> str:
         parts.append("### Latency at a constant rate\n\n" + open_table(results, opened))
     if remembered:
         parts.append("### Memory\n\n" + memory_table(results, remembered))
-    if bars.OURS in results.contenders and bars.STOCK in results.contenders:
+    if bars.verdicts(results) or {bars.OURS, bars.STOCK} <= results.contenders.keys():
         parts.append("### Bars\n\n" + bars_table(results))
     if "ours-b" in results.contenders:
         parts.append("### Build B against build A\n\n" + builds_table(results))
@@ -65,8 +65,8 @@ def settings(results: Results) -> str:
 def closed_table(results: Results, cells: list[Cell]) -> str:
     head = ["cell", "", "requests/s", "×", "p50", "p99", "nginx µs", "×", "memcached µs", "calls"]
     about = (
-        "×: as a multiple of memcached_pass, the median of the repeats' ratios. nginx µs, memcached µs: "
-        "processor time for each request. calls: nginx's system calls for each request."
+        "×: as a multiple of memcached_pass (`fill`: of proxy_cache), the median of the repeats' ratios. nginx µs, "
+        "memcached µs: processor time for each request. calls: nginx's system calls for each request."
     )
 
     def row(cell: Cell, name: str, mark: str) -> list[str]:
@@ -74,7 +74,8 @@ def closed_table(results: Results, cells: list[Cell]) -> str:
             return results.figure(cell.name, name, quantity)
 
         def times(quantity: str) -> str:
-            return factor(results.ratio(cell.name, name, bars.STOCK, quantity))
+            base = bars.PROXY_CACHE if cell.work == "fill" else bars.STOCK
+            return factor(results.ratio(cell.name, name, base, quantity))
 
         calls = results.syscalls(cell.name, name)
         return [
@@ -156,10 +157,12 @@ def bars_table(results: Results) -> str:
     rows = []
     for verdict in bars.verdicts(results):
         bar = verdict.bar
-        base = NONE if bar.base == bars.STOCK else f", of {results.contenders.get(bar.base, bar.base)}"
+        title = results.contenders.get
+        who = NONE if bar.contender == bars.OURS else f" of {title(bar.contender, bar.contender)}"
+        base = NONE if bar.base == bars.STOCK else f", of {title(bar.base, bar.base)}"
         ratio = verdict.ratio
         measured = f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.most:.2f})" if ratio else NONE
-        what = NAMES[bar.quantity] + base
+        what = NAMES[bar.quantity] + who + base
         rows.append([bar.work, f"`{verdict.cell}`", what, bar.bound, measured, verdict.word])
     if not rows:
         return "None of the measured cells has one."

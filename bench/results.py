@@ -37,6 +37,7 @@ class Sample:
     late: float = 0.0
     nginx_cpu: float = 0.0
     memcached_cpu: float = 0.0
+    application_cpu: float = 0.0  # of the application whose answers nginx stores
     generator_cpu: float = 0.0
     others_cpu: float = 0.0  # of the whole machine, by processes that are not of this run
     stolen: float = 0.0  # by other guests of the host, seconds
@@ -66,7 +67,7 @@ QUANTITIES: dict[str, Quantity] = {
     "memcached_us": lambda one: one.memcached_cpu / one.requests * 1e6,
     "generator": lambda one: one.generator_cpu / one.seconds,
     "worker": lambda one: one.nginx_cpu / one.seconds,
-    "servers": lambda one: (one.nginx_cpu + one.memcached_cpu) / one.seconds,
+    "servers": lambda one: (one.nginx_cpu + one.memcached_cpu + one.application_cpu) / one.seconds,
     "late": lambda one: one.late,
     "bytes": lambda one: one.bytes_each,
     "descriptors": lambda one: one.descriptors_each,

@@ -16,12 +16,13 @@ from pagecache_testkit import nginx_user
 
 from bench import load, measure, memory, pages, servers
 from bench.cells import OPEN_CONNECTIONS, Cell
-from bench.contenders import CONTENDERS, Contender, nginx_conf
+from bench.contenders import CONTENDERS, Contender, application_conf, nginx_conf
 from bench.progress import Progress
 from bench.results import Calls, Results, Sample
 from bench.servers import Server, StandIn, Trouble
 
 WARM_UP_SECONDS = 0.3
+FIRST_RATE = 1000  # requests/s, of a load that ends after a number of requests
 ATTEMPTS = 3
 CALLS_SECONDS = 0.5
 ATTACH_SECONDS = 0.2  # for perf or strace
@@ -47,6 +48,7 @@ class Options:
     open_seconds: float
     pin: str  # PINS
     syscalls: bool
+    usual: bool  # each cell has its usual contenders
 
 
 Measured = TypeVar("Measured")
@@ -60,6 +62,7 @@ class Host:
     ports: dict[str, int]
     memcached: Server
     others: dict[str, Server]  # contenders that are servers of their own
+    application: Server | None = None
 
     def pids(self, contender: str) -> list[int]:
         return self.others.get(contender, self.server).pids()
@@ -83,6 +86,9 @@ class Run:
         self.counter = measure.SyscallCounter(root)
         self.hosts: dict[tuple, Host] = {}
         self.stores: dict[tuple, tuple[Server, str]] = {}
+        self.applications: dict[bool, tuple[Server, int]] = {}
+        self.loads = 0
+        self.rates: dict[tuple[str, str], float] = {}
         self.bad: set[tuple[str, str]] = set()
 
     def go(self) -> None:
@@ -136,7 +142,7 @@ class Run:
         return [
             one
             for one in self.contenders
-            if one.serves(cell) and (cell.name, one.name) not in self.bad
+            if one.takes(cell, self.options.usual) and (cell.name, one.name) not in self.bad
         ]
 
     def turn(self, cell: Cell, repeat: int) -> list[Contender]:
@@ -164,7 +170,7 @@ class Run:
         folder = self.root / "trial" / contender.name
         folder.mkdir(parents=True)
         ports = servers.free_ports([contender.name, "origin"])
-        conf = self.conf([contender], ports, self.values("127.0.0.1:1", 1, 1), self.options.module, 1)
+        conf = self.conf([contender], ports, self.values("127.0.0.1:1", 1, 1, 1), self.options.module, 1)
         (folder / "nginx.conf").write_text(conf)
         done = subprocess.run(
             [self.options.nginx, "-t", "-q", "-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
@@ -180,50 +186,72 @@ class Run:
     # The servers.
 
     def host(self, cell: Cell, contender: Contender) -> Host:
-        key = (contender.build, contender.apart, cell.workers, cell.unix)
+        key = (contender.build, contender.apart, cell.workers, cell.unix, cell.work)
         if key not in self.hosts:
             self.hosts[key] = self.start_host(*key)
         return self.hosts[key]
 
-    def start_host(self, build: str, apart: bool, workers: int, unix: bool) -> Host:
-        """All contenders in one nginx, except those that need one of their own; build B in one that differs
-        only by the module."""
+    def start_host(self, build: str, apart: bool, workers: int, unix: bool, work: str) -> Host:
+        """All contenders at the cells of one kind of work in one nginx, except those that need one of their own;
+        build B in one that differs only by the module."""
         pinned = workers == 1
-        store, address = self.store(unix, pinned)
-        there = [one for one in self.contenders if one.server and one.apart == apart]
+        store, address = self.store(unix, pinned, work == "fill")
+        there = [
+            one for one in self.contenders if one.server and one.apart == apart and work in one.works
+        ]
         module = self.options.module if build == "a" else self.options.module_b
         uwsgi = StandIn(pages.uwsgi_answer)
         self.stack.callback(uwsgi.close)
         ports = servers.free_ports([*(one.name for one in there), "origin"])
         core = self.cores.get("nginx") if pinned else None
-        conf = self.conf(there, ports, self.values(address, ports["origin"], uwsgi.port), module, workers)
-        name = f"nginx-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}"
+        # at plain cells the server of files is enough
+        application, port = (None, ports["origin"]) if work == "plain" else self.application(pinned)
+        if work == "h2":
+            servers.certificate(self.root)
+        values = self.values(address, ports["origin"], uwsgi.port, port)
+        conf = self.conf(there, ports, values, module, workers, work)
+        name = f"nginx-{work}-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}"
         nginx = servers.nginx(
             self.options.nginx, name, self.root, conf, [*ports.values()], core
         )
         self.stack.callback(nginx.stop)
         others = {}
-        if any(one.name == "varnish" for one in self.contenders) and not unix and build == "a":
+        has_varnish = any(one.name == "varnish" and work in one.works for one in self.contenders)
+        if has_varnish and not unix and build == "a":
             varnish, port = servers.varnish(self.root, name, ports["origin"], core)
             self.stack.callback(varnish.stop)
             ports["varnish"], others["varnish"] = port, varnish
-        return Host(nginx, ports, store, others)
+        return Host(nginx, ports, store, others, application)
 
-    def store(self, unix: bool, pinned: bool) -> tuple[Server, str]:
-        """The memcached of each kind, filled."""
-        if (unix, pinned) not in self.stores:
-            name = f"memcached{'-unix' if unix else ''}{'' if pinned else '-free'}"
+    def application(self, pinned: bool) -> tuple[Server, int]:
+        """It shares the core of memcached."""
+        if pinned not in self.applications:
+            name = f"application{'' if pinned else '-free'}"
+            port = servers.free_ports([name])[name]
+            conf = application_conf(port, str(self.root), nginx_user(), DESCRIPTORS)
+            core = self.cores.get("memcached") if pinned else None
+            server = servers.nginx(self.options.nginx, name, self.root, conf, [port], core)
+            self.stack.callback(server.stop)
+            self.applications[pinned] = server, port
+        return self.applications[pinned]
+
+    def store(self, unix: bool, pinned: bool, is_filled: bool = False) -> tuple[Server, str]:
+        """The memcached of each kind, with the pages. `is_filled`: an empty one, because all that nginx stores
+        there would displace the pages."""
+        if (unix, pinned, is_filled) not in self.stores:
+            name = "memcached" + "-unix" * unix + "-free" * (not pinned) + "-filled" * is_filled
             path = self.root / f"{name}.sock" if unix else None
             core = self.cores.get("memcached") if pinned else None
             server, address = servers.memcached(self.root, name, core, path)
             self.stack.callback(server.stop)
             host, _, port = address.partition(":")
-            there = [cell for cell in self.cells if cell.unix == unix and cell.hit]
-            pages.fill(str(path) if unix else (host, int(port)), there)
-            self.stores[unix, pinned] = server, address
-        return self.stores[unix, pinned]
+            there = [cell for cell in self.cells if cell.unix == unix and cell.hit and cell.work != "fill"]
+            if not is_filled:
+                pages.fill(str(path) if unix else (host, int(port)), there)
+            self.stores[unix, pinned, is_filled] = server, address
+        return self.stores[unix, pinned, is_filled]
 
-    def values(self, memcached: str, origin: int, uwsgi: int) -> dict[str, str]:
+    def values(self, memcached: str, origin: int, uwsgi: int, application: int) -> dict[str, str]:
         host, _, port = memcached.partition(":")
         lua = f'"{memcached}"' if host == "unix" else f'"{host}", {port}'
         return {
@@ -232,11 +260,12 @@ class Run:
             "root": str(self.root),
             "origin": str(origin),
             "uwsgi": str(uwsgi),
+            "application": str(application),
         }
 
     def conf(
         self, there: list[Contender], ports: dict[str, int], values: dict[str, str], module: str,
-        workers: int,
+        workers: int, work: str = "plain",
     ) -> str:
         return nginx_conf(
             there,
@@ -247,6 +276,7 @@ class Run:
             workers=workers,
             user=nginx_user(),
             descriptors=DESCRIPTORS,
+            work=work,
         )
 
     def start_and_check(self, cells: list[Cell]) -> None:
@@ -254,7 +284,7 @@ class Run:
             for contender in self.at(cell):
                 port = self.host(cell, contender).ports[contender.name]
                 # twice: contenders that cache files must then have the page
-                wrong = pages.check(port, cell) or pages.check(port, cell)
+                wrong = pages.check(port, cell) or pages.check(port, cell, contender.stores)
                 if wrong:
                     self.fail(cell, contender, f"before the run: {wrong}")
 
@@ -274,7 +304,18 @@ class Run:
             return load.open_loop(
                 self.options.openloop, port, path, cell.connections, seconds, rate, size, core
             )
+        if cell.work == "h2":
+            key, log = (cell.name, contender.name), self.root / "h2load.log"
+            count = round(self.rates.get(key, FIRST_RATE) * seconds)
+            done = load.over_tls(port, path, cell.connections, count, seconds, size, core, log)
+            self.rates[key] = done.per_second
+            return done
         requests = {"BENCH_KEYS": str(cell.keys)}
+        if cell.accepts_gzip:
+            requests["BENCH_GZIP"] = "yes"
+        if cell.work == "fill":
+            self.loads += 1
+            requests["BENCH_RUN"] = str(self.loads)
         return load.closed(port, path, cell.connections, seconds, size, core, requests)
 
     def sample(self, cell: Cell, contender: Contender, repeat: int) -> None:
@@ -297,12 +338,19 @@ class Run:
 
     def watch(self, host: Host, contender: Contender, work: Callable[[], load.Load]) -> Sample:
         """A load, and the measurements of the servers and of the machine during it."""
-        workers, store = host.pids(contender.name), host.memcached.pids()
-        before = measure.Machine.now(), measure.cpu_seconds(workers), measure.cpu_seconds(store)
+        measured = [
+            host.pids(contender.name),
+            host.memcached.pids(),
+            host.application.pids() if host.application else [],
+        ]
+        before = [measure.cpu_seconds(pids) for pids in measured]
+        machine = measure.Machine.now()
         done = work()
-        after = measure.Machine.now(), measure.cpu_seconds(workers), measure.cpu_seconds(store)
-        nginx_cpu, memcached_cpu = after[1] - before[1], after[2] - before[2]
-        known = nginx_cpu + memcached_cpu + done.cpu
+        now = measure.Machine.now()
+        nginx_cpu, memcached_cpu, application_cpu = (
+            measure.cpu_seconds(pids) - since for pids, since in zip(measured, before)
+        )
+        known = nginx_cpu + memcached_cpu + application_cpu + done.cpu
         return Sample(
             cell="",
             contender=contender.name,
@@ -315,9 +363,10 @@ class Run:
             late=done.late,
             nginx_cpu=nginx_cpu,
             memcached_cpu=memcached_cpu,
+            application_cpu=application_cpu,
             generator_cpu=done.cpu,
-            others_cpu=max(0.0, after[0].busy - before[0].busy - known),
-            stolen=after[0].stolen - before[0].stolen,
+            others_cpu=max(0.0, now.busy - machine.busy - known),
+            stolen=now.stolen - machine.stolen,
         )
 
     def find_capacity(self, size: int) -> None:
@@ -365,7 +414,7 @@ class Run:
             else:
                 address = self.store(unix=False, pinned=True)[1]
             module = self.options.module if contender.build == "a" else self.options.module_b
-            values = self.values(address, ports["origin"], 1)
+            values = self.values(address, ports["origin"], 1, 1)
             conf = self.conf([contender], ports, values, module, 1)
             name = f"memory-{contender.name}-{cell.name.replace('/', '-')}-{repeat}"
             nginx = servers.nginx(self.options.nginx, name, self.root, conf, [*ports.values()], None)

@@ -73,7 +73,7 @@ class Cells(unittest.TestCase):
 class Configuration(unittest.TestCase):
     def test_each_contender_s_part_is_filled_in(self) -> None:
         there = list(contenders.CONTENDERS.values())
-        values = dict.fromkeys(("memcached", "lua_address", "root", "origin", "uwsgi"), "X")
+        values = dict.fromkeys(("memcached", "lua_address", "root", "origin", "uwsgi", "application"), "X")
         ports = {one.name: 1000 + nth for nth, one in enumerate(there)} | {"origin": 999}
         conf = contenders.nginx_conf(
             there, ports, values,
@@ -83,6 +83,25 @@ class Configuration(unittest.TestCase):
         self.assertIn("pagecache_key      \"$uri\";", conf)
         self.assertEqual(conf.count("{"), conf.count("}"))
         self.assertLess(conf.index("ndk_http_module"), conf.index("ngx_http_lua_module"))
+
+    def test_each_cell_has_usual_contenders(self) -> None:
+        for cell in cells.FULL:
+            usual = [one.name for one in contenders.CONTENDERS.values() if one.takes(cell, usual=True)]
+            self.assertTrue(usual, cell.name)
+
+    def test_both_of_a_bar_are_measured_at_its_cells(self) -> None:
+        for bar in bars.BARS:
+            for cell in cells.select(cells.FULL, list(bar.cells)):
+                for name in (bar.contender, bar.base):
+                    self.assertTrue(contenders.CONTENDERS[name].takes(cell, usual=True), f"{cell.name} {name}")
+
+    def test_only_the_cells_for_it_are_compressed_and_encrypted(self) -> None:
+        one = contenders.CONTENDERS["ours"]
+        values = dict.fromkeys(("memcached", "root", "application"), "X")
+        shared = {"module": "our.so", "modules_folder": "", "workers": 1, "user": "", "descriptors": 1024}
+        for work, gzip, tls in (("plain", False, False), ("gzip", True, False), ("h2", True, True)):
+            conf = contenders.nginx_conf([one], {"ours": 1, "origin": 2}, values, work=work, **shared)
+            self.assertEqual(("gzip on" in conf, "1 ssl http2" in conf), (gzip, tls), work)
 
 
 class Keep(unittest.TestCase):
