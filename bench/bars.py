@@ -92,9 +92,11 @@ BARS = [
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """The results of each target at each measured cell."""
+    """The results of each target at each measured cell, of the contenders of which there are results."""
     found = []
     for bar in BARS:
+        if not {bar.contender, bar.base} <= results.contenders.keys():
+            continue
         for cell in results.cells:
             if not any(fnmatchcase(cell.name, pattern) for pattern in bar.cells):
                 continue
