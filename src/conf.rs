@@ -289,6 +289,18 @@ impl LocationConf {
                 "\"pagecache_key\" of a location with \"pagecache_store\" is {lack}; write \"{variable}\" into it"
             ));
         }
+        if self.given.store_max_size() > self.given.max_size() {
+            main.warn_once(
+                cf,
+                &place,
+                &format!(
+                    "\"pagecache_store_max_size\", {} bytes, is more than \"pagecache_max_size\", {} bytes: larger \
+                     pages are stored and not served",
+                    self.given.store_max_size(),
+                    self.given.max_size()
+                ),
+            );
+        }
         if self.given.protocol().is_none() {
             main.stores.borrow_mut().push((upstream.clone(), place));
         }

@@ -181,7 +181,15 @@ pub fn set_tag_header(
     set_once(&mut conf.given.tag_headers, names.into())
 }
 
+/// Not one without which the response would be another one.
 fn header_name(text: &ngx_str_t) -> Result<String, ConfigError> {
+    const OF_THE_RESPONSE: [&str; 6] =
+        ["cache-control", "content-encoding", "content-type", "location", "set-cookie", "vary"];
+    if OF_THE_RESPONSE.iter().any(|it| text.as_bytes().eq_ignore_ascii_case(it.as_bytes())) {
+        return Err(ConfigError(format!(
+            "has \"{text}\", which would be taken off every response: name headers that have nothing but tags"
+        )));
+    }
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match text.as_bytes().iter().all(is_name) {
         true => Ok(text.to_string().to_ascii_lowercase()),

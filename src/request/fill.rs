@@ -16,7 +16,7 @@ use crate::cache_status;
 use crate::peer::Peer;
 use crate::sys::filter::{BodyFilter, BodyPart, HeadFilter, Passage};
 use crate::sys::process;
-use crate::sys::request::{Request, UpstreamResponse};
+use crate::sys::request::{Header, Request, UpstreamResponse};
 use pagecache_core::fill::{
     BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants,
 };
@@ -48,11 +48,13 @@ pub struct Fill<'state> {
 }
 
 /// Has the request that goes to the fallback keep the lease with which the response is stored, if it has one.
-pub fn hold_lease(state: &State) -> Option<Fill<'_>> {
+pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option<Fill<'state>> {
     let store = state.settings().policy.store.as_ref()?;
     if let Some(lease) = state.decide(Flow::take_lease) {
         let revalidates = lease.is_renewal && store.rules.revalidates;
         let stale = state.take_stale(lease.cas).filter(|_| revalidates);
+        // the fallback sends it as it is stored
+        let stale = stale.filter(|stale| is_accepted(request, stale));
         state.set_filling(Filling::Lease(lease, stale.clone()));
         return Some(Fill { store, stale });
     }
@@ -63,6 +65,12 @@ pub fn hold_lease(state: &State) -> Option<Fill<'_>> {
         state.note_store_status(status);
     }
     None
+}
+
+/// Whether the client reads the coding of a page.
+fn is_accepted(request: &Request<'_>, stored: &Stored) -> bool {
+    let page = Page::of_value(stored.found().value);
+    page.is_some_and(|page| page.coding.is_accepted_by(request.header_values("accept-encoding")))
 }
 
 fn before_head(request: &Request<'_>) {
@@ -79,7 +87,11 @@ fn before_head(request: &Request<'_>) {
                     capture_head(request, &state, store, lease, stale);
                     judge_conditions(request, &state);
                 }
-                other => state.set_filling(other),
+                // a second head is of another response: a filter has refused the first one
+                Filling::Capture(capture, _) => {
+                    state.give_back(capture.give_up().1, Some(StoreStatus::Aborted));
+                }
+                Filling::Unchanged(_) | Filling::Sent | Filling::Nothing => {}
             }
             let hidden = store.rules.hidden_headers.iter().map(String::as_str);
             hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
@@ -185,7 +197,7 @@ fn capture(
             }
             state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
         }
-        Err((why, lease)) => give_back(state, lease, why, head.candidate.status),
+        Err((why, lease)) => give_back(state, lease, why, &head.candidate),
     }
 }
 
@@ -218,13 +230,21 @@ fn take_over(
         let age = Some(new.age.into());
         respond(request, state, stale, Response { page, body, etag: None, age });
     }
+    if !rules.ignored.set_cookie {
+        // not stored, but this client's; without memory it goes without
+        let cookies = head.candidate.fields.values("set-cookie");
+        let _ = cookies.map(|it| request.set_header(Header::Other, "Set-Cookie", it)).count();
+    }
     let Revalidated { store, .. } = new;
     match store {
         Ok(store) => {
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => give_back(state, lease, why, page.status),
+        Err((why, lease)) => {
+            let candidate = Candidate { status: page.status, ..head.candidate };
+            give_back(state, lease, why, &candidate);
+        }
     }
 }
 
@@ -237,10 +257,13 @@ fn respond(request: &Request<'_>, state: &State, stale: &Rc<Stored>, response: R
 }
 
 /// The response, or what it makes of the page, is not stored.
-fn give_back(state: &State, mut lease: Lease, why: NotStored, status: u16) {
+fn give_back(state: &State, mut lease: Lease, why: NotStored, candidate: &Candidate<'_>) {
     let store_status = StoreStatus::from(why);
-    // an error passes
-    if status < 400 && store_status.is_lasting() {
+    // an error passes, what varies otherwise than before can be stored the next time, and what the application makes for
+    // the cookie of one visitor says nothing of the others
+    let is_passing =
+        candidate.status >= 400 || why == NotStored::VaryChanged || candidate.had_cookie;
+    if store_status.is_lasting() && !is_passing {
         state.remember(&lease, store_status);
         // there is nothing to renew any more
         lease.is_renewal = false;

@@ -202,7 +202,7 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
     let settings = state.settings();
     count(state, reason);
     state.with_key(|key| log::fell_through(request, reason, key));
-    let fill = fill::hold_lease(state);
+    let fill = fill::hold_lease(request, state);
     if request_headers::tell(request, state, fill.as_ref()).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }

@@ -63,7 +63,11 @@ pub fn tell(request: &Request<'_>, state: &State, fill: Option<&Fill<'_>>) -> Op
         let ignores_cookies = store.rules.ignores_cookies;
         let is_removed =
             |name: &[u8]| is_reserved(name) || is_of_one_visitor(name, ignores_cookies);
-        request.replace_headers(is_removed, &headers)
+        request.replace_headers(is_removed, &headers)?;
+        if ignores_cookies {
+            request.drop_cookies();
+        }
+        Some(())
     })
 }
 

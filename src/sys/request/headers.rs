@@ -88,6 +88,14 @@ impl Request<'_> {
         Some(())
     }
 
+    /// Takes the cookies off what nginx's variables read, `$http_cookie` and `$cookie_...`. The list is left as it is.
+    pub fn drop_cookies(&self) {
+        #[cfg(ngx_linked_headers)]
+        self.r.change((), |r, ()| r.headers_in.cookie = null_mut());
+        #[cfg(not(ngx_linked_headers))]
+        self.r.change((), |r, ()| r.headers_in.cookies.nelts = 0);
+    }
+
     /// The elements of each part. Nobody may have a part of this while nginx changes headers.
     fn header_parts(&self) -> impl Iterator<Item = &[ngx_table_elt_t]> + Clone {
         let r = self.r.as_ptr();
