@@ -337,6 +337,20 @@ fn cookies_that_are_ignored_reach_no_application() {
     assert!(!other.text().contains("secret"), "{other:?}");
 }
 
+/// What one visitor's cookie leads to keeps no page from the others.
+#[test]
+fn a_response_for_a_cookie_is_not_remembered() {
+    for (name, value) in [("Cache-Control", "private"), ("Set-Cookie", "session=")] {
+        let filling = filling(Way::Http10, "pagecache_valid 60s;");
+        filling.renders("/page", &rendered(200).header(name, value));
+        filling.ask(&Request::get("/page").header("Cookie", "session=unknown"));
+        assert!(["private", "setcookie"].contains(&filling.store("/page").as_str()));
+        filling.renders("/page", &rendered(200).body("for all"));
+        filling.get("/page");
+        assert_eq!(filling.stores("/page", 2)[1], "stored");
+    }
+}
+
 /// STORING 4.3: a key without scheme, and a redirect to the other scheme: a circle for everybody.
 #[test]
 fn a_redirect_to_the_page_itself() {

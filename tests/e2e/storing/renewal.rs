@@ -82,6 +82,47 @@ fn a_visitor_who_has_the_page_already() {
     assert_eq!(filling.get("/page").body, first.body);
 }
 
+/// nginx answers a condition that does not hold by a page of its own, which is not that of the application.
+#[test]
+fn a_visitor_whose_condition_does_not_hold() {
+    let fresh = unchanged().header("Cache-Control", "max-age=600").header("ETag", "\"one\"");
+    let body = format!("{}@RENDER@", "x".repeat(5_000));
+    let response = short().body(&body).header("ETag", "\"one\"").if_unchanged(fresh);
+    let (filling, _) = made_stale(&response);
+    let mut client = filling.site.client();
+    let request = Request::get("/page").header("Accept-Encoding", "gzip");
+    let refused = client.ask(&request.header("If-Match", "\"another\""));
+    assert_eq!(refused.status, 412, "{refused:?}");
+    assert!(refused.text().contains("412 Precondition Failed"), "{refused:?}");
+    assert!(!refused.text().contains("xxx"), "{refused:?}");
+    // nothing stands behind it on the connection
+    let next = client.ask(&Request::get("/page"));
+    assert_eq!(next.status, 200, "{next:?}");
+    assert!(next.text().starts_with("xxx"), "{next:?}");
+}
+
+/// The page is stored as gzip, and the fallback unpacks nothing.
+#[test]
+fn a_visitor_who_does_not_read_gzip() {
+    let fresh = unchanged().header("Cache-Control", "max-age=1").header("ETag", "\"one\"");
+    let body = "a text ".repeat(1_000);
+    let response = short().body(&body).header("ETag", "\"one\"").if_unchanged(fresh);
+    let (filling, _) = made_stale(&response);
+    let plain = filling.get("/page");
+    assert_eq!((plain.header("Content-Encoding"), plain.text()), (None, body));
+}
+
+/// What is not stored of a 304 is for the visitor who has asked.
+#[test]
+fn a_cookie_of_a_304() {
+    let fresh = unchanged().header("ETag", "\"one\"").header("Set-Cookie", "id=1");
+    let (filling, first) = made_stale(&short().header("ETag", "\"one\"").if_unchanged(fresh));
+    let second = filling.get("/page");
+    assert_eq!(second.body, first.body);
+    assert_eq!(second.header("Set-Cookie").as_deref(), Some("id=1"), "{second:?}");
+    assert_eq!(filling.stores("/page", 2)[1], "setcookie");
+}
+
 /// The ETag that nginx itself gives a page is unknown to the application.
 #[test]
 fn a_page_without_validators_is_asked_for_without_conditions() {
