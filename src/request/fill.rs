@@ -232,8 +232,9 @@ fn take_over(
     }
     if !rules.ignored.set_cookie {
         // not stored, but this client's; without memory it goes without
-        let cookies = head.candidate.fields.values("set-cookie");
-        let _ = cookies.map(|it| request.set_header(Header::Other, "Set-Cookie", it)).count();
+        for cookie in head.candidate.fields.values("set-cookie") {
+            let _ = request.set_header(Header::Other, "Set-Cookie", cookie);
+        }
     }
     let Revalidated { store, .. } = new;
     match store {
