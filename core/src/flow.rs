@@ -228,6 +228,14 @@ impl Flow {
         }
     }
 
+    /// The request ends before it has seen what its lookup has found. Returns the lease that came with it, which is to be
+    /// given back.
+    pub fn abandon(&mut self, found: &Found<'_>) -> Option<Lease> {
+        let is_renewal = self.reason_before().is_some();
+        self.filling = Filling::None;
+        self.won(found, is_renewal)?.ok()
+    }
+
     /// The outcome of the request, once it is decided.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {

@@ -11,34 +11,41 @@ use crate::request_headers::folded;
 
 /// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
 /// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
-const OVERRIDES: [&str; 27] = [
+const OVERRIDES: [&str; 34] = [
     "forwarded",
     "front-end-https",
+    "https",
     "path-info",
     "proxy",
     "script-name",
     "x-envoy-original-path",
-    "x-forwarded-path",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-uri",
-    "x-script-name",
-    "x-url",
-    "x-url-scheme",
     "x-forwarded-host",
+    "x-forwarded-https",
+    "x-forwarded-path",
     "x-forwarded-port",
     "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
     "x-forwarded-scheme",
     "x-forwarded-server",
     "x-forwarded-ssl",
+    "x-forwarded-uri",
     "x-host",
+    "x-http-destinationurl",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
     "x-original-host",
-    "x-original-url",
     "x-original-uri",
+    "x-original-url",
+    "x-proxy-url",
+    "x-request-uri",
     "x-rewrite-url",
+    "x-scheme",
+    "x-script-name",
+    "x-url",
+    "x-url-scheme",
 ];
 
 /// Headers of requests for a part of the page, or for one visitor.
@@ -57,8 +64,6 @@ pub struct Asker<'a> {
     pub fields: Fields<'a>,
     /// Its host as nginx reads it, `$host`: in lower case, without a port.
     pub host: &'a [u8],
-    /// The port that it came to, `$server_port`.
-    pub port: u16,
     /// The path as it was sent, without the query.
     pub sent_path: &'a [u8],
     /// The path as nginx would write it: its escaping of `$uri`.
@@ -148,7 +153,7 @@ impl KeyParts {
         };
         // most names begin otherwise
         let may_be_one = |name: &&[u8]| {
-            name.first().is_some_and(|first| b"fpsx".contains(&first.to_ascii_lowercase()))
+            name.first().is_some_and(|first| b"fhpsx".contains(&first.to_ascii_lowercase()))
         };
         let mut names = fields.0.iter().map(|(name, _)| *name).filter(may_be_one);
         names.any(|name| OVERRIDES.iter().any(|known| is_unkeyed(name, known)))
@@ -156,15 +161,10 @@ impl KeyParts {
 }
 
 impl Asker<'_> {
-    /// Whether each Host says the host of nginx's `$host`. A request of HTTP/2 may have none.
+    /// Whether each Host says the host of nginx's `$host` and no more: a port would be in the links of the page. A request
+    /// of HTTP/2 may have none.
     fn has_own_host(&self) -> bool {
-        let mut digits = itoa::Buffer::new();
-        let port = digits.format(self.port).as_bytes();
-        self.fields.values("host").all(|value| {
-            let without_port = || value.strip_suffix(port)?.strip_suffix(b":");
-            value.eq_ignore_ascii_case(self.host)
-                || without_port().is_some_and(|host| host.eq_ignore_ascii_case(self.host))
-        })
+        self.fields.values("host").all(|host| host.eq_ignore_ascii_case(self.host))
     }
 }
 
@@ -225,7 +225,6 @@ mod tests {
             (b"Cookie", b"a=b"),
         ]),
         host: b"a.example",
-        port: 8080,
         sent_path: b"/a",
         written_path: b"/a",
         has_ignored_args: false,
@@ -279,7 +278,7 @@ mod tests {
         assert_eq!(refuse(&keyed, "x_forwarded_host", "a.example"), None);
         assert_eq!(refuse(&keyed, "X.Forwarded.Host", "a.example"), Some(NoLease::Header));
         for name in OVERRIDES {
-            assert!(b"fpsx".contains(&name.as_bytes()[0]), "{name}");
+            assert!(b"fhpsx".contains(&name.as_bytes()[0]), "{name}");
             assert_eq!(
                 refuse(&keyed, &name.to_uppercase(), "a").is_none(),
                 name == "x-forwarded-host"
@@ -293,8 +292,8 @@ mod tests {
         for (host, refusal) in [
             ("a.example", None),
             ("A.Example", None),
-            ("a.example:8080", None),
-            ("a.example:8081", Some(NoLease::Host)),
+            ("a.example:8080", Some(NoLease::Host)),
+            ("a.example:80", Some(NoLease::Host)),
             ("evil.example", Some(NoLease::Host)),
             ("a.example.", Some(NoLease::Host)),
             ("", Some(NoLease::Host)),

@@ -76,7 +76,6 @@ impl<'a> Facts for RequestFacts<'a> {
             is_for_nginx: request.is_for_nginx(),
             fields: Fields(&fields),
             host: request.host(),
-            port: request.port(),
             sent_path,
             written_path: &request.written_path(),
             has_ignored_args,

@@ -354,7 +354,7 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
         }
         Filling::Sent => {
             state.set_filling(Filling::Sent);
-            Passage::Swallowed
+            Passage::Nothing
         }
         other => {
             state.set_filling(other);

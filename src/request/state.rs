@@ -82,16 +82,20 @@ unsafe impl RequestLevel for State {
         if let Some((peer, ticket)) = self.lookup.take() {
             peer.cancel(ticket);
         }
-        self.reply.set(None);
+        let unseen = self.reply.take().and_then(Result::ok);
         self.stale.set(None);
-        let in_flow = self.flow.borrow_mut().take_lease();
+        let in_flow = match unseen {
+            Some(stored) => self.flow.borrow_mut().abandon(&stored.found()),
+            None => self.flow.borrow_mut().take_lease(),
+        };
         let lease = match self.take_filling() {
             Filling::Nothing | Filling::Unchanged(_) | Filling::Sent => in_flow,
             Filling::Lease(lease, _) => Some(lease),
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
         if let Some(lease) = lease {
-            self.give_back(lease, Some(StoreStatus::Aborted));
+            let is_said = self.settings.policy.store.is_some();
+            self.give_back(lease, is_said.then_some(StoreStatus::Aborted));
         }
     }
 }

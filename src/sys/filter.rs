@@ -15,6 +15,7 @@ use super::raw::{
 };
 use super::request::Request;
 use core::cell::Cell;
+use core::ptr::null_mut;
 use std::thread::LocalKey;
 
 /// What is done with a request whose response is about to begin.
@@ -39,7 +40,9 @@ pub enum Passage {
     Unchanged,
     /// Something else in their place.
     Replaced(Chain),
-    /// Nothing.
+    /// Nothing: the body is whole without it.
+    Nothing,
+    /// Nothing: the client has gone.
     Swallowed,
     /// Nothing: the connection is to be closed.
     Failed,
@@ -125,6 +128,8 @@ unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chai
             NGX_OK as ngx_int_t
         }
         Passage::Replaced(Chain(chain)) => next(chain),
+        // this is also how nginx goes on with what it could not send before
+        Passage::Nothing => next(null_mut()),
         Passage::Swallowed => NGX_OK as ngx_int_t,
         Passage::Failed => return NGX_ERROR as ngx_int_t,
     };

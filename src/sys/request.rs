@@ -20,7 +20,7 @@ use super::raw::{
     ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
     ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location,
     ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_inet_get_port, ngx_int_t, ngx_parse_http_time, ngx_str_t,
+    ngx_http_test_reading, ngx_int_t, ngx_parse_http_time, ngx_str_t,
 };
 use core::fmt;
 use core::ptr::{NonNull, null_mut};
@@ -113,15 +113,6 @@ impl Request<'_> {
     /// The host as nginx has read it from the target or the Host header, `$host`. Empty if there is none.
     pub fn host(&self) -> &[u8] {
         self.text(|r| r.headers_in.server)
-    }
-
-    /// The port that the client has connected to, `$server_port`.
-    pub fn port(&self) -> u16 {
-        // SAFETY: a connection that nginx has accepted has the address that it was accepted at.
-        unsafe {
-            let address = self.connection().read(|c| c.local_sockaddr);
-            if address.is_null() { 0 } else { ngx_inet_get_port(address) }
-        }
     }
 
     /// Whether it has a body, or announces one.

@@ -106,7 +106,6 @@ impl Facts for Request {
             is_for_nginx: false,
             fields: Fields(&fields),
             host: b"a.example",
-            port: 80,
             sent_path: self.path.as_bytes(),
             written_path: self.path.as_bytes(),
             has_ignored_args: false,

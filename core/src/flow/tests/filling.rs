@@ -253,3 +253,18 @@ fn a_request_that_may_change_a_page_names_it() {
     keeping.store.as_mut().unwrap().invalidates = false;
     assert_eq!(changed(Method::Other, &keeping), None);
 }
+
+#[test]
+fn a_request_that_ends_before_it_goes_on_gives_its_lease_back() {
+    let request = Request::default();
+    for (item, value, lease) in [
+        (WON, &b""[..], Some((21, false))),
+        (Item { is_stale: true, ..WON }, b"old", Some((21, true))),
+        (Item { recache: Recache::Taken, ..WON }, b"", None),
+    ] {
+        let mut flow = looking_up(&request, &storing());
+        let given_back = flow.abandon(&found(item, value).unwrap());
+        assert_eq!(given_back.map(|lease| (lease.cas, lease.is_renewal)), lease);
+        assert_eq!((flow.take_lease(), flow.take_unwanted_lease()), (None, None));
+    }
+}
