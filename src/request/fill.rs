@@ -32,7 +32,8 @@ use std::rc::Rc;
 pub static HEAD_FILTER: HeadFilter = HeadFilter { before: before_head, after: after_head };
 
 /// Sees the body of each response.
-pub static BODY_FILTER: BodyFilter = BodyFilter { look: capture_body, goes_on: is_capturing };
+pub static BODY_FILTER: BodyFilter =
+    BodyFilter { look: capture_body, goes_on: is_captured_to_the_end };
 
 const NOT_MODIFIED: u16 = 304;
 
@@ -329,8 +330,9 @@ fn after_head(request: &Request<'_>) {
     });
 }
 
-fn is_capturing(request: &Request<'_>) -> bool {
-    State::of(request).is_some_and(|state| state.is_capturing())
+/// Whether the rest is still captured when its client has left: not of a stream, of which nginx may still send parts.
+fn is_captured_to_the_end(request: &Request<'_>) -> bool {
+    !request.is_stream() && State::of(request).is_some_and(|state| state.is_capturing())
 }
 
 fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage {
@@ -340,7 +342,7 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
             append(request, &state, *capture, at, parts);
             match request.is_abandoned() {
                 false => Passage::Unchanged,
-                true if state.is_capturing() => Passage::Swallowed,
+                true if is_captured_to_the_end(request) => Passage::Swallowed,
                 true => Passage::Failed,
             }
         }

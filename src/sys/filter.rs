@@ -137,7 +137,7 @@ unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chai
     unsafe { consume(body) };
     // what nginx has passed on before is not sent any more, either: it would wait for that
     let forget = |request: &Request<'_>| {
-        if request.is_abandoned() {
+        if request.is_abandoned() && !request.is_stream() {
             request.forget_unsent();
         }
     };

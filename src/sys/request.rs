@@ -16,11 +16,11 @@ use super::loaded;
 use super::pool::{Pool, bytes_of};
 use super::raw::{
     NGX_DONE, NGX_ESCAPE_URI, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS, NGX_HTTP_TRACE,
-    NGX_OK, ngx_connection_t, ngx_escape_uri, ngx_event_t, ngx_http_block_reading,
-    ngx_http_complex_value, ngx_http_discard_request_body, ngx_http_event_handler_pt,
-    ngx_http_finalize_request, ngx_http_log_ctx_t, ngx_http_named_location,
-    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_int_t, ngx_parse_http_time, ngx_str_t,
+    NGX_HTTP_VERSION_20, NGX_OK, ngx_connection_t, ngx_escape_uri, ngx_event_t,
+    ngx_http_block_reading, ngx_http_complex_value, ngx_http_discard_request_body,
+    ngx_http_event_handler_pt, ngx_http_finalize_request, ngx_http_log_ctx_t,
+    ngx_http_named_location, ngx_http_request_empty_handler, ngx_http_request_t,
+    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t, ngx_parse_http_time, ngx_str_t,
 };
 use core::fmt;
 use core::ptr::{NonNull, null_mut};
@@ -250,6 +250,12 @@ impl Request<'_> {
     /// Takes back [`Request::watch_client`].
     pub fn ignore_client(&self) {
         self.set_event_handlers(Some(ngx_http_block_reading), Some(ngx_http_request_empty_handler));
+    }
+
+    /// Whether its connection is a stream of HTTP/2 or HTTP/3. What was passed on for one may be in a queue of the real
+    /// connection when the client has closed the stream.
+    pub fn is_stream(&self) -> bool {
+        self.read(|r| r.http_version) >= NGX_HTTP_VERSION_20 as usize
     }
 
     /// Has nginx take no notice of a client that leaves while its response is received.
