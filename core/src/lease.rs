@@ -161,10 +161,12 @@ impl KeyParts {
 }
 
 impl Asker<'_> {
-    /// Whether each Host says the host of nginx's `$host` and no more: a port would be in the links of the page. A request
-    /// of HTTP/2 may have none.
+    /// Whether there is a Host, and each says the host of nginx's `$host` and no more: a port would be in the links of the
+    /// page. Without one, nginx takes a name of the server, which the application does not see. nginx makes a Host of the
+    /// authority of HTTP/2.
     fn has_own_host(&self) -> bool {
-        self.fields.values("host").all(|host| host.eq_ignore_ascii_case(self.host))
+        let is_own = |host: &[u8]| host.eq_ignore_ascii_case(self.host);
+        self.fields.has("host") && self.fields.values("host").all(is_own)
     }
 }
 
@@ -247,7 +249,8 @@ mod tests {
     #[test]
     fn headers() {
         let refuse = |parts: &KeyParts, name: &str, value: &str| {
-            parts.refuse(&Asker { fields: Fields(&[(name.as_bytes(), value.as_bytes())]), ..GET })
+            let fields = [(&b"Host"[..], &b"a.example"[..]), (name.as_bytes(), value.as_bytes())];
+            parts.refuse(&Asker { fields: Fields(&fields), ..GET })
         };
         for (name, value, refusal) in [
             ("RANGE", "bytes=0-1", Some(NoLease::Personal)),
@@ -303,6 +306,8 @@ mod tests {
             assert_eq!(KeyParts::default().refuse(&asker), refusal, "{host}");
             assert_eq!(keyed.refuse(&asker), None);
         }
+        let none = Asker { fields: Fields::default(), ..GET };
+        assert_eq!(KeyParts::default().refuse(&none), Some(NoLease::Host));
         let two = Fields(&[(b"Host", b"a.example"), (b"Host", b"evil.example")]);
         assert_eq!(KeyParts::default().refuse(&Asker { fields: two, ..GET }), Some(NoLease::Host));
     }

@@ -99,7 +99,8 @@ impl Facts for Request {
     fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
         let bytes =
             |&(name, value): &(&'static str, &'static str)| (name.as_bytes(), value.as_bytes());
-        let fields: Vec<_> = self.fields.iter().map(bytes).collect();
+        let host = [("Host", "a.example")];
+        let fields: Vec<_> = host.iter().chain(&self.fields).map(bytes).collect();
         judge(&Asker {
             method: self.method,
             has_body: false,
