@@ -1,6 +1,6 @@
 //! Requests within requests: what nginx asks for itself must not become the page of a visitor.
 
-use super::application::{Way, page};
+use super::application::{Way, page, rendered};
 use super::site::{Filling, HOST, is_hit, is_no_hit, location};
 use crate::harness::*;
 
@@ -127,4 +127,27 @@ fn what_the_fallback_passes_elsewhere_is_not_stored() {
     }
     let page = super::site::page_at(site.memcached(), &format!("{HOST}/page"));
     assert!(page.is_none(), "{page:?}");
+}
+
+/// The application lets one visitor see a file, which another upstream sends.
+#[test]
+fn a_file_that_the_application_lets_one_visitor_see_is_not_stored() {
+    let locations = location("/", "")
+        + "location /files/ { internal; try_files /nowhere @app; }
+           location /direct/ { internal; error_page 418 = @app; return 418; }";
+    for way in [Way::Uwsgi, Way::Http11] {
+        let filling = Filling::start(way, &locations);
+        for folder in ["files", "direct"] {
+            let (path, file) = (format!("/allowed/{folder}"), format!("/{folder}/secret"));
+            let key = format!("{HOST}{path}");
+            filling.renders(&file, &page().body("secret"));
+            filling.renders(&path, &page().header("X-Accel-Redirect", &file));
+            filling.get(&path);
+            assert_eq!(filling.store(&path), "location", "{way:?} {folder}");
+            assert!(filling.page_at(&key).is_none(), "{way:?} {folder}");
+            // the next visitor may not see it
+            filling.renders(&path, &rendered(403).body("no"));
+            assert_eq!(filling.get(&path).text(), "no", "{way:?} {folder}");
+        }
+    }
 }
