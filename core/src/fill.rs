@@ -25,7 +25,7 @@ pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
 use crate::page::{
-    Fields, GZIP, LONGEST, MARK, Refusal, StoreRules, Terms, Varies, Vary, looks_like_gzip,
+    Fields, GZIP, LONGEST, MARK, Refusal, Seconds, StoreRules, Terms, Varies, Vary, looks_like_gzip,
 };
 use crate::policy::Cluster;
 use heads::Heads;
@@ -117,6 +117,12 @@ impl Lease {
         self.vary.as_ref().map_or(vary.is_empty(), |own| own == vary)
     }
 
+    /// Stores an item with the lease.
+    fn store(self, flags: u32, ttl: Seconds, body: Body) -> Store {
+        let set = Set { flags, ttl, cas: Some(self.cas), is_add: false };
+        Store { server: self.server, key: self.key, set, body, first: None }
+    }
+
     /// Begins to capture a response, whose head has come.
     ///
     /// # Errors
@@ -171,20 +177,17 @@ impl Capture {
         self.len = self.len.saturating_add(part.len() as u64);
         let is_more = self.announced.is_some_and(|announced| self.len > announced);
         let item = std::mem::replace(&mut self.item, Err(NotStored::Length));
-        self.item = match item {
-            Ok(_) if is_more => Err(NotStored::Length),
-            Ok(item) => item.append(part, before, buffers),
-            Err(why) => Err(why),
-        };
+        self.item = item.and_then(|item| match is_more {
+            true => Err(NotStored::Length),
+            false => item.append(part, before, buffers),
+        });
         self.item.is_ok()
     }
 
     /// The body is stored as it comes: another filter of nginx works on its text. Called before the first part.
     pub fn leave_uncompressed(&mut self) {
-        self.item = match std::mem::replace(&mut self.item, Err(NotStored::Length)) {
-            Ok(item) => Ok(item.without_compression()),
-            Err(why) => Err(why),
-        };
+        let item = std::mem::replace(&mut self.item, Err(NotStored::Length));
+        self.item = item.map(Recorder::without_compression);
     }
 
     /// The response has ended. It came within `took` seconds after its head, by which it is older. `random` bits tell
@@ -216,25 +219,20 @@ impl Capture {
             (Err(why), _) => Err(why),
         };
         let (flags, ttl) = (flags(random), self.terms.ttl().saturating_sub(took));
-        let set = Set { flags, ttl, cas: Some(self.lease.cas), is_add: false };
-        let store = |lease: Lease, set, body| {
-            let Lease { server, key, .. } = lease;
-            Store { server, key, set, body, first: None }
-        };
         let body = match item {
             Ok(body) => body,
             Err(why) => return Err((why, self.lease)),
         };
         let Some((varies, server, key)) = self.first else {
-            return Ok(store(self.lease, set, body));
+            return Ok(self.lease.store(flags, ttl, body));
         };
         // nobody else knows the key of the variant before the item of the page is stored
-        let variant = Set { cas: None, is_add: true, ..set };
-        let variant = Store { server, key, set: variant, body, first: None };
+        let set = Set { flags, ttl, cas: None, is_add: true };
+        let variant = Store { server, key, set, body, first: None };
         match Segments::new(&varies.write(), usize::MAX, buffers) {
             Ok(segments) => Ok(Store {
                 first: Some(Box::new(variant)),
-                ..store(self.lease, Set { ttl: LONGEST, ..set }, segments.finish())
+                ..self.lease.store(flags, LONGEST, segments.finish())
             }),
             Err(why) => Err((why, self.lease)),
         }

@@ -188,9 +188,9 @@ impl Flow {
         cluster: &Cluster,
     ) -> Action<'value> {
         let before = self.reason_before();
-        let found = match (found, before) {
-            (Ok(found), _) => found,
-            (Err(reason), _) => return self.fall_through(before.unwrap_or(reason)),
+        let found = match found {
+            Ok(found) => found,
+            Err(reason) => return self.fall_through(before.unwrap_or(reason)),
         };
         let won = self.won(&found, before.is_some());
         if let Some(reason) = before {
@@ -209,8 +209,10 @@ impl Flow {
             {
                 self.state = State::AskingLease(reason);
                 let get = Get { recache: Some(LONGEST), ..Get::item() };
-                self.lookup(get, policy, cluster)
-                    .map_or(Action::FallThrough(reason), Action::Perform)
+                match self.lookup(get, policy, cluster) {
+                    Ok(lookup) => Action::Perform(lookup),
+                    Err(_) => self.fall_through(reason),
+                }
             }
             Err(reason) => {
                 self.filling.go_on(won, Some(reason));
@@ -293,21 +295,16 @@ impl Flow {
         policy: &Policy,
         cluster: &Cluster,
     ) -> Result<Lookup, Reason> {
-        let is_looked_up =
-            facts.method() == Method::Get || facts.method() == Method::Head && policy.head;
-        if policy.store.is_some() && !is_looked_up {
-            self.filling = Filling::Lacks(StoreStatus::Method);
-        }
-        match facts.method() {
-            Method::Get => {}
-            Method::Head if policy.head => {}
-            Method::Head | Method::Safe => return Err(Reason::Method),
-            Method::Other => {
-                if policy.store.as_ref().is_some_and(|store| store.invalidates) {
+        let method = facts.method();
+        let is_looked_up = method == Method::Get || method == Method::Head && policy.head;
+        if !is_looked_up {
+            if let Some(store) = &policy.store {
+                self.filling = Filling::Lacks(StoreStatus::Method);
+                if method == Method::Other && store.invalidates {
                     self.changes = place(facts, policy, cluster).ok().map(Box::new);
                 }
-                return Err(Reason::Method);
             }
+            return Err(Reason::Method);
         }
         for condition in facts.bypass() {
             // a condition that cannot be computed might be met

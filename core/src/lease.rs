@@ -7,7 +7,7 @@
 use crate::key_template::{has_sent_query, has_target, variables};
 use crate::method::Method;
 use crate::page::Fields;
-use crate::request_headers::folded;
+use crate::request_headers::is_read_as;
 
 /// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
 /// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
@@ -148,8 +148,7 @@ impl KeyParts {
 
     fn has_unkeyed_override(&self, fields: Fields<'_>) -> bool {
         let is_unkeyed = |name: &[u8], known: &str| {
-            may_be_read_as(name, known)
-                && !(self.has_header(known) && is_read_by_nginx_as(name, known))
+            is_read_as(name, known) && !(self.has_header(known) && is_read_by_nginx_as(name, known))
         };
         // most names begin otherwise
         let may_be_one = |name: &&[u8]| {
@@ -175,12 +174,6 @@ fn is_read_by_nginx_as(name: &[u8], known: &str) -> bool {
     let folded =
         name.iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
     folded.eq(known.bytes())
-}
-
-/// Whether an application may read a header of this name as the known one: CGI and its successors fold all that is
-/// neither a letter nor a digit.
-fn may_be_read_as(name: &[u8], known: &str) -> bool {
-    name.len() == known.len() && name.iter().zip(known.bytes()).all(|(&a, b)| folded(a) == b)
 }
 
 fn wants_events(fields: Fields<'_>) -> bool {

@@ -38,15 +38,16 @@ pub fn is_of_one_visitor(name: &[u8], ignores_cookies: bool) -> bool {
     OF_ONE_VISITOR.iter().chain(cookies).any(|own| is_read_as(name, own))
 }
 
-/// Whether an application may read a header of this name as the one with another name.
-fn is_read_as(name: &[u8], other: &str) -> bool {
+/// Whether an application may read a header of this name as the one with another name: CGI and its successors fold all
+/// that is neither a letter nor a digit.
+pub(crate) fn is_read_as(name: &[u8], other: &str) -> bool {
     name.len() == other.len()
         && name.iter().zip(other.bytes()).all(|(&a, b)| folded(a) == folded(b))
 }
 
 /// A byte of a header's name, as an application reads it that cannot tell names apart better: a letter in lower case,
 /// a digit, or a hyphen.
-pub(crate) fn folded(byte: u8) -> u8 {
+fn folded(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

@@ -5,7 +5,7 @@ use super::heads::{OF_THE_BYTES, ReceivedHead};
 use super::not_stored::NotStored;
 use super::segments::Segments;
 use super::{Lease, Store, flags};
-use crate::memcached::{Buffers, Set};
+use crate::memcached::Buffers;
 use crate::page::{Candidate, Fields, Life, Page, StoreRules, write_head};
 
 /// Fields of a 304 that do not replace those of the page, which describe its body as it is stored (RFC 9111, section
@@ -67,11 +67,7 @@ impl Lease {
                     Ok(item.finish())
                 });
                 match item {
-                    Ok(body) => {
-                        let (flags, ttl) = (flags(random), admission.terms.ttl());
-                        let set = Set { flags, ttl, cas: Some(self.cas), is_add: false };
-                        Ok(Store { server: self.server, key: self.key, set, body, first: None })
-                    }
+                    Ok(body) => Ok(self.store(flags(random), admission.terms.ttl(), body)),
                     Err(why) => Err((why, self)),
                 }
             }
@@ -118,7 +114,7 @@ pub fn conditions<'a>(page: &'a Page<'_>) -> impl Iterator<Item = (&'static str,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::{Key, LongKeys};
+    use crate::memcached::{Key, LongKeys, Set};
     use crate::page::Refusal;
 
     const STORED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"a\"\r\n\

@@ -194,13 +194,9 @@ impl PageRules {
 
 /// Reads an item whose flags mark a page: its head says the rest.
 fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
-    let head = head::read_head(value);
-    let note = head.as_ref().and_then(|head| head.note);
-    let life = note.and_then(Life::parse).ok_or(NotAPage::Format)?;
-    if !life.is_fresh(item.ttl) {
-        return Err(NotAPage::Stale);
-    }
-    Ok(Page { life: Some(life), ..with_head(head, value)? })
+    let page = Page::of_value(value).ok_or(NotAPage::Format)?;
+    let life = page.life.ok_or(NotAPage::Format)?;
+    if life.is_fresh(item.ttl) { Ok(page) } else { Err(NotAPage::Stale) }
 }
 
 fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {

@@ -9,24 +9,11 @@ use super::cache_control::trim;
 /// Whether `location` is the target of the request but for scheme, host, fragment and the slash at the end. `target`
 /// is its path and query, as the application got them.
 pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
-    let location = trim(location);
-    let location = location.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let relative = without_scheme(location).unwrap_or(location);
-    let path = match relative.strip_prefix(b"//") {
-        // the host ends where the path or the query begins
-        Some(rest) => {
-            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
-            end.map_or(&b""[..], |end| rest.get(end..).unwrap_or_default())
-        }
-        None => relative,
-    };
+    let Reference { has_scheme, authority, path, query } = Reference::of(location);
     let (target_path, target_query) = split(target);
-    let (path, query) = split(path);
     let own = match path {
         // "?a" and "" are the same page with another query (RFC 3986, section 5.2.2)
-        [] if relative.len() == location.len() && !relative.starts_with(b"//") => {
-            target_path.to_vec()
-        }
+        [] if !has_scheme && authority.is_none() => target_path.to_vec(),
         [] => b"/".to_vec(),
         [b'/' | b'\\', ..] => path.to_vec(),
         _ => [folder(target_path), path].concat(),
@@ -37,26 +24,51 @@ pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
 /// The page of the site of this host that `location` names: its path, decoded, and its query. None if it is of another
 /// site, is relative to another page, or is not spelled plainly.
 pub fn own_page<'a>(location: &'a [u8], host: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
-    let location = trim(location).split(|&byte| byte == b'#').next()?;
-    let target = match without_scheme(location).unwrap_or(location).strip_prefix(b"//") {
-        Some(rest) => {
-            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
-            let (authority, target) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    let Reference { has_scheme, authority, path, query } = Reference::of(location);
+    let is_own = match authority {
+        Some(authority) => {
             let name = authority.split(|&byte| byte == b':').next()?;
-            name.eq_ignore_ascii_case(host).then_some(target)?
+            name.eq_ignore_ascii_case(host)
         }
-        None if without_scheme(location).is_some() => return None,
-        None => location,
+        None => !has_scheme,
     };
-    let (path, query) = split(target);
     let path = unescaped(path, false);
     let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).peekable();
-    let mut is_plain = path.starts_with(b"/") && !path.contains(&0);
+    let mut is_plain = is_own && path.starts_with(b"/") && !path.contains(&0);
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
         is_plain &= !matches!(segment, b"." | b"..") && (is_last || !segment.is_empty());
     }
     is_plain.then_some((path, query))
+}
+
+/// The parts of a URI reference (RFC 3986, section 4.1), without its fragment.
+struct Reference<'a> {
+    has_scheme: bool,
+    /// Host and port.
+    authority: Option<&'a [u8]>,
+    path: &'a [u8],
+    query: &'a [u8],
+}
+
+impl<'a> Reference<'a> {
+    fn of(location: &'a [u8]) -> Reference<'a> {
+        let location = trim(location).split(|&byte| byte == b'#').next().unwrap_or_default();
+        let behind = without_scheme(location);
+        let relative = behind.unwrap_or(location);
+        let (authority, target) = match relative.strip_prefix(b"//") {
+            // the authority ends where the path or the query begins
+            Some(rest) => {
+                let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+                let (authority, target) =
+                    rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+                (Some(authority), target)
+            }
+            None => (None, relative),
+        };
+        let (path, query) = split(target);
+        Reference { has_scheme: behind.is_some(), authority, path, query }
+    }
 }
 
 /// What follows the scheme and its colon, if there is a scheme (RFC 3986, section 3.1).

@@ -12,6 +12,7 @@
 use super::cache_control::number;
 use super::head::read_head;
 use super::is_marked;
+use super::life::split_member;
 use super::vary::Vary;
 use crate::memcached::Item;
 
@@ -37,15 +38,15 @@ impl Varies {
         let is_one = is_marked(item) && !item.is_stale && value.starts_with(START);
         let head = is_one.then(|| read_head(value))??;
         let [mut version, mut generation, mut names] = [None; 3];
-        for member in head.note?.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
-            let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
+        for member in head.note?.split(|&byte| byte == b';') {
+            let (name, value) = split_member(member)?;
             let place = match name {
                 b"v" => &mut version,
                 b"generation" => &mut generation,
                 b"vary" => &mut names,
                 _ => continue,
             };
-            if place.replace(value.get(1..)?).is_some() {
+            if place.replace(value).is_some() {
                 return None;
             }
         }
