@@ -400,7 +400,8 @@ def nginx_conf(
     )
 
 
-CONF = """
+# What each nginx begins with.
+HEAD = """
 daemon off;
 $user
 worker_processes $workers;
@@ -416,6 +417,9 @@ http {
     keepalive_requests 1000000000;
     types { }
     default_type "$content_type";
+"""
+
+CONF = HEAD + """\
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
@@ -430,22 +434,7 @@ $servers}
 """
 
 # The application of the contenders that store its answers. It has a page of HTML for any number.
-APPLICATION_CONF = """
-daemon off;
-$user
-worker_processes 1;
-worker_rlimit_nofile $descriptors;
-pid nginx.pid;
-error_log error.log warn;
-events { worker_connections $connections; }
-http {
-    access_log off;
-    sendfile on;
-    tcp_nopush on;
-    keepalive_timeout 600s;
-    keepalive_requests 1000000000;
-    types { }
-    default_type "$content_type";
+APPLICATION_CONF = HEAD + """\
     etag off;
     open_file_cache max=100;
     open_file_cache_valid 1h;
@@ -467,6 +456,7 @@ def application_conf(port: int, root: str, user: str, descriptors: int) -> str:
         port=port,
         root=root,
         user=user,
+        workers=1,
         descriptors=descriptors,
         connections=descriptors - 100,
         content_type=CONTENT_TYPE,

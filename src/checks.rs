@@ -33,16 +33,17 @@ pub fn check(main: &MainConf, cf: ConfigContext<'_>) -> bool {
     let stores = main.stores.borrow();
     let is_classic =
         |upstream: &Upstream| upstream.cluster().is_some_and(|it| it.protocol == Protocol::Classic);
-    let cannot_store = stores.iter().find(|(upstream, _)| is_classic(upstream));
-    if let Some((_, place)) = cannot_store {
-        cf.log_at(place, &ConfigError(STORE_IN_CLASSIC.to_owned()));
-    }
-    for (directive, place, refusal) in unusable.iter().chain(&wrong) {
+    let cannot_store = stores
+        .iter()
+        .find(|(upstream, _)| is_classic(upstream))
+        .map(|(_, place)| ("pagecache_store", place, ConfigError(STORE_IN_CLASSIC.to_owned())));
+    let refusals = [cannot_store, unusable, wrong];
+    for (directive, place, refusal) in refusals.iter().flatten() {
         cf.log_at(place, &ConfigError(format!("\"{directive}\" {}", refusal.0)));
     }
     warn_of_conditions(&redirects, cf);
     warn_of_buffers(main, cf);
-    unusable.is_none() && wrong.is_none() && cannot_store.is_none() && main.count_in_zone(cf)
+    refusals.iter().all(Option::is_none) && main.count_in_zone(cf)
 }
 
 /// Warns of ways that come back to where they begin as long as the condition of an `if` holds: a condition may have

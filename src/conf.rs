@@ -18,12 +18,13 @@ use pagecache_core::page::Format;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-const STORE_IN_OTHER_FORMAT: &str = "\"pagecache_store\" stores pages that only \"pagecache_format auto\" reads, but \
+/// As the others, completes a sentence that begins with the directive.
+const STORE_IN_OTHER_FORMAT: &str = "stores pages that only \"pagecache_format auto\" reads, but \
      \"pagecache_format\" is another one here: leave it out, or write \"pagecache_store off\"";
-const STORE_WITHOUT_FALLBACK: &str = "\"pagecache_store\" stores what the fallback responds, but \"pagecache_fallback\" is \
+const STORE_WITHOUT_FALLBACK: &str = "stores what the fallback responds, but \"pagecache_fallback\" is \
      \"off\" here: name a location with a *_pass, such as \"pagecache_fallback @app\"";
 /// Also of an upstream.
-pub const STORE_IN_CLASSIC: &str = "\"pagecache_store\" needs the meta commands of memcached, but \"pagecache_protocol\" is \
+pub const STORE_IN_CLASSIC: &str = "needs the meta commands of memcached, but \"pagecache_protocol\" is \
      \"classic\" here: write \"pagecache_protocol meta\", or \"pagecache_store off\" for servers without them";
 
 /// The module's configuration of a cycle.
@@ -250,9 +251,7 @@ impl LocationConf {
         }));
         Ok(())
     }
-}
 
-impl LocationConf {
     /// Refuses `pagecache_store` where it could not work, and warns of keys that most likely are of several pages.
     fn check_store(
         &self,
@@ -268,7 +267,7 @@ impl LocationConf {
             (self.given.protocol() == Some(Protocol::Classic), STORE_IN_CLASSIC),
         ];
         if let Some((_, refusal)) = refusals.into_iter().find(|(holds, _)| *holds) {
-            let refusal = ConfigError(refusal.to_owned());
+            let refusal = ConfigError(format!("\"pagecache_store\" {refusal}"));
             cf.log_at(&place, &refusal);
             return Err(refusal);
         }

@@ -64,8 +64,8 @@ pub static mut ngx_modules: [*const ngx_module_t; 2] =
 pub static mut ngx_module_names: [*const c_char; 2] =
     [c"ngx_http_pagecache_module".as_ptr(), ptr::null()];
 
-/// Their order: none is said, so that it stands last and its filters are the first to be called. They see a response as
-/// the application has sent it, and what is in a temporary file as soon as it is there.
+/// Their order: none is given, so that the module comes last and its filters are called first. They see a response as the
+/// application has sent it, and parts in a temporary file before the copy filter reads them at the client's pace.
 #[cfg(feature = "load-module")]
 #[unsafe(no_mangle)]
 pub static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];

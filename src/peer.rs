@@ -98,27 +98,21 @@ impl<W: Waiter> Peer<W> {
         operation: impl FnOnce(Token) -> Operation,
     ) -> Result<Ticket, OperationError> {
         let moment = self.moment();
-        let submit =
-            |operation: &Operation| self.client.borrow_mut().submit(process::now(), operation);
-        let submitted = self.start(Party::Request(waiter, moment), operation, submit);
+        let submitted = self.start(Party::Request(waiter, moment), None, operation);
         self.waiting.set(self.waiting.get() + usize::from(submitted.is_ok()));
         submitted
     }
 
     /// Starts an operation for which nobody waits.
     pub fn run(&self, operation: impl FnOnce(Token) -> Operation) {
-        let submit =
-            |operation: &Operation| self.client.borrow_mut().submit(process::now(), operation);
         // what is not sent to a server that cannot be reached, it would not have done
-        let _ = self.start(Party::Nobody, operation, submit);
+        let _ = self.start(Party::Nobody, None, operation);
     }
 
     /// Stores an item.
     pub fn store(&self, body: Body, operation: impl FnOnce(Token) -> Operation) {
         let party = Party::Store(body.len());
-        let submit =
-            |operation: &Operation| self.client.borrow_mut().store(process::now(), operation, body);
-        if self.start(party, operation, submit).is_err() {
+        if self.start(party, Some(body), operation).is_err() {
             self.count_store(None);
         }
     }
@@ -126,12 +120,9 @@ impl<W: Waiter> Peer<W> {
     /// Writes what is queued now, rather than at the end of the iteration.
     pub fn flush_queued(&self) {
         let mut client = self.client.borrow_mut();
-        for Link { index, socket } in &self.links {
-            match &*socket.borrow() {
-                Some((socket, generation)) if *generation == client.generation(*index) => {
-                    self.flush(*index, socket, &mut client);
-                }
-                _ => {}
+        for link in &self.links {
+            if link.generation() == Some(client.generation(link.index)) {
+                link.with(|socket| self.flush(link.index, socket, &mut client));
             }
         }
     }
@@ -139,11 +130,17 @@ impl<W: Waiter> Peer<W> {
     fn start(
         &self,
         party: Party<W>,
+        body: Option<Body>,
         operation: impl FnOnce(Token) -> Operation,
-        submit: impl FnOnce(&Operation) -> Result<Ticket, OperationError>,
     ) -> Result<Ticket, OperationError> {
         let slot = self.operations.borrow_mut().insert(party);
-        let submitted = submit(&operation(Token(slot.data().as_ffi())));
+        let operation = operation(Token(slot.data().as_ffi()));
+        let mut client = self.client.borrow_mut();
+        let submitted = match body {
+            Some(body) => client.store(process::now(), &operation, body),
+            None => client.submit(process::now(), &operation),
+        };
+        drop(client);
         if submitted.is_err() {
             self.operations.borrow_mut().remove(slot);
         }

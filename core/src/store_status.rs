@@ -100,7 +100,7 @@ statuses! {
 }
 
 impl StoreStatus {
-    /// Whether the next response for the same key would most likely not be stored either, whoever asks.
+    /// Whether the reason most likely holds for the next response with the same key, too.
     pub fn is_lasting(self) -> bool {
         matches!(
             self,

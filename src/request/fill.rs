@@ -23,9 +23,10 @@ use pagecache_core::fill::{
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
 use pagecache_core::outcome::Outcome;
-use pagecache_core::page::{Candidate, Fields, Page, Response, StoreRules, own_page};
+use pagecache_core::page::{Candidate, Fields, NOTE, Page, Response, StoreRules, own_page};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::store_status::StoreStatus;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Sees the head of each response.
@@ -36,9 +37,6 @@ pub static BODY_FILTER: BodyFilter =
     BodyFilter { look: capture_body, goes_on: is_captured_to_the_end };
 
 const NOT_MODIFIED: u16 = 304;
-
-/// The response is nobody's but the cache's: it is sent to no client.
-const NOTE: &str = "X-Pagecache";
 
 /// What a request to the fallback is to ask for, if its response is stored.
 pub struct Fill<'state> {
@@ -92,9 +90,10 @@ fn before_head(request: &Request<'_>) {
                 Filling::Capture(capture, _) => {
                     state.give_back(capture.give_up().1, Some(StoreStatus::Aborted));
                 }
-                Filling::Unchanged(_) | Filling::Sent | Filling::Nothing => {}
+                Filling::Unchanged(..) | Filling::Sent | Filling::Nothing => {}
             }
             let hidden = store.rules.hidden_headers.iter().map(String::as_str);
+            // the note is for readers of the item alone
             hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
         }
     }
@@ -213,23 +212,29 @@ fn take_over(
     peer: &Peer<super::Waiting>,
 ) {
     let value = stale.found().value;
-    let Some((page, body)) = Page::of_value(value).and_then(|page| {
-        let body = value.get(page.body.start..)?;
-        Some((page, body))
-    }) else {
+    let page = Page::of_value(value).and_then(|page| Some((value.get(page.body.clone())?, page)));
+    let Some((body, page)) = page else {
         return state.give_back(lease, Some(StoreStatus::Head));
     };
+    let start = page.body.start;
+    // has a page be the response, in place of the one that has come
+    let respond = |page: Page<'_>, age: Option<u64>| {
+        request.clear_head();
+        if set_head(request, &Response { page, body, etag: None, age }).is_some() {
+            state.set_filling(Filling::Unchanged(stale.clone(), start));
+        }
+    };
+    let status = page.status;
     let random = process::seed() as u32;
     let new = match lease.revalidate((&page, body), head, rules, random, peer.buffers()) {
         Ok(new) => new,
         Err(lease) => {
-            respond(request, state, stale, Response { page, body, etag: None, age: None });
+            respond(page, None);
             return state.give_back(lease, Some(StoreStatus::Head));
         }
     };
     if let Some(page) = new.page() {
-        let age = Some(new.age.into());
-        respond(request, state, stale, Response { page, body, etag: None, age });
+        respond(page, Some(new.age.into()));
     }
     if !rules.ignored.set_cookie {
         // not stored, but this client's; without memory it goes without
@@ -244,17 +249,9 @@ fn take_over(
             state.store(store);
         }
         Err((why, lease)) => {
-            let candidate = Candidate { status: page.status, ..head.candidate };
+            let candidate = Candidate { status, ..head.candidate };
             give_back(state, lease, why, &candidate);
         }
-    }
-}
-
-/// Has a page be the response, in place of the one that has come.
-fn respond(request: &Request<'_>, state: &State, stale: &Rc<Stored>, response: Response<'_>) {
-    request.clear_head();
-    if set_head(request, &response).is_some() {
-        state.set_filling(Filling::Unchanged(stale.clone()));
     }
 }
 
@@ -265,8 +262,7 @@ fn give_back(state: &State, mut lease: Lease, why: NotStored, candidate: &Candid
     // the cookie of one visitor says nothing of the others
     let is_passing =
         candidate.status >= 400 || why == NotStored::VaryChanged || candidate.had_cookie;
-    if store_status.is_lasting() && !is_passing {
-        state.remember(&lease, store_status);
+    if !is_passing && state.remember(&lease, store_status) {
         // there is nothing to renew any more
         lease.is_renewal = false;
     }
@@ -280,14 +276,22 @@ fn give_back(state: &State, mut lease: Lease, why: NotStored, candidate: &Candid
 }
 
 /// What is stored on a server, which may have said which items are too large for it.
-fn rules(store: &StorePolicy, peer: &Peer<super::Waiting>) -> StoreRules {
-    let most = peer.too_large().map_or(usize::MAX, |size| size.saturating_sub(1));
-    StoreRules { max_size: store.rules.max_size.min(most), ..store.rules.clone() }
+fn rules<'state>(
+    store: &'state StorePolicy,
+    peer: &Peer<super::Waiting>,
+) -> Cow<'state, StoreRules> {
+    match peer.too_large() {
+        Some(size) if size <= store.rules.max_size => {
+            let max_size = size.saturating_sub(1);
+            Cow::Owned(StoreRules { max_size, ..store.rules.clone() })
+        }
+        _ => Cow::Borrowed(&store.rules),
+    }
 }
 
-/// The fields that the client gets of those that the application has sent: not what `proxy_hide_header` hides, what
-/// `proxy_redirect` has made of them, and nothing that other modules have added. nginx keeps two of them elsewhere, or
-/// writes its own.
+/// The fields of the application's response as the client gets them: without those that `proxy_hide_header` hides, with
+/// the changes of `proxy_redirect`, and without fields that other modules have added. Content-Type and Date are not in
+/// nginx's list of them.
 fn sent_fields<'r>(
     request: &'r Request<'_>,
     response: &'r UpstreamResponse<'_>,
@@ -346,12 +350,9 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
                 true => Passage::Failed,
             }
         }
-        Filling::Unchanged(stale) => {
+        Filling::Unchanged(stale, start) => {
             state.set_filling(Filling::Sent);
-            let body = request.body_of(stale, |stale| {
-                let value = stale.found().value;
-                value.get(Page::of_value(value)?.body.start..)
-            });
+            let body = request.body_of(stale, |stale| stale.found().value.get(start..));
             body.map_or(Passage::Failed, Passage::Replaced)
         }
         Filling::Sent => {

@@ -10,8 +10,7 @@ use pagecache_core::memcached::OperationError;
 /// # Errors
 /// Nothing was sent, and nothing resumes the request.
 pub fn start(request: &Request<'_>, state: &Waiting, lookup: Lookup) -> Result<(), OperationError> {
-    let server = state.settings().upstream.servers().get(lookup.server);
-    let peer = state.worker().peer(server.ok_or(OperationError::Down)?);
+    let peer = state.peer(lookup.server).ok_or(OperationError::Down)?;
     let visitor = request.visitor();
     let ticket = peer.submit(state.clone(), |token| lookup.operation(token, visitor))?;
     state.set_lookup(peer, ticket);

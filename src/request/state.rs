@@ -54,8 +54,9 @@ pub enum Filling {
     Lease(Lease, Option<Rc<Stored>>),
     /// The response so far. Its head came at this time, in seconds since the epoch.
     Capture(Box<Capture>, u64),
-    /// The response is this page, whose head is set: the application has found it unchanged.
-    Unchanged(Rc<Stored>),
+    /// The response is this page, whose head is set and whose body begins at this byte: the application has found it
+    /// unchanged.
+    Unchanged(Rc<Stored>, usize),
     /// The same, and its body is sent.
     Sent,
 }
@@ -89,7 +90,7 @@ unsafe impl RequestLevel for State {
             None => self.flow.borrow_mut().take_lease(),
         };
         let lease = match self.take_filling() {
-            Filling::Nothing | Filling::Unchanged(_) | Filling::Sent => in_flow,
+            Filling::Nothing | Filling::Unchanged(..) | Filling::Sent => in_flow,
             Filling::Lease(lease, _) => Some(lease),
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
@@ -198,6 +199,11 @@ impl State {
         self.settings.upstream.servers().get(self.flow.borrow().server()?)
     }
 
+    /// The connections to the server of this index.
+    pub fn peer(&self, server: usize) -> Option<Rc<Peer<Waiting>>> {
+        Some(self.worker.peer(self.settings.upstream.servers().get(server)?))
+    }
+
     /// The page that the request is for, as index of its server and key.
     pub fn page(&self) -> Option<(usize, Key)> {
         let flow = self.flow.borrow();
@@ -245,21 +251,21 @@ impl State {
     /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
     pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
         let (server, key, command) = lease.give_back();
-        let Some(server) = self.settings.upstream.servers().get(server) else { return };
+        let Some(peer) = self.peer(server) else { return };
         if let Some(why) = why {
             self.note_store_status(why);
         }
-        let peer = self.worker.peer(server);
         peer.run(|token| self.operation(token, key, command));
     }
 
-    /// Remembers for a time that the page cannot be stored, if that is so whoever asks for it.
-    pub fn remember(&self, lease: &Lease, why: StoreStatus) {
+    /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
+    pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
         let server = self.settings.upstream.servers().get(lease.server);
-        let store = self.settings.policy.store.as_ref().filter(|_| why.is_lasting());
-        if let (Some(server), Some(store)) = (server, store) {
+        let store = self.settings.policy.store.as_ref();
+        if let (Some(server), Some(store), true) = (server, store, why.is_lasting()) {
             self.worker.add_uncacheable(server, &lease.key, store.pass_time);
         }
+        why.is_lasting()
     }
 
     /// Whether the response is being captured.
@@ -273,16 +279,14 @@ impl State {
         if let Some(first) = first {
             self.store(*first);
         }
-        let Some(server) = self.settings.upstream.servers().get(server) else { return };
-        let peer = self.worker.peer(server);
+        let Some(peer) = self.peer(server) else { return };
         peer.store(body, |token| self.operation(token, *key, Command::Set(set)));
         peer.flush_queued();
     }
 
     /// Marks the page as stale.
     pub fn invalidate(&self, server: usize, key: Key) {
-        let Some(server) = self.settings.upstream.servers().get(server) else { return };
-        let peer = self.worker.peer(server);
+        let Some(peer) = self.peer(server) else { return };
         let command = Command::Delete(Delete { cas: None, marks_stale: true });
         peer.run(|token| self.operation(token, key, command));
         peer.flush_queued();

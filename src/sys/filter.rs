@@ -117,12 +117,15 @@ unsafe extern "C" fn filter_body(r: *mut ngx_http_request_t, body: *mut ngx_chai
         Passage::Unchanged => {
             let status = next(body);
             let goes_on = |request: &Request<'_>| {
-                request.has_attached() && (filter.goes_on)(request) && request.leave_client()
+                let goes_on = request.has_attached() && (filter.goes_on)(request);
+                if goes_on {
+                    request.leave_client();
+                }
+                goes_on
             };
             // SAFETY: filters do not end requests.
-            let is_over = status != NGX_ERROR as ngx_int_t
-                || unsafe { Request::look(r, goes_on) } != Some(true);
-            if is_over {
+            let goes_on = || unsafe { Request::look(r, goes_on) } == Some(true);
+            if status != NGX_ERROR as ngx_int_t || !goes_on() {
                 return status;
             }
             NGX_OK as ngx_int_t

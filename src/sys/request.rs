@@ -1,6 +1,7 @@
 //! One request.
 
 mod attached;
+mod header_list;
 mod headers;
 mod response;
 mod upstream_response;
@@ -266,10 +267,9 @@ impl Request<'_> {
         );
     }
 
-    /// The client gets no more of its response: nginx closes the connection when the response has ended. True.
-    pub fn leave_client(&self) -> bool {
+    /// The client gets no more of its response: nginx closes the connection when the response has ended.
+    pub fn leave_client(&self) {
         self.connection().change(1, |c, is_broken| c.set_error(is_broken));
-        true
     }
 
     /// Whether nobody can be answered any more: the client has left, or has closed this stream of

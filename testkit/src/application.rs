@@ -62,6 +62,21 @@ impl Default for Writes {
     }
 }
 
+/// The options of uWSGI for each application of the tests.
+pub const UWSGI_OPTIONS: [&str; 9] = [
+    "--master",
+    "--die-on-term",
+    "--need-app",
+    "--enable-threads",
+    "--disable-logging",
+    // Threads handle requests; the backlog holds those of hundreds of clients at the same time.
+    "--threads=8",
+    "--listen=1024",
+    "--buffer-size=32768",
+    // The client connections of one test may wait for each other.
+    "--socket-timeout=60",
+];
+
 impl Application {
     pub fn start(prefix: &Path, interface: Interface, writes: &Writes) -> Application {
         let requests = prefix.join("requests");
@@ -76,20 +91,7 @@ impl Application {
             }
         };
         let mut command = Command::new(parts::venv("uwsgi"));
-        command.args([option, &listen]).args([
-            "--master",
-            "--die-on-term",
-            "--need-app",
-            "--enable-threads",
-            "--disable-logging",
-            // Threads handle requests; the backlog holds those of hundreds of clients at the same time.
-            "--threads=8",
-            "--listen=1024",
-            "--buffer-size=32768",
-            // The client connections of one test may wait for each other.
-            "--socket-timeout=60",
-            "--module=application",
-        ]);
+        command.args([option, &listen]).args(UWSGI_OPTIONS).arg("--module=application");
         if interface == Interface::Http {
             // Head and body are sent in two writes; the second would wait for the ACK of the first.
             command.arg("--tcp-nodelay");

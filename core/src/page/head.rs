@@ -41,7 +41,7 @@ const DROPPED: [&str; 13] = [
 ];
 
 /// The header in which the writer of an item leaves a note for its readers.
-const NOTE: &str = "x-pagecache";
+pub const NOTE: &str = "x-pagecache";
 
 /// Instructions to nginx, which must not come from a cache; srcache's own notes; and a proxy's request for a login.
 const DROPPED_PREFIXES: [&str; 3] = ["x-accel-", "x-srcache-", "proxy-auth"];

@@ -24,7 +24,7 @@ pub use etag::Etag;
 pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
-pub use head::write_head;
+pub use head::{NOTE, write_head};
 pub use life::Life;
 pub use redirect::own_page;
 pub use request_control::RequestControl;

@@ -5,9 +5,9 @@
 //! X-Pagecache: v=2; generation=8127364551; vary=accept-language,user-agent
 //! ```
 //!
-//! Its version is another one than that of a page, so that nobody serves it as an empty page. A variant has a key of its
-//! own, from the key of the page, the generation, and the values of those fields. When the item is replaced, its new
-//! generation makes all variants of the old one unreachable at once.
+//! It has version 2, and pages have version 1, so that nobody serves it as an empty page. The key of a variant is a hash of
+//! the page's key, the generation and the values of those fields. Whoever replaces the item gives it a new generation:
+//! the variants of the old one are then no longer found.
 
 use super::cache_control::number;
 use super::head::read_head;

@@ -109,7 +109,7 @@ counters! {
     batches Total "batches" "pagecache_batches_total" "Writes in which lookups were sent.";
     /// Items that memcached has stored.
     stores Total "stores" "pagecache_stores_total" "Pages that memcached has stored.";
-    /// Bytes of those items.
+    /// Bytes of the items that memcached has stored.
     stored_bytes Total "stored_bytes" "pagecache_stored_bytes_total" "Bytes of the pages that memcached has stored.";
     /// Items that were sent to memcached and not stored: another one was first, or the server failed.
     lost_stores Total "lost_stores" "pagecache_lost_stores_total" "Pages that memcached was to store and did not: another one was first, or the server failed.";

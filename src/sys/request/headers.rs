@@ -15,10 +15,11 @@
 //! ```
 
 use super::Request;
+use super::header_list::{field, slices};
 use crate::sys::live::Zero;
 use crate::sys::pool::Pool;
 use crate::sys::raw::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
-use core::ptr::{NonNull, null_mut};
+use core::ptr::null_mut;
 
 impl Request<'_> {
     /// Whether a header's name is one that `is_one` takes.
@@ -28,8 +29,7 @@ impl Request<'_> {
 
     /// A request's header fields.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let parts = self.header_parts().flatten();
-        parts.map(|header| (header.key.as_bytes(), header.value.as_bytes()))
+        self.header_parts().flatten().map(field)
     }
 
     /// The values of a request's headers of this name, compared without case.
@@ -98,20 +98,8 @@ impl Request<'_> {
 
     /// The elements of each part. Nobody may have a part of this while nginx changes headers.
     fn header_parts(&self) -> impl Iterator<Item = &[ngx_table_elt_t]> + Clone {
-        let r = self.r.as_ptr();
-        let mut next = None;
-        core::iter::from_fn(move || {
-            // SAFETY: the request is live; a list that has not been set up yet is zero. Its parts end with null, and each has `nelts` elements of the list's type.
-            unsafe {
-                let first = &raw const (*r).headers_in.headers.part;
-                let part = next.unwrap_or(first).as_ref()?;
-                next = Some(part.next.cast_const());
-                Some(match NonNull::new(part.elts.cast::<ngx_table_elt_t>()) {
-                    Some(elements) => core::slice::from_raw_parts(elements.as_ptr(), part.nelts),
-                    None => &[],
-                })
-            }
-        })
+        // SAFETY: the request is live; a list that has not been set up yet is zero.
+        unsafe { slices(&raw mut (*self.r.as_ptr()).headers_in.headers) }
     }
 }
 

@@ -1,14 +1,13 @@
 //! The response of the application that nginx is receiving for a request: `u->headers_in` has its head as it came.
 
 use super::Request;
+use super::header_list::{field, parts, slices};
 use crate::sys::chain::consume;
 use crate::sys::live::Live;
 use crate::sys::pool::bytes_of;
 use crate::sys::raw::{
-    ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_str_t,
 };
-use core::ptr::NonNull;
 use pagecache_core::fill::BodyEnd;
 
 /// A response of an upstream, whose head has come.
@@ -89,8 +88,8 @@ impl Request<'_> {
     /// The header fields of the response that the client is about to get.
     pub fn sent_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         // SAFETY: the request is live, and its list of headers is set up. nginx adds to it, but not while this is read.
-        let list = unsafe { elements(&raw mut (*self.r.as_ptr()).headers_out.headers) };
-        list.filter(|header| header.hash != 0).map(field)
+        let list = unsafe { slices(&raw mut (*self.r.as_ptr()).headers_out.headers) };
+        list.flatten().filter(|header| header.hash != 0).map(field)
     }
 
     /// The Content-Type that the client is about to get. Empty if there is none.
@@ -102,9 +101,11 @@ impl Request<'_> {
     pub fn hide_header(&self, name: &str) {
         // SAFETY: as in sent_fields; nobody has a reference to an element.
         unsafe {
-            for header in places(&raw mut (*self.r.as_ptr()).headers_out.headers) {
-                if (*header.as_ptr()).key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
-                    (*header.as_ptr()).hash = 0;
+            for (first, len) in parts(&raw mut (*self.r.as_ptr()).headers_out.headers) {
+                for header in (0..len).map(|at| first.add(at).as_ptr()) {
+                    if (*header).key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                        (*header).hash = 0;
+                    }
                 }
             }
         }
@@ -136,7 +137,7 @@ impl UpstreamResponse<'_> {
     /// The header fields.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         // SAFETY: the upstream is live, and has read the head.
-        unsafe { elements(&raw mut (*self.u.as_ptr()).headers_in.headers) }.map(field)
+        unsafe { slices(&raw mut (*self.u.as_ptr()).headers_in.headers) }.flatten().map(field)
     }
 
     /// The length of the body, if it is announced.
@@ -155,34 +156,4 @@ fn bytes<'u>(
 ) -> &'u [u8] {
     // SAFETY: the text is in the request's pool or in the configuration, and nginx does not change it.
     unsafe { bytes_of(u.read(field)) }
-}
-
-/// The elements of a list of headers.
-///
-/// # Safety
-/// - `list` is a list of headers that lives, and is not changed, as long as `'list`.
-unsafe fn elements<'list>(list: *mut ngx_list_t) -> impl Iterator<Item = &'list ngx_table_elt_t> {
-    // SAFETY: as above.
-    unsafe { places(list).map(|place| place.as_ref()) }
-}
-
-/// The places of the elements of a list of headers.
-///
-/// # Safety
-/// - `list` is a list of headers that lives until the iterator ends, and that gets no elements meanwhile.
-unsafe fn places(list: *mut ngx_list_t) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> {
-    // SAFETY: as above.
-    let mut next = unsafe { &raw mut (*list).part };
-    core::iter::from_fn(move || {
-        // SAFETY: the parts of a list end with null, and each has `nelts` elements of the list's type.
-        let part = unsafe { next.as_ref() }?;
-        next = part.next;
-        Some((part.elts.cast::<ngx_table_elt_t>(), part.nelts))
-    })
-    // SAFETY: as above.
-    .flat_map(|(first, len)| (0..len).filter_map(move |at| NonNull::new(unsafe { first.add(at) })))
-}
-
-fn field(header: &ngx_table_elt_t) -> (&[u8], &[u8]) {
-    (header.key.as_bytes(), header.value.as_bytes())
 }

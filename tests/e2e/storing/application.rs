@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use pagecache_testkit::application::UWSGI_OPTIONS;
 use pagecache_testkit::process::Process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -142,18 +143,7 @@ impl Application {
             let socket = folder.path().join(kind).display().to_string();
             command.args([format!("--{kind}-socket"), socket]);
         }
-        command.args([
-            "--master",
-            "--die-on-term",
-            "--need-app",
-            "--enable-threads",
-            "--disable-logging",
-            "--threads=8",
-            "--listen=1024",
-            "--buffer-size=32768",
-            "--socket-timeout=60",
-            "--module=responses",
-        ]);
+        command.args(UWSGI_OPTIONS).arg("--module=responses");
         command.arg("--chdir").arg(parts::root().join("tests/e2e/app"));
         command.env("E2E_REQUESTS", folder.path().join("requests"));
         command.env("E2E_RESPONSES", folder.path().join("responses"));

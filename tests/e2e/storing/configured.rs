@@ -52,7 +52,7 @@ fn a_page_that_could_not_be_stored_is_not_tried_again_at_once() {
     is_no_hit(&filling.get("/page"));
     assert_eq!(filling.store("/page"), "setcookie");
     let key = format!("{HOST}/page");
-    wait::until("the lease is given back", || !filling.site.memcached().has(&key));
+    filling.wait_for_lease_back(&key);
     filling.renders("/page", &page());
     is_no_hit(&filling.get("/page"));
     assert_eq!(filling.stores("/page", 2)[1], "uncacheable");

@@ -315,7 +315,7 @@ fn cookies_of_a_visitor() {
     let own = filling.ask(&Request::get("/page").header("Cookie", "session=secret"));
     assert_eq!(own.echoed("HTTP_COOKIE"), "session=secret");
     assert_eq!(filling.store("/page"), "cookie");
-    assert!(filling.page_at(&format!("{HOST}/page")).is_none());
+    filling.wait_for_lease_back(&format!("{HOST}/page"));
     // somebody without a cookie fills it at once: the reason was one of that request
     filling.get("/page");
     assert_eq!(filling.stores("/page", 2)[1], "stored");
@@ -345,6 +345,7 @@ fn a_response_for_a_cookie_is_not_remembered() {
         filling.renders("/page", &rendered(200).header(name, value));
         filling.ask(&Request::get("/page").header("Cookie", "session=unknown"));
         assert!(["private", "setcookie"].contains(&filling.store("/page").as_str()));
+        filling.wait_for_lease_back(&format!("{HOST}/page"));
         filling.renders("/page", &rendered(200).body("for all"));
         filling.get("/page");
         assert_eq!(filling.stores("/page", 2)[1], "stored");

@@ -134,6 +134,12 @@ impl Filling {
         page
     }
 
+    /// Waits until memcached has no placeholder of this key any more: the lease of a request that did not store.
+    #[track_caller]
+    pub fn wait_for_lease_back(&self, key: &str) {
+        wait::until("the lease is given back", || !self.site.memcached().has(key));
+    }
+
     /// Checks that the next request for a target takes the lease, and stores: a failure before has left nothing
     /// behind. `path` is the one that the application sees.
     #[track_caller]

@@ -89,7 +89,7 @@ fn filters_see_text() {
     }
 }
 
-/// A visitor who takes gzip gets what nginx has compressed for him, or what was stored so; in any case the page.
+/// A visitor who accepts gzip gets the whole page, whether nginx compresses it now or has stored it as gzip.
 #[test]
 fn nginx_s_gzip_beside_the_store() {
     let locations = location("/", "") + "gzip on; gzip_min_length 1; gzip_vary on; gunzip on;";

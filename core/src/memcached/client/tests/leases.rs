@@ -89,7 +89,7 @@ fn the_lease_of_a_page_that_is_too_large_is_given_back() {
     assert_eq!(written, "md / C21 I k O1\r\n");
 }
 
-/// memcached gives the lease of a stale item to whoever reads it first.
+/// The first reader of a stale item gets its lease, whether it has asked for it or not.
 #[test]
 fn a_reader_that_asks_for_no_lease_gives_it_back() {
     let mut alone = Alone::after(Get::value(10));
