@@ -7,7 +7,8 @@
 //! In this example the page was rendered 12 seconds before it was stored. memcached keeps it for `ttl` seconds, and
 //! in the last `window` of them it is no longer fresh. Only memcached's clock is used: the remaining time that it
 //! reports decides. `swr` and `sie` are how much of the window the page may be served while it is renewed, and while
-//! the application fails; `mr=1` forbids any other stale use. Members with other names are ignored.
+//! the application fails; `mr=1` forbids any other stale use. These three may be left out. Members with other names are
+//! ignored.
 
 use super::cache_control::number;
 use super::freshness::Terms;
@@ -26,6 +27,12 @@ pub struct Life {
     ttl: u32,
     /// How old the page was when it was stored.
     age: u32,
+    /// How much of the window the page may be served while it is renewed.
+    pub stale_while_revalidate: u32,
+    /// How much of the window the page may be served while the application fails.
+    pub stale_if_error: u32,
+    /// It must not be served stale for longer than that, whatever the configuration says.
+    pub must_revalidate: bool,
 }
 
 impl Life {
@@ -43,6 +50,7 @@ impl Life {
     /// ```
     pub fn parse(line: &[u8]) -> Option<Life> {
         let [mut version, mut life, mut window, mut ttl, mut age] = [None; 5];
+        let [mut swr, mut sie, mut mr] = [None; 3];
         for member in line.split(|&byte| byte == b';') {
             let (name, value) = split_member(member)?;
             let place = match name {
@@ -51,13 +59,24 @@ impl Life {
                 b"window" => &mut window,
                 b"ttl" => &mut ttl,
                 b"age" => &mut age,
+                b"swr" => &mut swr,
+                b"sie" => &mut sie,
+                b"mr" => &mut mr,
                 _ => continue,
             };
             if place.replace(number(value)?).is_some() {
                 return None;
             }
         }
-        let life = Life { life: life?, window: window?, ttl: ttl?, age: age? };
+        let life = Life {
+            life: life?,
+            window: window?,
+            ttl: ttl?,
+            age: age?,
+            stale_while_revalidate: swr.unwrap_or(0),
+            stale_if_error: sie.unwrap_or(0),
+            must_revalidate: mr.is_some_and(|mr| mr != 0),
+        };
         (version? == VERSION).then_some(life)
     }
 
@@ -82,6 +101,20 @@ impl Life {
     /// it to keep it longer.
     pub fn is_fresh(&self, left: Option<u32>) -> bool {
         left.is_none_or(|left| left > self.window || left > self.ttl)
+    }
+
+    /// Whether the application confirms each use of the page, which is never served otherwise.
+    pub fn is_confirmed_each_time(&self) -> bool {
+        let may_be_stale = self.stale_while_revalidate > 0 || self.stale_if_error > 0;
+        self.life == 0 && self.must_revalidate && !may_be_stale
+    }
+
+    /// Seconds since the page ceased to be fresh. 0 if it is fresh.
+    pub fn stale_for(&self, left: Option<u32>) -> u32 {
+        match left {
+            Some(left) if !self.is_fresh(Some(left)) => self.window - left,
+            _ => 0,
+        }
     }
 
     /// Seconds for which the page remains fresh.
@@ -114,7 +147,15 @@ pub(super) fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    const LIFE: Life = Life { life: 300, window: 60, ttl: 360, age: 12 };
+    const LIFE: Life = Life {
+        life: 300,
+        window: 60,
+        ttl: 360,
+        age: 12,
+        stale_while_revalidate: 0,
+        stale_if_error: 0,
+        must_revalidate: false,
+    };
 
     #[test]
     fn lines_as_writers_have_them() {
@@ -122,7 +163,7 @@ mod tests {
             "v=1; life=300; window=60; ttl=360; age=12",
             "v=1;life=300;window=60;ttl=360;age=12",
             "age=12; ttl=360; window=60; life=300; v=1",
-            " v=1 ;\tlife=300; window=60; ttl=360; swr=60; tags=a,b; key=/a=b; age=012 ",
+            " v=1 ;\tlife=300; window=60; ttl=360; took=60; tags=a,b; key=/a=b; age=012; mr=0 ",
         ] {
             assert_eq!(Life::parse(line.as_bytes()), Some(LIFE), "{line}");
         }
@@ -137,7 +178,9 @@ mod tests {
         let none = Terms { must_revalidate: true, ..terms };
         assert_eq!(Life::note(&none), "v=1; life=300; window=60; ttl=360; age=12; mr=1");
         for terms in [terms, more, none] {
-            assert_eq!(Life::parse(Life::note(&terms).as_bytes()), Some(LIFE));
+            let Terms { stale_while_revalidate, stale_if_error, must_revalidate, .. } = terms;
+            let life = Life { stale_while_revalidate, stale_if_error, must_revalidate, ..LIFE };
+            assert_eq!(Life::parse(Life::note(&terms).as_bytes()), Some(life));
         }
     }
 
@@ -156,6 +199,8 @@ mod tests {
             "v=1; life=; window=60; ttl=360; age=12",
             "v=1; life=4294967296; window=60; ttl=360; age=12",
             "v=1; life=300; window=60; ttl=360; age=12;",
+            "v=1; life=300; window=60; ttl=360; age=12; swr=1; swr=1",
+            "v=1; life=300; window=60; ttl=360; age=12; mr=yes",
             "v=1, life=300, window=60, ttl=360, age=12",
             "V=1; Life=300; Window=60; Ttl=360; Age=12",
         ] {
@@ -171,7 +216,15 @@ mod tests {
         assert!(LIFE.is_fresh(None));
         // touched items, also if the window alone is longer than the life
         assert!(LIFE.is_fresh(Some(361)));
-        assert!(Life { life: 0, window: 400, ttl: 360, age: 0 }.is_fresh(Some(361)));
+        assert!(Life { life: 0, window: 400, ttl: 360, age: 0, ..LIFE }.is_fresh(Some(361)));
+    }
+
+    #[test]
+    fn from_then_on_it_becomes_more_stale() {
+        for (left, stale_for) in [(361, 0), (360, 0), (61, 0), (60, 0), (59, 1), (0, 60)] {
+            assert_eq!(LIFE.stale_for(Some(left)), stale_for, "{left}");
+        }
+        assert_eq!(LIFE.stale_for(None), 0);
     }
 
     #[test]
@@ -186,7 +239,7 @@ mod tests {
         }
         assert_eq!(LIFE.fresh_for(Some(360)), Some(300));
         assert_eq!(LIFE.fresh_for(Some(10)), Some(0));
-        let most = Life { life: u32::MAX, window: u32::MAX, ttl: u32::MAX, age: u32::MAX };
+        let most = Life { life: u32::MAX, window: u32::MAX, ttl: u32::MAX, age: u32::MAX, ..LIFE };
         assert_eq!(most.age(Some(0)), 3 * u64::from(u32::MAX));
     }
 }

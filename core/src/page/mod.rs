@@ -14,6 +14,7 @@ mod request_control;
 mod response;
 #[cfg(test)]
 mod srcache;
+mod staleness;
 mod varies;
 mod vary;
 
@@ -29,6 +30,7 @@ pub use life::Life;
 pub use redirect::own_page;
 pub use request_control::RequestControl;
 pub use response::Response;
+pub use staleness::{Failure, Staleness, UseStale};
 pub use varies::Varies;
 pub use vary::{Vary, VaryError};
 
@@ -147,19 +149,43 @@ impl PageRules {
     ///
     /// Why the item must not be served.
     pub fn read<'a>(&self, item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+        match self.read_any(item, value)? {
+            (page, None) => Ok(page),
+            (_, Some(_)) => Err(NotAPage::Stale),
+        }
+    }
+
+    /// Reads an item, also if it is stale.
+    ///
+    /// # Errors
+    /// Why it is not a page.
+    pub fn read_any<'a>(
+        &self,
+        item: &Item,
+        value: &'a [u8],
+    ) -> Result<(Page<'a>, Option<Staleness>), NotAPage> {
         if value.is_empty() {
             return Err(NotAPage::Empty);
         }
-        if item.is_stale {
-            return Err(NotAPage::Stale);
-        }
         let page = match self.format {
-            Format::Auto if is_marked(item) => marked(item, value)?,
-            Format::Auto | Format::Body | Format::Http => self.configured(item, value)?,
+            Format::Auto if is_marked(item) => marked(value),
+            Format::Auto | Format::Body | Format::Http => self.configured(item, value),
         };
-        let body = value.get(page.body.clone()).unwrap_or_default();
-        let is_false_gzip = page.coding.ends_in_gzip() && !looks_like_gzip(body, body.len() as u64);
-        if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
+        let page = page.and_then(|page| {
+            let body = value.get(page.body.clone()).unwrap_or_default();
+            let is_false_gzip =
+                page.coding.ends_in_gzip() && !looks_like_gzip(body, body.len() as u64);
+            if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
+        });
+        match page {
+            Ok(page) => {
+                let staleness = Staleness::of(item, &page);
+                Ok((page, staleness))
+            }
+            // it waits to be replaced, whatever it is
+            Err(_) if item.is_stale => Err(NotAPage::Stale),
+            Err(why) => Err(why),
+        }
     }
 
     /// Reads an item as the configuration says.
@@ -193,10 +219,9 @@ impl PageRules {
 }
 
 /// Reads an item whose flags mark a page: its head says the rest.
-fn marked<'a>(item: &Item, value: &'a [u8]) -> Result<Page<'a>, NotAPage> {
+fn marked(value: &[u8]) -> Result<Page<'_>, NotAPage> {
     let page = Page::of_value(value).ok_or(NotAPage::Format)?;
-    let life = page.life.ok_or(NotAPage::Format)?;
-    if life.is_fresh(item.ttl) { Ok(page) } else { Err(NotAPage::Stale) }
+    if page.life.is_some() { Ok(page) } else { Err(NotAPage::Format) }
 }
 
 fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {

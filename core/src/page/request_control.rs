@@ -16,6 +16,8 @@ pub struct RequestControl {
     pub max_age: Option<Seconds>,
     /// Only a response that remains fresh for so long.
     pub min_fresh: Option<Seconds>,
+    /// Also a response that has been stale for so long.
+    pub max_stale: Option<Seconds>,
 }
 
 impl RequestControl {
@@ -30,6 +32,11 @@ impl RequestControl {
                 b"no-store" => read.no_store = true,
                 b"only-if-cached" => read.only_if_cached = true,
                 b"max-age" => read.max_age = lesser(read.max_age, seconds),
+                b"max-stale" => {
+                    // without a number, however stale it is
+                    let any = value.is_none().then_some(Seconds::MAX);
+                    read.max_stale = lesser(read.max_stale, seconds.or(any));
+                }
                 b"min-fresh" => read.min_fresh = read.min_fresh.max(seconds),
                 _ => {}
             }
@@ -41,7 +48,12 @@ impl RequestControl {
     pub fn permits(&self, age: Option<u64>, fresh_for: Option<Seconds>) -> bool {
         let is_young = self.max_age.is_none_or(|most| age.unwrap_or(0) <= most.into());
         let is_fresh = self.min_fresh.is_none_or(|least| fresh_for.is_none_or(|it| it >= least));
-        is_young && is_fresh && !self.no_cache && !self.no_store
+        is_young && is_fresh && self.permits_stale()
+    }
+
+    /// Whether a page may be the response of which the application has not said that it is still the right one.
+    pub fn permits_stale(&self) -> bool {
+        !self.no_cache && !self.no_store
     }
 }
 
@@ -70,7 +82,10 @@ mod tests {
             ("max-age=5, max-age=3", RequestControl { max_age: Some(3), ..none }),
             ("min-fresh=5, min-fresh=8", RequestControl { min_fresh: Some(8), ..none }),
             ("max-age=\"7\"", RequestControl { max_age: Some(7), ..none }),
-            ("max-age=x, max-stale=5, max-age", none),
+            ("max-age=x, max-stale=x, max-age", none),
+            ("max-stale=5, max-stale=3", RequestControl { max_stale: Some(3), ..none }),
+            ("max-stale=3, max-stale", RequestControl { max_stale: Some(3), ..none }),
+            ("max-stale", RequestControl { max_stale: Some(Seconds::MAX), ..none }),
         ] {
             assert_eq!(read(value), expected, "{value}");
         }
