@@ -69,7 +69,7 @@ pub enum Refusal {
     NoStore,
     /// `private`: it is one visitor's.
     Private,
-    /// `no-cache`: it would have to be asked for each time.
+    /// `no-cache`: the application would have to confirm it each time, and could not.
     NoCache,
     /// The request had an Authorization, and the response does not say that it is everybody's.
     Authorization,
@@ -127,18 +127,29 @@ impl StoreRules {
             }
         };
         let is_personal = candidate.had_cookie && !self.ignores_cookies;
+        let may_compress = !freshness.forbids_transform() && !fields.has("content-encoding");
+        if freshness.control.no_cache {
+            let terms = freshness.confirmed_terms(REVALIDATION);
+            return match is_personal {
+                true => Err(Refusal::Cookie),
+                false => Ok(Admission { terms, vary, may_compress }),
+            };
+        }
         let lifetime = match freshness.own() {
             Some(lifetime) => lifetime,
             None if is_personal => return Err(Refusal::Cookie),
             None => freshness.configured(status, &self.lifetimes).ok_or(Refusal::NoLifetime)?,
         };
         let mut terms = freshness.terms(lifetime, self.stale).ok_or(Refusal::Stale)?;
-        let has_validator = fields.has("etag") || fields.has("last-modified");
-        if self.revalidates && has_validator && terms.life > 0 {
+        if self.may_revalidate(fields) && terms.life > 0 {
             terms.window = terms.window.max(REVALIDATION.min(LONGEST - terms.life));
         }
-        let may_compress = !freshness.forbids_transform() && !fields.has("content-encoding");
         Ok(Admission { terms, vary, may_compress })
+    }
+
+    /// Whether the application may find a response with these fields unchanged.
+    fn may_revalidate(&self, fields: Fields<'_>) -> bool {
+        self.revalidates && (fields.has("etag") || fields.has("last-modified"))
     }
 
     /// What forbids to store a response, whatever its lifetime.
@@ -149,7 +160,10 @@ impl StoreRules {
             // RFC 9111, section 5.2.2.3: who understands it ignores no-store
             (Refusal::NoStore, control.no_store && !control.must_understand),
             (Refusal::Private, control.private),
-            (Refusal::NoCache, control.no_cache),
+            (
+                Refusal::NoCache,
+                control.no_cache && !(candidate.status == 200 && self.may_revalidate(fields)),
+            ),
             (Refusal::Authorization, candidate.had_authorization && !is_for_everybody(freshness)),
             (Refusal::SetCookie, !self.ignored.set_cookie && sets_cookie(fields)),
             (Refusal::Redirect, is_to_itself(candidate)),

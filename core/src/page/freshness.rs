@@ -182,15 +182,23 @@ impl<'a> Freshness<'a> {
         (life > 0 || window > 0).then_some(terms)
     }
 
+    /// The terms of a response that the application confirms at each use: it is never fresh, and kept for so long.
+    pub fn confirmed_terms(&self, window: Seconds) -> Terms {
+        Terms { age: self.age(), window, must_revalidate: true, ..Terms::default() }
+    }
+
     /// How old the response is: by the caches that it has passed, or by its date (RFC 9111, section 4.2.3).
     fn age(&self) -> Seconds {
         let apparent = self.now.saturating_sub(self.date());
         self.said_age().max(Seconds::try_from(apparent).unwrap_or(Seconds::MAX))
     }
 
-    /// RFC 9111, section 5.1: of several values the first counts, and an invalid one is ignored.
+    /// RFC 9111, section 5.1: of several values the first counts, and an invalid one is ignored. One with parameters is
+    /// taken for the number before them, since a response is rather too old than too young.
     fn said_age(&self) -> Seconds {
-        self.fields.values("age").flat_map(members).next().and_then(delta_seconds).unwrap_or(0)
+        let first = self.fields.values("age").flat_map(members).next();
+        let number = first.and_then(|value| value.split(|&byte| byte == b';').next());
+        number.and_then(|number| delta_seconds(trim(number))).unwrap_or(0)
     }
 
     /// Without a date, a response is of the time at which it came (RFC 9110, section 6.6.1).

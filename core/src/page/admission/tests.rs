@@ -1,6 +1,7 @@
 //! Tables of responses, stored or not, and properties of the rules.
 
 use super::*;
+use crate::page::Life;
 use crate::page::freshness::{Heuristic, Valid};
 use proptest::prelude::*;
 
@@ -52,6 +53,7 @@ fn responses() {
         (&["Cache-Control: private=\"X-A\", max-age=60"], Err(Refusal::Private)),
         // 5.2.2.4: it would have to be asked for each time
         (&["Cache-Control: no-cache, max-age=60"], Err(Refusal::NoCache)),
+        (&["Cache-Control: no-cache", "ETag: \"a\""], Err(Refusal::NoCache)),
         // RFC 9213, 2.1: CDN-Cache-Control replaces Cache-Control
         (&["CDN-Cache-Control: max-age=9", "Cache-Control: private, no-store"], Ok(9)),
         (&["CDN-Cache-Control: private", "Cache-Control: max-age=9"], Err(Refusal::Private)),
@@ -223,6 +225,37 @@ fn what_may_be_compressed() {
             may_compress,
             "{line}"
         );
+    }
+}
+
+/// RFC 9111, 5.2.2.4: it "must not be used to satisfy a subsequent request without successful revalidation".
+#[test]
+fn pages_that_are_confirmed_at_each_use() {
+    let rules = StoreRules { revalidates: true, stale: 3_600, ..valid(5) };
+    let no_cache = "Cache-Control: max-age=60, no-cache, stale-if-error=60";
+    let confirmed = Terms { window: REVALIDATION, must_revalidate: true, ..Terms::default() };
+    for validator in ["ETag: \"a\"", "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT"] {
+        let fields = fields(&[no_cache, validator]);
+        let candidate = candidate(&fields);
+        assert_eq!(rules.admit(&candidate).map(|it| it.terms), Ok(confirmed), "{validator}");
+        // what may be another page for each visitor is not stored by this rule
+        let personal = Candidate { had_cookie: true, ..candidate };
+        assert_eq!(rules.admit(&personal), Err(Refusal::Cookie));
+        let error = Candidate { status: 500, ..candidate };
+        assert_eq!(rules.admit(&error), Err(Refusal::NoCache));
+        let off = StoreRules { revalidates: false, ..rules.clone() };
+        assert_eq!(off.admit(&candidate), Err(Refusal::NoCache));
+    }
+    assert_eq!(admit(&rules, &[no_cache]), Err(Refusal::NoCache));
+    let life = Life::parse(Life::note(&confirmed).as_bytes()).unwrap();
+    assert!(life.is_confirmed_each_time());
+    for other in [
+        Terms { life: 1, ..confirmed },
+        Terms { must_revalidate: false, ..confirmed },
+        Terms { stale_while_revalidate: 1, ..confirmed },
+    ] {
+        let life = Life::parse(Life::note(&other).as_bytes()).unwrap();
+        assert!(!life.is_confirmed_each_time(), "{other:?}");
     }
 }
 
