@@ -300,6 +300,14 @@ impl LocationConf {
                 ),
             );
         }
+        if !self.given.use_stale().statuses.is_empty() && self.given.stale() == 0 {
+            main.warn_once(
+                cf,
+                &place,
+                "\"pagecache_use_stale\" without \"pagecache_stale\": most pages are gone when they are no longer fresh; \
+                 write \"pagecache_stale 1d\" to keep them for a day",
+            );
+        }
         if self.given.protocol().is_none() {
             main.stores.borrow_mut().push((upstream.clone(), place));
         }

@@ -9,7 +9,8 @@ use pagecache_core::args::Ignored;
 use pagecache_core::lease::KeyParts;
 use pagecache_core::memcached::{LongKeys, Msec, Protocol};
 use pagecache_core::page::{
-    DefaultLifetimes, Format, Heuristic, IgnoredHeaders, PageFlags, PageRules, StoreRules, Valid,
+    DefaultLifetimes, Format, Heuristic, IgnoredHeaders, PageFlags, PageRules, Seconds, StoreRules,
+    UseStale, Valid,
 };
 use pagecache_core::policy::{KeyRules, Policy, StorePolicy};
 use std::rc::Rc;
@@ -25,6 +26,8 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 const DEFAULT_STORE_MAX_SIZE: usize = 1000 << 10;
 /// Msec.
 const DEFAULT_PASS_TIME: Msec = 120_000;
+/// Seconds.
+const DEFAULT_STALE: Seconds = 0;
 /// As Fastly and Cloudflare name them.
 const DEFAULT_TAG_HEADERS: [&str; 2] = ["surrogate-key", "cache-tag"];
 
@@ -95,6 +98,11 @@ settings! {
     store_unframed: bool = false;
     store_gzip: bool = true;
     revalidate: bool = true;
+    /// How long pages are kept that are stale and do not say it, in seconds.
+    stale: Seconds = DEFAULT_STALE;
+    use_stale: Rc<UseStale> = Rc::default();
+    /// Whether stale pages that may be served are renewed in the background.
+    background_update: bool = true;
     pass_time: Msec = DEFAULT_PASS_TIME;
     /// Whether requests of unsafe methods invalidate pages.
     invalidate: bool = true;
@@ -176,7 +184,7 @@ impl Given {
             ignored: self.ignored_headers(),
             ignores_cookies: self.ignores_cookies(),
             lifetimes,
-            stale: 0,
+            stale: self.stale(),
             revalidates: self.revalidate(),
             gzip: self.store_gzip(),
             hidden_headers: self.tag_headers().to_vec(),
@@ -188,6 +196,8 @@ impl Given {
             unframed: self.store_unframed(),
             pass_time: self.pass_time(),
             obeys_client: self.client_cache_control(),
+            use_stale: (*self.use_stale()).clone(),
+            updates_in_background: self.background_update(),
             invalidates: self.invalidate(),
         }
     }

@@ -44,7 +44,7 @@ fn status<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>>
 
 fn reason<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
     match State::of(request)?.outcome()? {
-        Outcome::Hit => None,
+        Outcome::Hit | Outcome::Stale(_) => None,
         Outcome::Fallthrough(reason) => pool.copy(reason.name().as_bytes()),
     }
 }

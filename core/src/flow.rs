@@ -4,9 +4,11 @@
 //!   begin ──> Action::FallThrough               method, bypass, arguments, key, a server marked down
 //!     └─────> Action::Perform ──> LookingUp
 //!                 refused ──> FallThrough       the client of memcached did not accept the lookup
-//!                 resumed ──> Serve             the item is a page
+//!                 resumed ──> Serve             the item is a page, fresh or to be served stale
 //!                        ├──> Perform           the page has variants, or is stale and its lease is asked for
+//!                        │      lease_asked ──> Serve, FallThrough, Refuse, Drop
 //!                        ├──> FallThrough       there is no page, or the lookup failed
+//!                        │      failed ───────> the stale page, in place of an error of the application
 //!                        ├──> Refuse            the same, and the client wants nothing but a cached page
 //!                        └──> Drop              the client has left
 //! ```
@@ -15,85 +17,44 @@
 //! value of an item. [`Facts`] answers the flow's questions about the request; a fact is asked for only if the
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
+mod action;
 mod facts;
 mod filling;
+mod key;
+
+mod reading;
+mod verdict;
 
 use crate::fill::Lease;
 use crate::lease::{Asker, NoLease};
-use crate::memcached::{
-    Buffer, Command, Get, Item, Key, Msec, Operation, OperationError, Protocol, Recache, Token,
-    Visitor,
-};
+use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
 use crate::method::Method;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::page::{
-    Coding, Etag, Format, LONGEST, Page, RequestControl, Response, Varies, Vary, is_marked,
+    Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, Vary, is_marked,
 };
 use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
+pub use action::{Action, Lookup};
 pub use facts::Facts;
 use filling::{Filling, Won};
+use key::check_bypass;
+pub use key::place;
+pub use reading::Found;
+use reading::Read;
+use verdict::{Verdict, judge};
 
 /// How long a lease lasts, in seconds. A page that takes longer to render is not stored. If a process dies that holds
 /// a lease, its page is not stored for so long.
 const LEASE: u32 = 60;
 
-/// What the driver is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action<'value> {
-    /// Look up an item, and then call [`Flow::completed`] and [`Flow::resumed`], or [`Flow::refused`].
-    Perform(Lookup),
-    /// Respond with the page.
-    Serve(Response<'value>),
-    /// Leave the request to the fallback.
-    FallThrough(Reason),
-    /// Respond with 504: there is no page, and the request asks for nothing but a page from a cache.
-    Refuse(Reason),
-    /// End the request without a response.
-    Drop,
-}
-
-/// A lookup.
+/// What follows when the lease of a stale page was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lookup {
-    /// Index of the server to ask.
-    pub server: usize,
-    /// Which item.
-    pub key: Key,
-    /// The protocol of the server.
-    pub protocol: Protocol,
-    /// The time at which the lookup is given up.
-    pub deadline: Msec,
-    /// Time to open a connection, in msec.
-    pub connect_timeout: Msec,
-    /// What to ask for.
-    pub get: Get,
-}
-
-impl Lookup {
-    /// The operation of the client of memcached. `token` names the request that waits, `visitor` its client.
-    pub fn operation(&self, token: Token, visitor: Visitor) -> Operation {
-        Operation {
-            token,
-            visitor,
-            key: self.key,
-            protocol: self.protocol,
-            deadline: self.deadline,
-            connect_timeout: self.connect_timeout,
-            command: Command::Get(self.get),
-        }
-    }
-}
-
-/// An item that memcached returned. The driver keeps its value.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'value> {
-    /// What memcached returned beside the value.
-    pub item: Item,
-    /// Its value.
-    pub value: &'value [u8],
-    /// The buffer with the value, if other requests share it.
-    pub shared: Option<&'value Buffer>,
+enum Then {
+    /// The page is served.
+    Serve,
+    /// The request is left to the fallback.
+    FallThrough(Reason),
 }
 
 /// The decisions about one request.
@@ -109,6 +70,8 @@ pub struct Flow {
     took: Option<u64>,
     /// Seconds for which a hit remains one.
     fresh_for: Option<u32>,
+    /// How stale the page is that was found, if it is.
+    staleness: Option<Staleness>,
     /// What the request itself says of responses from a cache, where that is obeyed.
     control: RequestControl,
     filling: Filling,
@@ -133,8 +96,8 @@ enum State {
     New,
     /// The lookup is under way.
     LookingUp,
-    /// The page is not served for this reason. The lookup for the lease to renew it is under way.
-    AskingLease(Reason),
+    /// The lookup for the lease to renew the page is under way.
+    AskingLease(Then),
     /// No action follows.
     Ended(Outcome),
 }
@@ -167,7 +130,11 @@ impl Flow {
 
     /// The client of memcached did not accept the lookup: nothing was sent.
     pub fn refused(&mut self, why: OperationError) -> Action<'static> {
-        let reason = self.reason_before().unwrap_or(why.into());
+        let reason = match self.state {
+            State::AskingLease(Then::Serve) => Reason::Stale,
+            State::AskingLease(Then::FallThrough(reason)) => reason,
+            State::New | State::LookingUp | State::Ended(_) => why.into(),
+        };
         self.fall_through(reason)
     }
 
@@ -187,53 +154,140 @@ impl Flow {
         policy: &Policy,
         cluster: &Cluster,
     ) -> Action<'value> {
-        let before = self.reason_before();
         let found = match found {
             Ok(found) => found,
-            Err(reason) => return self.fall_through(before.unwrap_or(reason)),
+            Err(reason) => return self.fall_through(reason),
         };
-        let won = self.won(&found, before.is_some());
-        if let Some(reason) = before {
-            self.filling.go_on(won, Some(reason));
-            return self.fall_through(reason);
-        }
+        let won = self.won(&found, false);
         if let Some(varies) = self.varies(&found, policy) {
             return self.look_up_variant(&varies, facts, policy, cluster);
         }
-        let response = self.respond(found, facts, policy);
-        let Item { recache, is_stale, .. } = found.item;
-        let is_renewable = recache == Recache::None && !is_stale && is_marked(&found.item);
-        match response {
-            Err(reason @ (Reason::Stale | Reason::Request))
-                if self.filling == Filling::Asks && is_renewable =>
-            {
-                self.state = State::AskingLease(reason);
-                let get = Get { recache: Some(LONGEST), ..Get::item() };
-                match self.lookup(get, policy, cluster) {
-                    Ok(lookup) => Action::Perform(lookup),
-                    Err(_) => self.fall_through(reason),
+        let item = found.item;
+        let read = match Read::for_client(found, facts, policy) {
+            Ok(read) => read,
+            Err(reason) => {
+                self.filling.go_on(won, Some(reason));
+                return self.fall_through(reason);
+            }
+        };
+        (self.fresh_for, self.staleness) = (read.fresh_for, read.staleness);
+        let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
+        let asks = self.filling == Filling::Asks && is_renewable;
+        match judge(&read, &item, &self.control, policy.store.as_ref()) {
+            Verdict::Serve(outcome) => {
+                self.filling.go_on(won, None);
+                self.serve(read.response, outcome, facts)
+            }
+            Verdict::Renew if asks => self.ask_to_renew(Then::Serve, policy, cluster),
+            Verdict::Not(reason) if asks => {
+                self.ask_to_renew(Then::FallThrough(reason), policy, cluster)
+            }
+            Verdict::Renew => {
+                self.filling.go_on(won, Some(Reason::Stale));
+                match self.filling {
+                    Filling::Holds(_) => {
+                        self.serve(read.response, Outcome::Stale(StaleUse::Renews), facts)
+                    }
+                    _ => self.fall_through(Reason::Stale),
                 }
             }
-            Err(reason) => {
+            Verdict::Not(reason) => {
                 self.filling.go_on(won, Some(reason));
                 self.fall_through(reason)
             }
-            Ok(response) => {
-                self.filling.go_on(won, None);
-                self.state = State::Ended(Outcome::Hit);
-                match facts.is_abandoned() {
-                    // nobody is there to receive a page, but a miss still goes to the application
-                    true => Action::Drop,
-                    false => Action::Serve(response),
-                }
-            }
         }
+    }
+
+    /// Whether the lookup asks for nothing but the lease of a page that was found. Then [`Flow::lease_asked`] takes its
+    /// reply.
+    pub fn is_asking_lease(&self) -> bool {
+        matches!(self.state, State::AskingLease(_))
+    }
+
+    /// The request goes on with the reply to a lookup for the lease of a stale page. `page` is what was found before.
+    pub fn lease_asked<'value>(
+        &mut self,
+        reply: Result<Found<'_>, Reason>,
+        page: Option<Found<'value>>,
+        facts: &impl Facts,
+        policy: &Policy,
+    ) -> Action<'value> {
+        let State::AskingLease(then) = self.state else { return self.fall_through(Reason::Stale) };
+        let reason = match then {
+            Then::Serve => Reason::Stale,
+            Then::FallThrough(reason) => reason,
+        };
+        if let Ok(found) = reply {
+            let won = self.won(&found, true);
+            self.filling.go_on(won, Some(reason));
+        }
+        let page = page.filter(|_| then == Then::Serve);
+        match page.and_then(|page| Read::of(page, facts, policy).ok()) {
+            Some(read) => {
+                let is_holder = matches!(self.filling, Filling::Holds(_));
+                let why = if is_holder { StaleUse::Renews } else { StaleUse::Updating };
+                self.serve(read.response, Outcome::Stale(why), facts)
+            }
+            None => self.fall_through(reason),
+        }
+    }
+
+    /// Decides about a request that is to renew a page in the background: whether it is for that page, whose index of the
+    /// server and key are `page`. `lease` is of the page, or of its variant.
+    pub fn renew(
+        lease: Lease,
+        page: (usize, Key),
+        facts: &impl Facts,
+        policy: &Policy,
+        cluster: &Cluster,
+    ) -> (Flow, Action<'static>) {
+        let (server, key) = page;
+        let flow = Flow {
+            server: Some(server),
+            key: Some(key),
+            filling: Filling::Holds(lease),
+            state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
+            ..Flow::default()
+        };
+        let may_store = |store: &StorePolicy| facts.ask(|asker| store.key.refuse(asker)).is_none();
+        let is_of_page = check_bypass(facts).is_ok()
+            && policy.store.as_ref().is_some_and(may_store)
+            && place(facts, policy, cluster) == Ok(page);
+        match is_of_page {
+            true => (flow, Action::FallThrough(Reason::Stale)),
+            false => (flow, Action::Drop),
+        }
+    }
+
+    /// Whether the page that was found may be served if the application fails.
+    pub fn may_serve_on_failure(&self, policy: &Policy) -> bool {
+        let store = policy.store.as_ref();
+        store.zip(self.staleness).is_some_and(|(store, stale)| stale.permits_any(&store.use_stale))
+            && self.control.permits_stale()
+    }
+
+    /// The fallback has failed, and the client would get this status. Returns the stale page that was found, if it may be
+    /// the response.
+    pub fn failed<'value>(
+        &mut self,
+        (failure, status): (Failure, u16),
+        page: Found<'value>,
+        facts: &impl Facts,
+        policy: &Policy,
+    ) -> Option<Response<'value>> {
+        let State::Ended(Outcome::Fallthrough(_)) = self.state else { return None };
+        let store = policy.store.as_ref().filter(|_| self.control.permits_stale())?;
+        let read = Read::of(page, facts, policy).ok()?;
+        read.staleness.filter(|stale| stale.permits(failure, &store.use_stale))?;
+        self.staleness = read.staleness;
+        self.state = State::Ended(Outcome::Stale(StaleUse::Failed(status)));
+        Some(read.response)
     }
 
     /// The request ends before it has seen what its lookup has found. Returns the lease that came with it, which is to be
     /// given back.
     pub fn abandon(&mut self, found: &Found<'_>) -> Option<Lease> {
-        let is_renewal = self.reason_before().is_some();
+        let is_renewal = self.is_asking_lease();
         self.filling = Filling::None;
         self.won(found, is_renewal)?.ok()
     }
@@ -286,7 +340,11 @@ impl Flow {
 
     /// The value of `Cache-Status`, once the outcome is decided. `is_stored`: the response is being stored.
     pub fn cache_status(&self, is_stored: bool) -> Option<String> {
-        self.outcome().map(|outcome| outcome.cache_status(self.fresh_for, is_stored))
+        let ttl = match self.staleness {
+            Some(stale) => Some(-i64::from(stale.seconds)),
+            None => self.fresh_for.map(i64::from),
+        };
+        self.outcome().map(|outcome| outcome.cache_status(ttl, is_stored))
     }
 
     fn look_up(
@@ -306,13 +364,7 @@ impl Flow {
             }
             return Err(Reason::Method);
         }
-        for condition in facts.bypass() {
-            // a condition that cannot be computed might be met
-            let value = condition.ok_or(Reason::Overload)?;
-            if !matches!(value.as_ref(), b"" | b"0") {
-                return Err(Reason::Bypass);
-            }
-        }
+        check_bypass(facts)?;
         let (server, key) = place(facts, policy, cluster)?;
         self.key = Some(key);
         self.server = Some(server);
@@ -396,38 +448,28 @@ impl Flow {
         (recache == Recache::Won).then(|| cas.map(lease).ok_or(StoreStatus::NoCas))
     }
 
-    /// Why the page is not served, if only the lease to renew it is still asked for.
-    fn reason_before(&self) -> Option<Reason> {
-        match self.state {
-            State::AskingLease(reason) => Some(reason),
-            State::New | State::LookingUp | State::Ended(_) => None,
+    /// Asks for the lease with which a stale page is renewed.
+    fn ask_to_renew(&mut self, then: Then, policy: &Policy, cluster: &Cluster) -> Action<'static> {
+        self.state = State::AskingLease(then);
+        let get = Get { recache: Some(LONGEST), ..Get::item() };
+        match self.lookup(get, policy, cluster) {
+            Ok(lookup) => Action::Perform(lookup),
+            Err(_) => self.refused(OperationError::Down),
         }
     }
 
-    fn respond<'value>(
+    fn serve<'value>(
         &mut self,
-        found: Found<'value>,
+        response: Response<'value>,
+        outcome: Outcome,
         facts: &impl Facts,
-        policy: &Policy,
-    ) -> Result<Response<'value>, Reason> {
-        let Found { item, value, .. } = found;
-        let page = policy.pages.read(&item, value)?;
-        let is_unpacked = page.coding == Coding::Gzip && policy.unpacks_gzip;
-        if !is_unpacked && !page.coding.is_accepted_by(facts.accept_encoding()) {
-            return Err(Reason::Format);
+    ) -> Action<'value> {
+        self.state = State::Ended(outcome);
+        match facts.is_abandoned() {
+            // nobody is there to receive a page, but a miss still goes to the application
+            true => Action::Drop,
+            false => Action::Serve(response),
         }
-        // a value that ends before its body begins would be served as an empty page
-        let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
-        self.fresh_for = page.fresh_for(item.ttl);
-        let dated = page.header("date").and_then(|date| facts.seconds_since(date));
-        let age = page.age(item.ttl, dated);
-        if !self.control.permits(age, self.fresh_for) {
-            return Err(Reason::Request);
-        }
-        let is_tagged = page.header("etag").is_some();
-        let wants_tag = policy.etag && facts.is_main() && page.status == 200 && !is_tagged;
-        let etag = wants_tag.then(|| etag(&found, &page, head, body));
-        Ok(Response { page, body, etag, age })
     }
 
     fn fall_through(&mut self, reason: Reason) -> Action<'static> {
@@ -441,24 +483,6 @@ impl Flow {
     }
 }
 
-/// The page that the request is for, as index of its server and key.
-///
-/// # Errors
-/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
-pub fn place(
-    facts: &impl Facts,
-    policy: &Policy,
-    cluster: &Cluster,
-) -> Result<(usize, Key), Reason> {
-    let has_own_target = facts.has_own_target();
-    let args = facts.args();
-    let path = || facts.path();
-    policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
-    let text = facts.key().ok_or(Reason::Overload)?;
-    let key = Key::new(text.as_ref(), policy.long_keys)?;
-    Ok((cluster.server(&key), key))
-}
-
 /// What the request says of responses from a cache. `only-if-cached` is obeyed wherever nginx fills the cache, the rest
 /// where the configuration says so.
 fn control(asker: &Asker<'_>, store: &StorePolicy) -> RequestControl {
@@ -469,15 +493,6 @@ fn control(asker: &Asker<'_>, store: &StorePolicy) -> RequestControl {
             let only_if_cached = control.only_if_cached;
             RequestControl { only_if_cached, ..RequestControl::default() }
         }
-    }
-}
-
-/// The ETag of a page. A marked item with a cas number: its flags and cas identify the version. Any other: a hash of the body.
-fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
-    match (page.life, found.item.cas, found.shared) {
-        (Some(_), Some(cas), _) => Etag::of_version(found.item.flags, cas, head, body.len()),
-        (_, _, Some(buffer)) => Etag::of_shared(buffer, head.len()),
-        (_, _, None) => Etag::of(body),
     }
 }
 

@@ -81,6 +81,8 @@ pub struct KeyParts {
     pub has_query: bool,
     /// The names of the headers whose variables it contains, with hyphens, in lower case.
     pub headers: Vec<String>,
+    /// A cookie, or all of them.
+    pub has_cookies: bool,
 }
 
 /// Why a request takes no lease.
@@ -120,6 +122,8 @@ impl KeyParts {
             has_target: has_target(text),
             has_query: has_target(text) || has_sent_query(text),
             headers: variables(text).filter_map(header).collect(),
+            has_cookies: variables(text)
+                .any(|(name, _)| name.starts_with("cookie_") || name == "http_cookie"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The outcome of a request: hit, or fallthrough and why. One enum feeds the variables, the log and the response
+//! The outcome of a request: hit, stale page, or fallthrough and why. One enum feeds the variables, the log and the response
 //! statuses of `pagecache_fallback off`.
 
 use crate::memcached::{KeyError, OperationError};
@@ -10,8 +10,23 @@ use std::fmt;
 pub enum Outcome {
     /// Served from the cache.
     Hit,
+    /// Served from the cache, although the page was stale.
+    Stale(StaleUse),
     /// Left to the fallback.
     Fallthrough(Reason),
+}
+
+/// Why a stale page was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StaleUse {
+    /// This request has the page renewed in the background.
+    Renews,
+    /// Another request has the page renewed.
+    Updating,
+    /// The client takes stale pages, as its Cache-Control says.
+    Requested,
+    /// The application has failed, with this status.
+    Failed(u16),
 }
 
 /// Declares [`Reason`] and its table. A row has the name of the reason, its status, the response status if
@@ -105,6 +120,10 @@ reasons! {
 pub enum Status {
     /// Served from the cache.
     Hit,
+    /// Served stale: the application has failed, or this request has the page renewed.
+    Stale,
+    /// Served stale, while another request has the page renewed.
+    Updating,
     /// Looked up, without finding a page.
     Miss,
     /// Not looked up.
@@ -118,24 +137,31 @@ impl Outcome {
     pub fn status(self) -> Status {
         match self {
             Outcome::Hit => Status::Hit,
+            Outcome::Stale(StaleUse::Updating) => Status::Updating,
+            Outcome::Stale(_) => Status::Stale,
             Outcome::Fallthrough(reason) => reason.status(),
         }
     }
 
-    /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one. `is_stored`: the response of
-    /// the fallback is being stored.
+    /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one, less than 0 for a stale page.
+    /// `is_stored`: the response of the fallback is being stored.
     ///
     /// ```
-    /// use pagecache_core::outcome::{Outcome, Reason};
+    /// use pagecache_core::outcome::{Outcome, Reason, StaleUse};
     ///
     /// assert_eq!(Outcome::Hit.cache_status(Some(60), false), "nginx; hit; ttl=60");
     /// let miss = Outcome::Fallthrough(Reason::Absent);
     /// assert_eq!(miss.cache_status(None, true), "nginx; fwd=uri-miss; stored");
+    /// let failed = Outcome::Stale(StaleUse::Failed(503));
+    /// assert_eq!(failed.cache_status(Some(-5), false), "nginx; fwd=stale; fwd-status=503");
     /// ```
-    pub fn cache_status(self, ttl: Option<u32>, is_stored: bool) -> String {
+    pub fn cache_status(self, ttl: Option<i64>, is_stored: bool) -> String {
         match (self, ttl) {
-            (Outcome::Hit, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
-            (Outcome::Hit, None) => "nginx; hit".to_owned(),
+            (Outcome::Stale(StaleUse::Failed(status)), _) => {
+                format!("nginx; fwd=stale; fwd-status={status}")
+            }
+            (Outcome::Hit | Outcome::Stale(_), Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
+            (Outcome::Hit | Outcome::Stale(_), None) => "nginx; hit".to_owned(),
             (Outcome::Fallthrough(reason), _) => {
                 let Row { forward, name, detail, .. } = reason.row();
                 let stored = if is_stored { "; stored" } else { "" };
@@ -171,6 +197,8 @@ impl Status {
     pub fn name(self) -> &'static str {
         match self {
             Status::Hit => "HIT",
+            Status::Stale => "STALE",
+            Status::Updating => "UPDATING",
             Status::Miss => "MISS",
             Status::Bypass => "BYPASS",
             Status::Error => "ERROR",
@@ -262,5 +290,7 @@ mod tests {
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }
         assert_eq!(Outcome::Hit.cache_status(None, false), "nginx; hit");
+        let updating = Outcome::Stale(StaleUse::Updating);
+        assert_eq!(updating.cache_status(Some(-5), false), "nginx; hit; ttl=-5");
     }
 }

@@ -21,21 +21,42 @@ pub fn is_reserved(name: &[u8]) -> bool {
     [STATUS, KEY].iter().any(|own| is_read_as(name, own))
 }
 
-/// Headers by which a visitor asks for a page in a form of its own, or only for a change of it.
-const OF_ONE_VISITOR: [&str; 7] = [
-    "accept-encoding",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "range",
-];
+/// Headers by which a visitor asks for a part of a page, or only for a change of it.
+const CONDITIONS: [&str; 6] =
+    ["if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"];
+
+const COOKIES: [&str; 2] = ["cookie", "cookie2"];
 
 /// Whether a header of this name is left out of a request whose response is stored for everybody.
 pub fn is_of_one_visitor(name: &[u8], ignores_cookies: bool) -> bool {
-    let cookies: &[&str] = if ignores_cookies { &["cookie", "cookie2"] } else { &[] };
-    OF_ONE_VISITOR.iter().chain(cookies).any(|own| is_read_as(name, own))
+    let is = |own: &&str| is_read_as(name, own);
+    is(&"accept-encoding") || CONDITIONS.iter().any(is) || ignores_cookies && COOKIES.iter().any(is)
+}
+
+/// Headers of one visitor's request or connection, which a renewal in the background has no part in.
+const NOT_RENEWED: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a header of this name is left out of the renewal of a page that a visitor has found to be stale. `has_cookies`:
+/// the key of the page is made of cookies.
+pub fn is_not_renewed(name: &[u8], has_cookies: bool) -> bool {
+    let is = |own: &&str| is_read_as(name, own);
+    NOT_RENEWED.iter().any(is)
+        || CONDITIONS.iter().any(is)
+        || !has_cookies && COOKIES.iter().any(is)
 }
 
 /// Whether an application may read a header of this name as the one with another name: CGI and its successors fold all
@@ -71,6 +92,18 @@ mod tests {
         }
         assert!(!is_of_one_visitor(b"Cookie", false));
         assert!(is_of_one_visitor(b"Cookie", true));
+    }
+
+    #[test]
+    fn what_a_renewal_does_not_send() {
+        for name in ["Authorization", "Connection", "content_length", "Range", "If-Match", "cookie"]
+        {
+            assert!(is_not_renewed(name.as_bytes(), false), "{name}");
+        }
+        for name in ["Host", "Accept", "Accept-Language", "User-Agent", "X-Forwarded-For"] {
+            assert!(!is_not_renewed(name.as_bytes(), false), "{name}");
+        }
+        assert!(!is_not_renewed(b"Cookie", true));
     }
 
     #[test]

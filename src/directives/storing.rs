@@ -6,7 +6,8 @@ use crate::conf::LocationConf;
 use crate::sys::conf::{ConfigContext, ConfigError, parse_time};
 use crate::sys::raw::ngx_str_t;
 use pagecache_core::memcached::Msec;
-use pagecache_core::page::{Heuristic, IgnoredHeaders, LONGEST, Seconds, Valid};
+use pagecache_core::page::{Heuristic, IgnoredHeaders, LONGEST, Seconds, UseStale, Valid};
+use std::rc::Rc;
 
 /// In msec. A worker's memory of pages that cannot be stored lasts no longer.
 const LONGEST_PASS_TIME: Msec = 24 * 60 * 60 * 1_000;
@@ -146,6 +147,51 @@ pub fn set_revalidate(
     _: ConfigContext<'_>,
 ) -> Result<(), ConfigError> {
     set_once(&mut conf.given.revalidate, switch(words)?)
+}
+
+pub fn set_stale(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    set_once(&mut conf.given.stale, seconds(word(words)?)?)
+}
+
+/// As proxy_cache_use_stale: `off`, or what permits to serve stale pages.
+pub fn set_use_stale(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    const EXPECTED: &str = "\"off\" alone, or some of \"error\", \"timeout\", \"invalid_header\", \"updating\", \
+         \"http_500\", \"http_502\", \"http_503\", \"http_504\", \"http_403\", \"http_404\" and \"http_429\"";
+    let mut use_stale = UseStale::default();
+    for word in words {
+        match word.as_bytes() {
+            b"off" if words.len() == 1 => {}
+            // nginx responds with the same to both
+            b"error" | b"invalid_header" => use_stale.error = true,
+            b"timeout" => use_stale.timeout = true,
+            b"updating" => use_stale.updating = true,
+            b"http_500" => use_stale.statuses.push(500),
+            b"http_502" => use_stale.statuses.push(502),
+            b"http_503" => use_stale.statuses.push(503),
+            b"http_504" => use_stale.statuses.push(504),
+            b"http_403" => use_stale.statuses.push(403),
+            b"http_404" => use_stale.statuses.push(404),
+            b"http_429" => use_stale.statuses.push(429),
+            _ => return Err(invalid(word, EXPECTED)),
+        }
+    }
+    set_once(&mut conf.given.use_stale, Rc::new(use_stale))
+}
+
+pub fn set_background_update(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    set_once(&mut conf.given.background_update, switch(words)?)
 }
 
 pub fn set_pass_time(

@@ -49,11 +49,15 @@ pub struct Fill<'state> {
 /// Has the request that goes to the fallback keep the lease with which the response is stored, if it has one.
 pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option<Fill<'state>> {
     let store = state.settings().policy.store.as_ref()?;
+    let stale = state.stale();
+    if !state.decide(|flow| flow.may_serve_on_failure(&state.settings().policy)) {
+        state.forget_stale();
+    }
     if let Some(lease) = state.decide(Flow::take_lease) {
         let revalidates = lease.is_renewal && store.rules.revalidates;
-        let stale = state.take_stale(lease.cas).filter(|_| revalidates);
-        // the fallback sends it as it is stored
-        let stale = stale.filter(|stale| is_accepted(request, stale));
+        let stale = stale.filter(|stale| revalidates && stale.is_of(lease.cas));
+        let stale =
+            stale.filter(|stale| state.is_background() || may_be_response(request, stale, store));
         state.set_filling(Filling::Lease(lease, stale.clone()));
         return Some(Fill { store, stale });
     }
@@ -66,41 +70,85 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
     None
 }
 
-/// Whether the client reads the coding of a page.
-fn is_accepted(request: &Request<'_>, stored: &Stored) -> bool {
-    let page = Page::of_value(stored.found().value);
-    page.is_some_and(|page| page.coding.is_accepted_by(request.header_values("accept-encoding")))
+/// Whether a page that the application finds unchanged may be the response to this request: the client reads its coding,
+/// which nobody changes then. And a request with a cookie asks for no page that is confirmed each time, which may be
+/// another one for each visitor.
+fn may_be_response(request: &Request<'_>, stored: &Stored, store: &StorePolicy) -> bool {
+    let Some(page) = Page::of_value(stored.found().value) else { return false };
+    let is_personal =
+        !store.rules.ignores_cookies && request.header_values("cookie").next().is_some();
+    let is_confirmed = page.life.is_some_and(|life| life.is_confirmed_each_time());
+    page.coding.is_accepted_by(request.header_values("accept-encoding"))
+        && !(is_personal && is_confirmed)
 }
 
 fn before_head(request: &Request<'_>) {
     if let Some(state) = State::of(request) {
-        let is_hit = state.outcome() == Some(Outcome::Hit);
-        if let Some(store) = state.settings().policy.store.as_ref().filter(|_| !is_hit) {
-            if let Some(changed) = state.decide(Flow::take_changed) {
-                if request.is_success() {
-                    invalidate(request, &state, changed);
-                }
-            }
-            match state.take_filling() {
-                Filling::Lease(lease, stale) => {
-                    capture_head(request, &state, store, lease, stale);
-                    judge_conditions(request, &state);
-                }
-                // a second head is of another response: a filter has refused the first one
-                Filling::Capture(capture, _) => {
-                    state.give_back(capture.give_up().1, Some(StoreStatus::Aborted));
-                }
-                Filling::Unchanged(..) | Filling::Sent | Filling::Nothing => {}
-            }
-            let hidden = store.rules.hidden_headers.iter().map(String::as_str);
-            // the note is for readers of the item alone
-            hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
+        let store = state.settings().policy.store.as_ref();
+        match (store, state.outcome()) {
+            (Some(store), Some(Outcome::Fallthrough(_))) => look_at_head(request, &state, store),
+            // a filter has refused the page that was to take the place of an error
+            (Some(_), Some(Outcome::Stale(_))) => state.set_filling(Filling::Nothing),
+            _ => {}
         }
     }
     cache_status::say(request);
 }
 
-/// The request has changed a page: marks it as stale, and the others of the site that the response names (RFC 9111, section
+/// The head of a response of the fallback, or of nginx in its place.
+fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
+    if let Some(changed) = state.decide(Flow::take_changed) {
+        if request.is_success() {
+            invalidate(request, state, changed);
+        }
+    }
+    match state.take_filling() {
+        Filling::Lease(lease, _) if serve_stale(request, state) => {
+            return state.give_back(lease, Some(StoreStatus::Failed));
+        }
+        Filling::Nothing if serve_stale(request, state) => return,
+        Filling::Lease(lease, stale) => {
+            capture_head(request, state, store, lease, stale);
+            judge_conditions(request, state);
+        }
+        // a second head is of another response: a filter has refused the first one
+        Filling::Capture(capture, _) => {
+            state.give_back(capture.give_up().1, Some(StoreStatus::Aborted));
+        }
+        // not where the page is
+        renewal @ Filling::Renewal(_) => state.set_filling(renewal),
+        Filling::Unchanged(..) | Filling::Sent | Filling::Nothing => {}
+    }
+    let hidden = store.rules.hidden_headers.iter().map(String::as_str);
+    // the note is for readers of the item alone
+    hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
+}
+
+/// If the response is an error for which the stale page may be served: makes that page the response.
+fn serve_stale(request: &Request<'_>, state: &State) -> bool {
+    let Some((failure, status)) = request.failure().filter(|_| !state.is_background()) else {
+        return false;
+    };
+    let Some(stale) = state.stale() else { return false };
+    let (settings, worker) = (state.settings(), state.worker());
+    let facts = RequestFacts { request, settings, worker };
+    let page = stale.found_now();
+    let policy = &settings.policy;
+    let response = state.decide(|flow| flow.failed((failure, status), page, &facts, policy));
+    let Some(response) = response else { return false };
+    request.clear_head();
+    request.clear_error();
+    if set_head(request, &response).is_none() {
+        return false;
+    }
+    state.set_filling(Filling::Unchanged(stale.clone(), response.page.body.start));
+    request.drop_blind_conditions();
+    request.judge_conditions();
+    super::count_served(state, response.body.len());
+    true
+}
+
+/// The request has changed a page: removes it, and the others of the site that the response names (RFC 9111, section
 /// 4.4).
 fn invalidate(request: &Request<'_>, state: &State, (server, key): (usize, Key)) {
     state.invalidate(server, key);
@@ -344,7 +392,7 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
     match state.take_filling() {
         Filling::Capture(capture, at) => {
             append(request, &state, *capture, at, parts);
-            match request.is_abandoned() {
+            match request.is_abandoned() || state.is_background() {
                 false => Passage::Unchanged,
                 true if is_captured_to_the_end(request) => Passage::Swallowed,
                 true => Passage::Failed,
@@ -361,7 +409,8 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
         }
         other => {
             state.set_filling(other);
-            Passage::Unchanged
+            // nobody reads it
+            if state.is_background() { Passage::Failed } else { Passage::Unchanged }
         }
     }
 }

@@ -13,6 +13,7 @@
 mod facts;
 pub mod fill;
 mod lookup;
+mod renewal;
 pub mod request_headers;
 mod serve;
 pub mod state;
@@ -33,7 +34,7 @@ use pagecache_core::flow::{Action, Flow};
 use pagecache_core::memcached::{Buffers, Bytes, Completion, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use serve::send;
-use state::{State, Stored, Waiting};
+use state::{Renewal, State, Stored, Waiting};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -78,14 +79,24 @@ fn begin(request: Request<'_>) -> ngx_int_t {
         return NGX_DECLINED as ngx_int_t;
     };
     let worker = WORKERS.with(|it| it.of(settings.configuration, &settings.zone));
+    let renewal = State::of(&request).and_then(|state| state.take_renewal());
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
     let facts = RequestFacts { request: &request, settings: &settings, worker: state.worker() };
-    let (flow, action) = match settings.upstream.cluster() {
-        Some(cluster) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
+    let (flow, action) = match (settings.upstream.cluster(), renewal) {
+        (Some(cluster), Some(Renewal { lease, page, stale })) => {
+            state.keep_stale(&stale);
+            Flow::renew(lease, page, &facts, &settings.policy, cluster)
+        }
+        (Some(cluster), None) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
         // the configuration was not checked
-        None => Flow::begin_without_servers(),
+        (None, renewal) => {
+            if let Some(Renewal { lease, .. }) = renewal {
+                state.give_back(lease, None);
+            }
+            Flow::begin_without_servers()
+        }
     };
     state.set_flow(flow);
     match act(&request, &state, action, None) {
@@ -147,15 +158,26 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let settings = state.settings();
     let facts = RequestFacts { request, settings, worker: state.worker() };
     let reply = state.take_reply();
-    let stored = reply.as_ref().ok();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
-    let action = state.decide(|flow| match settings.upstream.cluster() {
-        Some(cluster) => flow.resumed(found, &facts, &settings.policy, cluster),
-        None => flow.refused(OperationError::Down),
-    });
-    if let (Some(stored), true) = (stored, !matches!(action, Action::Serve(_))) {
-        state.keep_stale(stored);
-    }
+    let stale = state.stale();
+    let asks_lease = state.decide(|flow| flow.is_asking_lease());
+    let (action, stored) = match (settings.upstream.cluster(), asks_lease) {
+        (Some(_), true) => {
+            let page = stale.as_deref().map(Stored::found);
+            let policy = &settings.policy;
+            let action = state.decide(|flow| flow.lease_asked(found, page, &facts, policy));
+            (action, stale.as_ref())
+        }
+        (Some(cluster), false) => {
+            let policy = &settings.policy;
+            let action = state.decide(|flow| flow.resumed(found, &facts, policy, cluster));
+            if let (Ok(stored), true) = (&reply, !matches!(action, Action::Serve(_))) {
+                state.keep_stale(stored);
+            }
+            (action, reply.as_ref().ok())
+        }
+        (None, _) => (state.decide(|flow| flow.refused(OperationError::Down)), None),
+    };
     if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
         state.give_back(lease, None);
     }
@@ -179,14 +201,14 @@ fn act(
         },
         Action::Serve(response) => {
             state.with_key(|key| log::served(request, key));
-            if let Some(server) = state.server() {
-                let counter = state.worker().counter(server);
-                counter.count(Outcome::Hit, response.body.len());
-            }
-            Turn::Ends(match stored {
-                Some(stored) => send(request, &response, stored),
-                None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
-            })
+            count_served(state, response.body.len());
+            let Some(stored) = stored else {
+                return Turn::Ends(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
+            };
+            let status = send(request, &response, stored);
+            // its client has the page already
+            renewal::begin(request, state, stored);
+            Turn::Ends(status)
         }
         Action::FallThrough(reason) => Turn::Ends(fall_through(request, state, reason)),
         Action::Refuse(reason) => {
@@ -200,13 +222,22 @@ fn act(
 /// Leaves the request to the fallback, or to `error_page`. Returns what a content handler returns.
 fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int_t {
     let settings = state.settings();
-    count(state, reason);
-    state.with_key(|key| log::fell_through(request, reason, key));
+    if !state.is_background() {
+        count(state, reason);
+        state.with_key(|key| log::fell_through(request, reason, key));
+    }
     let fill = fill::hold_lease(request, state);
     if request_headers::tell(request, state, fill.as_ref()).is_none() {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     }
     to_fallback(request, settings, reason.http_status() as ngx_int_t)
+}
+
+/// Counts a request that is served with so many bytes.
+fn count_served(state: &State, len: usize) {
+    if let (Some(server), Some(outcome)) = (state.server(), state.outcome()) {
+        state.worker().counter(server).count(outcome, len);
+    }
 }
 
 /// Counts a request that is no hit.

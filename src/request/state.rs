@@ -31,13 +31,15 @@ pub struct State {
     visitor: Visitor,
     /// Whether an application had sent the request elsewhere when it began.
     is_redirected: bool,
+    /// Whether it is of no client, and renews a page.
+    is_background: bool,
     flow: RefCell<Flow>,
     /// Where the lookup is under way.
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
     reply: Cell<Option<Result<Rc<Stored>, Reason>>>,
     /// The page that was found and is not fresh.
-    stale: Cell<Option<Rc<Stored>>>,
+    stale: RefCell<Option<Rc<Stored>>>,
     /// How it fills the cache.
     filling: RefCell<Filling>,
     /// What became of that.
@@ -50,6 +52,8 @@ pub enum Filling {
     /// Nothing.
     #[default]
     Nothing,
+    /// What a request in the background is to renew, until it is known that it is for that page.
+    Renewal(Box<Renewal>),
     /// The lease, before the response has come, and the stale page that the application may find unchanged.
     Lease(Lease, Option<Rc<Stored>>),
     /// The response so far. Its head came at this time, in seconds since the epoch.
@@ -61,10 +65,22 @@ pub enum Filling {
     Sent,
 }
 
+/// A page that is renewed in the background.
+pub struct Renewal {
+    /// Of the page, or of its variant.
+    pub lease: Lease,
+    /// Index of the page's server, and its key.
+    pub page: (usize, Key),
+    /// The page as it was found.
+    pub stale: Rc<Stored>,
+}
+
 /// An item of memcached. Its bytes count as held as long as it is there.
 pub struct Stored {
     item: Item,
     value: Value,
+    /// When it came, in seconds since the epoch.
+    at: u64,
     #[expect(dead_code, reason = "counts until it is dropped")]
     counts: (Option<Reservation>, Charge),
 }
@@ -84,13 +100,14 @@ unsafe impl RequestLevel for State {
             peer.cancel(ticket);
         }
         let unseen = self.reply.take().and_then(Result::ok);
-        self.stale.set(None);
+        self.stale.replace(None);
         let in_flow = match unseen {
             Some(stored) => self.flow.borrow_mut().abandon(&stored.found()),
             None => self.flow.borrow_mut().take_lease(),
         };
         let lease = match self.take_filling() {
             Filling::Nothing | Filling::Unchanged(..) | Filling::Sent => in_flow,
+            Filling::Renewal(renewal) => Some(renewal.lease),
             Filling::Lease(lease, _) => Some(lease),
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
@@ -109,18 +126,53 @@ impl State {
         settings: Rc<Settings>,
         worker: Rc<Worker<Waiting>>,
     ) -> Option<Waiting> {
-        if let Some(earlier) = State::of(request) {
+        let earlier = State::of(request);
+        if let Some(earlier) = &earlier {
             earlier.end();
         }
+        let is_background = earlier.is_some_and(|earlier| earlier.is_background);
+        State::attach(request, settings, worker, is_background)
+    }
+
+    /// Has a request that nginx makes itself renew a page. None without memory.
+    pub fn begin_renewal(&self, request: &Request<'_>, renewal: Renewal) -> Option<()> {
+        match State::attach(request, self.settings.clone(), self.worker.clone(), true) {
+            Some(state) => state.set_filling(Filling::Renewal(Box::new(renewal))),
+            None => {
+                self.give_back(renewal.lease, None);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// What a request in the background is to renew, if it is not known yet that it is for that page.
+    pub fn take_renewal(&self) -> Option<Renewal> {
+        match self.take_filling() {
+            Filling::Renewal(renewal) => Some(*renewal),
+            other => {
+                self.set_filling(other);
+                None
+            }
+        }
+    }
+
+    fn attach(
+        request: &Request<'_>,
+        settings: Rc<Settings>,
+        worker: Rc<Worker<Waiting>>,
+        is_background: bool,
+    ) -> Option<Waiting> {
         request.attach(State {
             settings,
             worker,
             visitor: request.visitor(),
             is_redirected: request.is_redirected_by_application(),
+            is_background,
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
-            stale: Cell::new(None),
+            stale: RefCell::default(),
             filling: RefCell::default(),
             store_status: Cell::new(None),
         })
@@ -226,16 +278,26 @@ impl State {
         self.store_status.get().or_else(|| self.flow.borrow().store_status())
     }
 
-    /// Keeps a page that is not served. One that has no value, or is none, is of no use.
+    /// Whether it is of no client, and renews a page.
+    pub fn is_background(&self) -> bool {
+        self.is_background
+    }
+
+    /// Keeps a page that is stale. What has no value is no page.
     pub fn keep_stale(&self, stored: &Rc<Stored>) {
         if !stored.found().value.is_empty() {
-            self.stale.set(Some(stored.clone()));
+            self.stale.replace(Some(stored.clone()));
         }
     }
 
-    /// Takes out the page that was found and is not fresh, if it is the one of this cas number.
-    pub fn take_stale(&self, cas: u64) -> Option<Rc<Stored>> {
-        self.stale.take().filter(|stored| stored.item.cas == Some(cas))
+    /// The page that was found and is stale.
+    pub fn stale(&self) -> Option<Rc<Stored>> {
+        self.stale.borrow().clone()
+    }
+
+    /// The page that was found is of no use any more.
+    pub fn forget_stale(&self) {
+        self.stale.replace(None);
     }
 
     /// Sets what the request has for filling the cache.
@@ -284,10 +346,10 @@ impl State {
         peer.flush_queued();
     }
 
-    /// Marks the page as stale.
+    /// Removes the page.
     pub fn invalidate(&self, server: usize, key: Key) {
         let Some(peer) = self.peer(server) else { return };
-        let command = Command::Delete(Delete { cas: None, marks_stale: true });
+        let command = Command::Delete(Delete { cas: None, marks_stale: false });
         peer.run(|token| self.operation(token, key, command));
         peer.flush_queued();
     }
@@ -322,7 +384,7 @@ impl State {
             if let Some((reservation, charge)) = buffers.keep(self.visitor, part) {
                 let (value, counts) =
                     (Value::InReadBuffer(part.clone()), (Some(reservation), charge));
-                return Some(Rc::new(Stored { item, value, counts }));
+                return Some(Rc::new(Stored { item, value, at: process::seconds(), counts }));
             }
         }
         let charge = buffers.charge(self.visitor, value.len())?;
@@ -335,7 +397,8 @@ impl State {
                 (Value::Copied(copy), Some(buffers.reserve(value.len())))
             }
         };
-        Some(Rc::new(Stored { item, value, counts: (reservation, charge) }))
+        let counts = (reservation, charge);
+        Some(Rc::new(Stored { item, value, at: process::seconds(), counts }))
     }
 }
 
@@ -348,5 +411,19 @@ impl Stored {
             Value::Shared(buffer) => (&***buffer, Some(&**buffer)),
         };
         Found { item: self.item, value, shared }
+    }
+
+    /// The same, as it would be found now: less time remains of it than when it came.
+    pub fn found_now(&self) -> Found<'_> {
+        let elapsed = process::seconds().saturating_sub(self.at);
+        let elapsed = u32::try_from(elapsed).unwrap_or(u32::MAX);
+        let found = self.found();
+        let ttl = found.item.ttl.map(|ttl| ttl.saturating_sub(elapsed));
+        Found { item: Item { ttl, ..found.item }, ..found }
+    }
+
+    /// Whether it is the item of this cas number.
+    pub fn is_of(&self, cas: u64) -> bool {
+        self.item.cas == Some(cas)
     }
 }

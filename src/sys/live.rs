@@ -5,7 +5,8 @@
 
 use super::raw::{
     ngx_buf_t, ngx_connection_t, ngx_event_t, ngx_http_compile_complex_value_t,
-    ngx_http_complex_value_t, ngx_peer_connection_t, ngx_table_elt_t, ngx_url_t,
+    ngx_http_complex_value_t, ngx_http_connection_t, ngx_peer_connection_t, ngx_table_elt_t,
+    ngx_url_t,
 };
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -81,6 +82,8 @@ unsafe impl Zero for ngx_buf_t {}
 unsafe impl Zero for ngx_connection_t {}
 // SAFETY: as above.
 unsafe impl Zero for ngx_event_t {}
+// SAFETY: as above.
+unsafe impl Zero for ngx_http_connection_t {}
 // SAFETY: as above.
 unsafe impl Zero for ngx_http_compile_complex_value_t {}
 // SAFETY: as above.

@@ -1,6 +1,7 @@
 //! One request.
 
 mod attached;
+mod background;
 mod header_list;
 mod headers;
 mod response;

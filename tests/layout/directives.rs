@@ -254,6 +254,10 @@ fn default(row: &Row) -> String {
             assert_eq!(unless_given(&field), "IgnoredHeaders::default()");
             "-".to_owned()
         }
+        "use_stale" => {
+            assert_eq!(unless_given(&field), "Rc::default()");
+            "off".to_owned()
+        }
         "tag_header" => {
             assert!(unless_given(&field).starts_with("DEFAULT_TAG_HEADERS."));
             let text = module();
@@ -330,6 +334,7 @@ fn as_usual(name: &str) -> String {
 fn in_units(number: u64, directive: &str) -> String {
     let is_time = directive.ends_with("timeout") || directive.ends_with("_time");
     match number {
+        0 => "0".to_owned(),
         msec if is_time && msec % 1000 == 0 => format!("{}s", msec / 1000),
         msec if is_time => format!("{msec}ms"),
         bytes if bytes % (1 << 20) == 0 => format!("{}m", bytes >> 20),

@@ -7,7 +7,7 @@ use super::directives::{
 };
 use super::{MANUAL_PAGE, has_word, names, read, root};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
-use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::outcome::{Outcome, Reason, StaleUse};
 use pagecache_core::stats::{Counters, Report, ServerReport, UpstreamReport, prometheus};
 use pagecache_core::store_status::StoreStatus;
 use std::collections::BTreeSet;
@@ -137,7 +137,9 @@ fn the_documents_have_each_reason_in_its_order_and_with_its_status() {
         let listed: Vec<&str> = row[1].split("` `").collect();
         assert_eq!(listed, reasons_of(&row[0]), "{REFERENCE}, {}", row[0]);
     }
-    let mut statuses: Vec<&str> = vec![Outcome::Hit.status().name()];
+    let served =
+        [Outcome::Hit, Outcome::Stale(StaleUse::Renews), Outcome::Stale(StaleUse::Updating)];
+    let mut statuses: Vec<&str> = served.map(|outcome| outcome.status().name()).to_vec();
     statuses.extend(["MISS", "BYPASS", "ERROR"]);
     let rows = table_rows(REFERENCE, "### $pagecache_status");
     assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), statuses);

@@ -3,15 +3,16 @@
 use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
-use crate::memcached::{Buffers, LongKeys};
+use crate::memcached::{Buffers, LongKeys, Protocol};
 use crate::outcome::Status;
-use crate::page::{Fields, Format, PageRules};
+use crate::page::{Etag, Fields, Format, PageRules};
 use crate::policy::KeyRules;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 mod filling;
+mod stale;
 
 const NOW: Msec = 1_000;
 
@@ -147,7 +148,10 @@ impl Flow {
         facts: &Request,
         policy: &Policy,
     ) -> Action<'value> {
-        self.resumed(found, facts, policy, &one_server())
+        match self.is_asking_lease() {
+            false => self.resumed(found, facts, policy, &one_server()),
+            true => self.lease_asked(found, None, facts, policy),
+        }
     }
 }
 

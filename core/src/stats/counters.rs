@@ -2,7 +2,7 @@
 //! are made from it.
 
 use super::histogram::{self, Histogram};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::store_status::StoreStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -103,6 +103,10 @@ counters! {
     hits Total "hits" "pagecache_hits_total" "Requests served from the cache.";
     /// Bytes of the pages that were hits, whether or not their bodies were sent.
     bytes Total "hit_bytes" "pagecache_hit_bytes_total" "Bytes of the pages that were hits.";
+    /// Requests that were served a page although it was stale, hits or not.
+    stale Total "stale" "pagecache_stale_total" "Requests served with a stale page: while it was renewed, or in place of an error.";
+    /// Stale pages whose renewal has begun in the background.
+    renewals Total "renewals" "pagecache_renewals_total" "Renewals begun in the background.";
     /// Lookups that were sent; coalesced requests share one lookup.
     lookups Total "lookups" "pagecache_lookups_total" "Lookups sent; requests that share a reply are one.";
     /// Writes in which lookups were sent.
@@ -142,8 +146,13 @@ pub type Tally = Counters<AtomicU64>;
 impl Tally {
     /// Counts a request that has ended.
     pub fn count(&self, outcome: Outcome, body: usize) {
+        if matches!(outcome, Outcome::Stale(_)) {
+            add(&self.stale, 1);
+        }
         match outcome {
-            Outcome::Hit => {
+            // counted as a fallthrough before
+            Outcome::Stale(StaleUse::Failed(_)) => {}
+            Outcome::Hit | Outcome::Stale(_) => {
                 add(&self.hits, 1);
                 add(&self.bytes, body as u64);
             }
@@ -160,6 +169,11 @@ impl Tally {
         if let Some(counter) = self.fills.0.get(status as usize) {
             add(counter, 1);
         }
+    }
+
+    /// Counts a renewal in the background.
+    pub fn count_renewal(&self) {
+        add(&self.renewals, 1);
     }
 
     /// Counts an item that was sent to memcached: of so many bytes if it was stored.

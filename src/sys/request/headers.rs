@@ -18,7 +18,11 @@ use super::Request;
 use super::header_list::{field, slices};
 use crate::sys::live::Zero;
 use crate::sys::pool::Pool;
-use crate::sys::raw::{ngx_hash_strlow, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use crate::sys::process;
+use crate::sys::raw::{
+    NGX_OK, ngx_hash_find, ngx_hash_strlow, ngx_http_core_main_conf_t, ngx_http_header_t,
+    ngx_int_t, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 use core::ptr::null_mut;
 
 impl Request<'_> {
@@ -55,7 +59,7 @@ impl Request<'_> {
             .filter(|run| !run.is_empty())
             .collect();
         let added: Option<Vec<_>> =
-            added.iter().map(|(name, value)| element(pool, name, value)).collect();
+            added.iter().map(|(name, value)| element(pool, static_text(name), value)).collect();
         let added = pool.copy_slice(&added?)?;
         if !added.is_empty() {
             runs.push(added);
@@ -88,6 +92,48 @@ impl Request<'_> {
         Some(())
     }
 
+    /// Gives a request that has none these headers, as if a client had sent them. None without memory, or if nginx
+    /// refuses one.
+    pub(in crate::sys) fn receive_headers<'f>(
+        &self,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Option<()> {
+        let pool = self.pool()?;
+        let elements: Option<Vec<_>> =
+            fields.map(|(name, value)| element(pool, pool.copy(name)?.as_text(), value)).collect();
+        let elements = elements?;
+        let part = match pool.copy_slice(&elements)? {
+            [] => empty_part(pool)?,
+            elements => part_of(elements),
+        };
+        self.r.change((part, elements.len().max(1)), |r, (part, nalloc)| {
+            let list = &mut r.headers_in.headers;
+            let size = size_of::<ngx_table_elt_t>();
+            *list = ngx_list_t { last: &raw mut list.part, part, size, nalloc, pool: r.pool };
+        });
+        // SAFETY: the elements are the request's own, and in its list. nginx's main configuration of HTTP has a table of the
+        // headers that it keeps track of, each with a function that notes one.
+        unsafe {
+            let core = (*self.read(|r| r.main_conf).add(process::http_core_index()))
+                .cast::<ngx_http_core_main_conf_t>();
+            let known = &raw mut (*core).headers_in_hash;
+            for header in (0..part.nelts).map(|at| part.elts.cast::<ngx_table_elt_t>().add(at)) {
+                let (hash, name) = ((*header).hash, (*header).lowcase_key);
+                let found = ngx_hash_find(known, hash, name, (*header).key.len);
+                let Some(found) = found.cast::<ngx_http_header_t>().as_ref() else { continue };
+                // its host was read before
+                if (*header).key.as_bytes().eq_ignore_ascii_case(b"host") {
+                    self.r.change(header, |r, header| r.headers_in.host = header);
+                } else if let Some(handler) = found.handler {
+                    if handler(self.r.as_ptr(), header, found.offset) != NGX_OK as ngx_int_t {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
     /// Takes the cookies off what nginx's variables read, `$http_cookie` and `$cookie_...`. The list is left as it is.
     pub fn drop_cookies(&self) {
         #[cfg(ngx_linked_headers)]
@@ -113,10 +159,14 @@ fn empty_part(pool: Pool<'_>) -> Option<ngx_list_part_t> {
     Some(ngx_list_part_t { elts, nelts: 0, next: null_mut() })
 }
 
-/// A header as nginx's parser makes them: modules find it by its hash and its name in lower case.
-fn element(pool: Pool<'_>, name: &'static str, value: &[u8]) -> Option<ngx_table_elt_t> {
-    let key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-    let lowercase = pool.copy(name.as_bytes())?.as_text();
+fn static_text(text: &'static str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}
+
+/// A header as nginx's parser makes them: modules find it by its hash and its name in lower case. The name stays where it
+/// is.
+fn element(pool: Pool<'_>, key: ngx_str_t, value: &[u8]) -> Option<ngx_table_elt_t> {
+    let lowercase = pool.copy(key.as_bytes())?.as_text();
     let value = pool.copy(value)?.as_text();
     let mut element = ngx_table_elt_t::zeroed();
     // SAFETY: the copy has as many bytes as the name, and nobody writes to the name.

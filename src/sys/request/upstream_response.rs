@@ -9,6 +9,7 @@ use crate::sys::raw::{
     ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_str_t,
 };
 use pagecache_core::fill::BodyEnd;
+use pagecache_core::page::Failure;
 
 /// A response of an upstream, whose head has come.
 pub struct UpstreamResponse<'request> {
@@ -114,6 +115,25 @@ impl Request<'_> {
     /// Whether a filter has asked for bodies in memory, as those do that change their text.
     pub fn wants_body_in_memory(&self) -> bool {
         self.read(|r| r.filter_need_in_memory()) != 0
+    }
+
+    /// How the fallback has failed, if the response whose head is set says so, and the status of that.
+    pub fn failure(&self) -> Option<(Failure, u16)> {
+        let status = u16::try_from(self.read(|r| r.headers_out.status)).ok()?;
+        let is_its_own = self.is_where_fallbacks_are() && self.upstream_response().is_some();
+        let failure = match status {
+            ..400 => return None,
+            // nginx's own words for an application without a response
+            502 if !is_its_own => Failure::Error,
+            504 if !is_its_own => Failure::Timeout,
+            _ => Failure::Status(status),
+        };
+        Some((failure, status))
+    }
+
+    /// The response is no error any more.
+    pub fn clear_error(&self) {
+        self.r.change(0, |r, none| r.err_status = none);
     }
 
     /// Has nginx answer a condition of the client by the head that is set, as it does not for an upstream's.

@@ -2,22 +2,24 @@
 
 use super::*;
 use crate::lease::KeyParts;
-use crate::page::{StoreRules, Varies, Vary};
+use crate::page::{StoreRules, UseStale, Varies, Vary};
 
 /// The policy of a location that stores.
-fn storing() -> Policy {
+pub fn storing() -> Policy {
     let store = StorePolicy {
         key: KeyParts::of("$scheme://$host$uri"),
         rules: StoreRules::default(),
         unframed: false,
         pass_time: 120_000,
         obeys_client: false,
+        use_stale: UseStale::default(),
+        updates_in_background: true,
         invalidates: true,
     };
     Policy { store: Some(store), ..policy() }
 }
 
-const WON: Item =
+pub const WON: Item =
     Item { flags: 0, cas: Some(21), ttl: Some(60), is_stale: false, recache: Recache::Won };
 
 fn marked(body: &str) -> Vec<u8> {

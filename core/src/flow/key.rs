@@ -1,0 +1,39 @@
+//! Which page a request is for: its key, and the server that has it.
+
+use super::facts::Facts;
+use crate::memcached::Key;
+use crate::outcome::Reason;
+use crate::policy::{Cluster, Policy};
+
+/// The page that the request is for, as index of its server and key.
+///
+/// # Errors
+/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
+pub fn place(
+    facts: &impl Facts,
+    policy: &Policy,
+    cluster: &Cluster,
+) -> Result<(usize, Key), Reason> {
+    let has_own_target = facts.has_own_target();
+    let args = facts.args();
+    let path = || facts.path();
+    policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
+    let text = facts.key().ok_or(Reason::Overload)?;
+    let key = Key::new(text.as_ref(), policy.long_keys)?;
+    Ok((cluster.server(&key), key))
+}
+
+/// Whether a condition of `pagecache_bypass` is met.
+///
+/// # Errors
+/// [`Reason::Bypass`], or [`Reason::Overload`].
+pub fn check_bypass(facts: &impl Facts) -> Result<(), Reason> {
+    for condition in facts.bypass() {
+        // a condition that cannot be computed might be met
+        let value = condition.ok_or(Reason::Overload)?;
+        if !matches!(value.as_ref(), b"" | b"0") {
+            return Err(Reason::Bypass);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! What becomes of a page that was found: it is served, fresh or stale, or not.
+
+use super::reading::Read;
+use crate::memcached::{Item, Recache};
+use crate::outcome::{Outcome, Reason, StaleUse};
+use crate::page::RequestControl;
+use crate::policy::StorePolicy;
+
+/// What becomes of a page that was found.
+pub enum Verdict {
+    /// It is served.
+    Serve(Outcome),
+    /// It is stale, and served if this request has it renewed.
+    Renew,
+    /// It is not served.
+    Not(Reason),
+}
+
+/// What becomes of a page that was found.
+pub fn judge(
+    read: &Read<'_>,
+    item: &Item,
+    control: &RequestControl,
+    store: Option<&StorePolicy>,
+) -> Verdict {
+    let is_permitted = control.permits(read.response.age, read.fresh_for);
+    let Some(stale) = read.staleness else {
+        return match is_permitted {
+            true => Verdict::Serve(Outcome::Hit),
+            false => Verdict::Not(Reason::Request),
+        };
+    };
+    let Some(store) = store.filter(|_| is_permitted) else {
+        return Verdict::Not(Reason::Stale);
+    };
+    if stale.permits_client(control.max_stale) {
+        return Verdict::Serve(Outcome::Stale(StaleUse::Requested));
+    }
+    match stale.permits_renewal(&store.use_stale) {
+        true if item.recache == Recache::Taken => {
+            Verdict::Serve(Outcome::Stale(StaleUse::Updating))
+        }
+        true if store.updates_in_background => Verdict::Renew,
+        _ => Verdict::Not(Reason::Stale),
+    }
+}

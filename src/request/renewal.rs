@@ -1,0 +1,36 @@
+//! Renews a stale page in the background, while its visitors are served with what is there.
+//!
+//! The request that has the page's lease begins another one, of nobody, which goes through nginx as its own has: with
+//! the same target, but without what is its visitor's. If that leads to the same page, it goes to the fallback with
+//! the lease, and its response is stored. If it does not, the lease goes to another visitor's request.
+
+use super::state::{Renewal, State, Stored};
+use crate::sys::request::Request;
+use pagecache_core::flow::Flow;
+use pagecache_core::outcome::{Outcome, StaleUse};
+use pagecache_core::request_headers::{is_not_renewed, is_reserved};
+use std::rc::Rc;
+
+/// Has the page renewed that the request was served with, if it has the lease for that.
+pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
+    if state.outcome() != Some(Outcome::Stale(StaleUse::Renews)) || state.is_background() {
+        return;
+    }
+    let (lease, page) = (state.decide(Flow::take_lease), state.page());
+    let (Some(lease), Some(page)) = (lease, page) else { return };
+    let store = state.settings().policy.store.as_ref();
+    let has_cookies = store.is_some_and(|store| store.key.has_cookies);
+    let is_taken = |name: &[u8]| !is_not_renewed(name, has_cookies) && !is_reserved(name);
+    // what could not begin has given the lease back
+    let mut renewal = Some(Renewal { lease, page, stale: stale.clone() });
+    let attach = |other: &Request<'_>| state.begin_renewal(other, renewal.take()?);
+    let has_begun = request.begin_another(is_taken, attach).is_some();
+    if let Some(Renewal { lease, .. }) = renewal {
+        state.give_back(lease, None);
+    }
+    if let (true, Some(server)) = (has_begun, state.server()) {
+        if let Some(tally) = state.worker().counter(server).tally() {
+            tally.count_renewal();
+        }
+    }
+}
