@@ -11,12 +11,14 @@ The object's members:
     headers    [[name, value], ...]
     body       the body, a character for each byte
     dies       after how many bytes of the body the process is killed
+    waits      true: it waits for a file "released" beside the responses, for 30 s at most
     unchanged  the response to a request with If-None-Match or If-Modified-Since
 """
 
 import json
 import os
 import signal
+import time
 from urllib.parse import quote
 
 DEFAULT = {
@@ -45,6 +47,8 @@ def application(environ, start_response):
             response = json.load(text)
     if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
         response = response.get("unchanged") or response
+    if response.get("waits"):
+        wait()
     echo = "".join(f"{name}={value}\n" for name, value in seen.items())
     body = response["body"].replace("@RENDER@", os.urandom(4).hex()).replace("@ECHO@", echo).encode("latin-1")
     headers = [tuple(header) for header in response["headers"]]
@@ -59,6 +63,12 @@ def application(environ, start_response):
         headers.append(("Content-Length", str(len(body))))
     start_response(response["status"], headers)
     return send(parts if has_body else [], response.get("dies"))
+
+
+def wait():
+    end = time.monotonic() + 30
+    while not os.path.exists(os.path.join(os.environ["E2E_RESPONSES"], "released")) and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def send(parts, dies):

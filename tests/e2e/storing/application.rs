@@ -37,6 +37,7 @@ pub struct Rendered {
     body: Vec<u8>,
     dies: Option<usize>,
     unchanged: Option<Box<Rendered>>,
+    waits: bool,
 }
 
 /// A page with nothing but a Content-Type.
@@ -47,6 +48,7 @@ pub fn rendered(status: u16) -> Rendered {
         body: Vec::new(),
         dies: None,
         unchanged: None,
+        waits: false,
     }
     .header("Content-Type", "text/html")
     .body("render=@RENDER@\n")
@@ -88,6 +90,12 @@ impl Rendered {
         self
     }
 
+    /// It comes only when the test says so: [`Application::release`].
+    pub fn waits(mut self) -> Rendered {
+        self.waits = true;
+        self
+    }
+
     /// Replaces `@PATH@` in headers by the path of its request, without the first slash.
     pub fn at(mut self, path: &str) -> Rendered {
         for (_, value) in &mut self.headers {
@@ -103,6 +111,7 @@ impl Rendered {
             "headers": self.headers,
             "body": body,
             "dies": self.dies,
+            "waits": self.waits,
             "unchanged": self.unchanged.as_ref().map(|response| response.json()),
         })
     }
@@ -194,6 +203,11 @@ impl Application {
         let new = self.folder.path().join("new");
         fs::write(&new, response.json().to_string()).unwrap();
         fs::rename(new, file).unwrap();
+    }
+
+    /// Has the responses come that wait, from now on.
+    pub fn release(&self) {
+        fs::write(self.folder.path().join("responses").join("released"), "").unwrap();
     }
 
     /// The requests that it has received, in their order.

@@ -29,6 +29,8 @@ mod rows;
 pub mod site;
 /// Visitors who read slowly, and the memory of many fills.
 mod slow;
+/// Stale pages that are served.
+mod stale;
 /// Other directives of nginx, long keys, and unusual paths.
 mod surroundings;
 /// Pages that vary.

@@ -134,6 +134,21 @@ impl Filling {
         page
     }
 
+    /// Waits until memcached has a page that is stale.
+    #[track_caller]
+    pub fn wait_until_stale(&self, key: &str) {
+        let page = self.wait_for_page_at(key);
+        let stored = String::from_utf8_lossy(&page).into_owned();
+        let (_, rest) = stored.split_once("; window=").unwrap();
+        let window: u32 = rest.split(';').next().unwrap().parse().unwrap();
+        // its life is over when memcached keeps it for no more than the window
+        wait::until("it is stale", || {
+            let said = self.site.memcached().link().meta(format!("mg {key} t"));
+            let ttl = said.split(' ').find_map(|word| word.strip_prefix('t')?.parse::<u32>().ok());
+            ttl.is_some_and(|ttl| ttl <= window)
+        });
+    }
+
     /// Waits until memcached has no placeholder of this key any more: the lease of a request that did not store.
     #[track_caller]
     pub fn wait_for_lease_back(&self, key: &str) {
