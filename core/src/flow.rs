@@ -233,9 +233,9 @@ impl Flow {
     }
 
     /// Decides about a request that is to renew a page in the background: whether it is for that page, whose index of the
-    /// server and key are `page`. `lease` is of the page, or of its variant.
+    /// server and key are `page`. `lease` is of the page, or of its variant, which was `found`.
     pub fn renew(
-        lease: Lease,
+        (lease, found): (Lease, Found<'_>),
         page: (usize, Key),
         facts: &impl Facts,
         policy: &Policy,
@@ -246,6 +246,7 @@ impl Flow {
             server: Some(server),
             key: Some(key),
             filling: Filling::Holds(lease),
+            staleness: Read::of(found, facts, policy).ok().and_then(|read| read.staleness),
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };
@@ -369,7 +370,10 @@ impl Flow {
         self.key = Some(key);
         self.server = Some(server);
         if let Some(store) = &policy.store {
-            let judge = |asker: &Asker<'_>| (control(asker, store), store.key.refuse(asker));
+            let judge = |asker: &Asker<'_>| {
+                let control = RequestControl::obeyed(asker.fields, store.obeys_client);
+                (control, store.key.refuse(asker))
+            };
             let (control, refusal) = facts.ask(judge);
             self.control = control;
             let refusal = control.no_store.then_some(NoLease::NoStore).or(refusal);
@@ -480,19 +484,6 @@ impl Flow {
             return Action::Refuse(reason);
         }
         Action::FallThrough(reason)
-    }
-}
-
-/// What the request says of responses from a cache. `only-if-cached` is obeyed wherever nginx fills the cache, the rest
-/// where the configuration says so.
-fn control(asker: &Asker<'_>, store: &StorePolicy) -> RequestControl {
-    let control = RequestControl::of(asker.fields);
-    match store.obeys_client {
-        true => control,
-        false => {
-            let only_if_cached = control.only_if_cached;
-            RequestControl { only_if_cached, ..RequestControl::default() }
-        }
     }
 }
 

@@ -103,10 +103,10 @@ fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
         }
     }
     match state.take_filling() {
-        Filling::Lease(lease, _) if serve_stale(request, state) => {
+        Filling::Lease(lease, _) if prefer_stale(request, state) => {
             return state.give_back(lease, Some(StoreStatus::Failed));
         }
-        Filling::Nothing if serve_stale(request, state) => return,
+        Filling::Nothing if prefer_stale(request, state) => return,
         Filling::Lease(lease, stale) => {
             capture_head(request, state, store, lease, stale);
             judge_conditions(request, state);
@@ -124,11 +124,10 @@ fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
     hidden.chain([NOTE]).for_each(|name| request.hide_header(name));
 }
 
-/// If the response is an error for which the stale page may be served: makes that page the response.
-fn serve_stale(request: &Request<'_>, state: &State) -> bool {
-    let Some((failure, status)) = request.failure().filter(|_| !state.is_background()) else {
-        return false;
-    };
+/// If the response is an error for which the stale page may be served: makes that page the response, and the error does
+/// not replace it in the cache.
+fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
+    let Some((failure, status)) = request.failure() else { return false };
     let Some(stale) = state.stale() else { return false };
     let (settings, worker) = (state.settings(), state.worker());
     let facts = RequestFacts { request, settings, worker };
@@ -136,6 +135,9 @@ fn serve_stale(request: &Request<'_>, state: &State) -> bool {
     let policy = &settings.policy;
     let response = state.decide(|flow| flow.failed((failure, status), page, &facts, policy));
     let Some(response) = response else { return false };
+    if state.is_background() {
+        return true;
+    }
     request.clear_head();
     request.clear_error();
     if set_head(request, &response).is_none() {

@@ -87,7 +87,7 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let (flow, action) = match (settings.upstream.cluster(), renewal) {
         (Some(cluster), Some(Renewal { lease, page, stale })) => {
             state.keep_stale(&stale);
-            Flow::renew(lease, page, &facts, &settings.policy, cluster)
+            Flow::renew((lease, stale.found()), page, &facts, &settings.policy, cluster)
         }
         (Some(cluster), None) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
         // the configuration was not checked

@@ -44,6 +44,16 @@ impl RequestControl {
         read
     }
 
+    /// What is obeyed of the fields of a request: `only-if-cached`, and the rest if the configuration says so.
+    pub fn obeyed(request: Fields<'_>, obeys_all: bool) -> RequestControl {
+        let said = RequestControl::of(request);
+        let only_if_cached = said.only_if_cached;
+        match obeys_all {
+            true => said,
+            false => RequestControl { only_if_cached, ..RequestControl::default() },
+        }
+    }
+
     /// Whether a page that is so old may be the response, which remains fresh for so many seconds.
     pub fn permits(&self, age: Option<u64>, fresh_for: Option<Seconds>) -> bool {
         let is_young = self.max_age.is_none_or(|most| age.unwrap_or(0) <= most.into());

@@ -116,6 +116,30 @@ fn a_stale_page_takes_the_place_of_no_response() {
     }
 }
 
+/// Neither a visitor's request nor a renewal stores an error over a page that may be served in its place.
+#[test]
+fn an_error_does_not_replace_the_page() {
+    let control = "max-age=1, stale-if-error=600, stale-while-revalidate=600";
+    let filling = filling(Way::Uwsgi, "pagecache_valid any 60s;");
+    let old =
+        made_stale(&filling, &rendered(200).header("Cache-Control", control).body("@RENDER@"));
+    filling.renders("/page", &rendered(503).header("Cache-Control", "max-age=60").body("sorry"));
+    for asked in 2..5 {
+        let answer = filling.get("/page");
+        assert_eq!((answer.status, &answer.body), (200, &old), "{answer:?}");
+        wait::until("it was asked again", || {
+            filling.get("/page");
+            filling.application.count("/page") >= asked
+        });
+    }
+    filling.renders("/page", &page().body("better"));
+    wait::until("the new page is a hit", || {
+        let answer = filling.get("/page");
+        assert!(answer.body == old || answer.text() == "better", "{answer:?}");
+        answer.header("X-Cache").as_deref() == Some("HIT")
+    });
+}
+
 #[test]
 fn nothing_else_is_served_stale() {
     let filling = filling(Way::Uwsgi, "");
