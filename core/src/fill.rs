@@ -65,6 +65,8 @@ pub struct Variants<'a> {
 pub struct Capture {
     lease: Lease,
     terms: Terms,
+    /// The response is a passing one.
+    is_passing: bool,
     /// The length of the body that was announced.
     announced: Option<u64>,
     /// The length of the body so far, and its first bytes.
@@ -154,6 +156,7 @@ impl Lease {
             Ok((terms, item, first)) => Ok(Capture {
                 lease: self,
                 terms,
+                is_passing: received.is_passing(),
                 announced: received.length,
                 len: 0,
                 start: [0; GZIP.len()],
@@ -167,6 +170,11 @@ impl Lease {
 }
 
 impl Capture {
+    /// See [`ReceivedHead::is_passing`].
+    pub fn is_passing(&self) -> bool {
+        self.is_passing
+    }
+
     /// A part of the body has come. Returns whether it is still captured: if not, the lease is to be given back, by
     /// [`Capture::give_up`].
     pub fn append(&mut self, part: &[u8], buffers: &Buffers) -> bool {

@@ -247,7 +247,7 @@ fn capture(
             }
             state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
         }
-        Err((why, lease)) => give_back(state, lease, why, &head.candidate),
+        Err((why, lease)) => give_back(state, lease, why, head.is_passing()),
     }
 }
 
@@ -274,7 +274,8 @@ fn take_over(
             state.set_filling(Filling::Unchanged(stale.clone(), start));
         }
     };
-    let status = page.status;
+    let candidate = Candidate { status: page.status, ..head.candidate };
+    let is_passing = ReceivedHead { candidate, ..*head }.is_passing();
     let random = process::seed() as u32;
     let new = match lease.revalidate((&page, body), head, rules, random, peer.buffers()) {
         Ok(new) => new,
@@ -298,20 +299,15 @@ fn take_over(
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => {
-            let candidate = Candidate { status, ..head.candidate };
-            give_back(state, lease, why, &candidate);
-        }
+        Err((why, lease)) => give_back(state, lease, why, is_passing),
     }
 }
 
-/// The response, or what it makes of the page, is not stored.
-fn give_back(state: &State, mut lease: Lease, why: NotStored, candidate: &Candidate<'_>) {
+/// The response, or what it makes of the page, is not stored. `is_passing`: see [`ReceivedHead::is_passing`].
+fn give_back(state: &State, mut lease: Lease, why: NotStored, is_passing: bool) {
     let store_status = StoreStatus::from(why);
-    // an error passes, what varies otherwise than before can be stored the next time, and what the application makes for
-    // the cookie of one visitor says nothing of the others
-    let is_passing =
-        candidate.status >= 400 || why == NotStored::VaryChanged || candidate.had_cookie;
+    // what varies otherwise than before can be stored the next time
+    let is_passing = is_passing || why == NotStored::VaryChanged;
     if !is_passing && state.remember(&lease, store_status) {
         // there is nothing to renew any more
         lease.is_renewal = false;
@@ -428,10 +424,9 @@ fn append(
     let peer = state.worker().peer(server);
     for part in parts {
         if !part.visit(|bytes| capture.append(bytes, peer.buffers())) {
+            let is_passing = capture.is_passing();
             let (why, lease) = capture.give_up();
-            let why = why.map_or(StoreStatus::Overload, StoreStatus::from);
-            state.remember(&lease, why);
-            return state.give_back(lease, Some(why));
+            return give_back(state, lease, why.unwrap_or(NotStored::Overload), is_passing);
         }
         if part.is_last {
             let unframed =
@@ -448,14 +443,12 @@ fn append(
 
 fn finish(state: &State, capture: Capture, end: BodyEnd, at: u64, peer: &Peer<super::Waiting>) {
     let took = u32::try_from(process::seconds().saturating_sub(at)).unwrap_or(u32::MAX);
+    let is_passing = capture.is_passing();
     match capture.finish(end, took, process::seed() as u32, peer.buffers()) {
         Ok(store) => {
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => {
-            state.remember(&lease, why.into());
-            state.give_back(lease, Some(why.into()));
-        }
+        Err((why, lease)) => give_back(state, lease, why, is_passing),
     }
 }

@@ -16,6 +16,14 @@ pub struct ReceivedHead<'a> {
     pub length: Option<u64>,
 }
 
+impl ReceivedHead<'_> {
+    /// Whether the next response for the key may well be another one: an error passes, and what the application makes for
+    /// the cookie of one visitor says nothing of the others.
+    pub fn is_passing(&self) -> bool {
+        self.candidate.status >= 400 || self.candidate.had_cookie
+    }
+}
+
 /// The heads that an item may have.
 #[derive(Debug)]
 pub struct Heads {

@@ -60,6 +60,11 @@ pub fn page() -> Rendered {
 }
 
 impl Rendered {
+    pub fn status(mut self, status: u16) -> Rendered {
+        self.status = format!("{status} Status");
+        self
+    }
+
     /// Adds a header, also if there is one with this name already.
     pub fn header(mut self, name: &str, value: &str) -> Rendered {
         self.headers.push((name.to_owned(), value.to_owned()));

@@ -70,6 +70,38 @@ fn a_page_that_could_not_be_stored_is_not_tried_again_at_once() {
     is_hit(&filling.get("/page"));
 }
 
+/// An error passes, and what the application makes for the cookie of one visitor says nothing of the others. That is so,
+/// too, for a reason that is found while the body comes.
+#[test]
+fn what_is_found_in_a_body_is_remembered_if_it_lasts() {
+    let directives = "pagecache_store_max_size 20k; pagecache_store_gzip off;";
+    let large = page().body("x".repeat(21_000));
+    let no_gzip = page().header("Content-Encoding", "gzip");
+    for (way, response, reason) in [
+        (Way::Chunked, large, "toolarge"),
+        (Way::Chunked, no_gzip, "coding"),
+        (Way::ByClose, page(), "unframed"),
+    ] {
+        let filling = filling(way, directives);
+        for (status, cookie, again) in [
+            (200, None, "uncacheable"),
+            (200, Some("id=1"), reason),
+            (404, None, reason),
+            (503, None, reason),
+        ] {
+            let target = format!("/{status}{}", cookie.unwrap_or_default());
+            filling.renders(&target, &response.clone().status(status));
+            let request = Request::get(&target);
+            let request = cookie.map_or(request.clone(), |it| request.header("Cookie", it));
+            for _ in 0..2 {
+                assert_eq!(filling.ask(&request).status, status);
+                filling.wait_for_lease_back(&format!("{HOST}{target}"));
+            }
+            assert_eq!(filling.stores(&target, 2), [reason, again], "{target}");
+        }
+    }
+}
+
 /// Without the directive, nothing is stored, and no lease is taken.
 #[test]
 fn without_the_directive_nothing_is_stored() {

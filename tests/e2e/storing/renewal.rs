@@ -139,6 +139,16 @@ fn a_page_that_has_changed_replaces_the_old_one() {
     });
 }
 
+/// There is nothing left to renew, also if that is found while the body comes.
+#[test]
+fn a_stale_page_whose_successor_cannot_be_stored_ends() {
+    let (filling, _) = made_stale(&short().header("ETag", "\"one\""));
+    filling.renders("/page", &page().header("Content-Encoding", "gzip").body("no gzip"));
+    assert_eq!(filling.get("/page").text(), "no gzip");
+    assert_eq!(filling.stores("/page", 2)[1], "coding");
+    filling.wait_for_lease_back(&format!("{HOST}/page"));
+}
+
 /// RFC 9111, 4.3.4: a 304 with another strong validator is not of the stored page. A visitor without a condition never
 /// gets a 304.
 #[test]
