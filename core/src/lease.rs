@@ -146,7 +146,8 @@ impl KeyParts {
         refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal))
     }
 
-    fn has_header(&self, name: &str) -> bool {
+    /// Whether the variable of this header is in the key.
+    pub fn has_header(&self, name: &str) -> bool {
         self.headers.iter().any(|keyed| keyed == name)
     }
 

@@ -23,7 +23,7 @@ use pagecache_core::fill::{
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
 use pagecache_core::outcome::Outcome;
-use pagecache_core::page::{Candidate, Fields, NOTE, Page, Response, StoreRules, own_page};
+use pagecache_core::page::{Base, Candidate, Fields, NOTE, Page, Response, StoreRules, own_page};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::store_status::StoreStatus;
 use std::borrow::Cow;
@@ -99,7 +99,7 @@ fn before_head(request: &Request<'_>) {
 fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
     if let Some(changed) = state.decide(Flow::take_changed) {
         if request.is_success() {
-            invalidate(request, state, changed);
+            invalidate(request, state, store, changed);
         }
     }
     match state.take_filling() {
@@ -150,20 +150,25 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     true
 }
 
-/// The request has changed a page: removes it, and the others of the site that the response names (RFC 9111, section
+/// The request has changed a page: removes it, and the others of its origin that the response names (RFC 9111, section
 /// 4.4).
-fn invalidate(request: &Request<'_>, state: &State, (server, key): (usize, Key)) {
-    state.invalidate(server, key);
+fn invalidate(request: &Request<'_>, state: &State, store: &StorePolicy, own: (usize, Key)) {
+    state.invalidate(own.0, own.1);
     let Some(cluster) = state.settings().upstream.cluster() else { return };
     let response = request.upstream_response();
+    // a proxy that has ended TLS says so in a header, which then is in the key in place of the scheme
+    let forwarded = request.header_values("x-forwarded-proto").next();
+    let forwarded = forwarded.filter(|_| store.key.has_header("x-forwarded-proto"));
+    let scheme = forwarded.unwrap_or(request.scheme());
+    let base = Base { scheme, host: request.host(), target: request.target() };
     let fields = response.iter().flat_map(UpstreamResponse::fields);
     for (_, location) in fields.filter(|(name, _)| is_location(name)) {
-        let Some((path, args)) = own_page(location, request.host()) else { continue };
+        let Some((path, args)) = own_page(location, &base) else { continue };
         let other = request.look_as(&path, args, |request| {
             let (settings, worker) = (state.settings(), state.worker());
             place(&RequestFacts { request, settings, worker }, &settings.policy, cluster).ok()
         });
-        if let Some((server, key)) = other.flatten() {
+        if let Some((server, key)) = other.flatten().filter(|other| *other != own) {
             state.invalidate(server, key);
         }
     }

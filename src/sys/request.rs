@@ -117,6 +117,15 @@ impl Request<'_> {
         self.text(|r| r.headers_in.server)
     }
 
+    /// The scheme by which the client has reached nginx, `$scheme`.
+    pub fn scheme(&self) -> &'static [u8] {
+        #[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+        if self.connection().read(|c| !c.ssl.is_null()) {
+            return b"https";
+        }
+        b"http"
+    }
+
     /// Whether it has a body, or announces one.
     pub fn has_body(&self) -> bool {
         self.read(|r| r.headers_in.content_length_n > 0 || r.headers_in.chunked() != 0)

@@ -27,7 +27,7 @@ pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
 pub use head::{NOTE, write_head};
 pub use life::Life;
-pub use redirect::own_page;
+pub use redirect::{Base, own_page};
 pub use request_control::RequestControl;
 pub use response::Response;
 pub use staleness::{Failure, Staleness, UseStale};

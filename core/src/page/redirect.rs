@@ -9,11 +9,11 @@ use super::cache_control::trim;
 /// Whether `location` is the target of the request but for scheme, host, fragment and the slash at the end. `target`
 /// is its path and query, as the application got them.
 pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
-    let Reference { has_scheme, authority, path, query } = Reference::of(location);
+    let Reference { scheme, authority, path, query } = Reference::of(location);
     let (target_path, target_query) = split(target);
     let own = match path {
         // "?a" and "" are the same page with another query (RFC 3986, section 5.2.2)
-        [] if !has_scheme && authority.is_none() => target_path.to_vec(),
+        [] if scheme.is_none() && authority.is_none() => target_path.to_vec(),
         [] => b"/".to_vec(),
         [b'/' | b'\\', ..] => path.to_vec(),
         _ => [folder(target_path), path].concat(),
@@ -21,30 +21,65 @@ pub fn is_to_itself(location: &[u8], target: &[u8]) -> bool {
     decoded(query) == decoded(target_query) && plain(&own) == plain(target_path)
 }
 
-/// The page of the site of this host that `location` names: its path, decoded, and its query. None if it is of another
-/// site, is relative to another page, or is not spelled plainly.
-pub fn own_page<'a>(location: &'a [u8], host: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
-    let Reference { has_scheme, authority, path, query } = Reference::of(location);
-    let is_own = match authority {
-        Some(authority) => {
+/// The URI of a request, to which references are relative (RFC 3986, section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a [u8],
+    /// Without a port, which nginx may not know.
+    pub host: &'a [u8],
+    /// Path and query, as they were sent.
+    pub target: &'a [u8],
+}
+
+/// The page of the same origin that `location` names: its path, decoded, and its query. None if it is of another origin,
+/// is the page of the request itself, or has a path that nginx may read otherwise.
+pub fn own_page<'a>(location: &'a [u8], base: &Base<'_>) -> Option<(Vec<u8>, &'a [u8])> {
+    let Reference { scheme, authority, path, query } = Reference::of(location);
+    let is_own = match (scheme, authority) {
+        (scheme, Some(authority)) => {
             let name = authority.split(|&byte| byte == b':').next()?;
-            name.eq_ignore_ascii_case(host)
+            name.eq_ignore_ascii_case(base.host)
+                && scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(base.scheme))
         }
-        None => !has_scheme,
+        (scheme, None) => scheme.is_none(),
     };
-    let path = unescaped(path, false);
-    let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\')).skip(1).peekable();
-    let mut is_plain = is_own && path.starts_with(b"/") && !path.contains(&0);
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        is_plain &= !matches!(segment, b"." | b"..") && (is_last || !segment.is_empty());
+    let (base_path, _) = split(base.target);
+    let path = match path {
+        [] if authority.is_some() => b"/".to_vec(),
+        [] if query.is_empty() => return None,
+        [] => base_path.to_vec(),
+        [b'/', ..] => path.to_vec(),
+        _ => [folder(base_path), path].concat(),
+    };
+    let path = without_dots(&unescaped(&path, false)).filter(|_| is_own)?;
+    Some((path, query))
+}
+
+/// A decoded path without the segments `.` and `..` (RFC 3986, section 5.2.4). None if it has other bytes or segments that
+/// nginx or its clients may read in more than one way.
+fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = path.strip_prefix(b"/")?.split(|&byte| byte == b'/').peekable();
+    let mut segments: Vec<&[u8]> = Vec::new();
+    while let Some(segment) = rest.next() {
+        let is_last = rest.peek().is_none();
+        match segment {
+            b"" if !is_last => return None,
+            b".." => drop(segments.pop()),
+            b"." => {}
+            _ => segments.push(segment),
+        }
+        if is_last && matches!(segment, b"." | b"..") {
+            segments.push(b"");
+        }
     }
-    is_plain.then_some((path, query))
+    let path = [b"/", segments.join(&b'/').as_slice()].concat();
+    (!path.iter().any(|byte| matches!(byte, 0 | b'\\'))).then_some(path)
 }
 
 /// The parts of a URI reference (RFC 3986, section 4.1), without its fragment.
 struct Reference<'a> {
-    has_scheme: bool,
+    scheme: Option<&'a [u8]>,
     /// Host and port.
     authority: Option<&'a [u8]>,
     path: &'a [u8],
@@ -54,8 +89,8 @@ struct Reference<'a> {
 impl<'a> Reference<'a> {
     fn of(location: &'a [u8]) -> Reference<'a> {
         let location = trim(location).split(|&byte| byte == b'#').next().unwrap_or_default();
-        let behind = without_scheme(location);
-        let relative = behind.unwrap_or(location);
+        let (scheme, relative) = split_scheme(location).unzip();
+        let relative = relative.unwrap_or(location);
         let (authority, target) = match relative.strip_prefix(b"//") {
             // the authority ends where the path or the query begins
             Some(rest) => {
@@ -67,15 +102,16 @@ impl<'a> Reference<'a> {
             None => (None, relative),
         };
         let (path, query) = split(target);
-        Reference { has_scheme: behind.is_some(), authority, path, query }
+        Reference { scheme, authority, path, query }
     }
 }
 
-/// What follows the scheme and its colon, if there is a scheme (RFC 3986, section 3.1).
-fn without_scheme(location: &[u8]) -> Option<&[u8]> {
+/// The scheme, and what follows it and its colon, if there is a scheme (RFC 3986, section 3.1).
+fn split_scheme(location: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = location.iter().position(|&byte| !is_scheme(byte))?;
     let (scheme, rest) = location.split_at_checked(end)?;
-    rest.strip_prefix(b":").filter(|_| scheme.first().is_some_and(u8::is_ascii_alphabetic))
+    let is_one = scheme.first().is_some_and(u8::is_ascii_alphabetic);
+    rest.strip_prefix(b":").filter(|_| is_one).map(|rest| (scheme, rest))
 }
 
 fn is_scheme(byte: u8) -> bool {
@@ -140,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_the_same_site() {
+    fn pages_of_the_same_origin() {
         let page = |path: &str, query: &'static str| Some((path.to_owned(), query));
         for (location, expected) in [
             ("/blog", page("/blog", "")),
@@ -151,20 +187,38 @@ mod tests {
             ("//a.example/blog", page("/blog", "")),
             ("https://b.example/blog", None),
             ("https://a.example.b.example/blog", None),
-            ("https://a.example", None),
+            ("http://a.example/blog", None),
+            ("ftp://a.example/blog", None),
+            ("https://a.example", page("/", "")),
+            ("//a.example?x=1", page("/", "x=1")),
             ("mailto:a", None),
-            ("blog", None),
-            ("?x=1", None),
+            ("https:blog", None),
+            ("https:/blog", None),
+            // relative to /shop/a%20b/item?old
+            ("blog", page("/shop/a b/blog", "")),
+            ("blog/?x=1#top", page("/shop/a b/blog/", "x=1")),
+            ("./blog", page("/shop/a b/blog", "")),
+            (".", page("/shop/a b/", "")),
+            ("../blog", page("/shop/blog", "")),
+            ("..", page("/shop/", "")),
+            ("../../../../blog", page("/blog", "")),
+            ("?x=1", page("/shop/a b/item", "x=1")),
+            ("blog/2:x", page("/shop/a b/blog/2:x", "")),
             ("", None),
+            ("#top", None),
+            ("/a/../b", page("/b", "")),
+            ("/a/%2e%2e/b", page("/b", "")),
+            ("/a/b/..", page("/a/", "")),
+            ("/./b", page("/b", "")),
+            ("/a/...", page("/a/...", "")),
             ("//a.example//blog", None),
             ("/a//b", None),
-            ("/a/../b", None),
-            ("/a/%2e%2e/b", None),
-            ("/./b", None),
             ("/a\\..\\b", None),
             ("/a%00", None),
         ] {
-            let own = own_page(location.as_bytes(), b"a.example");
+            let target = b"/shop/a%20b/item?old";
+            let base = Base { scheme: b"https", host: b"a.example", target };
+            let own = own_page(location.as_bytes(), &base);
             let own = own.map(|(path, query)| {
                 (String::from_utf8(path).unwrap(), std::str::from_utf8(query).unwrap())
             });

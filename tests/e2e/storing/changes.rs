@@ -29,14 +29,18 @@ impl Filling {
 
     /// Whether the page at `path` ends, before the command of another request would have come.
     fn ends(&self, path: &str) -> bool {
-        let start = std::time::Instant::now();
-        while start.elapsed() < std::time::Duration::from_millis(300) {
-            if self.get(path).header("X-Cache").as_deref() != Some("HIT") {
-                return true;
-            }
-        }
-        false
+        is_soon(|| self.get(path).header("X-Cache").as_deref() != Some("HIT"))
     }
+}
+
+fn is_soon(holds: impl Fn() -> bool) -> bool {
+    let start = std::time::Instant::now();
+    while start.elapsed() < std::time::Duration::from_millis(300) {
+        if holds() {
+            return true;
+        }
+    }
+    false
 }
 
 #[test]
@@ -86,13 +90,51 @@ fn pages_that_the_response_names_end() {
         for (value, ends) in [
             ("/other", true),
             ("http://site.test/other", true),
+            ("//site.test/other", true),
+            // RFC 3986, 5.2: relative to /page
+            ("other", true),
+            ("./a/../other#done", true),
             ("http://evil.test/other", false),
             ("//evil.test/other", false),
+            ("https://site.test/other", false),
+            ("a/other", false),
+            ("?other", false),
         ] {
             let filling = stored("");
             filling.changes("POST", &rendered(201).header(name, value).body("done"));
             assert_eq!(filling.ends("/other"), ends, "{name}: {value}");
         }
+    }
+}
+
+#[test]
+fn a_reference_to_another_query_of_the_page() {
+    let filling = stored("");
+    filling.get("/page?a=b");
+    filling.wait_for_page_at(&format!("{HOST}/page?a=b"));
+    filling.changes("POST", &rendered(303).header("Location", "?a=b").body("done"));
+    assert!(filling.ends("/page?a=b"));
+    assert!(!filling.ends("/other"));
+}
+
+/// A proxy in front of nginx has ended TLS: the scheme of its clients is in the key, and in what the application writes.
+#[test]
+fn the_scheme_is_that_of_the_key() {
+    let filling = filling(Way::Uwsgi, "pagecache_key $http_x_forwarded_proto://$host$uri;");
+    let ask = |method, target, scheme| {
+        filling.ask(&Request::new(method, target).header("X-Forwarded-Proto", scheme))
+    };
+    for (scheme, ends) in [("https", true), ("http", false)] {
+        filling.renders("/other", &page());
+        ask("GET", "/other", "https");
+        filling.wait_for_page_at("https://site.test/other");
+        is_hit(&ask("GET", "/other", "https"));
+        let location = format!("{scheme}://site.test/other");
+        filling.renders("/page", &rendered(201).header("Location", &location).body("done"));
+        ask("POST", "/page", "https");
+        let has_ended =
+            || ask("GET", "/other", "https").header("X-Cache").as_deref() != Some("HIT");
+        assert_eq!(is_soon(has_ended), ends, "{scheme}");
     }
 }
 
