@@ -1,8 +1,13 @@
 //! Invalidation (RFC 9111, section 4.4): a request of an unsafe method that has succeeded ends the page that it
 //! changes, and pages that the response names, and no others.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use super::application::{Rendered, Way, page, rendered};
-use super::site::{Filling, HOST, filling, is_hit};
+use super::origin::{Origin, response};
+use super::site::{
+    Filling, HOST, filling, is_hit, is_no_hit, location, page_at, plan_before, stores,
+};
 use crate::harness::*;
 
 /// Two pages that are stored.
@@ -59,6 +64,69 @@ fn unsafe_methods_that_succeed_end_the_page() {
             assert!(answer.text().starts_with("changed "), "{answer:?}");
             answer.header("X-Cache").as_deref() == Some("HIT")
         });
+    }
+}
+
+/// Whoever changes a page twice within a moment sees the second change.
+#[test]
+fn each_of_many_changes_counts() {
+    let filling = stored("");
+    for nth in 0..20 {
+        filling.renders("/page", &rendered(200).body("done"));
+        filling.ask(&Request::new("POST", "/page").body("a=b"));
+        let version = format!("version {nth}");
+        filling.renders("/page", &page().body(&version));
+        for _ in 0..2 {
+            wait::until("the new page is there", || filling.get("/page").text() == version);
+        }
+        filling.wait_for_page_at(&format!("{HOST}/page"));
+    }
+}
+
+/// A page that is rendered while it is changed may be the old one. It was missing before, or stale.
+#[test]
+fn a_page_that_is_changed_while_it_is_rendered() {
+    for before in [0, 1] {
+        let gate = Gate::default();
+        let (held, count) = (gate.clone(), AtomicUsize::new(0));
+        let origin = Origin::start(move |target| {
+            let first = response("Content-Location: /page\r\nContent-Length: 4\r\n", "pa");
+            let rest = Step::Send(b"ge".to_vec());
+            let is_held = target == "/page" && count.fetch_add(1, Relaxed) == before;
+            let wait = is_held.then(|| Step::Wait(held.clone()));
+            [Some(Step::Send(first)), wait, Some(rest), Some(Step::Close)]
+                .into_iter()
+                .flatten()
+                .collect()
+        });
+        let site = plan_before(&origin.pass(), &location("/", "")).start();
+        let stat = |name| site.memcached().link().stat(name);
+        let key = format!("{HOST}/page");
+        // none if there is no item
+        let number = || {
+            let line = site.memcached().link().meta(format!("me {key}"));
+            line.split(' ').find_map(|word| Some(word.strip_prefix("cas=")?.to_owned()))
+        };
+        let change = || {
+            let before = number();
+            assert_eq!(site.ask(&Request::new("POST", "/change").body("a=b")).status, 200);
+            wait::until("memcached knows", || number() != before);
+        };
+        if before > 0 {
+            site.get("/page");
+            wait::until("it is stored", || page_at(site.memcached(), &key).is_some());
+            assert_eq!(site.memcached().link().meta(format!("md {key} I")), "HD");
+        }
+        let mut visitor = site.client();
+        visitor.send(&Request::get("/page").head());
+        assert_eq!(visitor.receive_head().unwrap().status, 200);
+        change();
+        gate.open();
+        assert_eq!(visitor.take(4).unwrap(), b"page");
+        assert_eq!(stores(&site, "/page", before + 1)[before], "stored");
+        wait::until("memcached refuses it", || stat("cas_badval") + stat("cas_misses") == 1);
+        is_no_hit(&site.get("/page"));
+        assert_eq!(origin.count("/page"), before + 2);
     }
 }
 
