@@ -24,6 +24,27 @@ fn fastcgi() {
     stores(3, Interface::FastCgi, "unix:/run/php/php-fpm.sock");
 }
 
+/// The limit of requests that change pages holds for these alone.
+#[test]
+fn changes_are_limited() {
+    let text = document::text("docs/storing.md");
+    let blocks = document::blocks(document::section(&text, "Which responses are stored"));
+    let block = blocks.iter().find(|block| block.contains("limit_req ")).unwrap();
+    let (http, location) = block.split_once("\n\n").unwrap();
+    let site = plan().http(http).location(location).start();
+    let mut visitor = site.client();
+    let mut statuses = |method| -> Vec<u16> {
+        (0..20).map(|_| visitor.ask(&Request::new(method, "/page")).status).collect()
+    };
+    for method in ["GET", "HEAD"] {
+        assert_eq!(statuses(method), [200; 20], "{method}");
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        assert!(statuses(method).contains(&503), "{method}");
+    }
+    assert_eq!(statuses("GET"), [200; 20]);
+}
+
 /// `nth`: of the documented blocks. The first is the location that looks pages up, the others are fallbacks.
 fn stores(nth: usize, interface: Interface, socket: &str) {
     let text = document::text("docs/storing.md");
