@@ -94,6 +94,7 @@ const FUNCTIONS: &[&str] = &[
     "ngx_http_set_content_type",
     "ngx_http_test_reading",
     "ngx_http_upstream_add",
+    "ngx_http_weak_etag",
     "ngx_parse_url",
     "ngx_slab_calloc",
     "ngx_slab_calloc_locked",

@@ -67,6 +67,8 @@ pub struct Capture {
     terms: Terms,
     /// The response is a passing one.
     is_passing: bool,
+    /// Its strong ETag is stored as a weak one.
+    is_weakened: bool,
     /// The length of the body that was announced.
     announced: Option<u64>,
     /// The length of the body so far, and its first bytes.
@@ -149,14 +151,16 @@ impl Lease {
                 (varies, cluster.server(&key), Box::new(key))
             });
             let heads = Heads::of(received, rules, &admission).ok_or(NotStored::Head)?;
+            let is_weakened = heads.is_weakened;
             let item = Recorder::new(heads, received.length, rules.max_size, buffers)?;
-            Ok((admission.terms, item, first))
+            Ok((admission.terms, is_weakened, item, first))
         };
         match begin() {
-            Ok((terms, item, first)) => Ok(Capture {
+            Ok((terms, is_weakened, item, first)) => Ok(Capture {
                 lease: self,
                 terms,
                 is_passing: received.is_passing(),
+                is_weakened,
                 announced: received.length,
                 len: 0,
                 start: [0; GZIP.len()],
@@ -173,6 +177,11 @@ impl Capture {
     /// See [`ReceivedHead::is_passing`].
     pub fn is_passing(&self) -> bool {
         self.is_passing
+    }
+
+    /// Whether a strong ETag of the response is stored as a weak one, which its own client should get, too.
+    pub fn is_weakened(&self) -> bool {
+        self.is_weakened
     }
 
     /// A part of the body has come. Returns whether it is still captured: if not, the lease is to be given back, by

@@ -245,6 +245,9 @@ fn capture(
             // it is stored whole, whatever the client wants of it, and though the client leaves
             request.drop_conditions();
             request.ignore_client_abort();
+            if capture.is_weakened() {
+                request.weaken_etag();
+            }
             if rules.ignored.set_cookie {
                 ["Set-Cookie", "Set-Cookie2"]
                     .into_iter()

@@ -38,7 +38,7 @@ pub struct Request<'callback> {
 }
 
 /// A function of nginx's that takes nothing but a request.
-type RequestFunction = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
+type RequestFunction<R> = unsafe extern "C" fn(*mut ngx_http_request_t) -> R;
 
 impl Request<'_> {
     /// Calls `handle` with the request that nginx has passed to one of its handlers.
@@ -353,7 +353,7 @@ impl Request<'_> {
     }
 
     /// Calls a function of nginx's that a live request may be passed to at this point, and that does not free it.
-    fn call(&self, function: RequestFunction) -> ngx_int_t {
+    fn call<R>(&self, function: RequestFunction<R>) -> R {
         // SAFETY: the request is live, and nobody has a reference to it.
         unsafe { function(self.r.as_ptr()) }
     }

@@ -29,9 +29,15 @@ impl ReceivedHead<'_> {
 pub struct Heads {
     /// With the body as it is.
     pub plain: Vec<u8>,
-    /// With the body as gzip, if it is to be compressed.
+    /// With the body as gzip, if it may be compressed.
     pub gzip: Option<Vec<u8>>,
+    /// Both have a strong ETag of the application as a weak one. Whether the body is compressed is known only when the
+    /// first client has the head, and all clients are to see the same tag.
+    pub is_weakened: bool,
 }
+
+/// Shorter bodies are stored as they are: they would hardly become shorter. In bytes.
+pub const SHORT: u64 = 1024;
 
 /// Fields that are of the bytes that the application has sent, and of no others (RFC 9530).
 pub const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
@@ -60,9 +66,18 @@ impl Heads {
             let status = received.candidate.status;
             write_head(status, received.reason, fields, &rules.hidden_headers, &note)
         };
-        let is_compressed = rules.gzip && admission.may_compress && is_compressible(fields);
-        let gzip = || with_compressed(fields, head);
-        Some(Heads { plain: head(fields)?, gzip: is_compressed.then(gzip).flatten() })
+        let is_long = received.length.is_none_or(|length| length >= SHORT);
+        let is_compressed =
+            rules.gzip && is_long && admission.may_compress && is_compressible(fields);
+        if !is_compressed {
+            return Some(Heads { plain: head(fields)?, gzip: None, is_weakened: false });
+        }
+        let weakened = weakened(fields);
+        let weakened: Vec<_> = weakened.iter().map(|(name, value)| (*name, &**value)).collect();
+        let plain = head(Fields(&weakened))?;
+        let gzip = with_compressed(Fields(&weakened), head);
+        let is_weakened = gzip.is_some() && fields.values("etag").any(is_strong);
+        Some(Heads { plain, gzip, is_weakened })
     }
 }
 
@@ -71,18 +86,23 @@ fn with_compressed<R>(fields: Fields<'_>, write: impl FnOnce(Fields<'_>) -> R) -
     let is_of_the_bytes =
         |name: &[u8]| OF_THE_BYTES.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
     let kept = fields.0.iter().filter(|(name, _)| !is_of_the_bytes(name));
-    // a strong ETag is of the bytes, too (RFC 9110, section 8.8.1)
-    let weakened: Vec<(&[u8], Cow<'_, [u8]>)> = kept
-        .map(|&(name, value)| {
-            let is_strong =
-                name.eq_ignore_ascii_case(b"etag") && value.trim_ascii().starts_with(b"\"");
-            let weak = || [b"W/", value.trim_ascii()].concat();
-            (name, if is_strong { Cow::Owned(weak()) } else { Cow::Borrowed(value) })
-        })
-        .collect();
-    let mut fields: Vec<_> = weakened.iter().map(|(name, value)| (*name, &**value)).collect();
-    fields.push((b"Content-Encoding", b"gzip"));
+    let coding = (&b"Content-Encoding"[..], &b"gzip"[..]);
+    let fields: Vec<_> = kept.copied().chain([coding]).collect();
     write(Fields(&fields))
+}
+
+/// The fields of the response without a strong ETag, which is of the bytes, too (RFC 9110, section 8.8.1).
+fn weakened<'a>(fields: Fields<'a>) -> Vec<(&'a [u8], Cow<'a, [u8]>)> {
+    let weak = |&(name, value): &(&'a [u8], &'a [u8])| {
+        let is_weakened = name.eq_ignore_ascii_case(b"etag") && is_strong(value);
+        let weak = || [b"W/", value.trim_ascii()].concat();
+        (name, if is_weakened { Cow::Owned(weak()) } else { Cow::Borrowed(value) })
+    };
+    fields.0.iter().map(weak).collect()
+}
+
+fn is_strong(etag: &[u8]) -> bool {
+    etag.trim_ascii().starts_with(b"\"")
 }
 
 /// Whether the body is of a type that gzip makes much shorter.
@@ -125,11 +145,10 @@ mod tests {
 
     #[test]
     fn each_etag_is_weak() {
-        let fields = Fields(&[(b"ETag", b"W/\"a\""), (b"ETag", b"\"b\""), (b"ETag", b"\"c\"")]);
-        with_compressed(fields, |fields| {
-            let etags: Vec<&[u8]> = fields.values("etag").collect();
-            assert_eq!(etags, [b"W/\"a\"", b"W/\"b\"", b"W/\"c\""]);
-        });
+        let fields = [(&b"ETag"[..], &b"W/\"a\""[..]), (b"ETag", b"\"b\""), (b"etag", b" \"c\" ")];
+        let weakened = weakened(Fields(&fields));
+        let etags: Vec<&[u8]> = weakened.iter().map(|(_, value)| &**value).collect();
+        assert_eq!(etags, [b"W/\"a\"", b"W/\"b\"", b"W/\"c\""]);
     }
 
     #[test]
@@ -156,7 +175,10 @@ mod tests {
             (b"W/\"b\"", b"W/\"b\""),
             (b"b", b"b"),
         ] {
-            with_compressed(Fields(&fields(etag)), |fields| {
+            let fields = fields(etag);
+            let weakened = weakened(Fields(&fields));
+            let weakened: Vec<_> = weakened.iter().map(|(name, value)| (*name, &**value)).collect();
+            with_compressed(Fields(&weakened), |fields| {
                 let wanted =
                     [(&b"ETAG"[..], weak), (b"X-A", b"\"b\""), (b"Content-Encoding", b"gzip")];
                 assert_eq!(fields.0, wanted);

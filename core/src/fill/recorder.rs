@@ -3,16 +3,13 @@
 //! A compressor takes more memory than most pages. It counts in the buffers; where there is no room for it and for the
 //! page, the page is stored as it is.
 
-use super::heads::Heads;
+use super::heads::{Heads, SHORT};
 use super::not_stored::NotStored;
 use super::segments::Segments;
 use crate::memcached::{Body, Buffers, Reservation};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};
-
-/// Shorter bodies are stored as they are: they would hardly become shorter.
-const SHORT: usize = 1024;
 
 /// The level of gzip. A page is compressed once and sent many times.
 const LEVEL: u32 = 6;
@@ -53,10 +50,9 @@ impl Recorder {
         max_size: usize,
         buffers: &Buffers,
     ) -> Result<Recorder, NotStored> {
-        let is_short = length.is_some_and(|length| length < SHORT as u64);
-        let Heads { plain, gzip } = heads;
+        let Heads { plain, gzip, .. } = heads;
         let plain_size = length.unwrap_or(0).saturating_add(plain.len() as u64);
-        match gzip.filter(|_| !is_short) {
+        match gzip {
             None if plain_size > max_size as u64 => Err(NotStored::TooLarge),
             Some(_) if length.is_some_and(|length| length > most(max_size)) => {
                 Err(NotStored::TooLarge)
@@ -102,7 +98,7 @@ impl Recorder {
                 Ok(Recorder::Gzip(encoder, memory))
             }
             Recorder::Undecided(mut segments, gzip) => {
-                let is_long = before.saturating_add(part.len() as u64) >= SHORT as u64;
+                let is_long = before.saturating_add(part.len() as u64) >= SHORT;
                 if !is_long {
                     segments.append(part)?;
                     return Ok(Recorder::Undecided(segments, gzip));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::memcached::Protocol;
 use crate::memcached::{Item, LongKeys};
-use crate::page::{Candidate, Fields, PageRules, Refusal};
+use crate::page::{Candidate, Fields, Page, PageRules, Refusal};
 use proptest::prelude::*;
 
 const FRESH: Fields<'_> = Fields(&[
@@ -345,6 +345,31 @@ fn what_is_short_is_stored_as_it_is() {
                 stored_text(&[&page[..size / 2], &page[size / 2..]], length, &buffers);
             assert_eq!((names.contains("Encoding"), body), (is_gzip, page), "{size}");
         }
+    }
+}
+
+/// The first visitor has the head before it is known whether the body is compressed.
+#[test]
+fn an_etag_is_weak_wherever_a_body_may_be_compressed() {
+    let fields = [(&b"ETag"[..], &b"\"a\""[..])];
+    let fields = [FRESH.0, &fields].concat();
+    for (size, length, buffers, is_weak) in [
+        (5_000, Some(5_000), LIMIT, true),
+        (5_000, None, LIMIT, true),
+        // without room for the compressor
+        (5_000, None, 100_000, true),
+        (500, None, LIMIT, true),
+        (500, Some(500), LIMIT, false),
+    ] {
+        let buffers = Buffers::new(buffers);
+        let received = head(Fields(&fields), length);
+        let mut capture = attempt(&received, &text_rules(), &buffers).unwrap();
+        assert_eq!(capture.is_weakened(), is_weak);
+        assert!(capture.append(&vec![b'x'; size], &buffers));
+        let item = bytes(&capture.finish(BodyEnd::Seen, 0, 7, &buffers).unwrap().body);
+        let page = Page::of_value(&item).unwrap();
+        let stored = if is_weak { &b"W/\"a\""[..] } else { b"\"a\"" };
+        assert_eq!(page.header("etag"), Some(stored), "{size} {length:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sys::chain::consume;
 use crate::sys::live::Live;
 use crate::sys::pool::bytes_of;
 use crate::sys::raw::{
-    ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_str_t,
+    ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_http_weak_etag, ngx_str_t,
 };
 use pagecache_core::fill::BodyEnd;
 use pagecache_core::page::Failure;
@@ -110,6 +110,11 @@ impl Request<'_> {
                 }
             }
         }
+    }
+
+    /// Makes the strong ETag that the client is about to get a weak one.
+    pub fn weaken_etag(&self) {
+        self.call(ngx_http_weak_etag);
     }
 
     /// Whether a filter has asked for bodies in memory, as those do that change their text.
