@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::application::{Way, page};
+use super::application::{Way, page, rendered};
 use super::origin::{Origin, response};
 use super::site::{
     Filling, HOST, filling, is_hit, location, outcomes, page_at, plan_before, stores,
@@ -41,6 +41,95 @@ fn a_visitor_who_reads_nothing_does_not_hold_the_page_back() {
     assert!(visitor.take(PAGE).unwrap() == *body);
     assert_eq!(stores(&site, "/page", 2).iter().filter(|it| *it == "stored").count(), 1);
     assert_eq!(origin.count("/page"), 1);
+}
+
+/// A stale page that the application finds unchanged is sent from memory, in as many parts as the visitor takes.
+#[test]
+fn a_visitor_who_reads_a_page_slowly_that_is_unchanged() {
+    const PAGE: usize = 900_000;
+    let ports = [free_port(), free_port()];
+    let addresses = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let filling =
+        Filling::start_with(Way::Http10, &location("/", "pagecache_store_gzip off;"), |plan| {
+            let [http1, http2] = ports;
+            plan.server(&format!("listen {http1} sndbuf=32k; listen {http2} http2 sndbuf=32k;"))
+        });
+    let body = bytes::pattern(PAGE, 8);
+    let short =
+        |status| rendered(status).header("Cache-Control", "max-age=1").header("ETag", "\"one\"");
+    let unchanged = short(304).without("Content-Type").body("");
+    filling.renders("/page", &short(200).body(&body).if_unchanged(unchanged));
+    assert!(filling.get("/page").body == body);
+
+    filling.wait_until_stale(&format!("{HOST}/page"));
+    let mut visitor = Client::connect(addresses[0]);
+    visitor.send(&Request::get("/page").head());
+    assert_eq!(visitor.receive_head().unwrap().status, 200);
+    // its response has not ended
+    wait::until("it is renewed", || filling.application.count("/page") == 2);
+    assert_eq!(outcomes(&filling.site).len(), 1);
+    assert!(visitor.take(PAGE).unwrap() == body);
+
+    filling.wait_until_stale(&format!("{HOST}/page"));
+    let mut visitor = Http2::connect_closed(addresses[1]);
+    let stream = visitor.ask("/page");
+    visitor.heads(&[stream]);
+    assert_eq!(outcomes(&filling.site).len(), 2);
+    visitor.open(&[stream]);
+    assert!(visitor.bodies(&[stream])[0] == body);
+
+    assert_eq!(filling.stores("/page", 3), ["stored"; 3]);
+    let asked = filling.application.requests_for("/page");
+    let conditions: Vec<_> = asked.iter().map(|it| it.header("If-None-Match")).collect();
+    assert_eq!(conditions, [None, Some("\"one\""), Some("\"one\"")]);
+}
+
+/// nginx compresses the response for him, while the page is stored as the application sends it, or compressed, too.
+#[test]
+fn a_visitor_who_reads_a_page_slowly_that_is_compressed_for_him() {
+    const PAGE: usize = 1_400_000;
+    // compressed, it is shorter by a quarter or a half
+    let text: String = bytes::pattern(PAGE / 2, 9).iter().map(|it| format!("{it:02x}")).collect();
+    for (directives, named) in [
+        ("", ""),
+        ("pagecache_store_gzip off;", ""),
+        ("", "proxy_buffering off;"),
+        ("", "proxy_max_temp_file_size 0;"),
+    ] {
+        let sent = text.clone();
+        let origin = Origin::start(move |_| {
+            vec![Step::Send(response(&format!("Content-Length: {PAGE}\r\n"), &sent)), Step::Close]
+        });
+        let port = free_port();
+        let all = format!("pagecache_store_max_size 3m; pagecache_max_size 3m; {directives}");
+        let pass = format!("{} {named}", origin.pass());
+        let mut site = plan_before(&pass, &location("/", &all))
+            .server(&format!("listen 127.0.0.1:{port} sndbuf=32k; gzip on; gzip_types text/plain;"))
+            .start();
+        site.memcached_mut().restart_with(&["-I", "4m"]);
+        let mut visitor = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
+        let request = Request::get("/page").header("Accept-Encoding", "gzip");
+        visitor.send(&request.head());
+        if named.is_empty() {
+            wait::until("it is stored", || {
+                page_at(site.memcached(), &format!("{HOST}/page")).is_some()
+            });
+            assert!(outcomes(&site).is_empty(), "{directives} {named}");
+        }
+        let own = visitor.receive(false).unwrap();
+        assert_eq!(own.header("Content-Encoding").as_deref(), Some("gzip"), "{own:?}");
+        assert!(
+            gzip::unpack(&own.body).is_some_and(|body| body == text.as_bytes()),
+            "{directives}"
+        );
+        assert_eq!(stores(&site, "/page", 1), ["stored"], "{directives} {named}");
+        wait::until("it is a hit", || {
+            let other = site.get("/page");
+            assert!(other.body == text.as_bytes(), "{directives} {named}");
+            other.header("X-Cache").as_deref() == Some("HIT")
+        });
+        assert_eq!(origin.count("/page"), 1);
+    }
 }
 
 /// What nginx has passed on and not sent must not be waited for once the client has gone.
