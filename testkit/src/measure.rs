@@ -21,13 +21,20 @@ fn statm(pid: i32, index: usize) -> u64 {
 /// Bytes that belong to the process alone, exact to the page: for `smaps_rollup` the kernel walks the page tables,
 /// while `statm` may be behind by some 100 pages for each CPU.
 pub fn private(pid: i32) -> u64 {
-    private_kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap()) << 10
+    rollup(pid, "Private_")
 }
 
-/// The sum of `Private_Clean:`, `Private_Dirty:` and `Private_Hugetlb:`.
-fn private_kilobytes(rollup: &str) -> u64 {
-    let lines = rollup.lines().filter(|line| line.starts_with("Private_"));
-    lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
+/// Bytes of heap and stack that were written to, as exactly. Those that are shared with the process from which this one
+/// was forked count, so that a page that ceases to be shared changes nothing.
+pub fn anonymous(pid: i32) -> u64 {
+    rollup(pid, "Anonymous:")
+}
+
+/// The sum of the lines that begin so.
+fn rollup(pid: i32, name: &str) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let lines = rollup.lines().filter(|line| line.starts_with(name));
+    lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10).sum()
 }
 
 /// Whether a process runs with AddressSanitizer, which takes memory of its own: shadow memory, red zones, and freed

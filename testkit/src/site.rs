@@ -44,6 +44,7 @@ pub struct Plan {
     location: String,
     named: String,
     locations: Option<String>,
+    gives_memory_back: bool,
     names: Option<String>,
     processes: String,
     worker_connections: usize,
@@ -67,6 +68,7 @@ pub fn plan() -> Plan {
         named: String::new(),
         locations: None,
         names: None,
+        gives_memory_back: false,
         processes: "worker_processes 1;".to_owned(),
         worker_connections: 4096,
         event_method: "epoll",
@@ -189,6 +191,12 @@ impl Plan {
         self
     }
 
+    /// nginx keeps no large blocks of freed memory.
+    pub fn giving_memory_back(mut self) -> Plan {
+        self.gives_memory_back = true;
+        self
+    }
+
     /// The method by which nginx waits for events.
     pub fn event_method(mut self, name: &'static str) -> Plan {
         self.event_method = name;
@@ -247,6 +255,9 @@ impl Plan {
             .replace("@PREFIX@", &prefix.path().display().to_string());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let nginx = match &self.names {
+            None if self.gives_memory_back => {
+                Nginx::start_giving_memory_back(prefix.path(), &configuration, address)
+            }
             None => Nginx::start(prefix.path(), &configuration, address),
             Some(lines) => {
                 let hosts = prefix.path().join("hosts");

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::application::{Way, page, rendered};
 use super::origin::{Origin, response};
-use super::site::{
-    Filling, HOST, filling, is_hit, location, outcomes, page_at, plan_before, stores,
-};
+use super::site::{Filling, HOST, is_hit, location, outcomes, page_at, plan_before, stores};
 use crate::harness::measure::{forget_peak, is_sanitized, peak, resident};
 use crate::harness::*;
 
@@ -281,7 +279,9 @@ fn streams_of_http2() {
 /// Thousands of fills, of every outcome, leave nothing behind in the worker.
 #[test]
 fn fills_leave_no_memory_behind() {
-    let filling = filling(Way::Http11, "pagecache_pass_time 1s;");
+    const FILLS: usize = 12_000;
+    let locations = location("/", "pagecache_pass_time 1s;");
+    let filling = Filling::start_with(Way::Http11, &locations, Plan::giving_memory_back);
     let shorter = |nth: usize| format!("/page{}", nth % 500);
     for nth in 0..500 {
         let response = match nth % 5 {
@@ -295,7 +295,7 @@ fn fills_leave_no_memory_behind() {
     }
     let worker = filling.site.nginx.workers()[0];
     let mut client = filling.site.client();
-    let mut round = |count: usize| {
+    let mut after = |count: usize| {
         for nth in 0..count {
             if nth % 500 == 0 {
                 filling.site.memcached().link().flush();
@@ -303,12 +303,12 @@ fn fills_leave_no_memory_behind() {
             let answer = client.get(shorter(nth));
             assert_eq!(answer.status, 200);
         }
-        measure::private(worker)
+        measure::anonymous(worker)
     };
-    round(2_000);
-    let before = round(2_000);
-    let after = round(4_000);
-    let grown = after.saturating_sub(before);
-    let allowed = if is_sanitized(worker) { 8 * MB } else { 256 << 10 };
+    let before = after(4_000);
+    let grown = after(FILLS).saturating_sub(before);
+    println!("{grown} bytes more than {before} after {FILLS} more fills");
+    // the allocator takes whole pages, and has some in reserve that it has not written to
+    let allowed = if is_sanitized(worker) { 8 * MB } else { FILLS * 8 };
     assert!(grown <= allowed as u64, "{grown} bytes more");
 }
