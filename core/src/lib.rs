@@ -15,6 +15,7 @@
 //! | [`args`] | query arguments: those in the key, those ignored | values of other variables |
 //! | [`store_status`] | whether a page was stored, and why not: one enum for variables and counters | items of memcached |
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
+//! | [`names`] | tables of header names | what the headers are for |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
 //! | [`stats`] | the counters, and their reports | where the counters are stored |
 
@@ -26,6 +27,7 @@ pub mod key_template;
 pub mod lease;
 pub mod memcached;
 pub mod method;
+pub mod names;
 pub mod outcome;
 pub mod page;
 pub mod policy;
