@@ -73,10 +73,10 @@ fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
     };
     request.set_status(NGX_HTTP_OK as u16, text.len());
     request
-        .set_header(Header::ContentType, "Content-Type", form.content_type())
+        .set_header(Header::ContentType, b"Content-Type", form.content_type())
         .ok_or(NO_MEMORY)?;
-    request.set_header(Header::Other, "Cache-Control", b"no-store").ok_or(NO_MEMORY)?;
-    request.set_header(Header::Other, "Vary", b"Accept").ok_or(NO_MEMORY)?;
+    request.set_header(Header::Other, b"Cache-Control", b"no-store").ok_or(NO_MEMORY)?;
+    request.set_header(Header::Other, b"Vary", b"Accept").ok_or(NO_MEMORY)?;
     let (status, is_complete) = request.send_head();
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return Ok(status);

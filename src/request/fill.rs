@@ -298,7 +298,7 @@ fn take_over(
     if !rules.ignored.set_cookie {
         // not stored, but this client's; without memory it goes without
         for cookie in head.candidate.fields.values("set-cookie") {
-            let _ = request.set_header(Header::Other, "Set-Cookie", cookie);
+            let _ = request.set_header(Header::Other, b"Set-Cookie", cookie);
         }
     }
     let Revalidated { store, .. } = new;

@@ -43,13 +43,13 @@ pub fn set_head(request: &Request<'_>, response: &Response<'_>) -> Option<()> {
         request.set_default_content_type()?;
     }
     if let Some(age) = response.age {
-        request.set_header(Header::Other, "Age", itoa::Buffer::new().format(age).as_bytes())?;
+        request.set_header(Header::Other, b"Age", itoa::Buffer::new().format(age).as_bytes())?;
     }
     if let Some(etag) = response.etag {
-        request.set_header(Header::Etag, "ETag", &etag.text())?;
+        request.set_header(Header::Etag, b"ETag", &etag.text())?;
     }
     if response.adds_gzip() {
-        request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;
+        request.set_header(Header::ContentEncoding, b"Content-Encoding", b"gzip")?;
     }
     if response.is_coded() {
         request.set_vary_accept_encoding()?;

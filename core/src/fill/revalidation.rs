@@ -99,8 +99,7 @@ fn merged<'a>(page: &'a Page<'_>, new: Fields<'a>) -> Vec<(&'a [u8], &'a [u8])> 
         let in_new = new.0.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         is(name, "date") || in_new && !is_kept(name)
     };
-    let old = page.headers.iter().map(|(name, value)| (name.as_bytes(), *value));
-    let old = old.filter(|(name, _)| !is_replaced(name));
+    let old = page.headers.iter().copied().filter(|(name, _)| !is_replaced(name));
     old.chain(new.0.iter().copied().filter(|(name, _)| !is_kept(name))).collect()
 }
 

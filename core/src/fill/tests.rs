@@ -306,7 +306,8 @@ fn stored_text(
     let value = bytes(&store.body);
     let item = Item { flags: store.set.flags, ttl: Some(60), ..Item::default() };
     let page = PageRules::default().read(&item, &value).unwrap();
-    let names: Vec<&str> = page.headers.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> =
+        page.headers.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
     let body = &value[page.body.clone()];
     let body = match page.header("content-encoding") {
         Some(coding) => {

@@ -429,7 +429,7 @@ fn a_marked_page_has_its_age_and_the_tag_of_its_version() {
     let item = Item { flags: 0x5c00_0001, cas: Some(9), ttl: Some(350), ..Item::default() };
     let response = served(found(item, value), &Request::default());
     assert_eq!((response.body, response.age), (&b"page"[..], Some(22)));
-    assert!(response.stored_headers().all(|(name, _)| !name.eq_ignore_ascii_case("age")));
+    assert!(response.stored_headers().all(|(name, _)| !name.eq_ignore_ascii_case(b"age")));
     let head = &value[..value.len() - 4];
     assert_eq!(response.etag, Some(Etag::of_version(item.flags, 9, head, 4)));
     let late = Item { ttl: Some(60), ..item };

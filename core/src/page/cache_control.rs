@@ -15,7 +15,6 @@ use sfv::visitor::{
 };
 use sfv::{BareItemFromInput, KeyRef, Parser};
 use std::convert::Infallible;
-use std::str::FromStr;
 
 /// A time in seconds. A larger one than fits is as good as the largest (RFC 9111, section 1.2.2).
 pub type Seconds = u32;
@@ -148,9 +147,12 @@ pub fn delta_seconds(digits: &[u8]) -> Option<Seconds> {
 }
 
 /// A number of decimal digits, without a sign. None if it does not fit, either.
-pub fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
-    // `parse` would take a sign, too
-    std::str::from_utf8(digits).ok().filter(|_| is_number(digits))?.parse().ok()
+pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| !digits.is_empty())?.try_into().ok()
 }
 
 fn is_number(digits: &[u8]) -> bool {
@@ -209,9 +211,31 @@ fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
 
 /// RFC 9110, section 5.6.2.
 pub fn is_token(name: &[u8]) -> bool {
-    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_tchar)
+    !name.is_empty() && token_len(name) == name.len()
 }
+
+/// The bytes at the beginning that may be in a token.
+pub fn token_len(bytes: &[u8]) -> usize {
+    let is_tchar = |&byte: &u8| TCHARS.get(usize::from(byte)).is_some_and(|&is_tchar| is_tchar);
+    bytes.iter().position(|byte| !is_tchar(byte)).unwrap_or(bytes.len())
+}
+
+/// Whether a byte may be in a token. Heads of stored pages have many names.
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+static TCHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
+    while let Some((first, rest)) = others.split_first() {
+        table[*first as usize] = true;
+        others = rest;
+    }
+    table
+};
 
 /// Reads the members of a dictionary into the directives.
 struct Dictionary {

@@ -15,6 +15,8 @@
 
 use super::cache_control::is_token;
 use super::fields::Fields;
+use super::lines::{Line, status_line};
+use crate::names::NameTable;
 
 /// The most headers of a stored head. nginx's default buffer for the head of an upstream's response holds fewer.
 const MAX_HEADERS: usize = 100;
@@ -22,23 +24,41 @@ const MAX_HEADERS: usize = 100;
 /// The most bytes of a stored head.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// As many headers as most heads have, or more.
+const USUAL_HEADERS: usize = 16;
+
+/// What a reader makes of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is sent.
+    Sent,
+    /// It is dropped.
+    Dropped,
+    /// It is dropped, as are those that it names.
+    Connection,
+    /// It is dropped, and says whether the body is the page itself.
+    TransferEncoding,
+    /// It is dropped: the note of the writer.
+    Note,
+}
+
 /// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by convention), those of one
 /// visitor, and those that nginx writes itself.
-const DROPPED: [&str; 13] = [
-    "accept-ranges",
-    "connection",
-    "content-length",
-    "content-range",
-    "keep-alive",
-    "proxy-connection",
-    "set-cookie",
-    "set-cookie2",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    NOTE,
-];
+static DROPPED: NameTable<Use> = NameTable::new(&[
+    ("accept-ranges", Use::Dropped),
+    ("connection", Use::Connection),
+    ("content-length", Use::Dropped),
+    ("content-range", Use::Dropped),
+    ("keep-alive", Use::Dropped),
+    ("proxy-connection", Use::Dropped),
+    ("set-cookie", Use::Dropped),
+    ("set-cookie2", Use::Dropped),
+    ("te", Use::Dropped),
+    ("trailer", Use::Dropped),
+    ("transfer-encoding", Use::TransferEncoding),
+    ("upgrade", Use::Dropped),
+    (NOTE, Use::Note),
+]);
 
 /// The header in which the writer of an item leaves a note for its readers.
 pub const NOTE: &str = "x-pagecache";
@@ -53,7 +73,7 @@ const OF_THE_BODY: [&str; 4] = ["content-encoding", "content-language", "content
 #[derive(Debug)]
 pub struct Head<'a> {
     pub status: u16,
-    pub headers: Vec<(&'a str, &'a [u8])>,
+    pub headers: Vec<(&'a [u8], &'a [u8])>,
     /// The value of `X-Pagecache`, if there is exactly one.
     pub note: Option<&'a [u8]>,
     /// In bytes.
@@ -62,23 +82,27 @@ pub struct Head<'a> {
 
 /// Reads the head at the beginning of `value`. None if there is no head that can be served.
 pub fn read_head(value: &[u8]) -> Option<Head<'_>> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
     let front = value.get(..MAX_HEAD).unwrap_or(value);
-    let httparse::Status::Complete(len) = response.parse(front).ok()? else { return None };
-    let status = response.code.filter(|&status| may_be_served(status))?;
-    if is_framed(response.headers) {
-        return None;
+    let (status, mut lines) = status_line(front).filter(|&(status, _)| may_be_served(status))?;
+    let mut headers = Vec::with_capacity(USUAL_HEADERS);
+    let (mut note, mut named) = (None, Vec::new());
+    let (mut count, mut notes) = (0, 0);
+    while let Line::Field(name, value) = lines.take()? {
+        count += 1;
+        match use_of(name) {
+            Use::Sent => headers.push((name, value)),
+            Use::Dropped => {}
+            Use::Connection => named.extend(connection_options(value)),
+            Use::TransferEncoding if value.eq_ignore_ascii_case(b"identity") => {}
+            Use::TransferEncoding => return None,
+            Use::Note => (note, notes) = (Some(value), notes + 1),
+        }
     }
-    let named = connection_options(fields(response.headers, "connection"));
-    let note = only(fields(response.headers, NOTE));
-    let headers = response
-        .headers
-        .iter()
-        .filter(|header| !is_dropped(header.name, &named))
-        .map(|header| (header.name, header.value))
-        .collect();
-    Some(Head { status, headers, note, len })
+    if !named.is_empty() {
+        headers.retain(|(name, _)| !is_named(name, &named));
+    }
+    let len = front.len() - lines.len();
+    (count <= MAX_HEADERS).then(|| Head { status, headers, note: note.filter(|_| notes == 1), len })
 }
 
 /// Writes the head of an item: the fields of a response that may be sent again, without those that are `hidden`, and
@@ -90,12 +114,9 @@ pub fn write_head(
     hidden: &[String],
     note: &str,
 ) -> Option<Vec<u8>> {
-    let named = connection_options(fields.values("connection"));
+    let named: Vec<_> = fields.values("connection").flat_map(connection_options).collect();
     let is_hidden = |name: &[u8]| hidden.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
-    let is_lost = |name: &&str| {
-        let name = name.as_bytes();
-        is_hidden(name) || named.iter().any(|option| option.eq_ignore_ascii_case(name))
-    };
+    let is_lost = |name: &&str| is_hidden(name.as_bytes()) || is_named(name.as_bytes(), &named);
     if OF_THE_BODY.iter().any(is_lost) {
         return None;
     }
@@ -105,8 +126,11 @@ pub fn write_head(
     head.extend_from_slice(b"\r\n");
     let mut count = 1;
     for (name, value) in fields.0 {
-        let text = std::str::from_utf8(name).ok().filter(|name| is_token(name.as_bytes()))?;
-        if is_dropped(text, &named) || is_hidden(name) || name.eq_ignore_ascii_case(b"age") {
+        if !is_token(name) {
+            return None;
+        }
+        let is_sent = use_of(name) == Use::Sent && !is_named(name, &named);
+        if !is_sent || is_hidden(name) || name.eq_ignore_ascii_case(b"age") {
             continue;
         }
         if value.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
@@ -133,37 +157,27 @@ pub fn may_have_body(status: u16) -> bool {
     status != 204
 }
 
-/// The headers that the fields of `Connection` name as hop-by-hop.
-fn connection_options<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
-    fields.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).collect()
+/// The headers that a field of `Connection` names as hop-by-hop.
+fn connection_options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Whether the body is in chunks or in another transfer coding, rather than the page itself.
-fn is_framed(headers: &[httparse::Header<'_>]) -> bool {
-    fields(headers, "transfer-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+fn is_named(name: &[u8], named: &[&[u8]]) -> bool {
+    named.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
-/// The values of the headers of one name.
-fn fields<'a>(headers: &[httparse::Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value)
-}
-
-/// The item of an iterator that has exactly one.
-fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
-    all.next().filter(|_| all.next().is_none())
-}
-
-fn is_dropped(name: &str, named: &[&[u8]]) -> bool {
-    let name = name.as_bytes();
+/// What a reader makes of a header of this name, unless `Connection` names it.
+fn use_of(name: &[u8]) -> Use {
     let starts_with = |prefix: &&str| {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    DROPPED.iter().any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
-        || DROPPED_PREFIXES.iter().any(starts_with)
-        || named.iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
+    // most names begin otherwise
+    let may_start_so = matches!(name.first(), Some(b'x' | b'X' | b'p' | b'P'));
+    match DROPPED.get(name) {
+        Some(known) => *known,
+        None if may_start_so && DROPPED_PREFIXES.iter().any(starts_with) => Use::Dropped,
+        None => Use::Sent,
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +187,7 @@ mod tests {
 
     fn names(head: &str) -> Option<Vec<String>> {
         let head = read_head(head.as_bytes())?;
-        Some(head.headers.iter().map(|(name, _)| (*name).to_owned()).collect())
+        Some(head.headers.iter().map(|(name, _)| name.escape_ascii().to_string()).collect())
     }
 
     #[test]
@@ -190,7 +204,7 @@ mod tests {
     fn connection_options_name_headers() {
         let head = b"HTTP/1.1 200 OK\r\nConnection: \xff,\tX-Hop \r\nX-Hop: 1\r\nX-A: 1\r\n\r\n";
         let head = read_head(head).unwrap();
-        assert_eq!(head.headers, [("X-A", &b"1"[..])]);
+        assert_eq!(head.headers, [(&b"X-A"[..], &b"1"[..])]);
     }
 
     #[test]
@@ -198,7 +212,7 @@ mod tests {
         let note = |lines: &str| {
             let head = format!("HTTP/1.1 200 OK\r\nX-A: b\r\n{lines}\r\n");
             let head = read_head(head.as_bytes()).unwrap();
-            assert_eq!(head.headers, [("X-A", &b"b"[..])]);
+            assert_eq!(head.headers, [(&b"X-A"[..], &b"b"[..])]);
             head.note.map(<[u8]>::to_vec)
         };
         assert_eq!(note("x-PageCache: v=1\r\n").unwrap(), b"v=1");
@@ -322,16 +336,17 @@ mod tests {
             if let Some(head) = head {
                 let read = read_head(&[&head[..], b"the body"].concat()).map(|read| {
                     let headers = read.headers.into_iter();
-                    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
+                    let headers = headers.map(|(name, value)| (name.to_vec(), value.to_vec()));
                     (read.status, read.len, read.note.map(<[u8]>::to_vec), headers.collect::<Vec<_>>())
                 });
                 let kept = fields.iter().filter(|(name, _)| {
-                    let name = std::str::from_utf8(name).unwrap();
-                    let named = connection_options(Fields(&fields).values("connection"));
-                    !is_dropped(name, &named) && !name.eq_ignore_ascii_case("age")
+                    let connection = Fields(&fields).values("connection");
+                    let named: Vec<_> = connection.flat_map(connection_options).collect();
+                    let is_sent = use_of(name) == Use::Sent && !is_named(name, &named);
+                    is_sent && !name.eq_ignore_ascii_case(b"age")
                 });
                 let kept: Vec<_> = kept
-                    .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.trim_ascii().to_vec()))
+                    .map(|(name, value)| (name.to_vec(), value.trim_ascii().to_vec()))
                     .collect();
                 prop_assert_eq!(read, Some((status, head.len(), Some(b"v=1; life=3".to_vec()), kept)));
             }
@@ -343,7 +358,7 @@ mod tests {
             if let Some(head) = read_head(&stored) {
                 prop_assert!(head.len <= stored.len());
                 for (name, value) in head.headers {
-                    prop_assert!(!name.is_empty() && name.bytes().all(|b| b > b' ' && b != b':'));
+                    prop_assert!(!name.is_empty() && name.iter().all(|&b| b > b' ' && b != b':'));
                     prop_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
                 }
             }

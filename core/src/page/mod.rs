@@ -9,6 +9,7 @@ mod flags;
 mod freshness;
 mod head;
 mod life;
+mod lines;
 mod redirect;
 mod request_control;
 mod response;
@@ -76,7 +77,7 @@ pub struct Page<'a> {
     /// `200..=599`.
     pub status: u16,
     /// The stored headers that may be sent, in their order.
-    pub headers: Vec<(&'a str, &'a [u8])>,
+    pub headers: Vec<(&'a [u8], &'a [u8])>,
     /// The range of the body in the value.
     pub body: Range<usize>,
     /// The coding of the body, from the item's flags or the stored head.
@@ -95,8 +96,7 @@ impl<'a> Page<'a> {
 
     /// The first stored header with this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let is_it = |(known, _): &&(&str, &[u8])| known.eq_ignore_ascii_case(name);
-        self.headers.iter().find(is_it).map(|(_, value)| *value)
+        Fields(&self.headers).values(name).next()
     }
 
     /// Seconds since the page was rendered, if that is known: `left` seconds remain of its item, and the `Date` of
@@ -141,7 +141,7 @@ impl PageRules {
     ///
     /// let rules = PageRules { format: Format::Http, ..PageRules::default() };
     /// let page = rules.read(&Item::default(), b"HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\ngone").unwrap();
-    /// assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+    /// assert_eq!((page.status, page.headers), (404, vec![(&b"X-A"[..], &b"b"[..])]));
     /// assert_eq!(page.body, 34..38);
     /// let pickle = Item { flags: 1, ..Item::default() };
     /// assert_eq!(rules.read(&pickle, b"a pickle"), Err(NotAPage::Flags));
@@ -229,7 +229,7 @@ fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>,
     if !head::may_have_body(status) && len < value.len() {
         return Err(NotAPage::Format);
     }
-    let is_coding = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("content-encoding");
+    let is_coding = |(name, _): &&(&[u8], _)| name.eq_ignore_ascii_case(b"content-encoding");
     let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
     Ok(Page { status, headers, body: len..value.len(), coding, life: None })
 }
@@ -356,7 +356,7 @@ mod tests {
         };
         for rules in [PageRules::default(), only_7] {
             let page = rules.read(&MARKED, &value).unwrap();
-            assert_eq!((page.status, page.headers), (404, vec![("X-A", &b"b"[..])]));
+            assert_eq!((page.status, page.headers), (404, vec![(&b"X-A"[..], &b"b"[..])]));
             assert_eq!((&value[page.body], page.coding), (&b"the page"[..], Coding::Identity));
         }
         for format in [Format::Body, Format::Http] {

@@ -18,12 +18,12 @@ pub struct Response<'value> {
 impl<'value> Response<'value> {
     /// The stored headers that are sent. `Age` is left out, since it is computed, and so is a `Vary` that
     /// [`Response::is_coded`] causes anyway.
-    pub fn stored_headers(&self) -> impl Iterator<Item = (&'value str, &'value [u8])> {
+    pub fn stored_headers(&self) -> impl Iterator<Item = (&'value [u8], &'value [u8])> {
         let is_coded = self.is_coded();
-        let is_redundant = move |name: &str, value: &[u8]| {
-            name.eq_ignore_ascii_case("age")
+        let is_redundant = move |name: &[u8], value: &[u8]| {
+            name.eq_ignore_ascii_case(b"age")
                 || is_coded
-                    && name.eq_ignore_ascii_case("vary")
+                    && name.eq_ignore_ascii_case(b"vary")
                     && value.eq_ignore_ascii_case(b"accept-encoding")
         };
         let headers = self.page.headers.iter().copied();

@@ -15,7 +15,9 @@ fn is(value: &[u8], status: u16, headers: &[(&str, &str)], body: &[u8]) {
     let found: Vec<_> = page
         .headers
         .iter()
-        .map(|&(name, value)| (name, value.escape_ascii().to_string()))
+        .map(|&(name, value)| {
+            (std::str::from_utf8(name).unwrap(), value.escape_ascii().to_string())
+        })
         .collect();
     let expected: Vec<_> = headers.iter().map(|&(name, value)| (name, value.to_owned())).collect();
     assert_eq!(found, expected);

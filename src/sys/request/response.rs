@@ -52,8 +52,8 @@ const KNOWN: [(&str, Header); 12] = [
 
 impl Header {
     /// Of a header's name.
-    pub fn of(name: &str) -> Header {
-        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+    pub fn of(name: &[u8]) -> Header {
+        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
         known.map_or(Header::Other, |(_, header)| *header)
     }
 
@@ -90,13 +90,13 @@ impl Request<'_> {
     }
 
     /// Adds a header to the response. None without memory.
-    pub fn set_header(&self, header: Header, name: &str, value: &[u8]) -> Option<()> {
+    pub fn set_header(&self, header: Header, name: &[u8], value: &[u8]) -> Option<()> {
         let value = self.pool()?.copy(value)?.as_text();
         if header == Header::ContentType {
             self.set_content_type(value);
             return Some(());
         }
-        let name = self.pool()?.copy(name.as_bytes())?.as_text();
+        let name = self.pool()?.copy(name)?.as_text();
         let mut element = ngx_table_elt_t::zeroed();
         element.hash = 1;
         element.key = name;
@@ -119,7 +119,7 @@ impl Request<'_> {
             self.r.change(1, |r, on| r.set_gzip_vary(on));
             return Some(());
         }
-        self.set_header(Header::Other, "Vary", b"Accept-Encoding")
+        self.set_header(Header::Other, b"Vary", b"Accept-Encoding")
     }
 
     pub(super) fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {
