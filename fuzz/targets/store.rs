@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
         Ok(page) => {
             assert!(terms.life > 0);
             assert_eq!((page.status, &value[page.body.clone()]), (status, body));
-            assert_eq!(page.age(Some(terms.ttl()), None), Some(terms.age.into()));
+            assert_eq!(page.age(Some(terms.ttl()), || None), Some(terms.age.into()));
             assert_eq!(page.fresh_for(Some(terms.ttl())), Some(terms.life));
             for name in [
                 "set-cookie",

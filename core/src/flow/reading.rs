@@ -61,7 +61,7 @@ impl<'value> Read<'value> {
         // a value that ends before its body begins would be served as an empty page
         let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
         let fresh_for = page.fresh_for(item.ttl);
-        let dated = page.header("date").and_then(|date| facts.seconds_since(date));
+        let dated = || facts.seconds_since(page.header("date")?);
         let age = page.age(item.ttl, dated);
         let is_tagged = page.header("etag").is_some();
         let wants_tag = policy.etag && facts.is_main() && page.status == 200 && !is_tagged;

@@ -101,14 +101,14 @@ impl<'a> Page<'a> {
 
     /// Seconds since the page was rendered, if that is known: `left` seconds remain of its item, and the `Date` of
     /// the page was `dated` seconds ago. If the writer noted the expiry of the item, memcached's clock is used (RFC
-    /// 9111, section 4.2.3).
-    pub fn age(&self, left: Option<u32>, dated: Option<u64>) -> Option<u64> {
+    /// 9111, section 4.2.3), and `dated` is not called.
+    pub fn age(&self, left: Option<u32>, dated: impl FnOnce() -> Option<u64>) -> Option<u64> {
         match self.life {
             Some(life) if life.is_timed(left) => Some(life.age(left)),
-            Some(life) => dated.max(Some(life.age(left))),
+            Some(life) => dated().max(Some(life.age(left))),
             None => {
                 let said = self.header("age").and_then(|age| std::str::from_utf8(age).ok());
-                dated.max(said.and_then(|age| age.parse().ok()))
+                dated().max(said.and_then(|age| age.parse().ok()))
             }
         }
     }
@@ -399,13 +399,13 @@ mod tests {
         let value = marked_value(NOTE);
         let page = PageRules::default().read(&MARKED, &value).unwrap();
         // memcached's clock is used, and without it the page's own date
-        assert_eq!(page.age(Some(350), Some(1_000)), Some(22));
-        assert_eq!(page.age(Some(1_000), Some(500)), Some(500));
-        assert_eq!(page.age(None, None), Some(12));
+        assert_eq!(page.age(Some(350), || Some(1_000)), Some(22));
+        assert_eq!(page.age(Some(1_000), || Some(500)), Some(500));
+        assert_eq!(page.age(None, || None), Some(12));
         let http = PageRules { format: Format::Http, ..PageRules::default() };
         let age = |line: &str, dated| {
             let value = marked_value(line);
-            http.read(&flags(0), &value).unwrap().age(Some(350), dated)
+            http.read(&flags(0), &value).unwrap().age(Some(350), || dated)
         };
         assert_eq!(age("X-B: c", None), None);
         assert_eq!(age("X-B: c", Some(500)), Some(500));
