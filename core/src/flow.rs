@@ -21,17 +21,16 @@ mod action;
 mod facts;
 mod filling;
 mod key;
-
 mod reading;
 mod verdict;
 
 use crate::fill::Lease;
-use crate::lease::{Asker, NoLease};
+use crate::lease::NoLease;
 use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::page::{
-    Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, Vary, is_marked,
+    Failure, Fields, Format, LONGEST, RequestControl, Response, Staleness, Varies, Vary, is_marked,
 };
 use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
@@ -250,7 +249,7 @@ impl Flow {
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };
-        let may_store = |store: &StorePolicy| facts.ask(|asker| store.key.refuse(asker)).is_none();
+        let may_store = |store: &StorePolicy| ask(facts, store).1.is_none();
         let is_of_page = check_bypass(facts).is_ok()
             && policy.store.as_ref().is_some_and(may_store)
             && place(facts, policy, cluster) == Ok(page);
@@ -370,13 +369,9 @@ impl Flow {
         self.key = Some(key);
         self.server = Some(server);
         if let Some(store) = &policy.store {
-            let judge = |asker: &Asker<'_>| {
-                let control = RequestControl::obeyed(asker.fields, store.obeys_client);
-                (control, store.key.refuse(asker))
-            };
-            let (control, refusal) = facts.ask(judge);
-            self.control = control;
-            let refusal = control.no_store.then_some(NoLease::NoStore).or(refusal);
+            let (said, refusal) = ask(facts, store);
+            self.control = said.obeyed(store.obeys_client);
+            let refusal = self.control.no_store.then_some(NoLease::NoStore).or(refusal);
             self.filling = refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
             self.ask_lease(facts, server, &key);
         }
@@ -415,7 +410,8 @@ impl Flow {
         cluster: &Cluster,
     ) -> Action<'static> {
         let Some(primary) = self.key else { return self.fall_through(Reason::NoKey) };
-        let key = facts.ask(|asker| varies.vary.key(&primary, varies.generation, asker.fields));
+        let fields: Vec<_> = facts.fields().collect();
+        let key = varies.vary.key(&primary, varies.generation, Fields(&fields));
         let server = cluster.server(&key);
         self.variant = Some(Box::new(Variant { server, key, vary: varies.vary.clone() }));
         self.ask_lease(facts, server, &key);
@@ -485,6 +481,13 @@ impl Flow {
         }
         Action::FallThrough(reason)
     }
+}
+
+/// What the request says of responses from a cache, and why it must not fill the cache.
+fn ask(facts: &impl Facts, store: &StorePolicy) -> (RequestControl, Option<NoLease>) {
+    let asker = facts.asker();
+    let seen = store.key.see(asker.host, facts.fields());
+    (seen.control, store.key.refuse(&asker, &seen))
 }
 
 #[cfg(test)]

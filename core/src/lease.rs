@@ -6,53 +6,78 @@
 
 use crate::key_template::{has_sent_query, has_target, variables};
 use crate::method::Method;
-use crate::page::Fields;
+use crate::names::NameTable;
+use crate::page::RequestControl;
 use crate::request_headers::is_read_as;
+use std::borrow::Cow;
 
 /// Headers that frameworks and proxies read instead of the request's host, path or method. A request with one of
 /// them takes no lease, unless the key contains its variable, as in `$http_x_forwarded_host`.
-const OVERRIDES: [&str; 34] = [
-    "forwarded",
-    "front-end-https",
-    "https",
-    "path-info",
-    "proxy",
-    "script-name",
-    "x-envoy-original-path",
-    "x-forwarded-host",
-    "x-forwarded-https",
-    "x-forwarded-path",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
-    "x-host",
-    "x-http-destinationurl",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-proxy-url",
-    "x-request-uri",
-    "x-rewrite-url",
-    "x-scheme",
-    "x-script-name",
-    "x-url",
-    "x-url-scheme",
-];
+static OVERRIDES: NameTable<()> = NameTable::new(&[
+    ("forwarded", ()),
+    ("front-end-https", ()),
+    ("https", ()),
+    ("path-info", ()),
+    ("proxy", ()),
+    ("script-name", ()),
+    ("x-envoy-original-path", ()),
+    ("x-forwarded-host", ()),
+    ("x-forwarded-https", ()),
+    ("x-forwarded-path", ()),
+    ("x-forwarded-port", ()),
+    ("x-forwarded-prefix", ()),
+    ("x-forwarded-proto", ()),
+    ("x-forwarded-protocol", ()),
+    ("x-forwarded-scheme", ()),
+    ("x-forwarded-server", ()),
+    ("x-forwarded-ssl", ()),
+    ("x-forwarded-uri", ()),
+    ("x-host", ()),
+    ("x-http-destinationurl", ()),
+    ("x-http-host-override", ()),
+    ("x-http-method", ()),
+    ("x-http-method-override", ()),
+    ("x-method-override", ()),
+    ("x-original-host", ()),
+    ("x-original-uri", ()),
+    ("x-original-url", ()),
+    ("x-proxy-url", ()),
+    ("x-request-uri", ()),
+    ("x-rewrite-url", ()),
+    ("x-scheme", ()),
+    ("x-script-name", ()),
+    ("x-url", ()),
+    ("x-url-scheme", ()),
+]);
 
-/// Headers of requests for a part of the page, or for one visitor.
-const PERSONAL: [&str; 3] = ["authorization", "proxy-authorization", "range"];
-
-/// What is known of a request before its page is looked up.
+/// What a header says of its request.
 #[derive(Debug, Clone, Copy)]
+enum Says {
+    /// What it wants of caches.
+    Control,
+    /// It is for a part of the page, or for one visitor.
+    Personal,
+    /// The host.
+    Host,
+    /// It asks for another protocol.
+    Upgrade,
+    /// Which media types it wants.
+    Accept,
+}
+
+/// The headers that count wherever they are.
+static KNOWN: NameTable<Says> = NameTable::new(&[
+    ("accept", Says::Accept),
+    ("authorization", Says::Personal),
+    ("cache-control", Says::Control),
+    ("host", Says::Host),
+    ("proxy-authorization", Says::Personal),
+    ("range", Says::Personal),
+    ("upgrade", Says::Upgrade),
+]);
+
+/// What is known of a request before its page is looked up, beside its header fields.
+#[derive(Debug, Clone)]
 pub struct Asker<'a> {
     /// Its method.
     pub method: Method,
@@ -60,14 +85,12 @@ pub struct Asker<'a> {
     pub has_body: bool,
     /// No client gets its body: `auth_request`, `mirror`, a subrequest whose response nginx keeps in memory.
     pub is_for_nginx: bool,
-    /// Its header fields.
-    pub fields: Fields<'a>,
     /// Its host as nginx reads it, `$host`: in lower case, without a port.
     pub host: &'a [u8],
     /// The path as it was sent, without the query.
     pub sent_path: &'a [u8],
     /// The path as nginx would write it: its escaping of `$uri`.
-    pub written_path: &'a [u8],
+    pub written_path: Cow<'a, [u8]>,
     /// It has an argument of `pagecache_ignore_args`.
     pub has_ignored_args: bool,
 }
@@ -127,23 +150,48 @@ impl KeyParts {
         }
     }
 
-    /// Why a request must not fill the cache, if there is a reason.
-    pub fn refuse(&self, asker: &Asker<'_>) -> Option<NoLease> {
-        let Asker { fields, .. } = *asker;
-        let refusals = [
-            (NoLease::Method, asker.method != Method::Get || asker.has_body),
-            (NoLease::Internal, asker.is_for_nginx),
-            (NoLease::Personal, PERSONAL.iter().any(|name| fields.has(name))),
-            (NoLease::Host, !self.has_header("host") && !asker.has_own_host()),
-            (NoLease::Stream, fields.has("upgrade") || wants_events(fields)),
-            (
-                NoLease::Alias,
-                !self.has_target && !is_same_path(asker.sent_path, asker.written_path),
-            ),
-            (NoLease::Args, !self.has_query && asker.has_ignored_args),
-            (NoLease::Header, self.has_unkeyed_override(fields)),
-        ];
-        refusals.into_iter().find_map(|(refusal, holds)| holds.then_some(refusal))
+    /// Why a request must not fill the cache, if there is a reason. `seen`: of its header fields.
+    pub fn refuse(&self, asker: &Asker<'_>, seen: &Seen) -> Option<NoLease> {
+        let is_same_path = || is_same_path(asker.sent_path, &asker.written_path);
+        let refusal = if asker.method != Method::Get || asker.has_body {
+            NoLease::Method
+        } else if asker.is_for_nginx {
+            NoLease::Internal
+        } else if seen.is_personal {
+            NoLease::Personal
+        } else if !self.has_header("host") && !seen.has_own_host() {
+            NoLease::Host
+        } else if seen.wants_stream {
+            NoLease::Stream
+        } else if !self.has_target && !is_same_path() {
+            NoLease::Alias
+        } else if !self.has_query && asker.has_ignored_args {
+            NoLease::Args
+        } else if seen.has_unkeyed_override {
+            NoLease::Header
+        } else {
+            return None;
+        };
+        Some(refusal)
+    }
+
+    /// Looks at each header field of a request once. Most of them say nothing. `host`: as of [`Asker`].
+    pub fn see<'f>(&self, host: &[u8], fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Seen {
+        let mut seen = Seen::default();
+        for (name, value) in fields {
+            match KNOWN.get(name) {
+                Some(Says::Control) => seen.control.read(value),
+                Some(Says::Personal) => seen.is_personal = true,
+                Some(Says::Host) if value == host || value.eq_ignore_ascii_case(host) => {
+                    seen.has_host = true;
+                }
+                Some(Says::Host) => seen.has_other_host = true,
+                Some(Says::Upgrade) => seen.wants_stream = true,
+                Some(Says::Accept) => seen.wants_stream |= wants_events(value),
+                None => seen.has_unkeyed_override |= self.lacks_override(name),
+            }
+        }
+        seen
     }
 
     /// Whether the variable of this header is in the key.
@@ -151,26 +199,35 @@ impl KeyParts {
         self.headers.iter().any(|keyed| keyed == name)
     }
 
-    fn has_unkeyed_override(&self, fields: Fields<'_>) -> bool {
-        let is_unkeyed = |name: &[u8], known: &str| {
-            is_read_as(name, known) && !(self.has_header(known) && is_read_by_nginx_as(name, known))
-        };
-        // most names begin otherwise
-        let may_be_one = |name: &&[u8]| {
-            name.first().is_some_and(|first| b"fhpsx".contains(&first.to_ascii_lowercase()))
-        };
-        let mut names = fields.0.iter().map(|(name, _)| *name).filter(may_be_one);
-        names.any(|name| OVERRIDES.iter().any(|known| is_unkeyed(name, known)))
+    /// Whether a header of this name is an override that the key does not contain.
+    fn lacks_override(&self, name: &[u8]) -> bool {
+        let is_keyed = |known: &str| self.has_header(known) && is_read_by_nginx_as(name, known);
+        let mut alike = OVERRIDES.rows_like(name).iter().map(|(known, ())| *known);
+        alike.any(|known| is_read_as(name, known) && !is_keyed(known))
     }
 }
 
-impl Asker<'_> {
+/// What the header fields of a request say.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Its Cache-Control.
+    pub control: RequestControl,
+    is_personal: bool,
+    /// There is a Host, which says the host of nginx's `$host` and no more.
+    has_host: bool,
+    /// There is a Host that says another one.
+    has_other_host: bool,
+    /// It asks for another protocol, or for events.
+    wants_stream: bool,
+    has_unkeyed_override: bool,
+}
+
+impl Seen {
     /// Whether there is a Host, and each says the host of nginx's `$host` and no more: a port would be in the links of the
     /// page. Without one, nginx takes a name of the server, which the application does not see. nginx makes a Host of the
     /// authority of HTTP/2.
     fn has_own_host(&self) -> bool {
-        let is_own = |host: &[u8]| host.eq_ignore_ascii_case(self.host);
-        self.fields.has("host") && self.fields.values("host").all(is_own)
+        self.has_host && !self.has_other_host
     }
 }
 
@@ -181,20 +238,18 @@ fn is_read_by_nginx_as(name: &[u8], known: &str) -> bool {
     folded.eq(known.bytes())
 }
 
-fn wants_events(fields: Fields<'_>) -> bool {
+/// Whether the value of an Accept has `text/event-stream`.
+fn wants_events(accept: &[u8]) -> bool {
     let (kind, stream) = (b"text", b"/event-stream");
-    let is_stream = |value: &[u8]| {
-        memchr::memchr_iter(b'/', value).any(|at| {
-            let (before, behind) = value.split_at_checked(at).unwrap_or_default();
-            let begins = behind.get(..stream.len());
-            begins.is_some_and(|it| it.eq_ignore_ascii_case(stream))
-                && before.len() >= kind.len()
-                && before
-                    .get(before.len() - kind.len()..)
-                    .is_some_and(|it| it.eq_ignore_ascii_case(kind))
-        })
-    };
-    fields.values("accept").any(is_stream)
+    memchr::memchr_iter(b'/', accept).any(|at| {
+        let (before, behind) = accept.split_at_checked(at).unwrap_or_default();
+        let begins = behind.get(..stream.len());
+        begins.is_some_and(|it| it.eq_ignore_ascii_case(stream))
+            && before.len() >= kind.len()
+            && before
+                .get(before.len() - kind.len()..)
+                .is_some_and(|it| it.eq_ignore_ascii_case(kind))
+    })
 }
 
 /// Whether two paths are equal but for the case of the digits in `%c3` (RFC 3986, section 6.2.2.1): many sites write
@@ -205,10 +260,11 @@ fn is_same_path(sent: &[u8], written: &[u8]) -> bool {
             |back: usize| at.checked_sub(back).is_some_and(|it| path.get(it) == Some(&b'%'));
         is_after(1) || is_after(2)
     };
-    sent.len() == written.len()
-        && sent.iter().zip(written).enumerate().all(|(at, (a, b))| {
-            a == b || is_digit(written, at) && is_digit(sent, at) && a.eq_ignore_ascii_case(b)
-        })
+    sent == written
+        || sent.len() == written.len()
+            && sent.iter().zip(written).enumerate().all(|(at, (a, b))| {
+                a == b || is_digit(written, at) && is_digit(sent, at) && a.eq_ignore_ascii_case(b)
+            })
 }
 
 #[cfg(test)]
@@ -219,37 +275,38 @@ mod tests {
         method: Method::Get,
         has_body: false,
         is_for_nginx: false,
-        fields: Fields(&[
-            (b"Host", b"a.example"),
-            (b"Accept", b"text/html, */*"),
-            (b"Cookie", b"a=b"),
-        ]),
         host: b"a.example",
         sent_path: b"/a",
-        written_path: b"/a",
+        written_path: Cow::Borrowed(b"/a"),
         has_ignored_args: false,
     };
+
+    const HOST: (&str, &str) = ("Host", "a.example");
+
+    fn refuse(parts: &KeyParts, asker: &Asker<'_>, fields: &[(&str, &str)]) -> Option<NoLease> {
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        parts.refuse(asker, &parts.see(asker.host, fields))
+    }
 
     #[test]
     fn requests_that_fill_the_cache() {
         let parts = KeyParts::default();
-        assert_eq!(parts.refuse(&GET), None);
+        let usual = [HOST, ("Accept", "text/html, */*"), ("Cookie", "a=b")];
+        assert_eq!(refuse(&parts, &GET, &usual), None);
         for (asker, refusal) in [
             (Asker { method: Method::Head, ..GET }, NoLease::Method),
             (Asker { method: Method::Other, ..GET }, NoLease::Method),
             (Asker { has_body: true, ..GET }, NoLease::Method),
             (Asker { is_for_nginx: true, ..GET }, NoLease::Internal),
         ] {
-            assert_eq!(parts.refuse(&asker), Some(refusal));
+            assert_eq!(refuse(&parts, &asker, &usual), Some(refusal));
         }
     }
 
     #[test]
     fn headers() {
-        let refuse = |parts: &KeyParts, name: &str, value: &str| {
-            let fields = [(&b"Host"[..], &b"a.example"[..]), (name.as_bytes(), value.as_bytes())];
-            parts.refuse(&Asker { fields: Fields(&fields), ..GET })
-        };
+        let refuse =
+            |parts: &KeyParts, name: &str, value: &str| refuse(parts, &GET, &[HOST, (name, value)]);
         for (name, value, refusal) in [
             ("RANGE", "bytes=0-1", Some(NoLease::Personal)),
             ("Authorization", "Basic eDp5", Some(NoLease::Personal)),
@@ -278,11 +335,10 @@ mod tests {
         // the variable in the key has the value of that header alone
         assert_eq!(refuse(&keyed, "x_forwarded_host", "a.example"), None);
         assert_eq!(refuse(&keyed, "X.Forwarded.Host", "a.example"), Some(NoLease::Header));
-        for name in OVERRIDES {
-            assert!(b"fhpsx".contains(&name.as_bytes()[0]), "{name}");
+        for (name, ()) in OVERRIDES.rows() {
             assert_eq!(
                 refuse(&keyed, &name.to_uppercase(), "a").is_none(),
-                name == "x-forwarded-host"
+                *name == "x-forwarded-host"
             );
         }
     }
@@ -299,24 +355,21 @@ mod tests {
             ("a.example.", Some(NoLease::Host)),
             ("", Some(NoLease::Host)),
         ] {
-            let fields = [(&b"Host"[..], host.as_bytes())];
-            let asker = Asker { fields: Fields(&fields), ..GET };
-            assert_eq!(KeyParts::default().refuse(&asker), refusal, "{host}");
-            assert_eq!(keyed.refuse(&asker), None);
+            assert_eq!(refuse(&KeyParts::default(), &GET, &[("Host", host)]), refusal, "{host}");
+            assert_eq!(refuse(&keyed, &GET, &[("Host", host)]), None);
         }
-        let none = Asker { fields: Fields::default(), ..GET };
-        assert_eq!(KeyParts::default().refuse(&none), Some(NoLease::Host));
-        let two = Fields(&[(b"Host", b"a.example"), (b"Host", b"evil.example")]);
-        assert_eq!(KeyParts::default().refuse(&Asker { fields: two, ..GET }), Some(NoLease::Host));
+        for others in [&[][..], &[HOST, ("Host", "evil.example")], &[("Host", ""), HOST]] {
+            let refusal = refuse(&KeyParts::default(), &GET, others);
+            assert_eq!(refusal, Some(NoLease::Host), "{others:?}");
+        }
     }
 
     #[test]
     fn aliases() {
         let refuse = |has_target, sent: &str, written: &str| {
             let parts = KeyParts { has_target, ..KeyParts::default() };
-            let paths =
-                Asker { sent_path: sent.as_bytes(), written_path: written.as_bytes(), ..GET };
-            parts.refuse(&paths)
+            let written_path = written.as_bytes().into();
+            refuse(&parts, &Asker { sent_path: sent.as_bytes(), written_path, ..GET }, &[HOST])
         };
         for (sent, written) in [
             ("/", "/"),

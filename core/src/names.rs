@@ -26,6 +26,11 @@ impl<T> NameTable<T> {
         NameTable { rows, lengths }
     }
 
+    /// The rows.
+    pub fn rows(&self) -> &'static [(&'static str, T)] {
+        self.rows
+    }
+
     /// What a name stands for.
     ///
     /// ```
@@ -36,7 +41,7 @@ impl<T> NameTable<T> {
     /// assert_eq!(TABLE.get(b"Dates"), None);
     /// ```
     pub fn get(&self, name: &[u8]) -> Option<&'static T> {
-        let is_it = |(known, _): &&'static (&str, T)| known.as_bytes().eq_ignore_ascii_case(name);
+        let is_it = |(known, _): &&'static (&str, T)| is(name, known);
         self.rows_like(name).iter().find(is_it).map(|(_, meaning)| meaning)
     }
 
@@ -49,6 +54,21 @@ impl<T> NameTable<T> {
     }
 }
 
+/// Whether a name is a known one, in any case: eight bytes at a time. The known one is of letters in lower case, digits
+/// and hyphens, of which letters alone have the bit 0x40.
+fn is(name: &[u8], known: &str) -> bool {
+    let word = |eight: &[u8]| eight.try_into().map_or(0, u64::from_le_bytes);
+    let same_words = |(name, known): (&[u8], &[u8])| {
+        let (name, known) = (word(name), word(known));
+        let cases = (known & u64::from_le_bytes([0x40; 8])) >> 1;
+        (name ^ known) & !cases == 0
+    };
+    let (names, knowns) = (name.chunks_exact(8), known.as_bytes().chunks_exact(8));
+    name.len() == known.len()
+        && names.remainder().eq_ignore_ascii_case(knowns.remainder())
+        && names.zip(knowns).all(same_words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,11 +78,25 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case() {
-        for (at, (name, _)) in TABLE.rows.iter().enumerate() {
+        for (at, (name, _)) in TABLE.rows().iter().enumerate() {
             for name in [(*name).to_owned(), name.to_uppercase()] {
                 assert_eq!(TABLE.get(name.as_bytes()), Some(&at), "{name}");
                 assert_eq!(TABLE.get(&name.as_bytes()[1..]), None, "{name}");
                 assert_eq!(TABLE.get(format!("{name}s").as_bytes()), None, "{name}");
+            }
+        }
+    }
+
+    /// Each byte in each place of a name with all that names have.
+    #[test]
+    fn names_are_compared_without_case() {
+        let known = "a-name-2-azaz09";
+        for (at, byte) in (0..known.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+            for case in [known.to_owned(), known.to_uppercase()] {
+                let mut name = case.into_bytes();
+                name[at] = byte;
+                let is_it = name.eq_ignore_ascii_case(known.as_bytes());
+                assert_eq!(is(&name, known), is_it, "{}", name.escape_ascii());
             }
         }
     }

@@ -9,7 +9,6 @@ use pagecache_core::flow::Facts;
 use pagecache_core::lease::{Asker, NoLease};
 use pagecache_core::memcached::Key;
 use pagecache_core::method::Method;
-use pagecache_core::page::Fields;
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {
@@ -61,25 +60,26 @@ impl<'a> Facts for RequestFacts<'a> {
         Some(process::seconds().saturating_sub(parse_http_time(date)?))
     }
 
-    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.request.fields()
+    }
+
+    fn asker(&self) -> Asker<'_> {
         let (request, args) = (self.request, self.request.args());
         let target = request.target();
         let sent_path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
         let ignored = &self.settings.policy.ignored_args;
         // as the key has them, without the question mark
         let is_whole = |kept: &[u8]| kept.strip_prefix(b"?").unwrap_or_default() == args;
-        let has_ignored_args = !args.is_empty() && !is_whole(&ignored.without(args));
-        let fields: Vec<_> = request.fields().collect();
-        judge(&Asker {
+        Asker {
             method: request.method(),
             has_body: request.has_body(),
             is_for_nginx: request.is_for_nginx(),
-            fields: Fields(&fields),
             host: request.host(),
             sent_path,
-            written_path: &request.written_path(),
-            has_ignored_args,
-        })
+            written_path: request.written_path(),
+            has_ignored_args: !args.is_empty() && !is_whole(&ignored.without(args)),
+        }
     }
 
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {

@@ -29,8 +29,10 @@ pub trait Facts {
     fn is_abandoned(&self) -> bool;
     /// Seconds since `date`, in a format of HTTP. None if it is not a date.
     fn seconds_since(&self, date: &[u8]) -> Option<u64>;
-    /// Calls `judge` with what decides whether the request may fill the cache.
-    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R;
+    /// The header fields.
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
+    /// What decides whether the request may fill the cache, beside its header fields.
+    fn asker(&self) -> Asker<'_>;
     /// What this process knows against a lease for this key of a server.
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
+use crate::lease::Asker;
 use crate::memcached::{Buffers, LongKeys, Protocol};
 use crate::outcome::Status;
 use crate::page::{Etag, Fields, Format, PageRules};
@@ -97,21 +98,20 @@ impl Facts for Request {
     fn seconds_since(&self, date: &[u8]) -> Option<u64> {
         std::str::from_utf8(date).ok()?.strip_suffix(" s ago")?.parse().ok()
     }
-    fn ask<R>(&self, judge: impl FnOnce(&Asker<'_>) -> R) -> R {
-        let bytes =
-            |&(name, value): &(&'static str, &'static str)| (name.as_bytes(), value.as_bytes());
-        let host = [("Host", "a.example")];
-        let fields: Vec<_> = host.iter().chain(&self.fields).map(bytes).collect();
-        judge(&Asker {
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let fields = [("Host", "a.example")].into_iter().chain(self.fields.iter().copied());
+        fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+    }
+    fn asker(&self) -> Asker<'_> {
+        Asker {
             method: self.method,
             has_body: false,
             is_for_nginx: false,
-            fields: Fields(&fields),
             host: b"a.example",
             sent_path: self.path.as_bytes(),
-            written_path: self.path.as_bytes(),
+            written_path: self.path.as_bytes().into(),
             has_ignored_args: false,
-        })
+        }
     }
     fn refuse_lease(&self, _: usize, _: &Key) -> Option<NoLease> {
         self.no_lease

@@ -1,6 +1,5 @@
 //! Cache-Control of a request (RFC 9111, section 5.2.1).
 
-use super::Fields;
 use super::cache_control::{Seconds, delta_seconds, directive, members};
 
 /// The directives of a request that a cache knows.
@@ -21,35 +20,31 @@ pub struct RequestControl {
 }
 
 impl RequestControl {
-    /// Reads the fields of a request. What is invalid has no effect: the request gets what any other one would.
-    pub fn of(request: Fields<'_>) -> RequestControl {
-        let mut read = RequestControl::default();
-        for (name, value) in request.values("cache-control").flat_map(members).filter_map(directive)
-        {
+    /// Reads a field. What is invalid has no effect: the request gets what any other one would.
+    pub fn read(&mut self, field: &[u8]) {
+        for (name, value) in members(field).filter_map(directive) {
             let seconds = value.and_then(delta_seconds);
             match name.to_ascii_lowercase().as_slice() {
-                b"no-cache" => read.no_cache = true,
-                b"no-store" => read.no_store = true,
-                b"only-if-cached" => read.only_if_cached = true,
-                b"max-age" => read.max_age = lesser(read.max_age, seconds),
+                b"no-cache" => self.no_cache = true,
+                b"no-store" => self.no_store = true,
+                b"only-if-cached" => self.only_if_cached = true,
+                b"max-age" => self.max_age = lesser(self.max_age, seconds),
                 b"max-stale" => {
                     // without a number, however stale it is
                     let any = value.is_none().then_some(Seconds::MAX);
-                    read.max_stale = lesser(read.max_stale, seconds.or(any));
+                    self.max_stale = lesser(self.max_stale, seconds.or(any));
                 }
-                b"min-fresh" => read.min_fresh = read.min_fresh.max(seconds),
+                b"min-fresh" => self.min_fresh = self.min_fresh.max(seconds),
                 _ => {}
             }
         }
-        read
     }
 
-    /// What is obeyed of the fields of a request: `only-if-cached`, and the rest if the configuration says so.
-    pub fn obeyed(request: Fields<'_>, obeys_all: bool) -> RequestControl {
-        let said = RequestControl::of(request);
-        let only_if_cached = said.only_if_cached;
+    /// What is obeyed of it: `only-if-cached`, and the rest if the configuration says so.
+    pub fn obeyed(self, obeys_all: bool) -> RequestControl {
+        let only_if_cached = self.only_if_cached;
         match obeys_all {
-            true => said,
+            true => self,
             false => RequestControl { only_if_cached, ..RequestControl::default() },
         }
     }
@@ -76,13 +71,14 @@ mod tests {
     use super::*;
 
     fn read(value: &str) -> RequestControl {
-        RequestControl::of(Fields(&[(b"cache-control", value.as_bytes())]))
+        let mut read = RequestControl::default();
+        read.read(value.as_bytes());
+        read
     }
 
     #[test]
     fn directives() {
         let none = RequestControl::default();
-        assert_eq!(RequestControl::of(Fields::default()), none);
         for (value, expected) in [
             ("", none),
             ("nothing-to-see-here, max-age=0", RequestControl { max_age: Some(0), ..none }),
