@@ -148,11 +148,18 @@ pub fn delta_seconds(digits: &[u8]) -> Option<Seconds> {
 
 /// A number of decimal digits, without a sign. None if it does not fit, either.
 pub fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
-    let number = digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    });
-    number.filter(|_| !digits.is_empty())?.try_into().ok()
+    leading_number(digits).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+}
+
+/// The number at the beginning, and what follows its digits.
+pub fn leading_number<T: TryFrom<u64>>(text: &[u8]) -> Option<(T, &[u8])> {
+    let (mut number, mut rest) = (0_u64, text);
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    let has_digits = rest.len() < text.len();
+    has_digits.then(|| Some((number.try_into().ok()?, rest)))?
 }
 
 fn is_number(digits: &[u8]) -> bool {
