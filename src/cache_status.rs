@@ -12,6 +12,6 @@ pub fn say(request: &Request<'_>) {
     let status = State::of(request).and_then(|state| state.cache_status());
     if let Some(status) = status {
         // without memory the response goes without
-        let _ = request.set_header(Header::Other, b"Cache-Status", status.as_bytes());
+        let _ = request.set_header(Header::Other, "Cache-Status", status.as_bytes());
     }
 }

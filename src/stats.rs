@@ -66,22 +66,23 @@ fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
     let format = request.evaluate(&conf.format).ok_or(NO_MEMORY)?;
     let accept = request.evaluate(&conf.accept).ok_or(NO_MEMORY)?;
     let form = Form::choose(format, accept).ok_or(NGX_HTTP_BAD_REQUEST as ngx_int_t)?;
-    let text = match form {
+    let text = Rc::new(match form {
         Form::Prometheus => prometheus(&report(main)),
         Form::Json => json(&report(main)),
         Form::Page => PAGE.to_owned(),
-    };
+    });
     request.set_status(NGX_HTTP_OK as u16, text.len());
     request
-        .set_header(Header::ContentType, b"Content-Type", form.content_type())
+        .set_header(Header::ContentType, "Content-Type", form.content_type())
         .ok_or(NO_MEMORY)?;
-    request.set_header(Header::Other, b"Cache-Control", b"no-store").ok_or(NO_MEMORY)?;
-    request.set_header(Header::Other, b"Vary", b"Accept").ok_or(NO_MEMORY)?;
+    request.set_header(Header::Other, "Cache-Control", b"no-store").ok_or(NO_MEMORY)?;
+    request.set_header(Header::Other, "Vary", b"Accept").ok_or(NO_MEMORY)?;
     let (status, is_complete) = request.send_head();
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return Ok(status);
     }
-    Ok(request.send_body(Rc::new(text), |text| Some(text.as_bytes())))
+    let kept = request.keep(text.clone(), |text| text.as_bytes());
+    Ok(kept.map_or(NGX_ERROR as ngx_int_t, |kept| kept.send_body(text.as_bytes())))
 }
 
 fn report(main: &MainConf) -> Report {

@@ -140,7 +140,8 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     }
     request.clear_head();
     request.clear_error();
-    if set_head(request, &response).is_none() {
+    let value = request.keep(stale.clone(), |stale| stale.found().value);
+    if value.and_then(|value| set_head(request, &response, &value)).is_none() {
         return false;
     }
     state.set_filling(Filling::Unchanged(stale.clone(), response.page.body.start));
@@ -278,7 +279,9 @@ fn take_over(
     // has a page be the response, in place of the one that has come
     let respond = |page: Page<'_>, age: Option<u64>| {
         request.clear_head();
-        if set_head(request, &Response { page, body, etag: None, age }).is_some() {
+        let response = Response { page, body, etag: None, age };
+        let value = request.keep(stale.clone(), |stale| stale.found().value);
+        if value.and_then(|value| set_head(request, &response, &value)).is_some() {
             state.set_filling(Filling::Unchanged(stale.clone(), start));
         }
     };
@@ -298,7 +301,7 @@ fn take_over(
     if !rules.ignored.set_cookie {
         // not stored, but this client's; without memory it goes without
         for cookie in head.candidate.fields.values("set-cookie") {
-            let _ = request.set_header(Header::Other, b"Set-Cookie", cookie);
+            let _ = request.set_header(Header::Other, "Set-Cookie", cookie);
         }
     }
     let Revalidated { store, .. } = new;
@@ -406,7 +409,8 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
         }
         Filling::Unchanged(stale, start) => {
             state.set_filling(Filling::Sent);
-            let body = request.body_of(stale, |stale| stale.found().value.get(start..));
+            let value = request.keep(stale.clone(), |stale| stale.found().value);
+            let body = value.and_then(|value| value.chain(stale.found().value.get(start..)?));
             body.map_or(Passage::Failed, Passage::Replaced)
         }
         Filling::Sent => {

@@ -3,7 +3,7 @@
 
 use super::state::Stored;
 use crate::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
-use crate::sys::request::{Header, Request};
+use crate::sys::request::{Header, KeptValue, Request};
 use pagecache_core::page::Response;
 use std::rc::Rc;
 
@@ -14,42 +14,47 @@ pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Rc<Stored>)
     if status != NGX_OK as ngx_int_t {
         return status;
     }
-    if set_head(request, response).is_none() {
+    let value = request.keep(stored.clone(), |stored| stored.found().value);
+    let Some(value) = value.filter(|value| set_head(request, response, value).is_some()) else {
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-    }
+    };
     request.drop_blind_conditions();
     let (status, is_complete) = request.send_head();
     if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
         return status;
     }
-    let start = response.page.body.start;
-    request.send_body(stored.clone(), |stored| stored.found().value.get(start..))
+    value.send_body(response.body)
 }
 
-/// Sets the head of the response. None without memory.
-pub fn set_head(request: &Request<'_>, response: &Response<'_>) -> Option<()> {
+/// Sets the head of the response, whose headers are most often parts of this value. None without memory.
+pub fn set_head(
+    request: &Request<'_>,
+    response: &Response<'_>,
+    value: &KeptValue<'_>,
+) -> Option<()> {
     request.set_status(response.page.status, response.body.len());
-    let mut seen = Vec::new();
-    for (name, value) in response.stored_headers() {
+    let mut seen = 0_u32;
+    for (name, text) in response.stored_headers() {
         let header = Header::of(name);
+        let bit = 1 << header as u32;
         // nginx passes one of a response, too, and keeps track of that one
-        let is_repeated = header.is_single() && seen.contains(&header);
+        let is_repeated = header.is_single() && seen & bit != 0;
         if !is_repeated {
-            request.set_header(header, name, value)?;
-            seen.push(header);
+            value.set_header(header, name, text)?;
+            seen |= bit;
         }
     }
     if response.wants_content_type() {
         request.set_default_content_type()?;
     }
     if let Some(age) = response.age {
-        request.set_header(Header::Other, b"Age", itoa::Buffer::new().format(age).as_bytes())?;
+        request.set_header(Header::Other, "Age", itoa::Buffer::new().format(age).as_bytes())?;
     }
     if let Some(etag) = response.etag {
-        request.set_header(Header::Etag, b"ETag", &etag.text())?;
+        request.set_header(Header::Etag, "ETag", &etag.text())?;
     }
     if response.adds_gzip() {
-        request.set_header(Header::ContentEncoding, b"Content-Encoding", b"gzip")?;
+        request.set_header(Header::ContentEncoding, "Content-Encoding", b"gzip")?;
     }
     if response.is_coded() {
         request.set_vary_accept_encoding()?;

@@ -126,7 +126,8 @@ impl PoolBytes<'_> {
     }
 }
 
-fn text_of(bytes: &[u8]) -> ngx_str_t {
+/// Bytes as a text of nginx's.
+pub(super) fn text_of(bytes: &[u8]) -> ngx_str_t {
     ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
 }
 

@@ -4,10 +4,12 @@ mod attached;
 mod background;
 mod header_list;
 mod headers;
+mod kept_value;
 mod response;
 mod upstream_response;
 
 pub use attached::{Attached, RequestLevel};
+pub use kept_value::KeptValue;
 pub use response::Header;
 pub use upstream_response::UpstreamResponse;
 

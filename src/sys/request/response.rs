@@ -3,18 +3,18 @@
 //! (`ngx_http_upstream_headers_in`), so that directives do the same to both.
 
 use super::{Request, parse_http_time};
-use crate::sys::chain::{Chain, whole_body};
 use crate::sys::live::{Live, Zero};
+use crate::sys::pool::text_of;
 use crate::sys::process;
 use crate::sys::raw::{
-    NGX_ERROR, NGX_OK, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_headers_out_t,
-    ngx_http_output_filter, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t,
-    ngx_list_push, ngx_str_t, ngx_table_elt_t,
+    NGX_OK, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_headers_out_t,
+    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t,
+    ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
 use core::ptr::{NonNull, null_mut};
-use std::rc::Rc;
+use pagecache_core::names::NameTable;
 
 /// The headers that nginx keeps track of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,7 @@ pub enum Header {
     Other,
 }
 
-/// By name.
-const KNOWN: [(&str, Header); 12] = [
+static KNOWN: NameTable<Header> = NameTable::new(&[
     ("cache-control", Header::CacheControl),
     ("content-encoding", Header::ContentEncoding),
     ("content-type", Header::ContentType),
@@ -48,13 +47,12 @@ const KNOWN: [(&str, Header); 12] = [
     ("refresh", Header::Refresh),
     ("server", Header::Server),
     ("www-authenticate", Header::WwwAuthenticate),
-];
+]);
 
 impl Header {
     /// Of a header's name.
     pub fn of(name: &[u8]) -> Header {
-        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        known.map_or(Header::Other, |(_, header)| *header)
+        KNOWN.get(name).copied().unwrap_or(Header::Other)
     }
 
     /// Whether nginx takes one such header of a response, and no more.
@@ -90,13 +88,22 @@ impl Request<'_> {
     }
 
     /// Adds a header to the response. None without memory.
-    pub fn set_header(&self, header: Header, name: &[u8], value: &[u8]) -> Option<()> {
+    pub fn set_header(&self, header: Header, name: &'static str, value: &[u8]) -> Option<()> {
         let value = self.pool()?.copy(value)?.as_text();
+        self.push_header(header, text_of(name.as_bytes()), value)
+    }
+
+    /// Adds a header whose texts are in the request's pool, or stay for good.
+    pub(super) fn push_header(
+        &self,
+        header: Header,
+        name: ngx_str_t,
+        value: ngx_str_t,
+    ) -> Option<()> {
         if header == Header::ContentType {
             self.set_content_type(value);
             return Some(());
         }
-        let name = self.pool()?.copy(name)?.as_text();
         let mut element = ngx_table_elt_t::zeroed();
         element.hash = 1;
         element.key = name;
@@ -119,7 +126,7 @@ impl Request<'_> {
             self.r.change(1, |r, on| r.set_gzip_vary(on));
             return Some(());
         }
-        self.set_header(Header::Other, b"Vary", b"Accept-Encoding")
+        self.set_header(Header::Other, "Vary", b"Accept-Encoding")
     }
 
     pub(super) fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {
@@ -131,31 +138,6 @@ impl Request<'_> {
     pub fn send_head(&self) -> (ngx_int_t, bool) {
         let status = self.call(ngx_http_send_header);
         (status, self.is_header_only())
-    }
-
-    /// Sends the whole body, which is the `part` of a value. The value stays until nginx needs it no more.
-    pub fn send_body<B: 'static>(
-        &self,
-        owner: Rc<B>,
-        part: impl FnOnce(&B) -> Option<&[u8]>,
-    ) -> ngx_int_t {
-        match self.body_of(owner, part) {
-            // SAFETY: the request is live. The chain is of its pool, and the body is of a value that the pool keeps.
-            Some(Chain(chain)) => unsafe { ngx_http_output_filter(self.r.as_ptr(), chain) },
-            // the head has gone out already: all that is left is to close the connection
-            None => NGX_ERROR as ngx_int_t,
-        }
-    }
-
-    /// A whole body, which is the `part` of a value, for a filter to pass on. None without memory.
-    pub fn body_of<B: 'static>(
-        &self,
-        owner: Rc<B>,
-        part: impl FnOnce(&B) -> Option<&[u8]>,
-    ) -> Option<Chain> {
-        let pool = self.pool()?;
-        let owner = pool.keep(owner)?;
-        whole_body(pool, part(owner)?, self.is_main()).map(Chain)
     }
 
     /// Whether the response that is about to begin says that the request has succeeded: 2xx or 3xx.
