@@ -26,7 +26,7 @@ mod verdict;
 
 use crate::fill::Lease;
 use crate::lease::NoLease;
-use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
+use crate::memcached::{Get, Key, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::page::{
@@ -438,14 +438,17 @@ impl Flow {
 
     /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
     fn won(&self, found: &Found<'_>, is_renewal: bool) -> Won {
-        let Item { recache, cas, .. } = found.item;
+        let cas = found.item.cas;
+        if found.item.recache != Recache::Won {
+            return None;
+        }
         let (server, key, vary) = match &self.variant {
             Some(variant) => (variant.server, variant.key, Some(variant.vary.clone())),
             None => (self.server?, self.key?, None),
         };
         let is_renewal = is_renewal || !found.value.is_empty();
         let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
-        (recache == Recache::Won).then(|| cas.map(lease).ok_or(StoreStatus::NoCas))
+        Some(cas.map(lease).ok_or(StoreStatus::NoCas))
     }
 
     /// Asks for the lease with which a stale page is renewed.

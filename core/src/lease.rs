@@ -178,19 +178,17 @@ impl KeyParts {
     /// Looks at each header field of a request once. Most of them say nothing. `host`: as of [`Asker`].
     pub fn see<'f>(&self, host: &[u8], fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Seen {
         let mut seen = Seen::default();
-        for (name, value) in fields {
-            match KNOWN.get(name) {
-                Some(Says::Control) => seen.control.read(value),
-                Some(Says::Personal) => seen.is_personal = true,
-                Some(Says::Host) if value == host || value.eq_ignore_ascii_case(host) => {
-                    seen.has_host = true;
-                }
-                Some(Says::Host) => seen.has_other_host = true,
-                Some(Says::Upgrade) => seen.wants_stream = true,
-                Some(Says::Accept) => seen.wants_stream |= wants_events(value),
-                None => seen.has_unkeyed_override |= self.lacks_override(name),
+        fields.for_each(|(name, value)| match KNOWN.get(name) {
+            Some(Says::Control) => seen.control.read(value),
+            Some(Says::Personal) => seen.is_personal = true,
+            Some(Says::Host) if value == host || value.eq_ignore_ascii_case(host) => {
+                seen.has_host = true;
             }
-        }
+            Some(Says::Host) => seen.has_other_host = true,
+            Some(Says::Upgrade) => seen.wants_stream = true,
+            Some(Says::Accept) => seen.wants_stream |= wants_events(value),
+            None => seen.has_unkeyed_override |= self.lacks_override(name),
+        });
         seen
     }
 

@@ -55,18 +55,20 @@ impl<T> NameTable<T> {
 }
 
 /// Whether a name is a known one, in any case: eight bytes at a time. The known one is of letters in lower case, digits
-/// and hyphens, of which letters alone have the bit 0x40.
+/// and hyphens, of which letters alone have the bit 0x40. Another case differs in the bit 0x20.
 fn is(name: &[u8], known: &str) -> bool {
+    let known = known.as_bytes();
+    if name.len() != known.len() {
+        return false;
+    }
     let word = |eight: &[u8]| eight.try_into().map_or(0, u64::from_le_bytes);
-    let same_words = |(name, known): (&[u8], &[u8])| {
-        let (name, known) = (word(name), word(known));
-        let cases = (known & u64::from_le_bytes([0x40; 8])) >> 1;
-        (name ^ known) & !cases == 0
+    let differ = |name: u64, known: u64| {
+        (name ^ known) & !((known & u64::from_le_bytes([0x40; 8])) >> 1) != 0
     };
-    let (names, knowns) = (name.chunks_exact(8), known.as_bytes().chunks_exact(8));
-    name.len() == known.len()
-        && names.remainder().eq_ignore_ascii_case(knowns.remainder())
-        && names.zip(knowns).all(same_words)
+    let (names, knowns) = (name.chunks_exact(8), known.chunks_exact(8));
+    let mut last = names.remainder().iter().zip(knowns.remainder());
+    !names.zip(knowns).any(|(name, known)| differ(word(name), word(known)))
+        && !last.any(|(name, known)| differ((*name).into(), (*known).into()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
 use crate::lease::Asker;
-use crate::memcached::{Buffers, LongKeys, Protocol};
+use crate::memcached::{Buffers, Item, LongKeys, Protocol};
 use crate::outcome::Status;
 use crate::page::{Etag, Fields, Format, PageRules};
 use crate::policy::KeyRules;

@@ -45,6 +45,7 @@ enum Use {
 /// Hop-by-hop headers (RFC 9110, section 7.6.1; Keep-Alive and Proxy-Connection by convention), those of one
 /// visitor, and those that nginx writes itself.
 static DROPPED: NameTable<Use> = NameTable::new(&[
+    (NOTE, Use::Note), // the most frequent one
     ("accept-ranges", Use::Dropped),
     ("connection", Use::Connection),
     ("content-length", Use::Dropped),
@@ -57,7 +58,6 @@ static DROPPED: NameTable<Use> = NameTable::new(&[
     ("trailer", Use::Dropped),
     ("transfer-encoding", Use::TransferEncoding),
     ("upgrade", Use::Dropped),
-    (NOTE, Use::Note),
 ]);
 
 /// The header in which the writer of an item leaves a note for its readers.

@@ -304,7 +304,8 @@ fn split_charset(text: &[u8]) -> (usize, Option<&[u8]>) {
     let found = ends.filter_map(|end| {
         let parameter = text.get(end + 1..)?.trim_ascii_start();
         let (name, charset) = parameter.split_at_checked(b"charset=".len())?;
-        name.eq_ignore_ascii_case(b"charset=").then_some((end, charset))
+        let is_charset = name == b"charset=" || name.eq_ignore_ascii_case(b"charset=");
+        is_charset.then_some((end, charset))
     });
     match found.into_iter().next() {
         Some((end, charset)) => {

@@ -38,9 +38,11 @@ pub fn encode_command(
     opaque: u32,
 ) {
     match (protocol, command) {
-        (Protocol::Meta, Command::Get(get)) if get.is_plain() => {
+        (Protocol::Meta, Command::Get(Get { wants_value: true, vivify, recache: None, .. })) => {
             out.extend_from_slice(b"mg ");
             out.extend_from_slice(key.as_bytes());
+            // `N` comes before the fields that are requested
+            vivify.iter().for_each(|&seconds| number(out, b" N", u64::from(seconds)));
             out.extend_from_slice(b" c f k t v O");
             out.extend_from_slice(itoa::Buffer::new().format(opaque).as_bytes());
         }
