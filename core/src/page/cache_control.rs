@@ -10,6 +10,7 @@
 //! A directive that is invalid, or that is given twice with two values, is read as the more restrictive one of its
 //! possible meanings: a time that is no number is 0, a member that is no directive is `no-store`.
 
+use super::token::is_token;
 use sfv::visitor::{
     DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
 };
@@ -216,34 +217,6 @@ fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
     (end + 1 == quoted.len()).then(|| quoted.get(..end))?
 }
 
-/// RFC 9110, section 5.6.2.
-pub fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && token_len(name) == name.len()
-}
-
-/// The bytes at the beginning that may be in a token.
-pub fn token_len(bytes: &[u8]) -> usize {
-    let is_tchar = |&byte: &u8| TCHARS.get(usize::from(byte)).is_some_and(|&is_tchar| is_tchar);
-    bytes.iter().position(|byte| !is_tchar(byte)).unwrap_or(bytes.len())
-}
-
-/// Whether a byte may be in a token. Heads of stored pages have many names.
-#[allow(clippy::indexing_slicing)] // evaluated by the compiler
-static TCHARS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut others: &[u8] = b"!#$%&'*+-.^_`|~";
-    while let Some((first, rest)) = others.split_first() {
-        table[*first as usize] = true;
-        others = rest;
-    }
-    table
-};
-
 /// Reads the members of a dictionary into the directives.
 struct Dictionary {
     read: CacheControl,
@@ -393,15 +366,6 @@ mod tests {
             assert!(parse(line).forbids_stale(), "{line}");
         }
         assert!(!parse("no-store, private, s-maxage=60").forbids_stale());
-    }
-
-    #[test]
-    fn tokens() {
-        assert!(is_token(b"!#$%&'*+-.^_`|~azAZ09"));
-        for other in b"()<>@,;:\\\"/[]?={} \t\x7f\x80" {
-            assert!(!is_token(&[b'a', *other]), "{other}");
-        }
-        assert!(!is_token(b""));
     }
 
     #[test]

@@ -13,9 +13,9 @@
 //! body is everything after the head; a stored Content-Length is ignored. A body with a framing of its connection
 //! (Transfer-Encoding) cannot be served.
 
-use super::cache_control::is_token;
 use super::fields::Fields;
 use super::lines::{Line, status_line};
+use super::token::is_token;
 use crate::names::NameTable;
 
 /// The most headers of a stored head. nginx's default buffer for the head of an upstream's response holds fewer.

@@ -11,7 +11,8 @@
 //!
 //! What is valid is what the crate httparse takes, with which the tests compare this.
 
-use super::cache_control::{token_len, trim};
+use super::cache_control::trim;
+use super::token::token_len;
 
 /// A line behind the status line.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod response;
 #[cfg(test)]
 mod srcache;
 mod staleness;
+mod token;
 mod varies;
 mod vary;
 

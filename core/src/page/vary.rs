@@ -3,8 +3,9 @@
 //! The names in `Vary` select fields of a request. Two requests whose selected fields have equal values, without
 //! regard to spaces around commas, get the same variant of the page.
 
-use super::cache_control::{is_token, members, trim};
+use super::cache_control::{members, trim};
 use super::fields::Fields;
+use super::token::is_token;
 use crate::memcached::Key;
 use sha2::{Digest, Sha256};
 
