@@ -18,6 +18,7 @@
 //! decision depends on it. A flow that has ended does not change: variables, headers and the log read its getters.
 
 mod action;
+mod asking;
 mod facts;
 mod filling;
 mod key;
@@ -25,7 +26,6 @@ mod reading;
 mod verdict;
 
 use crate::fill::Lease;
-use crate::lease::NoLease;
 use crate::memcached::{Get, Key, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Reason, StaleUse};
@@ -35,6 +35,7 @@ use crate::page::{
 use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
+use asking::ask;
 pub use facts::Facts;
 use filling::{Filling, Won};
 use key::check_bypass;
@@ -369,9 +370,8 @@ impl Flow {
         self.key = Some(key);
         self.server = Some(server);
         if let Some(store) = &policy.store {
-            let (said, refusal) = ask(facts, store);
-            self.control = said.obeyed(store.obeys_client);
-            let refusal = self.control.no_store.then_some(NoLease::NoStore).or(refusal);
+            let refusal;
+            (self.control, refusal) = ask(facts, store);
             self.filling = refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
             self.ask_lease(facts, server, &key);
         }
@@ -484,13 +484,6 @@ impl Flow {
         }
         Action::FallThrough(reason)
     }
-}
-
-/// What the request says of responses from a cache, and why it must not fill the cache.
-fn ask(facts: &impl Facts, store: &StorePolicy) -> (RequestControl, Option<NoLease>) {
-    let asker = facts.asker();
-    let seen = store.key.see(asker.host, facts.fields());
-    (seen.control, store.key.refuse(&asker, &seen))
 }
 
 #[cfg(test)]

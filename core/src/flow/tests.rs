@@ -3,7 +3,7 @@
 use super::*;
 use crate::args::Ignored;
 use crate::distribution::{Distribution, Node, Rule};
-use crate::lease::Asker;
+use crate::lease::{Asker, NoLease};
 use crate::memcached::{Buffers, Item, LongKeys, Protocol};
 use crate::outcome::Status;
 use crate::page::{Etag, Fields, Format, PageRules};
