@@ -172,6 +172,7 @@ impl PageRules {
             Format::Auto if is_marked(item) => marked(value),
             Format::Auto | Format::Body | Format::Http => self.configured(item, value),
         };
+        let staleness = page.as_ref().ok().and_then(|page| Staleness::of(item, page));
         let page = page.and_then(|page| {
             let body = value.get(page.body.clone()).unwrap_or_default();
             let is_false_gzip =
@@ -179,12 +180,9 @@ impl PageRules {
             if is_false_gzip { Err(NotAPage::Format) } else { Ok(page) }
         });
         match page {
-            Ok(page) => {
-                let staleness = Staleness::of(item, &page);
-                Ok((page, staleness))
-            }
+            Ok(page) => Ok((page, staleness)),
             // it waits to be replaced, whatever it is
-            Err(_) if item.is_stale => Err(NotAPage::Stale),
+            Err(_) if item.is_stale || staleness.is_some() => Err(NotAPage::Stale),
             Err(why) => Err(why),
         }
     }
@@ -393,6 +391,15 @@ mod tests {
             assert!(read(ttl).is_ok(), "{ttl:?}");
         }
         assert_eq!(read(Some(350)).unwrap().fresh_for(Some(350)), Some(290));
+    }
+
+    /// It is no use, and waits to be replaced like any other.
+    #[test]
+    fn a_marked_page_that_cannot_be_read_is_stale_in_its_window() {
+        let value = marked_value(&format!("Content-Encoding: gzip\r\n{NOTE}"));
+        let read = |ttl| PageRules::default().read(&Item { ttl, ..MARKED }, &value);
+        assert_eq!(read(Some(61)), Err(NotAPage::Format));
+        assert_eq!(read(Some(60)), Err(NotAPage::Stale));
     }
 
     #[test]
