@@ -1,6 +1,6 @@
 //! A response of an application is refused, or it becomes an item that is read back as the same page. The input is
-//! a digit whose bits say that the request had a Cookie (1), an Authorization (2), and that cookies are ignored (4);
-//! the status; the lines of the head, without the one of the status, each with its line feed; an empty line; and
+//! a digit whose bits say that the request had a Cookie (1), an Authorization (2), that cookies are ignored (4), and
+//! that stale pages are kept to be found unchanged (8); the status; the lines of the head, without the one of the status, each with its line feed; an empty line; and
 //! the body.
 
 #![no_main]
@@ -17,12 +17,15 @@ const NOW: u64 = 784_111_777;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[bits, a, b, c], rest)) = input.split_first_chunk() else { return };
-    let status = [a, b, c].iter().fold(0, |status, &digit| status * 10 + u16::from(digit % 10));
-    let bits = bits % 8;
+    let value = |digit: u8| u16::from(digit.wrapping_sub(b'0'));
+    let status = [a, b, c].iter().fold(0, |status, &digit| status * 10 + value(digit) % 10);
+    let bits = value(bits) % 16;
     let (head, body) = match memchr::memmem::find(rest, b"\n\n") {
         Some(end) => (&rest[..end], &rest[end + 2..]),
         None => (rest, &b""[..]),
     };
+    // nginx takes no body of such a response
+    let body = if status == 204 { b"" } else { body };
     let fields: Vec<(&[u8], &[u8])> = head.split(|&byte| byte == b'\n').filter_map(field).collect();
     let candidate = Candidate {
         status,
@@ -39,14 +42,18 @@ fuzz_target!(|input: &[u8]| {
             heuristic: Some(Heuristic { percent: 10, max: 3_600 }),
         },
         stale: 5,
+        revalidates: bits & 8 != 0,
         ..StoreRules::default()
     };
     let Ok(admission) = rules.admit(&candidate) else { return };
-    assert!(!is_plainly_refused(&fields), "stored: {}", head.escape_ascii());
+    let keeps_to_confirm = admission.terms.life == 0 && rules.revalidates && status == 200;
+    assert!(!is_plainly_refused(&fields, keeps_to_confirm), "stored: {}", head.escape_ascii());
     let terms = admission.terms;
     assert!((1..=2_592_000).contains(&terms.ttl()), "{terms:?}");
     let said = terms.stale_while_revalidate.max(terms.stale_if_error);
-    assert!(!terms.must_revalidate || terms.window == said, "{terms:?}");
+    // not to be served, but to be found unchanged
+    let is_kept = rules.revalidates && terms.window <= 600;
+    assert!(!terms.must_revalidate || terms.window == said || is_kept, "{terms:?}");
 
     let Some(written) = write_head(status, b"OK", Fields(&fields), &[], &Life::note(&terms)) else {
         return;
@@ -95,7 +102,7 @@ fn has(fields: &[(&[u8], &[u8])], name: &str, holds: impl Fn(&[u8]) -> bool) -> 
 }
 
 /// Whether anybody sees at once that the response must not be stored.
-fn is_plainly_refused(fields: &[(&[u8], &[u8])]) -> bool {
+fn is_plainly_refused(fields: &[(&[u8], &[u8])], keeps_to_confirm: bool) -> bool {
     let names = |value: &[u8], words: &[&str]| {
         !value.contains(&b'"')
             && value.split(|&byte| byte == b',').any(|member| {
@@ -103,7 +110,9 @@ fn is_plainly_refused(fields: &[(&[u8], &[u8])]) -> bool {
             })
     };
     let is_targeted = has(fields, "cdn-cache-control", |_| true);
-    let is_private = |value: &[u8]| names(value, &["no-store", "private", "no-cache"]);
+    let is_private = |value: &[u8]| {
+        names(value, &["no-store", "private"]) || !keeps_to_confirm && names(value, &["no-cache"])
+    };
     has(fields, "set-cookie", |_| true)
         || has(fields, "vary", |value| names(value, &["*"]))
         || !is_targeted && has(fields, "cache-control", is_private)
