@@ -7,7 +7,8 @@ use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use pagecache_core::fill::Uncacheable;
-use pagecache_core::memcached::{Buffers, Key, Msec};
+use pagecache_core::memcached::{Buffers, Item, Key, Msec};
+use pagecache_core::page::{KnownHeads, Page};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ pub struct Worker<W: Waiter> {
     undecided: Slots<Rc<Counter>>,
     /// Pages that cannot be stored, by the index of the server. None yet.
     uncacheable: RefCell<Option<Uncacheable>>,
+    known_heads: RefCell<KnownHeads>,
 }
 
 /// The workers of this process: one, and where it has read a new configuration without a master, for a time another.
@@ -60,6 +62,7 @@ impl<W: Waiter> Workers<W> {
             counters: Slots::default(),
             undecided: Slots::default(),
             uncacheable: RefCell::default(),
+            known_heads: RefCell::default(),
         });
         self.0.borrow_mut().push((id, worker.clone()));
         worker
@@ -114,6 +117,11 @@ impl<W: Waiter> Worker<W> {
     pub fn is_uncacheable(&self, server: &UpstreamServer, key: &Key) -> bool {
         let table = self.uncacheable.borrow();
         table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
+    }
+
+    /// The page in the value of an item.
+    pub fn page_of<'value>(&self, item: &Item, value: &'value [u8]) -> Option<Page<'value>> {
+        self.known_heads.borrow_mut().page(item, value)
     }
 
     /// Gives up what this worker has in the zone, which may go then.

@@ -7,7 +7,9 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use pagecache_core::memcached::Item;
-use pagecache_core::page::{Coding, Format, Life, NotAPage, Page, PageFlags, PageRules};
+use pagecache_core::page::{
+    Coding, Format, KnownHeads, Life, NotAPage, Page, PageFlags, PageRules,
+};
 
 /// Letter, format, gzip bit, whether any flags mark a page.
 const POLICIES: [(u8, Format, Option<u32>, bool); 10] = [
@@ -79,7 +81,13 @@ fuzz_target!(|input: &[u8]| {
             let is_sound = is_plainly_servable(value) && has_note(value) && !may_be_false_gzip;
             assert!(!is_sound, "refused: {}", value.escape_ascii());
         }
-        (Ok(page), _) if is_marked => page_is_what_is_stored(&page, value, false, true),
+        (Ok(page), _) if is_marked => {
+            page_is_what_is_stored(&page, value, false, true);
+            let mut heads = KnownHeads::new();
+            for _ in 0..3 {
+                assert_eq!(heads.page(&item, value).as_ref(), Some(&page));
+            }
+        }
         (read, _) if !is_page => assert_eq!(read, Err(NotAPage::Flags)),
         (read, Format::Auto | Format::Body) if has_gzip_flag && !begins_as_gzip(value) => {
             assert_eq!(read, Err(NotAPage::Format));

@@ -7,8 +7,9 @@ use crate::sys::request::{Request, parse_http_time};
 use crate::worker::Worker;
 use pagecache_core::flow::Facts;
 use pagecache_core::lease::{Asker, NoLease};
-use pagecache_core::memcached::Key;
+use pagecache_core::memcached::{Item, Key};
 use pagecache_core::method::Method;
+use pagecache_core::page::Page;
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {
@@ -46,6 +47,10 @@ impl<'a> Facts for RequestFacts<'a> {
 
     fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.request.header_values("accept-encoding")
+    }
+
+    fn page_of<'value>(&self, item: &Item, value: &'value [u8]) -> Option<Page<'value>> {
+        self.worker.page_of(item, value)
     }
 
     fn is_main(&self) -> bool {

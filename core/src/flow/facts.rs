@@ -1,8 +1,9 @@
 //! What the decisions about a request depend on.
 
 use crate::lease::{Asker, NoLease};
-use crate::memcached::Key;
+use crate::memcached::{Item, Key};
 use crate::method::Method;
+use crate::page::Page;
 
 /// What the flow may ask about a request.
 pub trait Facts {
@@ -23,6 +24,10 @@ pub trait Facts {
     fn key(&self) -> Option<Self::Text>;
     /// The fields of `Accept-Encoding`.
     fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone;
+    /// As [`Page::of_value`], for the value of an item. A driver may know the page from an earlier request.
+    fn page_of<'value>(&self, _: &Item, value: &'value [u8]) -> Option<Page<'value>> {
+        Page::of_value(value)
+    }
     /// Whether this is a request of a client, rather than a subrequest.
     fn is_main(&self) -> bool;
     /// Whether the client has left, so that no response can be sent.

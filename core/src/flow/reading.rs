@@ -57,7 +57,8 @@ impl<'value> Read<'value> {
         policy: &Policy,
     ) -> Result<Read<'value>, Reason> {
         let Found { item, value, .. } = found;
-        let (page, staleness) = policy.pages.read_any(&item, value)?;
+        let of_value = |value| facts.page_of(&item, value);
+        let (page, staleness) = policy.pages.read_by(&item, value, of_value)?;
         // a value that ends before its body begins would be served as an empty page
         let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
         let fresh_for = page.fresh_for(item.ttl);

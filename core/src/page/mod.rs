@@ -8,6 +8,7 @@ mod fields;
 mod flags;
 mod freshness;
 mod head;
+mod known_heads;
 mod life;
 mod lines;
 mod redirect;
@@ -28,6 +29,7 @@ pub use fields::Fields;
 pub use flags::{DEFAULT_FLAGS, PageFlags};
 pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms, Valid};
 pub use head::{NOTE, write_head};
+pub use known_heads::KnownHeads;
 pub use life::Life;
 pub use redirect::{Base, own_page};
 pub use request_control::RequestControl;
@@ -165,11 +167,24 @@ impl PageRules {
         item: &Item,
         value: &'a [u8],
     ) -> Result<(Page<'a>, Option<Staleness>), NotAPage> {
+        self.read_by(item, value, Page::of_value)
+    }
+
+    /// As [`PageRules::read_any`]. `of_value` does what [`Page::of_value`] does.
+    pub fn read_by<'a>(
+        &self,
+        item: &Item,
+        value: &'a [u8],
+        of_value: impl FnOnce(&'a [u8]) -> Option<Page<'a>>,
+    ) -> Result<(Page<'a>, Option<Staleness>), NotAPage> {
         if value.is_empty() {
             return Err(NotAPage::Empty);
         }
         let page = match self.format {
-            Format::Auto if is_marked(item) => marked(value),
+            // its head says the rest
+            Format::Auto if is_marked(item) => {
+                of_value(value).filter(|page| page.life.is_some()).ok_or(NotAPage::Format)
+            }
             Format::Auto | Format::Body | Format::Http => self.configured(item, value),
         };
         let staleness = page.as_ref().ok().and_then(|page| Staleness::of(item, page));
@@ -215,12 +230,6 @@ impl PageRules {
         }
         Ok(page)
     }
-}
-
-/// Reads an item whose flags mark a page: its head says the rest.
-fn marked(value: &[u8]) -> Result<Page<'_>, NotAPage> {
-    let page = Page::of_value(value).ok_or(NotAPage::Format)?;
-    if page.life.is_some() { Ok(page) } else { Err(NotAPage::Format) }
 }
 
 fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>, NotAPage> {
