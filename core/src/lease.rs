@@ -236,17 +236,14 @@ fn is_read_by_nginx_as(name: &[u8], known: &str) -> bool {
     folded.eq(known.bytes())
 }
 
-/// Whether the value of an Accept has `text/event-stream`.
+/// Whether the value of an Accept has `text/event-stream`. Most values have no hyphen at all.
 fn wants_events(accept: &[u8]) -> bool {
-    let (kind, stream) = (b"text", b"/event-stream");
-    memchr::memchr_iter(b'/', accept).any(|at| {
+    let (kind, stream) = (b"text/event", b"-stream");
+    memchr::memchr_iter(b'-', accept).any(|at| {
         let (before, behind) = accept.split_at_checked(at).unwrap_or_default();
-        let begins = behind.get(..stream.len());
-        begins.is_some_and(|it| it.eq_ignore_ascii_case(stream))
-            && before.len() >= kind.len()
-            && before
-                .get(before.len() - kind.len()..)
-                .is_some_and(|it| it.eq_ignore_ascii_case(kind))
+        let end = before.len().checked_sub(kind.len()).and_then(|start| before.get(start..));
+        end.is_some_and(|it| it.eq_ignore_ascii_case(kind))
+            && behind.get(..stream.len()).is_some_and(|it| it.eq_ignore_ascii_case(stream))
     })
 }
 
@@ -315,6 +312,9 @@ mod tests {
             ("Accept", "Text/Event-Stream", Some(NoLease::Stream)),
             ("Accept", "text/html, text/event-stream;q=0.5", Some(NoLease::Stream)),
             ("Accept", "text/event", None),
+            ("Accept", "text/event-strea", None),
+            ("Accept", "ext/event-stream", None),
+            ("Accept", "a-b, -, text/event-STREAM2", Some(NoLease::Stream)),
             ("X-Forwarded-Host", "evil.example", Some(NoLease::Header)),
             ("x_forwarded_host", "evil.example", Some(NoLease::Header)),
             ("X.Forwarded.Host", "evil.example", Some(NoLease::Header)),
