@@ -15,7 +15,7 @@ use pagecache_core::memcached::{
     BreakerLimits, Buffers, Client, Command as Operated, Get, Item, Key, Limits, LongKeys,
     Operation, Protocol, Token, Visitor, Want,
 };
-use pagecache_core::page::{Etag, Format, PageRules};
+use pagecache_core::page::{Etag, Format, KnownHeads, Page, PageRules};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,8 @@ fn cases() -> Vec<Case> {
             1,
         ),
         case("page, http head of 6 headers", http_head, 1),
+        case("page, marked, of 6 headers", marked_head, 1),
+        case("page, marked, of 6 headers, known", known_head, 1),
         case("ETag, 100 bytes", || etag(100), 1),
         case("ETag, 100 KB", || etag(100_000), 1),
         case("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
@@ -128,6 +130,23 @@ fn http_head() -> Run {
         Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
         Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nX-Request-Id: 17\r\n\r\nthe page";
     Box::new(move || drop(black_box(measured(|| rules.read(&Item::default(), black_box(value))))))
+}
+
+/// What nginx stores.
+const MARKED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\
+    Cache-Control: max-age=60\r\nVary: Accept-Language\r\nX-Frame-Options: DENY\r\n\
+    Last-Modified: Sun, 22 Nov 2026 08:00:00 GMT\r\nDate: Sun, 22 Nov 2026 09:00:00 GMT\r\n\
+    X-Pagecache: v=1; life=60; window=600; ttl=660; age=0\r\n\r\nthe page";
+
+fn marked_head() -> Run {
+    Box::new(|| drop(black_box(measured(|| Page::of_value(black_box(MARKED))))))
+}
+
+fn known_head() -> Run {
+    let (mut heads, item) = (KnownHeads::new(), Item { cas: Some(1), ..Item::default() });
+    // known from the second time on
+    let _ = (heads.page(&item, MARKED), heads.page(&item, MARKED));
+    Box::new(move || drop(black_box(measured(|| heads.page(&item, black_box(MARKED))))))
 }
 
 fn etag(len: usize) -> Run {
