@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import figures
 from bench.cells import LARGE
+from bench.pages import HOST
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 GRACE_SECONDS = 15  # for a load generator to start, to load its script, and to end
@@ -95,7 +96,8 @@ def over_tls(
     take about `seconds`. (With a duration in place of a number, h2load may never end.)"""
     log.unlink(missing_ok=True)
     command = ["h2load", "-t1", f"-c{connections}", "-m1", f"-n{max(requests, connections)}"]
-    command += [f"--log-file={log}", "-H", "Accept-Encoding: gzip", f"https://127.0.0.1:{port}{path}"]
+    command += [f"--log-file={log}", "-H", f":authority: {HOST}", "-H", "Accept-Encoding: gzip"]
+    command.append(f"https://127.0.0.1:{port}{path}")
     output, cpu = generate(pinned(command, core), seconds, {})
     return h2load_load(output, log.read_text() if log.exists() else "", cpu, size)
 

@@ -21,6 +21,9 @@ FALLBACK = b"made by the fallback\n"
 TEXT = b"The quick brown fox jumps over the lazy dog. "
 CONTENT_TYPE = "text/html; charset=utf-8"
 
+# The host of all requests. With a port, their responses would not be stored.
+HOST = "bench.example"
+
 # srcache and "pagecache_format http" need a value with its head, under a key of its own.
 HEAD_PREFIX = "/with-head"
 
@@ -154,7 +157,8 @@ def get(port: int, cell: Cell) -> tuple[http.client.HTTPResponse | str, bytes]:
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CHECK_SECONDS)
     try:
-        connection.request("GET", path, headers={"Accept-Encoding": "gzip"} if cell.accepts_gzip else {})
+        coding = {"Accept-Encoding": "gzip"} if cell.accepts_gzip else {}
+        connection.request("GET", path, headers={"Host": HOST} | coding)
         response = connection.getresponse()
         return response, response.read()
     except (OSError, http.client.HTTPException) as error:

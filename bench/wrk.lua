@@ -3,6 +3,9 @@
 -- BENCH_RUN: a number that no other load of the run has: each request is for a page that was never requested before.
 -- BENCH_GZIP: the client accepts gzip.
 
+-- A Host with a port is not that of the key: its response would not be stored.
+wrk.headers["Host"] = "bench.example"
+
 local keys = tonumber(os.getenv("BENCH_KEYS") or "1")
 local run = os.getenv("BENCH_RUN")
 
