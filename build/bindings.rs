@@ -58,12 +58,14 @@ const TYPES: &[&str] = &[
     "ngx_http_set_variable_pt",
     "ngx_http_variable_t",
     "ngx_http_variable_value_t",
+    "ngx_recv_pt",
     "ngx_send_chain_pt",
 ];
 
 /// Functions that take those structures.
 const FUNCTIONS: &[&str] = &[
     "ngx_close_connection",
+    "ngx_connection_local_sockaddr",
     "ngx_event_connect_peer",
     "ngx_event_get_peer",
     "ngx_get_connection",

@@ -11,15 +11,15 @@ use crate::sys::process;
 use crate::sys::raw::{
     NGX_HTTP_CONNECTION_CLOSE, NGX_HTTP_GET, NGX_HTTP_VERSION_11, NGX_OK, ngx_array_t,
     ngx_atomic_uint_t, ngx_buf_t, ngx_chain_t, ngx_close_connection, ngx_connection_counter,
-    ngx_connection_t, ngx_create_pool, ngx_current_msec, ngx_get_connection,
-    ngx_http_close_connection, ngx_http_connection_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_create_request, ngx_http_empty_handler,
-    ngx_http_free_request, ngx_http_get_indexed_variable, ngx_http_handler, ngx_http_log_ctx_t,
-    ngx_http_parse_uri, ngx_http_process_request_uri, ngx_http_request_t,
+    ngx_connection_local_sockaddr, ngx_connection_t, ngx_create_pool, ngx_current_msec,
+    ngx_get_connection, ngx_http_close_connection, ngx_http_connection_t,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_create_request,
+    ngx_http_empty_handler, ngx_http_free_request, ngx_http_get_indexed_variable, ngx_http_handler,
+    ngx_http_log_ctx_t, ngx_http_parse_uri, ngx_http_process_request_uri, ngx_http_request_t,
     ngx_http_run_posted_requests, ngx_http_variable_t, ngx_int_t, ngx_str_t,
 };
 use core::mem::forget;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::off_t;
 
@@ -30,7 +30,10 @@ const POOL_SIZE: usize = 1024;
 const TCP_NODELAY_DISABLED: u32 = 2;
 
 /// What variables say of the TLS of a client, which a connection without a client has not.
-const OF_TLS: [&[u8]; 2] = [b"https", b"scheme"];
+const OF_TLS: [&[u8]; 3] = [b"https", b"scheme", b"ssl_server_name"];
+
+/// nginx's NGX_HTTP_LIMIT_CONN_PASSED and NGX_HTTP_LIMIT_REQ_PASSED: the limits have been seen to.
+const LIMIT_PASSED: u32 = 1;
 
 /// A connection without a client. It is closed when it is dropped.
 struct Connection(NonNull<ngx_connection_t>);
@@ -132,8 +135,10 @@ impl NewRequest {
         connection.live().change(r, |c, r| c.data = r.as_ptr().cast());
         let new = NewRequest { r, connection };
         new.handle().r.change((), |r, ()| {
-            // it is nobody's visit
+            // it is nobody's visit, and takes nothing of what the limits leave to its client
             r.set_logged(1);
+            r.set_limit_conn_status(LIMIT_PASSED);
+            r.set_limit_req_status(LIMIT_PASSED);
             r.headers_in.set_connection_type(NGX_HTTP_CONNECTION_CLOSE);
         });
         Some(new)
@@ -142,8 +147,7 @@ impl NewRequest {
     /// Gets the target and the headers of `request`.
     fn receive(&self, request: &Request<'_>, is_taken: impl Fn(&[u8]) -> bool) -> Option<()> {
         let new = self.handle();
-        let host = new.pool()?.copy(request.host())?.as_text();
-        new.r.change(host, |r, host| r.headers_in.server = host);
+        new.receive_host(request.host())?;
         new.set_request_line(request.target())?;
         new.receive_headers(request.fields().filter(|(name, _)| is_taken(name)))?;
         new.take_tls_variables(request);
@@ -158,8 +162,11 @@ impl NewRequest {
 
 impl Drop for NewRequest {
     fn drop(&mut self) {
-        // SAFETY: nginx does not know of the request, which is freed before its connection.
-        unsafe { ngx_http_free_request(self.r.as_ptr(), 0) };
+        // nginx itself closes a request whose host or headers it refuses
+        if !self.connection.is_closed() {
+            // SAFETY: nginx does not know of the request, which is freed before its connection.
+            unsafe { ngx_http_free_request(self.r.as_ptr(), 0) };
+        }
     }
 }
 
@@ -171,16 +178,26 @@ impl Connection {
         let (c, client) = (connection.live(), request.connection());
         let context = ngx_http_log_ctx_t {
             connection: connection.0.as_ptr(),
-            request: core::ptr::null_mut(),
-            current_request: core::ptr::null_mut(),
+            request: null_mut(),
+            current_request: null_mut(),
         };
-        // SAFETY: the client's connection and its log are live, and so are its addresses, of the lengths that stand beside
-        // them.
+        // SAFETY: the client's connection, its events and its log are live, and so are its addresses, of the lengths that
+        // stand beside them.
         unsafe {
+            // nginx asks the socket for the address of a client that came to a wildcard, when it is first needed
+            if ngx_connection_local_sockaddr(client.as_ptr(), null_mut(), 0) != NGX_OK as ngx_int_t
+            {
+                return None;
+            }
+            // nginx's own functions for the events of a connection with a request: as timers are
+            let handlers = client.read(|c| ((*c.read).handler, (*c.write).handler));
+            c.change(handlers, |c, handlers| {
+                ((*c.read).handler, (*c.write).handler) = handlers;
+            });
             let mut log = *client.read(|c| c.log);
             log.connection = c.read(|c| c.number);
             log.data = pool.put(context)?.as_ptr().cast();
-            log.action = core::ptr::null_mut();
+            log.action = null_mut();
             let log = pool.put(log)?.as_ptr();
             c.change(log, |c, log| {
                 c.log = log;
@@ -190,7 +207,7 @@ impl Connection {
             });
             let copy = |address: *const u8, len: usize| {
                 if address.is_null() {
-                    return Some(core::ptr::null_mut());
+                    return Some(null_mut());
                 }
                 let bytes = core::slice::from_raw_parts(address, len);
                 Some(pool.copy_slice(bytes)?.as_ptr().cast_mut())
@@ -242,9 +259,11 @@ impl Connection {
             c.change((pool, number), |c: &mut ngx_connection_t, (pool, number)| {
                 (c.pool, c.number) = (pool, number as ngx_atomic_uint_t);
                 c.start_time = ngx_current_msec;
+                c.recv = Some(receive_end);
                 c.send_chain = Some(send_nowhere);
                 c.set_tcp_nodelay(TCP_NODELAY_DISABLED);
                 (*c.read).handler = Some(ngx_http_empty_handler);
+                (*c.read).set_ready(1);
                 (*c.read).set_eof(1);
                 (*c.write).handler = Some(ngx_http_empty_handler);
                 (*c.write).set_ready(1);
@@ -252,6 +271,11 @@ impl Connection {
             count_open();
             Some(Connection(connection))
         }
+    }
+
+    /// nginx marks connections that it closes, and none of them is in use again before this one is dropped.
+    fn is_closed(&self) -> bool {
+        self.live().read(|c| c.destroyed() != 0)
     }
 
     fn live(&self) -> Live<'_, ngx_connection_t> {
@@ -267,9 +291,17 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows of the connection.
-        unsafe { ngx_http_close_connection(self.0.as_ptr()) };
+        if !self.is_closed() {
+            // SAFETY: nobody else knows of the connection.
+            unsafe { ngx_http_close_connection(self.0.as_ptr()) };
+        }
     }
+}
+
+/// nginx's function for reading from a client: nothing comes any more. It reads before it closes a connection for which
+/// `lingering_close` is set.
+unsafe extern "C" fn receive_end(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
+    0
 }
 
 /// nginx's function for writing to a client: all of it is written.
@@ -278,7 +310,7 @@ unsafe extern "C" fn send_nowhere(
     _: *mut ngx_chain_t,
     _: off_t,
 ) -> *mut ngx_chain_t {
-    core::ptr::null_mut()
+    null_mut()
 }
 
 /// nginx counts the connections of its clients as it accepts them, and down as it closes them, if it was built with its

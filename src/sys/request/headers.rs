@@ -111,27 +111,49 @@ impl Request<'_> {
             let size = size_of::<ngx_table_elt_t>();
             *list = ngx_list_t { last: &raw mut list.part, part, size, nalloc, pool: r.pool };
         });
-        // SAFETY: the elements are the request's own, and in its list. nginx's main configuration of HTTP has a table of the
-        // headers that it keeps track of, each with a function that notes one.
+        for (at, element) in elements.iter().enumerate() {
+            let header = part.elts.cast::<ngx_table_elt_t>().wrapping_add(at);
+            match element.key.as_bytes().eq_ignore_ascii_case(b"host") {
+                // it has been read
+                true => self.r.change(header, |r, header| r.headers_in.host = header),
+                false => self.note_header(header)?,
+            }
+        }
+        Some(())
+    }
+
+    /// Has a request for which nothing is known yet be for this host, of which nginx finds the server.
+    pub(in crate::sys) fn receive_host(&self, host: &[u8]) -> Option<()> {
+        if host.is_empty() {
+            return Some(());
+        }
+        let pool = self.pool()?;
+        let header = pool.put(element(pool, static_text("Host"), host)?)?.as_ptr();
+        self.note_header(header)?;
+        // it is not in the list of the headers
+        self.r.change((), |r, ()| r.headers_in.host = null_mut());
+        Some(())
+    }
+
+    /// Has nginx keep track of a header, as it does of those that it reads. None if nginx refuses it.
+    fn note_header(&self, header: *mut ngx_table_elt_t) -> Option<()> {
+        // SAFETY: the header is in the request's pool. nginx's main configuration of HTTP has a table of the headers that it
+        // keeps track of, each with a function that notes one.
         unsafe {
             let core = (*self.read(|r| r.main_conf).add(process::http_core_index()))
                 .cast::<ngx_http_core_main_conf_t>();
             let known = &raw mut (*core).headers_in_hash;
-            for header in (0..part.nelts).map(|at| part.elts.cast::<ngx_table_elt_t>().add(at)) {
-                let (hash, name) = ((*header).hash, (*header).lowcase_key);
-                let found = ngx_hash_find(known, hash, name, (*header).key.len);
-                let Some(found) = found.cast::<ngx_http_header_t>().as_ref() else { continue };
-                // its host was read before
-                if (*header).key.as_bytes().eq_ignore_ascii_case(b"host") {
-                    self.r.change(header, |r, header| r.headers_in.host = header);
-                } else if let Some(handler) = found.handler {
-                    if handler(self.r.as_ptr(), header, found.offset) != NGX_OK as ngx_int_t {
-                        return None;
-                    }
-                }
-            }
+            let (hash, name) = ((*header).hash, (*header).lowcase_key);
+            let found = ngx_hash_find(known, hash, name, (*header).key.len);
+            let handler = found
+                .cast::<ngx_http_header_t>()
+                .as_ref()
+                .and_then(|it| Some((it.handler?, it.offset)));
+            let is_taken = handler.is_none_or(|(handler, offset)| {
+                handler(self.r.as_ptr(), header, offset) == NGX_OK as ngx_int_t
+            });
+            is_taken.then_some(())
         }
-        Some(())
     }
 
     /// Takes the cookies off what nginx's variables read, `$http_cookie` and `$cookie_...`. The list is left as it is.

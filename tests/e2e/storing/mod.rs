@@ -31,6 +31,8 @@ pub mod site;
 mod slow;
 /// Stale pages that are served.
 mod stale;
+/// Stale pages among nginx's own directives.
+mod stale_surroundings;
 /// Other directives of nginx, long keys, and unusual paths.
 mod surroundings;
 /// Pages that vary.

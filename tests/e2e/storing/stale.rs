@@ -5,18 +5,18 @@ use super::site::{Filling, HOST, filling, is_no_hit, location};
 use crate::harness::*;
 
 /// A page that is fresh for a second, and may be served for ten minutes while it is renewed.
-fn renewable() -> Rendered {
+pub fn renewable() -> Rendered {
     rendered(200).header("Cache-Control", "max-age=1, stale-while-revalidate=600").body("@RENDER@")
 }
 
 /// A page that is fresh for a second, and may be served for ten minutes while the application fails.
-fn lasting() -> Rendered {
+pub fn lasting() -> Rendered {
     rendered(200).header("Cache-Control", "max-age=1, stale-if-error=600").body("@RENDER@")
 }
 
 /// The page is stored, and stale. Returns its body.
 #[track_caller]
-fn made_stale(filling: &Filling, response: &Rendered) -> Vec<u8> {
+pub fn made_stale(filling: &Filling, response: &Rendered) -> Vec<u8> {
     filling.renders("/page", response);
     let first = filling.get("/page");
     filling.wait_until_stale(&format!("{HOST}/page"));
@@ -24,7 +24,7 @@ fn made_stale(filling: &Filling, response: &Rendered) -> Vec<u8> {
 }
 
 #[track_caller]
-fn cached(answer: &Response, status: &str) {
+pub fn cached(answer: &Response, status: &str) {
     assert_eq!(answer.header("X-Cache").as_deref(), Some(status), "{answer:?}");
 }
 

@@ -1,0 +1,82 @@
+//! Stale pages among nginx's own directives: those by which a request is told apart, limited, delayed or refused.
+
+use super::application::{Application, Way, page};
+use super::site::{Filling, HOST, location, plan_before};
+use super::stale::{cached, made_stale, renewable};
+use crate::harness::*;
+
+/// A site with these directives in its server, and `more` in the fallback.
+#[track_caller]
+fn site_with(server: &str, http: &str, more: &str) -> Filling {
+    let application = Application::start();
+    let pass = format!("{} {more}", application.pass(Way::Uwsgi));
+    let site = plan_before(&pass, &location("/", "")).server(server).http(http).start();
+    Filling { site, application }
+}
+
+/// Waits until the page is what the application renders now, and is served out of the cache.
+#[track_caller]
+fn renewed(filling: &Filling, new: &str) {
+    wait::until("the new page is a hit", || {
+        let answer = filling.get("/page");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("X-Cache").as_deref() == Some("HIT") && answer.text() == new
+    });
+}
+
+/// nginx takes them from the name by which it finds the server: without them, the page of one tenant would be another's.
+#[test]
+fn a_renewal_has_what_the_name_of_its_server_says() {
+    let server = "server_name ~^(?<tenant>\\w+)\\.test$;";
+    let filling = site_with(server, "", "uwsgi_param HTTP_X_TENANT $tenant;");
+    made_stale(&filling, &renewable());
+    filling.renders("/page", &page().body("new"));
+    cached(&filling.get("/page"), "STALE");
+    renewed(&filling, "new");
+    let asked = filling.application.requests_for("/page");
+    let tenants: Vec<_> = asked.iter().map(|request| request.header("X-Tenant")).collect();
+    assert_eq!(tenants, [Some("site"), Some("site")]);
+}
+
+/// A renewal is no visit: the limits of the visitor who begins it leave as much to him as before.
+#[test]
+fn a_renewal_counts_in_no_limit() {
+    let zones = "limit_conn_zone $binary_remote_addr zone=c:1m;
+        limit_req_zone $binary_remote_addr zone=r:1m rate=1r/m;";
+    for limit in ["limit_conn c 1;", "limit_req zone=r burst=3 nodelay;"] {
+        let filling = site_with(limit, zones, "");
+        // two of the four requests that are left to the visitor
+        let old = made_stale(&filling, &renewable());
+        filling.renders("/page", &page().body("new").waits());
+        let first = filling.get("/page");
+        cached(&first, "STALE");
+        wait::until("it is asked", || filling.application.count("/page") == 2);
+        let second = filling.get("/page");
+        cached(&second, "UPDATING");
+        assert_eq!((&first.body, &second.body), (&old, &old), "{limit}");
+        filling.application.release();
+        let stored = wait::until_some("it is renewed", wait::LIMIT, || {
+            filling.page_at(&format!("{HOST}/page")).filter(|stored| stored.ends_with(b"new"))
+        });
+        assert!(stored.starts_with(b"HTTP/1.1 200"));
+        assert_eq!(filling.get("/page").text(), "new", "{limit}");
+    }
+}
+
+/// A renewal that nginx refuses later, here after a timer: its lease goes to another request.
+#[test]
+fn a_renewal_that_nginx_delays_ends() {
+    let map = "map $http_cookie $realm { '' closed; default off; }";
+    let server = "auth_basic $realm; auth_basic_user_file /dev/null; auth_delay 100ms;";
+    let filling = site_with(server, map, "");
+    let permitted = || filling.ask(&Request::get("/page").header("Cookie", "session=permitted"));
+    filling.renders("/page", &renewable());
+    assert_eq!(permitted().status, 200);
+    filling.wait_until_stale(&format!("{HOST}/page"));
+    cached(&permitted(), "STALE");
+    wait::until("another request renews it", || {
+        let answer = permitted();
+        assert_eq!(answer.status, 200);
+        answer.header("X-Cache").as_deref() == Some("STALE")
+    });
+}
