@@ -237,17 +237,19 @@ impl LocationConf {
             self.check_store(main, &upstream, &key, cf)?;
         }
         main.sizes.borrow_mut().push((upstream.clone(), self.given.max_size()));
+        let gunzip = self.given.may_have_gzip().then(|| cf.enable_gunzip()).flatten();
         self.settings = Some(Rc::new(Settings {
             configuration: main.id,
             zone: main.zone.clone(),
             upstream,
-            policy: self.given.policy(key.rules, key.parts, || cf.enable_gunzip()),
+            policy: self.given.policy(key.rules, key.parts, gunzip.is_some()),
             key: key.value,
             bypass: self.given.bypass(),
             no_store: self.given.no_store(),
             cache_status: self.given.cache_status(),
             request_headers: self.given.request_headers(),
             fallback: fallback.map(|fallback| fallback.name),
+            gunzip,
         }));
         Ok(())
     }

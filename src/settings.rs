@@ -1,6 +1,6 @@
 //! What directives say of locations: a table with a row for each setting, and what requests find of it.
 
-use super::sys::conf::{ComplexValue, SourceLocation};
+use super::sys::conf::{ComplexValue, LocationPart, SourceLocation};
 use super::sys::raw::ngx_str_t;
 use super::sys::shared::Zone;
 use super::upstream::Upstream;
@@ -145,20 +145,21 @@ pub struct Settings {
     pub request_headers: bool,
     /// A named location.
     pub fallback: Option<ngx_str_t>,
+    /// nginx's gunzip filter, as it is set in this location.
+    pub gunzip: Option<LocationPart>,
 }
 
 impl Given {
-    /// What is decided without nginx, with a key of these rules. `enable_gunzip` has nginx unpack gzip for visitors
-    /// that do not take it, and says whether it can.
-    pub fn policy(
-        &self,
-        key: KeyRules,
-        key_parts: KeyParts,
-        enable_gunzip: impl FnOnce() -> bool,
-    ) -> Policy {
+    /// Whether pages may be gzip.
+    pub fn may_have_gzip(&self) -> bool {
+        self.gzip_flag().is_some() || self.format() != Format::Body
+    }
+
+    /// What is decided without nginx, with a key of these rules. `unpacks_gzip`: nginx unpacks gzip for visitors that do
+    /// not take it.
+    pub fn policy(&self, key: KeyRules, key_parts: KeyParts, unpacks_gzip: bool) -> Policy {
         let pages =
             PageRules { flags: self.flags(), gzip_flag: self.gzip_flag(), format: self.format() };
-        let may_have_gzip = pages.gzip_flag.is_some() || pages.format != Format::Body;
         Policy {
             key,
             ignored_args: self.ignored_args(),
@@ -169,7 +170,7 @@ impl Given {
             protocol: self.protocol(),
             max_size: self.max_size(),
             pages,
-            unpacks_gzip: may_have_gzip && enable_gunzip(),
+            unpacks_gzip,
             etag: self.etag(),
             ignores_client_abort: self.ignore_client_abort(),
             store: self.store().then(|| self.store_policy(key_parts)),

@@ -138,11 +138,20 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     if state.is_background() {
         return true;
     }
+    // nginx does not look at what comes of a range where it sends an error of its own
+    let is_whole = request.upstream_response().is_none();
     request.clear_head();
     request.clear_error();
+    // the fallback is another location than that of a hit
+    let gunzip = settings.gunzip.filter(|_| response.is_coded());
+    let is_unpacked = gunzip.is_none_or(|gunzip| request.take_part_of(gunzip).is_some());
     let value = request.keep(stale.clone(), |stale| stale.found().value);
+    let value = value.filter(|_| is_unpacked);
     if value.and_then(|value| set_head(request, &response, &value)).is_none() {
         return false;
+    }
+    if is_whole {
+        request.ignore_range();
     }
     state.set_filling(Filling::Unchanged(stale.clone(), response.page.body.start));
     request.drop_blind_conditions();

@@ -18,6 +18,14 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{NonNull, fn_addr_eq};
 use std::fmt;
 
+/// What another module has for one location. It lives as long as the configuration.
+#[derive(Clone, Copy)]
+pub struct LocationPart {
+    /// Of the module, among the modules of HTTP.
+    pub(super) index: usize,
+    pub(super) conf: NonNull<c_void>,
+}
+
 /// A type that is this module's configuration of all of http {}.
 ///
 /// # Safety
@@ -167,16 +175,21 @@ impl<'cf> ConfigContext<'cf> {
     }
 
     /// Has nginx's gunzip filter unpack responses of this location for clients that do not take
-    /// gzip, as `gunzip on` does. False if nginx was built without it.
-    pub fn enable_gunzip(self) -> bool {
-        let flag = self.location_flag(c"ngx_http_gunzip_filter_module", b"gunzip");
+    /// gzip, as `gunzip on` does. Returns the filter's configuration. None if nginx was built without it.
+    pub fn enable_gunzip(self) -> Option<LocationPart> {
+        let (flag, part) = self.location_flag(c"ngx_http_gunzip_filter_module", b"gunzip")?;
         // it was merged before, because a filter that is built in stands before loaded modules
-        flag.map(|flag| flag.change(1, |flag, on| *flag = on)).is_some()
+        flag.change(1, |flag, on| *flag = on);
+        Some(part)
     }
 
     /// The flag of the location that is being merged which `directive` of another module sets. None if the module's
     /// own table does not say that it is one.
-    fn location_flag(self, module: &CStr, directive: &[u8]) -> Option<Live<'cf, ngx_flag_t>> {
+    fn location_flag(
+        self,
+        module: &CStr,
+        directive: &[u8],
+    ) -> Option<(Live<'cf, ngx_flag_t>, LocationPart)> {
         let setter: CommandSetter = ngx_conf_set_flag_slot;
         // SAFETY: a cycle's modules end in null, and their names are C strings. A module's commands are null
         // or end in one without a name. A module that has a command for locations has a configuration for each, at
@@ -201,7 +214,8 @@ impl<'cf> ConfigContext<'cf> {
             let is_flag = command.conf == NGX_HTTP_LOC_CONF_OFFSET
                 && command.set.is_some_and(|set| fn_addr_eq(set, setter));
             let conf = self.conf_of(|context| context.loc_conf, found.ctx_index)?;
-            is_flag.then(|| Live::at(conf.byte_add(command.offset).cast()))
+            let part = LocationPart { index: found.ctx_index, conf };
+            is_flag.then(|| (Live::at(conf.byte_add(command.offset).cast()), part))
         }
     }
 

@@ -3,17 +3,19 @@
 //! (`ngx_http_upstream_headers_in`), so that directives do the same to both.
 
 use super::{Request, parse_http_time};
+use crate::sys::conf::LocationPart;
 use crate::sys::live::{Live, Zero};
 use crate::sys::pool::text_of;
 use crate::sys::process;
 use crate::sys::raw::{
     NGX_OK, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_headers_out_t,
-    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_max_module, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push,
+    ngx_str_t, ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
 use core::ptr::{NonNull, null_mut};
+use core::slice;
 use pagecache_core::names::NameTable;
 
 /// The headers that nginx keeps track of.
@@ -127,6 +129,23 @@ impl Request<'_> {
             return Some(());
         }
         self.set_header(Header::Other, "Vary", b"Accept-Encoding")
+    }
+
+    /// Has the filter of one module do what it does in another location. None without memory.
+    pub fn take_part_of(&self, part: LocationPart) -> Option<()> {
+        // SAFETY: a request has as many configurations of its location as there are modules of HTTP.
+        let parts =
+            unsafe { slice::from_raw_parts(self.read(|r| r.loc_conf), ngx_http_max_module) };
+        let mut parts = parts.to_vec();
+        *parts.get_mut(part.index)? = part.conf.as_ptr();
+        let parts = self.pool()?.copy_slice(&parts)?;
+        self.r.change(parts.as_ptr().cast_mut(), |r, parts| r.loc_conf = parts);
+        Some(())
+    }
+
+    /// The response is sent whole, whatever range the client wants.
+    pub fn ignore_range(&self) {
+        self.r.change(0, |r, off| r.set_allow_ranges(off));
     }
 
     pub(super) fn core_conf(&self) -> Option<Live<'_, ngx_http_core_loc_conf_t>> {

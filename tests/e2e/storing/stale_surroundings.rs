@@ -1,8 +1,8 @@
 //! Stale pages among nginx's own directives: those by which a request is told apart, limited, delayed or refused.
 
-use super::application::{Application, Way, page};
-use super::site::{Filling, HOST, location, plan_before};
-use super::stale::{cached, made_stale, renewable};
+use super::application::{Application, Way, page, rendered};
+use super::site::{Filling, HOST, filling, location, plan_before};
+use super::stale::{cached, lasting, made_stale, renewable};
 use crate::harness::*;
 
 /// A site with these directives in its server, and `more` in the fallback.
@@ -79,4 +79,38 @@ fn a_renewal_that_nginx_delays_ends() {
         assert_eq!(answer.status, 200);
         answer.header("X-Cache").as_deref() == Some("STALE")
     });
+}
+
+/// A page that is stored as gzip takes the place of an error of the application, or of nginx itself: nginx unpacks it in
+/// the fallback, too. A range beyond its end is refused, or ignored where nginx would send no head.
+#[test]
+fn a_compressed_page_takes_the_place_of_an_error() {
+    let text = "some text ".repeat(1_000);
+    for is_gone in [false, true] {
+        let filling = filling(Way::Http11, "");
+        made_stale(&filling, &lasting().body(&text));
+        filling.renders("/page", &rendered(503));
+        let Filling { site, application } = filling;
+        let application = (!is_gone).then_some(application);
+        for accepted in ["", "gzip"] {
+            let answer = site.ask(&Request::get("/page").header("Accept-Encoding", accepted));
+            cached(&answer, "STALE");
+            let body = match answer.header("Content-Encoding").as_deref() {
+                Some("gzip") if accepted == "gzip" => gzip::unpack(&answer.body).unwrap(),
+                _ => answer.body.clone(),
+            };
+            assert!(body == text.as_bytes(), "{is_gone} {accepted}: {answer:?}");
+        }
+        for range in ["bytes=999999-", "bytes=2-4"] {
+            let request = Request::get("/page").header("Accept-Encoding", "gzip");
+            let answer = site.ask(&request.header("Range", range));
+            let expected = match range {
+                _ if is_gone => 200,
+                "bytes=2-4" => 206,
+                _ => 416,
+            };
+            assert_eq!(answer.status, expected, "{range}: {answer:?}");
+        }
+        drop(application);
+    }
 }
