@@ -67,10 +67,10 @@ enum Says {
 
 /// The headers that count wherever they are.
 static KNOWN: NameTable<Says> = NameTable::new(&[
+    ("host", Says::Host), // in each request
     ("accept", Says::Accept),
     ("authorization", Says::Personal),
     ("cache-control", Says::Control),
-    ("host", Says::Host),
     ("proxy-authorization", Says::Personal),
     ("range", Says::Personal),
     ("upgrade", Says::Upgrade),

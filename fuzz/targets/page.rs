@@ -85,7 +85,8 @@ fuzz_target!(|input: &[u8]| {
             page_is_what_is_stored(&page, value, false, true);
             let mut heads = KnownHeads::new();
             for _ in 0..3 {
-                assert_eq!(heads.page(&item, value).as_ref(), Some(&page));
+                let read = heads.page(&item, value).map(|it| Page { version_etag: None, ..it });
+                assert_eq!(read.as_ref(), Some(&page));
             }
         }
         (read, _) if !is_page => assert_eq!(read, Err(NotAPage::Flags)),
@@ -95,7 +96,8 @@ fuzz_target!(|input: &[u8]| {
         (read, Format::Auto | Format::Body) => {
             let (headers, body) = (Vec::new(), 0..value.len());
             let coding = if has_gzip_flag { Coding::Gzip } else { Coding::Identity };
-            assert_eq!(read, Ok(Page { status: 200, headers, body, coding, life: None }));
+            let (life, version_etag) = (None, None);
+            assert_eq!(read, Ok(Page { status: 200, headers, body, coding, life, version_etag }));
         }
         (Err(why), Format::Http) => {
             assert_eq!(why, NotAPage::Format);

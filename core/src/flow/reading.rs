@@ -74,7 +74,9 @@ impl<'value> Read<'value> {
 /// The ETag of a page. A marked item with a cas number: its flags and cas identify the version. Any other: a hash of the body.
 fn etag(found: &Found<'_>, page: &Page<'_>, head: &[u8], body: &[u8]) -> Etag {
     match (page.life, found.item.cas, found.shared) {
-        (Some(_), Some(cas), _) => Etag::of_version(found.item.flags, cas, head, body.len()),
+        (Some(_), Some(cas), _) => page
+            .version_etag
+            .unwrap_or_else(|| Etag::of_version(found.item.flags, cas, head, body.len())),
         (_, _, Some(buffer)) => Etag::of_shared(buffer, head.len()),
         (_, _, None) => Etag::of(body),
     }

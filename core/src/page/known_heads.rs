@@ -5,7 +5,7 @@
 //! one.
 
 use super::head::may_have_body;
-use super::{Coding, Life, Page};
+use super::{Coding, Etag, Life, Page};
 use crate::memcached::Item;
 
 /// How many heads are known at most.
@@ -33,6 +33,9 @@ struct KnownHead {
     headers: Box<[(Part, Part)]>,
     is_gzip: bool,
     life: Life,
+    /// Of the item with which it was read: flags, cas number, and bytes of the value. The ETag of a page is of that version.
+    version: (u32, Option<u64>, usize),
+    etag: Option<Etag>,
 }
 
 /// Some of the bytes of a head.
@@ -54,13 +57,13 @@ impl KnownHeads {
         let version = u64::from(item.flags) << 32 ^ item.cas.unwrap_or(0);
         let index = (version >> 32 ^ version) as usize % HEADS;
         let Some(slot) = self.0.get_mut(index) else { return Page::of_value(value) };
-        if let Some(page) = slot.head.as_ref().and_then(|head| head.page(value)) {
+        if let Some(page) = slot.head.as_ref().and_then(|head| head.page(item, value)) {
             return Some(page);
         }
         let page = Page::of_value(value)?;
         if slot.other != version {
             slot.other = version;
-        } else if let Some(head) = KnownHead::of(&page, value) {
+        } else if let Some(head) = KnownHead::of(&page, item, value) {
             slot.head = Some(Box::new(head));
         }
         Some(page)
@@ -75,8 +78,9 @@ impl Default for KnownHeads {
 
 impl KnownHead {
     /// None if it is long, or an unusual one.
-    fn of(page: &Page<'_>, value: &[u8]) -> Option<KnownHead> {
+    fn of(page: &Page<'_>, item: &Item, value: &[u8]) -> Option<KnownHead> {
         let bytes = value.get(..page.body.start).filter(|bytes| bytes.len() <= LONGEST)?;
+        let of_version = |cas| Etag::of_version(item.flags, cas, bytes, page.body.len());
         let is_gzip = match page.coding {
             Coding::Identity => false,
             Coding::Gzip => true,
@@ -96,11 +100,13 @@ impl KnownHead {
             headers,
             is_gzip,
             life: page.life?,
+            version: version_of(item, value),
+            etag: item.cas.map(of_version),
         })
     }
 
     /// The page in a value with this head.
-    fn page<'v>(&self, value: &'v [u8]) -> Option<Page<'v>> {
+    fn page<'v>(&self, item: &Item, value: &'v [u8]) -> Option<Page<'v>> {
         if !value.starts_with(&self.bytes) {
             return None;
         }
@@ -110,8 +116,14 @@ impl KnownHead {
         }
         let coding = if self.is_gzip { Coding::Gzip } else { Coding::Identity };
         let body = self.bytes.len()..value.len();
-        Some(Page { status: self.status, headers, body, coding, life: Some(self.life) })
+        let life = Some(self.life);
+        let version_etag = self.etag.filter(|_| self.version == version_of(item, value));
+        Some(Page { status: self.status, headers, body, coding, life, version_etag })
     }
+}
+
+fn version_of(item: &Item, value: &[u8]) -> (u32, Option<u64>, usize) {
+    (item.flags, item.cas, value.len())
 }
 
 impl Part {
@@ -141,6 +153,15 @@ mod tests {
         format!("HTTP/1.1 {status}\r\n{lines}{NOTE}\r\n\r\n{body}").into_bytes()
     }
 
+    /// As without known heads, and perhaps with the ETag that it would have.
+    fn is_read_from(page: Option<Page<'_>>, item: &Item, value: &[u8]) -> bool {
+        if let Some(Page { version_etag: Some(etag), body, .. }) = &page {
+            let head = &value[..body.start];
+            assert_eq!(*etag, Etag::of_version(item.flags, item.cas.unwrap(), head, body.len()));
+        }
+        page.map(|page| Page { version_etag: None, ..page }) == Page::of_value(value)
+    }
+
     fn known(heads: &KnownHeads) -> usize {
         heads.0.iter().filter(|slot| slot.head.is_some()).count()
     }
@@ -150,13 +171,21 @@ mod tests {
         let mut heads = KnownHeads::new();
         let value = value("200 OK", "X-A: b\r\nX-Empty:\r\nSet-Cookie: a\r\n", "a page");
         for is_known in [0, 1, 1] {
-            assert_eq!(heads.page(&item(7, 1), &value), Page::of_value(&value));
+            assert!(is_read_from(heads.page(&item(7, 1), &value), &item(7, 1), &value));
             assert_eq!(known(&heads), is_known);
         }
+        assert!(heads.page(&item(7, 1), &value).unwrap().version_etag.is_some());
+        for other in [item(8, 1), item(7, 2), Item { cas: None, ..item(7, 1) }] {
+            let slot = (7 ^ 1) % HEADS;
+            let head = heads.0[slot].head.as_ref().unwrap();
+            assert!(head.page(&other, &value).unwrap().version_etag.is_none());
+        }
+        let longer = [&value[..], b"!"].concat();
+        assert!(heads.page(&item(7, 1), &longer).unwrap().version_etag.is_none());
         // one that is read once displaces none, whatever its slot
         let other = self::value("404 No", "", "another");
         let of_same_slot = item(7, 1 + HEADS as u64);
-        assert_eq!(heads.page(&of_same_slot, &other), Page::of_value(&other));
+        assert!(is_read_from(heads.page(&of_same_slot, &other), &of_same_slot, &other));
         let head = |heads: &KnownHeads| {
             let known = heads.0.iter().find_map(|slot| slot.head.as_ref());
             known.map(|head| head.bytes.to_vec()).unwrap()
@@ -180,7 +209,10 @@ mod tests {
             let mut heads = KnownHeads::new();
             let value = value(status, lines, body);
             for _ in 0..3 {
-                assert_eq!(heads.page(&item(7, 1), &value), Page::of_value(&value), "{status}");
+                assert!(
+                    is_read_from(heads.page(&item(7, 1), &value), &item(7, 1), &value),
+                    "{status}"
+                );
             }
             assert_eq!(known(&heads), 0, "{status}");
         }
@@ -208,7 +240,7 @@ mod tests {
             for (at, version) in order {
                 let value = &values[at % values.len()];
                 let item = item(7, version * HEADS as u64);
-                prop_assert_eq!(heads.page(&item, value), Page::of_value(value));
+                prop_assert!(is_read_from(heads.page(&item, value), &item, value));
             }
         }
     }

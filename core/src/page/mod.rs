@@ -87,6 +87,8 @@ pub struct Page<'a> {
     pub coding: Coding<'a>,
     /// The note of a marked page's writer.
     pub life: Option<Life>,
+    /// The ETag of the item's version, if it is known from an earlier request.
+    pub version_etag: Option<Etag>,
 }
 
 impl<'a> Page<'a> {
@@ -219,6 +221,7 @@ impl PageRules {
                 body: 0..value.len(),
                 coding: Coding::Identity,
                 life: None,
+                version_etag: None,
             },
         };
         if item.flags & gzip_flag != 0 {
@@ -239,7 +242,8 @@ fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>,
     }
     let is_coding = |(name, _): &&(&[u8], _)| name.eq_ignore_ascii_case(b"content-encoding");
     let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
-    Ok(Page { status, headers, body: len..value.len(), coding, life: None })
+    let body = len..value.len();
+    Ok(Page { status, headers, body, coding, life: None, version_etag: None })
 }
 
 /// The first bytes of gzip with its only method (RFC 1952, section 2.3).
