@@ -40,7 +40,7 @@ const STRUCTURES: &[&str] = &[
 /// Structures with bit fields for which the types of nginx-sys are used, because its functions and the traits of
 /// `ngx` take them. The module reads only their plain fields, which are checked as well.
 const OF_NGINX_SYS: &[(&str, &[&str])] =
-    &[("ngx_cycle_t", &["conf_ctx", "log", "modules"]), ("ngx_file_t", &["fd"])];
+    &[("ngx_cycle_t", &["conf_ctx", "connection_n", "log", "modules"]), ("ngx_file_t", &["fd"])];
 
 /// Types that point to those structures or are aliases of them.
 const TYPES: &[&str] = &[

@@ -28,10 +28,19 @@ pub struct Worker<W: Waiter> {
     counters: Slots<Rc<Counter>>,
     /// Of what upstreams decide before they have a server, by the index of the upstream.
     undecided: Slots<Rc<Counter>>,
+    /// Held by each renewal in the background.
+    renewals: Rc<()>,
     /// Pages that cannot be stored, by the index of the server. None yet.
     uncacheable: RefCell<Option<Uncacheable>>,
     known_heads: RefCell<KnownHeads>,
 }
+
+/// Renewals in the background are at most one for so many of nginx's connections: with those to the application they take a
+/// quarter.
+const CONNECTIONS_FOR_RENEWAL: usize = 8;
+
+/// A place among the renewals in the background, as long as it is held.
+pub struct RenewalPlace(#[expect(dead_code, reason = "counts until it is dropped")] Rc<()>);
 
 /// The workers of this process: one, and where it has read a new configuration without a master, for a time another.
 pub struct Workers<W: Waiter>(RefCell<Vec<(ConfigurationId, Rc<Worker<W>>)>>);
@@ -61,6 +70,7 @@ impl<W: Waiter> Workers<W> {
             buffers: Slots::default(),
             counters: Slots::default(),
             undecided: Slots::default(),
+            renewals: Rc::default(),
             uncacheable: RefCell::default(),
             known_heads: RefCell::default(),
         });
@@ -104,6 +114,14 @@ impl<W: Waiter> Worker<W> {
     pub fn undecided(&self, upstream: &Upstream) -> Rc<Counter> {
         let make = || Rc::new(Counter::new(&self.zone, &upstream.counted_as()));
         self.undecided.get(upstream.index(), make)
+    }
+
+    /// A place for a renewal in the background. None if there are as many as there may be.
+    pub fn place_for_renewal(&self) -> Option<RenewalPlace> {
+        let most = (process::connections() / CONNECTIONS_FOR_RENEWAL).max(1);
+        // the worker itself has one reference
+        let is_free = Rc::strong_count(&self.renewals) <= most;
+        is_free.then(|| RenewalPlace(self.renewals.clone()))
     }
 
     /// A response for this key could not be stored: its requests take no lease for a time, in msec.

@@ -23,12 +23,14 @@ pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
     let is_taken = |name: &[u8]| !is_not_renewed(name, has_cookies) && !is_reserved(name);
     // what could not begin has given the lease back
     let mut renewal = Some(Renewal { lease, page, stale: stale.clone() });
-    let attach = |other: &Request<'_>| state.begin_renewal(other, renewal.take()?);
-    let has_begun = request.begin_another(is_taken, attach).is_some();
+    let has_begun = state.worker().place_for_renewal().and_then(|place| {
+        let attach = |other: &Request<'_>| state.begin_renewal(other, renewal.take()?, place);
+        request.begin_another(is_taken, attach)
+    });
     if let Some(Renewal { lease, .. }) = renewal {
         state.give_back(lease, None);
     }
-    if let (true, Some(server)) = (has_begun, state.server()) {
+    if let (Some(()), Some(server)) = (has_begun, state.server()) {
         if let Some(tally) = state.worker().counter(server).tally() {
             tally.count_renewal();
         }

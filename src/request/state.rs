@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
-use crate::worker::Worker;
+use crate::worker::{RenewalPlace, Worker};
 use pagecache_core::fill::{Capture, Lease, Store};
 use pagecache_core::flow::{Flow, Found};
 use pagecache_core::memcached::{
@@ -31,8 +31,8 @@ pub struct State {
     visitor: Visitor,
     /// Whether an application had sent the request elsewhere when it began.
     is_redirected: bool,
-    /// Whether it is of no client, and renews a page.
-    is_background: bool,
+    /// If it is of no client, and renews a page.
+    background: Option<Rc<RenewalPlace>>,
     flow: RefCell<Flow>,
     /// Where the lookup is under way.
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
@@ -130,13 +130,19 @@ impl State {
         if let Some(earlier) = &earlier {
             earlier.end();
         }
-        let is_background = earlier.is_some_and(|earlier| earlier.is_background);
-        State::attach(request, settings, worker, is_background)
+        let background = earlier.and_then(|earlier| earlier.background.clone());
+        State::attach(request, settings, worker, background)
     }
 
     /// Has a request that nginx makes itself renew a page. None without memory.
-    pub fn begin_renewal(&self, request: &Request<'_>, renewal: Renewal) -> Option<()> {
-        match State::attach(request, self.settings.clone(), self.worker.clone(), true) {
+    pub fn begin_renewal(
+        &self,
+        request: &Request<'_>,
+        renewal: Renewal,
+        place: RenewalPlace,
+    ) -> Option<()> {
+        let background = Some(Rc::new(place));
+        match State::attach(request, self.settings.clone(), self.worker.clone(), background) {
             Some(state) => state.set_filling(Filling::Renewal(Box::new(renewal))),
             None => {
                 self.give_back(renewal.lease, None);
@@ -161,14 +167,14 @@ impl State {
         request: &Request<'_>,
         settings: Rc<Settings>,
         worker: Rc<Worker<Waiting>>,
-        is_background: bool,
+        background: Option<Rc<RenewalPlace>>,
     ) -> Option<Waiting> {
         request.attach(State {
             settings,
             worker,
             visitor: request.visitor(),
             is_redirected: request.is_redirected_by_application(),
-            is_background,
+            background,
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
@@ -280,7 +286,7 @@ impl State {
 
     /// Whether it is of no client, and renews a page.
     pub fn is_background(&self) -> bool {
-        self.is_background
+        self.background.is_some()
     }
 
     /// Keeps a page that is stale. What has no value is no page.

@@ -21,6 +21,7 @@ struct Variables {
     page_size: usize,
     http_core_index: usize,
     http_modules: usize,
+    connections: usize,
     log: *mut ngx_log_t,
 }
 
@@ -40,6 +41,7 @@ fn variables() -> Variables {
             page_size: ngx_pagesize,
             http_core_index: ngx_http_core_module.ctx_index,
             http_modules: ngx_http_max_module,
+            connections: (*ngx_cycle).connection_n,
             log: (*ngx_cycle).log,
         }
     }
@@ -113,6 +115,11 @@ pub(super) fn http_core_index() -> usize {
 /// For how many HTTP modules nginx makes room in a request.
 pub(super) fn http_modules() -> usize {
     variables().http_modules
+}
+
+/// `worker_connections`.
+pub fn connections() -> usize {
+    variables().connections
 }
 
 /// Bytes of a page of memory.

@@ -9,8 +9,8 @@ use crate::sys::pool::text_of;
 use crate::sys::process;
 use crate::sys::raw::{
     NGX_OK, ngx_http_clean_header, ngx_http_core_loc_conf_t, ngx_http_headers_out_t,
-    ngx_http_max_module, ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push,
-    ngx_str_t, ngx_table_elt_t,
+    ngx_http_send_header, ngx_http_set_content_type, ngx_int_t, ngx_list_push, ngx_str_t,
+    ngx_table_elt_t,
 };
 #[cfg(not(ngx_linked_headers))]
 use crate::sys::raw::{ngx_array_create, ngx_array_push, ngx_array_t};
@@ -135,7 +135,7 @@ impl Request<'_> {
     pub fn take_part_of(&self, part: LocationPart) -> Option<()> {
         // SAFETY: a request has as many configurations of its location as there are modules of HTTP.
         let parts =
-            unsafe { slice::from_raw_parts(self.read(|r| r.loc_conf), ngx_http_max_module) };
+            unsafe { slice::from_raw_parts(self.read(|r| r.loc_conf), process::http_modules()) };
         let mut parts = parts.to_vec();
         *parts.get_mut(part.index)? = part.conf.as_ptr();
         let parts = self.pool()?.copy_slice(&parts)?;

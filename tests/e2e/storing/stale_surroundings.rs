@@ -114,3 +114,39 @@ fn a_compressed_page_takes_the_place_of_an_error() {
         drop(application);
     }
 }
+
+/// One client that requests many stale pages does not take all connections of nginx for their renewals.
+#[test]
+fn renewals_leave_connections_for_visitors() {
+    const PAGES: usize = 20;
+    let locations = location("/", "") + "location = /stats { pagecache_stats; }";
+    let filling =
+        Filling::start_with(Way::Uwsgi, &locations, |plan| plan.worker_connections(64).workers(1));
+    let pages: Vec<String> = (0..PAGES).map(|nth| format!("/page/{nth}")).collect();
+    for page in &pages {
+        filling.renders(page, &renewable());
+        filling.get(page);
+    }
+    for page in &pages {
+        filling.wait_until_stale(&format!("{HOST}{page}"));
+        filling.renders(page, &super::application::page().body("new").waits());
+    }
+    let mut client = filling.site.client();
+    for page in &pages {
+        cached(&client.get(page), "STALE");
+    }
+    let stats = filling.get("/stats");
+    let begun = stats.text().lines().find_map(|line| {
+        let (name, count) = line.rsplit_once(' ')?;
+        name.starts_with("pagecache_renewals_total{").then(|| count.to_owned())
+    });
+    assert_eq!(begun.as_deref(), Some("8"), "an eighth of 64: {stats:?}");
+    filling.application.release();
+    for page in &pages {
+        wait::until("it is renewed", || {
+            let answer = client.get(page);
+            assert_eq!(answer.status, 200);
+            answer.text() == "new"
+        });
+    }
+}
