@@ -60,8 +60,10 @@ pub struct Peer<W: Waiter> {
 enum Party<W> {
     /// A request that waits, and since when: [`Peer::moment`].
     Request(W, u64),
-    /// A page that is stored, of so many bytes.
-    Store(usize),
+    /// A page that is stored, of so many bytes, and what follows.
+    Store(usize, Box<dyn FnOnce(bool)>),
+    /// A lease is prolonged, and what follows.
+    Prolong(Box<dyn FnOnce(Option<u64>)>),
     /// Nobody: a lease is given back, or an item is marked as stale.
     Nobody,
 }
@@ -92,11 +94,7 @@ impl<W: Waiter> Peer<W> {
 
     /// Starts a lookup for `waiter`, which must end it with [`Peer::cancel`] if it goes before the
     /// answer comes.
-    pub fn submit(
-        &self,
-        waiter: W,
-        operation: impl FnOnce(Token) -> Operation,
-    ) -> Result<Ticket, OperationError> {
+    pub fn submit(&self, waiter: W, operation: Operation) -> Result<Ticket, OperationError> {
         let moment = self.moment();
         let submitted = self.start(Party::Request(waiter, moment), None, operation);
         self.waiting.set(self.waiting.get() + usize::from(submitted.is_ok()));
@@ -104,14 +102,26 @@ impl<W: Waiter> Peer<W> {
     }
 
     /// Starts an operation for which nobody waits.
-    pub fn run(&self, operation: impl FnOnce(Token) -> Operation) {
+    pub fn run(&self, operation: Operation) {
         // what is not sent to a server that cannot be reached, it would not have done
         let _ = self.start(Party::Nobody, None, operation);
     }
 
-    /// Stores an item.
-    pub fn store(&self, body: Body, operation: impl FnOnce(Token) -> Operation) {
-        let party = Party::Store(body.len());
+    /// Prolongs a lease. `then` is called with its new number, or None if it is lost. As of [`Peer::store`].
+    ///
+    /// # Errors
+    /// Nothing was sent, and `then` is not called.
+    pub fn prolong(
+        &self,
+        operation: Operation,
+        then: impl FnOnce(Option<u64>) + 'static,
+    ) -> Result<(), OperationError> {
+        self.start(Party::Prolong(Box::new(then)), Some(Body::default()), operation).map(|_| ())
+    }
+
+    /// Stores an item. `then` is called with whether that failed, unless nothing could be sent. It may call the peer.
+    pub fn store(&self, body: Body, operation: Operation, then: impl FnOnce(bool) + 'static) {
+        let party = Party::Store(body.len(), Box::new(then));
         if self.start(party, Some(body), operation).is_err() {
             self.count_store(None);
         }
@@ -131,10 +141,10 @@ impl<W: Waiter> Peer<W> {
         &self,
         party: Party<W>,
         body: Option<Body>,
-        operation: impl FnOnce(Token) -> Operation,
+        operation: Operation,
     ) -> Result<Ticket, OperationError> {
         let slot = self.operations.borrow_mut().insert(party);
-        let operation = operation(Token(slot.data().as_ffi()));
+        let operation = Operation { token: Token(slot.data().as_ffi()), ..operation };
         let mut client = self.client.borrow_mut();
         let submitted = match body {
             Some(body) => client.store(process::now(), &operation, body),
@@ -427,13 +437,24 @@ impl<W: Waiter> Peer<W> {
         };
         let (waiter, since) = match self.take(token) {
             Some(Party::Request(waiter, since)) => (waiter, since),
-            Some(Party::Store(len)) => {
+            Some(Party::Store(len, then)) => {
                 if matches!(completion, Completion::Failed(OperationError::TooLarge)) {
                     self.too_large.set(Some(self.too_large.get().map_or(len, |it| it.min(len))));
                 }
                 let stored = matches!(completion, Completion::Stored(_)).then_some(len);
+                let has_failed = matches!(completion, Completion::Failed(_));
                 drop(client);
                 self.count_store(stored);
+                then(has_failed);
+                return Some(None);
+            }
+            Some(Party::Prolong(then)) => {
+                let cas = match completion {
+                    Completion::Stored(cas) => cas,
+                    _ => None,
+                };
+                drop(client);
+                then(cas);
                 return Some(None);
             }
             Some(Party::Nobody) | None => return Some(None),

@@ -28,6 +28,10 @@ const DEFAULT_STORE_MAX_SIZE: usize = 1000 << 10;
 const DEFAULT_PASS_TIME: Msec = 120_000;
 /// Seconds.
 const DEFAULT_STALE: Seconds = 0;
+/// Seconds.
+const DEFAULT_LOCK_AGE: Seconds = 3;
+/// Msec.
+const DEFAULT_LOCK_TIMEOUT: Msec = 5_000;
 /// As Fastly and Cloudflare name them.
 const DEFAULT_TAG_HEADERS: [&str; 2] = ["surrogate-key", "cache-tag"];
 
@@ -104,6 +108,11 @@ settings! {
     /// Whether stale pages that may be served are renewed in the background.
     background_update: bool = true;
     pass_time: Msec = DEFAULT_PASS_TIME;
+    /// Whether requests wait for a page that another one renders.
+    lock: bool = true;
+    lock_timeout: Msec = DEFAULT_LOCK_TIMEOUT;
+    /// Seconds.
+    lock_age: Seconds = DEFAULT_LOCK_AGE;
     /// Whether requests of unsafe methods invalidate pages.
     invalidate: bool = true;
     /// In lower case.
@@ -197,6 +206,8 @@ impl Given {
             unframed: self.store_unframed(),
             pass_time: self.pass_time(),
             obeys_client: self.client_cache_control(),
+            lock_age: self.lock_age(),
+            lock_timeout: self.lock().then(|| self.lock_timeout()),
             use_stale: (*self.use_stale()).clone(),
             updates_in_background: self.background_update(),
             invalidates: self.invalidate(),

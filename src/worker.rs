@@ -2,10 +2,12 @@
 //! the values of each upstream, and counters. Each is made when it is needed first.
 
 use super::counter::Counter;
+use super::holders::{Holder, Holders};
 use super::peer::{Peer, Waiter};
 use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
+use super::waiters::{Sleeper, Waiters};
 use pagecache_core::fill::Uncacheable;
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page};
@@ -13,12 +15,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How long no request waits for a page for which one has waited in vain, in msec.
+const SLOW_TIME: Msec = 60_000;
+
 /// Which configuration: another number for each that this process, or its parent, has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigurationId(u64);
 
 /// A worker's part in one configuration.
-pub struct Worker<W: Waiter> {
+pub struct Worker<W: Waiter + Sleeper + Holder> {
     zone: Zone,
     /// By the index of the server.
     peers: Slots<Rc<Peer<W>>>,
@@ -30,9 +35,15 @@ pub struct Worker<W: Waiter> {
     undecided: Slots<Rc<Counter>>,
     /// Held by each renewal in the background.
     renewals: Rc<()>,
-    /// Pages that cannot be stored, by the index of the server. None yet.
+    /// Pages that cannot be stored. None yet.
     uncacheable: RefCell<Option<Uncacheable>>,
     known_heads: RefCell<KnownHeads>,
+    /// Pages for which requests have waited in vain. None yet.
+    slow: RefCell<Option<Uncacheable>>,
+    /// The requests that wait for a page.
+    pub waiters: Rc<Waiters<W>>,
+    /// The requests that hold the lease of one.
+    pub holders: Rc<Holders<W>>,
 }
 
 /// Renewals in the background are at most one for so many of nginx's connections: with those to the application they take a
@@ -43,7 +54,7 @@ const CONNECTIONS_FOR_RENEWAL: usize = 8;
 pub struct RenewalPlace(#[expect(dead_code, reason = "counts until it is dropped")] Rc<()>);
 
 /// The workers of this process: one, and where it has read a new configuration without a master, for a time another.
-pub struct Workers<W: Waiter>(RefCell<Vec<(ConfigurationId, Rc<Worker<W>>)>>);
+pub struct Workers<W: Waiter + Sleeper + Holder>(RefCell<Vec<(ConfigurationId, Rc<Worker<W>>)>>);
 
 impl ConfigurationId {
     /// Of the next configuration that is read.
@@ -53,7 +64,7 @@ impl ConfigurationId {
     }
 }
 
-impl<W: Waiter> Workers<W> {
+impl<W: Waiter + Sleeper + Holder> Workers<W> {
     /// None yet.
     pub const fn new() -> Workers<W> {
         Workers(RefCell::new(Vec::new()))
@@ -73,6 +84,9 @@ impl<W: Waiter> Workers<W> {
             renewals: Rc::default(),
             uncacheable: RefCell::default(),
             known_heads: RefCell::default(),
+            slow: RefCell::default(),
+            waiters: Waiters::new(),
+            holders: Holders::new(),
         });
         self.0.borrow_mut().push((id, worker.clone()));
         worker
@@ -95,7 +109,7 @@ impl<W: Waiter> Workers<W> {
     }
 }
 
-impl<W: Waiter> Worker<W> {
+impl<W: Waiter + Sleeper + Holder> Worker<W> {
     /// The connections to a server.
     pub fn peer(&self, server: &Rc<UpstreamServer>) -> Rc<Peer<W>> {
         self.peers.get(server.index, || {
@@ -140,6 +154,19 @@ impl<W: Waiter> Worker<W> {
     /// The page in the value of an item.
     pub fn page_of<'value>(&self, item: &Item, value: &'value [u8]) -> Option<Page<'value>> {
         self.known_heads.borrow_mut().page(item, value)
+    }
+
+    /// A request has waited in vain for the page of this key: others do not wait for a time.
+    pub fn add_slow(&self, server: &UpstreamServer, key: &Key) {
+        let mut table = self.slow.borrow_mut();
+        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
+        table.add(server.index, key, process::now().saturating_add(SLOW_TIME));
+    }
+
+    /// Whether there was such a request.
+    pub fn is_slow(&self, server: &UpstreamServer, key: &Key) -> bool {
+        let table = self.slow.borrow();
+        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
     }
 
     /// Gives up what this worker has in the zone, which may go then.

@@ -25,7 +25,8 @@ pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
 use crate::page::{
-    Fields, GZIP, LONGEST, MARK, Refusal, Seconds, StoreRules, Terms, Varies, Vary, looks_like_gzip,
+    Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, Varies, Vary,
+    looks_like_gzip,
 };
 use crate::policy::Cluster;
 use heads::Heads;
@@ -104,6 +105,8 @@ pub struct Store {
     pub set: Set,
     /// The item.
     pub body: Body,
+    /// If the command fails: what gives the lease back.
+    pub undo: Option<Delete>,
     /// What is stored before: the variant that this item leads to.
     pub first: Option<Box<Store>>,
 }
@@ -112,8 +115,19 @@ impl Lease {
     /// The command that gives the lease back: the next request for the page gets it. A page stays, and is marked as
     /// stale. If somebody else has stored meanwhile, the command does nothing.
     pub fn give_back(self) -> (usize, Key, Command) {
-        let delete = Delete { cas: Some(self.cas), marks_stale: self.is_renewal };
-        (self.server, *self.key, Command::Delete(delete))
+        (self.server, *self.key, Command::Delete(self.undo()))
+    }
+
+    fn undo(&self) -> Delete {
+        Delete { cas: Some(self.cas), marks_stale: self.is_renewal }
+    }
+
+    /// The command that keeps the lease of a page that is not there yet for so many seconds from now on. It gives the item a
+    /// new number.
+    pub fn prolong(&self, seconds: Seconds) -> (usize, Key, Command) {
+        let flags = RENDERED << 24;
+        let set = Set { flags, ttl: seconds, cas: Some(self.cas), is_add: false };
+        (self.server, *self.key, Command::Set(set))
     }
 
     /// Whether a response that varies with these fields is for the item.
@@ -124,7 +138,8 @@ impl Lease {
     /// Stores an item with the lease.
     fn store(self, flags: u32, ttl: Seconds, body: Body) -> Store {
         let set = Set { flags, ttl, cas: Some(self.cas), is_add: false };
-        Store { server: self.server, key: self.key, set, body, first: None }
+        let undo = Some(self.undo());
+        Store { server: self.server, key: self.key, set, body, undo, first: None }
     }
 
     /// Begins to capture a response, whose head has come.
@@ -245,7 +260,7 @@ impl Capture {
         };
         // nobody else knows the key of the variant before the item of the page is stored
         let set = Set { flags, ttl, cas: None, is_add: true };
-        let variant = Store { server, key, set, body, first: None };
+        let variant = Store { server, key, set, body, undo: None, first: None };
         match Segments::new(&varies.write(), usize::MAX, buffers) {
             Ok(segments) => Ok(Store {
                 first: Some(Box::new(variant)),
@@ -253,6 +268,11 @@ impl Capture {
             }),
             Err(why) => Err((why, self.lease)),
         }
+    }
+
+    /// The lease with which the response is stored.
+    pub fn lease(&mut self) -> &mut Lease {
+        &mut self.lease
     }
 
     /// The response is not captured any more. Returns the lease, which is to be given back, and why, if that is known

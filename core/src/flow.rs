@@ -7,6 +7,8 @@
 //!                 resumed ──> Serve             the item is a page, fresh or to be served stale
 //!                        ├──> Perform           the page has variants, or is stale and its lease is asked for
 //!                        │      lease_asked ──> Serve, FallThrough, Refuse, Drop
+//!                        ├──> Wait              another request renders the page
+//!                        │      woken ────────> Perform, FallThrough
 //!                        ├──> FallThrough       there is no page, or the lookup failed
 //!                        │      failed ───────> the stale page, in place of an error of the application
 //!                        ├──> Refuse            the same, and the client wants nothing but a cached page
@@ -23,39 +25,29 @@ mod facts;
 mod filling;
 mod key;
 mod reading;
+mod state;
 mod verdict;
 
 use crate::fill::Lease;
-use crate::memcached::{Get, Key, Msec, OperationError, Recache};
+use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
 use crate::method::Method;
-use crate::outcome::{Outcome, Reason, StaleUse};
+use crate::outcome::{Outcome, Part, Reason, StaleUse};
 use crate::page::{
-    Failure, Fields, Format, LONGEST, RequestControl, Response, Staleness, Varies, Vary, is_marked,
+    Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered,
+    is_marked,
 };
 use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
 use asking::ask;
 pub use facts::Facts;
-use filling::{Filling, Won};
-use key::check_bypass;
+use filling::{Filling, Won, won};
 pub use key::place;
+use key::{Variant, check_bypass};
 pub use reading::Found;
 use reading::Read;
+use state::{State, Then};
 use verdict::{Verdict, judge};
-
-/// How long a lease lasts, in seconds. A page that takes longer to render is not stored. If a process dies that holds
-/// a lease, its page is not stored for so long.
-const LEASE: u32 = 60;
-
-/// What follows when the lease of a stale page was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// The page is served.
-    Serve,
-    /// The request is left to the fallback.
-    FallThrough(Reason),
-}
 
 /// The decisions about one request.
 #[derive(Debug, Default)]
@@ -77,29 +69,10 @@ pub struct Flow {
     filling: Filling,
     /// The variant of the page that the request is for, if it has variants.
     variant: Option<Box<Variant>>,
+    /// The request has waited for the page.
+    has_waited: bool,
     /// The page that the request may change, and its server.
     changes: Option<Box<(usize, Key)>>,
-}
-
-/// A variant of a page.
-#[derive(Debug)]
-struct Variant {
-    server: usize,
-    key: Key,
-    vary: Vary,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    /// Nothing is decided.
-    #[default]
-    New,
-    /// The lookup is under way.
-    LookingUp,
-    /// The lookup for the lease to renew the page is under way.
-    AskingLease(Then),
-    /// No action follows.
-    Ended(Outcome),
 }
 
 impl Flow {
@@ -121,20 +94,12 @@ impl Flow {
         (flow, action)
     }
 
-    /// Like [`Flow::begin`], if the servers of the location are not known.
-    pub fn begin_without_servers() -> (Flow, Action<'static>) {
-        let mut flow = Flow::default();
-        let action = flow.fall_through(Reason::Down);
-        (flow, action)
-    }
-
-    /// The client of memcached did not accept the lookup: nothing was sent.
+    /// The client of memcached did not accept the lookup, or there are no servers: nothing was sent.
     pub fn refused(&mut self, why: OperationError) -> Action<'static> {
-        let reason = match self.state {
-            State::AskingLease(Then::Serve) => Reason::Stale,
-            State::AskingLease(Then::FallThrough(reason)) => reason,
-            State::New | State::LookingUp | State::Ended(_) => why.into(),
-        };
+        let reason = self.state.reason().unwrap_or(why.into());
+        if matches!(self.state, State::Waiting(_)) {
+            self.filling.go_on(None, Some(reason));
+        }
         self.fall_through(reason)
     }
 
@@ -165,10 +130,7 @@ impl Flow {
         let item = found.item;
         let read = match Read::for_client(found, facts, policy) {
             Ok(read) => read,
-            Err(reason) => {
-                self.filling.go_on(won, Some(reason));
-                return self.fall_through(reason);
-            }
+            Err(reason) => return self.miss(reason, won, &item, facts, policy),
         };
         (self.fresh_for, self.staleness) = (read.fresh_for, read.staleness);
         let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
@@ -184,18 +146,57 @@ impl Flow {
             }
             Verdict::Renew => {
                 self.filling.go_on(won, Some(Reason::Stale));
-                match self.filling {
-                    Filling::Holds(_) => {
-                        self.serve(read.response, Outcome::Stale(StaleUse::Renews), facts)
-                    }
-                    _ => self.fall_through(Reason::Stale),
+                match matches!(self.filling, Filling::Holds(_)) {
+                    true => self.serve(read.response, Outcome::Stale(StaleUse::Renews), facts),
+                    false => self.fall_through(Reason::Stale),
                 }
             }
-            Verdict::Not(reason) => {
-                self.filling.go_on(won, Some(reason));
-                self.fall_through(reason)
+            Verdict::Not(reason) => self.miss(reason, won, &item, facts, policy),
+        }
+    }
+
+    /// A request that has waited goes on: it looks the page up again, or `is_over` and goes without it.
+    pub fn woken(
+        &mut self,
+        is_over: bool,
+        facts: &impl Facts,
+        policy: &Policy,
+        cluster: &Cluster,
+        now: Msec,
+    ) -> Action<'static> {
+        let State::Waiting(reason) = self.state else { return self.fall_through(Reason::Locked) };
+        if let Some((server, key)) = self.place() {
+            self.ask_lease(facts, server, &key);
+        }
+        if is_over || self.filling != Filling::Asks {
+            return self.fall_through(if is_over { Reason::Locked } else { reason });
+        }
+        self.state = State::LookingUp;
+        self.deadline = now.saturating_add(policy.timeout);
+        self.perform(policy, cluster)
+    }
+
+    /// There is no page to serve. If another request renders it, this one waits.
+    fn miss(
+        &mut self,
+        reason: Reason,
+        won: Won,
+        item: &Item,
+        facts: &impl Facts,
+        policy: &Policy,
+    ) -> Action<'static> {
+        let lock = policy.store.as_ref().and_then(|store| store.lock_timeout);
+        let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
+        let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
+        if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
+            if !facts.refuse_wait(server, &key) {
+                self.state = State::Waiting(reason);
+                self.has_waited = true;
+                return Action::Wait(timeout);
             }
         }
+        self.filling.go_on(won, Some(reason));
+        self.fall_through(reason)
     }
 
     /// Whether the lookup asks for nothing but the lease of a page that was found. Then [`Flow::lease_asked`] takes its
@@ -213,12 +214,12 @@ impl Flow {
         policy: &Policy,
     ) -> Action<'value> {
         let State::AskingLease(then) = self.state else { return self.fall_through(Reason::Stale) };
-        let reason = match then {
-            Then::Serve => Reason::Stale,
-            Then::FallThrough(reason) => reason,
-        };
+        let reason = self.state.reason().unwrap_or(Reason::Stale);
         if let Ok(found) = reply {
             let won = self.won(&found, true);
+            if then != Then::Serve {
+                return self.miss(reason, won, &found.item, facts, policy);
+            }
             self.filling.go_on(won, Some(reason));
         }
         let page = page.filter(|_| then == Then::Serve);
@@ -295,10 +296,7 @@ impl Flow {
 
     /// The outcome of the request, once it is decided.
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.state {
-            State::Ended(outcome) => Some(outcome),
-            State::New | State::LookingUp | State::AskingLease(_) => None,
-        }
+        self.state.outcome()
     }
 
     /// The key as memcached has it: escaped, or a digest.
@@ -345,7 +343,13 @@ impl Flow {
             Some(stale) => Some(-i64::from(stale.seconds)),
             None => self.fresh_for.map(i64::from),
         };
-        self.outcome().map(|outcome| outcome.cache_status(ttl, is_stored))
+        let outcome = self.outcome()?;
+        let part = match (is_stored, self.has_waited) {
+            (true, _) => Part::Stores,
+            (false, true) => Part::Waited,
+            (false, false) => Part::None,
+        };
+        Some(outcome.cache_status(ttl, part))
     }
 
     fn look_up(
@@ -378,11 +382,15 @@ impl Flow {
         self.lookup(self.get(policy), policy, cluster)
     }
 
+    /// The server and the key of the item that the request is for: the page, or its variant.
+    pub fn place(&self) -> Option<(usize, Key)> {
+        let variant = self.variant.as_ref().map(|variant| (variant.server, variant.key));
+        variant.or(self.server.zip(self.key))
+    }
+
     /// The lookup of the page, or of its variant.
     fn lookup(&self, get: Get, policy: &Policy, cluster: &Cluster) -> Result<Lookup, Reason> {
-        let page = self.server.zip(self.key);
-        let variant = self.variant.as_ref().map(|variant| (variant.server, variant.key));
-        let (server, key) = variant.or(page).ok_or(Reason::NoKey)?;
+        let (server, key) = self.place().ok_or(Reason::NoKey)?;
         if cluster.is_down.get(server).is_none_or(|&is_down| is_down) {
             return Err(Reason::Down);
         }
@@ -396,8 +404,16 @@ impl Flow {
         })
     }
 
+    fn perform(&mut self, policy: &Policy, cluster: &Cluster) -> Action<'static> {
+        match self.lookup(self.get(policy), policy, cluster) {
+            Ok(lookup) => Action::Perform(lookup),
+            Err(reason) => self.fall_through(reason),
+        }
+    }
+
     fn get(&self, policy: &Policy) -> Get {
-        let vivify = (self.filling == Filling::Asks).then_some(LEASE);
+        let store = policy.store.as_ref().filter(|_| self.filling == Filling::Asks);
+        let vivify = store.map(|store| store.lock_age);
         Get { vivify, ..Get::value(policy.max_size) }
     }
 
@@ -410,15 +426,10 @@ impl Flow {
         cluster: &Cluster,
     ) -> Action<'static> {
         let Some(primary) = self.key else { return self.fall_through(Reason::NoKey) };
-        let fields: Vec<_> = facts.fields().collect();
-        let key = varies.vary.key(&primary, varies.generation, Fields(&fields));
-        let server = cluster.server(&key);
-        self.variant = Some(Box::new(Variant { server, key, vary: varies.vary.clone() }));
-        self.ask_lease(facts, server, &key);
-        match self.lookup(self.get(policy), policy, cluster) {
-            Ok(lookup) => Action::Perform(lookup),
-            Err(reason) => self.fall_through(reason),
-        }
+        let variant = Variant::of(varies, &primary, facts, cluster);
+        self.ask_lease(facts, variant.server, &variant.key);
+        self.variant = Some(Box::new(variant));
+        self.perform(policy, cluster)
     }
 
     /// What a primary item says of its variants.
@@ -438,17 +449,9 @@ impl Flow {
 
     /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
     fn won(&self, found: &Found<'_>, is_renewal: bool) -> Won {
-        let cas = found.item.cas;
-        if found.item.recache != Recache::Won {
-            return None;
-        }
-        let (server, key, vary) = match &self.variant {
-            Some(variant) => (variant.server, variant.key, Some(variant.vary.clone())),
-            None => (self.server?, self.key?, None),
-        };
+        let vary = self.variant.as_ref().map(|variant| variant.vary.clone());
         let is_renewal = is_renewal || !found.value.is_empty();
-        let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
-        Some(cas.map(lease).ok_or(StoreStatus::NoCas))
+        won(&found.item, self.place()?, vary, is_renewal)
     }
 
     /// Asks for the lease with which a stale page is renewed.

@@ -16,6 +16,17 @@ pub enum Outcome {
     Fallthrough(Reason),
 }
 
+/// A request's part in filling the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// None.
+    None,
+    /// The response of the fallback to it is being stored.
+    Stores,
+    /// It has waited until the response to another request was stored.
+    Waited,
+}
+
 /// Why a stale page was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleUse {
@@ -101,6 +112,8 @@ reasons! {
     /// The value does not begin with a response head that `pagecache_format http` can serve, or the client does not
     /// accept the body's Content-Encoding.
     Format   "format"   Miss   404 "miss"     Named;
+    /// Another request renders the page, and the time for which this one waits for it is over.
+    Locked   "locked"   Error  504 "miss"     Named;
     /// The lookup took longer than `pagecache_timeout`.
     Timeout  "timeout"  Error  504 "miss"     Named;
     /// memcached could not be reached.
@@ -144,19 +157,22 @@ impl Outcome {
     }
 
     /// The value of `Cache-Status` (RFC 9211). `ttl`: seconds for which a hit remains one, less than 0 for a stale page.
-    /// `is_stored`: the response of the fallback is being stored.
     ///
     /// ```
-    /// use pagecache_core::outcome::{Outcome, Reason, StaleUse};
+    /// use pagecache_core::outcome::{Outcome, Part, Reason, StaleUse};
     ///
-    /// assert_eq!(Outcome::Hit.cache_status(Some(60), false), "nginx; hit; ttl=60");
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60), Part::None), "nginx; hit; ttl=60");
     /// let miss = Outcome::Fallthrough(Reason::Absent);
-    /// assert_eq!(miss.cache_status(None, true), "nginx; fwd=uri-miss; stored");
+    /// assert_eq!(miss.cache_status(None, Part::Stores), "nginx; fwd=uri-miss; stored");
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60), Part::Waited), "nginx; fwd=uri-miss; collapsed");
     /// let failed = Outcome::Stale(StaleUse::Failed(503));
-    /// assert_eq!(failed.cache_status(Some(-5), false), "nginx; fwd=stale; fwd-status=503");
+    /// assert_eq!(failed.cache_status(Some(-5), Part::None), "nginx; fwd=stale; fwd-status=503");
     /// ```
-    pub fn cache_status(self, ttl: Option<i64>, is_stored: bool) -> String {
+    pub fn cache_status(self, ttl: Option<i64>, part: Part) -> String {
         match (self, ttl) {
+            (Outcome::Hit, _) if part == Part::Waited => {
+                "nginx; fwd=uri-miss; collapsed".to_owned()
+            }
             (Outcome::Stale(StaleUse::Failed(status)), _) => {
                 format!("nginx; fwd=stale; fwd-status={status}")
             }
@@ -164,7 +180,7 @@ impl Outcome {
             (Outcome::Hit | Outcome::Stale(_), None) => "nginx; hit".to_owned(),
             (Outcome::Fallthrough(reason), _) => {
                 let Row { forward, name, detail, .. } = reason.row();
-                let stored = if is_stored { "; stored" } else { "" };
+                let stored = if part == Part::Stores { "; stored" } else { "" };
                 match detail {
                     Detail::Named => format!("nginx; fwd={forward}{stored}; detail={name}"),
                     Detail::Implied => format!("nginx; fwd={forward}{stored}"),
@@ -264,7 +280,7 @@ mod tests {
                 Reason::Flags | Reason::Size | Reason::Format => 404,
                 Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,
-                Reason::Timeout => 504,
+                Reason::Timeout | Reason::Locked => 504,
                 _ => 502,
             };
             assert_eq!(reason.http_status(), expected, "{reason}");
@@ -274,7 +290,7 @@ mod tests {
     #[test]
     fn cache_status_has_a_member_of_rfc_9211_for_each_reason() {
         for reason in Reason::ALL {
-            let text = Outcome::Fallthrough(reason).cache_status(Some(1), false);
+            let text = Outcome::Fallthrough(reason).cache_status(Some(1), Part::None);
             let words: Vec<&str> = text.split("; ").collect();
             assert_eq!(words[0], "nginx");
             // section 2.2
@@ -289,8 +305,8 @@ mod tests {
             assert!(forwarded.contains(&words[1]), "{text}");
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }
-        assert_eq!(Outcome::Hit.cache_status(None, false), "nginx; hit");
+        assert_eq!(Outcome::Hit.cache_status(None, Part::None), "nginx; hit");
         let updating = Outcome::Stale(StaleUse::Updating);
-        assert_eq!(updating.cache_status(Some(-5), false), "nginx; hit; ttl=-5");
+        assert_eq!(updating.cache_status(Some(-5), Part::None), "nginx; hit; ttl=-5");
     }
 }

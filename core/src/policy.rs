@@ -6,7 +6,7 @@ use crate::key_template::{confuses_question_marks, has_target_alone};
 use crate::lease::KeyParts;
 use crate::memcached::{Key, LongKeys, Msec, Protocol};
 use crate::outcome::Reason;
-use crate::page::{PageRules, StoreRules, UseStale};
+use crate::page::{PageRules, Seconds, StoreRules, UseStale};
 use std::rc::Rc;
 
 /// The decisions of one location.
@@ -53,6 +53,11 @@ pub struct StorePolicy {
     pub pass_time: Msec,
     /// `pagecache_client_cache_control`: the Cache-Control of requests is obeyed.
     pub obeys_client: bool,
+    /// `pagecache_lock_age`: how long a lease lasts that is not prolonged, in seconds.
+    pub lock_age: Seconds,
+    /// `pagecache_lock_timeout`: how long a request waits for a page that another one renders, in msec. None with
+    /// `pagecache_lock off`.
+    pub lock_timeout: Option<Msec>,
     /// `pagecache_use_stale`: when a stale page is served, besides what the page itself permits.
     pub use_stale: UseStale,
     /// `pagecache_background_update`: a stale page that may be served is renewed in the background.

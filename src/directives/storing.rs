@@ -12,6 +12,9 @@ use std::rc::Rc;
 /// In msec. A worker's memory of pages that cannot be stored lasts no longer.
 const LONGEST_PASS_TIME: Msec = 24 * 60 * 60 * 1_000;
 
+/// In msec. A lease lasts no longer.
+const LONGEST_LOCK_TIMEOUT: Msec = 60_000;
+
 /// The statuses of `pagecache_valid` without any, as of proxy_cache_valid.
 const USUAL: [u16; 3] = [200, 301, 302];
 
@@ -192,6 +195,38 @@ pub fn set_background_update(
     _: ConfigContext<'_>,
 ) -> Result<(), ConfigError> {
     set_once(&mut conf.given.background_update, switch(words)?)
+}
+
+pub fn set_lock(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    set_once(&mut conf.given.lock, switch(words)?)
+}
+
+pub fn set_lock_timeout(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    let timeout = time(words, "5s or 500ms")?;
+    if timeout > LONGEST_LOCK_TIMEOUT {
+        return Err(invalid(word(words)?, "a time of at most one minute"));
+    }
+    set_once(&mut conf.given.lock_timeout, timeout)
+}
+
+pub fn set_lock_age(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    let age = seconds(word(words)?)?;
+    if !(2..=60).contains(&age) {
+        return Err(invalid(word(words)?, "a time from 2s to 60s"));
+    }
+    set_once(&mut conf.given.lock_age, age)
 }
 
 pub fn set_pass_time(

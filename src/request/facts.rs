@@ -87,6 +87,11 @@ impl<'a> Facts for RequestFacts<'a> {
         }
     }
 
+    fn refuse_wait(&self, server: usize, key: &Key) -> bool {
+        let server = self.settings.upstream.servers().get(server);
+        server.is_none_or(|server| self.worker.is_slow(server, key))
+    }
+
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {
         let server = self.settings.upstream.servers().get(server)?;
         if self.worker.peer(server).lacks_cas() {

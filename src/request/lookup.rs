@@ -12,7 +12,7 @@ use pagecache_core::memcached::OperationError;
 pub fn start(request: &Request<'_>, state: &Waiting, lookup: Lookup) -> Result<(), OperationError> {
     let peer = state.peer(lookup.server).ok_or(OperationError::Down)?;
     let visitor = request.visitor();
-    let ticket = peer.submit(state.clone(), |token| lookup.operation(token, visitor))?;
+    let ticket = peer.submit(state.clone(), lookup.operation(visitor))?;
     state.set_lookup(peer, ticket);
     Ok(())
 }

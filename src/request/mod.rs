@@ -10,6 +10,7 @@
 //!          +--------------- Action::Drop ---> status 499
 //! ```
 
+mod commands;
 mod facts;
 pub mod fill;
 mod lookup;
@@ -17,6 +18,8 @@ mod renewal;
 pub mod request_headers;
 mod serve;
 pub mod state;
+mod stored;
+mod wait;
 
 use crate::conf::{LocationConf, MainConf};
 use crate::log;
@@ -28,11 +31,13 @@ use crate::sys::raw::{
     NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_event_handler_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::sys::request::Request;
+use crate::waiters::Sleeper;
 use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
 use pagecache_core::memcached::{Buffers, Bytes, Completion, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::waiting::Turn as Wake;
 use serve::send;
 use state::{Renewal, State, Stored, Waiting};
 use std::mem::ManuallyDrop;
@@ -95,7 +100,9 @@ fn begin(request: Request<'_>) -> ngx_int_t {
             if let Some(Renewal { lease, .. }) = renewal {
                 state.give_back(lease, None);
             }
-            Flow::begin_without_servers()
+            let mut flow = Flow::default();
+            let action = flow.refused(OperationError::Down);
+            (flow, action)
         }
     };
     state.set_flow(flow);
@@ -112,7 +119,18 @@ impl Waiter for Waiting {
 
     fn resume(self) {
         // does nothing if the request has ended
-        let _ = self.enter(|request| resume(request, &self));
+        let _ = self.enter(|request| resume(request, &self, conclude));
+    }
+}
+
+impl Sleeper for Waiting {
+    fn wake(self, turn: Wake) {
+        self.end_wait(turn);
+        let is_over = turn == Wake::Over;
+        // as in resume
+        let _ = self.enter(|request| {
+            resume(request, &self, |request, state| look_again(request, state, is_over));
+        });
     }
 }
 
@@ -133,9 +151,13 @@ fn is_over(request: &Request<'_>, state: &State) -> bool {
     request.is_abandoned() && !state.settings().policy.ignores_client_abort
 }
 
-/// Goes on with a request whose reply was kept. nginx reports a client that leaves only to the active request of the
+/// Goes on with a request whose reply was kept, or that has waited. nginx reports a client that leaves only to the active request of the
 /// connection, which may be a subrequest: so this one checks again, and ends instead of going to the application.
-fn resume(request: Request<'_>, state: &Waiting) {
+fn resume(
+    request: Request<'_>,
+    state: &Waiting,
+    go_on: impl FnOnce(&Request<'_>, &Waiting) -> Turn,
+) {
     if !request.watches_client(ON_CLIENT_WRITE) {
         return;
     }
@@ -143,7 +165,7 @@ fn resume(request: Request<'_>, state: &Waiting) {
     request.ignore_client();
     let turn = match is_over(&request, state) {
         true => Turn::Ends(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t),
-        false => conclude(&request, state),
+        false => go_on(&request, state),
     };
     match turn {
         Turn::Waits => {
@@ -181,7 +203,22 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
         state.give_back(lease, None);
     }
+    if reply.is_err() || matches!(action, Action::Serve(_)) {
+        state.wake_others();
+    }
     act(request, state, action, stored)
+}
+
+/// Goes on with a request that has waited for its page.
+fn look_again(request: &Request<'_>, state: &Waiting, is_over: bool) -> Turn {
+    let settings = state.settings();
+    let facts = RequestFacts { request, settings, worker: state.worker() };
+    let now = process::now();
+    let action = state.decide(|flow| match settings.upstream.cluster() {
+        Some(cluster) => flow.woken(is_over, &facts, &settings.policy, cluster, now),
+        None => flow.refused(OperationError::Down),
+    });
+    act(request, state, action, None)
 }
 
 /// Performs an action. `stored` is the item from which the page of [`Action::Serve`] was read.
@@ -196,6 +233,13 @@ fn act(
             Ok(()) => Turn::Waits,
             Err(error) => {
                 let action = state.decide(|flow| flow.refused(error));
+                act(request, state, action, stored)
+            }
+        },
+        Action::Wait(timeout) => match state.wait(state, timeout) {
+            true => Turn::Waits,
+            false => {
+                let action = state.decide(|flow| flow.refused(OperationError::Overload));
                 act(request, state, action, stored)
             }
         },

@@ -1,24 +1,20 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
+use super::commands::Prolonging;
+pub use super::stored::Stored;
 use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::sys::process;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::{RenewalPlace, Worker};
-use pagecache_core::fill::{Capture, Lease, Store};
-use pagecache_core::flow::{Flow, Found};
-use pagecache_core::memcached::{
-    Buffer, BufferPart, Buffers, Bytes, Charge, Command, Completion, Delete, Item, Key, Msec,
-    Operation, Protocol, Reservation, Ticket, Token, Visitor,
-};
+use pagecache_core::fill::{Capture, Lease};
+use pagecache_core::flow::Flow;
+use pagecache_core::memcached::{Buffers, Bytes, Completion, Key, Msec, Ticket, Visitor};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::store_status::StoreStatus;
+use pagecache_core::waiting::Place;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-
-/// Time for a store, in msec. No visitor waits for it.
-const STORE_TIMEOUT: Msec = 5_000;
 
 /// A request that waits for memcached.
 pub type Waiting = Rc<Attached<State>>;
@@ -28,7 +24,7 @@ pub type Waiting = Rc<Attached<State>>;
 pub struct State {
     settings: Rc<Settings>,
     worker: Rc<Worker<Waiting>>,
-    visitor: Visitor,
+    pub(super) visitor: Visitor,
     /// Whether an application had sent the request elsewhere when it began.
     is_redirected: bool,
     /// If it is of no client, and renews a page.
@@ -41,9 +37,17 @@ pub struct State {
     /// The page that was found and is not fresh.
     stale: RefCell<Option<Rc<Stored>>>,
     /// How it fills the cache.
-    filling: RefCell<Filling>,
+    pub(super) filling: RefCell<Filling>,
     /// What became of that.
     store_status: Cell<Option<StoreStatus>>,
+    /// Where it waits for the page.
+    pub(super) place: Cell<Option<Place>>,
+    /// Until when it waits, once it does.
+    pub(super) waits_until: Cell<Option<Msec>>,
+    /// What follows the reply to a command that prolongs its lease. None: no such command is under way.
+    pub(super) prolonging: Cell<Option<Prolonging>>,
+    /// It has waited, and it is its turn to ask memcached.
+    pub(super) is_asking: Cell<bool>,
 }
 
 /// What a request has for filling the cache.
@@ -75,22 +79,6 @@ pub struct Renewal {
     pub stale: Rc<Stored>,
 }
 
-/// An item of memcached. Its bytes count as held as long as it is there.
-pub struct Stored {
-    item: Item,
-    value: Value,
-    /// When it came, in seconds since the epoch.
-    at: u64,
-    #[expect(dead_code, reason = "counts until it is dropped")]
-    counts: (Option<Reservation>, Charge),
-}
-
-enum Value {
-    Copied(Vec<u8>),
-    InReadBuffer(BufferPart),
-    Shared(Rc<Buffer>),
-}
-
 // SAFETY: nothing else is attached to requests.
 unsafe impl RequestLevel for State {
     /// Ends the lookup: an answer must not resume a request that has ended. What is known of it stays
@@ -98,6 +86,9 @@ unsafe impl RequestLevel for State {
     fn end(&self) {
         if let Some((peer, ticket)) = self.lookup.take() {
             peer.cancel(ticket);
+        }
+        if let Some(place) = self.place.take() {
+            self.worker.waiters.leave(place);
         }
         let unseen = self.reply.take().and_then(Result::ok);
         self.stale.replace(None);
@@ -181,6 +172,10 @@ impl State {
             stale: RefCell::default(),
             filling: RefCell::default(),
             store_status: Cell::new(None),
+            place: Cell::new(None),
+            waits_until: Cell::new(None),
+            is_asking: Cell::new(false),
+            prolonging: Cell::new(None),
         })
     }
 
@@ -195,7 +190,7 @@ impl State {
     }
 
     /// What the worker has for the configuration of that location.
-    pub fn worker(&self) -> &Worker<Waiting> {
+    pub fn worker(&self) -> &Rc<Worker<Waiting>> {
         &self.worker
     }
 
@@ -220,9 +215,12 @@ impl State {
         self.lookup.set(None);
         self.flow.borrow_mut().completed(took);
         self.reply.set(Some(match completion {
-            Completion::Hit(item, value) => self.kept(item, value, buffers).ok_or(Reason::Overload),
+            Completion::Hit(item, value) => {
+                Stored::keep(item, value, self.visitor, buffers).ok_or(Reason::Overload)
+            }
             Completion::Found(item, _) => {
-                self.kept(item, Bytes::Borrowed(&[]), buffers).ok_or(Reason::Overload)
+                Stored::keep(item, Bytes::Borrowed(&[]), self.visitor, buffers)
+                    .ok_or(Reason::Overload)
             }
             Completion::Miss => Err(Reason::Absent),
             Completion::Failed(error) => Err(error.into()),
@@ -316,48 +314,9 @@ impl State {
         self.filling.take()
     }
 
-    /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
-    pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
-        let (server, key, command) = lease.give_back();
-        let Some(peer) = self.peer(server) else { return };
-        if let Some(why) = why {
-            self.note_store_status(why);
-        }
-        peer.run(|token| self.operation(token, key, command));
-    }
-
-    /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
-    pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
-        let server = self.settings.upstream.servers().get(lease.server);
-        let store = self.settings.policy.store.as_ref();
-        if let (Some(server), Some(store), true) = (server, store, why.is_lasting()) {
-            self.worker.add_uncacheable(server, &lease.key, store.pass_time);
-        }
-        why.is_lasting()
-    }
-
     /// Whether the response is being captured.
     pub fn is_capturing(&self) -> bool {
         matches!(*self.filling.borrow(), Filling::Capture(..))
-    }
-
-    /// Hands an item to memcached, before the client gets the end of the response.
-    pub fn store(&self, store: Store) {
-        let Store { server, key, set, body, first } = store;
-        if let Some(first) = first {
-            self.store(*first);
-        }
-        let Some(peer) = self.peer(server) else { return };
-        peer.store(body, |token| self.operation(token, *key, Command::Set(set)));
-        peer.flush_queued();
-    }
-
-    /// Removes the page.
-    pub fn invalidate(&self, server: usize, key: Key) {
-        let Some(peer) = self.peer(server) else { return };
-        let command = Command::Delete(Delete { cas: None, marks_stale: false });
-        peer.run(|token| self.operation(token, key, command));
-        peer.flush_queued();
     }
 
     /// Notes what became of the response, once.
@@ -367,69 +326,5 @@ impl State {
         if let Some(tally) = self.worker.counter(server).tally() {
             tally.count_fill(status);
         }
-    }
-
-    /// An operation for which nobody waits.
-    fn operation(&self, token: Token, key: Key, command: Command) -> Operation {
-        let policy = &self.settings.policy;
-        Operation {
-            token,
-            visitor: self.visitor,
-            key,
-            // nothing is stored in any other protocol
-            protocol: Protocol::Meta,
-            deadline: process::now().saturating_add(STORE_TIMEOUT),
-            connect_timeout: policy.connect_timeout,
-            command,
-        }
-    }
-
-    /// None without memory, or if the visitor holds as much as it may.
-    fn kept(&self, item: Item, value: Bytes<'_>, buffers: &Buffers) -> Option<Rc<Stored>> {
-        if let Bytes::Alone(part) = &value {
-            if let Some((reservation, charge)) = buffers.keep(self.visitor, part) {
-                let (value, counts) =
-                    (Value::InReadBuffer(part.clone()), (Some(reservation), charge));
-                return Some(Rc::new(Stored { item, value, at: process::seconds(), counts }));
-            }
-        }
-        let charge = buffers.charge(self.visitor, value.len())?;
-        let (value, reservation) = match value {
-            Bytes::Owned(buffer) => (Value::Shared(buffer), None),
-            Bytes::Borrowed(_) | Bytes::Alone(_) => {
-                let mut copy = Vec::new();
-                copy.try_reserve_exact(value.len()).ok()?;
-                copy.extend_from_slice(&value);
-                (Value::Copied(copy), Some(buffers.reserve(value.len())))
-            }
-        };
-        let counts = (reservation, charge);
-        Some(Rc::new(Stored { item, value, at: process::seconds(), counts }))
-    }
-}
-
-impl Stored {
-    /// For the core.
-    pub fn found(&self) -> Found<'_> {
-        let (value, shared) = match &self.value {
-            Value::Copied(bytes) => (bytes.as_slice(), None),
-            Value::InReadBuffer(part) => (&**part, None),
-            Value::Shared(buffer) => (&***buffer, Some(&**buffer)),
-        };
-        Found { item: self.item, value, shared }
-    }
-
-    /// The same, as it would be found now: less time remains of it than when it came.
-    pub fn found_now(&self) -> Found<'_> {
-        let elapsed = process::seconds().saturating_sub(self.at);
-        let elapsed = u32::try_from(elapsed).unwrap_or(u32::MAX);
-        let found = self.found();
-        let ttl = found.item.ttl.map(|ttl| ttl.saturating_sub(elapsed));
-        Found { item: Item { ttl, ..found.item }, ..found }
-    }
-
-    /// Whether it is the item of this cas number.
-    pub fn is_of(&self, cas: u64) -> bool {
-        self.item.cas == Some(cas)
     }
 }

@@ -8,9 +8,10 @@ use super::raw::{
     ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t, ngx_rbtree_delete, ngx_rbtree_insert,
 };
 use core::ptr::NonNull;
+use pagecache_core::memcached::Msec;
 use std::rc::Weak;
 
-/// A call that is made once at the end of this iteration, however often it was asked for.
+/// A call that is made once at the end of this iteration, however often it was asked for; or at a certain time.
 pub struct Posted<T>(NonNull<Inner<T>>);
 
 struct Inner<T> {
@@ -43,8 +44,17 @@ impl<T> Posted<T> {
         self.event().post();
     }
 
+    /// Asks for the call at this time of nginx's clock, in msec, and at no other one. None: at none.
+    pub fn call_at(&self, time: Option<Msec>) {
+        self.event().change(process::cycle_log(), |event, log| event.log = log);
+        match time {
+            Some(time) => self.event().set_timer(time as ngx_msec_t),
+            None => self.event().clear_timer(),
+        }
+    }
+
     fn event(&self) -> Event<'_> {
-        // SAFETY: it keeps its place until drop takes it off the queue, and never has a timer.
+        // SAFETY: it keeps its place until drop takes it off the queue and takes its timer back.
         unsafe { Event::at(NonNull::new_unchecked(&raw mut (*self.0.as_ptr()).event)) }
     }
 }
@@ -52,6 +62,7 @@ impl<T> Posted<T> {
 impl<T> Drop for Posted<T> {
     fn drop(&mut self) {
         self.event().unpost();
+        self.event().clear_timer();
         // SAFETY: the memory is from new, and nobody else has it.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
@@ -145,6 +156,19 @@ impl Event<'_> {
             ngx_rbtree_insert(&raw mut ngx_event_timer_rbtree, node);
         }
         self.change(1, ngx_event_t::set_timer_set);
+    }
+
+    /// Takes back [`Event::set_timer`]. As nginx's `ngx_event_del_timer` does.
+    pub fn clear_timer(self) {
+        if self.read(ngx_event_t::timer_set) == 0 {
+            return;
+        }
+        // SAFETY: as in set_timer.
+        unsafe {
+            let node = &raw mut (*self.0.as_ptr()).timer;
+            ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, node);
+        }
+        self.change(0, ngx_event_t::set_timer_set);
     }
 
     /// Has a level-triggered method go on announcing input; nothing with epoll.

@@ -334,6 +334,7 @@ fn as_usual(name: &str) -> String {
 fn in_units(number: u64, directive: &str) -> String {
     let is_time = directive.ends_with("timeout") || directive.ends_with("_time");
     match number {
+        seconds if directive.ends_with("_age") => format!("{seconds}s"),
         0 => "0".to_owned(),
         msec if is_time && msec % 1000 == 0 => format!("{}s", msec / 1000),
         msec if is_time => format!("{msec}ms"),

@@ -7,7 +7,7 @@ use super::directives::{
 };
 use super::{MANUAL_PAGE, has_word, names, read, root};
 use pagecache_core::distribution::{DEFAULT_PORT, Node, Rule};
-use pagecache_core::outcome::{Outcome, Reason, StaleUse};
+use pagecache_core::outcome::{Outcome, Part, Reason, StaleUse};
 use pagecache_core::stats::{Counters, Report, ServerReport, UpstreamReport, prometheus};
 use pagecache_core::store_status::StoreStatus;
 use std::collections::BTreeSet;
@@ -75,7 +75,6 @@ fn limits_and_other_numbers_are_those_of_the_code() {
         ("pagecache_distribution", "MAX_POINTS", "more than {} points"),
         ("pagecache_long_keys", "MAX_KEY", "more than {} bytes"),
         ("pagecache_buffers", "VISITOR_PART", "a {}"),
-        ("pagecache_store", "LEASE", "lasts for {} seconds"),
         ("pagecache_store_gzip", "SHORT", "it has {} bytes or more"),
         ("pagecache_revalidate", "REVALIDATION", "for {} minutes longer"),
         ("pagecache_pass_time", "SLOTS", "remembers {} pages"),
@@ -163,17 +162,17 @@ fn the_documents_have_each_store_status_in_its_order() {
 fn the_reference_has_what_cache_status_says() {
     let rows = table_rows(REFERENCE, "### pagecache_cache_status");
     let mut documented: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-    assert_eq!(documented.remove(0), Outcome::Hit.cache_status(Some(60), false));
+    assert_eq!(documented.remove(0), Outcome::Hit.cache_status(Some(60), Part::None));
     let mut rest = documented.clone();
     for reason in Reason::ALL {
-        let said = Outcome::Fallthrough(reason).cache_status(None, false);
+        let said = Outcome::Fallthrough(reason).cache_status(None, Part::None);
         let of_an_example =
             |text: &str| text.split("; detail=").next() == said.split("; detail=").next();
         assert!(documented.iter().any(|text| of_an_example(text)), "{said} of {documented:?}");
         rest.retain(|text| *text != said);
     }
     assert!(rest.is_empty(), "no reason has {rest:?}");
-    let stored = Outcome::Fallthrough(Reason::Absent).cache_status(None, true);
+    let stored = Outcome::Fallthrough(Reason::Absent).cache_status(None, Part::Stores);
     assert!(section("pagecache_cache_status").contains(&format!("`{stored}`")), "no {stored}");
 }
 
@@ -188,7 +187,7 @@ fn the_reference_has_the_status_of_each_reason_without_a_fallback() {
         let reasons = Reason::ALL.into_iter().filter(|reason| reason.http_status() == status);
         reasons.map(Reason::name).collect::<Vec<_>>()
     };
-    assert_eq!((of(405), of(504)), (vec!["method"], vec!["timeout"]));
+    assert_eq!((of(405), of(504)), (vec!["method"], vec!["locked", "timeout"]));
 }
 
 #[test]

@@ -65,10 +65,11 @@ fn a_response_becomes_an_item() {
     let mut capture = capture(None, &buffers);
     assert!(capture.append(b"the ", &buffers) && capture.append(b"", &buffers));
     assert!(capture.append(b"page", &buffers));
-    let Store { server, key, set, body, first } =
+    let Store { server, key, set, body, undo, first } =
         capture.finish(BodyEnd::Seen, 0, 0xffab_cdef, &buffers).unwrap();
     assert_eq!((server, key), (2, lease().key));
     assert!(first.is_none());
+    assert_eq!(undo, Some(Delete { cas: Some(21), marks_stale: false }));
     assert_eq!(set, Set { flags: 0x5cab_cdef, ttl: 60, cas: Some(21), is_add: false });
     let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n\
                 X-Pagecache: v=1; life=60; window=0; ttl=60; age=0\r\n\r\nthe page";

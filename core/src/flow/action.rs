@@ -10,6 +10,9 @@ pub enum Action<'value> {
     /// Look up an item, and then call [`Flow::completed`](super::Flow::completed) and [`Flow::resumed`](super::Flow::resumed) or [`Flow::lease_asked`](super::Flow::lease_asked); or
     /// [`Flow::refused`](super::Flow::refused).
     Perform(Lookup),
+    /// Wait until the page may be there, for so many msec at most from the first time on, and then call
+    /// [`Flow::woken`](super::Flow::woken).
+    Wait(Msec),
     /// Respond with the page.
     Serve(Response<'value>),
     /// Leave the request to the fallback.
@@ -38,10 +41,10 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// The operation of the client of memcached. `token` names the request that waits, `visitor` its client.
-    pub fn operation(&self, token: Token, visitor: Visitor) -> Operation {
+    /// The operation of the client of memcached, without a token. `visitor` is the client of the request.
+    pub fn operation(&self, visitor: Visitor) -> Operation {
         Operation {
-            token,
+            token: Token::NOBODY,
             visitor,
             key: self.key,
             protocol: self.protocol,

@@ -2,7 +2,9 @@
 //! lease.
 
 use crate::fill::Lease;
+use crate::memcached::{Item, Key, Recache};
 use crate::outcome::Reason;
+use crate::page::Vary;
 use crate::store_status::StoreStatus;
 
 /// A request's part in filling the cache.
@@ -23,6 +25,12 @@ pub enum Filling {
 
 /// The lease that came with an item, if one did. An error if the server has no cas numbers.
 pub type Won = Option<Result<Lease, StoreStatus>>;
+
+/// The lease that came with an item, which is at this server and key.
+pub fn won(item: &Item, (server, key): (usize, Key), vary: Option<Vary>, is_renewal: bool) -> Won {
+    let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
+    (item.recache == Recache::Won).then(|| item.cas.map(lease).ok_or(StoreStatus::NoCas))
+}
 
 impl Filling {
     /// The lookup has found an item. `reason`: why the item is not served.

@@ -3,7 +3,29 @@
 use super::facts::Facts;
 use crate::memcached::Key;
 use crate::outcome::Reason;
+use crate::page::{Fields, Varies, Vary};
 use crate::policy::{Cluster, Policy};
+
+/// A variant of a page.
+#[derive(Debug)]
+pub struct Variant {
+    /// Index of its server.
+    pub server: usize,
+    /// Its own key.
+    pub key: Key,
+    /// What selects it.
+    pub vary: Vary,
+}
+
+impl Variant {
+    /// The variant of the page with this key that a request is for.
+    pub fn of(varies: &Varies, primary: &Key, facts: &impl Facts, cluster: &Cluster) -> Variant {
+        let Varies { vary, generation } = varies;
+        let fields: Vec<_> = facts.fields().collect();
+        let key = vary.key(primary, *generation, Fields(&fields));
+        Variant { server: cluster.server(&key), key, vary: vary.clone() }
+    }
+}
 
 /// The page that the request is for, as index of its server and key.
 ///

@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHasher;
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::hash::Hasher;
 
 /// The longest key that memcached accepts, in bytes (protocol.txt, "Keys").
@@ -139,6 +140,18 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        (self.hash, self.as_bytes()).cmp(&(other.hash, other.as_bytes()))
+    }
+}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -38,7 +38,7 @@ pub use staleness::{Failure, Staleness, UseStale};
 pub use varies::Varies;
 pub use vary::{Vary, VaryError};
 
-use crate::memcached::Item;
+use crate::memcached::{Item, Recache};
 use std::ops::Range;
 
 /// How the items of a location are read.
@@ -55,6 +55,14 @@ pub struct PageRules {
 /// The top byte of the flags of a marked item: a head and a body, whose 24 other bits are random. The flags stay
 /// below 2^31, since some clients read them as signed.
 pub(crate) const MARK: u32 = 0x5c;
+
+/// The top byte in the flags of an item of 0 bytes that stands for a page which somebody renders: its lease was prolonged.
+pub(crate) const RENDERED: u32 = 0x5e;
+
+/// Whether an item stands for a page that somebody renders.
+pub fn is_being_rendered(item: &Item) -> bool {
+    item.recache == Recache::Taken || item.flags >> 24 == RENDERED
+}
 
 /// Whether an item is marked.
 pub fn is_marked(item: &Item) -> bool {
@@ -259,7 +267,6 @@ pub(crate) fn looks_like_gzip(start: &[u8], len: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::Recache;
 
     fn flags(flags: u32) -> Item {
         Item { flags, ..Item::default() }

@@ -31,7 +31,8 @@ fn end_of(nth: usize) -> Vec<u8> {
 /// A site whose pages live for a second only, so that they are stored again and again. `server` is for the server of
 /// memcached.
 fn start(server: &str, change: impl FnOnce(Plan) -> Plan) -> Filling {
-    let directives = "pagecache_pass tried; pagecache_timeout 250ms; pagecache_pass_time 1s;";
+    // so that each visit is one of memcached, or of the application
+    let directives = "pagecache_pass tried; pagecache_timeout 250ms; pagecache_pass_time 1s; pagecache_lock off;";
     let filling = Filling::start_with(Way::Uwsgi, &location("/", directives), |plan| {
         let tried = format!("upstream tried {{ server @MEMCACHED@ {server}; }}");
         change(plan).http(&tried).workers(2)

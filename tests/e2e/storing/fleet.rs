@@ -62,7 +62,7 @@ fn a_page_of_one_is_served_by_all() {
 /// What one of them may not store, none of them stores.
 #[test]
 fn a_lease_is_one_server_s_alone() {
-    let fleet = fleet("");
+    let fleet = fleet("pagecache_lock off;");
     let key = format!("{HOST}/page");
     // somebody else renders
     assert_eq!(fleet.memcached.link().meta(format!("mg {key} N30 s v t O1")), "VA 0 s0 t30 O1 W");

@@ -37,5 +37,7 @@ mod stale_surroundings;
 mod surroundings;
 /// Pages that vary.
 mod variants;
+/// Requests that wait for the render of another one.
+mod waiting;
 /// Subrequests and internal redirects.
 mod within;

@@ -12,6 +12,8 @@ pub fn storing() -> Policy {
         unframed: false,
         pass_time: 120_000,
         obeys_client: false,
+        lock_age: 3,
+        lock_timeout: None,
         use_stale: UseStale::default(),
         updates_in_background: true,
         invalidates: true,
@@ -35,7 +37,7 @@ fn a_lookup_asks_for_the_lease_only_where_pages_are_stored() {
     };
     let get = Request::default();
     assert_eq!(vivify(&get, &policy()), None);
-    assert_eq!(vivify(&get, &storing()), Some(LEASE));
+    assert_eq!(vivify(&get, &storing()), Some(3));
     assert_eq!(vivify(&Request { method: Method::Head, ..Request::default() }, &storing()), None);
     let passed = Request { no_lease: Some(NoLease::Uncacheable), ..Request::default() };
     assert_eq!(vivify(&passed, &storing()), None);
@@ -165,7 +167,7 @@ fn a_page_leads_to_the_variant_of_the_request() {
         lookup.get.vivify
     };
     let mut flow = looking_up(&request, &storing());
-    assert_eq!(of_variant(&mut flow, &storing()), Some(LEASE));
+    assert_eq!(of_variant(&mut flow, &storing()), Some(3));
     let page = marked("hallo");
     let Action::Serve(response) =
         flow.reply(found(Item { recache: Recache::None, ..item }, &page), &request, &storing())

@@ -32,6 +32,7 @@ fn replied(item: Item, value: &[u8], request: &Request, policy: &Policy) -> (Flo
             "asks"
         }
         Action::FallThrough(reason) => reason.name(),
+        Action::Wait(_) => "waits",
         Action::Refuse(_) => "refuses",
         Action::Drop => "drops",
     };

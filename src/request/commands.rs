@@ -1,0 +1,158 @@
+//! Commands to memcached for which no request waits: what becomes of a lease, and changes of pages.
+//!
+//! A lease is prolonged while its page is rendered, and has another number afterwards. What the request does with the
+//! lease meanwhile is put off until the reply has come.
+
+use super::state::{Filling, State, Waiting};
+use crate::holders::Holder;
+use crate::sys::process;
+use pagecache_core::fill::{Lease, Store};
+use pagecache_core::memcached::{Command, Delete, Key, Msec, Operation, Protocol, Token};
+use pagecache_core::store_status::StoreStatus;
+
+/// Time for a store, in msec. No visitor waits for it.
+const STORE_TIMEOUT: Msec = 5_000;
+
+/// A lease is prolonged so often in the time that it lasts.
+const PROLONGED: Msec = 3;
+
+/// What follows the reply to a command that prolongs a lease, with the number that the lease has then.
+pub type Prolonging = Box<dyn FnOnce(&State, u64)>;
+
+impl State {
+    /// The request has got the lease of a page that is not there yet: it is prolonged from time to time.
+    pub fn hold(&self, me: &Waiting) {
+        if let Some(after) = self.prolonged_after() {
+            self.worker().holders.add(me.clone(), after);
+        }
+    }
+
+    /// After how many msec a lease is prolonged.
+    fn prolonged_after(&self) -> Option<Msec> {
+        let store = self.settings().policy.store.as_ref()?;
+        Some(Msec::from(store.lock_age) * 1_000 / PROLONGED)
+    }
+
+    /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
+    pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
+        if let Some(why) = why {
+            self.note_store_status(why);
+        }
+        self.once_prolonged(lease.cas, move |state, cas| {
+            let (server, key, command) = Lease { cas, ..lease }.give_back();
+            let Some(peer) = state.peer(server) else { return };
+            peer.run(state.operation(key, command));
+            state.worker().waiters.wake(&(server, key));
+        });
+    }
+
+    /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
+    pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
+        let server = self.settings().upstream.servers().get(lease.server);
+        let store = self.settings().policy.store.as_ref();
+        if let (Some(server), Some(store), true) = (server, store, why.is_lasting()) {
+            self.worker().add_uncacheable(server, &lease.key, store.pass_time);
+        }
+        why.is_lasting()
+    }
+
+    /// Hands an item to memcached, before the client gets the end of the response.
+    pub fn store(&self, store: Store) {
+        let Store { server, key, mut set, body, undo, first } = store;
+        if let Some(first) = first {
+            self.store(*first);
+        }
+        let send = move |state: &State, cas: Option<u64>| {
+            let Some(peer) = state.peer(server) else { return };
+            let (worker, again) = (state.worker().clone(), peer.clone());
+            set.cas = cas;
+            let operation = state.operation(*key, Command::Set(set));
+            let then = move |has_failed: bool| {
+                if let (true, Some(undo)) = (has_failed, undo) {
+                    let command = Command::Delete(Delete { cas, ..undo });
+                    let deadline = process::now().saturating_add(STORE_TIMEOUT);
+                    again.run(Operation { command, deadline, ..operation });
+                }
+                worker.waiters.wake(&(server, *key));
+            };
+            peer.store(body, operation, then);
+            peer.flush_queued();
+        };
+        match set.cas {
+            Some(cas) => self.once_prolonged(cas, |state, cas| send(state, Some(cas))),
+            None => send(self, None),
+        }
+    }
+
+    /// Removes the page.
+    pub fn invalidate(&self, server: usize, key: Key) {
+        let Some(peer) = self.peer(server) else { return };
+        let command = Command::Delete(Delete { cas: None, marks_stale: false });
+        peer.run(self.operation(key, command));
+        peer.flush_queued();
+    }
+
+    /// Calls `act` with the number of a lease: with `cas`, or if the lease is being prolonged, with its next one.
+    fn once_prolonged(&self, cas: u64, act: impl FnOnce(&State, u64) + 'static) {
+        match self.prolonging.take() {
+            Some(_) => self.prolonging.set(Some(Box::new(act))),
+            None => act(self, cas),
+        }
+    }
+
+    /// The lease has another number.
+    fn renumber(&self, cas: u64) {
+        self.change_lease(|lease| lease.cas = cas);
+    }
+
+    /// Calls `change` with the lease of a page that is not there yet, if the request has it.
+    fn change_lease<R>(&self, change: impl FnOnce(&mut Lease) -> R) -> Option<R> {
+        let mut filling = self.filling.borrow_mut();
+        let lease = match &mut *filling {
+            Filling::Lease(lease, _) => lease,
+            Filling::Capture(capture, _) => capture.lease(),
+            _ => return None,
+        };
+        (!lease.is_renewal).then(|| change(lease))
+    }
+
+    /// An operation for which nobody waits.
+    fn operation(&self, key: Key, command: Command) -> Operation {
+        let policy = &self.settings().policy;
+        Operation {
+            token: Token::NOBODY,
+            visitor: self.visitor,
+            key,
+            // nothing is stored in any other protocol
+            protocol: Protocol::Meta,
+            deadline: process::now().saturating_add(STORE_TIMEOUT),
+            connect_timeout: policy.connect_timeout,
+            command,
+        }
+    }
+}
+
+impl Holder for Waiting {
+    fn prolong(&self) -> Option<Msec> {
+        let again = self.prolonged_after();
+        let age = self.settings().policy.store.as_ref()?.lock_age;
+        let (old, (server, key, command)) =
+            self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
+        if let Some(before) = self.prolonging.take() {
+            self.prolonging.set(Some(before));
+            return again;
+        }
+        let me = self.clone();
+        let then = move |cas: Option<u64>| {
+            if let Some(act) = me.prolonging.take() {
+                act(&me, cas.unwrap_or(old));
+            }
+        };
+        let peer = self.peer(server)?;
+        self.prolonging.set(Some(Box::new(State::renumber)));
+        if peer.prolong(self.operation(key, command), then).is_err() {
+            self.prolonging.set(None);
+        }
+        again
+    }
+}

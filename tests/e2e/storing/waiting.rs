@@ -1,0 +1,240 @@
+//! One render: requests for a page that another one renders wait for it, over all workers and servers.
+
+use std::net::SocketAddr;
+
+use super::application::{Application, Rendered, Way, page, rendered};
+use super::site::{HOST, filling, location, plan_for, stores};
+use crate::harness::*;
+
+/// A page that comes only when the test says so.
+fn held(body: &str) -> Rendered {
+    page().body(body).waits()
+}
+
+/// Visitors of `/page`, whose requests are under way.
+fn visitors(address: SocketAddr, count: usize) -> Vec<Client> {
+    let visit = |_| {
+        let mut visitor = Client::connect(address);
+        visitor.send(&Request::get("/page").head());
+        visitor
+    };
+    (0..count).map(visit).collect()
+}
+
+#[track_caller]
+fn answers(visitors: Vec<Client>) -> Vec<Response> {
+    visitors.into_iter().map(|mut visitor| visitor.receive(false).unwrap()).collect()
+}
+
+#[track_caller]
+fn wait_until_asked(application: &Application, count: usize) {
+    wait::until("the application is asked", || application.count("/page") >= count);
+}
+
+/// Three nginx of two workers, one memcached.
+#[test]
+fn one_render_for_all_visitors_of_a_cold_page() {
+    let application = Application::start();
+    let memcached = Memcached::alone();
+    let sites: Vec<Site> = (0..3)
+        .map(|_| {
+            let plan =
+                plan_for(&application, Way::Uwsgi, &location("/", "pagecache_cache_status on;"));
+            plan.store_at(memcached.address()).workers(2).start()
+        })
+        .collect();
+    application.renders("/page", &held("render=@RENDER@"));
+    let visits: Vec<Client> =
+        sites.iter().flat_map(|site| visitors(site.nginx.address(), 50)).collect();
+    wait_until_asked(&application, 1);
+    application.release();
+    let answers = answers(visits);
+    let first = &answers[0].body;
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == *first));
+    assert_eq!(application.count("/page"), 1);
+    let misses = answers.iter().filter(|it| it.header("X-Cache").as_deref() == Some("MISS"));
+    assert_eq!(misses.count(), 1);
+    let collapsed = |it: &&Response| {
+        it.header("Cache-Status").as_deref() == Some("nginx; fwd=uri-miss; collapsed")
+    };
+    assert!(answers.iter().filter(collapsed).count() > 100);
+}
+
+/// The holder's response cannot be stored: nobody waits for the next one.
+#[test]
+fn what_cannot_be_stored_is_waited_for_once() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &rendered(200).header("Cache-Control", "private").waits());
+    let visits = visitors(filling.site.nginx.address(), 10);
+    wait_until_asked(&filling.application, 1);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 200));
+    assert_eq!(filling.application.count("/page"), 10);
+    let stores = stores(&filling.site, "/page", 10);
+    assert_eq!(stores.iter().filter(|it| *it == "private").count(), 1);
+    assert!(stores.iter().all(|it| ["private", "uncacheable"].contains(&it.as_str())));
+}
+
+/// The holder fails, or its visitor leaves before its response has begun: another one renders.
+#[test]
+fn a_holder_that_ends_is_followed_by_another() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &held("first"));
+    let holder = visitors(filling.site.nginx.address(), 1).pop().unwrap();
+    wait_until_asked(&filling.application, 1);
+    let visits = visitors(filling.site.nginx.address(), 10);
+    filling.renders("/page", &page().body("second"));
+    holder.leave();
+    for answer in answers(visits) {
+        assert_eq!((answer.status, answer.text()), (200, "second".to_owned()), "{answer:?}");
+    }
+    assert_eq!(filling.application.count("/page"), 2);
+    filling.application.release();
+}
+
+#[test]
+fn an_error_is_not_for_all() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &rendered(500).waits());
+    let visits = visitors(filling.site.nginx.address(), 5);
+    wait_until_asked(&filling.application, 1);
+    filling.renders("/page", &page().body("better"));
+    filling.application.release();
+    let answers = answers(visits);
+    let failed = answers.iter().filter(|answer| answer.status == 500).count();
+    assert_eq!(failed, 1, "{answers:?}");
+    assert!(answers.iter().filter(|it| it.status == 200).all(|it| it.text() == "better"));
+    assert_eq!(filling.application.count("/page"), 2);
+}
+
+#[test]
+fn nobody_waits_longer_than_he_may_and_then_nobody_does() {
+    let filling = filling(Way::Uwsgi, "pagecache_lock_timeout 300ms;");
+    filling.renders("/page", &held("slow"));
+    let holder = visitors(filling.site.nginx.address(), 1);
+    wait_until_asked(&filling.application, 1);
+    filling.renders("/page", &page().body("fast"));
+    let waited = filling.get("/page");
+    assert_eq!(waited.text(), "fast");
+    assert_eq!(waited.header("X-Cache").as_deref(), Some("ERROR"));
+    let asked = filling.application.requests_for("/page").pop().unwrap();
+    assert_eq!(asked.header("X-Pagecache-Status"), Some("ERROR"));
+    let next = filling.get("/page");
+    assert_eq!((next.text(), next.header("X-Cache")), ("fast".to_owned(), Some("MISS".to_owned())));
+    filling.application.release();
+    assert_eq!(answers(holder)[0].text(), "slow");
+    filling.wait_for_page_at(&format!("{HOST}/page"));
+}
+
+#[test]
+fn without_the_lock_all_go_to_the_application() {
+    let filling = filling(Way::Uwsgi, "pagecache_lock off;");
+    filling.renders("/page", &held("@RENDER@"));
+    let visits = visitors(filling.site.nginx.address(), 5);
+    wait_until_asked(&filling.application, 5);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 200));
+}
+
+#[test]
+fn visitors_who_leave_are_forgotten() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &held("@RENDER@"));
+    let holder = visitors(filling.site.nginx.address(), 1);
+    wait_until_asked(&filling.application, 1);
+    for _ in 0..5 {
+        visitors(filling.site.nginx.address(), 20).into_iter().for_each(Client::leave);
+    }
+    let last = visitors(filling.site.nginx.address(), 5);
+    filling.application.release();
+    assert!(answers(last).iter().all(|answer| answer.status == 200));
+    assert_eq!(answers(holder)[0].status, 200);
+    assert_eq!(filling.application.count("/page"), 1);
+}
+
+/// An expired page that nobody may be served.
+#[test]
+fn one_render_when_a_page_expires() {
+    let filling = filling(Way::Uwsgi, "");
+    let short = rendered(200).header("Cache-Control", "max-age=1").header("ETag", "\"a\"");
+    filling.renders("/page", &short.body("old"));
+    filling.get("/page");
+    filling.wait_until_stale(&format!("{HOST}/page"));
+    filling.renders("/page", &held("new"));
+    let visits = visitors(filling.site.nginx.address(), 20);
+    wait_until_asked(&filling.application, 2);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.text() == "new"));
+    assert_eq!(filling.application.count("/page"), 2);
+}
+
+/// A memcached that goes while requests wait: each goes to the application.
+#[test]
+fn a_memcached_that_goes_keeps_nobody() {
+    let mut filling = filling(Way::Uwsgi, "pagecache_lock_timeout 20s;");
+    filling.renders("/page", &held("@RENDER@"));
+    let holder = visitors(filling.site.nginx.address(), 1);
+    wait_until_asked(&filling.application, 1);
+    let visits = visitors(filling.site.nginx.address(), 5);
+    filling.site.memcached_mut().stop();
+    wait_until_asked(&filling.application, 6);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 200));
+    assert_eq!(answers(holder)[0].status, 200);
+}
+
+/// A lease of two seconds is prolonged while the application renders.
+#[test]
+fn a_slow_page_is_stored_by_its_first_render() {
+    let directives = "pagecache_lock_age 2s; pagecache_lock_timeout 20s;";
+    let filling = filling(Way::Uwsgi, directives);
+    filling.renders("/page", &held("@RENDER@"));
+    let visits = visitors(filling.site.nginx.address(), 5);
+    wait_until_asked(&filling.application, 1);
+    let key = format!("{HOST}/page");
+    let number = || {
+        let said = filling.site.memcached().link().meta(format!("mg {key} f c"));
+        let word =
+            |sign: char| said.split(' ').find_map(|word| word.strip_prefix(sign)?.parse().ok());
+        (word('f') == Some(0x5e00_0000_u64)).then(|| word('c').unwrap())
+    };
+    let mut numbers: Vec<u64> = Vec::new();
+    wait::until("its lease is prolonged for twice its time", || {
+        if let Some(number) = number().filter(|number| numbers.last() != Some(number)) {
+            numbers.push(number);
+        }
+        numbers.len() >= 7
+    });
+    filling.application.release();
+    let answers = answers(visits);
+    assert!(answers.iter().all(|it| it.status == 200 && it.body == answers[0].body));
+    assert_eq!(filling.application.count("/page"), 1);
+    assert_eq!(filling.wait_for_page_at(&key), filling.page_at(&key).unwrap());
+    assert!(stores(&filling.site, "/page", 5).contains(&"stored".to_owned()));
+}
+
+/// A worker that is killed gives nothing back: its lease ends by itself.
+#[test]
+fn a_holder_that_is_killed_is_followed_by_another() {
+    let application = Application::start();
+    let memcached = Memcached::alone();
+    let directives = "pagecache_lock_age 2s; pagecache_lock_timeout 20s;";
+    let site = || {
+        let plan = plan_for(&application, Way::Uwsgi, &location("/", directives));
+        plan.store_at(memcached.address()).start()
+    };
+    let (mut first, second) = (site(), site());
+    first.nginx.ignore_in_log("exited on signal 9");
+    application.renders("/page", &held("first"));
+    let holder = visitors(first.nginx.address(), 1);
+    wait_until_asked(&application, 1);
+    let visits = visitors(second.nginx.address(), 5);
+    application.renders("/page", &page().body("second"));
+    assert!(kernel::signal(first.nginx.workers()[0], kernel::SIGKILL));
+    for answer in answers(visits) {
+        assert_eq!((answer.status, answer.text()), (200, "second".to_owned()), "{answer:?}");
+    }
+    assert_eq!(application.count("/page"), 2);
+    application.release();
+    drop(holder);
+}
