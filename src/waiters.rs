@@ -47,6 +47,11 @@ impl<W: Sleeper> Waiters<W> {
         self.set_alarm();
     }
 
+    /// Whether somebody waits for a page.
+    pub fn has(&self, page: &Page) -> bool {
+        self.table.borrow().has(page)
+    }
+
     /// Has all go on at the end of this iteration who wait for a page.
     pub fn wake(&self, page: &Page) {
         let woken = self.table.borrow_mut().wake(page);

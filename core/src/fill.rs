@@ -25,8 +25,8 @@ pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
 use crate::page::{
-    Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, Varies, Vary,
-    looks_like_gzip,
+    Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, UNCACHEABLE,
+    Varies, Vary, looks_like_gzip,
 };
 use crate::policy::Cluster;
 use heads::Heads;
@@ -126,6 +126,13 @@ impl Lease {
     /// new number.
     pub fn prolong(&self, seconds: Seconds) -> (usize, Key, Command) {
         let flags = RENDERED << 24;
+        let set = Set { flags, ttl: seconds, cas: Some(self.cas), is_add: false };
+        (self.server, *self.key, Command::Set(set))
+    }
+
+    /// The command that says for so many seconds that the page cannot be stored, so that nobody takes a lease or waits.
+    pub fn mark(self, seconds: Seconds) -> (usize, Key, Command) {
+        let flags = UNCACHEABLE << 24;
         let set = Set { flags, ttl: seconds, cas: Some(self.cas), is_add: false };
         (self.server, *self.key, Command::Set(set))
     }

@@ -34,7 +34,7 @@ use crate::method::Method;
 use crate::outcome::{Outcome, Part, Reason, StaleUse};
 use crate::page::{
     Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered,
-    is_marked,
+    is_marked, is_uncacheable,
 };
 use crate::policy::{Cluster, Policy, StorePolicy};
 use crate::store_status::StoreStatus;
@@ -185,6 +185,9 @@ impl Flow {
         facts: &impl Facts,
         policy: &Policy,
     ) -> Action<'static> {
+        if is_uncacheable(item) && self.filling == Filling::Asks {
+            self.filling = Filling::Lacks(StoreStatus::Uncacheable);
+        }
         let lock = policy.store.as_ref().and_then(|store| store.lock_timeout);
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
         let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);

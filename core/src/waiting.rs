@@ -165,6 +165,11 @@ impl<W> Waiting<W> {
         times.min()
     }
 
+    /// Whether somebody waits for a page.
+    pub fn has(&self, page: &Page) -> bool {
+        self.pages.contains_key(page)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.len

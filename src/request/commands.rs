@@ -8,6 +8,7 @@ use crate::holders::Holder;
 use crate::sys::process;
 use pagecache_core::fill::{Lease, Store};
 use pagecache_core::memcached::{Command, Delete, Key, Msec, Operation, Protocol, Token};
+use pagecache_core::page::Seconds;
 use pagecache_core::store_status::StoreStatus;
 
 /// Time for a store, in msec. No visitor waits for it.
@@ -43,6 +44,26 @@ impl State {
             let Some(peer) = state.peer(server) else { return };
             peer.run(state.operation(key, command));
             state.worker().waiters.wake(&(server, key));
+        });
+    }
+
+    /// The page cannot be stored: if others wait for it, they and those in other workers are told, rather than that each takes
+    /// the lease in turn.
+    pub fn give_back_for_good(&self, lease: Lease, why: StoreStatus) {
+        let store = self.settings().policy.store.as_ref();
+        let page = (lease.server, *lease.key);
+        let seconds = store.map_or(0, |store| store.pass_time / 1_000);
+        let seconds = Seconds::try_from(seconds).unwrap_or(0);
+        if seconds == 0 || !self.worker().waiters.has(&page) {
+            return self.give_back(Lease { is_renewal: false, ..lease }, Some(why));
+        }
+        self.note_store_status(why);
+        self.once_prolonged(lease.cas, move |state, cas| {
+            let (server, key, command) = Lease { cas, ..lease }.mark(seconds);
+            let Some(peer) = state.peer(server) else { return };
+            // without it, each worker finds out by itself
+            let _ = peer.prolong(state.operation(key, command), |_| {});
+            state.worker().waiters.wake(&page);
         });
     }
 

@@ -328,15 +328,14 @@ fn take_over(
 }
 
 /// The response, or what it makes of the page, is not stored. `is_passing`: see [`ReceivedHead::is_passing`].
-fn give_back(state: &State, mut lease: Lease, why: NotStored, is_passing: bool) {
+fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     let store_status = StoreStatus::from(why);
     // what varies otherwise than before can be stored the next time
     let is_passing = is_passing || why == NotStored::VaryChanged;
-    if !is_passing && state.remember(&lease, store_status) {
-        // there is nothing to renew any more
-        lease.is_renewal = false;
+    match !is_passing && state.remember(&lease, store_status) {
+        true => state.give_back_for_good(lease, store_status),
+        false => state.give_back(lease, Some(store_status)),
     }
-    state.give_back(lease, Some(store_status));
     if why == NotStored::VaryChanged {
         // the item of the page leads to variants that its application does not make any more
         if let Some((server, key)) = state.page() {

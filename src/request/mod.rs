@@ -281,6 +281,7 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
 fn count_served(state: &State, len: usize) {
     if let (Some(server), Some(outcome)) = (state.server(), state.outcome()) {
         state.worker().counter(server).count(outcome, len);
+        state.count_collapsed();
     }
 }
 

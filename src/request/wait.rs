@@ -3,12 +3,16 @@
 use super::state::{State, Waiting};
 use crate::sys::process;
 use pagecache_core::memcached::Msec;
+use pagecache_core::stats::Tally;
 use pagecache_core::waiting::{Page, Turn};
 
 impl State {
     /// Has the request wait for its page, for so many msec from the first time on. False if it cannot.
     pub fn wait(&self, me: &Waiting, timeout: Msec) -> bool {
         let Some(page) = self.place_in_memcached() else { return false };
+        if self.waits_until.get().is_none() {
+            self.count(Tally::count_wait);
+        }
         let until = self.waits_until.get().unwrap_or_else(|| {
             // those who began together do not go on together
             let jitter = timeout / 10 * (process::seed() % 100) / 100;
@@ -37,6 +41,20 @@ impl State {
             if let Some(page) = self.place_in_memcached() {
                 self.worker().waiters.wake(&page);
             }
+        }
+    }
+
+    /// Counts the request if it has waited, and is served now.
+    pub fn count_collapsed(&self) {
+        if self.waits_until.get().is_some() {
+            self.count(Tally::count_collapsed);
+        }
+    }
+
+    fn count(&self, count: fn(&Tally)) {
+        let counter = self.server().map(|server| self.worker().counter(server));
+        if let Some(tally) = counter.as_ref().and_then(|counter| counter.tally()) {
+            count(tally);
         }
     }
 

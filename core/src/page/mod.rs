@@ -59,6 +59,14 @@ pub(crate) const MARK: u32 = 0x5c;
 /// The top byte in the flags of an item of 0 bytes that stands for a page which somebody renders: its lease was prolonged.
 pub(crate) const RENDERED: u32 = 0x5e;
 
+/// The top byte in the flags of an item of 0 bytes that stands for a page which cannot be stored.
+pub(crate) const UNCACHEABLE: u32 = 0x5d;
+
+/// Whether an item stands for a page that cannot be stored.
+pub fn is_uncacheable(item: &Item) -> bool {
+    item.flags >> 24 == UNCACHEABLE
+}
+
 /// Whether an item stands for a page that somebody renders.
 pub fn is_being_rendered(item: &Item) -> bool {
     item.recache == Recache::Taken || item.flags >> 24 == RENDERED

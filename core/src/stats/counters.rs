@@ -105,6 +105,10 @@ counters! {
     bytes Total "hit_bytes" "pagecache_hit_bytes_total" "Bytes of the pages that were hits.";
     /// Requests that were served a page although it was stale, hits or not.
     stale Total "stale" "pagecache_stale_total" "Requests served with a stale page: while it was renewed, or in place of an error.";
+    /// Requests that have waited until another one has rendered the page.
+    waits Total "waits" "pagecache_waits_total" "Requests that have waited for a page that another one rendered.";
+    /// Those of them that have got the page.
+    collapsed Total "collapsed" "pagecache_collapsed_total" "Requests that have waited, and were served the page: renders saved.";
     /// Stale pages whose renewal has begun in the background.
     renewals Total "renewals" "pagecache_renewals_total" "Renewals begun in the background.";
     /// Lookups that were sent; coalesced requests share one lookup.
@@ -169,6 +173,16 @@ impl Tally {
         if let Some(counter) = self.fills.0.get(status as usize) {
             add(counter, 1);
         }
+    }
+
+    /// Counts a request that begins to wait.
+    pub fn count_wait(&self) {
+        add(&self.waits, 1);
+    }
+
+    /// Counts a request that has waited, and is served.
+    pub fn count_collapsed(&self) {
+        add(&self.collapsed, 1);
     }
 
     /// Counts a renewal in the background.

@@ -31,6 +31,17 @@ fn wait_until_asked(application: &Application, count: usize) {
     wait::until("the application is asked", || application.count("/page") >= count);
 }
 
+/// Waits until so many requests have begun to wait in a site.
+#[track_caller]
+fn wait_until_waiting(site: &Site, count: u64) {
+    wait::until("requests wait", || {
+        let text = site.get("/stats").text();
+        let counted = text.lines().filter(|line| line.starts_with("pagecache_waits_total{"));
+        let value = |line: &str| line.rsplit_once(' ')?.1.parse::<u64>().ok();
+        counted.filter_map(value).sum::<u64>() >= count
+    });
+}
+
 /// Three nginx of two workers, one memcached.
 #[test]
 fn one_render_for_all_visitors_of_a_cold_page() {
@@ -73,6 +84,34 @@ fn what_cannot_be_stored_is_waited_for_once() {
     let stores = stores(&filling.site, "/page", 10);
     assert_eq!(stores.iter().filter(|it| *it == "private").count(), 1);
     assert!(stores.iter().all(|it| ["private", "uncacheable"].contains(&it.as_str())));
+}
+
+/// Nor in the other workers of a fleet: they are told.
+#[test]
+fn what_cannot_be_stored_is_said_to_all() {
+    let application = Application::start();
+    let memcached = Memcached::alone();
+    let site = || {
+        let locations = location("/", "") + "location = /stats { pagecache_stats; }";
+        let plan = plan_for(&application, Way::Uwsgi, &locations);
+        plan.store_at(memcached.address()).start()
+    };
+    let (first, second) = (site(), site());
+    application.renders("/page", &rendered(200).header("Cache-Control", "private").waits());
+    let mut visits = visitors(first.nginx.address(), 1);
+    wait_until_asked(&application, 1);
+    visits.extend(visitors(first.nginx.address(), 2));
+    visits.extend(visitors(second.nginx.address(), 3));
+    wait_until_waiting(&first, 2);
+    wait_until_waiting(&second, 3);
+    // the next render does not come, and nobody waits for it
+    application.renders("/page", &page().body("second"));
+    application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 200));
+    assert_eq!(application.count("/page"), 6);
+    let found = [stores(&first, "/page", 3), stores(&second, "/page", 3)].concat();
+    assert_eq!(found.iter().filter(|it| *it == "private").count(), 1, "{found:?}");
+    assert_eq!(found.iter().filter(|it| *it == "uncacheable").count(), 5, "{found:?}");
 }
 
 /// The holder fails, or its visitor leaves before its response has begun: another one renders.
