@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -26,7 +27,8 @@ import keep_alive  # noqa: E402
 TIMEOUT_SECONDS = 20
 SERVERS = 2
 STORED_SECONDS = 5  # at most, until a page that was stored is found and counted
-STORED_ITEMS = 4  # the slow page, the page in two languages, and the list of these two
+STORED_ITEMS = 5  # the slow page, also with an argument, the page in two languages, and the list of these two
+VISITORS = 50  # at the same time
 PAGES_MOST = 40  # the probability that one of two servers has none of them is 1 in 10^12
 ARTICLE = "/artikel/größe-und-maß/"
 
@@ -143,10 +145,26 @@ def by_nginx(visitor: Browser) -> None:
     small = visitor.get_stored("/by-nginx/slow/", {"Accept-Encoding": "gzip"})
     small.expect(small.header("Content-Encoding") == "gzip", "not compressed")
     small.expect(small.is_gzip_of(slow.body), "another body than Django's")
+    together(visitor)
     languages(visitor)
     personal(visitor, "/by-nginx/cookie/", "setcookie")
     personal(visitor, "/by-nginx/private/", "private")
     stored_by_nginx_alone(visitor)
+
+
+def together(visitor: Browser) -> None:
+    """Many visitors at once of a page that is not there yet: one render."""
+
+    def visit(_: int) -> tuple[str, bytes]:
+        with urlopen(f"{visitor.origin}/by-nginx/slow/?together=1", timeout=TIMEOUT_SECONDS) as response:
+            return response.headers.get("X-Cache", ""), response.read()
+
+    with ThreadPoolExecutor(VISITORS) as pool:
+        answers = list(pool.map(visit, range(VISITORS)))
+    renders = [cache for cache, _ in answers].count("MISS")
+    pages = len({body for _, body in answers})
+    fault = "" if renders == pages == 1 else f"{pages} different pages"
+    visitor.report.step(f"{VISITORS} visitors at once: {renders} render", fault)
 
 
 def languages(visitor: Browser) -> None:

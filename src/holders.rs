@@ -4,7 +4,8 @@
 use super::sys::event::Posted;
 use super::sys::process;
 use pagecache_core::memcached::Msec;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 /// A request that holds a lease.
@@ -15,8 +16,12 @@ pub trait Holder: 'static {
 
 /// The requests that hold leases.
 pub struct Holders<W: Holder> {
-    /// And when each lease is prolonged next.
-    list: RefCell<Vec<(Msec, W)>>,
+    /// By a number, and when each lease is prolonged next.
+    list: RefCell<BTreeMap<u64, (Msec, W)>>,
+    /// The number of the next one.
+    next: Cell<u64>,
+    /// When the alarm rings, if it does.
+    rings_at: Cell<Option<Msec>>,
     alarm: Posted<Holders<W>>,
 }
 
@@ -25,31 +30,63 @@ impl<W: Holder> Holders<W> {
     pub fn new() -> Rc<Holders<W>> {
         Rc::new_cyclic(|me: &Weak<Holders<W>>| Holders {
             list: RefCell::default(),
+            next: Cell::new(0),
+            rings_at: Cell::new(None),
             alarm: Posted::new(me.clone(), Holders::ring),
         })
     }
 
-    /// A request has got a lease, which is to be prolonged after so many msec.
-    pub fn add(&self, holder: W, after: Msec) {
-        self.list.borrow_mut().push((process::now().saturating_add(after), holder));
-        self.set_alarm();
+    /// A request has got a lease, which is to be prolonged after so many msec. Returns its number.
+    pub fn add(&self, holder: W, after: Msec) -> u64 {
+        let number = self.next.replace(self.next.get() + 1);
+        let at = process::now().saturating_add(after);
+        self.list.borrow_mut().insert(number, (at, holder));
+        self.ring_at(at);
+        number
+    }
+
+    /// A request has its lease no longer.
+    pub fn leave(&self, number: u64) {
+        let left = self.list.borrow_mut().remove(&number);
+        // the last reference to a request may be this one
+        drop(left);
+        if self.list.borrow().is_empty() {
+            self.rest();
+        }
+    }
+
+    /// A worker that is to exit waits for its timers.
+    fn rest(&self) {
+        self.rings_at.set(None);
+        self.alarm.call_at(None);
     }
 
     fn ring(&self) {
+        self.rings_at.set(None);
         let now = process::now();
-        let (due, rest) = self.list.take().into_iter().partition(|(at, _)| *at <= now);
-        self.list.replace(rest);
-        let due: Vec<(Msec, W)> = due;
-        for (_, holder) in due {
+        let due: Vec<u64> = {
+            let list = self.list.borrow();
+            list.iter().filter(|(_, (at, _))| *at <= now).map(|(number, _)| *number).collect()
+        };
+        for number in due {
+            let Some((_, holder)) = self.list.borrow_mut().remove(&number) else { continue };
             if let Some(after) = holder.prolong() {
-                self.list.borrow_mut().push((now.saturating_add(after), holder));
+                let at = now.saturating_add(after);
+                self.list.borrow_mut().insert(number, (at, holder));
             }
         }
-        self.set_alarm();
+        let next = self.list.borrow().values().map(|(at, _)| *at).min();
+        match next {
+            Some(at) => self.ring_at(at),
+            None => self.rest(),
+        }
     }
 
-    fn set_alarm(&self) {
-        let next = self.list.borrow().iter().map(|(at, _)| *at).min();
-        self.alarm.call_at(next);
+    /// Rings at this time, or before.
+    fn ring_at(&self, at: Msec) {
+        if self.rings_at.get().is_none_or(|before| before > at) {
+            self.rings_at.set(Some(at));
+            self.alarm.call_at(Some(at));
+        }
     }
 }

@@ -24,7 +24,7 @@ impl State {
     /// The request has got the lease of a page that is not there yet: it is prolonged from time to time.
     pub fn hold(&self, me: &Waiting) {
         if let Some(after) = self.prolonged_after() {
-            self.worker().holders.add(me.clone(), after);
+            self.holding.set(Some(self.worker().holders.add(me.clone(), after)));
         }
     }
 
@@ -115,6 +115,9 @@ impl State {
 
     /// Calls `act` with the number of a lease: with `cas`, or if the lease is being prolonged, with its next one.
     fn once_prolonged(&self, cas: u64, act: impl FnOnce(&State, u64) + 'static) {
+        if let Some(number) = self.holding.take() {
+            self.worker().holders.leave(number);
+        }
         match self.prolonging.take() {
             Some(_) => self.prolonging.set(Some(Box::new(act))),
             None => act(self, cas),

@@ -193,7 +193,9 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
         (Some(cluster), false) => {
             let policy = &settings.policy;
             let action = state.decide(|flow| flow.resumed(found, &facts, policy, cluster));
-            if let (Ok(stored), true) = (&reply, !matches!(action, Action::Serve(_))) {
+            // who waits looks it up again
+            let is_kept = !matches!(action, Action::Serve(_) | Action::Wait(_));
+            if let (Ok(stored), true) = (&reply, is_kept) {
                 state.keep_stale(stored);
             }
             (action, reply.as_ref().ok())

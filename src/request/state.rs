@@ -46,6 +46,8 @@ pub struct State {
     pub(super) waits_until: Cell<Option<Msec>>,
     /// What follows the reply to a command that prolongs its lease. None: no such command is under way.
     pub(super) prolonging: Cell<Option<Prolonging>>,
+    /// Its number among those who hold leases, if it does.
+    pub(super) holding: Cell<Option<u64>>,
     /// It has waited, and it is its turn to ask memcached.
     pub(super) is_asking: Cell<bool>,
 }
@@ -176,6 +178,7 @@ impl State {
             waits_until: Cell::new(None),
             is_asking: Cell::new(false),
             prolonging: Cell::new(None),
+            holding: Cell::new(None),
         })
     }
 

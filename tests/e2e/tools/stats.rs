@@ -302,7 +302,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         "pagecache_hits counter 1",
         "hits pages 5.0",
         "pagecache_misses counter 6",
-        "pagecache_errors counter 6",
+        "pagecache_errors counter 7",
         "pagecache_bypasses counter 5",
         "pagecache_lookup_duration_seconds histogram 17",
         "pagecache_connections gauge 1",
