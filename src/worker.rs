@@ -8,7 +8,7 @@ use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use super::waiters::{Sleeper, Waiters};
-use pagecache_core::fill::Uncacheable;
+use pagecache_core::fill::{Overdue, Uncacheable};
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page};
 use std::cell::RefCell;
@@ -38,6 +38,8 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     /// Pages that cannot be stored. None yet.
     uncacheable: RefCell<Option<Uncacheable>>,
     known_heads: RefCell<KnownHeads>,
+    /// Pages that are being renewed. None yet.
+    overdue: RefCell<Option<Overdue>>,
     /// Pages for which requests have waited in vain. None yet.
     slow: RefCell<Option<Uncacheable>>,
     /// The requests that wait for a page.
@@ -84,6 +86,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             renewals: Rc::default(),
             uncacheable: RefCell::default(),
             known_heads: RefCell::default(),
+            overdue: RefCell::default(),
             slow: RefCell::default(),
             waiters: Waiters::new(),
             holders: Holders::new(),
@@ -154,6 +157,13 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
     /// The page in the value of an item.
     pub fn page_of<'value>(&self, item: &Item, value: &'value [u8]) -> Option<Page<'value>> {
         self.known_heads.borrow_mut().page(item, value)
+    }
+
+    /// A page is being renewed, an item of this number. Returns whether it is for too long.
+    pub fn is_overdue(&self, server: &UpstreamServer, key: &Key, cas: u64) -> bool {
+        let mut table = self.overdue.borrow_mut();
+        let table = table.get_or_insert_with(|| Overdue::new(process::seed()));
+        table.see(server.index, key, cas, process::now())
     }
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.

@@ -13,6 +13,7 @@
 
 mod heads;
 mod not_stored;
+mod overdue;
 mod recorder;
 mod revalidation;
 mod segments;
@@ -20,6 +21,7 @@ mod uncacheable;
 
 pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
+pub use overdue::Overdue;
 pub use revalidation::{Revalidated, conditions};
 pub use uncacheable::Uncacheable;
 

@@ -7,7 +7,10 @@ use super::state::{Filling, State, Waiting};
 use crate::holders::Holder;
 use crate::sys::process;
 use pagecache_core::fill::{Lease, Store};
-use pagecache_core::memcached::{Command, Delete, Key, Msec, Operation, Protocol, Token};
+use pagecache_core::flow::Found;
+use pagecache_core::memcached::{
+    Command, Delete, Item, Key, Msec, Operation, Protocol, Recache, Token,
+};
 use pagecache_core::page::Seconds;
 use pagecache_core::store_status::StoreStatus;
 
@@ -102,6 +105,19 @@ impl State {
         match set.cas {
             Some(cas) => self.once_prolonged(cas, |state, cas| send(state, Some(cas))),
             None => send(self, None),
+        }
+    }
+
+    /// The request has found this item: if it is a page whose renewal takes too long, the lease for that is taken back.
+    pub fn look_for_overdue(&self, found: &Found<'_>) {
+        let Item { cas, recache, .. } = found.item;
+        let is_renewed = recache == Recache::Taken && !found.value.is_empty();
+        let place = self.decide(|flow| flow.place());
+        let (Some(cas), Some((server, key)), true) = (cas, place, is_renewed) else { return };
+        let Some(server) = self.settings().upstream.servers().get(server) else { return };
+        if self.settings().policy.store.is_some() && self.worker().is_overdue(server, &key, cas) {
+            let command = Command::Delete(Delete { cas: Some(cas), marks_stale: true });
+            self.worker().peer(server).run(self.operation(key, command));
         }
     }
 

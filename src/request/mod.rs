@@ -192,6 +192,7 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
         }
         (Some(cluster), false) => {
             let policy = &settings.policy;
+            found.iter().for_each(|found| state.look_for_overdue(found));
             let action = state.decide(|flow| flow.resumed(found, &facts, policy, cluster));
             // who waits looks it up again
             let is_kept = !matches!(action, Action::Serve(_) | Action::Wait(_));

@@ -31,7 +31,7 @@ impl Uncacheable {
 
     /// A response for this key of a server could not be stored: this is so until then.
     pub fn add(&mut self, server: usize, key: &Key, until: Msec) {
-        let hash = self.hash(server, key);
+        let hash = hash(self.seed, server, key);
         if let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) {
             *slot = Slot { hash, until };
         }
@@ -39,16 +39,17 @@ impl Uncacheable {
 
     /// Whether there was such a response.
     pub fn has(&self, server: usize, key: &Key, now: Msec) -> bool {
-        let hash = self.hash(server, key);
+        let hash = hash(self.seed, server, key);
         let slot = self.slots.get(hash as usize % SLOTS);
         slot.is_some_and(|slot| slot.hash == hash && now < slot.until)
     }
+}
 
-    fn hash(&self, server: usize, key: &Key) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.seed, server, key.as_bytes()).hash(&mut hasher);
-        hasher.finish()
-    }
+/// Of a key of a server.
+pub(super) fn hash(seed: u64, server: usize, key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, server, key.as_bytes()).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,0 +1,63 @@
+//! Which renewals of pages a worker has seen under way, and since when. The lease of a page that is there does not expire: if
+//! the one who has it dies, the page would not be renewed until memcached drops it. So another one takes the lease back
+//! after a time in which no application responds any more.
+//!
+//! A table of fixed size: two pages may share a slot, which then has the later one.
+
+use super::uncacheable::hash;
+use crate::memcached::{Key, Msec};
+
+/// The number of slots, of 24 bytes each.
+const SLOTS: usize = 1024;
+
+/// A little more than nginx waits for an application by default (60 s), in msec.
+const OVERDUE: Msec = 65_000;
+
+/// The renewals that one worker has seen.
+#[derive(Debug)]
+pub struct Overdue {
+    seed: u64,
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    hash: u64,
+    cas: u64,
+    since: Msec,
+}
+
+impl Overdue {
+    /// None yet. `seed` is for the hash.
+    pub fn new(seed: u64) -> Overdue {
+        Overdue { seed, slots: vec![Slot::default(); SLOTS].into() }
+    }
+
+    /// The page of this key of a server, an item of this number, is being renewed. Returns whether that is so for too long.
+    pub fn see(&mut self, server: usize, key: &Key, cas: u64, now: Msec) -> bool {
+        let hash = hash(self.seed, server, key);
+        let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) else { return false };
+        if (slot.hash, slot.cas) != (hash, cas) {
+            *slot = Slot { hash, cas, since: now };
+        }
+        now.saturating_sub(slot.since) >= OVERDUE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memcached::LongKeys;
+
+    #[test]
+    fn a_renewal_that_takes_too_long() {
+        let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+        let mut seen = Overdue::new(7);
+        assert!(!seen.see(0, &key, 9, 1_000));
+        assert!(!seen.see(0, &key, 9, 1_000 + OVERDUE - 1));
+        assert!(seen.see(0, &key, 9, 1_000 + OVERDUE));
+        // somebody has taken the lease back, and the next one renews
+        assert!(!seen.see(0, &key, 10, 1_000 + OVERDUE));
+        assert!(seen.see(0, &key, 10, 1_000 + 2 * OVERDUE));
+    }
+}
