@@ -7,8 +7,8 @@
 use super::uncacheable::hash;
 use crate::memcached::{Key, Msec};
 
-/// The number of slots, of 24 bytes each.
-const SLOTS: usize = 1024;
+/// The number of pages, of 24 bytes each.
+const PAGES: usize = 1024;
 
 /// A little more than nginx waits for an application by default (60 s), in msec.
 const OVERDUE: Msec = 65_000;
@@ -30,13 +30,13 @@ struct Slot {
 impl Overdue {
     /// None yet. `seed` is for the hash.
     pub fn new(seed: u64) -> Overdue {
-        Overdue { seed, slots: vec![Slot::default(); SLOTS].into() }
+        Overdue { seed, slots: vec![Slot::default(); PAGES].into() }
     }
 
     /// The page of this key of a server, an item of this number, is being renewed. Returns whether that is so for too long.
     pub fn see(&mut self, server: usize, key: &Key, cas: u64, now: Msec) -> bool {
         let hash = hash(self.seed, server, key);
-        let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) else { return false };
+        let Some(slot) = self.slots.get_mut(hash as usize % PAGES) else { return false };
         if (slot.hash, slot.cas) != (hash, cas) {
             *slot = Slot { hash, cas, since: now };
         }
