@@ -37,6 +37,8 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     renewals: Rc<()>,
     /// Pages that cannot be stored. None yet.
     uncacheable: RefCell<Option<Uncacheable>>,
+    /// Pages that cannot be renewed in the background.
+    for_visitors_alone: RefCell<Option<Uncacheable>>,
     known_heads: RefCell<KnownHeads>,
     /// Pages that are being renewed. None yet.
     overdue: RefCell<Option<Overdue>>,
@@ -85,6 +87,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             undecided: Slots::default(),
             renewals: Rc::default(),
             uncacheable: RefCell::default(),
+            for_visitors_alone: RefCell::default(),
             known_heads: RefCell::default(),
             overdue: RefCell::default(),
             slow: RefCell::default(),
@@ -143,15 +146,22 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A response for this key could not be stored: its requests take no lease for a time, in msec.
     pub fn add_uncacheable(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        let mut table = self.uncacheable.borrow_mut();
-        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
-        table.add(server.index, key, process::now().saturating_add(time));
+        add(&self.uncacheable, server, key, time);
     }
 
     /// Whether there was such a response.
     pub fn is_uncacheable(&self, server: &UpstreamServer, key: &Key) -> bool {
-        let table = self.uncacheable.borrow();
-        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
+        has(&self.uncacheable, server, key)
+    }
+
+    /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
+    pub fn leave_to_visitors(&self, server: &UpstreamServer, key: &Key, time: Msec) {
+        add(&self.for_visitors_alone, server, key, time);
+    }
+
+    /// Whether there was such a renewal.
+    pub fn is_for_visitors_alone(&self, server: &UpstreamServer, key: &Key) -> bool {
+        has(&self.for_visitors_alone, server, key)
     }
 
     /// The page in the value of an item.
@@ -184,6 +194,17 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.undecided.each(|counter| counter.leave());
         self.counters.each(|counter| counter.leave());
     }
+}
+
+fn add(table: &RefCell<Option<Uncacheable>>, server: &UpstreamServer, key: &Key, time: Msec) {
+    let mut table = table.borrow_mut();
+    let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
+    table.add(server.index, key, process::now().saturating_add(time));
+}
+
+fn has(table: &RefCell<Option<Uncacheable>>, server: &UpstreamServer, key: &Key) -> bool {
+    let table = table.borrow();
+    table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
 }
 
 /// Values by small numbers, made when they are needed first.

@@ -135,7 +135,11 @@ impl Flow {
         (self.fresh_for, self.staleness) = (read.fresh_for, read.staleness);
         let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
         let asks = self.filling == Filling::Asks && is_renewable;
-        match judge(&read, &item, &self.control, policy.store.as_ref()) {
+        let page = self.server.zip(self.key.as_ref());
+        let is_alone =
+            || page.is_some_and(|(server, key)| facts.is_for_visitors_alone(server, key));
+        let verdict = judge(&read, &item, &self.control, policy.store.as_ref());
+        match verdict.left_to_visitors(is_alone) {
             Verdict::Serve(outcome) => {
                 self.filling.go_on(won, None);
                 self.serve(read.response, outcome, facts)

@@ -92,6 +92,11 @@ impl<'a> Facts for RequestFacts<'a> {
         server.is_none_or(|server| self.worker.is_slow(server, key))
     }
 
+    fn is_for_visitors_alone(&self, server: usize, key: &Key) -> bool {
+        let server = self.settings.upstream.servers().get(server);
+        server.is_some_and(|server| self.worker.is_for_visitors_alone(server, key))
+    }
+
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {
         let server = self.settings.upstream.servers().get(server)?;
         if self.worker.peer(server).lacks_cas() {

@@ -92,7 +92,12 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let (flow, action) = match (settings.upstream.cluster(), renewal) {
         (Some(cluster), Some(Renewal { lease, page, stale })) => {
             state.keep_stale(&stale);
-            Flow::renew((lease, stale.found()), page, &facts, &settings.policy, cluster)
+            let found = (lease, stale.found());
+            let (flow, action) = Flow::renew(found, page, &facts, &settings.policy, cluster);
+            if let Action::Drop = action {
+                state.leave_to_visitors(&page);
+            }
+            (flow, action)
         }
         (Some(cluster), None) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
         // the configuration was not checked

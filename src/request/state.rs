@@ -100,7 +100,10 @@ unsafe impl RequestLevel for State {
         };
         let lease = match self.take_filling() {
             Filling::Nothing | Filling::Unchanged(..) | Filling::Sent => in_flow,
-            Filling::Renewal(renewal) => Some(renewal.lease),
+            Filling::Renewal(renewal) => {
+                self.leave_to_visitors(&renewal.page);
+                Some(renewal.lease)
+            }
             Filling::Lease(lease, _) => Some(lease),
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
@@ -315,6 +318,14 @@ impl State {
     /// Takes out what the request has for filling the cache.
     pub fn take_filling(&self) -> Filling {
         self.filling.take()
+    }
+
+    /// The page was not reached by its renewal in the background: visitors renew it for a time.
+    pub fn leave_to_visitors(&self, (server, key): &(usize, Key)) {
+        let server = self.settings.upstream.servers().get(*server);
+        if let (Some(server), Some(store)) = (server, &self.settings.policy.store) {
+            self.worker.leave_to_visitors(server, key, store.pass_time);
+        }
     }
 
     /// Whether the response is being captured.

@@ -1,4 +1,5 @@
-//! Which pages a worker has lately found not to be storable: their requests take no lease meanwhile.
+//! Which pages a worker has lately found not to be storable: their requests take no lease meanwhile. A second table has
+//! those that cannot be renewed in the background.
 //!
 //! A table of fixed size: two keys may share a slot, which then has the later one. The hash is seeded, so that nobody
 //! can choose a key that is taken for another one.

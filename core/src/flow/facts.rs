@@ -42,4 +42,6 @@ pub trait Facts {
     fn refuse_wait(&self, server: usize, key: &Key) -> bool;
     /// What this process knows against a lease for this key of a server.
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
+    /// Whether this process has found that a request of its own does not lead to this page of a server.
+    fn is_for_visitors_alone(&self, server: usize, key: &Key) -> bool;
 }

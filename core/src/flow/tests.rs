@@ -30,6 +30,7 @@ struct Request {
     accept_encoding: Vec<&'static str>,
     is_main: bool,
     is_abandoned: bool,
+    is_for_visitors_alone: bool,
     no_lease: Option<NoLease>,
     no_wait: bool,
     fields: Vec<(&'static str, &'static str)>,
@@ -48,6 +49,7 @@ impl Default for Request {
             accept_encoding: Vec::new(),
             is_main: true,
             is_abandoned: false,
+            is_for_visitors_alone: false,
             no_lease: None,
             no_wait: false,
             fields: Vec::new(),
@@ -118,6 +120,9 @@ impl Facts for Request {
     }
     fn refuse_wait(&self, _: usize, _: &Key) -> bool {
         self.no_wait
+    }
+    fn is_for_visitors_alone(&self, _: usize, _: &Key) -> bool {
+        self.is_for_visitors_alone
     }
     fn refuse_lease(&self, _: usize, _: &Key) -> Option<NoLease> {
         self.no_lease

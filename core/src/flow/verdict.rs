@@ -16,6 +16,16 @@ pub enum Verdict {
     Not(Reason),
 }
 
+impl Verdict {
+    /// The same, for a page that may be one to which no renewal in the background leads.
+    pub fn left_to_visitors(self, is_alone: impl FnOnce() -> bool) -> Verdict {
+        match self {
+            Verdict::Renew if is_alone() => Verdict::Not(Reason::Stale),
+            other => other,
+        }
+    }
+}
+
 /// What becomes of a page that was found.
 pub fn judge(
     read: &Read<'_>,

@@ -63,7 +63,7 @@ fn a_renewal_counts_in_no_limit() {
     }
 }
 
-/// A renewal that nginx refuses later, here after a timer: its lease goes to another request.
+/// A renewal that nginx refuses, here after a timer: a visitor's request renews the page.
 #[test]
 fn a_renewal_that_nginx_delays_ends() {
     let map = "map $http_cookie $realm { '' closed; default off; }";
@@ -73,12 +73,35 @@ fn a_renewal_that_nginx_delays_ends() {
     filling.renders("/page", &renewable());
     assert_eq!(permitted().status, 200);
     filling.wait_until_stale(&format!("{HOST}/page"));
+    filling.renders("/page", &page().body("new"));
     cached(&permitted(), "STALE");
     wait::until("another request renews it", || {
         let answer = permitted();
         assert_eq!(answer.status, 200);
-        answer.header("X-Cache").as_deref() == Some("STALE")
+        answer.header("X-Cache").as_deref() == Some("HIT") && answer.text() == "new"
     });
+    assert_eq!(filling.application.count("/page"), 2);
+}
+
+/// A key of something that a renewal does not have: the renewal would be of another page.
+#[test]
+fn a_page_to_which_no_renewal_leads_is_renewed_by_a_visitor() {
+    let map = "map $cookie_lang $lang { default en; de de; }";
+    let key = "pagecache_key \"$lang;$scheme://$host$uri$pagecache_args\";";
+    let filling = Filling::start_with(Way::Uwsgi, &location("/", key), |plan| plan.http(map));
+    let german = || filling.ask(&Request::get("/page").header("Cookie", "lang=de"));
+    filling.renders("/page", &renewable());
+    german();
+    filling.wait_until_stale(&format!("de;{HOST}/page"));
+    filling.renders("/page", &page().body("new"));
+    cached(&german(), "STALE");
+    wait::until("another request renews it", || {
+        let answer = german();
+        answer.header("X-Cache").as_deref() == Some("HIT") && answer.text() == "new"
+    });
+    let asked = filling.application.requests_for("/page");
+    let cookies: Vec<_> = asked.iter().map(|request| request.header("Cookie")).collect();
+    assert_eq!(cookies, [Some("lang=de"), Some("lang=de")]);
 }
 
 /// A page that is stored as gzip takes the place of an error of the application, or of nginx itself: nginx unpacks it in

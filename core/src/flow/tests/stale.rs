@@ -220,3 +220,19 @@ fn a_stale_page_is_for_a_client_that_has_left_no_more_than_a_fresh_one() {
     let taken = Item { recache: Recache::Taken, ..item };
     assert_eq!(replied(taken, &value, &gone, &storing()).1, "drops");
 }
+
+/// The request that gets the lease renews the page itself, as without renewals in the background.
+#[test]
+fn a_page_to_which_no_renewal_leads() {
+    let request = Request { is_for_visitors_alone: true, ..Request::default() };
+    let (item, value) = page(600, "; swr=60");
+    let (mut flow, is) = replied(item, &value, &request, &storing());
+    assert_eq!(is, "asks");
+    let kept = Found { item, value: &value, shared: None };
+    let action = flow.lease_asked(found(WON, b""), Some(kept), &request, &storing());
+    assert_eq!(action, Action::FallThrough(Reason::Stale));
+    assert!(flow.take_lease().is_some());
+    // while another one renews it
+    let taken = Item { recache: Recache::Taken, ..item };
+    assert_eq!(replied(taken, &value, &request, &storing()).1, "UPDATING");
+}
