@@ -100,7 +100,7 @@ impl Request<'_> {
     ) -> Option<()> {
         let pool = self.pool()?;
         let elements: Option<Vec<_>> =
-            fields.map(|(name, value)| element(pool, pool.copy(name)?.as_text(), value)).collect();
+            fields.map(|(name, value)| element(pool, terminated(pool, name)?, value)).collect();
         let elements = elements?;
         let part = match pool.copy_slice(&elements)? {
             [] => empty_part(pool)?,
@@ -185,11 +185,18 @@ fn static_text(text: &'static str) -> ngx_str_t {
     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }
 
+/// A copy with a zero behind it, as nginx's parser leaves names and values: nginx searches some of them without a look at
+/// their length, as User-Agent.
+fn terminated(pool: Pool<'_>, text: &[u8]) -> Option<ngx_str_t> {
+    let copy = pool.copy(&[text, b"\0"].concat())?.as_text();
+    Some(ngx_str_t { len: text.len(), ..copy })
+}
+
 /// A header as nginx's parser makes them: modules find it by its hash and its name in lower case. The name stays where it
 /// is.
 fn element(pool: Pool<'_>, key: ngx_str_t, value: &[u8]) -> Option<ngx_table_elt_t> {
     let lowercase = pool.copy(key.as_bytes())?.as_text();
-    let value = pool.copy(value)?.as_text();
+    let value = terminated(pool, value)?;
     let mut element = ngx_table_elt_t::zeroed();
     // SAFETY: the copy has as many bytes as the name, and nobody writes to the name.
     element.hash = unsafe { ngx_hash_strlow(lowercase.data, key.data, key.len) };
