@@ -11,7 +11,7 @@
 //! between two questions grows, and is longer if many pages are waited for, so that memcached is not flooded.
 
 use crate::memcached::{Key, Msec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The time before the first question, in msec.
 const FIRST: Msec = 25;
@@ -45,7 +45,7 @@ pub struct Waiting<W> {
 #[derive(Debug)]
 struct Group<W> {
     /// The longest waiting one first.
-    requests: Vec<Request<W>>,
+    requests: VecDeque<Request<W>>,
     /// When the next one asks.
     asks_at: Msec,
     /// The time between two questions.
@@ -79,7 +79,7 @@ pub enum Turn {
 
 impl<W> Default for Group<W> {
     fn default() -> Group<W> {
-        Group { requests: Vec::new(), asks_at: 0, interval: 0 }
+        Group { requests: VecDeque::new(), asks_at: 0, interval: 0 }
     }
 }
 
@@ -112,7 +112,7 @@ impl<W> Waiting<W> {
             let interval = group.interval.max(least);
             group.asks_at = now.saturating_add(interval + interval * jitter / 40);
         }
-        group.requests.push(Request { number, until, waiter });
+        group.requests.push_back(Request { number, until, waiter });
         Some(Place { page, number })
     }
 
@@ -129,7 +129,7 @@ impl<W> Waiting<W> {
 
     /// The page has come, or is not rendered any more: all who wait for it go on.
     pub fn wake(&mut self, page: &Page) -> Vec<W> {
-        let requests = self.pages.remove(page).map_or(Vec::new(), |group| group.requests);
+        let requests = self.pages.remove(page).map_or(VecDeque::new(), |group| group.requests);
         self.len -= requests.len();
         requests.into_iter().map(|request| request.waiter).collect()
     }
@@ -141,16 +141,18 @@ impl<W> Waiting<W> {
             let requests = std::mem::take(&mut group.requests);
             let (over, rest): (Vec<_>, Vec<_>) =
                 requests.into_iter().partition(|request| request.until <= now);
-            group.requests = rest;
+            group.requests = rest.into();
             due.extend(over.into_iter().map(|request| (request.waiter, Turn::Over)));
             let asks = group.asks_at <= now;
-            if asks && !group.requests.is_empty() {
-                due.push((group.requests.remove(0).waiter, Turn::Ask));
-                group.asks_at = now.saturating_add(LOST);
+            if !asks {
                 return true;
             }
+            group.asks_at = now.saturating_add(LOST);
+            let first = group.requests.pop_front();
+            let is_waited_for = first.is_some();
+            due.extend(first.map(|request| (request.waiter, Turn::Ask)));
             // one who asks may come back
-            !(asks && group.requests.is_empty())
+            is_waited_for
         });
         self.len -= due.len();
         due

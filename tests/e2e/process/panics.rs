@@ -6,12 +6,15 @@ use std::process::Command;
 
 /// Files with `RefCell`s, which panic if they are borrowed twice. In these files no borrow lasts across a call that
 /// may call back.
-const WITH_REF_CELLS: [&str; 6] = [
+const WITH_REF_CELLS: [&str; 9] = [
     "src/checks.rs",
     "src/conf.rs",
+    "src/holders.rs",
     "src/peer.rs",
     "src/peer/link.rs",
+    "src/request/commands.rs",
     "src/request/state.rs",
+    "src/waiters.rs",
     "src/worker.rs",
 ];
 
@@ -78,7 +81,7 @@ fn no_panic_names_a_file_of_ours() {
     }
     let files = files_named(&constants());
     // the search finds names where there are any
-    assert!(files.contains(&WITH_REF_CELLS[2].to_owned()), "{files:?}");
+    assert!(files.contains(&WITH_REF_CELLS[3].to_owned()), "{files:?}");
     let left: Vec<_> =
         files.iter().filter(|file| !WITH_REF_CELLS.contains(&file.as_str())).collect();
     assert!(left.is_empty(), "the module can panic in {left:?}");
