@@ -52,6 +52,11 @@ impl<W: Sleeper> Waiters<W> {
         self.table.borrow().has(page)
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.table.borrow().is_empty()
+    }
+
     /// Has all go on at the end of this iteration who wait for a page.
     pub fn wake(&self, page: &Page) {
         let woken = self.table.borrow_mut().wake(page);

@@ -211,9 +211,6 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
         state.give_back(lease, None);
     }
-    if reply.is_err() || matches!(action, Action::Serve(_)) {
-        state.wake_others();
-    }
     act(request, state, action, stored)
 }
 
@@ -236,6 +233,7 @@ fn act(
     action: Action<'_>,
     stored: Option<&Rc<Stored>>,
 ) -> Turn {
+    state.tell_others(&action);
     match action {
         Action::Perform(lookup) => match lookup::start(request, state, lookup) {
             Ok(()) => Turn::Waits,

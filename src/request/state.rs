@@ -12,7 +12,7 @@ use pagecache_core::flow::Flow;
 use pagecache_core::memcached::{Buffers, Bytes, Completion, Key, Msec, Ticket, Visitor};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::store_status::StoreStatus;
-use pagecache_core::waiting::Place;
+use pagecache_core::waiting::{Page, Place};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -48,8 +48,8 @@ pub struct State {
     pub(super) prolonging: Cell<Option<Prolonging>>,
     /// Its number among those who hold leases, if it does.
     pub(super) holding: Cell<Option<u64>>,
-    /// It has waited, and it is its turn to ask memcached.
-    pub(super) is_asking: Cell<bool>,
+    /// The page for which it asks memcached, if it has waited and asks for all who wait.
+    pub(super) asks_for: Cell<Option<Box<Page>>>,
 }
 
 /// What a request has for filling the cache.
@@ -91,6 +91,9 @@ unsafe impl RequestLevel for State {
         }
         if let Some(place) = self.place.take() {
             self.worker.waiters.leave(place);
+        }
+        if let Some(page) = self.asks_for.take() {
+            self.worker.waiters.wake(&page);
         }
         let unseen = self.reply.take().and_then(Result::ok);
         self.stale.replace(None);
@@ -179,7 +182,7 @@ impl State {
             store_status: Cell::new(None),
             place: Cell::new(None),
             waits_until: Cell::new(None),
-            is_asking: Cell::new(false),
+            asks_for: Cell::new(None),
             prolonging: Cell::new(None),
             holding: Cell::new(None),
         })

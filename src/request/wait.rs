@@ -2,6 +2,7 @@
 
 use super::state::{State, Waiting};
 use crate::sys::process;
+use pagecache_core::flow::Action;
 use pagecache_core::memcached::Msec;
 use pagecache_core::stats::Tally;
 use pagecache_core::waiting::{Page, Turn};
@@ -19,7 +20,7 @@ impl State {
             process::now().saturating_add(timeout - jitter)
         });
         self.waits_until.set(Some(until));
-        let has_asked = self.is_asking.take();
+        let has_asked = self.asks_for.take().is_some();
         self.place.set(self.worker().waiters.join(page, until, has_asked, me.clone()));
         self.place.get().is_some()
     }
@@ -27,20 +28,39 @@ impl State {
     /// The request waits no longer.
     pub fn end_wait(&self, turn: Turn) {
         self.place.set(None);
-        self.is_asking.set(turn == Turn::Ask);
-        let page = self.place_in_memcached().filter(|_| turn == Turn::Over);
-        let Some((server, key)) = page else { return };
-        if let Some(server) = self.settings().upstream.servers().get(server) {
-            self.worker().add_slow(server, &key);
+        let Some(page) = self.place_in_memcached() else { return };
+        match turn {
+            Turn::Woken => {}
+            Turn::Ask => self.asks_for.set(Some(Box::new(page))),
+            Turn::Over => {
+                if let Some(server) = self.settings().upstream.servers().get(page.0) {
+                    self.worker().add_slow(server, &page.1);
+                }
+            }
         }
     }
 
-    /// What the request has found is for all who wait for the same page.
-    pub fn wake_others(&self) {
-        if self.waits_until.get().is_some() {
-            if let Some(page) = self.place_in_memcached() {
-                self.worker().waiters.wake(&page);
-            }
+    /// What the request has found, and leads to this action, is for all who wait for the same page, and look for it again.
+    pub fn tell_others(&self, action: &Action<'_>) {
+        if self.worker().waiters.is_empty() {
+            return;
+        }
+        let place = self.place_in_memcached();
+        if let (Action::Serve(_), Some(place)) = (action, &place) {
+            self.worker().waiters.wake(place);
+        }
+        let Some(asked) = self.asks_for.take() else { return };
+        let is_known = match action {
+            Action::Wait(_) => place != Some(*asked),
+            // a page with variants is there, and this one goes on with one of them
+            Action::Perform(_) => self.page() == Some(*asked) && place != Some(*asked),
+            // or it renders the page
+            Action::FallThrough(_) => self.store_status().is_some(),
+            Action::Serve(_) | Action::Refuse(_) | Action::Drop => true,
+        };
+        match is_known {
+            true => self.worker().waiters.wake(&asked),
+            false => self.asks_for.set(Some(asked)),
         }
     }
 

@@ -277,3 +277,37 @@ fn a_holder_that_is_killed_is_followed_by_another() {
     application.release();
     drop(holder);
 }
+
+/// Two sites with one memcached.
+fn two_sites(application: &Application, memcached: &Memcached, directives: &str) -> (Site, Site) {
+    let site = || {
+        let locations = location("/", directives) + "location = /stats { pagecache_stats; }";
+        plan_for(application, Way::Uwsgi, &locations).store_at(memcached.address()).start()
+    };
+    (site(), site())
+}
+
+/// In a worker where the page is not rendered, one asks for all.
+#[test]
+fn what_one_finds_who_asks_is_for_all_who_wait() {
+    let private = rendered(200).header("Cache-Control", "private").waits();
+    let varying = held("render=@RENDER@").header("Vary", "Accept-Language");
+    for (render, renders) in [(held("render=@RENDER@"), 1), (varying, 1), (private, 22)] {
+        let (application, memcached) = (Application::start(), Memcached::alone());
+        let (first, second) = two_sites(&application, &memcached, "pagecache_lock_timeout 60s;");
+        application.renders("/page", &render);
+        let mut visits = visitors(first.nginx.address(), 1);
+        wait_until_asked(&application, 1);
+        visits.extend(visitors(first.nginx.address(), 1));
+        visits.extend(visitors(second.nginx.address(), 20));
+        wait_until_waiting(&first, 1);
+        wait_until_waiting(&second, 20);
+        application.renders("/page", &page());
+        let released = std::time::Instant::now();
+        application.release();
+        assert!(answers(visits).iter().all(|answer| answer.status == 200));
+        assert_eq!(application.count("/page"), renders);
+        let took = released.elapsed();
+        assert!(took.as_secs() < 5, "{took:?}");
+    }
+}
