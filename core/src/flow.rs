@@ -169,6 +169,7 @@ impl Flow {
         now: Msec,
     ) -> Action<'static> {
         let State::Waiting(reason) = self.state else { return self.fall_through(Reason::Locked) };
+        self.variant = None; // the page may have others now
         if let Some((server, key)) = self.place() {
             self.ask_lease(facts, server, &key);
         }
@@ -293,8 +294,7 @@ impl Flow {
         Some(read.response)
     }
 
-    /// The request ends before it has seen what its lookup has found. Returns the lease that came with it, which is to be
-    /// given back.
+    /// The request ends before it has seen what its lookup has found. Returns the lease to be given back that came.
     pub fn abandon(&mut self, found: &Found<'_>) -> Option<Lease> {
         let is_renewal = self.is_asking_lease();
         self.filling = Filling::None;

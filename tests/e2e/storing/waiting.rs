@@ -311,3 +311,29 @@ fn what_one_finds_who_asks_is_for_all_who_wait() {
         assert!(took.as_secs() < 5, "{took:?}");
     }
 }
+
+/// A page whose response comes to vary with another field. Who has waited for the variant begins again with the page.
+#[test]
+fn a_page_that_varies_otherwise_than_before() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &page().header("Vary", "Accept-Language"));
+    filling.get("/page");
+    wait::until("it is stored", || {
+        filling.get("/page").header("X-Cache").as_deref() == Some("HIT")
+    });
+    let before = filling.application.count("/page");
+    let varying = rendered(200).header("Cache-Control", "max-age=60").header("Vary", "X-Theme");
+    filling.renders("/page", &varying.clone().waits());
+    let visit = |_| {
+        let mut visitor = Client::connect(filling.site.nginx.address());
+        visitor.send(&Request::get("/page").header("Accept-Language", "fr").head());
+        visitor
+    };
+    let visits: Vec<Client> = (0..10).map(visit).collect();
+    wait_until_asked(&filling.application, before + 1);
+    filling.renders("/page", &varying);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 200));
+    // the first one is not stored
+    assert_eq!(filling.application.count("/page"), before + 2);
+}
