@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How long no request waits for a page for which one has waited in vain, in msec.
 const SLOW_TIME: Msec = 60_000;
 
+/// How long no request waits for a page whose render was of no use to those who waited, twice in that time, in msec.
+const LOST_TIME: Msec = 10_000;
+
 /// Which configuration: another number for each that this process, or its parent, has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigurationId(u64);
@@ -44,6 +47,8 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     overdue: RefCell<Option<Overdue>>,
     /// Pages for which requests have waited in vain. None yet.
     slow: RefCell<Option<Uncacheable>>,
+    /// Pages whose last render was not stored. None yet.
+    lost: RefCell<Option<Uncacheable>>,
     /// The requests that wait for a page.
     pub waiters: Rc<Waiters<W>>,
     /// The requests that hold the lease of one.
@@ -91,6 +96,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             known_heads: RefCell::default(),
             overdue: RefCell::default(),
             slow: RefCell::default(),
+            lost: RefCell::default(),
             waiters: Waiters::new(),
             holders: Holders::new(),
         });
@@ -178,9 +184,25 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.
     pub fn add_slow(&self, server: &UpstreamServer, key: &Key) {
+        self.wait_not(server, key, SLOW_TIME);
+    }
+
+    /// The response for this key is not stored, as an error, though another one may be. The second time, others do not wait
+    /// for a time, so that they do not go to the application one after another.
+    pub fn add_lost_wait(&self, server: &UpstreamServer, key: &Key) {
+        let now = process::now();
+        let mut table = self.lost.borrow_mut();
+        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
+        if table.has(server.index, key, now) {
+            self.wait_not(server, key, LOST_TIME);
+        }
+        table.add(server.index, key, now.saturating_add(LOST_TIME));
+    }
+
+    fn wait_not(&self, server: &UpstreamServer, key: &Key, time: Msec) {
         let mut table = self.slow.borrow_mut();
         let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
-        table.add(server.index, key, process::now().saturating_add(SLOW_TIME));
+        table.add(server.index, key, process::now().saturating_add(time));
     }
 
     /// Whether there was such a request.

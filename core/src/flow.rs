@@ -197,7 +197,7 @@ impl Flow {
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
         let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
-            if self.has_waited || !facts.refuse_wait(server, &key) {
+            if !facts.refuse_wait(server, &key) {
                 self.state = State::Waiting(reason);
                 self.has_waited = true;
                 return Action::Wait(timeout);

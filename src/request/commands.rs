@@ -41,6 +41,11 @@ impl State {
     pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
         if let Some(why) = why {
             self.note_store_status(why);
+            let server = self.settings().upstream.servers().get(lease.server);
+            // that a visitor leaves says nothing of the page
+            if let Some(server) = server.filter(|_| why != StoreStatus::Aborted) {
+                self.worker().add_lost_wait(server, &lease.key);
+            }
         }
         self.once_prolonged(lease.cas, move |state, cas| {
             let (server, key, command) = Lease { cas, ..lease }.give_back();

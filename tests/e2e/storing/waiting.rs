@@ -337,3 +337,17 @@ fn a_page_that_varies_otherwise_than_before() {
     // the first one is not stored
     assert_eq!(filling.application.count("/page"), before + 2);
 }
+
+/// An error that stays is not waited for by one after another: the third render is not waited for.
+#[test]
+fn errors_that_go_on_are_not_waited_for() {
+    let filling = filling(Way::Uwsgi, "");
+    filling.renders("/page", &rendered(500).waits());
+    let visits = visitors(filling.site.nginx.address(), 10);
+    wait_until_asked(&filling.application, 1);
+    filling.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.status == 500));
+    let stores = stores(&filling.site, "/page", 10);
+    let without_lease = stores.iter().filter(|it| *it == "taken").count();
+    assert!(without_lease > 5, "{stores:?}");
+}
