@@ -34,12 +34,14 @@ fn wait_until_asked(application: &Application, count: usize) {
 /// Waits until so many requests have begun to wait in a site.
 #[track_caller]
 fn wait_until_waiting(site: &Site, count: u64) {
-    wait::until("requests wait", || {
-        let text = site.get("/stats").text();
-        let counted = text.lines().filter(|line| line.starts_with("pagecache_waits_total{"));
-        let value = |line: &str| line.rsplit_once(' ')?.1.parse::<u64>().ok();
-        counted.filter_map(value).sum::<u64>() >= count
-    });
+    wait::until("requests wait", || waits(site) >= count);
+}
+
+/// How many requests have begun to wait in a site.
+fn waits(site: &Site) -> u64 {
+    let text = site.get("/stats").text();
+    let counted = text.lines().filter(|line| line.starts_with("pagecache_waits_total{"));
+    counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
 /// Three nginx of two workers, one memcached.
@@ -49,8 +51,9 @@ fn one_render_for_all_visitors_of_a_cold_page() {
     let memcached = Memcached::alone();
     let sites: Vec<Site> = (0..3)
         .map(|_| {
-            let plan =
-                plan_for(&application, Way::Uwsgi, &location("/", "pagecache_cache_status on;"));
+            let locations = location("/", "pagecache_cache_status on;")
+                + "location = /stats { pagecache_stats; }";
+            let plan = plan_for(&application, Way::Uwsgi, &locations);
             plan.store_at(memcached.address()).workers(2).start()
         })
         .collect();
@@ -58,6 +61,7 @@ fn one_render_for_all_visitors_of_a_cold_page() {
     let visits: Vec<Client> =
         sites.iter().flat_map(|site| visitors(site.nginx.address(), 50)).collect();
     wait_until_asked(&application, 1);
+    wait::until("all others wait", || sites.iter().map(waits).sum::<u64>() >= 149);
     application.release();
     let answers = answers(visits);
     let first = &answers[0].body;
@@ -68,7 +72,7 @@ fn one_render_for_all_visitors_of_a_cold_page() {
     let collapsed = |it: &&Response| {
         it.header("Cache-Status").as_deref() == Some("nginx; fwd=uri-miss; collapsed")
     };
-    assert!(answers.iter().filter(collapsed).count() > 100);
+    assert_eq!(answers.iter().filter(collapsed).count(), 149);
 }
 
 /// The holder's response cannot be stored: nobody waits for the next one.
