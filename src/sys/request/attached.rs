@@ -10,6 +10,7 @@ use crate::sys::loaded;
 use crate::sys::raw::{ngx_http_cleanup_add, ngx_http_request_t};
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::hint::black_box;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::rc::Rc;
@@ -54,6 +55,9 @@ impl Request<'_> {
     /// Attaches a value. None without memory, or where nginx has no place for it.
     pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
         let slot = self.slot()?;
+        if !has_memory_for::<Attached<T>>() {
+            return None;
+        }
         let attached = Rc::new(Attached { r: self.r.place(), is_live: Cell::new(true), value });
         let place = self.pool()?.keep(attached)?;
         // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
@@ -96,6 +100,18 @@ impl Request<'_> {
         // began.
         loaded::has_place().then(|| unsafe { self.read(|r| r.ctx).add(loaded::module_index()) })
     }
+}
+
+/// Whether there is memory for a counted value of this type. An [`Rc`] ends the process where there is none, so memory of
+/// the same size is asked for before, and given back: the allocator has it for the next one.
+fn has_memory_for<T>() -> bool {
+    // the value behind its two counts
+    let words = (size_of::<T>() + 2 * size_of::<usize>()).div_ceil(size_of::<usize>());
+    let mut probe = Vec::<usize>::new();
+    let is_there = probe.try_reserve_exact(words).is_ok();
+    // the compiler leaves out an allocation that nobody looks at
+    black_box(probe.as_ptr());
+    is_there
 }
 
 /// # Safety
