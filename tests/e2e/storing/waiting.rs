@@ -338,8 +338,10 @@ fn a_page_that_varies_otherwise_than_before() {
     filling.renders("/page", &varying);
     filling.application.release();
     assert!(answers(visits).iter().all(|answer| answer.status == 200));
-    // the first one is not stored
-    assert_eq!(filling.application.count("/page"), before + 2);
+    // the first one is not stored; and the command that removes the page may be overtaken by the next lookup, over
+    // another connection: then there is one more render of the old variant
+    let renders = filling.application.count("/page") - before;
+    assert!((2..=3).contains(&renders), "{renders} renders");
 }
 
 /// An error that stays is not waited for by one after another: the third render is not waited for.
