@@ -42,8 +42,10 @@ impl State {
         if let Some(why) = why {
             self.note_store_status(why);
             let server = self.settings().upstream.servers().get(lease.server);
-            // that a visitor leaves says nothing of the page
-            if let Some(server) = server.filter(|_| why != StoreStatus::Aborted) {
+            // that a visitor leaves says nothing of the page, and a page that varies otherwise than before begins anew
+            let begins_anew = why == StoreStatus::Vary && lease.vary.is_some();
+            let is_of_page = why != StoreStatus::Aborted && !begins_anew;
+            if let Some(server) = server.filter(|_| is_of_page) {
                 self.worker().add_lost_wait(server, &lease.key);
             }
         }
