@@ -41,7 +41,7 @@ use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
 use asking::ask;
 pub use facts::Facts;
-use filling::{Filling, Won, won};
+use filling::{Filling, Won, lease};
 pub use key::place;
 use key::{Variant, check_bypass};
 pub use reading::Found;
@@ -169,7 +169,8 @@ impl Flow {
         now: Msec,
     ) -> Action<'static> {
         let State::Waiting(reason) = self.state else { return self.fall_through(Reason::Locked) };
-        self.variant = None; // the page may have others now
+        // the page may have other variants now
+        self.variant = None;
         if let Some((server, key)) = self.place() {
             self.ask_lease(facts, server, &key);
         }
@@ -263,17 +264,14 @@ impl Flow {
         let is_of_page = check_bypass(facts).is_ok()
             && policy.store.as_ref().is_some_and(may_store)
             && place(facts, policy, cluster) == Ok(page);
-        match is_of_page {
-            true => (flow, Action::FallThrough(Reason::Stale)),
-            false => (flow, Action::Drop),
-        }
+        let action = if is_of_page { Action::FallThrough(Reason::Stale) } else { Action::Drop };
+        (flow, action)
     }
 
     /// Whether the page that was found may be served if the application fails.
     pub fn may_serve_on_failure(&self, policy: &Policy) -> bool {
-        let store = policy.store.as_ref();
+        let store = policy.store.as_ref().filter(|_| self.control.permits_stale());
         store.zip(self.staleness).is_some_and(|(store, stale)| stale.permits_any(&store.use_stale))
-            && self.control.permits_stale()
     }
 
     /// The fallback has failed, and the client would get this status. Returns the stale page that was found, if it may be
@@ -331,7 +329,7 @@ impl Flow {
         self.filling.take_unwanted()
     }
 
-    /// The page that is stale if the request was successful, as index of its server and key. It is taken out.
+    /// The page that is to be removed if the request was successful, as index of its server and key. It is taken out.
     pub fn take_changed(&mut self) -> Option<(usize, Key)> {
         self.changes.take().map(|changes| *changes)
     }
@@ -350,13 +348,12 @@ impl Flow {
             Some(stale) => Some(-i64::from(stale.seconds)),
             None => self.fresh_for.map(i64::from),
         };
-        let outcome = self.outcome()?;
         let part = match (is_stored, self.has_waited) {
             (true, _) => Part::Stores,
             (false, true) => Part::Waited,
             (false, false) => Part::None,
         };
-        Some(outcome.cache_status(ttl, part))
+        Some(self.outcome()?.cache_status(ttl, part))
     }
 
     fn look_up(
@@ -456,9 +453,12 @@ impl Flow {
 
     /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
     fn won(&self, found: &Found<'_>, is_renewal: bool) -> Won {
+        if found.item.recache != Recache::Won {
+            return None;
+        }
         let vary = self.variant.as_ref().map(|variant| variant.vary.clone());
         let is_renewal = is_renewal || !found.value.is_empty();
-        won(&found.item, self.place()?, vary, is_renewal)
+        Some(lease(found.item.cas, self.place()?, vary, is_renewal))
     }
 
     /// Asks for the lease with which a stale page is renewed.

@@ -41,7 +41,7 @@ impl State {
     pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
         if let Some(why) = why {
             self.note_store_status(why);
-            let server = self.settings().upstream.servers().get(lease.server);
+            let server = self.server_at(lease.server);
             // that a visitor leaves says nothing of the page, and a page that varies otherwise than before begins anew
             let begins_anew = why == StoreStatus::Vary && lease.vary.is_some();
             let is_of_page = why != StoreStatus::Aborted && !begins_anew;
@@ -79,7 +79,7 @@ impl State {
 
     /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
     pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
-        let server = self.settings().upstream.servers().get(lease.server);
+        let server = self.server_at(lease.server);
         let store = self.settings().policy.store.as_ref();
         if let (Some(server), Some(store), true) = (server, store, why.is_lasting()) {
             self.worker().add_uncacheable(server, &lease.key, store.pass_time);
@@ -119,10 +119,12 @@ impl State {
     pub fn look_for_overdue(&self, found: &Found<'_>) {
         let Item { cas, recache, .. } = found.item;
         let is_renewed = recache == Recache::Taken && !found.value.is_empty();
-        let place = self.decide(|flow| flow.place());
-        let (Some(cas), Some((server, key)), true) = (cas, place, is_renewed) else { return };
-        let Some(server) = self.settings().upstream.servers().get(server) else { return };
-        if self.settings().policy.store.is_some() && self.worker().is_overdue(server, &key, cas) {
+        let (Some(cas), true) = (cas, is_renewed && self.settings().policy.store.is_some()) else {
+            return;
+        };
+        let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
+        let Some(server) = self.server_at(server) else { return };
+        if self.worker().is_overdue(server, &key, cas) {
             let command = Command::Delete(Delete { cas: Some(cas), marks_stale: true });
             self.worker().peer(server).run(self.operation(key, command));
         }
@@ -185,6 +187,7 @@ impl Holder for Waiting {
         let age = self.settings().policy.store.as_ref()?.lock_age;
         let (old, (server, key, command)) =
             self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
+        // the reply to the command before has not come
         if let Some(before) = self.prolonging.take() {
             self.prolonging.set(Some(before));
             return again;

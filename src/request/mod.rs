@@ -156,8 +156,9 @@ fn is_over(request: &Request<'_>, state: &State) -> bool {
     request.is_abandoned() && !state.settings().policy.ignores_client_abort
 }
 
-/// Goes on with a request whose reply was kept, or that has waited. nginx reports a client that leaves only to the active request of the
-/// connection, which may be a subrequest: so this one checks again, and ends instead of going to the application.
+/// Goes on with a request whose reply was kept, or that has waited. nginx reports a client that leaves only to the active
+/// request of the connection, which may be a subrequest: so this one checks again, and ends instead of going to the
+/// application.
 fn resume(
     request: Request<'_>,
     state: &Waiting,
@@ -186,8 +187,8 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let facts = RequestFacts { request, settings, worker: state.worker() };
     let reply = state.take_reply();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
-    let stale = state.stale();
     let asks_lease = state.decide(|flow| flow.is_asking_lease());
+    let stale = asks_lease.then(|| state.stale()).flatten();
     let (action, stored) = match (settings.upstream.cluster(), asks_lease) {
         (Some(_), true) => {
             let page = stale.as_deref().map(Stored::found);

@@ -9,6 +9,7 @@ use crate::sys::request::Request;
 use pagecache_core::flow::Flow;
 use pagecache_core::outcome::{Outcome, StaleUse};
 use pagecache_core::request_headers::{is_not_renewed, is_reserved};
+use pagecache_core::stats::Tally;
 use std::rc::Rc;
 
 /// Has the page renewed that the request was served with, if it has the lease for that.
@@ -30,9 +31,7 @@ pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
     if let Some(Renewal { lease, .. }) = renewal {
         state.give_back(lease, None);
     }
-    if let (Some(()), Some(server)) = (has_begun, state.server()) {
-        if let Some(tally) = state.worker().counter(server).tally() {
-            tally.count_renewal();
-        }
+    if has_begun.is_some() {
+        state.count(Tally::count_renewal);
     }
 }

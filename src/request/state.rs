@@ -11,6 +11,7 @@ use pagecache_core::fill::{Capture, Lease};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::{Buffers, Bytes, Completion, Key, Msec, Ticket, Visitor};
 use pagecache_core::outcome::{Outcome, Reason};
+use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 use pagecache_core::waiting::{Page, Place};
 use std::cell::{Cell, RefCell};
@@ -261,12 +262,17 @@ impl State {
 
     /// The server that has the key.
     pub fn server(&self) -> Option<&Rc<UpstreamServer>> {
-        self.settings.upstream.servers().get(self.flow.borrow().server()?)
+        self.server_at(self.flow.borrow().server()?)
+    }
+
+    /// The server of this index.
+    pub fn server_at(&self, index: usize) -> Option<&Rc<UpstreamServer>> {
+        self.settings.upstream.servers().get(index)
     }
 
     /// The connections to the server of this index.
     pub fn peer(&self, server: usize) -> Option<Rc<Peer<Waiting>>> {
-        Some(self.worker.peer(self.settings.upstream.servers().get(server)?))
+        Some(self.worker.peer(self.server_at(server)?))
     }
 
     /// The page that the request is for, as index of its server and key.
@@ -325,7 +331,7 @@ impl State {
 
     /// The page was not reached by its renewal in the background: visitors renew it for a time.
     pub fn leave_to_visitors(&self, (server, key): &(usize, Key)) {
-        let server = self.settings.upstream.servers().get(*server);
+        let server = self.server_at(*server);
         if let (Some(server), Some(store)) = (server, &self.settings.policy.store) {
             self.worker.leave_to_visitors(server, key, store.pass_time);
         }
@@ -339,9 +345,14 @@ impl State {
     /// Notes what became of the response, once.
     pub fn note_store_status(&self, status: StoreStatus) {
         self.store_status.set(Some(status));
-        let Some(server) = self.server() else { return };
-        if let Some(tally) = self.worker.counter(server).tally() {
-            tally.count_fill(status);
+        self.count(|tally| tally.count_fill(status));
+    }
+
+    /// Counts something of the request's server, where there are statistics.
+    pub fn count(&self, count: impl FnOnce(&Tally)) {
+        let counter = self.server().map(|server| self.worker.counter(server));
+        if let Some(tally) = counter.as_ref().and_then(|counter| counter.tally()) {
+            count(tally);
         }
     }
 }

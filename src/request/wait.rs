@@ -33,7 +33,7 @@ impl State {
             Turn::Woken => {}
             Turn::Ask => self.asks_for.set(Some(Box::new(page))),
             Turn::Over => {
-                if let Some(server) = self.settings().upstream.servers().get(page.0) {
+                if let Some(server) = self.server_at(page.0) {
                     self.worker().add_slow(server, &page.1);
                 }
             }
@@ -68,13 +68,6 @@ impl State {
     pub fn count_collapsed(&self) {
         if self.waits_until.get().is_some() {
             self.count(Tally::count_collapsed);
-        }
-    }
-
-    fn count(&self, count: fn(&Tally)) {
-        let counter = self.server().map(|server| self.worker().counter(server));
-        if let Some(tally) = counter.as_ref().and_then(|counter| counter.tally()) {
-            count(tally);
         }
     }
 

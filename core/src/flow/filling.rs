@@ -2,7 +2,7 @@
 //! lease.
 
 use crate::fill::Lease;
-use crate::memcached::{Item, Key, Recache};
+use crate::memcached::Key;
 use crate::outcome::Reason;
 use crate::page::Vary;
 use crate::store_status::StoreStatus;
@@ -26,10 +26,18 @@ pub enum Filling {
 /// The lease that came with an item, if one did. An error if the server has no cas numbers.
 pub type Won = Option<Result<Lease, StoreStatus>>;
 
-/// The lease that came with an item, which is at this server and key.
-pub fn won(item: &Item, (server, key): (usize, Key), vary: Option<Vary>, is_renewal: bool) -> Won {
+/// The lease that came with an item of this number, which is at this server and key.
+///
+/// # Errors
+/// [`StoreStatus::NoCas`]: it has no number.
+pub fn lease(
+    cas: Option<u64>,
+    (server, key): (usize, Key),
+    vary: Option<Vary>,
+    is_renewal: bool,
+) -> Result<Lease, StoreStatus> {
     let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
-    (item.recache == Recache::Won).then(|| item.cas.map(lease).ok_or(StoreStatus::NoCas))
+    cas.map(lease).ok_or(StoreStatus::NoCas)
 }
 
 impl Filling {
