@@ -8,7 +8,7 @@ use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use super::waiters::{Sleeper, Waiters};
-use pagecache_core::fill::{Overdue, Uncacheable};
+use pagecache_core::fill::{Overdue, Remembered};
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page};
 use std::cell::RefCell;
@@ -38,17 +38,17 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     undecided: Slots<Rc<Counter>>,
     /// Held by each renewal in the background.
     renewals: Rc<()>,
-    /// Pages that cannot be stored. None yet.
-    uncacheable: RefCell<Option<Uncacheable>>,
+    /// Pages that cannot be stored.
+    uncacheable: Pages,
     /// Pages that cannot be renewed in the background.
-    for_visitors_alone: RefCell<Option<Uncacheable>>,
+    for_visitors_alone: Pages,
     known_heads: RefCell<KnownHeads>,
     /// Pages that are being renewed. None yet.
     overdue: RefCell<Option<Overdue>>,
-    /// Pages for which requests have waited in vain. None yet.
-    slow: RefCell<Option<Uncacheable>>,
-    /// Pages whose last render was not stored. None yet.
-    lost: RefCell<Option<Uncacheable>>,
+    /// Pages for which requests do not wait.
+    slow: Pages,
+    /// Pages whose last render was not stored.
+    lost: Pages,
     /// The requests that wait for a page.
     pub waiters: Rc<Waiters<W>>,
     /// The requests that hold the lease of one.
@@ -91,12 +91,12 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             counters: Slots::default(),
             undecided: Slots::default(),
             renewals: Rc::default(),
-            uncacheable: RefCell::default(),
-            for_visitors_alone: RefCell::default(),
+            uncacheable: Pages::default(),
+            for_visitors_alone: Pages::default(),
             known_heads: RefCell::default(),
             overdue: RefCell::default(),
-            slow: RefCell::default(),
-            lost: RefCell::default(),
+            slow: Pages::default(),
+            lost: Pages::default(),
             waiters: Waiters::new(),
             holders: Holders::new(),
         });
@@ -152,22 +152,22 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A response for this key could not be stored: its requests take no lease for a time, in msec.
     pub fn add_uncacheable(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        add(&self.uncacheable, server, key, time);
+        self.uncacheable.add(server, key, time);
     }
 
     /// Whether there was such a response.
     pub fn is_uncacheable(&self, server: &UpstreamServer, key: &Key) -> bool {
-        has(&self.uncacheable, server, key)
+        self.uncacheable.has(server, key)
     }
 
     /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
     pub fn leave_to_visitors(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        add(&self.for_visitors_alone, server, key, time);
+        self.for_visitors_alone.add(server, key, time);
     }
 
     /// Whether there was such a renewal.
     pub fn is_for_visitors_alone(&self, server: &UpstreamServer, key: &Key) -> bool {
-        has(&self.for_visitors_alone, server, key)
+        self.for_visitors_alone.has(server, key)
     }
 
     /// The page in the value of an item.
@@ -184,31 +184,21 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.
     pub fn add_slow(&self, server: &UpstreamServer, key: &Key) {
-        self.wait_not(server, key, SLOW_TIME);
+        self.slow.add(server, key, SLOW_TIME);
     }
 
     /// The response for this key is not stored, as an error, though another one may be. The second time, others do not wait
     /// for a time, so that they do not go to the application one after another.
     pub fn add_lost_wait(&self, server: &UpstreamServer, key: &Key) {
-        let now = process::now();
-        let mut table = self.lost.borrow_mut();
-        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
-        if table.has(server.index, key, now) {
-            self.wait_not(server, key, LOST_TIME);
+        if self.lost.has(server, key) {
+            self.slow.add(server, key, LOST_TIME);
         }
-        table.add(server.index, key, now.saturating_add(LOST_TIME));
+        self.lost.add(server, key, LOST_TIME);
     }
 
-    fn wait_not(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        let mut table = self.slow.borrow_mut();
-        let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
-        table.add(server.index, key, process::now().saturating_add(time));
-    }
-
-    /// Whether there was such a request.
+    /// Whether requests do not wait for the page of this key.
     pub fn is_slow(&self, server: &UpstreamServer, key: &Key) -> bool {
-        let table = self.slow.borrow();
-        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
+        self.slow.has(server, key)
     }
 
     /// Gives up what this worker has in the zone, which may go then.
@@ -218,15 +208,22 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
     }
 }
 
-fn add(table: &RefCell<Option<Uncacheable>>, server: &UpstreamServer, key: &Key, time: Msec) {
-    let mut table = table.borrow_mut();
-    let table = table.get_or_insert_with(|| Uncacheable::new(process::seed()));
-    table.add(server.index, key, process::now().saturating_add(time));
-}
+/// Pages that are remembered for a time. The table is made for the first one.
+#[derive(Default)]
+struct Pages(RefCell<Option<Remembered>>);
 
-fn has(table: &RefCell<Option<Uncacheable>>, server: &UpstreamServer, key: &Key) -> bool {
-    let table = table.borrow();
-    table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
+impl Pages {
+    /// For so many msec.
+    fn add(&self, server: &UpstreamServer, key: &Key, time: Msec) {
+        let mut table = self.0.borrow_mut();
+        let table = table.get_or_insert_with(|| Remembered::new(process::seed()));
+        table.add(server.index, key, process::now().saturating_add(time));
+    }
+
+    fn has(&self, server: &UpstreamServer, key: &Key) -> bool {
+        let table = self.0.borrow();
+        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
+    }
 }
 
 /// Values by small numbers, made when they are needed first.

@@ -14,16 +14,17 @@
 mod heads;
 mod not_stored;
 mod overdue;
+mod page_table;
 mod recorder;
+mod remembered;
 mod revalidation;
 mod segments;
-mod uncacheable;
 
 pub use heads::ReceivedHead;
 pub use not_stored::NotStored;
 pub use overdue::Overdue;
+pub use remembered::Remembered;
 pub use revalidation::{Revalidated, conditions};
-pub use uncacheable::Uncacheable;
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
 use crate::page::{

@@ -1,10 +1,8 @@
 //! Which renewals of pages a worker has seen under way, and since when. The lease of a page that is there does not expire: if
 //! the one who has it dies, the page would not be renewed until memcached drops it. So another one takes the lease back
 //! after a time in which no application responds any more.
-//!
-//! A table of fixed size: two pages may share a slot, which then has the later one.
 
-use super::uncacheable::hash;
+use super::page_table::PageTable;
 use crate::memcached::{Key, Msec};
 
 /// The number of pages, of 24 bytes each.
@@ -13,34 +11,25 @@ const PAGES: usize = 1024;
 /// A little more than nginx waits for an application by default (60 s), in msec.
 const OVERDUE: Msec = 65_000;
 
-/// The renewals that one worker has seen.
+/// The renewals that one worker has seen: the number of the item, and since when.
 #[derive(Debug)]
-pub struct Overdue {
-    seed: u64,
-    slots: Box<[Slot]>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    hash: u64,
-    cas: u64,
-    since: Msec,
-}
+pub struct Overdue(PageTable<(u64, Msec)>);
 
 impl Overdue {
     /// None yet. `seed` is for the hash.
     pub fn new(seed: u64) -> Overdue {
-        Overdue { seed, slots: vec![Slot::default(); PAGES].into() }
+        Overdue(PageTable::new(PAGES, seed))
     }
 
     /// The page of this key of a server, an item of this number, is being renewed. Returns whether that is so for too long.
     pub fn see(&mut self, server: usize, key: &Key, cas: u64, now: Msec) -> bool {
-        let hash = hash(self.seed, server, key);
-        let Some(slot) = self.slots.get_mut(hash as usize % PAGES) else { return false };
-        if (slot.hash, slot.cas) != (hash, cas) {
-            *slot = Slot { hash, cas, since: now };
+        match self.0.get(server, key) {
+            Some((known, since)) if known == cas => now.saturating_sub(since) >= OVERDUE,
+            _ => {
+                self.0.set(server, key, (cas, now));
+                false
+            }
         }
-        now.saturating_sub(slot.since) >= OVERDUE
     }
 }
 
