@@ -44,6 +44,18 @@ fn waits(site: &Site) -> u64 {
     counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
+/// A site with statistics. It has its pages in this memcached, as others have.
+fn one_of_several(application: &Application, memcached: &Memcached, directives: &str) -> Plan {
+    let locations = location("/", directives) + "location = /stats { pagecache_stats; }";
+    plan_for(application, Way::Uwsgi, &locations).store_at(memcached.address())
+}
+
+/// Two such sites.
+fn two_sites(application: &Application, memcached: &Memcached, directives: &str) -> (Site, Site) {
+    let site = || one_of_several(application, memcached, directives).start();
+    (site(), site())
+}
+
 /// Three nginx of two workers, one memcached.
 #[test]
 fn one_render_for_all_visitors_of_a_cold_page() {
@@ -51,10 +63,8 @@ fn one_render_for_all_visitors_of_a_cold_page() {
     let memcached = Memcached::alone();
     let sites: Vec<Site> = (0..3)
         .map(|_| {
-            let locations = location("/", "pagecache_cache_status on;")
-                + "location = /stats { pagecache_stats; }";
-            let plan = plan_for(&application, Way::Uwsgi, &locations);
-            plan.store_at(memcached.address()).workers(2).start()
+            let plan = one_of_several(&application, &memcached, "pagecache_cache_status on;");
+            plan.workers(2).start()
         })
         .collect();
     application.renders("/page", &held("render=@RENDER@"));
@@ -95,12 +105,7 @@ fn what_cannot_be_stored_is_waited_for_once() {
 fn what_cannot_be_stored_is_said_to_all() {
     let application = Application::start();
     let memcached = Memcached::alone();
-    let site = || {
-        let locations = location("/", "") + "location = /stats { pagecache_stats; }";
-        let plan = plan_for(&application, Way::Uwsgi, &locations);
-        plan.store_at(memcached.address()).start()
-    };
-    let (first, second) = (site(), site());
+    let (first, second) = two_sites(&application, &memcached, "");
     application.renders("/page", &rendered(200).header("Cache-Control", "private").waits());
     let mut visits = visitors(first.nginx.address(), 1);
     wait_until_asked(&application, 1);
@@ -262,11 +267,7 @@ fn a_holder_that_is_killed_is_followed_by_another() {
     let application = Application::start();
     let memcached = Memcached::alone();
     let directives = "pagecache_lock_age 2s; pagecache_lock_timeout 20s;";
-    let site = || {
-        let plan = plan_for(&application, Way::Uwsgi, &location("/", directives));
-        plan.store_at(memcached.address()).start()
-    };
-    let (mut first, second) = (site(), site());
+    let (mut first, second) = two_sites(&application, &memcached, directives);
     first.nginx.ignore_in_log("exited on signal 9");
     application.renders("/page", &held("first"));
     let holder = visitors(first.nginx.address(), 1);
@@ -280,15 +281,6 @@ fn a_holder_that_is_killed_is_followed_by_another() {
     assert_eq!(application.count("/page"), 2);
     application.release();
     drop(holder);
-}
-
-/// Two sites with one memcached.
-fn two_sites(application: &Application, memcached: &Memcached, directives: &str) -> (Site, Site) {
-    let site = || {
-        let locations = location("/", directives) + "location = /stats { pagecache_stats; }";
-        plan_for(application, Way::Uwsgi, &locations).store_at(memcached.address()).start()
-    };
-    (site(), site())
 }
 
 /// In a worker where the page is not rendered, one asks for all.
