@@ -17,7 +17,7 @@
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
 //! | [`names`] | tables of header names | what the headers are for |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
-//! | [`waiting`] | requests that wait for a page which others render: who asks memcached, and when | requests |
+//! | [`waiting`] | the requests that wait while another one renders their page, and the times of their lookups | requests |
 //! | [`stats`] | the counters, and their reports | where the counters are stored |
 
 pub mod args;

@@ -19,7 +19,7 @@ const FIRST: Msec = 25;
 /// The longest time between two questions, in msec.
 const LONGEST: Msec = 60;
 
-/// If one who asks has not come back after so many msec, another one does.
+/// If a request that asks memcached has no reply after so many msec, another request asks.
 const LOST: Msec = 1_000;
 
 /// Questions for this many pages in a msec, at most: 500 a second for all pages together.
@@ -151,7 +151,7 @@ impl<W> Waiting<W> {
             let first = group.requests.pop_front();
             let is_waited_for = first.is_some();
             due.extend(first.map(|request| (request.waiter, Turn::Ask)));
-            // one who asks may come back
+            // the request that asks may join again
             is_waited_for
         });
         self.len -= due.len();

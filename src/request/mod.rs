@@ -200,7 +200,7 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
             let policy = &settings.policy;
             found.iter().for_each(|found| state.look_for_overdue(found));
             let action = state.decide(|flow| flow.resumed(found, &facts, policy, cluster));
-            // who waits looks it up again
+            // a request that waits looks the page up again
             let is_kept = !matches!(action, Action::Serve(_) | Action::Wait(_));
             if let (Ok(stored), true) = (&reply, is_kept) {
                 state.keep_stale(stored);

@@ -1,4 +1,4 @@
-//! Renews a stale page in the background, while its visitors are served with what is there.
+//! Renews a stale page in the background, while visitors get the stale page.
 //!
 //! The request that has the page's lease begins another one, of nobody, which goes through nginx as its own has: with
 //! the same target, but without what is its visitor's. If that leads to the same page, it goes to the fallback with

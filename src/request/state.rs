@@ -302,7 +302,7 @@ impl State {
         self.background.is_some()
     }
 
-    /// Keeps a page that is stale. What has no value is no page.
+    /// Keeps a page that is stale. An item without a value is not a page.
     pub fn keep_stale(&self, stored: &Rc<Stored>) {
         if !stored.found().value.is_empty() {
             self.stale.replace(Some(stored.clone()));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It has version 2, and pages have version 1, so that nobody serves it as an empty page. The key of a variant is a hash of
-//! the page's key, the generation and the values of those fields. Whoever replaces the item gives it a new generation:
-//! the variants of the old one are then no longer found.
+//! the page's key, the generation and the values of those fields. A new item has a new generation, so that the variants of
+//! the old one are no longer found.
 
 use super::cache_control::number;
 use super::head::read_head;

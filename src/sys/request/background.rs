@@ -181,8 +181,7 @@ impl Connection {
             request: null_mut(),
             current_request: null_mut(),
         };
-        // SAFETY: the client's connection, its events and its log are live, and so are its addresses, of the lengths that
-        // stand beside them.
+        // SAFETY: the client's connection, its events and its log are live, and so are its addresses, whose lengths it has.
         unsafe {
             // nginx asks the socket for the address of a client that came to a wildcard, when it is first needed
             if ngx_connection_local_sockaddr(client.as_ptr(), null_mut(), 0) != NGX_OK as ngx_int_t
