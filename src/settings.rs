@@ -12,7 +12,7 @@ use pagecache_core::page::{
     DefaultLifetimes, Format, Heuristic, IgnoredHeaders, PageFlags, PageRules, Seconds, StoreRules,
     UseStale, Valid,
 };
-use pagecache_core::policy::{KeyRules, Policy, StorePolicy};
+use pagecache_core::policy::{KeyRules, LeasePolicy, Policy, StorePolicy};
 use std::rc::Rc;
 
 /// Msec.
@@ -182,12 +182,25 @@ impl Given {
             unpacks_gzip,
             etag: self.etag(),
             ignores_client_abort: self.ignore_client_abort(),
-            store: self.store().then(|| self.store_policy(key_parts)),
+            leases: self.store().then(|| self.lease_policy(key_parts)),
+            store: self.store().then(|| self.store_policy()),
         }
     }
 
-    /// What nginx stores itself, with a key of these parts.
-    fn store_policy(&self, key: KeyParts) -> StorePolicy {
+    /// How requests take turns in rendering a page, with a key of these parts.
+    fn lease_policy(&self, key: KeyParts) -> LeasePolicy {
+        LeasePolicy {
+            key,
+            lock_age: self.lock_age(),
+            lock_timeout: self.lock().then(|| self.lock_timeout()),
+            pass_time: self.pass_time(),
+            obeys_client: self.client_cache_control(),
+            updates_in_background: self.background_update(),
+        }
+    }
+
+    /// What nginx stores itself.
+    fn store_policy(&self) -> StorePolicy {
         let lifetimes =
             DefaultLifetimes { valid: self.valid().to_vec(), heuristic: self.heuristic() };
         let rules = StoreRules {
@@ -201,15 +214,9 @@ impl Given {
             max_size: self.store_max_size(),
         };
         StorePolicy {
-            key,
             rules,
             unframed: self.store_unframed(),
-            pass_time: self.pass_time(),
-            obeys_client: self.client_cache_control(),
-            lock_age: self.lock_age(),
-            lock_timeout: self.lock().then(|| self.lock_timeout()),
             use_stale: (*self.use_stale()).clone(),
-            updates_in_background: self.background_update(),
             invalidates: self.invalidate(),
         }
     }

@@ -36,7 +36,7 @@ use crate::page::{
     Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered,
     is_marked, is_uncacheable,
 };
-use crate::policy::{Cluster, Policy, StorePolicy};
+use crate::policy::{Cluster, LeasePolicy, Policy};
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
 use asking::ask;
@@ -138,7 +138,7 @@ impl Flow {
         let page = self.server.zip(self.key.as_ref());
         let is_alone =
             || page.is_some_and(|(server, key)| facts.is_for_visitors_alone(server, key));
-        let verdict = judge(&read, &item, &self.control, policy.store.as_ref());
+        let verdict = judge(&read, &item, &self.control, policy);
         match verdict.left_to_visitors(is_alone) {
             Verdict::Serve(outcome) => {
                 self.filling.go_on(won, None);
@@ -194,7 +194,7 @@ impl Flow {
         if is_uncacheable(item) && self.filling == Filling::Asks {
             self.filling = Filling::Lacks(StoreStatus::Uncacheable);
         }
-        let lock = policy.store.as_ref().and_then(|store| store.lock_timeout);
+        let lock = policy.leases.as_ref().and_then(|leases| leases.lock_timeout);
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
         let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
@@ -260,9 +260,9 @@ impl Flow {
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };
-        let may_store = |store: &StorePolicy| ask(facts, store).1.is_none();
+        let may_take_it = |leases: &LeasePolicy| ask(facts, leases).1.is_none();
         let is_of_page = check_bypass(facts).is_ok()
-            && policy.store.as_ref().is_some_and(may_store)
+            && policy.leases.as_ref().is_some_and(may_take_it)
             && place(facts, policy, cluster) == Ok(page);
         let action = if is_of_page { Action::FallThrough(Reason::Stale) } else { Action::Drop };
         (flow, action)
@@ -377,9 +377,9 @@ impl Flow {
         let (server, key) = place(facts, policy, cluster)?;
         self.key = Some(key);
         self.server = Some(server);
-        if let Some(store) = &policy.store {
+        if let Some(leases) = &policy.leases {
             let refusal;
-            (self.control, refusal) = ask(facts, store);
+            (self.control, refusal) = ask(facts, leases);
             self.filling = refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
             self.ask_lease(facts, server, &key);
         }
@@ -416,8 +416,8 @@ impl Flow {
     }
 
     fn get(&self, policy: &Policy) -> Get {
-        let store = policy.store.as_ref().filter(|_| self.filling == Filling::Asks);
-        let vivify = store.map(|store| store.lock_age);
+        let leases = policy.leases.as_ref().filter(|_| self.filling == Filling::Asks);
+        let vivify = leases.map(|leases| leases.lock_age);
         Get { vivify, ..Get::value(policy.max_size) }
     }
 

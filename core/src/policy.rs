@@ -36,32 +36,39 @@ pub struct Policy {
     pub etag: bool,
     /// Whether a request continues to the fallback after its client has left.
     pub ignores_client_abort: bool,
-    /// `pagecache_store`: what nginx itself stores. None: nothing.
+    /// How requests take turns in rendering a page. None: they do not.
+    pub leases: Option<LeasePolicy>,
+    /// `pagecache_store`: what nginx itself stores, with leases. None: nothing.
     pub store: Option<StorePolicy>,
 }
 
-/// What a location stores of the responses of its fallback.
+/// How requests for a page take turns in rendering it: the one that gets its lease from memcached goes to the fallback.
 #[derive(Debug)]
-pub struct StorePolicy {
+pub struct LeasePolicy {
     /// What the key contains.
     pub key: KeyParts,
-    /// Which responses, and for how long.
-    pub rules: StoreRules,
-    /// `pagecache_store_unframed`: also bodies that end with the connection, so that nobody knows whether they are whole.
-    pub unframed: bool,
-    /// `pagecache_pass_time`: for how long a worker remembers that a page cannot be stored, in msec.
-    pub pass_time: Msec,
-    /// `pagecache_client_cache_control`: the Cache-Control of requests is obeyed.
-    pub obeys_client: bool,
     /// `pagecache_lock_age`: how long a lease lasts that is not prolonged, in seconds.
     pub lock_age: Seconds,
     /// `pagecache_lock_timeout`: how long a request waits for a page that another one renders, in msec. None with
     /// `pagecache_lock off`.
     pub lock_timeout: Option<Msec>,
+    /// `pagecache_pass_time`: for how long a worker remembers that a page cannot be stored, in msec.
+    pub pass_time: Msec,
+    /// `pagecache_client_cache_control`: the Cache-Control of requests is obeyed.
+    pub obeys_client: bool,
+    /// `pagecache_background_update`: a page that may be served meanwhile is renewed in the background.
+    pub updates_in_background: bool,
+}
+
+/// What a location stores of the responses of its fallback.
+#[derive(Debug)]
+pub struct StorePolicy {
+    /// Which responses, and for how long.
+    pub rules: StoreRules,
+    /// `pagecache_store_unframed`: also bodies that end with the connection, so that nobody knows whether they are whole.
+    pub unframed: bool,
     /// `pagecache_use_stale`: when a stale page is served, besides what the page itself permits.
     pub use_stale: UseStale,
-    /// `pagecache_background_update`: a stale page that may be served is renewed in the background.
-    pub updates_in_background: bool,
     /// `pagecache_invalidate`: a request that may have changed a page invalidates it.
     pub invalidates: bool,
 }

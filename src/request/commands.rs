@@ -33,8 +33,8 @@ impl State {
 
     /// After how many msec a lease is prolonged.
     fn prolonged_after(&self) -> Option<Msec> {
-        let store = self.settings().policy.store.as_ref()?;
-        Some(Msec::from(store.lock_age) * 1_000 / PROLONGED)
+        let leases = self.settings().policy.leases.as_ref()?;
+        Some(Msec::from(leases.lock_age) * 1_000 / PROLONGED)
     }
 
     /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
@@ -60,9 +60,9 @@ impl State {
     /// The page cannot be stored: if others wait for it, they and those in other workers are told, rather than that each takes
     /// the lease in turn.
     pub fn give_back_for_good(&self, lease: Lease, why: StoreStatus) {
-        let store = self.settings().policy.store.as_ref();
+        let leases = self.settings().policy.leases.as_ref();
         let page = (lease.server, *lease.key);
-        let seconds = store.map_or(0, |store| store.pass_time / 1_000);
+        let seconds = leases.map_or(0, |leases| leases.pass_time / 1_000);
         let seconds = Seconds::try_from(seconds).unwrap_or(0);
         if seconds == 0 || !self.worker().waiters.has(&page) {
             return self.give_back(Lease { is_renewal: false, ..lease }, Some(why));
@@ -80,9 +80,9 @@ impl State {
     /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
     pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
         let server = self.server_at(lease.server);
-        let store = self.settings().policy.store.as_ref();
-        if let (Some(server), Some(store), true) = (server, store, why.is_lasting()) {
-            self.worker().add_uncacheable(server, &lease.key, store.pass_time);
+        let leases = self.settings().policy.leases.as_ref();
+        if let (Some(server), Some(leases), true) = (server, leases, why.is_lasting()) {
+            self.worker().add_uncacheable(server, &lease.key, leases.pass_time);
         }
         why.is_lasting()
     }
@@ -119,7 +119,7 @@ impl State {
     pub fn look_for_overdue(&self, found: &Found<'_>) {
         let Item { cas, recache, .. } = found.item;
         let is_renewed = recache == Recache::Taken && !found.value.is_empty();
-        let (Some(cas), true) = (cas, is_renewed && self.settings().policy.store.is_some()) else {
+        let (Some(cas), true) = (cas, is_renewed && self.settings().policy.leases.is_some()) else {
             return;
         };
         let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
@@ -184,7 +184,7 @@ impl State {
 impl Holder for Waiting {
     fn prolong(&self) -> Option<Msec> {
         let again = self.prolonged_after();
-        let age = self.settings().policy.store.as_ref()?.lock_age;
+        let age = self.settings().policy.leases.as_ref()?.lock_age;
         let (old, (server, key, command)) =
             self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
         // the reply to the command before has not come

@@ -103,7 +103,7 @@ fn before_head(request: &Request<'_>) {
 fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
     if let Some(changed) = state.decide(Flow::take_changed) {
         if request.is_success() {
-            invalidate(request, state, store, changed);
+            invalidate(request, state, changed);
         }
     }
     match state.take_filling() {
@@ -166,13 +166,15 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
 
 /// The request has changed a page: removes it, and the others of its origin that the response names (RFC 9111, section
 /// 4.4).
-fn invalidate(request: &Request<'_>, state: &State, store: &StorePolicy, own: (usize, Key)) {
+fn invalidate(request: &Request<'_>, state: &State, own: (usize, Key)) {
     state.invalidate(own.0, own.1);
     let Some(cluster) = state.settings().upstream.cluster() else { return };
     let response = request.upstream_response();
     // a proxy that has ended TLS says so in a header, which then is in the key in place of the scheme
     let forwarded = request.header_values("x-forwarded-proto").next();
-    let forwarded = forwarded.filter(|_| store.key.has_header("x-forwarded-proto"));
+    let leases = state.settings().policy.leases.as_ref();
+    let is_keyed = leases.is_some_and(|leases| leases.key.has_header("x-forwarded-proto"));
+    let forwarded = forwarded.filter(|_| is_keyed);
     let scheme = forwarded.unwrap_or(request.scheme());
     let base = Base { scheme, host: request.host(), target: request.target() };
     let fields = response.iter().flat_map(UpstreamResponse::fields);

@@ -19,8 +19,8 @@ pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
     }
     let (lease, page) = (state.decide(Flow::take_lease), state.page());
     let (Some(lease), Some(page)) = (lease, page) else { return };
-    let store = state.settings().policy.store.as_ref();
-    let has_cookies = store.is_some_and(|store| store.key.has_cookies);
+    let leases = state.settings().policy.leases.as_ref();
+    let has_cookies = leases.is_some_and(|leases| leases.key.has_cookies);
     let is_taken = |name: &[u8]| !is_not_renewed(name, has_cookies) && !is_reserved(name);
     // what could not begin has given the lease back
     let mut renewal = Some(Renewal { lease, page, stale: stale.clone() });

@@ -332,8 +332,8 @@ impl State {
     /// The page was not reached by its renewal in the background: visitors renew it for a time.
     pub fn leave_to_visitors(&self, (server, key): &(usize, Key)) {
         let server = self.server_at(*server);
-        if let (Some(server), Some(store)) = (server, &self.settings.policy.store) {
-            self.worker.leave_to_visitors(server, key, store.pass_time);
+        if let (Some(server), Some(leases)) = (server, &self.settings.policy.leases) {
+            self.worker.leave_to_visitors(server, key, leases.pass_time);
         }
     }
 

@@ -143,6 +143,7 @@ fn policy() -> Policy {
         unpacks_gzip: false,
         etag: true,
         ignores_client_abort: false,
+        leases: None,
         store: None,
     }
 }

@@ -4,7 +4,7 @@ use super::reading::Read;
 use crate::memcached::{Item, Recache};
 use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::page::RequestControl;
-use crate::policy::StorePolicy;
+use crate::policy::Policy;
 
 /// What becomes of a page that was found.
 pub enum Verdict {
@@ -27,12 +27,7 @@ impl Verdict {
 }
 
 /// What becomes of a page that was found.
-pub fn judge(
-    read: &Read<'_>,
-    item: &Item,
-    control: &RequestControl,
-    store: Option<&StorePolicy>,
-) -> Verdict {
+pub fn judge(read: &Read<'_>, item: &Item, control: &RequestControl, policy: &Policy) -> Verdict {
     let is_permitted = control.permits(read.response.age, read.fresh_for);
     let Some(stale) = read.staleness else {
         return match is_permitted {
@@ -40,7 +35,7 @@ pub fn judge(
             false => Verdict::Not(Reason::Request),
         };
     };
-    let Some(store) = store.filter(|_| is_permitted) else {
+    let (Some(store), Some(leases), true) = (&policy.store, &policy.leases, is_permitted) else {
         return Verdict::Not(Reason::Stale);
     };
     if stale.permits_client(control.max_stale) {
@@ -50,7 +45,7 @@ pub fn judge(
         true if item.recache == Recache::Taken => {
             Verdict::Serve(Outcome::Stale(StaleUse::Updating))
         }
-        true if store.updates_in_background => Verdict::Renew,
+        true if leases.updates_in_background => Verdict::Renew,
         _ => Verdict::Not(Reason::Stale),
     }
 }

@@ -3,22 +3,25 @@
 use super::*;
 use crate::lease::KeyParts;
 use crate::page::{StoreRules, UseStale, Varies, Vary};
+use crate::policy::StorePolicy;
 
 /// The policy of a location that stores.
 pub fn storing() -> Policy {
-    let store = StorePolicy {
+    let leases = LeasePolicy {
         key: KeyParts::of("$scheme://$host$uri"),
-        rules: StoreRules::default(),
-        unframed: false,
-        pass_time: 120_000,
-        obeys_client: false,
         lock_age: 3,
         lock_timeout: None,
-        use_stale: UseStale::default(),
+        pass_time: 120_000,
+        obeys_client: false,
         updates_in_background: true,
+    };
+    let store = StorePolicy {
+        rules: StoreRules::default(),
+        unframed: false,
+        use_stale: UseStale::default(),
         invalidates: true,
     };
-    Policy { store: Some(store), ..policy() }
+    Policy { leases: Some(leases), store: Some(store), ..policy() }
 }
 
 pub const WON: Item =
@@ -201,7 +204,7 @@ fn a_page_leads_to_the_variant_of_the_request() {
 fn the_cache_control_of_a_request() {
     let obeying = || {
         let mut policy = storing();
-        policy.store.as_mut().unwrap().obeys_client = true;
+        policy.leases.as_mut().unwrap().obeys_client = true;
         policy
     };
     let serve = |control: &'static str, policy: &Policy| {

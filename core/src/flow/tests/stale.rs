@@ -4,6 +4,7 @@ use super::filling::{WON, storing};
 use super::*;
 use crate::outcome::StaleUse;
 use crate::page::{Failure, LONGEST, UseStale};
+use crate::policy::StorePolicy;
 
 /// A page of 300 s with a window of 600 s, of which so many seconds remain.
 fn page(left: u32, members: &str) -> (Item, Vec<u8>) {
@@ -13,9 +14,9 @@ fn page(left: u32, members: &str) -> (Item, Vec<u8>) {
     (item, value.into_bytes())
 }
 
-fn with(change: impl FnOnce(&mut StorePolicy)) -> Policy {
+fn with(change: impl FnOnce(&mut LeasePolicy, &mut StorePolicy)) -> Policy {
     let mut policy = storing();
-    policy.store.iter_mut().next().map(change).unwrap();
+    change(policy.leases.as_mut().unwrap(), policy.store.as_mut().unwrap());
     policy
 }
 
@@ -107,7 +108,7 @@ fn a_marked_page_comes_with_its_lease() {
 
 #[test]
 fn without_renewals_in_the_background() {
-    let policy = with(|store| store.updates_in_background = false);
+    let policy = with(|leases, _| leases.updates_in_background = false);
     let request = Request::default();
     let (item, value) = page(590, "; swr=60");
     let (mut flow, name) = replied(item, &value, &request, &policy);
@@ -123,7 +124,7 @@ fn without_renewals_in_the_background() {
 /// Neither what the page says nor what the configuration says makes a page stale that the client does not take.
 #[test]
 fn what_the_client_says_goes_first() {
-    let policy = with(|store| store.obeys_client = true);
+    let policy = with(|leases, _| leases.obeys_client = true);
     let asked =
         |control| Request { fields: vec![("Cache-Control", control)], ..Request::default() };
     let (item, value) = page(590, "; swr=60");
@@ -155,7 +156,7 @@ fn what_the_client_says_goes_first() {
 fn in_place_of_an_error_of_the_application() {
     let request = Request::default();
     let all = UseStale { error: true, timeout: true, updating: false, statuses: vec![404] };
-    let configured = with(|store| store.use_stale = all.clone());
+    let configured = with(|_, store| store.use_stale = all.clone());
     for (members, policy, failure, is_served) in [
         ("; sie=60", &storing(), Failure::Error, true),
         ("; sie=10", &storing(), Failure::Error, false),
@@ -188,7 +189,7 @@ fn in_place_of_an_error_of_the_application() {
 
 #[test]
 fn in_place_of_an_error_there_is_nothing_to_serve() {
-    let policy = with(|store| store.use_stale.error = true);
+    let policy = with(|_, store| store.use_stale.error = true);
     let request = Request::default();
     // a fresh page was a hit; and where nothing is stored nothing is served
     let (item, value) = page(800, "; sie=60");
@@ -200,9 +201,9 @@ fn in_place_of_an_error_there_is_nothing_to_serve() {
     flow.reply(Err(Reason::Absent), &request, &policy);
     assert!(!flow.may_serve_on_failure(&policy));
     // the client wants what the application says now
-    let obeying = with(|store| {
+    let obeying = with(|leases, store| {
         store.use_stale.error = true;
-        store.obeys_client = true;
+        leases.obeys_client = true;
     });
     let asked = Request { fields: vec![("Cache-Control", "no-cache")], ..Request::default() };
     let (item, value) = page(590, "; sie=60");

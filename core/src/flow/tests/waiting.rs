@@ -7,7 +7,7 @@ const TAKEN: Item = Item { recache: Recache::Taken, ..WON };
 
 fn locking() -> Policy {
     let mut policy = storing();
-    policy.store.iter_mut().for_each(|store| store.lock_timeout = Some(5_000));
+    policy.leases.iter_mut().for_each(|leases| leases.lock_timeout = Some(5_000));
     policy
 }
 
