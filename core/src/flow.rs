@@ -22,6 +22,7 @@
 mod action;
 mod asking;
 mod facts;
+mod fallback;
 mod filling;
 mod key;
 mod reading;
@@ -33,8 +34,8 @@ use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Part, Reason, StaleUse};
 use crate::page::{
-    Failure, Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered,
-    is_marked, is_uncacheable,
+    Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered, is_marked,
+    is_uncacheable,
 };
 use crate::policy::{Cluster, LeasePolicy, Policy};
 use crate::store_status::StoreStatus;
@@ -266,30 +267,6 @@ impl Flow {
             && place(facts, policy, cluster) == Ok(page);
         let action = if is_of_page { Action::FallThrough(Reason::Stale) } else { Action::Drop };
         (flow, action)
-    }
-
-    /// Whether the page that was found may be served if the application fails.
-    pub fn may_serve_on_failure(&self, policy: &Policy) -> bool {
-        let store = policy.store.as_ref().filter(|_| self.control.permits_stale());
-        store.zip(self.staleness).is_some_and(|(store, stale)| stale.permits_any(&store.use_stale))
-    }
-
-    /// The fallback has failed, and the client would get this status. Returns the stale page that was found, if it may be
-    /// the response.
-    pub fn failed<'value>(
-        &mut self,
-        (failure, status): (Failure, u16),
-        page: Found<'value>,
-        facts: &impl Facts,
-        policy: &Policy,
-    ) -> Option<Response<'value>> {
-        let State::Ended(Outcome::Fallthrough(_)) = self.state else { return None };
-        let store = policy.store.as_ref().filter(|_| self.control.permits_stale())?;
-        let read = Read::of(page, facts, policy).ok()?;
-        read.staleness.filter(|stale| stale.permits(failure, &store.use_stale))?;
-        self.staleness = read.staleness;
-        self.state = State::Ended(Outcome::Stale(StaleUse::Failed(status)));
-        Some(read.response)
     }
 
     /// The request ends before it has seen what its lookup has found. Returns the lease to be given back that came.
