@@ -1,11 +1,10 @@
-//! Requests of a worker that hold the lease of a page which is not there yet. A lease is short, so that little is lost if
-//! the worker dies, and is prolonged as long as the request lives.
+//! Requests of a worker that hold the lease of a page which is not there yet, on nginx's clock.
 
 use super::sys::event::Posted;
 use super::sys::process;
+use pagecache_core::fill;
 use pagecache_core::memcached::Msec;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 /// A request that holds a lease.
@@ -16,10 +15,7 @@ pub trait Holder: 'static {
 
 /// The requests that hold leases.
 pub struct Holders<W: Holder> {
-    /// By a number, and when each lease is prolonged next.
-    list: RefCell<BTreeMap<u64, (Msec, W)>>,
-    /// The number of the next one.
-    next: Cell<u64>,
+    list: RefCell<fill::Holders<W>>,
     /// When the alarm rings, if it does.
     rings_at: Cell<Option<Msec>>,
     alarm: Posted<Holders<W>>,
@@ -30,7 +26,6 @@ impl<W: Holder> Holders<W> {
     pub fn new() -> Rc<Holders<W>> {
         Rc::new_cyclic(|me: &Weak<Holders<W>>| Holders {
             list: RefCell::default(),
-            next: Cell::new(0),
             rings_at: Cell::new(None),
             alarm: Posted::new(me.clone(), Holders::ring),
         })
@@ -38,19 +33,18 @@ impl<W: Holder> Holders<W> {
 
     /// A request has got a lease, which is to be prolonged after so many msec. Returns its number.
     pub fn add(&self, holder: W, after: Msec) -> u64 {
-        let number = self.next.replace(self.next.get() + 1);
         let at = process::now().saturating_add(after);
-        self.list.borrow_mut().insert(number, (at, holder));
+        let number = self.list.borrow_mut().add(holder, at);
         self.ring_at(at);
         number
     }
 
     /// A request has its lease no longer.
     pub fn leave(&self, number: u64) {
-        let left = self.list.borrow_mut().remove(&number);
+        let left = self.list.borrow_mut().take(number);
         // the last reference to a request may be this one
         drop(left);
-        if self.list.borrow().is_empty() {
+        if self.list.borrow().next().is_none() {
             self.rest();
         }
     }
@@ -64,18 +58,14 @@ impl<W: Holder> Holders<W> {
     fn ring(&self) {
         self.rings_at.set(None);
         let now = process::now();
-        let due: Vec<u64> = {
-            let list = self.list.borrow();
-            list.iter().filter(|(_, (at, _))| *at <= now).map(|(number, _)| *number).collect()
-        };
+        let due = self.list.borrow().due(now);
         for number in due {
-            let Some((_, holder)) = self.list.borrow_mut().remove(&number) else { continue };
+            let Some(holder) = self.list.borrow_mut().take(number) else { continue };
             if let Some(after) = holder.prolong() {
-                let at = now.saturating_add(after);
-                self.list.borrow_mut().insert(number, (at, holder));
+                self.list.borrow_mut().put_back(number, holder, now.saturating_add(after));
             }
         }
-        let next = self.list.borrow().values().map(|(at, _)| *at).min();
+        let next = self.list.borrow().next();
         match next {
             Some(at) => self.ring_at(at),
             None => self.rest(),

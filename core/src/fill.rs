@@ -12,8 +12,10 @@
 //! is dropped, and the visitor gets the response all the same.
 
 mod heads;
+mod holders;
 mod not_stored;
 mod overdue;
+mod page_memory;
 mod page_table;
 mod recorder;
 mod remembered;
@@ -21,9 +23,9 @@ mod revalidation;
 mod segments;
 
 pub use heads::ReceivedHead;
+pub use holders::{Holders, prolonged_after};
 pub use not_stored::NotStored;
-pub use overdue::Overdue;
-pub use remembered::Remembered;
+pub use page_memory::PageMemory;
 pub use revalidation::{Revalidated, conditions};
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};

@@ -6,7 +6,7 @@
 use super::state::{Filling, State, Waiting};
 use crate::holders::Holder;
 use crate::sys::process;
-use pagecache_core::fill::{Lease, Store};
+use pagecache_core::fill::{Lease, Store, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
     Command, Delete, Item, Key, Msec, Operation, Protocol, Recache, Token,
@@ -16,9 +16,6 @@ use pagecache_core::store_status::StoreStatus;
 
 /// Time for a store, in msec. No visitor waits for it.
 const STORE_TIMEOUT: Msec = 5_000;
-
-/// A lease is prolonged so often in the time that it lasts.
-const PROLONGED: Msec = 3;
 
 /// What follows the reply to a command that prolongs a lease, with the number that the lease has then.
 pub type Prolonging = Box<dyn FnOnce(&State, u64)>;
@@ -34,7 +31,7 @@ impl State {
     /// After how many msec a lease is prolonged.
     fn prolonged_after(&self) -> Option<Msec> {
         let leases = self.settings().policy.leases.as_ref()?;
-        Some(Msec::from(leases.lock_age) * 1_000 / PROLONGED)
+        Some(prolonged_after(leases.lock_age))
     }
 
     /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
