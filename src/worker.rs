@@ -8,18 +8,12 @@ use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
 use super::waiters::{Sleeper, Waiters};
-use pagecache_core::fill::{Overdue, Remembered};
+use pagecache_core::fill::PageMemory;
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How long no request waits for a page for which one has waited in vain, in msec.
-const SLOW_TIME: Msec = 60_000;
-
-/// How long no request waits for a page whose render was of no use to those who waited, twice in that time, in msec.
-const LOST_TIME: Msec = 10_000;
 
 /// Which configuration: another number for each that this process, or its parent, has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +32,9 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     undecided: Slots<Rc<Counter>>,
     /// Held by each renewal in the background.
     renewals: Rc<()>,
-    /// Pages that cannot be stored.
-    uncacheable: Pages,
-    /// Pages that cannot be renewed in the background.
-    for_visitors_alone: Pages,
+    /// What it remembers of pages.
+    pages: RefCell<PageMemory>,
     known_heads: RefCell<KnownHeads>,
-    /// Pages that are being renewed. None yet.
-    overdue: RefCell<Option<Overdue>>,
-    /// Pages for which requests do not wait.
-    slow: Pages,
-    /// Pages whose last render was not stored.
-    lost: Pages,
     /// The requests that wait for a page.
     pub waiters: Rc<Waiters<W>>,
     /// The requests that hold the lease of one.
@@ -91,12 +77,8 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             counters: Slots::default(),
             undecided: Slots::default(),
             renewals: Rc::default(),
-            uncacheable: Pages::default(),
-            for_visitors_alone: Pages::default(),
+            pages: RefCell::new(PageMemory::new(process::seed())),
             known_heads: RefCell::default(),
-            overdue: RefCell::default(),
-            slow: Pages::default(),
-            lost: Pages::default(),
             waiters: Waiters::new(),
             holders: Holders::new(),
         });
@@ -152,22 +134,22 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A response for this key could not be stored: its requests take no lease for a time, in msec.
     pub fn add_uncacheable(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        self.uncacheable.add(server, key, time);
+        self.pages.borrow_mut().add_uncacheable((server.index, key), process::now(), time);
     }
 
     /// Whether there was such a response.
     pub fn is_uncacheable(&self, server: &UpstreamServer, key: &Key) -> bool {
-        self.uncacheable.has(server, key)
+        self.pages.borrow().is_uncacheable((server.index, key), process::now())
     }
 
     /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
     pub fn leave_to_visitors(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        self.for_visitors_alone.add(server, key, time);
+        self.pages.borrow_mut().leave_to_visitors((server.index, key), process::now(), time);
     }
 
     /// Whether there was such a renewal.
     pub fn is_for_visitors_alone(&self, server: &UpstreamServer, key: &Key) -> bool {
-        self.for_visitors_alone.has(server, key)
+        self.pages.borrow().is_for_visitors_alone((server.index, key), process::now())
     }
 
     /// The page in the value of an item.
@@ -177,52 +159,29 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A page is being renewed, an item of this number. Returns whether it is for too long.
     pub fn is_overdue(&self, server: &UpstreamServer, key: &Key, cas: u64) -> bool {
-        let mut table = self.overdue.borrow_mut();
-        let table = table.get_or_insert_with(|| Overdue::new(process::seed()));
-        table.see(server.index, key, cas, process::now())
+        self.pages.borrow_mut().is_overdue((server.index, key), cas, process::now())
     }
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.
     pub fn add_slow(&self, server: &UpstreamServer, key: &Key) {
-        self.slow.add(server, key, SLOW_TIME);
+        self.pages.borrow_mut().add_slow((server.index, key), process::now());
     }
 
     /// The response for this key is not stored, as an error, though another one may be. The second time, others do not wait
     /// for a time, so that they do not go to the application one after another.
     pub fn add_lost_wait(&self, server: &UpstreamServer, key: &Key) {
-        if self.lost.has(server, key) {
-            self.slow.add(server, key, LOST_TIME);
-        }
-        self.lost.add(server, key, LOST_TIME);
+        self.pages.borrow_mut().add_lost_wait((server.index, key), process::now());
     }
 
     /// Whether requests do not wait for the page of this key.
     pub fn is_slow(&self, server: &UpstreamServer, key: &Key) -> bool {
-        self.slow.has(server, key)
+        self.pages.borrow().is_slow((server.index, key), process::now())
     }
 
     /// Gives up what this worker has in the zone, which may go then.
     pub fn leave_zone(&self) {
         self.undecided.each(|counter| counter.leave());
         self.counters.each(|counter| counter.leave());
-    }
-}
-
-/// Pages that are remembered for a time. The table is made for the first one.
-#[derive(Default)]
-struct Pages(RefCell<Option<Remembered>>);
-
-impl Pages {
-    /// For so many msec.
-    fn add(&self, server: &UpstreamServer, key: &Key, time: Msec) {
-        let mut table = self.0.borrow_mut();
-        let table = table.get_or_insert_with(|| Remembered::new(process::seed()));
-        table.add(server.index, key, process::now().saturating_add(time));
-    }
-
-    fn has(&self, server: &UpstreamServer, key: &Key) -> bool {
-        let table = self.0.borrow();
-        table.as_ref().is_some_and(|table| table.has(server.index, key, process::now()))
     }
 }
 

@@ -1,0 +1,127 @@
+//! What one worker remembers of pages for a time, so that its requests neither take leases nor wait in vain.
+
+use super::overdue::Overdue;
+use super::remembered::Remembered;
+use crate::memcached::{Key, Msec};
+
+/// How long no request waits for a page for which one has waited in vain, in msec.
+pub const SLOW_TIME: Msec = 60_000;
+
+/// How long no request waits for a page whose render was of no use to those who waited, twice in that time, in msec.
+const LOST_TIME: Msec = 10_000;
+
+/// What a worker remembers. A page is the index of its server, and its key. Each table is made for its first page.
+#[derive(Debug)]
+pub struct PageMemory {
+    /// For the hashes of the tables.
+    seed: u64,
+    /// Pages that cannot be stored.
+    uncacheable: Pages,
+    /// Pages that cannot be renewed in the background.
+    for_visitors_alone: Pages,
+    /// Pages for which requests do not wait.
+    slow: Pages,
+    /// Pages whose last render was not stored.
+    lost: Pages,
+    /// Pages that are being renewed.
+    overdue: Option<Overdue>,
+}
+
+/// Pages, and until when each is remembered.
+#[derive(Debug, Default)]
+struct Pages(Option<Remembered>);
+
+impl PageMemory {
+    /// Nothing is remembered. `seed` is for hashes.
+    pub fn new(seed: u64) -> PageMemory {
+        let [uncacheable, for_visitors_alone, slow, lost] = Default::default();
+        PageMemory { seed, uncacheable, for_visitors_alone, slow, lost, overdue: None }
+    }
+
+    /// A response for this page could not be stored: its requests take no lease for a time, in msec.
+    pub fn add_uncacheable(&mut self, (server, key): (usize, &Key), now: Msec, time: Msec) {
+        self.uncacheable.add(self.seed, server, key, now.saturating_add(time));
+    }
+
+    /// Whether there was such a response.
+    pub fn is_uncacheable(&self, (server, key): (usize, &Key), now: Msec) -> bool {
+        self.uncacheable.has(server, key, now)
+    }
+
+    /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
+    pub fn leave_to_visitors(&mut self, (server, key): (usize, &Key), now: Msec, time: Msec) {
+        self.for_visitors_alone.add(self.seed, server, key, now.saturating_add(time));
+    }
+
+    /// Whether there was such a renewal.
+    pub fn is_for_visitors_alone(&self, (server, key): (usize, &Key), now: Msec) -> bool {
+        self.for_visitors_alone.has(server, key, now)
+    }
+
+    /// A page is being renewed, an item of this number. Returns whether it is for too long.
+    pub fn is_overdue(&mut self, (server, key): (usize, &Key), cas: u64, now: Msec) -> bool {
+        let seed = self.seed;
+        self.overdue.get_or_insert_with(|| Overdue::new(seed)).see(server, key, cas, now)
+    }
+
+    /// A request has waited in vain for this page: others do not wait for a time.
+    pub fn add_slow(&mut self, (server, key): (usize, &Key), now: Msec) {
+        self.slow.add(self.seed, server, key, now.saturating_add(SLOW_TIME));
+    }
+
+    /// The response for this page is not stored, as an error, though another one may be. The second time, others do not wait
+    /// for a time, so that they do not go to the application one after another.
+    pub fn add_lost_wait(&mut self, (server, key): (usize, &Key), now: Msec) {
+        let until = now.saturating_add(LOST_TIME);
+        if self.lost.has(server, key, now) {
+            self.slow.add(self.seed, server, key, until);
+        }
+        self.lost.add(self.seed, server, key, until);
+    }
+
+    /// Whether requests do not wait for this page.
+    pub fn is_slow(&self, (server, key): (usize, &Key), now: Msec) -> bool {
+        self.slow.has(server, key, now)
+    }
+}
+
+impl Pages {
+    fn add(&mut self, seed: u64, server: usize, key: &Key, until: Msec) {
+        self.0.get_or_insert_with(|| Remembered::new(seed)).add(server, key, until);
+    }
+
+    fn has(&self, server: usize, key: &Key, now: Msec) -> bool {
+        self.0.as_ref().is_some_and(|table| table.has(server, key, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memcached::LongKeys;
+
+    #[test]
+    fn nobody_waits_for_a_page_that_is_lost_twice() {
+        let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+        let (page, other) = ((0, &key), (1, &key));
+        let mut memory = PageMemory::new(7);
+        memory.add_lost_wait(page, 1_000);
+        assert!(!memory.is_slow(page, 1_000));
+        memory.add_lost_wait(page, 1_000 + LOST_TIME);
+        assert!(!memory.is_slow(page, 1_000 + LOST_TIME), "the first time is long ago");
+        memory.add_lost_wait(page, 2_000 + LOST_TIME);
+        assert!(memory.is_slow(page, 2_000 + LOST_TIME) && !memory.is_slow(other, 2_000));
+        assert!(!memory.is_slow(page, 2_000 + 2 * LOST_TIME));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_slow_page() {
+        let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+        let mut memory = PageMemory::new(7);
+        memory.add_slow((0, &key), 1_000);
+        assert!(memory.is_slow((0, &key), SLOW_TIME + 999));
+        assert!(!memory.is_slow((0, &key), SLOW_TIME + 1_000));
+        assert!(!memory.is_uncacheable((0, &key), 1_000));
+        assert!(!memory.is_for_visitors_alone((0, &key), 1_000));
+    }
+}
