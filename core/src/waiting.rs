@@ -25,6 +25,13 @@ const LOST: Msec = 1_000;
 /// Questions for this many pages in a msec, at most: 500 a second for all pages together.
 const PER_PAGE: Msec = 2;
 
+/// Until when a request waits that may wait for so many msec: up to a tenth less, so that those who began together do not go
+/// on together. `random` is any number.
+pub fn until(now: Msec, timeout: Msec, random: u64) -> Msec {
+    let jitter = timeout / 10 * (random % 100) / 100;
+    now.saturating_add(timeout - jitter)
+}
+
 /// A page: the index of its server, and its key.
 pub type Page = (usize, Key);
 
@@ -203,6 +210,13 @@ mod tests {
 
     fn join(waiting: &mut Waiting<u32>, number: usize, now: Msec, name: u32) -> Option<Place> {
         waiting.join(page(number), (now, 5_000), false, name)
+    }
+
+    #[test]
+    fn those_who_began_together_do_not_go_on_together() {
+        let ends: Vec<Msec> = (0..1_000).map(|random| until(7, 5_000, random)).collect();
+        assert_eq!((ends.iter().min(), ends.iter().max()), (Some(&4_512), Some(&5_007)));
+        assert_eq!(until(Msec::MAX, 5_000, 3), Msec::MAX);
     }
 
     #[test]

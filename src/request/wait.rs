@@ -5,7 +5,7 @@ use crate::sys::process;
 use pagecache_core::flow::Action;
 use pagecache_core::memcached::Msec;
 use pagecache_core::stats::Tally;
-use pagecache_core::waiting::{Page, Turn};
+use pagecache_core::waiting::{self, Page, Turn};
 
 impl State {
     /// Has the request wait for its page, for so many msec from the first time on. False if it cannot.
@@ -14,11 +14,8 @@ impl State {
         if self.waits_until.get().is_none() {
             self.count(Tally::count_wait);
         }
-        let until = self.waits_until.get().unwrap_or_else(|| {
-            // those who began together do not go on together
-            let jitter = timeout / 10 * (process::seed() % 100) / 100;
-            process::now().saturating_add(timeout - jitter)
-        });
+        let begin = || waiting::until(process::now(), timeout, process::seed());
+        let until = self.waits_until.get().unwrap_or_else(begin);
         self.waits_until.set(Some(until));
         let has_asked = self.asks_for.take().is_some();
         self.place.set(self.worker().waiters.join(page, until, has_asked, me.clone()));
@@ -50,15 +47,7 @@ impl State {
             self.worker().waiters.wake(place);
         }
         let Some(asked) = self.asks_for.take() else { return };
-        let is_known = match action {
-            Action::Wait(_) => place != Some(*asked),
-            // a page with variants is there, and this one goes on with one of them
-            Action::Perform(_) => self.page() == Some(*asked) && place != Some(*asked),
-            // or it renders the page
-            Action::FallThrough(_) => self.store_status().is_some(),
-            Action::Serve(_) | Action::Refuse(_) | Action::Drop => true,
-        };
-        match is_known {
+        match action.answers(&asked, (self.page(), place), self.store_status().is_some()) {
             true => self.worker().waiters.wake(&asked),
             false => self.asks_for.set(Some(asked)),
         }

@@ -3,6 +3,7 @@
 use crate::memcached::{Command, Get, Key, Msec, Operation, Protocol, Token, Visitor};
 use crate::outcome::Reason;
 use crate::page::Response;
+use crate::waiting::Page;
 
 /// What the driver is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,27 @@ pub enum Action<'value> {
     Refuse(Reason),
     /// End the request without a response.
     Drop,
+}
+
+impl Action<'_> {
+    /// A request that has waited has asked memcached for all who wait for the page `asked`, and goes on with this. Returns
+    /// whether it has found what is for all of them. The request is for `page`, and now for the item at `place`, which may be a
+    /// variant of it. `has_no_lease`: it is known that the request does not store.
+    pub fn answers(
+        &self,
+        asked: &Page,
+        (page, place): (Option<Page>, Option<Page>),
+        has_no_lease: bool,
+    ) -> bool {
+        match self {
+            Action::Wait(_) => place != Some(*asked),
+            // a page with variants is there, and this one goes on with one of them
+            Action::Perform(_) => page == Some(*asked) && place != Some(*asked),
+            // or it renders the page
+            Action::FallThrough(_) => has_no_lease,
+            Action::Serve(_) | Action::Refuse(_) | Action::Drop => true,
+        }
+    }
 }
 
 /// A lookup.
