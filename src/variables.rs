@@ -45,7 +45,9 @@ fn status<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>>
 fn reason<'r>(request: &'r Request<'_>, pool: Pool<'r>) -> Option<PoolBytes<'r>> {
     match State::of(request)?.outcome()? {
         Outcome::Hit | Outcome::Stale(_) => None,
-        Outcome::Fallthrough(reason) => pool.copy(reason.name().as_bytes()),
+        Outcome::Revalidated(reason) | Outcome::Fallthrough(reason) => {
+            pool.copy(reason.name().as_bytes())
+        }
     }
 }
 

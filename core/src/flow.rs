@@ -70,8 +70,8 @@ pub struct Flow {
     filling: Filling,
     /// The variant of the page that the request is for, if it has variants.
     variant: Option<Box<Variant>>,
-    /// The request has waited for the page.
-    has_waited: bool,
+    /// Its part in filling the cache, unless its response is stored.
+    part: Part,
     /// The page that the request may change, and its server.
     changes: Option<Box<(usize, Key)>>,
 }
@@ -201,7 +201,7 @@ impl Flow {
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
             if !facts.refuse_wait(server, &key) {
                 self.state = State::Waiting(reason);
-                self.has_waited = true;
+                self.part = Part::Waited(reason);
                 return Action::Wait(timeout);
             }
         }
@@ -325,11 +325,7 @@ impl Flow {
             Some(stale) => Some(-i64::from(stale.seconds)),
             None => self.fresh_for.map(i64::from),
         };
-        let part = match (is_stored, self.has_waited) {
-            (true, _) => Part::Stores,
-            (false, true) => Part::Waited,
-            (false, false) => Part::None,
-        };
+        let part = if is_stored { Part::Stores } else { self.part };
         Some(self.outcome()?.cache_status(ttl, part))
     }
 

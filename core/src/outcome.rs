@@ -12,19 +12,23 @@ pub enum Outcome {
     Hit,
     /// Served from the cache, although the page was stale.
     Stale(StaleUse),
+    /// Left to the fallback for this reason, and served from the cache after all: the application has found the page that is
+    /// there unchanged.
+    Revalidated(Reason),
     /// Left to the fallback.
     Fallthrough(Reason),
 }
 
 /// A request's part in filling the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Part {
     /// None.
+    #[default]
     None,
     /// The response of the fallback to it is being stored.
     Stores,
-    /// It has waited until the response to another request was stored.
-    Waited,
+    /// It has waited until the response to another request was stored, because there was no page for this reason.
+    Waited(Reason),
 }
 
 /// Why a stale page was served.
@@ -90,8 +94,8 @@ enum Detail {
 reasons! {
     /// memcached has no such item, or one of 0 bytes.
     Absent   "absent"   Miss   404 "uri-miss" Implied;
-    /// The item was invalidated and waits to be replaced.
-    Stale    "stale"    Miss   404 "stale"    Implied;
+    /// The item was invalidated and waits to be replaced, or its time is over.
+    Stale    "stale"    Expired 404 "stale"   Implied;
     /// The request's own Cache-Control does not permit the page, and `pagecache_client_cache_control` is on.
     Request  "request"  Miss   404 "request"  Implied;
     /// The method is not one of `pagecache_methods`.
@@ -137,6 +141,10 @@ pub enum Status {
     Stale,
     /// Served stale, while another request has the page renewed.
     Updating,
+    /// Left to the fallback, and served from the cache after all: the application has found the page unchanged.
+    Revalidated,
+    /// The page that was found is stale, and was not served.
+    Expired,
     /// Looked up, without finding a page.
     Miss,
     /// Not looked up.
@@ -152,6 +160,7 @@ impl Outcome {
             Outcome::Hit => Status::Hit,
             Outcome::Stale(StaleUse::Updating) => Status::Updating,
             Outcome::Stale(_) => Status::Stale,
+            Outcome::Revalidated(_) => Status::Revalidated,
             Outcome::Fallthrough(reason) => reason.status(),
         }
     }
@@ -164,23 +173,29 @@ impl Outcome {
     /// assert_eq!(Outcome::Hit.cache_status(Some(60), Part::None), "nginx; hit; ttl=60");
     /// let miss = Outcome::Fallthrough(Reason::Absent);
     /// assert_eq!(miss.cache_status(None, Part::Stores), "nginx; fwd=uri-miss; stored");
-    /// assert_eq!(Outcome::Hit.cache_status(Some(60), Part::Waited), "nginx; fwd=uri-miss; collapsed");
+    /// let waited = Part::Waited(Reason::Absent);
+    /// assert_eq!(Outcome::Hit.cache_status(Some(60), waited), "nginx; fwd=uri-miss; collapsed");
+    /// let unchanged = Outcome::Revalidated(Reason::Stale);
+    /// assert_eq!(unchanged.cache_status(None, Part::Stores), "nginx; fwd=stale; fwd-status=304; stored");
     /// let failed = Outcome::Stale(StaleUse::Failed(503));
     /// assert_eq!(failed.cache_status(Some(-5), Part::None), "nginx; fwd=stale; fwd-status=503");
     /// ```
     pub fn cache_status(self, ttl: Option<i64>, part: Part) -> String {
-        match (self, ttl) {
-            (Outcome::Hit, _) if part == Part::Waited => {
-                "nginx; fwd=uri-miss; collapsed".to_owned()
+        let stored = if part == Part::Stores { "; stored" } else { "" };
+        match (self, part, ttl) {
+            (Outcome::Hit, Part::Waited(reason), _) => {
+                format!("nginx; fwd={}; collapsed", reason.row().forward)
             }
-            (Outcome::Stale(StaleUse::Failed(status)), _) => {
+            (Outcome::Stale(StaleUse::Failed(status)), ..) => {
                 format!("nginx; fwd=stale; fwd-status={status}")
             }
-            (Outcome::Hit | Outcome::Stale(_), Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
-            (Outcome::Hit | Outcome::Stale(_), None) => "nginx; hit".to_owned(),
-            (Outcome::Fallthrough(reason), _) => {
+            (Outcome::Hit | Outcome::Stale(_), _, Some(ttl)) => format!("nginx; hit; ttl={ttl}"),
+            (Outcome::Hit | Outcome::Stale(_), _, None) => "nginx; hit".to_owned(),
+            (Outcome::Revalidated(reason), ..) => {
+                format!("nginx; fwd={}; fwd-status=304{stored}", reason.row().forward)
+            }
+            (Outcome::Fallthrough(reason), ..) => {
                 let Row { forward, name, detail, .. } = reason.row();
-                let stored = if part == Part::Stores { "; stored" } else { "" };
                 match detail {
                     Detail::Named => format!("nginx; fwd={forward}{stored}; detail={name}"),
                     Detail::Implied => format!("nginx; fwd={forward}{stored}"),
@@ -209,12 +224,22 @@ impl Reason {
 }
 
 impl Status {
+    /// The status that the application is told, and by which requests are counted: a page that has expired is missing.
+    pub fn kind(self) -> Status {
+        match self {
+            Status::Expired | Status::Revalidated => Status::Miss,
+            other => other,
+        }
+    }
+
     /// The value of `$pagecache_status`.
     pub fn name(self) -> &'static str {
         match self {
             Status::Hit => "HIT",
             Status::Stale => "STALE",
             Status::Updating => "UPDATING",
+            Status::Revalidated => "REVALIDATED",
+            Status::Expired => "EXPIRED",
             Status::Miss => "MISS",
             Status::Bypass => "BYPASS",
             Status::Error => "ERROR",
@@ -273,6 +298,15 @@ mod tests {
     }
 
     #[test]
+    fn an_application_is_told_one_of_three_statuses() {
+        for reason in Reason::ALL {
+            let told = Outcome::Fallthrough(reason).status().kind().name();
+            assert!(["MISS", "BYPASS", "ERROR"].contains(&told), "{reason} {told}");
+        }
+        assert_eq!(Outcome::Fallthrough(Reason::Stale).status().kind(), Status::Miss);
+    }
+
+    #[test]
     fn statuses_without_a_fallback() {
         for reason in Reason::ALL {
             let expected = match reason {
@@ -306,6 +340,8 @@ mod tests {
             assert!(words.len() == 2 || words[2] == format!("detail={reason}"), "{text}");
         }
         assert_eq!(Outcome::Hit.cache_status(None, Part::None), "nginx; hit");
+        let waited = Outcome::Hit.cache_status(Some(60), Part::Waited(Reason::Stale));
+        assert_eq!(waited, "nginx; fwd=stale; collapsed");
         let updating = Outcome::Stale(StaleUse::Updating);
         assert_eq!(updating.cache_status(Some(-5), Part::None), "nginx; hit; ttl=-5");
     }

@@ -1,7 +1,7 @@
 //! The request headers that the application gets otherwise than the client has sent them: those that tell it the
 //! outcome of the lookup, and those that ask for a page of one visitor's own.
 
-/// The status word: `MISS`, `BYPASS` or `ERROR`.
+/// The status word: `MISS`, `BYPASS` or `ERROR`. A page that has expired is a `MISS`: its successor may be stored, too.
 pub const STATUS: &str = "X-Pagecache-Status";
 
 /// The key as it was sent, after a lookup.

@@ -28,7 +28,7 @@ class Answer:
     body: bytes
     milliseconds: float
     cache: str
-    """X-Cache: HIT, MISS, BYPASS, ERROR, or "" if nginx does not send it."""
+    """X-Cache: HIT, MISS, EXPIRED, BYPASS, ERROR and others, or "" if nginx does not send it."""
     reason: str
     key: str
     server: str

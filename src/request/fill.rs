@@ -91,8 +91,10 @@ fn before_head(request: &Request<'_>) {
         let store = state.settings().policy.store.as_ref();
         match (store, state.outcome()) {
             (Some(store), Some(Outcome::Fallthrough(_))) => look_at_head(request, &state, store),
-            // a filter has refused the page that was to take the place of an error
-            (Some(_), Some(Outcome::Stale(_))) => state.set_filling(Filling::Nothing),
+            // a filter has refused the page that was to take the place of the response
+            (Some(_), Some(Outcome::Stale(_) | Outcome::Revalidated(_))) => {
+                state.set_filling(Filling::Nothing)
+            }
             _ => {}
         }
     }
@@ -298,6 +300,7 @@ fn take_over(
         let value = request.keep(stale.clone(), |stale| stale.found().value);
         if value.and_then(|value| set_head(request, &response, &value)).is_some() {
             state.set_filling(Filling::Unchanged(stale.clone(), start));
+            state.decide(Flow::revalidated);
         }
     };
     let candidate = Candidate { status: page.status, ..head.candidate };

@@ -44,7 +44,7 @@ pub fn tell(request: &Request<'_>, state: &State, fill: Option<&Fill<'_>>) -> Op
     state.with_key(|key| {
         let mut headers = Vec::new();
         if let (true, Some(outcome)) = (state.settings().request_headers, state.outcome()) {
-            headers.push((STATUS, outcome.status().name().as_bytes()));
+            headers.push((STATUS, outcome.status().kind().name().as_bytes()));
             headers.extend(key.filter(|key| can_be_value(key)).map(|key| (KEY, key)));
         } else if !request.has_header(is_reserved) && fill.is_none() {
             return Some(());

@@ -288,7 +288,7 @@ impl State {
 
     /// The value of `Cache-Status`, if there is to be one.
     pub fn cache_status(&self) -> Option<String> {
-        let is_stored = self.is_capturing();
+        let is_stored = self.is_capturing() || self.store_status.get() == Some(StoreStatus::Stored);
         self.settings.cache_status.then(|| self.flow.borrow().cache_status(is_stored))?
     }
 

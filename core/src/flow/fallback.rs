@@ -29,4 +29,11 @@ impl Flow {
         self.state = State::Ended(Outcome::Stale(StaleUse::Failed(status)));
         Some(read.response)
     }
+
+    /// The application has found the page unchanged that was found, and that page is the response.
+    pub fn revalidated(&mut self) {
+        if let State::Ended(Outcome::Fallthrough(reason)) = self.state {
+            self.state = State::Ended(Outcome::Revalidated(reason));
+        }
+    }
 }

@@ -155,7 +155,7 @@ impl Tally {
         }
         match outcome {
             // counted as a fallthrough before
-            Outcome::Stale(StaleUse::Failed(_)) => {}
+            Outcome::Stale(StaleUse::Failed(_)) | Outcome::Revalidated(_) => {}
             Outcome::Hit | Outcome::Stale(_) => {
                 add(&self.hits, 1);
                 add(&self.bytes, body as u64);

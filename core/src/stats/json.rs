@@ -48,7 +48,7 @@ fn server(server: &ServerReport) -> Value {
 }
 
 fn by_reason(counters: &Counters<u64>, status: Status) -> Value {
-    let of_status = Reason::ALL.into_iter().filter(|reason| reason.status() == status);
+    let of_status = Reason::ALL.into_iter().filter(|reason| reason.status().kind() == status);
     of_status.map(|reason| (reason.name(), Value::from(counters.fallthroughs(reason)))).collect()
 }
 

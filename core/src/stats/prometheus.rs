@@ -115,7 +115,7 @@ fn servers(report: &Report) -> impl Iterator<Item = (&UpstreamReport, &ServerRep
 }
 
 fn reasons_of(status: Status) -> impl Iterator<Item = Reason> {
-    Reason::ALL.into_iter().filter(move |reason| reason.status() == status)
+    Reason::ALL.into_iter().filter(move |reason| reason.status().kind() == status)
 }
 
 fn seconds(micros: u64) -> f64 {

@@ -51,7 +51,7 @@ fn an_item_that_was_invalidated_is_stale_for_every_request() {
         // the first lookup gets W, the next ones Z
         for _ in 0..3 {
             let answer = site.get("/page");
-            expect::application(&answer, "MISS", "stale");
+            expect::application(&answer, "EXPIRED", "stale");
             assert_eq!(answer.header("Cache-Status").as_deref(), Some("nginx; fwd=stale"));
         }
         client.set(b"/page", page, BYTES);
@@ -68,7 +68,7 @@ fn without_a_fallback_a_stale_item_is_not_found() {
     assert_eq!(client.meta("md /page I T60"), "HD");
     let answer = site.get("/page");
     assert_eq!(answer.status, 404, "{answer:?}");
-    expect::because(&answer, "MISS", &["stale"]);
+    expect::because(&answer, "EXPIRED", &["stale"]);
 }
 
 /// `get` cannot express it: docs/faults.md documents this.

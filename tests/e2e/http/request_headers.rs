@@ -88,6 +88,29 @@ fn each_kind_of_application_is_told() {
     }
 }
 
+/// An application that stores pages renders and stores the successor of a stale page as any other one.
+#[test]
+fn a_page_that_has_expired_is_a_miss_for_the_application() {
+    let echo = Echo::start(Protocol::Uwsgi);
+    // as the reference of the directives has it
+    let explicitly = "uwsgi_pass_request_headers off;
+        uwsgi_param HTTP_X_PAGECACHE_STATUS $http_x_pagecache_status;
+        uwsgi_param HTTP_X_PAGECACHE_KEY    $http_x_pagecache_key;";
+    for directives in ["", explicitly] {
+        let text = format!("location @uwsgi {{ {directives} uwsgi_pass {}; }}", echo.address());
+        let site = site_before(&echo, "pagecache_fallback @uwsgi;").server(&text).start();
+        let mut client = site.memcached().link();
+        client.set(b"/page", b"the page", BYTES);
+        assert_eq!(client.meta("md /page I T60"), "HD");
+        let forged = Request::get("/page").header("X-Pagecache-Status", "BYPASS");
+        let answer = site.ask(&forged);
+        assert_eq!(told(&answer), told_of("MISS", "/page"), "{directives}");
+        expect::because(&answer, "EXPIRED", &["stale"]);
+        let absent = site.ask(&forged.header("X-Pagecache-Key", "/other"));
+        assert_eq!(told(&absent), told_of("MISS", "/page"));
+    }
+}
+
 #[test]
 fn an_application_that_speaks_grpc_is_told() {
     let http = "

@@ -19,11 +19,18 @@ fn unchanged() -> Rendered {
 /// The page is stored, and stale.
 #[track_caller]
 fn made_stale(response: &Rendered) -> (Filling, Response) {
-    let filling = filling(Way::Http10, "pagecache_pass_time 1s;");
+    let filling = filling(Way::Http10, "pagecache_pass_time 1s; pagecache_cache_status on;");
     filling.renders("/page", response);
     let first = filling.get("/page");
     filling.wait_until_stale(&format!("{HOST}/page"));
     (filling, first)
+}
+
+/// Checks what is said of a request that a stale page was found for.
+#[track_caller]
+fn ended(answer: &Response, status: &str, said: &str) {
+    expect::because(answer, status, &["stale"]);
+    assert_eq!(answer.header("Cache-Status").as_deref(), Some(said), "{answer:?}");
 }
 
 #[test]
@@ -36,7 +43,9 @@ fn a_page_that_is_unchanged_is_stored_again() {
     let request = Request::get("/page").header("If-None-Match", "\"evil\"");
     let second = filling.ask(&request);
     assert_eq!((second.status, &second.body), (200, &first.body), "{second:?}");
+    ended(&second, "REVALIDATED", "nginx; fwd=stale; fwd-status=304; stored");
     let asked = filling.application.requests_for("/page").pop().unwrap();
+    assert_eq!(asked.header("X-Pagecache-Status"), Some("MISS"));
     assert_eq!(asked.header("If-None-Match"), Some("\"one\""));
     assert!([None, Some(OLD)].contains(&asked.header("If-Modified-Since")));
     assert_eq!(filling.stores("/page", 2)[1], "stored");
@@ -131,6 +140,7 @@ fn a_page_that_has_changed_replaces_the_old_one() {
     filling.renders("/page", &page().header("ETag", "\"two\"").body("another"));
     let second = filling.get("/page");
     assert_eq!((second.status, second.text().as_str()), (200, "another"), "{second:?}");
+    ended(&second, "EXPIRED", "nginx; fwd=stale; stored");
     assert_ne!(second.body, first.body);
     wait::until("it is a hit", || {
         let answer = filling.get("/page");
@@ -173,6 +183,7 @@ fn a_304_that_is_private() {
     let (filling, first) = made_stale(&short().header("ETag", "\"one\"").if_unchanged(fresh));
     let second = filling.get("/page");
     assert_eq!((second.status, &second.body), (200, &first.body), "{second:?}");
+    ended(&second, "REVALIDATED", "nginx; fwd=stale; fwd-status=304");
     assert_eq!(filling.stores("/page", 2)[1], "private");
     is_no_hit(&filling.get("/page"));
 }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use super::application::{Application, Rendered, Way, page, rendered};
-use super::site::{HOST, filling, location, plan_for, stores};
+use super::site::{Filling, HOST, filling, location, plan_for, stores};
 use crate::harness::*;
+
+const STATS: &str = "location = /stats { pagecache_stats; }";
 
 /// A page that comes only when the test says so.
 fn held(body: &str) -> Rendered {
@@ -46,7 +48,7 @@ fn waits(site: &Site) -> u64 {
 
 /// A site with statistics. It has its pages in this memcached, as others have.
 fn one_of_several(application: &Application, memcached: &Memcached, directives: &str) -> Plan {
-    let locations = location("/", directives) + "location = /stats { pagecache_stats; }";
+    let locations = location("/", directives) + STATS;
     plan_for(application, Way::Uwsgi, &locations).store_at(memcached.address())
 }
 
@@ -203,7 +205,8 @@ fn visitors_who_leave_are_forgotten() {
 /// An expired page that nobody may be served.
 #[test]
 fn one_render_when_a_page_expires() {
-    let filling = filling(Way::Uwsgi, "");
+    let locations = location("/", "pagecache_cache_status on;") + STATS;
+    let filling = Filling::start(Way::Uwsgi, &locations);
     let short = rendered(200).header("Cache-Control", "max-age=1").header("ETag", "\"a\"");
     filling.renders("/page", &short.body("old"));
     filling.get("/page");
@@ -211,9 +214,18 @@ fn one_render_when_a_page_expires() {
     filling.renders("/page", &held("new"));
     let visits = visitors(filling.site.nginx.address(), 20);
     wait_until_asked(&filling.application, 2);
+    wait_until_waiting(&filling.site, 19);
     filling.application.release();
-    assert!(answers(visits).iter().all(|answer| answer.text() == "new"));
+    let answers = answers(visits);
+    assert!(answers.iter().all(|answer| answer.text() == "new"));
     assert_eq!(filling.application.count("/page"), 2);
+    let said = |it: &Response| (it.header("X-Cache").unwrap(), it.header("Cache-Status").unwrap());
+    let (rendered, waited): (Vec<_>, Vec<_>) =
+        answers.iter().map(said).partition(|(status, _)| status == "EXPIRED");
+    assert_eq!(rendered, [("EXPIRED".to_owned(), "nginx; fwd=stale; stored".to_owned())]);
+    for said in waited {
+        assert_eq!(said, ("HIT".to_owned(), "nginx; fwd=stale; collapsed".to_owned()));
+    }
 }
 
 /// A memcached that goes while requests wait: each goes to the application.
