@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Different values of the cache header that are counted apart, beside HIT and MISS, and the bytes of one: a site may
-/// send another one with each page.
+/// The values of the cache header with which the application has rendered the page.
+const MISSES: [&str; 2] = ["MISS", "EXPIRED"];
+
+/// Different values of the cache header that are counted apart, beside HIT and those, and the bytes of one: a site may send
+/// another one with each page.
 const MAX_CACHE_VALUES: usize = 64;
 const MAX_CACHE_VALUE: usize = 100;
 
@@ -45,7 +48,8 @@ impl Tally {
     fn name_of(&self, cache: &str) -> String {
         let is_short = cache.len() <= MAX_CACHE_VALUE;
         let name = if is_short { cache.to_ascii_uppercase() } else { OTHERS.to_owned() };
-        let is_apart = matches!(name.as_str(), "HIT" | "MISS") || self.cache.contains_key(&name);
+        let is_known = name == "HIT" || MISSES.contains(&name.as_str());
+        let is_apart = is_known || self.cache.contains_key(&name);
         if is_apart || self.cache.len() < MAX_CACHE_VALUES { name } else { OTHERS.to_owned() }
     }
 
@@ -56,6 +60,10 @@ impl Tally {
 
     fn cached(&self, name: &str) -> u64 {
         self.cache.get(name).copied().unwrap_or_default()
+    }
+
+    fn misses(&self) -> u64 {
+        MISSES.iter().map(|name| self.cached(name)).sum()
     }
 
     /// Answers that are no pages: status 400 and above.
@@ -77,7 +85,7 @@ impl Tally {
         format!(
             "{} hit, {} miss, {} other, {} refused, {} unanswered",
             self.cached("HIT"),
-            self.cached("MISS"),
+            self.misses(),
             self.others(),
             self.refused(),
             self.unanswered
@@ -86,7 +94,7 @@ impl Tally {
 
     /// Good answers of which the header says neither hit nor miss.
     fn others(&self) -> u64 {
-        let told = self.cached("HIT") + self.cached("MISS");
+        let told = self.cached("HIT") + self.misses();
         self.pages.saturating_sub(self.unanswered + self.refused()).saturating_sub(told)
     }
 
@@ -96,7 +104,7 @@ impl Tally {
         json!({
             "pages": self.pages,
             "hits": self.cached("HIT"),
-            "misses": self.cached("MISS"),
+            "misses": self.misses(),
             "refused": self.refused(),
             "unanswered": self.unanswered,
             "statuses": statuses,
@@ -147,12 +155,15 @@ mod tests {
         }
         assert_eq!(tally.exit(), Exit::Done);
         assert!(tally.line().starts_with("1 hit, 1 miss, 1 other, 0 "), "{}", tally.line());
+        tally.add(&visit(200, Some("EXPIRED")));
+        assert!(tally.line().starts_with("1 hit, 2 miss, 1 other, 0 "), "{}", tally.line());
         tally.add(&visit(404, None));
         assert_eq!(tally.exit(), Exit::Absent);
         tally.add(&Err("refused".to_owned()));
         assert_eq!(tally.exit(), Exit::Failed);
         let json = tally.json(Duration::from_millis(1500));
-        assert_eq!((&json["pages"], &json["refused"]), (&json!(5), &json!(1)));
-        assert_eq!((&json["statuses"]["200"], &json["seconds"]), (&json!(2), &json!(1.5)));
+        assert_eq!((&json["pages"], &json["refused"]), (&json!(6), &json!(1)));
+        assert_eq!((&json["statuses"]["200"], &json["seconds"]), (&json!(3), &json!(1.5)));
+        assert_eq!((&json["misses"], &json["cache"]["EXPIRED"]), (&json!(2), &json!(1)));
     }
 }
