@@ -288,12 +288,13 @@ fn fall_through(request: &Request<'_>, state: &State, reason: Reason) -> ngx_int
 fn count_served(state: &State, len: usize) {
     if let (Some(server), Some(outcome)) = (state.server(), state.outcome()) {
         state.worker().counter(server).count(outcome, len);
-        state.count_collapsed();
+        state.observe_wait(true);
     }
 }
 
 /// Counts a request that is no hit.
 fn count(state: &State, reason: Reason) {
+    state.observe_wait(false);
     let outcome = Outcome::Fallthrough(reason);
     match state.server() {
         Some(server) => state.worker().counter(server).count(outcome, 0),

@@ -43,6 +43,8 @@ pub struct State {
     store_status: Cell<Option<StoreStatus>>,
     /// Where it waits for the page.
     pub(super) place: Cell<Option<Place>>,
+    /// Since when it waits, if it does, or asks for the page again.
+    pub(super) waits_since: Cell<Option<Msec>>,
     /// Until when it waits, once it does.
     pub(super) waits_until: Cell<Option<Msec>>,
     /// What follows the reply to a command that prolongs its lease. None: no such command is under way.
@@ -93,6 +95,7 @@ unsafe impl RequestLevel for State {
         if let Some(place) = self.place.take() {
             self.worker.waiters.leave(place);
         }
+        self.observe_wait(false);
         if let Some(page) = self.asks_for.take() {
             self.worker.waiters.wake(&page);
         }
@@ -182,6 +185,7 @@ impl State {
             filling: RefCell::default(),
             store_status: Cell::new(None),
             place: Cell::new(None),
+            waits_since: Cell::new(None),
             waits_until: Cell::new(None),
             asks_for: Cell::new(None),
             prolonging: Cell::new(None),

@@ -11,15 +11,17 @@ impl State {
     /// Has the request wait for its page, for so many msec from the first time on. False if it cannot.
     pub fn wait(&self, me: &Waiting, timeout: Msec) -> bool {
         let Some(page) = self.place_in_memcached() else { return false };
-        if self.waits_until.get().is_none() {
-            self.count(Tally::count_wait);
-        }
         let begin = || waiting::until(process::now(), timeout, process::seed());
         let until = self.waits_until.get().unwrap_or_else(begin);
         self.waits_until.set(Some(until));
         let has_asked = self.asks_for.take().is_some();
-        self.place.set(self.worker().waiters.join(page, until, has_asked, me.clone()));
-        self.place.get().is_some()
+        let place = self.worker().waiters.join(page, until, has_asked, me.clone());
+        self.place.set(place);
+        if place.is_some() && self.waits_since.get().is_none() {
+            self.waits_since.set(Some(process::now()));
+            self.count(Tally::count_wait);
+        }
+        place.is_some()
     }
 
     /// The request waits no longer.
@@ -53,9 +55,12 @@ impl State {
         }
     }
 
-    /// Counts the request if it has waited, and is served now.
-    pub fn count_collapsed(&self) {
-        if self.waits_until.get().is_some() {
+    /// Counts how long the request has waited, if it has, and goes on now. `is_served`: with the page.
+    pub fn observe_wait(&self, is_served: bool) {
+        let Some(since) = self.waits_since.take() else { return };
+        let msec = process::now().saturating_sub(since);
+        self.count(|tally| tally.observe_wait(msec.saturating_mul(1_000)));
+        if is_served {
             self.count(Tally::count_collapsed);
         }
     }

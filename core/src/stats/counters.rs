@@ -1,7 +1,7 @@
 //! The counters of one server. One table has a row for each counter; the shared memory, the sums and both reports
 //! are made from it.
 
-use super::histogram::{self, Histogram};
+use super::histogram::{Bounds, Histogram, LOOKUPS, WAITS, add};
 use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::store_status::StoreStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,6 +32,39 @@ pub struct Row {
     pub value: fn(&Counters<u64>) -> u64,
 }
 
+/// A histogram in the reports, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The name in JSON.
+    pub json: &'static str,
+    /// The name in Prometheus' text.
+    pub metric: &'static str,
+    /// The HELP text of Prometheus.
+    pub help: &'static str,
+    /// Of its buckets.
+    pub bounds: &'static Bounds,
+    /// Its counts.
+    pub value: fn(&Counters<u64>) -> &Histogram<u64>,
+}
+
+/// The histograms, one for each server.
+pub const TIMES: [Times; 2] = [
+    Times {
+        json: "lookup_seconds",
+        metric: "pagecache_lookup_duration_seconds",
+        help: "How long lookups took, from the request to its answer.",
+        bounds: &LOOKUPS,
+        value: |counters| &counters.lookup_times,
+    },
+    Times {
+        json: "wait_seconds",
+        metric: "pagecache_wait_duration_seconds",
+        help: "How long requests waited for a page that another one rendered.",
+        bounds: &WAITS,
+        value: |counters| &counters.wait_times,
+    },
+];
+
 /// Declares [`Counters`] and the table [`ROWS`], in the order of the documentation.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $field:ident $kind:ident $json:literal $metric:literal $help:literal;)*) => {
@@ -46,7 +79,9 @@ macro_rules! counters {
             /// Responses of the fallback by whether they were stored, in the order of [`StoreStatus::ALL`].
             pub fills: Fills<T>,
             /// How long lookups took.
-            pub times: Histogram<T>,
+            pub lookup_times: Histogram<T>,
+            /// How long requests waited for a page that another one rendered.
+            pub wait_times: Histogram<T>,
         }
 
         /// The rows of the counters with one sample for each server.
@@ -66,9 +101,12 @@ macro_rules! counters {
                 $(visit(Kind::$kind, &mut self.$field, &other.$field);)*
                 self.reasons.iter_mut().zip(&other.reasons).for_each(|(to, from)| visit(Kind::Total, to, from));
                 self.fills.0.iter_mut().zip(&other.fills.0).for_each(|(to, from)| visit(Kind::Total, to, from));
-                let buckets = self.times.buckets.iter_mut().zip(&other.times.buckets);
-                buckets.for_each(|(to, from)| visit(Kind::Total, to, from));
-                visit(Kind::Total, &mut self.times.sum, &other.times.sum);
+                let lookups = (&mut self.lookup_times, &other.lookup_times);
+                for (to, from) in [lookups, (&mut self.wait_times, &other.wait_times)] {
+                    let buckets = to.buckets.iter_mut().zip(&from.buckets);
+                    buckets.for_each(|(to, from)| visit(Kind::Total, to, from));
+                    visit(Kind::Total, &mut to.sum, &from.sum);
+                }
             }
         }
 
@@ -83,9 +121,12 @@ macro_rules! counters {
                 $(take(Kind::$kind, &self.$field, &counts.$field);)*
                 self.reasons.iter().zip(&counts.reasons).for_each(|(to, from)| take(Kind::Total, to, from));
                 self.fills.0.iter().zip(&counts.fills.0).for_each(|(to, from)| take(Kind::Total, to, from));
-                let buckets = self.times.buckets.iter().zip(&counts.times.buckets);
-                buckets.for_each(|(to, from)| take(Kind::Total, to, from));
-                take(Kind::Total, &self.times.sum, &counts.times.sum);
+                let lookups = (&self.lookup_times, &counts.lookup_times);
+                for (to, from) in [lookups, (&self.wait_times, &counts.wait_times)] {
+                    let buckets = to.buckets.iter().zip(&from.buckets);
+                    buckets.for_each(|(to, from)| take(Kind::Total, to, from));
+                    take(Kind::Total, &to.sum, &from.sum);
+                }
             }
 
             /// The worker exits: its levels become 0, its counts remain.
@@ -185,6 +226,11 @@ impl Tally {
         add(&self.collapsed, 1);
     }
 
+    /// Counts the time for which a request has waited, in microseconds.
+    pub fn observe_wait(&self, micros: u64) {
+        self.wait_times.observe(&WAITS, micros);
+    }
+
     /// Counts a renewal in the background.
     pub fn count_renewal(&self) {
         add(&self.renewals, 1);
@@ -214,10 +260,7 @@ impl Tally {
 
     /// Counts a lookup that took `micros` microseconds.
     pub fn observe(&self, micros: u64) {
-        add(&self.times.sum, micros);
-        if let Some(bucket) = self.times.buckets.get(histogram::bucket_of(micros)) {
-            add(bucket, 1);
-        }
+        self.lookup_times.observe(&LOOKUPS, micros);
     }
 
     /// Sets the levels.
@@ -231,11 +274,6 @@ impl Tally {
         self.failing.store(failing.into(), Relaxed);
         self.changed.store(now, Relaxed);
     }
-}
-
-/// Only one worker writes, so no update is lost between the load and the store.
-fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 impl Counters<u64> {

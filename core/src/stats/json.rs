@@ -1,7 +1,7 @@
 //! A report as JSON, for scripts and for the status page. Times are in seconds, sizes in bytes.
 
 use super::{
-    BOUNDS, Counters, Histogram, Kind, ROWS, Report, Row, ServerReport, UpstreamReport, not_stored,
+    Counters, Kind, ROWS, Report, Row, ServerReport, TIMES, Times, UpstreamReport, not_stored,
 };
 use crate::outcome::{Reason, Status};
 use serde_json::Value;
@@ -42,9 +42,9 @@ fn server(server: &ServerReport) -> Value {
             not_stored().map(|it| (it.name(), Value::from(counters.fills(it)))).collect(),
         ),
         ("lookups_per_batch", ratio(counters.lookups, counters.batches).into()),
-        ("lookup_seconds", times(&counters.times)),
     ];
-    others.into_iter().chain(ROWS.into_iter().map(row)).collect()
+    let times = TIMES.into_iter().map(|it| (it.json, times(&it, counters)));
+    others.into_iter().chain(times).chain(ROWS.into_iter().map(row)).collect()
 }
 
 fn by_reason(counters: &Counters<u64>, status: Status) -> Value {
@@ -52,9 +52,10 @@ fn by_reason(counters: &Counters<u64>, status: Status) -> Value {
     of_status.map(|reason| (reason.name(), Value::from(counters.fallthroughs(reason)))).collect()
 }
 
-fn times(times: &Histogram<u64>) -> Value {
-    let seconds = |micros: f64| micros / 1e6;
-    let bounds = BOUNDS.into_iter().map(|bound| Value::from(seconds(bound as f64)));
+fn times(Times { bounds, value, .. }: &Times, counters: &Counters<u64>) -> Value {
+    let (times, seconds) = (value(counters), |micros: f64| micros / 1e6);
+    let quantile = |q| times.quantile(bounds, q).map(seconds);
+    let bounds = bounds.iter().map(|bound| Value::from(seconds(*bound as f64)));
     let buckets = bounds
         .chain([Value::Null])
         .zip(&times.buckets)
@@ -62,8 +63,8 @@ fn times(times: &Histogram<u64>) -> Value {
     object([
         ("count", times.count().into()),
         ("sum", seconds(times.sum as f64).into()),
-        ("p50", times.quantile(0.5).map(seconds).into()),
-        ("p99", times.quantile(0.99).map(seconds).into()),
+        ("p50", quantile(0.5).into()),
+        ("p99", quantile(0.99).into()),
         ("buckets", buckets.collect()),
     ])
 }

@@ -1,4 +1,4 @@
-//! Statistics: the counters of one server, a histogram of lookup times, and the reports of `pagecache_stats`.
+//! Statistics: the counters of one server, histograms of times, and the reports of `pagecache_stats`.
 //!
 //! A worker writes only to its own counters, so that no worker waits for another; a report adds up those of all
 //! workers. Nothing here knows where the counters are stored.
@@ -9,8 +9,8 @@ mod json;
 mod prometheus;
 mod room;
 
-pub use counters::{Counters, Kind, ROWS, Row, Tally};
-pub use histogram::{BOUNDS, Histogram};
+pub use counters::{Counters, Kind, ROWS, Row, TIMES, Tally, Times};
+pub use histogram::{Bounds, Histogram};
 pub use json::json;
 pub use prometheus::prometheus;
 pub use room::Room;

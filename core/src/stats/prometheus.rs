@@ -7,7 +7,7 @@
 //! pagecache_hits_total{upstream="pages",server="127.0.0.1:11211"} 17
 //! ```
 
-use super::{BOUNDS, Kind, ROWS, Report, Row, ServerReport, UpstreamReport, not_stored};
+use super::{Kind, ROWS, Report, Row, ServerReport, TIMES, Times, UpstreamReport, not_stored};
 use crate::outcome::{Reason, Status};
 use std::fmt::{self, Display, Write};
 
@@ -82,23 +82,23 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             writeln!(out, "{metric}{{{}}} {}", Labels(upstream, server), value(&server.counters))?;
         }
     }
-    times(out, report)
+    TIMES.iter().try_for_each(|it| times(out, it, report))
 }
 
-fn times(out: &mut String, report: &Report) -> fmt::Result {
-    const NAME: &str = "pagecache_lookup_duration_seconds";
-    head(out, NAME, "histogram", "How long lookups took, from the request to its answer.")?;
+fn times(out: &mut String, times: &Times, report: &Report) -> fmt::Result {
+    let Times { metric, help, bounds, value, .. } = times;
+    head(out, metric, "histogram", help)?;
     for (upstream, server) in servers(report) {
-        let (labels, times) = (Labels(upstream, server), &server.counters.times);
+        let (labels, times) = (Labels(upstream, server), value(&server.counters));
         let mut so_far = 0;
-        for (count, bound) in times.buckets.iter().zip(BOUNDS) {
+        for (count, bound) in times.buckets.iter().zip(*bounds) {
             so_far += count;
-            writeln!(out, "{NAME}_bucket{{{labels},le=\"{}\"}} {so_far}", seconds(bound))?;
+            writeln!(out, "{metric}_bucket{{{labels},le=\"{}\"}} {so_far}", seconds(*bound))?;
         }
         let count = times.count();
-        writeln!(out, "{NAME}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
-        writeln!(out, "{NAME}_sum{{{labels}}} {}", seconds(times.sum))?;
-        writeln!(out, "{NAME}_count{{{labels}}} {count}")?;
+        writeln!(out, "{metric}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
+        writeln!(out, "{metric}_sum{{{labels}}} {}", seconds(times.sum))?;
+        writeln!(out, "{metric}_count{{{labels}}} {count}")?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ fn workers_are_added_up() {
     assert_eq!((counters.in_flight, counters.connections), (11, 3));
     assert_eq!((counters.lookups, counters.batches), (7, 1));
     assert_eq!((counters.failing, counters.changed), (1, 100));
-    assert_eq!(counters.times.count(), 7);
+    assert_eq!(counters.lookup_times.count(), 7);
 }
 
 #[test]
@@ -73,6 +73,7 @@ fn counts_are_taken_over_and_levels_are_not() {
     }
     one.count_batch(7);
     one.count_connect();
+    one.observe_wait(300_000);
     one.set_level(5, 2);
     one.set_failing(true, 100);
     let mut counts = Counters::<u64>::default();
@@ -99,6 +100,22 @@ fn prometheus_has_a_head_for_each_metric_and_escapes_labels() {
             assert!(line.starts_with(known), "{line} stands under {known}");
         }
     }
+}
+
+#[test]
+fn waits_have_bounds_of_their_own() {
+    let tally = tally(3);
+    [400, 300_000, 61_000_000].into_iter().for_each(|micros| tally.observe_wait(micros));
+    let report = report(&[&tally]);
+    let text = prometheus(&report);
+    for (le, count) in [("0.001", 1), ("0.25", 1), ("0.5", 2), ("60", 2), ("+Inf", 3)] {
+        let is_bucket = |line: &&str| line.starts_with("pagecache_wait_duration_seconds_bucket{");
+        let end = format!(",le=\"{le}\"}} {count}");
+        assert!(text.lines().filter(is_bucket).any(|line| line.ends_with(&end)), "{end}: {text}");
+    }
+    let value: Value = serde_json::from_str(&json(&report)).unwrap();
+    let waits = &value["upstreams"][0]["servers"][0]["wait_seconds"];
+    assert_eq!((&waits["count"], &waits["sum"]), (&3.into(), &61.3004.into()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod bounds;
 mod changes;
 /// Directives that concern the store, and what is remembered of pages that cannot be stored.
 mod configured;
+mod counted;
 /// A memcached that fails under load.
 mod failing;
 /// Several nginx with one memcached.

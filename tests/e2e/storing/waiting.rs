@@ -6,15 +6,15 @@ use super::application::{Application, Rendered, Way, page, rendered};
 use super::site::{Filling, HOST, filling, location, plan_for, stores};
 use crate::harness::*;
 
-const STATS: &str = "location = /stats { pagecache_stats; }";
+pub const STATS: &str = "location = /stats { pagecache_stats; }";
 
 /// A page that comes only when the test says so.
-fn held(body: &str) -> Rendered {
+pub fn held(body: &str) -> Rendered {
     page().body(body).waits()
 }
 
 /// Visitors of `/page`, whose requests are under way.
-fn visitors(address: SocketAddr, count: usize) -> Vec<Client> {
+pub fn visitors(address: SocketAddr, count: usize) -> Vec<Client> {
     let visit = |_| {
         let mut visitor = Client::connect(address);
         visitor.send(&Request::get("/page").head());
@@ -24,18 +24,18 @@ fn visitors(address: SocketAddr, count: usize) -> Vec<Client> {
 }
 
 #[track_caller]
-fn answers(visitors: Vec<Client>) -> Vec<Response> {
+pub fn answers(visitors: Vec<Client>) -> Vec<Response> {
     visitors.into_iter().map(|mut visitor| visitor.receive(false).unwrap()).collect()
 }
 
 #[track_caller]
-fn wait_until_asked(application: &Application, count: usize) {
+pub fn wait_until_asked(application: &Application, count: usize) {
     wait::until("the application is asked", || application.count("/page") >= count);
 }
 
 /// Waits until so many requests have begun to wait in a site.
 #[track_caller]
-fn wait_until_waiting(site: &Site, count: u64) {
+pub fn wait_until_waiting(site: &Site, count: u64) {
     wait::until("requests wait", || waits(site) >= count);
 }
 

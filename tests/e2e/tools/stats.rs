@@ -305,6 +305,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         "pagecache_errors counter 7",
         "pagecache_bypasses counter 5",
         "pagecache_lookup_duration_seconds histogram 17",
+        "pagecache_wait_duration_seconds histogram 17",
         "pagecache_connections gauge 1",
     ] {
         assert!(text.lines().any(|read| read == line), "no {line}:\n{text}");
