@@ -12,6 +12,7 @@ use pagecache_core::memcached::{
     Command, Delete, Item, Key, Msec, Operation, Protocol, Recache, Token,
 };
 use pagecache_core::page::Seconds;
+use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 
 /// Time for a store, in msec. No visitor waits for it.
@@ -124,6 +125,7 @@ impl State {
         if self.worker().is_overdue(server, &key, cas) {
             let command = Command::Delete(Delete { cas: Some(cas), marks_stale: true });
             self.worker().peer(server).run(self.operation(key, command));
+            self.count(Tally::count_overdue);
         }
     }
 

@@ -25,6 +25,7 @@ use pagecache_core::memcached::Key;
 use pagecache_core::outcome::Outcome;
 use pagecache_core::page::{Base, Candidate, Fields, NOTE, Page, Response, StoreRules, own_page};
 use pagecache_core::policy::StorePolicy;
+use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -301,6 +302,7 @@ fn take_over(
         if value.and_then(|value| set_head(request, &response, &value)).is_some() {
             state.set_filling(Filling::Unchanged(stale.clone(), start));
             state.decide(Flow::revalidated);
+            state.count(Tally::count_revalidation);
         }
     };
     let candidate = Candidate { status: page.status, ..head.candidate };

@@ -152,6 +152,10 @@ counters! {
     collapsed Total "collapsed" "pagecache_collapsed_total" "Requests that have waited, and were served the page: renders saved.";
     /// Stale pages whose renewal has begun in the background.
     renewals Total "renewals" "pagecache_renewals_total" "Renewals begun in the background.";
+    /// Renewals of stale pages that took too long, and whose lease was taken back.
+    overdue Total "overdue_renewals" "pagecache_overdue_renewals_total" "Renewals that took too long: their lease was taken back, for another request.";
+    /// Stale pages that the application has found unchanged.
+    revalidations Total "revalidations" "pagecache_revalidations_total" "Stale pages that the application has found unchanged (304).";
     /// Lookups that were sent; coalesced requests share one lookup.
     lookups Total "lookups" "pagecache_lookups_total" "Lookups sent; requests that share a reply are one.";
     /// Writes in which lookups were sent.
@@ -234,6 +238,16 @@ impl Tally {
     /// Counts a renewal in the background.
     pub fn count_renewal(&self) {
         add(&self.renewals, 1);
+    }
+
+    /// Counts a renewal whose lease is taken back.
+    pub fn count_overdue(&self) {
+        add(&self.overdue, 1);
+    }
+
+    /// Counts a page that the application has found unchanged.
+    pub fn count_revalidation(&self) {
+        add(&self.revalidations, 1);
     }
 
     /// Counts an item that was sent to memcached: of so many bytes if it was stored.

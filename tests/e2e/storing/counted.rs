@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::application::{Way, page};
+use super::application::{Way, page, rendered};
 use super::site::{Filling, location};
+use super::stale::{cached, made_stale, renewable};
 use super::waiting::{STATS, answers, held, visitors, wait_until_asked, wait_until_waiting};
 use crate::harness::*;
 
@@ -42,7 +43,7 @@ fn requests_that_wait_and_are_served() {
     wait_until_waiting(&filling.site, 5);
     let all_wait = Instant::now();
     assert_eq!(waits(&filling), (5.into(), 0.into(), 0.into(), 0.0));
-    wait::until("they have waited for a time", || all_wait.elapsed() >= Duration::from_millis(200));
+    wait::at_least(Duration::from_millis(200));
     let at_least = all_wait.elapsed();
     filling.application.release();
     assert!(answers(visits).iter().all(|answer| answer.status == 200));
@@ -109,5 +110,53 @@ fn the_next_holder_of_a_lease() {
     assert!(answers(visits).iter().all(|answer| answer.text() == "second"));
     let (waited, served, ended, _) = waits(&filling);
     assert_eq!((waited, served, ended), (4.into(), 3.into(), 4.into()));
+    filling.application.release();
+}
+
+/// A 304 of the application, for a visitor and in the background.
+#[test]
+fn pages_that_are_unchanged() {
+    for (control, status) in [("", "REVALIDATED"), (", stale-while-revalidate=600", "STALE")] {
+        let filling = counting("");
+        let fresh = rendered(304).without("Content-Type").body("").header("ETag", "\"a\"");
+        let response = rendered(200).header("Cache-Control", &format!("max-age=1{control}"));
+        let response = response.header("ETag", "\"a\"");
+        made_stale(&filling, &response.if_unchanged(fresh.header("Cache-Control", "max-age=600")));
+        cached(&filling.get("/page"), status);
+        wait::until("it is counted", || counts(&filling)["revalidations"] == 1);
+        let counts = counts(&filling);
+        let renewals = u64::from(status == "STALE");
+        assert_eq!((&counts["renewals"], &counts["stale"]), (&renewals.into(), &renewals.into()));
+        // it went to the application
+        assert_eq!(counts["misses"]["stale"], 1 - renewals, "{counts}");
+    }
+}
+
+/// A worker that is killed gives no lease back. That of a page that is there does not expire: after 65 seconds, the
+/// default time that nginx waits for an application and a little more, it is taken back.
+#[test]
+fn a_renewal_that_takes_too_long() {
+    let mut filling = counting("");
+    filling.site.nginx.ignore_in_log("exited on signal 9");
+    made_stale(&filling, &renewable());
+    filling.renders("/page", &renewable().waits());
+    cached(&filling.get("/page"), "STALE");
+    wait_until_asked(&filling.application, 2);
+    filling.renders("/page", &page().body("new"));
+    let workers = filling.site.nginx.workers();
+    assert!(kernel::signal(workers[0], kernel::SIGKILL));
+    wait::until("another worker", || {
+        Client::try_connect(filling.site.nginx.address()).is_some()
+            && filling.site.nginx.workers() != workers
+    });
+    cached(&filling.get("/page"), "UPDATING");
+    assert_eq!(counts(&filling)["overdue_renewals"], 0);
+    let limit = wait::LIMIT + Duration::from_secs(65);
+    wait::until_some("it is renewed after all", limit, || {
+        wait::at_least(Duration::from_millis(500));
+        (filling.get("/page").text() == "new").then_some(())
+    });
+    assert_eq!(counts(&filling)["overdue_renewals"], 1);
+    assert_eq!(filling.application.count("/page"), 3);
     filling.application.release();
 }
