@@ -101,10 +101,11 @@ impl<W: Waiter> Peer<W> {
         submitted
     }
 
-    /// Starts an operation for which nobody waits.
+    /// Starts an operation for which nobody waits, without a body.
     pub fn run(&self, operation: Operation) {
         // what is not sent to a server that cannot be reached, it would not have done
-        let _ = self.start(Party::Nobody, None, operation);
+        let body = operation.stores().then(Body::default);
+        let _ = self.start(Party::Nobody, body, operation);
     }
 
     /// Prolongs a lease. `then` is called with its new number, or None if it is lost. As of [`Peer::store`].

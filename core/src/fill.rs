@@ -28,7 +28,7 @@ pub use not_stored::NotStored;
 pub use page_memory::PageMemory;
 pub use revalidation::{Revalidated, conditions};
 
-use crate::memcached::{Body, Buffers, Command, Delete, Key, Set};
+use crate::memcached::{Body, Buffers, Command, Key, Leased, Set};
 use crate::page::{
     Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, UNCACHEABLE,
     Varies, Vary, looks_like_gzip,
@@ -48,8 +48,8 @@ pub struct Lease {
     pub key: Box<Key>,
     /// The number of the item. Only what still has this number is replaced.
     pub cas: u64,
-    /// The item is a page, which is to be renewed, rather than a placeholder.
-    pub is_renewal: bool,
+    /// What the item is.
+    pub of: Leased,
     /// The item is a variant of a page that varies with these fields.
     pub vary: Option<Vary>,
 }
@@ -111,20 +111,21 @@ pub struct Store {
     /// The item.
     pub body: Body,
     /// If the command fails: what gives the lease back.
-    pub undo: Option<Delete>,
+    pub undo: Option<Leased>,
     /// What is stored before: the variant that this item leads to.
     pub first: Option<Box<Store>>,
 }
 
 impl Lease {
-    /// The command that gives the lease back: the next request for the page gets it. A page stays, and is marked as
-    /// stale. If somebody else has stored meanwhile, the command does nothing.
-    pub fn give_back(self) -> (usize, Key, Command) {
-        (self.server, *self.key, Command::Delete(self.undo()))
+    /// Whether a page is to be renewed that is there.
+    pub fn is_renewal(&self) -> bool {
+        self.of != Leased::Placeholder
     }
 
-    fn undo(&self) -> Delete {
-        Delete { cas: Some(self.cas), marks_stale: self.is_renewal }
+    /// The command that gives the lease back: the next request for the page gets it. A page stays as it was. If somebody
+    /// else has stored meanwhile, the command does nothing.
+    pub fn give_back(self) -> (usize, Key, Command) {
+        (self.server, *self.key, self.of.give_back(self.cas))
     }
 
     /// The command that keeps the lease of a page that is not there yet for so many seconds from now on. It gives the item a
@@ -150,7 +151,7 @@ impl Lease {
     /// Stores an item with the lease.
     fn store(self, flags: u32, ttl: Seconds, body: Body) -> Store {
         let set = Set { flags, ttl, cas: Some(self.cas), is_add: false };
-        let undo = Some(self.undo());
+        let undo = Some(self.of);
         Store { server: self.server, key: self.key, set, body, undo, first: None }
     }
 

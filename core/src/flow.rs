@@ -30,7 +30,7 @@ mod state;
 mod verdict;
 
 use crate::fill::Lease;
-use crate::memcached::{Get, Item, Key, Msec, OperationError, Recache};
+use crate::memcached::{Get, Item, Key, Leased, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Part, Reason, StaleUse};
 use crate::page::{
@@ -271,9 +271,9 @@ impl Flow {
 
     /// The request ends before it has seen what its lookup has found. Returns the lease to be given back that came.
     pub fn abandon(&mut self, found: &Found<'_>) -> Option<Lease> {
-        let is_renewal = self.is_asking_lease();
+        let is_page = self.is_asking_lease();
         self.filling = Filling::None;
-        self.won(found, is_renewal)?.ok()
+        self.won(found, is_page)?.ok()
     }
 
     /// The outcome of the request, once it is decided.
@@ -424,14 +424,14 @@ impl Flow {
         }
     }
 
-    /// The lease that came with an item. `is_renewal`: the item is a page, whose value was not requested.
-    fn won(&self, found: &Found<'_>, is_renewal: bool) -> Won {
+    /// The lease that came with an item. `is_page`: the item is a page, whose value was not requested.
+    fn won(&self, found: &Found<'_>, is_page: bool) -> Won {
         if found.item.recache != Recache::Won {
             return None;
         }
         let vary = self.variant.as_ref().map(|variant| variant.vary.clone());
-        let is_renewal = is_renewal || !found.value.is_empty();
-        Some(lease(found.item.cas, self.place()?, vary, is_renewal))
+        let of = Leased::of(&found.item, is_page || !found.value.is_empty());
+        Some(lease(found.item.cas, self.place()?, vary, of))
     }
 
     /// Asks for the lease with which a stale page is renewed.

@@ -9,7 +9,7 @@ use crate::sys::process;
 use pagecache_core::fill::{Lease, Store, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
-    Command, Delete, Item, Key, Msec, Operation, Protocol, Recache, Token,
+    Command, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
 };
 use pagecache_core::page::Seconds;
 use pagecache_core::stats::Tally;
@@ -63,7 +63,7 @@ impl State {
         let seconds = leases.map_or(0, |leases| leases.pass_time / 1_000);
         let seconds = Seconds::try_from(seconds).unwrap_or(0);
         if seconds == 0 || !self.worker().waiters.has(&page) {
-            return self.give_back(Lease { is_renewal: false, ..lease }, Some(why));
+            return self.give_back(Lease { of: Leased::Placeholder, ..lease }, Some(why));
         }
         self.note_store_status(why);
         self.once_prolonged(lease.cas, move |state, cas| {
@@ -97,8 +97,8 @@ impl State {
             set.cas = cas;
             let operation = state.operation(*key, Command::Set(set));
             let then = move |has_failed: bool| {
-                if let (true, Some(undo)) = (has_failed, undo) {
-                    let command = Command::Delete(Delete { cas, ..undo });
+                if let (true, Some(undo), Some(cas)) = (has_failed, undo, cas) {
+                    let command = undo.give_back(cas);
                     let deadline = process::now().saturating_add(STORE_TIMEOUT);
                     again.run(Operation { command, deadline, ..operation });
                 }
@@ -123,7 +123,7 @@ impl State {
         let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
         let Some(server) = self.server_at(server) else { return };
         if self.worker().is_overdue(server, &key, cas) {
-            let command = Command::Delete(Delete { cas: Some(cas), marks_stale: true });
+            let command = Leased::of(&found.item, true).give_back(cas);
             self.worker().peer(server).run(self.operation(key, command));
             self.count(Tally::count_overdue);
         }
@@ -161,7 +161,7 @@ impl State {
             Filling::Capture(capture, _) => capture.lease(),
             _ => return None,
         };
-        (!lease.is_renewal).then(|| change(lease))
+        (!lease.is_renewal()).then(|| change(lease))
     }
 
     /// An operation for which nobody waits.

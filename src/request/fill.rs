@@ -55,11 +55,11 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
         state.forget_stale();
     }
     if let Some(lease) = state.decide(Flow::take_lease) {
-        let revalidates = lease.is_renewal && store.rules.revalidates;
+        let revalidates = lease.is_renewal() && store.rules.revalidates;
         let stale = stale.filter(|stale| revalidates && stale.is_of(lease.cas));
         let stale =
             stale.filter(|stale| state.is_background() || may_be_response(request, stale, store));
-        let is_new = !lease.is_renewal;
+        let is_new = !lease.is_renewal();
         state.set_filling(Filling::Lease(lease, stale.clone()));
         if let Some(me) = State::of(request).filter(|_| is_new) {
             state.hold(&me);

@@ -113,7 +113,7 @@ pub fn conditions<'a>(page: &'a Page<'_>) -> impl Iterator<Item = (&'static str,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::{Key, LongKeys, Set};
+    use crate::memcached::{Key, Leased, LongKeys, Set};
     use crate::page::Refusal;
 
     const STORED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"a\"\r\n\
@@ -123,7 +123,7 @@ mod tests {
 
     fn lease() -> Lease {
         let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
-        Lease { server: 2, key: Box::new(key), cas: 21, is_renewal: true, vary: None }
+        Lease { server: 2, key: Box::new(key), cas: 21, of: Leased::Page, vary: None }
     }
 
     fn revalidate(lines: &[(&str, &str)]) -> Result<Revalidated, Lease> {

@@ -1,8 +1,7 @@
 //! Responses that are captured, in parts of all sizes, and the items that they become.
 
 use super::*;
-use crate::memcached::Protocol;
-use crate::memcached::{Item, LongKeys};
+use crate::memcached::{Append, Delete, Item, LongKeys, Protocol};
 use crate::page::{Candidate, Fields, Page, PageRules, Refusal};
 use proptest::prelude::*;
 
@@ -21,7 +20,7 @@ fn rules() -> StoreRules {
 
 fn lease() -> Lease {
     let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
-    Lease { server: 2, key: Box::new(key), cas: 21, is_renewal: false, vary: None }
+    Lease { server: 2, key: Box::new(key), cas: 21, of: Leased::Placeholder, vary: None }
 }
 
 fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {
@@ -69,7 +68,7 @@ fn a_response_becomes_an_item() {
         capture.finish(BodyEnd::Seen, 0, 0xffab_cdef, &buffers).unwrap();
     assert_eq!((server, key), (2, lease().key));
     assert!(first.is_none());
-    assert_eq!(undo, Some(Delete { cas: Some(21), marks_stale: false }));
+    assert_eq!(undo, Some(Leased::Placeholder));
     assert_eq!(set, Set { flags: 0x5cab_cdef, ttl: 60, cas: Some(21), is_add: false });
     let text = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n\
                 X-Pagecache: v=1; life=60; window=0; ttl=60; age=0\r\n\r\nthe page";
@@ -89,10 +88,12 @@ fn a_lease_is_given_back_by_its_number() {
     let (server, key, command) = lease().give_back();
     let delete = Delete { cas: Some(21), marks_stale: false };
     assert_eq!((server, key.as_bytes(), command), (2, &b"/page"[..], Command::Delete(delete)));
-    // a page that was to be renewed stays
-    let renewal = Lease { is_renewal: true, ..lease() };
+    // a page that was to be renewed stays as it was
+    let page = Lease { of: Leased::Page, ..lease() };
+    assert_eq!(page.give_back().2, Command::Append(Append { cas: Some(21) }));
+    let stale = Lease { of: Leased::StalePage, ..lease() };
     let delete = Delete { cas: Some(21), marks_stale: true };
-    assert_eq!(renewal.give_back().2, Command::Delete(delete));
+    assert_eq!(stale.give_back().2, Command::Delete(delete));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! lease.
 
 use crate::fill::Lease;
-use crate::memcached::Key;
+use crate::memcached::{Key, Leased};
 use crate::outcome::Reason;
 use crate::page::Vary;
 use crate::store_status::StoreStatus;
@@ -34,9 +34,9 @@ pub fn lease(
     cas: Option<u64>,
     (server, key): (usize, Key),
     vary: Option<Vary>,
-    is_renewal: bool,
+    of: Leased,
 ) -> Result<Lease, StoreStatus> {
-    let lease = |cas| Lease { server, key: Box::new(key), cas, is_renewal, vary };
+    let lease = |cas| Lease { server, key: Box::new(key), cas, of, vary };
     cas.map(lease).ok_or(StoreStatus::NoCas)
 }
 

@@ -335,7 +335,11 @@ impl Client {
             let deadline = now.saturating_add(GIVE_BACK_TIMEOUT);
             let operation = Operation { deadline, ..operation };
             // if it cannot be sent, the lease ends by itself
-            if let Ok(ticket) = self.place(now, &operation, Attempt::First) {
+            let placed = match operation.stores() {
+                true => self.place_best(now, &operation, Some(Body::default()), Attempt::First),
+                false => self.place(now, &operation, Attempt::First),
+            };
+            if let Ok(ticket) = placed {
                 self.cancel(ticket);
             }
         }

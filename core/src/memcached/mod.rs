@@ -32,7 +32,7 @@ pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use protocol::Protocol;
 pub use protocol::operation::{
-    Command, Completion, Delete, Get, Item, Operation, Recache, Set, Ticket, Token,
+    Append, Command, Completion, Delete, Get, Item, Leased, Operation, Recache, Set, Ticket, Token,
 };
 pub use read_buffer::BufferPart;
 

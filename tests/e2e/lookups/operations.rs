@@ -3,9 +3,9 @@
 
 use crate::harness::memcached::Memcached;
 use pagecache_core::memcached::{
-    Body, BreakerLimits, Buffers, Client, Command, Completion, Delete, Event, Get, Item, Key,
-    Limits, LongKeys, Msec, Operation, OperationError, Protocol, Recache, Set, Ticket, Token,
-    Visitor, Want,
+    Append, Body, BreakerLimits, Buffers, Client, Command, Completion, Delete, Event, Get, Item,
+    Key, Leased, Limits, LongKeys, Msec, Operation, OperationError, Protocol, Recache, Set, Ticket,
+    Token, Visitor, Want,
 };
 use std::io::{IoSliceMut, Read, Write};
 use std::net::TcpStream;
@@ -104,7 +104,7 @@ impl Driver {
     }
 
     fn append(&mut self, key: &str, value: &[u8]) -> Completion<Vec<u8>> {
-        self.store(key, Command::Append, value);
+        self.store(key, Command::Append(Append::default()), value);
         self.complete(1).remove(0)
     }
 
@@ -182,6 +182,33 @@ fn one_reader_is_told_to_store_an_item_again() {
     assert_eq!(recache_of(driver.get("/a", Get::value(10))), (Recache::Taken, true, 4));
 }
 
+/// A page of which a lease is out: it is given back, and the page stays as it was.
+#[test]
+fn a_lease_that_is_given_back_leaves_the_page() {
+    let memcached = Memcached::alone();
+    let mut driver = Driver::new(&memcached);
+    driver.set("/page", Set { flags: 7, ttl: 1_000, ..SET }, b"page");
+    let ask = Get { recache: Some(2_000_000), ..Get::value(10) };
+    let read = |driver: &mut Driver| match driver.get("/page", ask) {
+        Completion::Hit(item, value) => (item, value),
+        other => panic!("{other:?}"),
+    };
+    let (won, _) = read(&mut driver);
+    let (taken, _) = read(&mut driver);
+    assert_eq!((won.recache, taken.recache), (Recache::Won, Recache::Taken));
+    let mut give_back = |cas| {
+        driver.store("/page", Leased::Page.give_back(cas), b"");
+        driver.complete(1).remove(0)
+    };
+    // only if nobody has stored meanwhile
+    assert_eq!(give_back(won.cas.unwrap() + 1_000), Completion::Exists);
+    assert!(matches!(give_back(won.cas.unwrap()), Completion::Stored(Some(_))));
+    let (next, value) = read(&mut driver);
+    assert_eq!((next.recache, next.is_stale, next.flags), (Recache::Won, false, 7));
+    assert!(next.ttl.is_some_and(|ttl| (900..=1_000).contains(&ttl)), "{next:?}");
+    assert_eq!(value, b"page");
+}
+
 #[test]
 fn a_value_that_is_too_large_fails_and_the_connection_goes_on() {
     let mut memcached = Memcached::alone();
@@ -211,7 +238,7 @@ fn many_operations_of_all_kinds_share_a_connection() {
     for nth in 0..100 {
         let key = format!("/{nth}");
         driver.store(&key, Command::Set(SET), &value(nth));
-        driver.store(&key, Command::Append, b"end");
+        driver.store(&key, Command::Append(Append::default()), b"end");
         driver.submit(&key, Command::Get(Get::value(1 << 20)));
         driver.submit(&key, Command::Delete(Delete::default()));
     }

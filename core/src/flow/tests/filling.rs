@@ -81,7 +81,7 @@ fn who_gets_the_lease_may_store_or_gives_it_back() {
         let key = *flow.key.as_ref().unwrap();
         let seen = |lease: Lease| {
             assert_eq!((lease.server, *lease.key), (0, key));
-            (lease.cas, lease.is_renewal)
+            (lease.cas, lease.is_renewal())
         };
         let unwanted = flow.take_unwanted_lease();
         let held = flow.take_lease();
@@ -141,7 +141,7 @@ fn the_lease_of_a_stale_page_is_asked_for() {
         assert_eq!(action, Action::FallThrough(Reason::Stale));
         assert_eq!(flow.took(), Some(150));
         let lease = flow.take_lease();
-        assert!(lease.as_ref().is_none_or(|lease| lease.is_renewal));
+        assert!(lease.as_ref().is_none_or(|lease| lease.is_renewal()));
         let seen = lease.map(|lease| lease.cas).ok_or_else(|| flow.store_status().unwrap().name());
         assert_eq!(seen, left);
     }
@@ -183,7 +183,7 @@ fn a_page_leads_to_the_variant_of_the_request() {
     of_variant(&mut flow, &storing());
     flow.reply(found(WON, b""), &request, &storing());
     let lease = flow.take_lease().unwrap();
-    assert_eq!((lease.vary, lease.is_renewal), (Some(vary.clone()), false));
+    assert_eq!((lease.is_renewal(), lease.vary), (false, Some(vary.clone())));
 
     // a location that does not store reads variants, too
     let mut flow = looking_up(&request, &policy());
@@ -271,7 +271,7 @@ fn a_request_that_ends_before_it_goes_on_gives_its_lease_back() {
     ] {
         let mut flow = looking_up(&request, &storing());
         let given_back = flow.abandon(&found(item, value).unwrap());
-        assert_eq!(given_back.map(|lease| (lease.cas, lease.is_renewal)), lease);
+        assert_eq!(given_back.map(|lease| (lease.cas, lease.is_renewal())), lease);
         assert_eq!((flow.take_lease(), flow.take_unwanted_lease()), (None, None));
     }
 }

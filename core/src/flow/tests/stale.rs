@@ -65,7 +65,7 @@ fn a_page_that_may_be_served_while_it_is_renewed() {
             assert_eq!(action, Action::FallThrough(Reason::Stale), "{left}");
         }
         let lease = flow.take_lease().unwrap();
-        assert_eq!((lease.cas, lease.is_renewal), (21, true));
+        assert_eq!((lease.cas, lease.is_renewal()), (21, true));
     }
 }
 

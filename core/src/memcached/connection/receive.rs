@@ -369,12 +369,12 @@ fn completion_of(
         (Reply::Done { item: Some((item, size)), echo, .. }, Get(get)) if !get.wants_value => {
             (Completion::Found(item, size), echo)
         }
-        (Reply::Done { cas, echo, .. }, Set(_) | Append) => (Completion::Stored(cas), echo),
+        (Reply::Done { cas, echo, .. }, Set(_) | Append(_)) => (Completion::Stored(cas), echo),
         (Reply::Done { echo, .. }, Delete(_)) => (Completion::Deleted, echo),
-        (Reply::NotStored(echo), Set(_) | Append) => (Completion::NotStored, echo),
-        (Reply::Exists(echo), Set(_) | Append | Delete(_)) => (Completion::Exists, echo),
-        (Reply::NotFound(echo), Set(_) | Append | Delete(_)) => (Completion::NotFound, echo),
-        (Reply::ServerError(TOO_LARGE), Set(_) | Append) => {
+        (Reply::NotStored(echo), Set(_) | Append(_)) => (Completion::NotStored, echo),
+        (Reply::Exists(echo), Set(_) | Append(_) | Delete(_)) => (Completion::Exists, echo),
+        (Reply::NotFound(echo), Set(_) | Append(_) | Delete(_)) => (Completion::NotFound, echo),
+        (Reply::ServerError(TOO_LARGE), Set(_) | Append(_)) => {
             return Ok(Completion::Failed(OperationError::TooLarge));
         }
         (Reply::ServerError(_), _) => return Ok(Completion::Failed(OperationError::Protocol)),

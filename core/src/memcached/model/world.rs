@@ -5,8 +5,8 @@ use super::server::{body, name};
 use super::steps::{Request, Step, Verb, Within};
 use super::twin::Twin;
 use crate::memcached::{
-    BufferPart, Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits, LongKeys,
-    Msec, Operation, OperationError, Protocol, Set, Ticket, Token, Visitor, Want,
+    Append, BufferPart, Buffers, Client, Command, ConnectionError, Delete, Get, Key, Limits,
+    LongKeys, Msec, Operation, OperationError, Protocol, Set, Ticket, Token, Visitor, Want,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -312,7 +312,7 @@ impl World {
             command: match verb {
                 Verb::Get => Command::Get(Get::value(max_size)),
                 Verb::Set => Command::Set(Set { flags: 7, ttl: 60, cas: None, is_add: false }),
-                Verb::Append => Command::Append,
+                Verb::Append => Command::Append(Append::default()),
                 Verb::Delete => Command::Delete(Delete::default()),
             },
         };

@@ -7,6 +7,7 @@
 //! ms /index.html 5 F16 T60 C9 c k O17          Set, if the version is 9; then 5 bytes and CRLF
 //! ms /index.html 5 F16 T60 ME c k O17          Set, if there is none
 //! ms /index.html 5 MA c k O17                  Append
+//! ms /index.html 0 MA C9 c k O17               Append nothing, if the version is 9
 //! md /index.html C9 I k O17                    Delete, marks as stale
 //!
 //! get /index.html                              in the classic protocol
@@ -18,7 +19,7 @@
 //! it answers (protocol.txt, "Meta Get").
 
 use super::Protocol;
-use super::operation::{Command, Delete, Get, Set};
+use super::operation::{Append, Command, Delete, Get, Set};
 use crate::memcached::{Key, MAX_KEY};
 
 /// The longest command without its body, in bytes.
@@ -64,7 +65,7 @@ pub fn encode_command(
 fn encode_other(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize, opaque: u32) {
     out.extend_from_slice(match command {
         Command::Get(_) => b"mg ",
-        Command::Set(_) | Command::Append => b"ms ",
+        Command::Set(_) | Command::Append(_) => b"ms ",
         Command::Delete(_) => b"md ",
     });
     out.extend_from_slice(key.as_bytes());
@@ -82,9 +83,11 @@ fn encode_other(out: &mut Vec<u8>, key: &Key, command: &Command, body: usize, op
             cas.iter().for_each(|&cas| number(out, b" C", cas));
             out.extend_from_slice(if *is_add { b" ME c k" } else { b" c k" });
         }
-        Command::Append => {
+        Command::Append(Append { cas }) => {
             number(out, b" ", body as u64);
-            out.extend_from_slice(b" MA c k");
+            out.extend_from_slice(b" MA");
+            cas.iter().for_each(|&cas| number(out, b" C", cas));
+            out.extend_from_slice(b" c k");
         }
         Command::Delete(Delete { cas, marks_stale }) => {
             cas.iter().for_each(|&cas| number(out, b" C", cas));
@@ -151,7 +154,9 @@ mod tests {
         assert_eq!(meta(Command::Delete(give_back)), "md KEY C21 k O17");
         let rearm = Delete { cas: Some(9), marks_stale: true };
         assert_eq!(meta(Command::Delete(rearm)), "md KEY C9 I k O17");
-        assert_eq!(meta_with(Command::Append, 11), "ms KEY 11 MA c k O17");
+        let release = Append { cas: Some(9) };
+        assert_eq!(meta(Command::Append(release)), "ms KEY 0 MA C9 c k O17");
+        assert_eq!(meta_with(Command::Append(Append::default()), 11), "ms KEY 11 MA c k O17");
     }
 
     #[test]

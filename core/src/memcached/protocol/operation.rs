@@ -43,7 +43,7 @@ pub enum Command {
     /// Store it.
     Set(Set),
     /// Append to its value, if the item exists: `ms` in append mode. Meta only.
-    Append,
+    Append(Append),
     /// Delete it.
     Delete(Delete),
 }
@@ -93,6 +93,13 @@ pub struct Set {
     pub is_add: bool,
 }
 
+/// Appends to the value of an item, which gets another cas number, and is no longer stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Append {
+    /// Append only if the item has this cas number.
+    pub cas: Option<u64>,
+}
+
 /// Deletes an item: `md`, or `delete` in the classic protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delete {
@@ -115,7 +122,7 @@ impl Operation {
             || match &self.command {
                 Command::Get(get) => get.is_plain(),
                 Command::Delete(delete) => *delete == Delete::default(),
-                Command::Set(_) | Command::Append => false,
+                Command::Set(_) | Command::Append(_) => false,
             }
     }
 
@@ -123,13 +130,46 @@ impl Operation {
     /// gets it. `item` is what was read, `is_page` whether it has a value.
     pub fn give_back(&self, item: &Item, is_page: bool) -> Option<Operation> {
         let cas = item.cas.filter(|_| self.is_get() && item.recache == Recache::Won);
-        let delete = Delete { cas: Some(cas?), marks_stale: is_page };
-        Some(Operation { token: Token::NOBODY, command: Command::Delete(delete), ..*self })
+        let command = Leased::of(item, is_page).give_back(cas?);
+        Some(Operation { token: Token::NOBODY, command, ..*self })
     }
 
     /// Whether it has a body.
     pub fn stores(&self) -> bool {
-        matches!(self.command, Command::Set(_) | Command::Append)
+        matches!(self.command, Command::Set(_) | Command::Append(_))
+    }
+}
+
+/// What memcached has given the lease of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leased {
+    /// A placeholder: there is no page.
+    Placeholder,
+    /// A page that was not marked as stale.
+    Page,
+    /// A page that was.
+    StalePage,
+}
+
+impl Leased {
+    /// Of an item that was read, and whether that has a value.
+    pub fn of(item: &Item, is_page: bool) -> Leased {
+        match (is_page, item.is_stale) {
+            (false, _) => Leased::Placeholder,
+            (true, false) => Leased::Page,
+            (true, true) => Leased::StalePage,
+        }
+    }
+
+    /// The command that gives the lease of an item of this number back, so that the next reader gets it: a page stays as it
+    /// was. To append nothing is all that takes a lease from an item and leaves its time. It has an empty body.
+    pub fn give_back(self, cas: u64) -> Command {
+        let delete = |marks_stale| Command::Delete(Delete { cas: Some(cas), marks_stale });
+        match self {
+            Leased::Placeholder => delete(false),
+            Leased::Page => Command::Append(Append { cas: Some(cas) }),
+            Leased::StalePage => delete(true),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that change an item, over the connections of a client: which they take, and how they end.
 
 use super::*;
-use crate::memcached::{Body, Command, Delete, Get, Key, LongKeys, Set, Visitor};
+use crate::memcached::{Append, Body, Command, Delete, Get, Key, LongKeys, Set, Visitor};
 
 const SET: Set = Set { flags: 0, ttl: 60, cas: None, is_add: false };
 
@@ -76,7 +76,7 @@ fn the_classic_protocol_stores_nothing() {
     let classic = |command| operation(command, Protocol::Classic);
     let meta = |command| operation(command, Protocol::Meta);
     let unsupported = Err(OperationError::Unsupported);
-    for command in [Command::Set(SET), Command::Append] {
+    for command in [Command::Set(SET), Command::Append(Append::default())] {
         assert_eq!(client.store(now, &classic(command), body()), unsupported);
     }
     for command in [

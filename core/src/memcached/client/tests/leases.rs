@@ -45,7 +45,8 @@ const ASKS: Get = Get { max_size: 10, wants_value: true, vivify: Some(60), recac
 fn the_lease_of_a_request_that_has_gone_is_given_back() {
     for (reply, written) in [
         ("VA 0 c21 f0 k/ t60 O0 W\r\n\r\n", "md / C21 k O1\r\n"),
-        // a page stays, and is renewed by another request
+        // a page stays as it was, and is renewed by another request
+        ("VA 4 c21 f0 k/ t60 O0 W\r\npage\r\n", "ms / 0 MA C21 c k O1\r\n\r\n"),
         ("VA 4 c21 f0 k/ t60 O0 W X\r\npage\r\n", "md / C21 I k O1\r\n"),
         ("VA 4 c21 f0 k/ t60 O0 Z X\r\npage\r\n", ""),
         ("VA 4 c21 f0 k/ t60 O0\r\npage\r\n", ""),
@@ -76,7 +77,7 @@ fn the_lease_of_a_request_that_has_timed_out_is_given_back() {
     alone.client.cancel(late);
     alone.written();
     let replies = "VA 0 c21 f0 k/ t60 O0 W\r\n\r\nHD c22 f0 k/ s9 t60 O1 W\r\n";
-    assert_eq!(alone.answer(replies), "md / C21 k O2\r\nmd / C22 I k O3\r\n");
+    assert_eq!(alone.answer(replies), "md / C21 k O2\r\nms / 0 MA C22 c k O3\r\n\r\n");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! when the connection ends or their time is over.
 
 use super::*;
-use crate::memcached::{Body, Delete, Set};
+use crate::memcached::{Append, Body, Delete, Set};
 
 const SET: Set = Set { flags: 7, ttl: 60, cas: None, is_add: false };
 
@@ -11,7 +11,7 @@ fn set(token: u64, name: &str) -> Operation {
 }
 
 fn append(token: u64, name: &str) -> Operation {
-    Operation { command: Command::Append, ..lookup(token, name) }
+    Operation { command: Command::Append(Append::default()), ..lookup(token, name) }
 }
 
 fn delete(token: u64, name: &str) -> Operation {
