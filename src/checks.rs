@@ -1,6 +1,6 @@
 //! What stops `nginx -t` once all of the configuration is read, or a whole location.
 
-use super::conf::{Handler, MainConf, Redirect, STORE_IN_CLASSIC};
+use super::conf::{Handler, MainConf, Redirect};
 use super::sys::conf::{ConfigContext, ConfigError, HttpServer, Location};
 use super::sys::raw::ngx_str_t;
 use super::upstream::Upstream;
@@ -30,14 +30,14 @@ pub fn check(main: &MainConf, cf: ConfigContext<'_>) -> bool {
         let refusal = refusal(redirect, &redirects, cf)?;
         Some(("pagecache_fallback", &redirect.to.place, refusal))
     });
-    let stores = main.stores.borrow();
+    let leases = main.leases.borrow();
     let is_classic =
         |upstream: &Upstream| upstream.cluster().is_some_and(|it| it.protocol == Protocol::Classic);
-    let cannot_store = stores
-        .iter()
-        .find(|(upstream, _)| is_classic(upstream))
-        .map(|(_, place)| ("pagecache_store", place, ConfigError(STORE_IN_CLASSIC.to_owned())));
-    let refusals = [cannot_store, unusable, wrong];
+    let without_leases =
+        leases.iter().find(|(upstream, _)| is_classic(upstream)).map(|(_, directive)| {
+            (directive.name, &directive.place, ConfigError(directive.in_classic()))
+        });
+    let refusals = [without_leases, unusable, wrong];
     for (directive, place, refusal) in refusals.iter().flatten() {
         cf.log_at(place, &ConfigError(format!("\"{directive}\" {}", refusal.0)));
     }

@@ -21,11 +21,10 @@ use std::rc::Rc;
 /// As the others, completes a sentence that begins with the directive.
 const STORE_IN_OTHER_FORMAT: &str = "stores pages that only \"pagecache_format auto\" reads, but \
      \"pagecache_format\" is another one here: leave it out, or write \"pagecache_store off\"";
-const STORE_WITHOUT_FALLBACK: &str = "stores what the fallback responds, but \"pagecache_fallback\" is \
-     \"off\" here: name a location with a *_pass, such as \"pagecache_fallback @app\"";
-/// Also of an upstream.
-pub const STORE_IN_CLASSIC: &str = "needs the meta commands of memcached, but \"pagecache_protocol\" is \
-     \"classic\" here: write \"pagecache_protocol meta\", or \"pagecache_store off\" for servers without them";
+const WITHOUT_FALLBACK: &str = "needs the responses of a fallback, but \"pagecache_fallback\" is \"off\" here: name a \
+     location with a *_pass, such as \"pagecache_fallback @app\"";
+const REFRESH_IN_FOREGROUND: &str = "renews pages in the background, but \"pagecache_background_update\" is \"off\" here: \
+     leave one of them out";
 
 /// The module's configuration of a cycle.
 pub struct MainConf {
@@ -38,8 +37,8 @@ pub struct MainConf {
     pub redirects: RefCell<Vec<Redirect>>,
     /// Where pages are looked up, and up to which size in bytes.
     pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
-    /// Where nginx stores pages in the protocol of the upstream, and the `pagecache_store` that says so.
-    pub stores: RefCell<Vec<(Rc<Upstream>, SourceLocation)>>,
+    /// Where requests take leases in the protocol of the upstream, and the directive that says so.
+    pub leases: RefCell<Vec<(Rc<Upstream>, LeaseDirective)>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
     _loaded: Loaded,
@@ -65,6 +64,10 @@ pub struct LocationConf {
     pub stats: Option<StatsChoice>,
     /// Of `pagecache_store`.
     pub store_place: Option<SourceLocation>,
+    /// Of `pagecache_lock`.
+    pub lock_place: Option<SourceLocation>,
+    /// Of `pagecache_refresh`.
+    pub refresh_place: Option<SourceLocation>,
     /// Of an `if` whose condition holds only as long as the request has not been looked up.
     is_before_lookup: bool,
     settings: Option<Rc<Settings>>,
@@ -78,6 +81,12 @@ pub struct Redirect {
     pub to: Fallback,
     /// Depends on the condition of an `if`, which may be another one each time.
     pub is_conditional: bool,
+}
+
+/// A directive with which requests take leases.
+pub struct LeaseDirective {
+    pub name: &'static str,
+    pub place: SourceLocation,
 }
 
 /// What a location's responses are made by.
@@ -98,7 +107,7 @@ impl MainConf {
             zone: Zone::default(),
             redirects: RefCell::default(),
             sizes: RefCell::default(),
-            stores: RefCell::default(),
+            leases: RefCell::default(),
             warnings: RefCell::default(),
             _loaded: Loaded::default(),
         }
@@ -203,6 +212,8 @@ impl LocationConf {
         }
         inherit(&mut self.key, &outer.key);
         inherit(&mut self.store_place, &outer.store_place);
+        inherit(&mut self.lock_place, &outer.lock_place);
+        inherit(&mut self.refresh_place, &outer.refresh_place);
         self.given.inherit(&outer.given);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -233,6 +244,7 @@ impl LocationConf {
                 is_conditional,
             });
         }
+        self.check_leases(main, &upstream, cf)?;
         if self.given.store() {
             self.check_store(main, &upstream, &key, cf)?;
         }
@@ -254,6 +266,42 @@ impl LocationConf {
         Ok(())
     }
 
+    /// Refuses directives with which requests take leases where that could not work.
+    fn check_leases(
+        &self,
+        main: &MainConf,
+        upstream: &Rc<Upstream>,
+        cf: ConfigContext<'_>,
+    ) -> Result<(), ConfigError> {
+        let given = &self.given;
+        let directives = [
+            ("pagecache_store", given.store(), &self.store_place),
+            // in one that stores, the lock is on by itself
+            ("pagecache_lock", given.locks() && !given.store(), &self.lock_place),
+            ("pagecache_refresh", given.refresh().is_some(), &self.refresh_place),
+        ];
+        for (name, _, place) in directives.into_iter().filter(|(_, is_on, _)| *is_on) {
+            let place = place.clone().unwrap_or_else(|| upstream.place().clone());
+            let directive = LeaseDirective { name, place };
+            let is_classic = given.protocol() == Some(Protocol::Classic);
+            let is_in_foreground = name == "pagecache_refresh" && !given.background_update();
+            let refusals = [
+                (given.fallback().is_none(), WITHOUT_FALLBACK.to_owned()),
+                (is_classic, directive.in_classic()),
+                (is_in_foreground, REFRESH_IN_FOREGROUND.to_owned()),
+            ];
+            if let Some((_, refusal)) = refusals.into_iter().find(|(holds, _)| *holds) {
+                let refusal = ConfigError(format!("\"{name}\" {refusal}"));
+                cf.log_at(&directive.place, &refusal);
+                return Err(refusal);
+            }
+            if given.protocol().is_none() {
+                main.leases.borrow_mut().push((upstream.clone(), directive));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses `pagecache_store` where it could not work, and warns of keys that most likely are of several pages.
     fn check_store(
         &self,
@@ -263,13 +311,8 @@ impl LocationConf {
         cf: ConfigContext<'_>,
     ) -> Result<(), ConfigError> {
         let place = self.store_place.clone().unwrap_or_else(|| upstream.place().clone());
-        let refusals = [
-            (self.given.format() != Format::Auto, STORE_IN_OTHER_FORMAT),
-            (self.given.fallback().is_none(), STORE_WITHOUT_FALLBACK),
-            (self.given.protocol() == Some(Protocol::Classic), STORE_IN_CLASSIC),
-        ];
-        if let Some((_, refusal)) = refusals.into_iter().find(|(holds, _)| *holds) {
-            let refusal = ConfigError(format!("\"pagecache_store\" {refusal}"));
+        if self.given.format() != Format::Auto {
+            let refusal = ConfigError(format!("\"pagecache_store\" {STORE_IN_OTHER_FORMAT}"));
             cf.log_at(&place, &refusal);
             return Err(refusal);
         }
@@ -310,10 +353,18 @@ impl LocationConf {
                  write \"pagecache_stale 1d\" to keep them for a day",
             );
         }
-        if self.given.protocol().is_none() {
-            main.stores.borrow_mut().push((upstream.clone(), place));
-        }
         Ok(())
+    }
+}
+
+impl LeaseDirective {
+    /// Why it is refused for servers of that protocol.
+    pub fn in_classic(&self) -> String {
+        format!(
+            "needs the meta commands of memcached, but \"pagecache_protocol\" is \"classic\" here: write \
+             \"pagecache_protocol meta\", or \"{} off\" for servers without them",
+            self.name
+        )
     }
 }
 

@@ -31,7 +31,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the order of docs/directives.md.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 39] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 40] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: lookups::set_pass },
     Directive { name: c"pagecache_methods",         usage: H_S_L | NGX_CONF_TAKE12,      apply: lookups::set_methods },
     Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: lookups::set_bypass },
@@ -64,6 +64,7 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 39] = [
     Directive { name: c"pagecache_stale",           usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_stale },
     Directive { name: c"pagecache_use_stale",       usage: H_S_L | NGX_CONF_1MORE,       apply: storing::set_use_stale },
     Directive { name: c"pagecache_background_update", usage: H_S_L | NGX_CONF_TAKE1,     apply: storing::set_background_update },
+    Directive { name: c"pagecache_refresh",         usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_refresh },
     Directive { name: c"pagecache_lock",            usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_lock },
     Directive { name: c"pagecache_lock_timeout",    usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_lock_timeout },
     Directive { name: c"pagecache_lock_age",        usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_lock_age },

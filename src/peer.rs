@@ -62,10 +62,8 @@ enum Party<W> {
     Request(W, u64),
     /// A page that is stored, of so many bytes, and what follows.
     Store(usize, Box<dyn FnOnce(bool)>),
-    /// A lease is prolonged, and what follows.
-    Prolong(Box<dyn FnOnce(Option<u64>)>),
-    /// Nobody: a lease is given back, or an item is marked as stale.
-    Nobody,
+    /// An item is changed, and what follows.
+    Change(Box<dyn FnOnce(Completion<()>)>),
 }
 
 impl<W: Waiter> Peer<W> {
@@ -101,23 +99,18 @@ impl<W: Waiter> Peer<W> {
         submitted
     }
 
-    /// Starts an operation for which nobody waits, without a body.
-    pub fn run(&self, operation: Operation) {
-        // what is not sent to a server that cannot be reached, it would not have done
-        let body = operation.stores().then(Body::default);
-        let _ = self.start(Party::Nobody, body, operation);
-    }
-
-    /// Prolongs a lease. `then` is called with its new number, or None if it is lost. As of [`Peer::store`].
+    /// Starts an operation for which no request waits, with an empty body if it has one. `then` is called with what it came
+    /// to, and may call the peer.
     ///
     /// # Errors
     /// Nothing was sent, and `then` is not called.
-    pub fn prolong(
+    pub fn run(
         &self,
         operation: Operation,
-        then: impl FnOnce(Option<u64>) + 'static,
+        then: impl FnOnce(Completion<()>) + 'static,
     ) -> Result<(), OperationError> {
-        self.start(Party::Prolong(Box::new(then)), Some(Body::default()), operation).map(|_| ())
+        let body = operation.stores().then(Body::default);
+        self.start(Party::Change(Box::new(then)), body, operation).map(|_| ())
     }
 
     /// Stores an item. `then` is called with whether that failed, unless nothing could be sent. It may call the peer.
@@ -449,16 +442,13 @@ impl<W: Waiter> Peer<W> {
                 then(has_failed);
                 return Some(None);
             }
-            Some(Party::Prolong(then)) => {
-                let cas = match completion {
-                    Completion::Stored(cas) => cas,
-                    _ => None,
-                };
+            Some(Party::Change(then)) => {
+                let completion = completion.map(|_| ());
                 drop(client);
-                then(cas);
+                then(completion);
                 return Some(None);
             }
-            Some(Party::Nobody) | None => return Some(None),
+            None => return Some(None),
         };
         let took = self.moment().saturating_sub(since);
         if let Some(tally) = self.counter.tally() {

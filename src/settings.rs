@@ -108,11 +108,13 @@ settings! {
     /// Whether stale pages that may be served are renewed in the background.
     background_update: bool = true;
     pass_time: Msec = DEFAULT_PASS_TIME;
-    /// Whether requests wait for a page that another one renders.
-    lock: bool = true;
+    /// Whether requests wait for a page that another one renders. None: where nginx stores it.
+    lock: Option<bool> = None;
     lock_timeout: Msec = DEFAULT_LOCK_TIMEOUT;
     /// Seconds.
     lock_age: Seconds = DEFAULT_LOCK_AGE;
+    /// The last seconds of a page in which it is renewed. None: `off`.
+    refresh: Option<Seconds> = None;
     /// Whether requests of unsafe methods invalidate pages.
     invalidate: bool = true;
     /// In lower case.
@@ -182,19 +184,30 @@ impl Given {
             unpacks_gzip,
             etag: self.etag(),
             ignores_client_abort: self.ignore_client_abort(),
-            leases: self.store().then(|| self.lease_policy(key_parts)),
+            leases: self.has_leases().then(|| self.lease_policy(key_parts)),
             store: self.store().then(|| self.store_policy()),
         }
+    }
+
+    /// Whether requests wait for a page that another one renders.
+    pub fn locks(&self) -> bool {
+        self.lock().unwrap_or(self.store())
+    }
+
+    /// Whether requests take turns in rendering a page.
+    pub fn has_leases(&self) -> bool {
+        self.store() || self.locks() || self.refresh().is_some()
     }
 
     /// How requests take turns in rendering a page, with a key of these parts.
     fn lease_policy(&self, key: KeyParts) -> LeasePolicy {
         LeasePolicy {
             key,
-            lock_age: self.lock_age(),
-            lock_timeout: self.lock().then(|| self.lock_timeout()),
+            lock_age: (self.store() || self.locks()).then(|| self.lock_age()),
+            refresh: self.refresh(),
+            lock_timeout: self.locks().then(|| self.lock_timeout()),
             pass_time: self.pass_time(),
-            obeys_client: self.client_cache_control(),
+            obeys_client: self.store() && self.client_cache_control(),
             updates_in_background: self.background_update(),
         }
     }

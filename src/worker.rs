@@ -10,7 +10,7 @@ use super::upstream::{Upstream, UpstreamServer};
 use super::waiters::{Sleeper, Waiters};
 use pagecache_core::fill::PageMemory;
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
-use pagecache_core::page::{KnownHeads, Page};
+use pagecache_core::page::{KnownHeads, Page, Seconds};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +160,23 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
     /// A page is being renewed, an item of this number. Returns whether it is for too long.
     pub fn is_overdue(&self, server: &UpstreamServer, key: &Key, cas: u64) -> bool {
         self.pages.borrow_mut().is_overdue((server.index, key), cas, process::now())
+    }
+
+    /// Whether a page that an application has stored is in its last `refresh` seconds, if `left` remain.
+    pub fn is_ending(
+        &self,
+        server: &UpstreamServer,
+        key: &Key,
+        left: Seconds,
+        refresh: Seconds,
+    ) -> bool {
+        self.pages.borrow_mut().is_ending((server.index, key), left, refresh)
+    }
+
+    /// Whether a page is not renewed before its time is over: a short time ago, what a request of this worker has rendered
+    /// was not stored, or was another page.
+    pub fn refuses_refresh(&self, server: &UpstreamServer, key: &Key) -> bool {
+        self.pages.borrow().refuses_refresh((server.index, key), process::now())
     }
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.

@@ -11,6 +11,7 @@
 //! response is stored is decided at its head, and its memory is bounded: if there is no more room, what was captured
 //! is dropped, and the visitor gets the response all the same.
 
+mod endings;
 mod heads;
 mod holders;
 mod not_stored;

@@ -5,7 +5,7 @@
 //!     └─────> Action::Perform ──> LookingUp
 //!                 refused ──> FallThrough       the client of memcached did not accept the lookup
 //!                 resumed ──> Serve             the item is a page, fresh or to be served stale
-//!                        ├──> Perform           the page has variants, or is stale and its lease is asked for
+//!                        ├──> Perform           the page has variants, or its lease is asked for, to renew it
 //!                        │      lease_asked ──> Serve, FallThrough, Refuse, Drop
 //!                        ├──> Wait              another request renders the page
 //!                        │      woken ────────> Perform, FallThrough
@@ -26,6 +26,7 @@ mod fallback;
 mod filling;
 mod key;
 mod reading;
+mod renewing;
 mod state;
 mod verdict;
 
@@ -34,10 +35,10 @@ use crate::memcached::{Get, Item, Key, Leased, Msec, OperationError, Recache};
 use crate::method::Method;
 use crate::outcome::{Outcome, Part, Reason, StaleUse};
 use crate::page::{
-    Format, LONGEST, RequestControl, Response, Staleness, Varies, is_being_rendered, is_marked,
+    Format, RequestControl, Response, Staleness, Varies, is_being_rendered, is_marked,
     is_uncacheable,
 };
-use crate::policy::{Cluster, LeasePolicy, Policy};
+use crate::policy::{Cluster, Policy};
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
 use asking::ask;
@@ -141,6 +142,9 @@ impl Flow {
             || page.is_some_and(|(server, key)| facts.is_for_visitors_alone(server, key));
         let verdict = judge(&read, &item, &self.control, policy);
         match verdict.left_to_visitors(is_alone) {
+            Verdict::Serve(Outcome::Hit) if self.is_ending(&read, &item, facts, policy) => {
+                self.ask_to_renew(Then::Serve, policy, cluster)
+            }
             Verdict::Serve(outcome) => {
                 self.filling.go_on(won, None);
                 self.serve(read.response, outcome, facts)
@@ -207,66 +211,6 @@ impl Flow {
         }
         self.filling.go_on(won, Some(reason));
         self.fall_through(reason)
-    }
-
-    /// Whether the lookup asks for nothing but the lease of a page that was found. Then [`Flow::lease_asked`] takes its
-    /// reply.
-    pub fn is_asking_lease(&self) -> bool {
-        matches!(self.state, State::AskingLease(_))
-    }
-
-    /// The request goes on with the reply to a lookup for the lease of a stale page. `page` is what was found before.
-    pub fn lease_asked<'value>(
-        &mut self,
-        reply: Result<Found<'_>, Reason>,
-        page: Option<Found<'value>>,
-        facts: &impl Facts,
-        policy: &Policy,
-    ) -> Action<'value> {
-        let State::AskingLease(then) = self.state else { return self.fall_through(Reason::Stale) };
-        let reason = self.state.reason().unwrap_or(Reason::Stale);
-        if let Ok(found) = reply {
-            let won = self.won(&found, true);
-            if then != Then::Serve {
-                return self.miss(reason, won, &found.item, facts, policy);
-            }
-            self.filling.go_on(won, Some(reason));
-        }
-        let page = page.filter(|_| then == Then::Serve);
-        match page.and_then(|page| Read::of(page, facts, policy).ok()) {
-            Some(read) => {
-                let is_holder = matches!(self.filling, Filling::Holds(_));
-                let why = if is_holder { StaleUse::Renews } else { StaleUse::Updating };
-                self.serve(read.response, Outcome::Stale(why), facts)
-            }
-            None => self.fall_through(reason),
-        }
-    }
-
-    /// Decides about a request that is to renew a page in the background: whether it is for that page, whose index of the
-    /// server and key are `page`. `lease` is of the page, or of its variant, which was `found`.
-    pub fn renew(
-        (lease, found): (Lease, Found<'_>),
-        page: (usize, Key),
-        facts: &impl Facts,
-        policy: &Policy,
-        cluster: &Cluster,
-    ) -> (Flow, Action<'static>) {
-        let (server, key) = page;
-        let flow = Flow {
-            server: Some(server),
-            key: Some(key),
-            filling: Filling::Holds(lease),
-            staleness: Read::of(found, facts, policy).ok().and_then(|read| read.staleness),
-            state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
-            ..Flow::default()
-        };
-        let may_take_it = |leases: &LeasePolicy| ask(facts, leases).1.is_none();
-        let is_of_page = check_bypass(facts).is_ok()
-            && policy.leases.as_ref().is_some_and(may_take_it)
-            && place(facts, policy, cluster) == Ok(page);
-        let action = if is_of_page { Action::FallThrough(Reason::Stale) } else { Action::Drop };
-        (flow, action)
     }
 
     /// The request ends before it has seen what its lookup has found. Returns the lease to be given back that came.
@@ -390,7 +334,7 @@ impl Flow {
 
     fn get(&self, policy: &Policy) -> Get {
         let leases = policy.leases.as_ref().filter(|_| self.filling == Filling::Asks);
-        let vivify = leases.map(|leases| leases.lock_age);
+        let vivify = leases.and_then(|leases| leases.lock_age);
         Get { vivify, ..Get::value(policy.max_size) }
     }
 
@@ -432,16 +376,6 @@ impl Flow {
         let vary = self.variant.as_ref().map(|variant| variant.vary.clone());
         let of = Leased::of(&found.item, is_page || !found.value.is_empty());
         Some(lease(found.item.cas, self.place()?, vary, of))
-    }
-
-    /// Asks for the lease with which a stale page is renewed.
-    fn ask_to_renew(&mut self, then: Then, policy: &Policy, cluster: &Cluster) -> Action<'static> {
-        self.state = State::AskingLease(then);
-        let get = Get { recache: Some(LONGEST), ..Get::item() };
-        match self.lookup(get, policy, cluster) {
-            Ok(lookup) => Action::Perform(lookup),
-            Err(_) => self.refused(OperationError::Down),
-        }
     }
 
     fn serve<'value>(

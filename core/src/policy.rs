@@ -47,8 +47,11 @@ pub struct Policy {
 pub struct LeasePolicy {
     /// What the key contains.
     pub key: KeyParts,
-    /// `pagecache_lock_age`: how long a lease lasts that is not prolonged, in seconds.
-    pub lock_age: Seconds,
+    /// `pagecache_lock_age`: how long the lease of a page that is not there lasts if it is not prolonged, in seconds. None:
+    /// requests for such a page take no turns.
+    pub lock_age: Option<Seconds>,
+    /// `pagecache_refresh`: the last seconds of a page in which it is renewed in the background. None: `off`.
+    pub refresh: Option<Seconds>,
     /// `pagecache_lock_timeout`: how long a request waits for a page that another one renders, in msec. None with
     /// `pagecache_lock off`.
     pub lock_timeout: Option<Msec>,

@@ -197,12 +197,32 @@ pub fn set_background_update(
     set_once(&mut conf.given.background_update, switch(words)?)
 }
 
+/// `off`, or a time.
+pub fn set_refresh(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    cf: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    let text = word(words)?;
+    let refresh = match text.as_bytes() {
+        b"off" => None,
+        _ => match seconds(text) {
+            Ok(refresh) if refresh > 0 => Some(refresh),
+            _ => return Err(invalid(text, "\"off\" or a time from 1s such as 30s or 5m")),
+        },
+    };
+    conf.refresh_place = Some(cf.place());
+    set_once(&mut conf.given.refresh, refresh)
+}
+
 pub fn set_lock(
     conf: &mut LocationConf,
     words: &[ngx_str_t],
-    _: ConfigContext<'_>,
+    cf: ConfigContext<'_>,
 ) -> Result<(), ConfigError> {
-    set_once(&mut conf.given.lock, switch(words)?)
+    let lock = switch(words)?;
+    conf.lock_place = Some(cf.place());
+    set_once(&mut conf.given.lock, Some(lock))
 }
 
 pub fn set_lock_timeout(

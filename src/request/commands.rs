@@ -9,7 +9,7 @@ use crate::sys::process;
 use pagecache_core::fill::{Lease, Store, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
-    Command, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
+    Command, Completion, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
 };
 use pagecache_core::page::Seconds;
 use pagecache_core::stats::Tally;
@@ -31,8 +31,8 @@ impl State {
 
     /// After how many msec a lease is prolonged.
     fn prolonged_after(&self) -> Option<Msec> {
-        let leases = self.settings().policy.leases.as_ref()?;
-        Some(prolonged_after(leases.lock_age))
+        let age = self.settings().policy.leases.as_ref()?.lock_age?;
+        Some(prolonged_after(age))
     }
 
     /// The request does not store: its lease goes to another one. `why`: if the response was to be stored.
@@ -49,8 +49,7 @@ impl State {
         }
         self.once_prolonged(lease.cas, move |state, cas| {
             let (server, key, command) = Lease { cas, ..lease }.give_back();
-            let Some(peer) = state.peer(server) else { return };
-            peer.run(state.operation(key, command));
+            state.run(server, key, command);
             state.worker().waiters.wake(&(server, key));
         });
     }
@@ -68,9 +67,8 @@ impl State {
         self.note_store_status(why);
         self.once_prolonged(lease.cas, move |state, cas| {
             let (server, key, command) = Lease { cas, ..lease }.mark(seconds);
-            let Some(peer) = state.peer(server) else { return };
             // without it, each worker finds out by itself
-            let _ = peer.prolong(state.operation(key, command), |_| {});
+            state.run(server, key, command);
             state.worker().waiters.wake(&page);
         });
     }
@@ -100,7 +98,7 @@ impl State {
                 if let (true, Some(undo), Some(cas)) = (has_failed, undo, cas) {
                     let command = undo.give_back(cas);
                     let deadline = process::now().saturating_add(STORE_TIMEOUT);
-                    again.run(Operation { command, deadline, ..operation });
+                    let _ = again.run(Operation { command, deadline, ..operation }, |_| {});
                 }
                 worker.waiters.wake(&(server, *key));
             };
@@ -121,24 +119,31 @@ impl State {
             return;
         };
         let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
-        let Some(server) = self.server_at(server) else { return };
-        if self.worker().is_overdue(server, &key, cas) {
-            let command = Leased::of(&found.item, true).give_back(cas);
-            self.worker().peer(server).run(self.operation(key, command));
+        let Some(configured) = self.server_at(server) else { return };
+        if self.worker().is_overdue(configured, &key, cas) {
+            self.run(server, key, Leased::of(&found.item, true).give_back(cas));
             self.count(Tally::count_overdue);
         }
     }
 
     /// Removes the page.
     pub fn invalidate(&self, server: usize, key: Key) {
-        let Some(peer) = self.peer(server) else { return };
-        let command = Command::Delete(Delete { cas: None, marks_stale: false });
-        peer.run(self.operation(key, command));
-        peer.flush_queued();
+        self.run(server, key, Command::Delete(Delete { cas: None, marks_stale: false }));
+        if let Some(peer) = self.peer(server) {
+            peer.flush_queued();
+        }
+    }
+
+    /// Has a server do something whose outcome nobody waits for.
+    fn run(&self, server: usize, key: Key, command: Command) {
+        if let Some(peer) = self.peer(server) {
+            // what is not sent to a server that cannot be reached, it would not have done
+            let _ = peer.run(self.operation(key, command), |_| {});
+        }
     }
 
     /// Calls `act` with the number of a lease: with `cas`, or if the lease is being prolonged, with its next one.
-    fn once_prolonged(&self, cas: u64, act: impl FnOnce(&State, u64) + 'static) {
+    pub fn once_prolonged(&self, cas: u64, act: impl FnOnce(&State, u64) + 'static) {
         if let Some(number) = self.holding.take() {
             self.worker().holders.leave(number);
         }
@@ -157,7 +162,7 @@ impl State {
     fn change_lease<R>(&self, change: impl FnOnce(&mut Lease) -> R) -> Option<R> {
         let mut filling = self.filling.borrow_mut();
         let lease = match &mut *filling {
-            Filling::Lease(lease, _) => lease,
+            Filling::Lease(lease, _) | Filling::Responded(lease, _) => lease,
             Filling::Capture(capture, _) => capture.lease(),
             _ => return None,
         };
@@ -165,7 +170,7 @@ impl State {
     }
 
     /// An operation for which nobody waits.
-    fn operation(&self, key: Key, command: Command) -> Operation {
+    pub fn operation(&self, key: Key, command: Command) -> Operation {
         let policy = &self.settings().policy;
         Operation {
             token: Token::NOBODY,
@@ -182,8 +187,11 @@ impl State {
 
 impl Holder for Waiting {
     fn prolong(&self) -> Option<Msec> {
+        if matches!(*self.filling.borrow(), Filling::Responded(..)) {
+            return None;
+        }
         let again = self.prolonged_after();
-        let age = self.settings().policy.leases.as_ref()?.lock_age;
+        let age = self.settings().policy.leases.as_ref()?.lock_age?;
         let (old, (server, key, command)) =
             self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
         // the reply to the command before has not come
@@ -192,14 +200,18 @@ impl Holder for Waiting {
             return again;
         }
         let me = self.clone();
-        let then = move |cas: Option<u64>| {
+        let then = move |completion: Completion<()>| {
+            let new = match completion {
+                Completion::Stored(cas) => cas,
+                _ => None,
+            };
             if let Some(act) = me.prolonging.take() {
-                act(&me, cas.unwrap_or(old));
+                act(&me, new.unwrap_or(old));
             }
         };
         let peer = self.peer(server)?;
         self.prolonging.set(Some(Box::new(State::renumber)));
-        if peer.prolong(self.operation(key, command), then).is_err() {
+        if peer.run(self.operation(key, command), then).is_err() {
             self.prolonging.set(None);
         }
         again

@@ -9,7 +9,7 @@ use pagecache_core::flow::Facts;
 use pagecache_core::lease::{Asker, NoLease};
 use pagecache_core::memcached::{Item, Key};
 use pagecache_core::method::Method;
-use pagecache_core::page::Page;
+use pagecache_core::page::{Page, Seconds};
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {
@@ -90,6 +90,16 @@ impl<'a> Facts for RequestFacts<'a> {
     fn refuse_wait(&self, server: usize, key: &Key) -> bool {
         let server = self.settings.upstream.servers().get(server);
         server.is_none_or(|server| self.worker.is_slow(server, key))
+    }
+
+    fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool {
+        let server = self.settings.upstream.servers().get(server);
+        server.is_some_and(|server| self.worker.is_ending(server, key, left, refresh))
+    }
+
+    fn refuse_refresh(&self, server: usize, key: &Key) -> bool {
+        let server = self.settings.upstream.servers().get(server);
+        server.is_none_or(|server| self.worker.refuses_refresh(server, key))
     }
 
     fn is_for_visitors_alone(&self, server: usize, key: &Key) -> bool {

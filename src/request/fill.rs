@@ -10,6 +10,7 @@
 //! ```
 
 use super::facts::RequestFacts;
+use super::lock;
 use super::serve::set_head;
 use super::state::{Filling, State, Stored};
 use crate::cache_status;
@@ -49,9 +50,14 @@ pub struct Fill<'state> {
 
 /// Has the request that goes to the fallback keep the lease with which the response is stored, if it has one.
 pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option<Fill<'state>> {
-    let store = state.settings().policy.store.as_ref()?;
+    let policy = &state.settings().policy;
+    policy.leases.as_ref()?;
+    let Some(store) = &policy.store else {
+        lock::hold_lease(request, state);
+        return None;
+    };
     let stale = state.stale();
-    if !state.decide(|flow| flow.may_serve_on_failure(&state.settings().policy)) {
+    if !state.decide(|flow| flow.may_serve_on_failure(policy)) {
         state.forget_stale();
     }
     if let Some(lease) = state.decide(Flow::take_lease) {
@@ -92,6 +98,7 @@ fn before_head(request: &Request<'_>) {
         let store = state.settings().policy.store.as_ref();
         match (store, state.outcome()) {
             (Some(store), Some(Outcome::Fallthrough(_))) => look_at_head(request, &state, store),
+            (None, Some(Outcome::Fallthrough(_))) => lock::look_at_head(request, &state),
             // a filter has refused the page that was to take the place of the response
             (Some(_), Some(Outcome::Stale(_) | Outcome::Revalidated(_))) => {
                 state.set_filling(Filling::Nothing)
@@ -124,6 +131,7 @@ fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
         }
         // not where the page is
         renewal @ Filling::Renewal(_) => state.set_filling(renewal),
+        Filling::Responded(lease, _) => state.give_back(lease, None),
         Filling::Unchanged(..) | Filling::Sent | Filling::Nothing => {}
     }
     let hidden = store.rules.hidden_headers.iter().map(String::as_str);

@@ -13,6 +13,7 @@
 mod commands;
 mod facts;
 pub mod fill;
+mod lock;
 mod lookup;
 mod renewal;
 pub mod request_headers;
@@ -239,8 +240,8 @@ fn act(
         Action::Perform(lookup) => match lookup::start(request, state, lookup) {
             Ok(()) => Turn::Waits,
             Err(error) => {
-                let action = state.decide(|flow| flow.refused(error));
-                act(request, state, action, stored)
+                state.fail(error);
+                conclude(request, state)
             }
         },
         Action::Wait(timeout) => match state.wait(state, timeout) {

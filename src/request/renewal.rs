@@ -1,4 +1,4 @@
-//! Renews a stale page in the background, while visitors get the stale page.
+//! Renews a page in the background, a stale one or one that will soon be, while visitors get it.
 //!
 //! The request that has the page's lease begins another one, of nobody, which goes through nginx as its own has: with
 //! the same target, but without what is its visitor's. If that leads to the same page, it goes to the fallback with
@@ -7,16 +7,16 @@
 use super::state::{Renewal, State, Stored};
 use crate::sys::request::Request;
 use pagecache_core::flow::Flow;
-use pagecache_core::outcome::{Outcome, StaleUse};
 use pagecache_core::request_headers::{is_not_renewed, is_reserved};
 use pagecache_core::stats::Tally;
 use std::rc::Rc;
 
 /// Has the page renewed that the request was served with, if it has the lease for that.
 pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
-    if state.outcome() != Some(Outcome::Stale(StaleUse::Renews)) || state.is_background() {
+    if state.is_background() {
         return;
     }
+    // nobody else is served and has one
     let (lease, page) = (state.decide(Flow::take_lease), state.page());
     let (Some(lease), Some(page)) = (lease, page) else { return };
     let leases = state.settings().policy.leases.as_ref();

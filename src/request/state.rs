@@ -1,6 +1,7 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
 use super::commands::Prolonging;
+use super::lock::Remembered;
 pub use super::stored::Stored;
 use crate::peer::Peer;
 use crate::settings::Settings;
@@ -9,7 +10,9 @@ use crate::upstream::UpstreamServer;
 use crate::worker::{RenewalPlace, Worker};
 use pagecache_core::fill::{Capture, Lease};
 use pagecache_core::flow::Flow;
-use pagecache_core::memcached::{Buffers, Bytes, Completion, Key, Msec, Ticket, Visitor};
+use pagecache_core::memcached::{
+    Buffers, Bytes, Completion, Key, Msec, OperationError, Ticket, Visitor,
+};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
@@ -65,6 +68,8 @@ pub enum Filling {
     Renewal(Box<Renewal>),
     /// The lease, before the response has come, and the stale page that the application may find unchanged.
     Lease(Lease, Option<Rc<Stored>>),
+    /// The lease of a page that its application stores, and whose response has come.
+    Responded(Lease, Remembered),
     /// The response so far. Its head came at this time, in seconds since the epoch.
     Capture(Box<Capture>, u64),
     /// The response is this page, whose head is set and whose body begins at this byte: the application has found it
@@ -112,6 +117,10 @@ unsafe impl RequestLevel for State {
                 Some(renewal.lease)
             }
             Filling::Lease(lease, _) => Some(lease),
+            Filling::Responded(lease, if_not_stored) => {
+                self.settle(lease, if_not_stored);
+                None
+            }
             Filling::Capture(capture, _) => Some(capture.give_up().1),
         };
         if let Some(lease) = lease {
@@ -243,6 +252,11 @@ impl State {
         }));
     }
 
+    /// The lookup could not begin.
+    pub fn fail(&self, error: OperationError) {
+        self.reply.set(Some(Err(error.into())));
+    }
+
     /// What the lookup that has ended came to, once.
     pub fn take_reply(&self) -> Result<Rc<Stored>, Reason> {
         // a request that is resumed has a reply
@@ -298,6 +312,7 @@ impl State {
 
     /// Whether the response is stored, and if not, why. None where nothing is to be stored.
     pub fn store_status(&self) -> Option<StoreStatus> {
+        self.settings.policy.store.as_ref()?;
         self.store_status.get().or_else(|| self.flow.borrow().store_status())
     }
 

@@ -49,7 +49,8 @@ impl State {
             self.worker().waiters.wake(place);
         }
         let Some(asked) = self.asks_for.take() else { return };
-        match action.answers(&asked, (self.page(), place), self.store_status().is_some()) {
+        let has_no_lease = self.decide(|flow| flow.store_status()).is_some();
+        match action.answers(&asked, (self.page(), place), has_no_lease) {
             true => self.worker().waiters.wake(&asked),
             false => self.asks_for.set(Some(asked)),
         }

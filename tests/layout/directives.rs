@@ -289,7 +289,13 @@ fn default(row: &Row) -> String {
                 }
             }
         }
-        "fallback" | "gzip_flag" | "heuristic" => {
+        "lock" => {
+            // None: as the store says
+            assert_eq!(unless_given(&field), "None");
+            assert!(module().contains("self.lock().unwrap_or(self.store())"));
+            "on with pagecache_store, else off".to_owned()
+        }
+        "fallback" | "gzip_flag" | "heuristic" | "refresh" => {
             assert_eq!(unless_given(&field), "None");
             "off".to_owned()
         }

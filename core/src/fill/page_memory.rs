@@ -1,8 +1,10 @@
 //! What one worker remembers of pages for a time, so that its requests neither take leases nor wait in vain.
 
+use super::endings::Endings;
 use super::overdue::Overdue;
 use super::remembered::Remembered;
 use crate::memcached::{Key, Msec};
+use crate::page::Seconds;
 
 /// How long no request waits for a page for which one has waited in vain, in msec.
 pub const SLOW_TIME: Msec = 60_000;
@@ -25,6 +27,8 @@ pub struct PageMemory {
     lost: Pages,
     /// Pages that are being renewed.
     overdue: Option<Overdue>,
+    /// Pages that an application has stored, and how long they last.
+    endings: Option<Endings>,
 }
 
 /// Pages, and until when each is remembered.
@@ -35,7 +39,15 @@ impl PageMemory {
     /// Nothing is remembered. `seed` is for hashes.
     pub fn new(seed: u64) -> PageMemory {
         let [uncacheable, for_visitors_alone, slow, lost] = Default::default();
-        PageMemory { seed, uncacheable, for_visitors_alone, slow, lost, overdue: None }
+        PageMemory {
+            seed,
+            uncacheable,
+            for_visitors_alone,
+            slow,
+            lost,
+            overdue: None,
+            endings: None,
+        }
     }
 
     /// A response for this page could not be stored: its requests take no lease for a time, in msec.
@@ -62,6 +74,24 @@ impl PageMemory {
     pub fn is_overdue(&mut self, (server, key): (usize, &Key), cas: u64, now: Msec) -> bool {
         let seed = self.seed;
         self.overdue.get_or_insert_with(|| Overdue::new(seed)).see(server, key, cas, now)
+    }
+
+    /// So many seconds remain of a page that does not say how long it was to last. Returns whether it is in its last `refresh`
+    /// seconds.
+    pub fn is_ending(
+        &mut self,
+        (server, key): (usize, &Key),
+        left: Seconds,
+        refresh: Seconds,
+    ) -> bool {
+        let seed = self.seed;
+        self.endings.get_or_insert_with(|| Endings::new(seed)).see(server, key, left, refresh)
+    }
+
+    /// Whether this page is not renewed before its time is over: a short time ago, what a request of this worker has
+    /// rendered was not stored, or was another page.
+    pub fn refuses_refresh(&self, page: (usize, &Key), now: Msec) -> bool {
+        self.lost.has(page.0, page.1, now) || self.is_for_visitors_alone(page, now)
     }
 
     /// A request has waited in vain for this page: others do not wait for a time.

@@ -3,7 +3,7 @@
 use crate::lease::{Asker, NoLease};
 use crate::memcached::{Item, Key};
 use crate::method::Method;
-use crate::page::Page;
+use crate::page::{Page, Seconds};
 
 /// What the flow may ask about a request.
 pub trait Facts {
@@ -42,6 +42,11 @@ pub trait Facts {
     fn refuse_wait(&self, server: usize, key: &Key) -> bool;
     /// What this process knows against a lease for this key of a server.
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
+    /// Whether the page of this key of a server is in its last `refresh` seconds, if `left` remain of an item that does not
+    /// say how long it was to last.
+    fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool;
+    /// What this process knows against a renewal of this page before its time is over.
+    fn refuse_refresh(&self, server: usize, key: &Key) -> bool;
     /// Whether this process has found that a request of its own does not lead to this page of a server.
     fn is_for_visitors_alone(&self, server: usize, key: &Key) -> bool;
 }

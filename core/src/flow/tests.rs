@@ -6,13 +6,14 @@ use crate::distribution::{Distribution, Node, Rule};
 use crate::lease::{Asker, NoLease};
 use crate::memcached::{Buffers, Item, LongKeys, Protocol};
 use crate::outcome::Status;
-use crate::page::{Etag, Fields, Format, PageRules};
+use crate::page::{Etag, Fields, Format, PageRules, Seconds};
 use crate::policy::KeyRules;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 mod any;
 mod filling;
+mod refresh;
 mod stale;
 mod waiting;
 
@@ -33,6 +34,8 @@ struct Request {
     is_for_visitors_alone: bool,
     no_lease: Option<NoLease>,
     no_wait: bool,
+    is_ending: bool,
+    no_refresh: bool,
     fields: Vec<(&'static str, &'static str)>,
     asked: RefCell<Vec<&'static str>>,
 }
@@ -52,6 +55,8 @@ impl Default for Request {
             is_for_visitors_alone: false,
             no_lease: None,
             no_wait: false,
+            is_ending: false,
+            no_refresh: false,
             fields: Vec::new(),
             asked: RefCell::default(),
         }
@@ -120,6 +125,13 @@ impl Facts for Request {
     }
     fn refuse_wait(&self, _: usize, _: &Key) -> bool {
         self.no_wait
+    }
+    fn is_ending(&self, _: usize, _: &Key, _: Seconds, _: Seconds) -> bool {
+        self.asked("is_ending");
+        self.is_ending
+    }
+    fn refuse_refresh(&self, _: usize, _: &Key) -> bool {
+        self.no_refresh
     }
     fn is_for_visitors_alone(&self, _: usize, _: &Key) -> bool {
         self.is_for_visitors_alone

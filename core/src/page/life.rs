@@ -10,7 +10,7 @@
 //! the application fails; `mr=1` forbids any other stale use. These three may be left out. Members with other names are
 //! ignored.
 
-use super::cache_control::{leading_number, number};
+use super::cache_control::{Seconds, leading_number, number};
 use super::freshness::Terms;
 
 /// The only known version of the line.
@@ -106,6 +106,12 @@ impl Life {
     /// it to keep it longer.
     pub fn is_fresh(&self, left: Option<u32>) -> bool {
         left.is_none_or(|left| left > self.window || left > self.ttl)
+    }
+
+    /// Whether the page is in its last `refresh` seconds, if it remains fresh for `left` seconds. Of a short life, these are a
+    /// half at most.
+    pub fn is_ending(&self, left: Seconds, refresh: Seconds) -> bool {
+        left <= refresh.min(self.life / 2)
     }
 
     /// Whether the application confirms each use of the page, which is never served otherwise.

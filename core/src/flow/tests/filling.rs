@@ -3,13 +3,14 @@
 use super::*;
 use crate::lease::KeyParts;
 use crate::page::{StoreRules, UseStale, Varies, Vary};
-use crate::policy::StorePolicy;
+use crate::policy::{LeasePolicy, StorePolicy};
 
 /// The policy of a location that stores.
 pub fn storing() -> Policy {
     let leases = LeasePolicy {
         key: KeyParts::of("$scheme://$host$uri"),
-        lock_age: 3,
+        lock_age: Some(3),
+        refresh: None,
         lock_timeout: None,
         pass_time: 120_000,
         obeys_client: false,

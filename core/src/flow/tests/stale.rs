@@ -4,7 +4,7 @@ use super::filling::{WON, storing};
 use super::*;
 use crate::outcome::StaleUse;
 use crate::page::{Failure, LONGEST, UseStale};
-use crate::policy::StorePolicy;
+use crate::policy::{LeasePolicy, StorePolicy};
 
 /// A page of 300 s with a window of 600 s, of which so many seconds remain.
 fn page(left: u32, members: &str) -> (Item, Vec<u8>) {

@@ -1,0 +1,96 @@
+//! Leases of pages that their applications store themselves (`pagecache_lock` or `pagecache_refresh` without
+//! `pagecache_store`).
+//!
+//! The request that has the lease goes to the application, which stores the page with a plain command, over the
+//! placeholder. When the request ends, the lease is given back, which shows whether the application has done that: then
+//! memcached has another item, and refuses. If it has not, those who wait go to the application, and so do those who
+//! come later, for a time.
+
+use super::state::{Filling, State};
+use crate::sys::request::Request;
+use pagecache_core::fill::Lease;
+use pagecache_core::flow::Flow;
+use pagecache_core::memcached::Completion;
+use pagecache_core::page::Seconds;
+
+const NOT_MODIFIED: u16 = 304;
+
+/// What is remembered of a page whose response was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// It cannot be stored: nobody takes its lease for `pagecache_pass_time`.
+    Uncacheable,
+    /// Nobody waits for it for a short time, if that happens again.
+    LostWait,
+}
+
+/// Has the request that goes to the fallback keep the lease, if it has one.
+pub fn hold_lease(request: &Request<'_>, state: &State) {
+    let Some(lease) = state.decide(Flow::take_lease) else { return };
+    let is_new = !lease.is_renewal();
+    state.set_filling(Filling::Lease(lease, None));
+    if let Some(me) = State::of(request).filter(|_| is_new) {
+        state.hold(&me);
+    }
+}
+
+/// The head of the response has come. The lease is not prolonged any more: a visitor that reads slowly keeps it no longer
+/// than it lasts.
+pub fn look_at_head(request: &Request<'_>, state: &State) {
+    state.set_filling(match state.take_filling() {
+        Filling::Lease(lease, _) => {
+            let status = request.upstream_response().map_or(0, |response| response.status());
+            let is_page = (200..400).contains(&status) && status != NOT_MODIFIED;
+            // with a cookie, it may be of one visitor
+            let is_for_all = request.header_values("cookie").next().is_none();
+            Filling::Responded(
+                lease,
+                match is_page && is_for_all {
+                    true => Remembered::Uncacheable,
+                    false => Remembered::LostWait,
+                },
+            )
+        }
+        other => other,
+    });
+}
+
+impl State {
+    /// The request ends that had the lease of a page which its application stores. `if_not_stored`: what is remembered
+    /// then.
+    pub fn settle(&self, lease: Lease, if_not_stored: Remembered) {
+        let (server, key, is_renewal) = (lease.server, *lease.key, lease.is_renewal());
+        let pass_time = self.settings().policy.leases.as_ref().map_or(0, |it| it.pass_time);
+        // others in other workers are told, if there may be any
+        let is_marked = if_not_stored == Remembered::Uncacheable
+            && !is_renewal
+            && self.worker().waiters.has(&(server, key));
+        let seconds = Seconds::try_from(pass_time / 1_000).unwrap_or(0);
+        self.once_prolonged(lease.cas, move |state, cas| {
+            let lease = Lease { cas, ..lease };
+            let (_, _, command) = match is_marked && seconds > 0 {
+                true => lease.mark(seconds),
+                false => lease.give_back(),
+            };
+            let (Some(peer), Some(configured)) = (state.peer(server), state.server_at(server))
+            else {
+                return;
+            };
+            let (worker, configured) = (state.worker().clone(), configured.clone());
+            let then = move |completion: Completion<()>| {
+                let is_stored = !matches!(completion, Completion::Stored(_) | Completion::Deleted);
+                match if_not_stored {
+                    _ if is_stored => {}
+                    Remembered::Uncacheable if !is_renewal => {
+                        worker.add_uncacheable(&configured, &key, pass_time);
+                    }
+                    _ => worker.add_lost_wait(&configured, &key),
+                }
+                worker.waiters.wake(&(server, key));
+            };
+            if peer.run(state.operation(key, command), then).is_err() {
+                state.worker().waiters.wake(&(server, key));
+            }
+        });
+    }
+}
