@@ -12,12 +12,14 @@ The object's members:
     body       the body, a character for each byte
     dies       after how many bytes of the body the process is killed
     waits      true: it waits for a file "released" beside the responses, for 30 s at most
+    stores     [address, key, seconds]: it stores the body in memcached by a plain `set`, before it sends it
     unchanged  the response to a request with If-None-Match or If-Modified-Since
 """
 
 import json
 import os
 import signal
+import socket
 import time
 from urllib.parse import quote
 
@@ -52,6 +54,8 @@ def application(environ, start_response):
         wait()
     echo = "".join(f"{name}={value}\n" for name, value in seen.items())
     body = response["body"].replace("@RENDER@", os.urandom(4).hex()).replace("@ECHO@", echo).encode("latin-1")
+    if "stores" in response:
+        store(body, *response["stores"])
     headers = [tuple(header) for header in response["headers"]]
     parts = [body]
     has_body = response["status"][:3] not in ("204", "304") and environ["REQUEST_METHOD"] != "HEAD"
@@ -70,6 +74,14 @@ def wait():
     end = time.monotonic() + 30
     while not os.path.exists(os.path.join(os.environ["E2E_RESPONSES"], "released")) and time.monotonic() < end:
         time.sleep(0.005)
+
+
+def store(body, address, key, seconds):
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as memcached:
+        memcached.sendall(b"set %s 0 %d %d\r\n%s\r\n" % (key.encode(), seconds, len(body), body))
+        if memcached.recv(100) != b"STORED\r\n":
+            raise OSError("memcached has not stored")
 
 
 def send(parts, dies):

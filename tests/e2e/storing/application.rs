@@ -38,6 +38,7 @@ pub struct Rendered {
     dies: Option<usize>,
     unchanged: Option<Box<Rendered>>,
     waits: bool,
+    stores: Option<(String, String, u32)>,
 }
 
 /// A page with nothing but a Content-Type.
@@ -49,6 +50,7 @@ pub fn rendered(status: u16) -> Rendered {
         dies: None,
         unchanged: None,
         waits: false,
+        stores: None,
     }
     .header("Content-Type", "text/html")
     .body("render=@RENDER@\n")
@@ -101,6 +103,12 @@ impl Rendered {
         self
     }
 
+    /// The application itself stores the body in memcached, at this key for so many seconds.
+    pub fn stored(mut self, memcached: &Memcached, key: &str, seconds: u32) -> Rendered {
+        self.stores = Some((memcached.address(), key.to_owned(), seconds));
+        self
+    }
+
     /// Replaces `@PATH@` in headers by the path of its request, without the first slash.
     pub fn at(mut self, path: &str) -> Rendered {
         for (_, value) in &mut self.headers {
@@ -111,14 +119,18 @@ impl Rendered {
 
     fn json(&self) -> Value {
         let body: String = self.body.iter().map(|&byte| char::from(byte)).collect();
-        json!({
+        let mut json = json!({
             "status": self.status,
             "headers": self.headers,
             "body": body,
             "dies": self.dies,
             "waits": self.waits,
             "unchanged": self.unchanged.as_ref().map(|response| response.json()),
-        })
+        });
+        if let Some((memcached, key, seconds)) = &self.stores {
+            json["stores"] = json!([memcached, key, seconds]);
+        }
+        json
     }
 }
 
@@ -213,6 +225,11 @@ impl Application {
     /// Has the responses come that wait, from now on.
     pub fn release(&self) {
         fs::write(self.folder.path().join("responses").join("released"), "").unwrap();
+    }
+
+    /// The responses that wait do so from now on.
+    pub fn hold(&self) {
+        fs::remove_file(self.folder.path().join("responses").join("released")).unwrap();
     }
 
     /// The requests that it has received, in their order.

@@ -3,6 +3,8 @@
 
 /// The application whose responses the test decides.
 pub mod application;
+/// `pagecache_lock` where the application stores its pages itself.
+mod application_filled;
 /// What is decided before a response is whole: sizes, error pages.
 mod bounds;
 /// Requests of unsafe methods end the pages that they change.
@@ -20,6 +22,8 @@ mod incomplete;
 mod origin;
 /// Cache poisoning: requests that would store their own page for all.
 mod poisoning;
+/// Pages that are renewed before their time is over.
+mod refresh;
 /// Stale pages, which the application may find unchanged, and what visitors say of stored responses.
 mod renewal;
 /// Responses, each stored or not by the rules of HTTP.

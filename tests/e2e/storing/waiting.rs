@@ -40,7 +40,7 @@ pub fn wait_until_waiting(site: &Site, count: u64) {
 }
 
 /// How many requests have begun to wait in a site.
-fn waits(site: &Site) -> u64 {
+pub fn waits(site: &Site) -> u64 {
     let text = site.get("/stats").text();
     let counted = text.lines().filter(|line| line.starts_with("pagecache_waits_total{"));
     counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
