@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 
 SAMPLES = 18  # of two seconds each
 LIMIT_SECONDS = 60
-WIDTH, HEIGHT = 1290, 620
+WIDTH, HEIGHT = 1290, 760
 
 
 def main() -> None:
@@ -41,13 +41,16 @@ def check(browser: webdriver.Chrome) -> None:
 
     assert "counting since" in text("state"), text("state")
     assert re.fullmatch(r"[\d.]+ %", text("ratio")), text("ratio")
-    assert re.fullmatch(r"[\d.]+ (µs|ms) / [\d.]+ (µs|ms)", text("time")), text("time")
+    assert re.fullmatch(r"[\d.]+ (µs|ms|s) / [\d.]+ (µs|ms|s)", text("time")), text("time")
     assert re.fullmatch(r"[\d,]+ / [\d,]+", text("rate")), text("rate")
-    for line in ("ratio-line", "time-line", "rate-line"):
+    assert re.fullmatch(r"[\d,]+ / [\d,]+", text("saved")), text("saved")
+    for line in ("ratio-line", "time-line", "rate-line", "saved-line"):
         drawn = browser.find_elements(By.CSS_SELECTOR, f"#{line} path")
         assert any(path.get_attribute("d").count("L") > SAMPLES // 2 for path in drawn), line
+    heads = [head.text for head in browser.find_elements(By.CSS_SELECTOR, "th")]
+    assert "waited (mean)" in heads and "renewals" in heads, heads
     rows = browser.find_elements(By.CSS_SELECTOR, "tbody tr")
-    assert len(rows) == 2 and all("127.0.0.1:" in row.text for row in rows), [row.text for row in rows]
+    assert len(rows) == 4 and all("127.0.0.1:" in row.text for row in rows), [row.text for row in rows]
     wrong = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not wrong, wrong
 
