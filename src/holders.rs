@@ -4,7 +4,7 @@ use super::sys::event::Posted;
 use super::sys::process;
 use pagecache_core::fill;
 use pagecache_core::memcached::Msec;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 /// A request that holds a lease.
@@ -16,8 +16,6 @@ pub trait Holder: 'static {
 /// The requests that hold leases.
 pub struct Holders<W: Holder> {
     list: RefCell<fill::Holders<W>>,
-    /// When the alarm rings, if it does.
-    rings_at: Cell<Option<Msec>>,
     alarm: Posted<Holders<W>>,
 }
 
@@ -26,7 +24,6 @@ impl<W: Holder> Holders<W> {
     pub fn new() -> Rc<Holders<W>> {
         Rc::new_cyclic(|me: &Weak<Holders<W>>| Holders {
             list: RefCell::default(),
-            rings_at: Cell::new(None),
             alarm: Posted::new(me.clone(), Holders::ring),
         })
     }
@@ -35,7 +32,7 @@ impl<W: Holder> Holders<W> {
     pub fn add(&self, holder: W, after: Msec) -> u64 {
         let at = process::now().saturating_add(after);
         let number = self.list.borrow_mut().add(holder, at);
-        self.ring_at(at);
+        self.alarm.call_by(at);
         number
     }
 
@@ -45,18 +42,12 @@ impl<W: Holder> Holders<W> {
         // the last reference to a request may be this one
         drop(left);
         if self.list.borrow().next().is_none() {
-            self.rest();
+            // a worker that is to exit waits for its timers
+            self.alarm.call_at(None);
         }
     }
 
-    /// A worker that is to exit waits for its timers.
-    fn rest(&self) {
-        self.rings_at.set(None);
-        self.alarm.call_at(None);
-    }
-
     fn ring(&self) {
-        self.rings_at.set(None);
         let now = process::now();
         let due = self.list.borrow().due(now);
         for number in due {
@@ -66,17 +57,6 @@ impl<W: Holder> Holders<W> {
             }
         }
         let next = self.list.borrow().next();
-        match next {
-            Some(at) => self.ring_at(at),
-            None => self.rest(),
-        }
-    }
-
-    /// Rings at this time, or before.
-    fn ring_at(&self, at: Msec) {
-        if self.rings_at.get().is_none_or(|before| before > at) {
-            self.rings_at.set(Some(at));
-            self.alarm.call_at(Some(at));
-        }
+        self.alarm.call_at(next);
     }
 }

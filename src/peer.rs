@@ -96,28 +96,25 @@ impl<W: Waiter> Peer<W> {
         let moment = self.moment();
         let submitted = self.start(Party::Request(waiter, moment), None, operation);
         self.waiting.set(self.waiting.get() + usize::from(submitted.is_ok()));
-        submitted
+        submitted.map_err(|(error, _)| error)
     }
 
     /// Starts an operation for which no request waits, with an empty body if it has one. `then` is called with what it came
-    /// to, and may call the peer.
-    ///
-    /// # Errors
-    /// Nothing was sent, and `then` is not called.
-    pub fn run(
-        &self,
-        operation: Operation,
-        then: impl FnOnce(Completion<()>) + 'static,
-    ) -> Result<(), OperationError> {
+    /// to, and may call the peer. If it cannot begin, that is at once.
+    pub fn run(&self, operation: Operation, then: impl FnOnce(Completion<()>) + 'static) {
         let body = operation.stores().then(Body::default);
-        self.start(Party::Change(Box::new(then)), body, operation).map(|_| ())
+        let party = Party::Change(Box::new(then));
+        if let Err((error, Some(Party::Change(then)))) = self.start(party, body, operation) {
+            then(Completion::Failed(error));
+        }
     }
 
-    /// Stores an item. `then` is called with whether that failed, unless nothing could be sent. It may call the peer.
+    /// Stores an item. `then` is called with whether that failed, as of [`Peer::run`].
     pub fn store(&self, body: Body, operation: Operation, then: impl FnOnce(bool) + 'static) {
         let party = Party::Store(body.len(), Box::new(then));
-        if self.start(party, Some(body), operation).is_err() {
+        if let Err((_, Some(Party::Store(_, then)))) = self.start(party, Some(body), operation) {
             self.count_store(None);
+            then(true);
         }
     }
 
@@ -131,12 +128,13 @@ impl<W: Waiter> Peer<W> {
         }
     }
 
+    /// Hands an operation to the client. If it is refused, its party is returned, too.
     fn start(
         &self,
         party: Party<W>,
         body: Option<Body>,
         operation: Operation,
-    ) -> Result<Ticket, OperationError> {
+    ) -> Result<Ticket, (OperationError, Option<Party<W>>)> {
         let slot = self.operations.borrow_mut().insert(party);
         let operation = Operation { token: Token(slot.data().as_ffi()), ..operation };
         let mut client = self.client.borrow_mut();
@@ -145,9 +143,8 @@ impl<W: Waiter> Peer<W> {
             None => client.submit(process::now(), &operation),
         };
         drop(client);
-        if submitted.is_err() {
-            self.operations.borrow_mut().remove(slot);
-        }
+        let submitted =
+            submitted.map_err(|error| (error, self.operations.borrow_mut().remove(slot)));
         // the server may be tried all the same, and others may have lost their connection for it
         if submitted.is_ok() || self.client.borrow().has_work() {
             self.wake.post();

@@ -32,6 +32,7 @@ const DEFAULT_STALE: Seconds = 0;
 const DEFAULT_LOCK_AGE: Seconds = 3;
 /// Msec.
 const DEFAULT_LOCK_TIMEOUT: Msec = 5_000;
+const DEFAULT_LOCK_WAITERS: usize = 1024;
 /// As Fastly and Cloudflare name them.
 const DEFAULT_TAG_HEADERS: [&str; 2] = ["surrogate-key", "cache-tag"];
 
@@ -113,6 +114,8 @@ settings! {
     lock_timeout: Msec = DEFAULT_LOCK_TIMEOUT;
     /// Seconds.
     lock_age: Seconds = DEFAULT_LOCK_AGE;
+    /// Of one worker.
+    lock_waiters: usize = DEFAULT_LOCK_WAITERS;
     /// The last seconds of a page in which it is renewed. None: `off`.
     refresh: Option<Seconds> = None;
     /// Whether requests of unsafe methods invalidate pages.
@@ -206,6 +209,7 @@ impl Given {
             lock_age: (self.store() || self.locks()).then(|| self.lock_age()),
             refresh: self.refresh(),
             lock_timeout: self.locks().then(|| self.lock_timeout()),
+            lock_waiters: self.lock_waiters(),
             pass_time: self.pass_time(),
             obeys_client: self.store() && self.client_cache_control(),
             updates_in_background: self.background_update(),

@@ -7,9 +7,6 @@ use pagecache_core::waiting::{Page, Place, Turn, Waiting};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-/// How many requests of a worker may wait.
-const MOST: usize = 1024;
-
 /// A request that waits.
 pub trait Sleeper: 'static {
     /// Goes on. This may have requests wait.
@@ -28,23 +25,35 @@ impl<W: Sleeper> Waiters<W> {
     /// Nobody waits.
     pub fn new() -> Rc<Waiters<W>> {
         Rc::new_cyclic(|me: &Weak<Waiters<W>>| Waiters {
-            table: RefCell::new(Waiting::new(MOST, process::seed())),
+            table: RefCell::new(Waiting::new(process::seed())),
             woken: RefCell::default(),
             alarm: Posted::new(me.clone(), Waiters::ring),
         })
     }
 
     /// Has a request wait for a page, as [`Waiting::join`].
-    pub fn join(&self, page: Page, until: Msec, has_asked: bool, waiter: W) -> Option<Place> {
-        let place = self.table.borrow_mut().join(page, (process::now(), until), has_asked, waiter);
-        self.set_alarm();
-        place
+    pub fn join(
+        &self,
+        page: Page,
+        until: Msec,
+        (has_asked, most): (bool, usize),
+        waiter: W,
+    ) -> Option<Place> {
+        let mut table = self.table.borrow_mut();
+        let place = table.join(page, (process::now(), until), (has_asked, most), waiter)?;
+        let asks_at = table.asks_at(&page).unwrap_or(until);
+        self.alarm.call_by(asks_at.min(until));
+        Some(place)
     }
 
     /// A request does not wait any more.
     pub fn leave(&self, place: Place) {
-        self.table.borrow_mut().leave(place);
-        self.set_alarm();
+        let mut table = self.table.borrow_mut();
+        table.leave(place);
+        if table.is_empty() {
+            // a worker that is to exit waits for its timers
+            self.alarm.call_at(None);
+        }
     }
 
     /// Whether somebody waits for a page.
@@ -72,10 +81,6 @@ impl<W: Sleeper> Waiters<W> {
         for (waiter, turn) in woken.chain(due) {
             waiter.wake(turn);
         }
-        self.set_alarm();
-    }
-
-    fn set_alarm(&self) {
         let next = self.table.borrow().next();
         self.alarm.call_at(next);
     }

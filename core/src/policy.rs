@@ -55,6 +55,8 @@ pub struct LeasePolicy {
     /// `pagecache_lock_timeout`: how long a request waits for a page that another one renders, in msec. None with
     /// `pagecache_lock off`.
     pub lock_timeout: Option<Msec>,
+    /// `pagecache_lock_waiters`: how many requests of a worker wait at once.
+    pub lock_waiters: usize,
     /// `pagecache_pass_time`: for how long a worker remembers that a page cannot be stored, in msec.
     pub pass_time: Msec,
     /// `pagecache_client_cache_control`: the Cache-Control of requests is obeyed.

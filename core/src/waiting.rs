@@ -39,9 +39,8 @@ pub type Page = (usize, Key);
 #[derive(Debug)]
 pub struct Waiting<W> {
     pages: BTreeMap<Page, Group<W>>,
-    /// How many requests wait, and may.
+    /// How many requests wait.
     len: usize,
-    most: usize,
     /// The number of the next one.
     next: u64,
     /// For jitter.
@@ -91,21 +90,21 @@ impl<W> Default for Group<W> {
 }
 
 impl<W> Waiting<W> {
-    /// Nobody waits. `most` may. `seed` is for jitter.
-    pub fn new(most: usize, seed: u64) -> Waiting<W> {
-        Waiting { pages: BTreeMap::new(), len: 0, most, next: 0, random: seed | 1 }
+    /// Nobody waits. `seed` is for jitter.
+    pub fn new(seed: u64) -> Waiting<W> {
+        Waiting { pages: BTreeMap::new(), len: 0, next: 0, random: seed | 1 }
     }
 
     /// A request begins to wait, until then at most. `has_asked`: it has waited before, and it was its turn to ask. None if
-    /// too many wait.
+    /// as many as `most` wait.
     pub fn join(
         &mut self,
         page: Page,
         (now, until): (Msec, Msec),
-        has_asked: bool,
+        (has_asked, most): (bool, usize),
         waiter: W,
     ) -> Option<Place> {
-        if self.len >= self.most {
+        if self.len >= most {
             return None;
         }
         let number = self.next;
@@ -165,6 +164,11 @@ impl<W> Waiting<W> {
         due
     }
 
+    /// When the next one of those asks who wait for a page.
+    pub fn asks_at(&self, page: &Page) -> Option<Msec> {
+        self.pages.get(page).map(|group| group.asks_at)
+    }
+
     /// When somebody's time comes next.
     pub fn next(&self) -> Option<Msec> {
         let times = self.pages.values().flat_map(|group| {
@@ -204,12 +208,14 @@ mod tests {
     use super::*;
     use crate::memcached::LongKeys;
 
+    const MOST: usize = 1_000;
+
     fn page(number: usize) -> Page {
         (number, Key::new(b"/page", LongKeys::Sha256).unwrap())
     }
 
     fn join(waiting: &mut Waiting<u32>, number: usize, now: Msec, name: u32) -> Option<Place> {
-        waiting.join(page(number), (now, 5_000), false, name)
+        waiting.join(page(number), (now, 5_000), (false, MOST), name)
     }
 
     #[test]
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn one_asks_for_all_less_and_less_often() {
-        let mut waiting = Waiting::new(10, 7);
+        let mut waiting = Waiting::new(7);
         (0..3).for_each(|name| assert!(join(&mut waiting, 0, 0, name).is_some()));
         assert_eq!(waiting.due(FIRST - 1), []);
         let (mut last, mut intervals) = (0, Vec::new());
@@ -233,7 +239,7 @@ mod tests {
             last = now;
             // nobody else asks meanwhile
             assert_eq!(waiting.due(now + LOST - 1), []);
-            assert!(waiting.join(page(0), (now, 5_000), true, name).is_some());
+            assert!(waiting.join(page(0), (now, 5_000), (true, MOST), name).is_some());
         }
         assert!((25..=31).contains(&intervals[0]), "{intervals:?}");
         assert!(intervals.windows(2).take(2).all(|pair| pair[1] > pair[0]), "{intervals:?}");
@@ -245,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_time_between_questions_grows_also_for_one_alone() {
-        let mut waiting = Waiting::new(10, 7);
+        let mut waiting = Waiting::new(7);
         join(&mut waiting, 0, 0, 1).unwrap();
         let (mut last, mut intervals) = (0, Vec::new());
         while intervals.len() < 6 {
@@ -253,16 +259,16 @@ mod tests {
             assert_eq!(waiting.due(now), [(1, Turn::Ask)]);
             intervals.push(now - last);
             last = now;
-            waiting.join(page(0), (now, 50_000), true, 1).unwrap();
+            waiting.join(page(0), (now, 50_000), (true, MOST), 1).unwrap();
         }
         assert!(intervals[5] >= LONGEST, "{intervals:?}");
     }
 
     #[test]
     fn nobody_waits_for_longer_than_he_may() {
-        let mut waiting = Waiting::new(10, 7);
-        waiting.join(page(0), (0, 100), false, 1).unwrap();
-        waiting.join(page(0), (0, 5_000), false, 2).unwrap();
+        let mut waiting = Waiting::new(7);
+        waiting.join(page(0), (0, 100), (false, MOST), 1).unwrap();
+        waiting.join(page(0), (0, 5_000), (false, MOST), 2).unwrap();
         let due = waiting.due(100);
         assert!(due.contains(&(1, Turn::Over)) && due.contains(&(2, Turn::Ask)), "{due:?}");
         assert!(waiting.is_empty());
@@ -273,7 +279,7 @@ mod tests {
 
     #[test]
     fn one_who_asks_and_does_not_come_back_is_followed_by_another() {
-        let mut waiting = Waiting::new(10, 7);
+        let mut waiting = Waiting::new(7);
         join(&mut waiting, 0, 0, 1).unwrap();
         join(&mut waiting, 0, 0, 2).unwrap();
         let now = waiting.next().unwrap();
@@ -284,10 +290,11 @@ mod tests {
 
     #[test]
     fn who_leaves_is_not_woken() {
-        let mut waiting = Waiting::new(2, 7);
+        let mut waiting = Waiting::new(7);
         let first = join(&mut waiting, 0, 0, 1).unwrap();
         join(&mut waiting, 1, 0, 2).unwrap();
-        assert_eq!(join(&mut waiting, 1, 0, 3), None, "no more than two");
+        let third = waiting.join(page(1), (0, 5_000), (false, 2), 3);
+        assert_eq!(third, None, "no more than two");
         waiting.leave(first);
         waiting.leave(first);
         assert_eq!(waiting.len(), 1);
@@ -297,7 +304,7 @@ mod tests {
 
     #[test]
     fn questions_for_many_pages_are_few() {
-        let mut waiting = Waiting::new(1_000, 7);
+        let mut waiting = Waiting::new(7);
         (0..500).for_each(|number| assert!(join(&mut waiting, number, 0, number as u32).is_some()));
         let mut asked = 0;
         while waiting.next().is_some_and(|next| next < 4_000) {
@@ -305,7 +312,7 @@ mod tests {
             for (number, turn) in waiting.due(now) {
                 assert_eq!(turn, Turn::Ask);
                 asked += 1;
-                waiting.join(page(number as usize), (now, 9_000), true, number).unwrap();
+                waiting.join(page(number as usize), (now, 9_000), (true, MOST), number).unwrap();
             }
         }
         assert!(asked < 4 * 600, "{asked} in 4 s");

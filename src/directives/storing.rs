@@ -1,7 +1,7 @@
 //! The directives of what nginx stores itself.
 
 use super::lookups::add_conditions;
-use super::{invalid, set_once, size, switch, time, word};
+use super::{count, invalid, set_once, size, switch, time, word};
 use crate::conf::LocationConf;
 use crate::sys::conf::{ConfigContext, ConfigError, parse_time};
 use crate::sys::raw::ngx_str_t;
@@ -14,6 +14,9 @@ const LONGEST_PASS_TIME: Msec = 24 * 60 * 60 * 1_000;
 
 /// In msec. A lease lasts no longer.
 const LONGEST_LOCK_TIMEOUT: Msec = 60_000;
+
+/// What is done for all who wait takes time.
+const MOST_LOCK_WAITERS: usize = 65_536;
 
 /// The statuses of `pagecache_valid` without any, as of proxy_cache_valid.
 const USUAL: [u16; 3] = [200, 301, 302];
@@ -247,6 +250,14 @@ pub fn set_lock_age(
         return Err(invalid(word(words)?, "a time from 2s to 60s"));
     }
     set_once(&mut conf.given.lock_age, age)
+}
+
+pub fn set_lock_waiters(
+    conf: &mut LocationConf,
+    words: &[ngx_str_t],
+    _: ConfigContext<'_>,
+) -> Result<(), ConfigError> {
+    set_once(&mut conf.given.lock_waiters, count(words, MOST_LOCK_WAITERS)?)
 }
 
 pub fn set_pass_time(

@@ -40,17 +40,29 @@ impl State {
         if let Some(why) = why {
             self.note_store_status(why);
             let server = self.server_at(lease.server);
-            // that a visitor leaves says nothing of the page, and a page that varies otherwise than before begins anew
-            let begins_anew = why == StoreStatus::Vary && lease.vary.is_some();
-            let is_of_page = why != StoreStatus::Aborted && !begins_anew;
+            // that a visitor leaves says nothing of the page
+            let is_of_page = why != StoreStatus::Aborted;
             if let Some(server) = server.filter(|_| is_of_page) {
                 self.worker().add_lost_wait(server, &lease.key);
             }
         }
         self.once_prolonged(lease.cas, move |state, cas| {
+            state.run_and_wake(Lease { cas, ..lease }.give_back());
+        });
+    }
+
+    /// The page varies otherwise than its item says, which leads to variants that the application does not make any more:
+    /// gives the lease of a variant back, once that item is removed.
+    pub fn give_back_with_page(&self, lease: Lease, page: (usize, Key)) {
+        self.note_store_status(StoreStatus::Vary);
+        self.once_prolonged(lease.cas, move |state, cas| {
             let (server, key, command) = Lease { cas, ..lease }.give_back();
-            state.run(server, key, command);
-            state.worker().waiters.wake(&(server, key));
+            let operation = state.operation(key, command);
+            let (Some(peer), worker) = (state.peer(server), state.worker().clone()) else { return };
+            let delete = Command::Delete(Delete { cas: None, marks_stale: false });
+            state.run(page.0, page.1, delete, move |_| {
+                peer.run(operation, move |_| worker.waiters.wake(&(server, key)));
+            });
         });
     }
 
@@ -66,10 +78,8 @@ impl State {
         }
         self.note_store_status(why);
         self.once_prolonged(lease.cas, move |state, cas| {
-            let (server, key, command) = Lease { cas, ..lease }.mark(seconds);
             // without it, each worker finds out by itself
-            state.run(server, key, command);
-            state.worker().waiters.wake(&page);
+            state.run_and_wake(Lease { cas, ..lease }.mark(seconds));
         });
     }
 
@@ -98,7 +108,8 @@ impl State {
                 if let (true, Some(undo), Some(cas)) = (has_failed, undo, cas) {
                     let command = undo.give_back(cas);
                     let deadline = process::now().saturating_add(STORE_TIMEOUT);
-                    let _ = again.run(Operation { command, deadline, ..operation }, |_| {});
+                    let operation = Operation { command, deadline, ..operation };
+                    return again.run(operation, move |_| worker.waiters.wake(&(server, *key)));
                 }
                 worker.waiters.wake(&(server, *key));
             };
@@ -121,25 +132,36 @@ impl State {
         let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
         let Some(configured) = self.server_at(server) else { return };
         if self.worker().is_overdue(configured, &key, cas) {
-            self.run(server, key, Leased::of(&found.item, true).give_back(cas));
+            self.run(server, key, Leased::of(&found.item, true).give_back(cas), |_| {});
             self.count(Tally::count_overdue);
         }
     }
 
     /// Removes the page.
     pub fn invalidate(&self, server: usize, key: Key) {
-        self.run(server, key, Command::Delete(Delete { cas: None, marks_stale: false }));
+        self.run(server, key, Command::Delete(Delete { cas: None, marks_stale: false }), |_| {});
         if let Some(peer) = self.peer(server) {
             peer.flush_queued();
         }
     }
 
-    /// Has a server do something whose outcome nobody waits for.
-    fn run(&self, server: usize, key: Key, command: Command) {
+    /// Has a server do something for which this request does not wait. `then` is called with what it came to.
+    pub fn run(
+        &self,
+        server: usize,
+        key: Key,
+        command: Command,
+        then: impl FnOnce(Completion<()>) + 'static,
+    ) {
         if let Some(peer) = self.peer(server) {
-            // what is not sent to a server that cannot be reached, it would not have done
-            let _ = peer.run(self.operation(key, command), |_| {});
+            peer.run(self.operation(key, command), then);
         }
+    }
+
+    /// The same. Then all go on who wait for the page.
+    fn run_and_wake(&self, (server, key, command): (usize, Key, Command)) {
+        let worker = self.worker().clone();
+        self.run(server, key, command, move |_| worker.waiters.wake(&(server, key)));
     }
 
     /// Calls `act` with the number of a lease: with `cas`, or if the lease is being prolonged, with its next one.
@@ -170,7 +192,7 @@ impl State {
     }
 
     /// An operation for which nobody waits.
-    pub fn operation(&self, key: Key, command: Command) -> Operation {
+    fn operation(&self, key: Key, command: Command) -> Operation {
         let policy = &self.settings().policy;
         Operation {
             token: Token::NOBODY,
@@ -211,9 +233,7 @@ impl Holder for Waiting {
         };
         let peer = self.peer(server)?;
         self.prolonging.set(Some(Box::new(State::renumber)));
-        if peer.run(self.operation(key, command), then).is_err() {
-            self.prolonging.set(None);
-        }
+        peer.run(self.operation(key, command), then);
         again
     }
 }

@@ -346,16 +346,12 @@ fn take_over(
 fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     let store_status = StoreStatus::from(why);
     // what varies otherwise than before can be stored the next time
-    let is_passing = is_passing || why == NotStored::VaryChanged;
+    if let (NotStored::VaryChanged, Some(page)) = (why, state.page()) {
+        return state.give_back_with_page(lease, page);
+    }
     match !is_passing && state.remember(&lease, store_status) {
         true => state.give_back_for_good(lease, store_status),
         false => state.give_back(lease, Some(store_status)),
-    }
-    if why == NotStored::VaryChanged {
-        // the item of the page leads to variants that its application does not make any more
-        if let Some((server, key)) = state.page() {
-            state.invalidate(server, key);
-        }
     }
 }
 

@@ -72,10 +72,7 @@ impl State {
                 true => lease.mark(seconds),
                 false => lease.give_back(),
             };
-            let (Some(peer), Some(configured)) = (state.peer(server), state.server_at(server))
-            else {
-                return;
-            };
+            let Some(configured) = state.server_at(server) else { return };
             let (worker, configured) = (state.worker().clone(), configured.clone());
             let then = move |completion: Completion<()>| {
                 let is_stored = !matches!(completion, Completion::Stored(_) | Completion::Deleted);
@@ -88,9 +85,7 @@ impl State {
                 }
                 worker.waiters.wake(&(server, key));
             };
-            if peer.run(state.operation(key, command), then).is_err() {
-                state.worker().waiters.wake(&(server, key));
-            }
+            state.run(server, key, command, then);
         });
     }
 }

@@ -15,7 +15,8 @@ impl State {
         let until = self.waits_until.get().unwrap_or_else(begin);
         self.waits_until.set(Some(until));
         let has_asked = self.asks_for.take().is_some();
-        let place = self.worker().waiters.join(page, until, has_asked, me.clone());
+        let most = self.settings().policy.leases.as_ref().map_or(0, |leases| leases.lock_waiters);
+        let place = self.worker().waiters.join(page, until, (has_asked, most), me.clone());
         self.place.set(place);
         if place.is_some() && self.waits_since.get().is_none() {
             self.waits_since.set(Some(process::now()));

@@ -53,6 +53,15 @@ impl<T> Posted<T> {
         }
     }
 
+    /// Asks for the call at this time, unless it is made earlier.
+    pub fn call_by(&self, time: Msec) {
+        let event = self.event();
+        let is_set = event.read(ngx_event_t::timer_set) != 0;
+        if !is_set || event.read(|event| event.timer.key) > time as ngx_msec_t {
+            self.call_at(Some(time));
+        }
+    }
+
     fn event(&self) -> Event<'_> {
         // SAFETY: it keeps its place until drop takes it off the queue and takes its timer back.
         unsafe { Event::at(NonNull::new_unchecked(&raw mut (*self.0.as_ptr()).event)) }

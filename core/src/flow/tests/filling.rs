@@ -12,6 +12,7 @@ pub fn storing() -> Policy {
         lock_age: Some(3),
         refresh: None,
         lock_timeout: None,
+        lock_waiters: 10,
         pass_time: 120_000,
         obeys_client: false,
         updates_in_background: true,
