@@ -4,6 +4,9 @@
 //! one that met it ("coordinated omission").
 //!
 //!     openloop 127.0.0.1:8080 /path RATE SECONDS CONNECTIONS BODY_BYTES
+//!     openloop burst ...
+//!
+//! The second form is another load, of `burst.rs`.
 //!
 //! It writes one line of JSON: counts, and times in microseconds. `late_p99` is how late the generator itself
 //! noticed that a request was due: if that is not small beside the latencies, the generator was the bottleneck.
@@ -19,6 +22,7 @@ use rustix::event::{Timespec, epoll};
 
 use client::Client;
 
+mod burst;
 mod client;
 
 /// How long after the last request was due answers are still accepted.
@@ -27,7 +31,11 @@ const MOST_REQUESTS: u64 = 20_000_000;
 const READ_BUFFER: usize = 1 << 18;
 
 fn main() -> ExitCode {
-    let outcome = Plan::from_arguments().and_then(|plan| Run::new(&plan)?.run(&plan));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((form, rest)) if form == "burst" => burst::run(rest),
+        _ => Plan::from(&arguments).and_then(|plan| Run::new(&plan)?.run(&plan)),
+    };
     match outcome {
         Ok(report) => {
             println!("{report}");
@@ -50,9 +58,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn from_arguments() -> Result<Self, Box<dyn Error>> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let [address, path, rate, seconds, connections, body] = arguments.as_slice() else {
+    fn from(arguments: &[String]) -> Result<Self, Box<dyn Error>> {
+        let [address, path, rate, seconds, connections, body] = arguments else {
             return Err("usage: openloop ADDRESS PATH RATE SECONDS CONNECTIONS BODY_BYTES".into());
         };
         let (rate, seconds): (f64, f64) = (rate.parse()?, seconds.parse()?);
@@ -140,15 +147,11 @@ impl Run {
             }
             let until = if next < plan.requests { due_at(next) } else { deadline };
             let pause = until.saturating_duration_since(Instant::now());
-            let pause = Timespec {
-                tv_sec: pause.as_secs() as i64,
-                tv_nsec: i64::from(pause.subsec_nanos()),
-            };
             events.clear();
             match epoll::wait(
                 &self.epoll,
                 rustix::buffer::spare_capacity(&mut events),
-                Some(&pause),
+                Some(&timespec(pause)),
             ) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -207,6 +210,10 @@ impl Run {
             self.first_error,
         )
     }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
 }
 
 fn micros(duration: Duration) -> u32 {
