@@ -16,7 +16,8 @@ from pagecache_testkit import nginx_user
 
 from bench import load, measure, memory, pages, servers
 from bench.cells import OPEN_CONNECTIONS, Cell
-from bench.contenders import CONTENDERS, Contender, application_conf, nginx_conf
+from bench.conf import application_conf, nginx_conf
+from bench.contenders import CONTENDERS, Contender
 from bench.progress import Progress
 from bench.results import Calls, Results, Sample
 from bench.servers import Server, StandIn, Trouble

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import bars, cells, contenders, figures, report
 from bench.cells import Cell
+from bench.conf import nginx_conf
 from bench.results import Calls, Results, Sample
 
 CELL = Cell("hit/100B/c64", "closed", 100, 64)
@@ -75,7 +76,7 @@ class Configuration(unittest.TestCase):
         there = list(contenders.CONTENDERS.values())
         values = dict.fromkeys(("memcached", "lua_address", "root", "origin", "uwsgi", "application"), "X")
         ports = {one.name: 1000 + nth for nth, one in enumerate(there)} | {"origin": 999}
-        conf = contenders.nginx_conf(
+        conf = nginx_conf(
             there, ports, values,
             module="our.so", modules_folder="modules", workers=1, user="", descriptors=1024,
         )
@@ -100,7 +101,7 @@ class Configuration(unittest.TestCase):
         values = dict.fromkeys(("memcached", "root", "application"), "X")
         shared = {"module": "our.so", "modules_folder": "", "workers": 1, "user": "", "descriptors": 1024}
         for work, gzip, tls in (("plain", False, False), ("gzip", True, False), ("h2", True, True)):
-            conf = contenders.nginx_conf([one], {"ours": 1, "origin": 2}, values, work=work, **shared)
+            conf = nginx_conf([one], {"ours": 1, "origin": 2}, values, work=work, **shared)
             self.assertEqual(("gzip on" in conf, "1 ssl http2" in conf), (gzip, tls), work)
 
 
