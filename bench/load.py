@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import figures
@@ -22,6 +22,7 @@ SCRIPT = Path(__file__).with_name("wrk.lua")
 GRACE_SECONDS = 15  # for a load generator to start, to load its script, and to end
 
 INTERRUPT_SECONDS = 1
+BURST_SECONDS = 30  # the longest, in bench/openloop
 
 # A closed loop is not limited by the server if the generator itself uses a whole core.
 GENERATOR_BUSY = 0.95
@@ -38,6 +39,7 @@ class Load:
     p999: float
     cpu: float
     late: float = 0.0  # open loop: how late the generator itself was, p99
+    more: dict[str, float] = field(default_factory=dict)  # of Sample
 
     @property
     def per_second(self) -> float:
@@ -152,6 +154,42 @@ def open_load(output: str, cpu: float) -> Load:
     return Load(
         said["requests"], said["seconds"], said["p50"], said["p99"], said["p999"], cpu, said["late_p99"]
     )
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Requests of all visitors at the same moment. Times in microseconds since `began`, which is microseconds of
+    the machine's monotonic clock."""
+
+    began: float
+    sent: float  # when the last request was sent
+    requests: int  # that were answered
+    p50: float
+    p99: float
+    most: float
+    errors: int
+    error: str  # one of them
+
+
+def bursts(
+    program: str, ports: list[int], paths: list[str], connections: int, size: int
+) -> tuple[list[Burst], float]:
+    """A burst for each path, over the same connections, and the processor time of the generator."""
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    command = [program, "burst", HOST, addresses, str(connections), str(size), *paths]
+    output, cpu = generate(command, BURST_SECONDS * len(paths), {})
+    return bursts_of(output, len(paths)), cpu
+
+
+def bursts_of(output: str, count: int) -> list[Burst]:
+    """Parses the output of bench/openloop: a line of JSON for each burst."""
+    try:
+        found = [Burst(**json.loads(line)) for line in output.splitlines()]
+    except (ValueError, TypeError):
+        found = []
+    if len(found) != count:
+        raise Failed(f"openloop ended without figures: {output.strip()[-300:]}")
+    return found
 
 
 def pinned(command: list[str], core: int | None) -> list[str]:
