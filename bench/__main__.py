@@ -22,6 +22,7 @@ from bench.results import Results
 TARGET = machine.ROOT / "target"
 OUTPUT = TARGET / "bench"
 MODULES_FOLDER = "/usr/lib/nginx/modules"
+UWSGI = TARGET / "venv" / "bin" / "uwsgi"
 OPENLOOP = OUTPUT / "cargo" / "release" / "openloop"
 MOST_SECONDS = 60
 MOST_REPEATS = 100
@@ -170,8 +171,10 @@ def print_needs(arguments: argparse.Namespace) -> None:
         return
     for package in sorted({package for one in arguments.there for package in one.packages}):
         print("package", package)
-    if any(cell.kind == "open" for cell in arguments.cells):
+    if any(cell.kind in ("open", "stampede") for cell in arguments.cells):
         print("openloop")
+    if any(cell.kind == "stampede" for cell in arguments.cells):
+        print("uwsgi")
     if any(cell.work == "h2" for cell in arguments.cells):
         print("package nghttp2-client")
         print("package openssl")
@@ -195,6 +198,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
         module=str(module.resolve()),
         module_b=str((arguments.module_b or module).resolve()),
         openloop=str(OPENLOOP),
+        uwsgi=str(UWSGI),
         repeats=arguments.repeats,
         seconds=arguments.seconds,
         open_seconds=arguments.open_seconds,

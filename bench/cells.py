@@ -26,10 +26,11 @@ class Cell:
     gzip    a page of HTML, for clients that accept gzip; nginx compresses what is not compressed
     h2      the same, over TLS and HTTP/2
     fill    each request for another page, which the application renders and nginx stores
+    stampede  all connections request a page at the same moment, which the application takes a while to render
     """
 
     name: str
-    kind: str  # "closed", "open" or "memory"
+    kind: str  # "closed", "open", "stampede" or "memory"
     size: int = 100
     connections: int = 64
     keys: int = 1
@@ -39,6 +40,8 @@ class Cell:
     percent: int = 0  # open: of the stock module's capacity
     waiting: bool = False  # memory: of waiting requests, not of idle connections
     work: str = "plain"
+    state: str = ""  # stampede: of the page, one of STATES
+    fleet: int = 1  # stampede: the number of nginx
 
     @property
     def plain(self) -> bool:
@@ -52,7 +55,7 @@ class Cell:
     @property
     def is_html(self) -> bool:
         """The page has text that compresses as that of a site. The other pages repeat one sentence."""
-        return self.accepts_gzip or self.work == "fill"
+        return self.accepts_gzip or self.work in ("fill", "stampede")
 
 
 def hits(sizes: list[str], connections: list[int]) -> list[Cell]:
@@ -114,6 +117,17 @@ SITE = (
     + of_work("h2", ["50KB"])
     + of_work("fill", ["10KB"])
 )
+
+# A page that is in no cache, or was in all, and has expired; `stale`: and may be served while it is renewed.
+STATES = ("cold", "expired", "stale")
+STAMPEDE = [
+    Cell(
+        f"stampede/{state}/n{fleet}", "stampede", SIZES["10KB"], 512,
+        workers=2, work="stampede", state=state, fleet=fleet,
+    )
+    for state in STATES
+    for fleet in (1, 3)
+]
 MEMORY = [Cell("memory/idle", "memory"), Cell("memory/waiting", "memory", waiting=True)]
 
 QUICK = hits(["100B", "10KB", "100KB"], [1, 64])
@@ -124,6 +138,7 @@ DEFAULT = (
     + distinct([1000], [64, 512], "100KB")
     + distinct([200], [64, 512], "500KB")
     + SITE
+    + STAMPEDE
 )
 FULL = (
     DEFAULT

@@ -32,7 +32,8 @@ def nginx_conf(
     if any(one.ours for one in inside):
         modules.append(module)
     load = "".join(f'load_module "{path}";\n' for path in modules)
-    secure = " ssl http2" if work == "h2" else ""
+    # a burst of new connections would otherwise go to the worker that wakes up first
+    options = {"h2": " ssl http2", "stampede": " reuseport"}.get(work, "")
     settings = [APPLICATION_UPSTREAM]
     if work == "h2":
         settings.append("ssl_certificate $root/tls.crt; ssl_certificate_key $root/tls.key;")
@@ -41,7 +42,7 @@ def nginx_conf(
     settings += [one.http for one in inside if one.http]
     shared = "".join(f"    {text}\n" for text in dict.fromkeys(settings))
     servers = "".join(
-        f"    server {{ # {one.name}\n        listen 127.0.0.1:{ports[one.name]}{secure} backlog=8192;\n"
+        f"    server {{ # {one.name}\n        listen 127.0.0.1:{ports[one.name]}{options} backlog=8192;\n"
         f"        {one.server.strip()}\n    }}\n"
         for one in inside
     )

@@ -29,6 +29,12 @@ PROXIED = """proxy_pass         http://application;
              proxy_set_header   Connection "";
              proxy_set_header   Accept-Encoding "";"""
 APPLICATION = f"location @fallback {{ {PROXIED} }}"
+SRCACHE_MODULES = ("ngx_http_memc_module.so", "ngx_http_srcache_filter_module.so")
+SRCACHE_PACKAGES = ("libnginx-mod-http-memc", "libnginx-mod-http-srcache-filter")
+
+# The visitor whose request renews a page in the background would get the end of the page 200 ms late.
+UNCORKED = "tcp_nopush off;"
+
 CACHE_MEGABYTES = 1024  # as much as memcached has
 CACHE = f"keys_zone=%s:100m inactive=1h max_size={CACHE_MEGABYTES}m use_temp_path=off"
 
@@ -62,7 +68,7 @@ class Contender:
 def files(cell: Cell) -> bool:
     """Contenders that serve files have one file for each size, and no memcached, so that its socket does not
     matter."""
-    return cell.kind == "closed" and cell.plain
+    return cell.kind in ("closed", "stampede") and cell.plain
 
 
 def literal(cell: Cell) -> bool:
@@ -194,17 +200,8 @@ CONTENDERS = {
                     memc_buffer_size {BUFFER};
                 }}""",
             http=f"upstream srcache {{ server $memcached; keepalive {KEEPALIVE}; }}",
-            modules=(
-                "ndk_http_module.so",
-                "ngx_http_echo_module.so",
-                "ngx_http_memc_module.so",
-                "ngx_http_srcache_filter_module.so",
-            ),
-            packages=(
-                "libnginx-mod-http-echo",
-                "libnginx-mod-http-memc",
-                "libnginx-mod-http-srcache-filter",
-            ),
+            modules=("ndk_http_module.so", "ngx_http_echo_module.so", *SRCACHE_MODULES),
+            packages=("libnginx-mod-http-echo", *SRCACHE_PACKAGES),
             serves=lambda cell: lookups(cell) and cell.keys == 1,
             works=("plain", "gzip", "h2"),
         ),
@@ -263,6 +260,23 @@ CONTENDERS = {
             usual=("gzip", "h2"),
         ),
         Contender(
+            "proxy-cache-lock",
+            "proxy_cache with its lock",
+            server=f"""
+                location / {{
+                    proxy_cache       locked;
+                    proxy_cache_key   $$uri;
+                    proxy_cache_lock  on;
+                    proxy_cache_background_update on;
+                    {UNCORKED}
+                    {PROXIED}
+                }}""",
+            # in the folder of its nginx: several nginx have caches of their own
+            http=f"proxy_cache_path locked {CACHE % 'locked'};",
+            works=("stampede",),
+            usual=("stampede",),
+        ),
+        Contender(
             "uwsgi-cache",
             "uwsgi_cache on tmpfs",
             server=cached(
@@ -277,11 +291,54 @@ CONTENDERS = {
             works=("plain", "gzip", "h2"),
         ),
         Contender(
+            "uwsgi-cache-lock",
+            "uwsgi_cache with its lock",
+            server=f"""
+                location / {{
+                    uwsgi_param       REQUEST_METHOD $$request_method;
+                    uwsgi_param       PATH_INFO $$uri;
+                    uwsgi_cache       alone;
+                    uwsgi_cache_key   $$uri;
+                    uwsgi_cache_lock  on;
+                    uwsgi_cache_background_update on;
+                    {UNCORKED}
+                    uwsgi_pass        127.0.0.1:$uwsgi;
+                }}""",
+            http=f"uwsgi_cache_path alone {CACHE % 'alone'};",
+            works=("stampede",),
+            usual=("stampede",),
+        ),
+        Contender(
+            "srcache-store",
+            "srcache + memc, storing",
+            server=f"""
+                location / {{
+                    srcache_fetch  GET /store "key=/srcache$$uri";
+                    srcache_store  PUT /store "key=/srcache$$uri&life=$$srcache_expire";
+                    {PROXIED}
+                }}
+                location = /store {{
+                    internal;
+                    set              $$memc_key $$arg_key;
+                    set              $$memc_exptime $$arg_life;
+                    memc_pass        srcache_store;
+                    memc_buffer_size {BUFFER};
+                }}""",
+            http=f"upstream srcache_store {{ server $memcached; keepalive {KEEPALIVE}; }}",
+            modules=SRCACHE_MODULES,
+            packages=SRCACHE_PACKAGES,
+            # it serves nothing that is stale
+            serves=lambda cell: cell.state != "stale",
+            works=("stampede",),
+            usual=("stampede",),
+        ),
+        Contender(
             "varnish",
             "Varnish",
             packages=("varnish", "gcc", "libc6-dev"),
             serves=files,
-            works=("plain", "gzip"),  # it has no TLS of its own
+            works=("plain", "gzip", "stampede"),  # it has no TLS of its own
+            usual=("stampede",),
         ),
         ours("ours", "this module", works=("plain", "stored"), usual=("plain", "stored")),
         ours("ours-noetag", "this module, no ETag", "pagecache_etag off;", serves=lookups),
@@ -318,7 +375,7 @@ CONTENDERS = {
             "ours-stored",
             "this module, stored by nginx",
             "pagecache_store on; pagecache_store_gzip off;",
-            ("stored", "fill"),
+            ("stored", "fill", "stampede"),
             stores=True,
         ),
         filled(

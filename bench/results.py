@@ -43,6 +43,13 @@ class Sample:
     stolen: float = 0.0  # by other guests of the host, seconds
     bytes_each: float = 0.0  # memory cells: growth for each connection or request
     descriptors_each: float = 0.0
+    # stampede cells; times from the moment at which all requests are sent
+    renders: float = 0  # by the application
+    errors: float = 0  # visitors without the page
+    rendered: float = 0.0  # when the first render ended; 0 if nobody waits for it
+    most: float = 0.0  # the slowest visitor's time
+    quiet_p99: float = 0.0  # the same visitors with a page that is fresh
+    next_most: float = 0.0  # the slowest one's next request, for a page that is being renewed
 
 
 @dataclass
@@ -71,6 +78,14 @@ QUANTITIES: dict[str, Quantity] = {
     "late": lambda one: one.late,
     "bytes": lambda one: one.bytes_each,
     "descriptors": lambda one: one.descriptors_each,
+    "renders": lambda one: one.renders,
+    "errors": lambda one: one.errors,
+    "most": lambda one: one.most,
+    "quiet_p99": lambda one: one.quiet_p99,
+    "next_most": lambda one: one.next_most,
+    "behind_p50": lambda one: (one.p50 - one.rendered) / 1000,  # milliseconds
+    "behind_p99": lambda one: (one.p99 - one.rendered) / 1000,
+    "times_quiet": lambda one: one.p99 / one.quiet_p99,
 }
 
 
@@ -96,7 +111,7 @@ class Results:
         return [one for one in self.samples if (one.cell, one.contender) == (cell, contender)]
 
     def failures(self) -> list[Sample]:
-        return [one for one in self.samples if one.failed]
+        return [one for one in self.samples if one.failed or one.errors]
 
     def failed(self, cell: str, contender: str) -> str:
         return next((one.failed for one in self.of(cell, contender) if one.failed), "")
@@ -134,6 +149,8 @@ class Results:
             late = self.figure(cell.name, contender, "late")
             p99 = self.figure(cell.name, contender, "p99")
             return "late" if late and p99 and late.median > LATE_SHARE * p99.median else ""
+        if cell.kind == "stampede":
+            return ""  # they wait for the application
         generator = self.figure(cell.name, contender, "generator")
         if generator and generator.median >= GENERATOR_BUSY:
             return "generator"

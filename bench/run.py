@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pagecache_testkit import nginx_user
 
-from bench import load, measure, memory, pages, servers
+from bench import load, measure, memory, pages, servers, stampede
 from bench.cells import OPEN_CONNECTIONS, Cell
 from bench.conf import application_conf, nginx_conf
 from bench.contenders import CONTENDERS, Contender
@@ -44,6 +44,7 @@ class Options:
     module: str
     module_b: str
     openloop: str
+    uwsgi: str
     repeats: int
     seconds: float
     open_seconds: float
@@ -88,6 +89,7 @@ class Run:
         self.hosts: dict[tuple, Host] = {}
         self.stores: dict[tuple, tuple[Server, str]] = {}
         self.applications: dict[bool, tuple[Server, int]] = {}
+        self.renderers: list[tuple[Server, int, int]] = []  # at most one
         self.loads = 0
         self.rates: dict[tuple[str, str], float] = {}
         self.bad: set[tuple[str, str]] = set()
@@ -97,7 +99,8 @@ class Run:
             self.note(f"The machine was busy before the run (load {self.results.machine['load_before']}).")
         pages.write_files(self.root / "files", self.cells)
         self.drop_unusable()
-        timed = [cell for cell in self.cells if cell.kind != "memory"]
+        timed = [cell for cell in self.cells if cell.kind not in ("memory", "stampede")]
+        bursts = [cell for cell in self.cells if cell.kind == "stampede"]
         closed = [cell for cell in timed if cell.kind == "closed"]
         counted = closed if self.options.syscalls and self.counter.tool else []
         opened = {cell.size for cell in timed if cell.kind == "open"}
@@ -110,11 +113,14 @@ class Run:
             self.progress.expect(len(self.at(cell)) * self.options.repeats * self.duration(cell))
         calls_step = CALLS_SECONDS + ATTACH_SECONDS + AROUND_SECONDS
         self.progress.expect(sum(len(self.at(cell)) for cell in counted) * calls_step)
+        for cell in bursts:
+            each = len(self.at(cell)) * stampede.ABOUT_SECONDS + stampede.EXPIRY_SECONDS
+            self.progress.expect(self.options.repeats * each)
         remembered = [cell for cell in self.cells if cell.kind == "memory"]
         for cell in remembered:
             self.progress.expect(len(self.at(cell)) * self.options.repeats * memory.ABOUT_SECONDS)
 
-        self.start_and_check(timed)
+        self.start_and_check(timed + bursts)
         for size in sorted(opened):
             self.find_capacity(size)
         for repeat in range(self.options.repeats):
@@ -126,6 +132,9 @@ class Run:
             for contender in self.turn(cell, 0):
                 self.progress.step(f"{cell.name}  {contender.name}  system calls", calls_step)
                 self.count(cell, contender)
+        for repeat in range(self.options.repeats):
+            for cell in bursts:
+                self.burst(cell, repeat)
         for repeat in range(self.options.repeats):
             for cell in remembered:
                 for contender in self.turn(cell, repeat):
@@ -186,32 +195,40 @@ class Run:
 
     # The servers.
 
-    def host(self, cell: Cell, contender: Contender) -> Host:
-        key = (contender.build, contender.apart, cell.workers, cell.unix, cell.work)
+    def hosts_of(self, cell: Cell, contender: Contender) -> list[Host]:
+        """One for each nginx of a fleet, which share a memcached."""
+        return [self.host(cell, contender, nth) for nth in range(cell.fleet)]
+
+    def host(self, cell: Cell, contender: Contender, nth: int = 0) -> Host:
+        key = (contender.build, contender.apart, cell.workers, cell.unix, cell.work, nth)
         if key not in self.hosts:
             self.hosts[key] = self.start_host(*key)
         return self.hosts[key]
 
-    def start_host(self, build: str, apart: bool, workers: int, unix: bool, work: str) -> Host:
+    def start_host(
+        self, build: str, apart: bool, workers: int, unix: bool, work: str, nth: int
+    ) -> Host:
         """All contenders at the cells of one kind of work in one nginx, except those that need one of their own;
         build B in one that differs only by the module."""
         pinned = workers == 1
-        store, address = self.store(unix, pinned, work == "fill")
+        store, address = self.store(unix, pinned, work in ("fill", "stampede"))
         there = [
             one for one in self.contenders if one.server and one.apart == apart and work in one.works
         ]
         module = self.options.module if build == "a" else self.options.module_b
-        uwsgi = StandIn(pages.uwsgi_answer)
-        self.stack.callback(uwsgi.close)
         ports = servers.free_ports([*(one.name for one in there), "origin"])
         core = self.cores.get("nginx") if pinned else None
-        # at plain cells the server of files is enough
-        application, port = (None, ports["origin"]) if work == "plain" else self.application(pinned)
+        if work == "stampede":
+            application, port, uwsgi = self.renderer()
+        else:
+            # at plain cells the server of files is enough
+            application, port = (None, ports["origin"]) if work == "plain" else self.application(pinned)
+            uwsgi = self.uwsgi_stand_in()
         if work == "h2":
             servers.certificate(self.root)
-        values = self.values(address, ports["origin"], uwsgi.port, port)
+        values = self.values(address, ports["origin"], uwsgi, port)
         conf = self.conf(there, ports, values, module, workers, work)
-        name = f"nginx-{work}-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}"
+        name = f"nginx-{work}-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}{f'-{nth}' if nth else ''}"
         nginx = servers.nginx(
             self.options.nginx, name, self.root, conf, [*ports.values()], core
         )
@@ -219,7 +236,10 @@ class Run:
         others = {}
         has_varnish = any(one.name == "varnish" and work in one.works for one in self.contenders)
         if has_varnish and not unix and build == "a":
-            varnish, port = servers.varnish(self.root, name, ports["origin"], core)
+            behind, parameters = ports["origin"], []
+            if work == "stampede":
+                behind, parameters = port, stampede.VARNISH_PARAMETERS
+            varnish, port = servers.varnish(self.root, name, behind, core, parameters)
             self.stack.callback(varnish.stop)
             ports["varnish"], others["varnish"] = port, varnish
         return Host(nginx, ports, store, others, application)
@@ -235,6 +255,17 @@ class Run:
             self.stack.callback(server.stop)
             self.applications[pinned] = server, port
         return self.applications[pinned]
+
+    def renderer(self) -> tuple[Server, int, int]:
+        if not self.renderers:
+            self.renderers.append(servers.renderer(self.root, self.options.uwsgi))
+            self.stack.callback(self.renderers[0][0].stop)
+        return self.renderers[0]
+
+    def uwsgi_stand_in(self) -> int:
+        stand_in = StandIn(pages.uwsgi_answer)
+        self.stack.callback(stand_in.close)
+        return stand_in.port
 
     def store(self, unix: bool, pinned: bool, is_filled: bool = False) -> tuple[Server, str]:
         """The memcached of each kind, with the pages. `is_filled`: an empty one, because all that nginx stores
@@ -283,11 +314,13 @@ class Run:
     def start_and_check(self, cells: list[Cell]) -> None:
         for cell in cells:
             for contender in self.at(cell):
-                port = self.host(cell, contender).ports[contender.name]
-                # twice: contenders that cache files must then have the page
-                wrong = pages.check(port, cell) or pages.check(port, cell, contender.stores)
-                if wrong:
-                    self.fail(cell, contender, f"before the run: {wrong}")
+                for host in self.hosts_of(cell, contender):
+                    port = host.ports[contender.name]
+                    # twice: contenders that cache files must then have the page
+                    wrong = pages.check(port, cell) or pages.check(port, cell, contender.stores)
+                    if wrong:
+                        self.fail(cell, contender, f"before the run: {wrong}")
+                        break
 
     def fail(self, cell: Cell, contender: Contender, text: str, repeat: int = 0) -> None:
         self.bad.add((cell.name, contender.name))
@@ -330,19 +363,51 @@ class Run:
             with suppress(load.Failed):
                 self.load(cell, host, contender, WARM_UP_SECONDS)
         try:
-            sample = again(lambda: self.watch(host, contender, work))
+            sample = again(lambda: self.watch([host], contender, work))
         except (load.Failed, measure.Gone) as error:
             self.fail(cell, contender, str(error), repeat)
             return
         sample.cell, sample.repeat = cell.name, repeat
         self.results.samples.append(sample)
 
-    def watch(self, host: Host, contender: Contender, work: Callable[[], load.Load]) -> Sample:
-        """A load, and the measurements of the servers and of the machine during it."""
+    def burst(self, cell: Cell, repeat: int) -> None:
+        """All contenders at a cell. Their pages expire at the same time."""
+        there = self.turn(cell, repeat)
+        ports = {
+            one.name: [host.ports[one.name] for host in self.hosts_of(cell, one)] for one in there
+        }
+        paths = {one.name: stampede.new_page(cell) for one in there}
+        if cell.state != "cold":
+            self.progress.step(f"{cell.name}  #{repeat + 1}", stampede.EXPIRY_SECONDS)
+            for one in there:
+                try:
+                    stampede.prepare(ports[one.name], paths[one.name])
+                except load.Failed as error:
+                    self.fail(cell, one, str(error), repeat)
+            time.sleep(stampede.EXPIRY_SECONDS)
+        program, log = self.options.openloop, self.root / servers.RENDERS
+        for one in self.turn(cell, repeat):
+            self.progress.step(f"{cell.name}  {one.name}  #{repeat + 1}", stampede.ABOUT_SECONDS)
+
+            def work() -> load.Load:
+                return stampede.measure(program, log, cell, ports[one.name], paths[one.name])
+
+            try:
+                sample = self.watch(self.hosts_of(cell, one), one, work)
+            except (load.Failed, measure.Gone) as error:
+                self.fail(cell, one, str(error), repeat)
+                continue
+            sample.cell, sample.repeat = cell.name, repeat
+            self.results.samples.append(sample)
+
+    def watch(self, hosts: list[Host], contender: Contender, work: Callable[[], load.Load]) -> Sample:
+        """A load, and the measurements of the servers and of the machine during it. Several hosts share a
+        memcached and an application."""
+        application = hosts[0].application
         measured = [
-            host.pids(contender.name),
-            host.memcached.pids(),
-            host.application.pids() if host.application else [],
+            [pid for host in hosts for pid in host.pids(contender.name)],
+            hosts[0].memcached.pids(),
+            application.pids() if application else [],
         ]
         before = [measure.cpu_seconds(pids) for pids in measured]
         machine = measure.Machine.now()
@@ -368,6 +433,7 @@ class Run:
             generator_cpu=done.cpu,
             others_cpu=max(0.0, now.busy - machine.busy - known),
             stolen=now.stolen - machine.stolen,
+            **done.more,
         )
 
     def find_capacity(self, size: int) -> None:

@@ -16,9 +16,14 @@ from pathlib import Path
 import pagecache_testkit
 from pagecache_testkit import NotReady, Process, listening, tail
 
+from bench.machine import ROOT
+
 MEMCACHED_MEGABYTES = 1024
 MEMCACHED_CONNECTIONS = 16384
 MEMCACHED_THREADS = 4  # its default
+RENDERER_THREADS = 640
+RENDERER_BACKLOG = 2048
+RENDERS = "renders.log"
 
 
 class Trouble(Exception):
@@ -41,8 +46,11 @@ def free_ports(names: list[str]) -> dict[str, int]:
 class Server(Process):
     """A program that runs until it is stopped, and its child processes with it."""
 
-    def __init__(self, name: str, command: list[str], log: Path, core: int | None = None) -> None:
-        super().__init__(name, command, log, core=core)
+    def __init__(
+        self, name: str, command: list[str], log: Path, core: int | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, command, log, environment, core)
 
     def wait_for(self, *ports: int, path: Path | None = None) -> None:
         """Waits until it listens on the ports and the path exists."""
@@ -116,14 +124,34 @@ def alarms(root: Path) -> list[str]:
     return found
 
 
-def varnish(root: Path, behind: str, origin: int, core: int | None) -> tuple[Server, int]:
+def varnish(
+    root: Path, behind: str, origin: int, core: int | None, parameters: list[str]
+) -> tuple[Server, int]:
     port = free_ports(["varnish"])["varnish"]
     # no jail: it would change the user, who could not read the folder
     command = ["varnishd", "-F", "-j", "none", "-n", str(root / f"varnish-{behind}"), "-t", "3600"]
     command += ["-a", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{origin}", "-s", "malloc,256m"]
+    command += [part for parameter in parameters for part in ("-p", parameter)]
     server = Server("varnish", command, root / f"varnish-{behind}.log", core)
     server.wait_for(port)
     return server, port
+
+
+def renderer(root: Path, program: str) -> tuple[Server, int, int]:
+    """The application of bench/renderer.py, and its ports for HTTP and for uwsgi."""
+    ports = free_ports(["http", "uwsgi"])
+    command = [program, "--http-socket", f"127.0.0.1:{ports['http']}"]
+    command += ["--uwsgi-socket", f"127.0.0.1:{ports['uwsgi']}", "--module", "bench.renderer"]
+    command += ["--master", "--die-on-term", "--need-app", "--enable-threads", "--disable-logging"]
+    # it renders as many pages at the same time as anybody asks for, so that none waits for another
+    command += [f"--threads={RENDERER_THREADS}", f"--listen={RENDERER_BACKLOG}"]
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
+        "BENCH_RENDERS": str(root / RENDERS),
+    }
+    server = Server("renderer", command, root / "renderer.log", environment=environment)
+    server.wait_for(*ports.values())
+    return server, ports["http"], ports["uwsgi"]
 
 
 class StandIn:
