@@ -20,7 +20,8 @@ STORED_AS_GZIP = "ours-stored-gzip"
 
 @dataclass(frozen=True)
 class Bar:
-    """`cells` match names. `least` or `most`: the limit of the ratio, one of them."""
+    """`cells` match names. `least` or `most`: the limit of the ratio, one of them. Without `base`, the limit is that
+    of the quantity itself."""
 
     work: str
     cells: tuple[str, ...]
@@ -51,6 +52,7 @@ class Verdict:
 FEW = ("hit/*/c1", "hit/*/c4")
 LARGE = ("hit/100KB/c64", "hit/100KB/c512", "hit/500KB/c64", "hit/500KB/c512")
 MISSES = ("miss/c64", "miss/c512")
+WAITED_FOR = ("stampede/cold/*", "stampede/expired/*")
 GZIP, H2, FILL = ("gzip/*",), ("h2/*",), ("fill/*",)
 
 BARS = [
@@ -85,6 +87,9 @@ BARS = [
     Bar("hit of a stored page", GZIP, "nginx_us", most=1.05, base=AS_GZIP, contender=STORED_AS_GZIP),
     Bar("miss that is stored", FILL, "rps", least=1.0, base=PROXY_CACHE, contender=STORED),
     Bar("miss that is stored", FILL, "nginx_us", most=1.0, base=PROXY_CACHE, contender=STORED),
+    Bar("one render", ("stampede/*",), "renders", most=1, base="", contender=STORED),
+    Bar("one render", WAITED_FOR, "behind_p50", most=40, base="", contender=STORED),
+    Bar("one render", ("stampede/stale/*",), "times_quiet", most=1.5, base="", contender=STORED),
     Bar("latency at constant rate", ("open/*",), "p50", most=1.0),
     Bar("latency at constant rate", ("open/*",), "p99", most=1.0),
     Bar("latency at constant rate", ("open/*",), "p999", most=1.0),
@@ -95,7 +100,7 @@ def verdicts(results: Results) -> list[Verdict]:
     """The results of each target at each measured cell, of the contenders of which there are results."""
     found = []
     for bar in BARS:
-        if not {bar.contender, bar.base} <= results.contenders.keys():
+        if not {bar.contender, bar.base} - {""} <= results.contenders.keys():
             continue
         for cell in results.cells:
             if not any(fnmatchcase(cell.name, pattern) for pattern in bar.cells):
@@ -103,7 +108,10 @@ def verdicts(results: Results) -> list[Verdict]:
             if results.failed(cell.name, bar.contender):
                 found.append(Verdict(bar, cell.name, None, "missed: failed"))
                 continue
-            ratio = results.ratio(cell.name, bar.contender, bar.base, bar.quantity)
+            if bar.base:
+                ratio = results.ratio(cell.name, bar.contender, bar.base, bar.quantity)
+            else:
+                ratio = results.figure(cell.name, bar.contender, bar.quantity)
             if ratio is not None:
                 found.append(Verdict(bar, cell.name, ratio, word(results, bar, cell, ratio)))
     return found

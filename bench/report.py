@@ -36,11 +36,14 @@ def markdown(results: Results) -> str:
     parts = [machine.sentence(results.machine) + ".", settings(results)]
     closed = [cell for cell in results.cells if cell.kind == "closed"]
     opened = [cell for cell in results.cells if cell.kind == "open"]
+    bursts = [cell for cell in results.cells if cell.kind == "stampede"]
     remembered = [cell for cell in results.cells if cell.kind == "memory"]
     if closed:
         parts.append("### Throughput and processor time\n\n" + closed_table(results, closed))
     if opened:
         parts.append("### Latency at a constant rate\n\n" + open_table(results, opened))
+    if bursts:
+        parts.append("### A page that expires\n\n" + stampede_table(results, bursts))
     if remembered:
         parts.append("### Memory\n\n" + memory_table(results, remembered))
     if bars.verdicts(results) or {bars.OURS, bars.STOCK} <= results.contenders.keys():
@@ -108,6 +111,32 @@ def open_table(results: Results, cells: list[Cell]) -> str:
     return timed_table(results, cells, head, row, about)
 
 
+def stampede_table(results: Results, cells: list[Cell]) -> str:
+    head = ["cell", "", "renders", "errors", "p50", "p99", "slowest", "p50 - render", "p99 - render", "p99 quiet", "next"]
+    about = (
+        "renders, errors: the median of the repeats, and the range. p50, p99, slowest: of the visitors, from the "
+        "moment at which all send their requests. - render: less the time at which the first render ended. "
+        "p99 quiet: of the same visitors with a page that is fresh. next: the slowest visitor's next request, during "
+        "the renewal."
+    )
+
+    def row(cell: Cell, name: str, mark: str) -> list[str]:
+        def figure(quantity: str) -> Figure | None:
+            return results.figure(cell.name, name, quantity)
+
+        is_stale = cell.state == "stale"
+        return [
+            span(figure("renders")) + mark,
+            span(figure("errors")),
+            *(duration(figure(one)) for one in ("p50", "p99", "most")),
+            *(NONE if is_stale else millis(figure(one)) for one in ("behind_p50", "behind_p99")),
+            duration(figure("quiet_p99")),
+            duration(figure("next_most")) if is_stale else NONE,
+        ]
+
+    return timed_table(results, cells, head, row, about)
+
+
 def timed_table(
     results: Results, cells: list[Cell], head: list[str], row: Callable[[Cell, str, str], list[str]],
     about: str,
@@ -159,14 +188,14 @@ def bars_table(results: Results) -> str:
         bar = verdict.bar
         title = results.contenders.get
         who = NONE if bar.contender == bars.OURS else f" of {title(bar.contender, bar.contender)}"
-        base = NONE if bar.base == bars.STOCK else f", of {title(bar.base, bar.base)}"
+        base = NONE if bar.base in (bars.STOCK, "") else f", of {title(bar.base, bar.base)}"
         ratio = verdict.ratio
         measured = f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.most:.2f})" if ratio else NONE
         what = NAMES[bar.quantity] + who + base
         rows.append([bar.work, f"`{verdict.cell}`", what, bar.bound, measured, verdict.word])
     if not rows:
         return "None of the measured cells has one."
-    return table(["work", "cell", "ratio of", "bar", "measured", ""], rows)
+    return table(["work", "cell", "quantity", "bar", "measured", ""], rows)
 
 
 NAMES = {
@@ -177,6 +206,9 @@ NAMES = {
     "p99": "p99",
     "p999": "p99.9",
     "bytes": "bytes",
+    "renders": "renders",
+    "behind_p50": "p50 - render, ms,",
+    "times_quiet": "p99, of a quiet burst's",
 }
 
 
@@ -188,7 +220,7 @@ def builds_table(results: Results) -> str:
     for cell in results.cells:
         row = [f"`{cell.name}`"]
         for quantity, sign in better.items():
-            if cell.kind == "memory":
+            if cell.kind in ("memory", "stampede"):
                 row.append(NONE)
                 continue
             ratio = results.ratio(cell.name, "ours-b", bars.OURS, quantity)
@@ -243,6 +275,19 @@ def factor(figure: Figure | None) -> str:
 
 def micros(figure: Figure | None) -> str:
     return f"{figure.median:.1f}" if figure else NONE
+
+
+def span(figure: Figure | None) -> str:
+    if figure is None:
+        return NONE
+    if figure.least == figure.most:
+        return f"{figure.median:.0f}"
+    return f"{figure.median:.0f} ({figure.least:.0f} to {figure.most:.0f})"
+
+
+def millis(figure: Figure | None) -> str:
+    """Formats milliseconds."""
+    return f"{figure.median:.0f} ms" if figure else NONE
 
 
 def duration(figure: Figure | None) -> str:
