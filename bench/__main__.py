@@ -183,7 +183,8 @@ def print_needs(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace, results: Results) -> None:
-    from bench.run import Options, Run
+    from bench.hosts import Options
+    from bench.run import Run
     from bench.servers import Trouble, folder
 
     # also if a shell has started it in the background, with Ctrl-C ignored
@@ -219,7 +220,7 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
                 "seconds": options.seconds,
                 "open_seconds": options.open_seconds,
                 "pin": options.pin,
-                "cores": run.cores,
+                "cores": run.hosts.cores,
                 "awake": awake,
                 "syscalls": run.counter.tool if options.syscalls else None,
             }

@@ -114,8 +114,8 @@ def open_table(results: Results, cells: list[Cell]) -> str:
 def stampede_table(results: Results, cells: list[Cell]) -> str:
     head = ["cell", "", "renders", "errors", "p50", "p99", "slowest", "p50 - render", "p99 - render", "p99 quiet", "next"]
     about = (
-        "renders, errors: the median of the repeats, and the range. p50, p99, slowest: of the visitors, from the "
-        "moment at which all send their requests. - render: less the time at which the first render ended. "
+        "Medians of the repeats, in brackets the least and the most. p50, p99, slowest: of the visitors, from the "
+        "moment at which all send their requests. - render: minus the time at which the first render ended. "
         "p99 quiet: of the same visitors with a page that is fresh. next: the slowest visitor's next request, during "
         "the renewal."
     )
@@ -287,7 +287,7 @@ def span(figure: Figure | None) -> str:
 
 def millis(figure: Figure | None) -> str:
     """Formats milliseconds."""
-    return f"{figure.median:.0f} ms" if figure else NONE
+    return f"{span(figure)} ms" if figure else NONE
 
 
 def duration(figure: Figure | None) -> str:

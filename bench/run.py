@@ -3,24 +3,19 @@ affect all of them alike."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pagecache_testkit import nginx_user
-
 from bench import load, measure, memory, pages, servers, stampede
 from bench.cells import OPEN_CONNECTIONS, Cell
-from bench.conf import application_conf, nginx_conf
 from bench.contenders import CONTENDERS, Contender
+from bench.hosts import Host, Hosts, Options
 from bench.progress import Progress
 from bench.results import Calls, Results, Sample
-from bench.servers import Server, StandIn, Trouble
+from bench.servers import StandIn, Trouble
 
 WARM_UP_SECONDS = 0.3
 FIRST_RATE = 1000  # requests/s, of a load that ends after a number of requests
@@ -29,45 +24,9 @@ CALLS_SECONDS = 0.5
 ATTACH_SECONDS = 0.2  # for perf or strace
 AROUND_SECONDS = 0.15  # what starting and ending a load takes
 CAPACITY_REPEATS = 3
-DESCRIPTORS = 16384
 BUSY_BEFORE = 0.5  # load average
 
-
-# The processes that have a core of their own, if there are only two.
-PINS = ("load", "nginx", "none")
-
-
-@dataclass
-class Options:
-    nginx: str
-    modules_folder: str
-    module: str
-    module_b: str
-    openloop: str
-    uwsgi: str
-    repeats: int
-    seconds: float
-    open_seconds: float
-    pin: str  # PINS
-    syscalls: bool
-    usual: bool  # each cell has its usual contenders
-
-
 Measured = TypeVar("Measured")
-
-
-@dataclass
-class Host:
-    """A running nginx: the port of each contender, and the memcached behind it."""
-
-    server: Server
-    ports: dict[str, int]
-    memcached: Server
-    others: dict[str, Server]  # contenders that are servers of their own
-    application: Server | None = None
-
-    def pids(self, contender: str) -> list[int]:
-        return self.others.get(contender, self.server).pids()
 
 
 class Run:
@@ -83,13 +42,8 @@ class Run:
         self.results = results
         self.progress = progress
         self.root = root
-        self.stack = stack
-        self.cores = cores(options.pin)
+        self.hosts = Hosts(options, cells, contenders, root, stack)
         self.counter = measure.SyscallCounter(root)
-        self.hosts: dict[tuple, Host] = {}
-        self.stores: dict[tuple, tuple[Server, str]] = {}
-        self.applications: dict[bool, tuple[Server, int]] = {}
-        self.renderers: list[tuple[Server, int, int]] = []  # at most one
         self.loads = 0
         self.rates: dict[tuple[str, str], float] = {}
         self.bad: set[tuple[str, str]] = set()
@@ -165,156 +119,25 @@ class Run:
         open_loop = cell.kind == "open"
         return (self.options.open_seconds if open_loop else self.options.seconds) + AROUND_SECONDS
 
+    def note(self, text: str) -> None:
+        self.results.notes.append(text)
+        self.progress.say(text)
+
     def drop_unusable(self) -> None:
         """Only Debian's nginx can load Debian's modules."""
         usable = []
         for one in self.contenders:
-            trouble = self.rejected(one) if one.modules else ""
+            trouble = self.hosts.rejected(one) if one.modules else ""
             if trouble:
                 self.note(f"{one.name} is left out: {trouble}")
             else:
                 usable.append(one)
         self.contenders[:] = usable
 
-    def rejected(self, contender: Contender) -> str:
-        folder = self.root / "trial" / contender.name
-        folder.mkdir(parents=True)
-        ports = servers.free_ports([contender.name, "origin"])
-        conf = self.conf([contender], ports, self.values("127.0.0.1:1", 1, 1, 1), self.options.module, 1)
-        (folder / "nginx.conf").write_text(conf)
-        done = subprocess.run(
-            [self.options.nginx, "-t", "-q", "-p", f"{folder}/", "-e", "error.log", "-c", "nginx.conf"],
-            capture_output=True,
-            text=True,
-        )
-        return done.stderr.strip().split("\n")[0] if done.returncode else ""
-
-    def note(self, text: str) -> None:
-        self.results.notes.append(text)
-        self.progress.say(text)
-
-    # The servers.
-
-    def hosts_of(self, cell: Cell, contender: Contender) -> list[Host]:
-        """One for each nginx of a fleet, which share a memcached."""
-        return [self.host(cell, contender, nth) for nth in range(cell.fleet)]
-
-    def host(self, cell: Cell, contender: Contender, nth: int = 0) -> Host:
-        key = (contender.build, contender.apart, cell.workers, cell.unix, cell.work, nth)
-        if key not in self.hosts:
-            self.hosts[key] = self.start_host(*key)
-        return self.hosts[key]
-
-    def start_host(
-        self, build: str, apart: bool, workers: int, unix: bool, work: str, nth: int
-    ) -> Host:
-        """All contenders at the cells of one kind of work in one nginx, except those that need one of their own;
-        build B in one that differs only by the module."""
-        pinned = workers == 1
-        store, address = self.store(unix, pinned, work in ("fill", "stampede"))
-        there = [
-            one for one in self.contenders if one.server and one.apart == apart and work in one.works
-        ]
-        module = self.options.module if build == "a" else self.options.module_b
-        ports = servers.free_ports([*(one.name for one in there), "origin"])
-        core = self.cores.get("nginx") if pinned else None
-        if work == "stampede":
-            application, port, uwsgi = self.renderer()
-        else:
-            # at plain cells the server of files is enough
-            application, port = (None, ports["origin"]) if work == "plain" else self.application(pinned)
-            uwsgi = self.uwsgi_stand_in()
-        if work == "h2":
-            servers.certificate(self.root)
-        values = self.values(address, ports["origin"], uwsgi, port)
-        conf = self.conf(there, ports, values, module, workers, work)
-        name = f"nginx-{work}-{build}{'-apart' if apart else ''}-{workers}{'-unix' if unix else ''}{f'-{nth}' if nth else ''}"
-        nginx = servers.nginx(
-            self.options.nginx, name, self.root, conf, [*ports.values()], core
-        )
-        self.stack.callback(nginx.stop)
-        others = {}
-        has_varnish = any(one.name == "varnish" and work in one.works for one in self.contenders)
-        if has_varnish and not unix and build == "a":
-            behind, parameters = ports["origin"], []
-            if work == "stampede":
-                behind, parameters = port, stampede.VARNISH_PARAMETERS
-            varnish, port = servers.varnish(self.root, name, behind, core, parameters)
-            self.stack.callback(varnish.stop)
-            ports["varnish"], others["varnish"] = port, varnish
-        return Host(nginx, ports, store, others, application)
-
-    def application(self, pinned: bool) -> tuple[Server, int]:
-        """It shares the core of memcached."""
-        if pinned not in self.applications:
-            name = f"application{'' if pinned else '-free'}"
-            port = servers.free_ports([name])[name]
-            conf = application_conf(port, str(self.root), nginx_user(), DESCRIPTORS)
-            core = self.cores.get("memcached") if pinned else None
-            server = servers.nginx(self.options.nginx, name, self.root, conf, [port], core)
-            self.stack.callback(server.stop)
-            self.applications[pinned] = server, port
-        return self.applications[pinned]
-
-    def renderer(self) -> tuple[Server, int, int]:
-        if not self.renderers:
-            self.renderers.append(servers.renderer(self.root, self.options.uwsgi))
-            self.stack.callback(self.renderers[0][0].stop)
-        return self.renderers[0]
-
-    def uwsgi_stand_in(self) -> int:
-        stand_in = StandIn(pages.uwsgi_answer)
-        self.stack.callback(stand_in.close)
-        return stand_in.port
-
-    def store(self, unix: bool, pinned: bool, is_filled: bool = False) -> tuple[Server, str]:
-        """The memcached of each kind, with the pages. `is_filled`: an empty one, because all that nginx stores
-        there would displace the pages."""
-        if (unix, pinned, is_filled) not in self.stores:
-            name = "memcached" + "-unix" * unix + "-free" * (not pinned) + "-filled" * is_filled
-            path = self.root / f"{name}.sock" if unix else None
-            core = self.cores.get("memcached") if pinned else None
-            server, address = servers.memcached(self.root, name, core, path)
-            self.stack.callback(server.stop)
-            host, _, port = address.partition(":")
-            there = [cell for cell in self.cells if cell.unix == unix and cell.hit and cell.work != "fill"]
-            if not is_filled:
-                pages.fill(str(path) if unix else (host, int(port)), there)
-            self.stores[unix, pinned, is_filled] = server, address
-        return self.stores[unix, pinned, is_filled]
-
-    def values(self, memcached: str, origin: int, uwsgi: int, application: int) -> dict[str, str]:
-        host, _, port = memcached.partition(":")
-        lua = f'"{memcached}"' if host == "unix" else f'"{host}", {port}'
-        return {
-            "memcached": memcached,
-            "lua_address": lua,
-            "root": str(self.root),
-            "origin": str(origin),
-            "uwsgi": str(uwsgi),
-            "application": str(application),
-        }
-
-    def conf(
-        self, there: list[Contender], ports: dict[str, int], values: dict[str, str], module: str,
-        workers: int, work: str = "plain",
-    ) -> str:
-        return nginx_conf(
-            there,
-            ports,
-            values,
-            module=module,
-            modules_folder=self.options.modules_folder,
-            workers=workers,
-            user=nginx_user(),
-            descriptors=DESCRIPTORS,
-            work=work,
-        )
-
     def start_and_check(self, cells: list[Cell]) -> None:
         for cell in cells:
             for contender in self.at(cell):
-                for host in self.hosts_of(cell, contender):
+                for host in self.hosts.fleet(cell, contender):
                     port = host.ports[contender.name]
                     # twice: contenders that cache files must then have the page
                     wrong = pages.check(port, cell) or pages.check(port, cell, contender.stores)
@@ -330,7 +153,7 @@ class Run:
     # The measurements.
 
     def load(self, cell: Cell, host: Host, contender: Contender, seconds: float) -> load.Load:
-        core = self.cores.get("load") if cell.workers == 1 else None
+        core = self.hosts.cores.get("load") if cell.workers == 1 else None
         port, path = host.ports[contender.name], pages.target(cell)
         size = pages.least_bytes(cell)
         if cell.kind == "open":
@@ -353,7 +176,7 @@ class Run:
         return load.closed(port, path, cell.connections, seconds, size, core, requests)
 
     def sample(self, cell: Cell, contender: Contender, repeat: int) -> None:
-        host = self.host(cell, contender)
+        host = self.hosts.one(cell, contender)
         seconds = self.options.open_seconds if cell.kind == "open" else self.options.seconds
 
         def work() -> load.Load:
@@ -374,7 +197,7 @@ class Run:
         """All contenders at a cell. Their pages expire at the same time."""
         there = self.turn(cell, repeat)
         ports = {
-            one.name: [host.ports[one.name] for host in self.hosts_of(cell, one)] for one in there
+            one.name: [host.ports[one.name] for host in self.hosts.fleet(cell, one)] for one in there
         }
         paths = {one.name: stampede.new_page(cell) for one in there}
         if cell.state != "cold":
@@ -393,7 +216,7 @@ class Run:
                 return stampede.measure(program, log, cell, ports[one.name], paths[one.name])
 
             try:
-                sample = self.watch(self.hosts_of(cell, one), one, work)
+                sample = self.watch(self.hosts.fleet(cell, one), one, work)
             except (load.Failed, measure.Gone) as error:
                 self.fail(cell, one, str(error), repeat)
                 continue
@@ -444,14 +267,14 @@ class Run:
         for repeat in range(CAPACITY_REPEATS):
             self.progress.step(f"{cell.name}  #{repeat + 1}", self.options.seconds + AROUND_SECONDS)
             try:
-                done = again(lambda: self.load(cell, self.host(cell, stock), stock, self.options.seconds))
+                done = again(lambda: self.load(cell, self.hosts.one(cell, stock), stock, self.options.seconds))
             except load.Failed as error:
                 raise Trouble(f"what the stock module does at most could not be found: {error}") from error
             found.append(done.per_second)
         self.results.capacity[size] = sorted(found)[len(found) // 2]
 
     def count(self, cell: Cell, contender: Contender) -> None:
-        host = self.host(cell, contender)
+        host = self.hosts.one(cell, contender)
         counting = [
             self.counter.start("nginx", host.pids(contender.name)),
             self.counter.start("memcached", host.memcached.pids()),
@@ -479,10 +302,10 @@ class Run:
                 stack.callback(silent.close)
                 address = f"127.0.0.1:{silent.port}"
             else:
-                address = self.store(unix=False, pinned=True)[1]
+                address = self.hosts.store(unix=False, pinned=True)[1]
             module = self.options.module if contender.build == "a" else self.options.module_b
-            values = self.values(address, ports["origin"], 1, 1)
-            conf = self.conf([contender], ports, values, module, 1)
+            values = self.hosts.values(address, ports["origin"], 1, 1)
+            conf = self.hosts.conf([contender], ports, values, module, 1)
             name = f"memory-{contender.name}-{cell.name.replace('/', '-')}-{repeat}"
             nginx = servers.nginx(self.options.nginx, name, self.root, conf, [*ports.values()], None)
             stack.callback(nginx.stop)
@@ -508,14 +331,3 @@ def again(work: Callable[[], Measured]) -> Measured:
         with suppress(load.Nothing):
             return work()
     return work()
-
-
-def cores(pin: str) -> dict[str, int]:
-    """The core of each process. With three cores each has one; with two, two of them share one."""
-    usable = sorted(os.sched_getaffinity(0))
-    if pin == "none" or len(usable) < 2:
-        return {}
-    if len(usable) > 2:
-        return {"nginx": usable[0], "memcached": usable[1], "load": usable[2]}
-    shared = usable[0] if pin == "load" else usable[1]
-    return {"nginx": usable[0], "memcached": shared, "load": usable[1]}
