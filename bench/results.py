@@ -48,7 +48,7 @@ class Sample:
     errors: float = 0  # visitors without the page
     rendered: float = 0.0  # when the first render ended; 0 if nobody waits for it
     most: float = 0.0  # the slowest visitor's time
-    quiet_p99: float = 0.0  # the same visitors with a page that is fresh
+    quiet_p99: float = 0.0  # the same visitors with a page that is fresh, the median of several times
     next_most: float = 0.0  # the slowest one's next request, for a page that is being renewed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import statistics
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench.cells import Cell
 from bench.load import Burst, Load
 
 ABOUT_SECONDS = 1.5
+QUIET_BURSTS = 5
 PREPARED_LIFETIME = 1  # seconds
 # A cache that counts whole seconds may keep a page for one more.
 EXPIRY_SECONDS = PREPARED_LIFETIME + 1.5
@@ -45,11 +47,11 @@ def prepare(ports: list[int], path: str) -> None:
 
 
 def measure(program: str, renders: Path, cell: Cell, ports: list[int], path: str) -> Load:
-    """The visitors first request a page that is fresh, twice: the first time opens connections to memcached and
-    fills free lists. Then all request the page, and, while it is renewed, once more."""
+    """The visitors first request a page that is fresh, several times: the first time opens connections to memcached
+    and fills free lists. Then all request the page, and, while it is renewed, once more."""
     quiet = pages.html_uri(cell.size)
     is_stale = cell.state == "stale"
-    paths = [quiet, quiet, path] + [path] * is_stale
+    paths = [quiet] * (1 + QUIET_BURSTS) + [path] + [path] * is_stale
     start = time.monotonic()
     found, cpu = load.bursts(program, ports, paths, cell.connections, cell.size)
     times = rendered(renders, path)
@@ -59,13 +61,14 @@ def measure(program: str, renders: Path, cell: Cell, ports: list[int], path: str
 
 def load_of(found: list[Burst], times: list[float], is_stale: bool, seconds: float, cpu: float) -> Load:
     """`times`: when the renders ended, microseconds of the monotonic clock."""
-    _, quiet, burst, *after = found
+    _, *quiet = found[: 1 + QUIET_BURSTS]
+    burst, *after = found[1 + QUIET_BURSTS :]
     more = {
         "renders": len(times),
         "errors": sum(one.errors for one in found),
         "rendered": min(times) - burst.began if times and not is_stale else 0.0,
         "most": burst.most,
-        "quiet_p99": quiet.p99,
+        "quiet_p99": statistics.median(one.p99 for one in quiet),
         "next_most": max((one.most for one in after), default=0.0),
     }
     requests = sum(one.requests for one in found)
