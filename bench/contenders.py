@@ -32,9 +32,6 @@ APPLICATION = f"location @fallback {{ {PROXIED} }}"
 SRCACHE_MODULES = ("ngx_http_memc_module.so", "ngx_http_srcache_filter_module.so")
 SRCACHE_PACKAGES = ("libnginx-mod-http-memc", "libnginx-mod-http-srcache-filter")
 
-# The visitor whose request renews a page in the background would get the end of the page 200 ms late.
-UNCORKED = "tcp_nopush off;"
-
 CACHE_MEGABYTES = 1024  # as much as memcached has
 CACHE = f"keys_zone=%s:100m inactive=1h max_size={CACHE_MEGABYTES}m use_temp_path=off"
 
@@ -138,6 +135,27 @@ def cached(settings: str) -> str:
     return f"""
         location / {{ {settings} }}
         location ~ "^/p/[0-9]{{6}}" {{ tcp_nopush off; {settings} }}"""
+
+
+def locked(kind: str, passed: str) -> Contender:
+    """One of nginx's own caches with its lock, in the folder of its nginx: several nginx have caches of their own.
+    With tcp_nopush, the visitor whose request renews a page in the background would get its end 200 ms late."""
+    return Contender(
+        f"{kind}-cache-lock",
+        f"{kind}_cache with its lock",
+        server=f"""
+            location / {{
+                {kind}_cache      {kind}_locked;
+                {kind}_cache_key  $$uri;
+                {kind}_cache_lock on;
+                {kind}_cache_background_update on;
+                tcp_nopush off;
+                {passed}
+            }}""",
+        http=f"{kind}_cache_path {kind}-locked {CACHE % f'{kind}_locked'};",
+        works=("stampede",),
+        usual=("stampede",),
+    )
 
 
 CONTENDERS = {
@@ -259,23 +277,7 @@ CONTENDERS = {
             works=("gzip", "h2"),
             usual=("gzip", "h2"),
         ),
-        Contender(
-            "proxy-cache-lock",
-            "proxy_cache with its lock",
-            server=f"""
-                location / {{
-                    proxy_cache       locked;
-                    proxy_cache_key   $$uri;
-                    proxy_cache_lock  on;
-                    proxy_cache_background_update on;
-                    {UNCORKED}
-                    {PROXIED}
-                }}""",
-            # in the folder of its nginx: several nginx have caches of their own
-            http=f"proxy_cache_path locked {CACHE % 'locked'};",
-            works=("stampede",),
-            usual=("stampede",),
-        ),
+        locked("proxy", PROXIED),
         Contender(
             "uwsgi-cache",
             "uwsgi_cache on tmpfs",
@@ -290,23 +292,11 @@ CONTENDERS = {
             serves=files,
             works=("plain", "gzip", "h2"),
         ),
-        Contender(
-            "uwsgi-cache-lock",
-            "uwsgi_cache with its lock",
-            server=f"""
-                location / {{
-                    uwsgi_param       REQUEST_METHOD $$request_method;
-                    uwsgi_param       PATH_INFO $$uri;
-                    uwsgi_cache       alone;
-                    uwsgi_cache_key   $$uri;
-                    uwsgi_cache_lock  on;
-                    uwsgi_cache_background_update on;
-                    {UNCORKED}
-                    uwsgi_pass        127.0.0.1:$uwsgi;
-                }}""",
-            http=f"uwsgi_cache_path alone {CACHE % 'alone'};",
-            works=("stampede",),
-            usual=("stampede",),
+        locked(
+            "uwsgi",
+            """uwsgi_param REQUEST_METHOD $$request_method;
+               uwsgi_param PATH_INFO $$uri;
+               uwsgi_pass  127.0.0.1:$uwsgi;""",
         ),
         Contender(
             "srcache-store",
