@@ -18,7 +18,9 @@ mod not_stored;
 mod overdue;
 mod page_memory;
 mod page_table;
+mod prolonging;
 mod recorder;
+mod refused;
 mod remembered;
 mod revalidation;
 mod segments;
@@ -27,6 +29,8 @@ pub use heads::ReceivedHead;
 pub use holders::{Holders, prolonged_after};
 pub use not_stored::NotStored;
 pub use page_memory::PageMemory;
+pub use prolonging::{Next, Prolonging};
+pub use refused::{is_lasting, is_lost, marked_for};
 pub use revalidation::{Revalidated, conditions};
 
 use crate::memcached::{Body, Buffers, Command, Key, Leased, Set};

@@ -6,20 +6,19 @@
 use super::state::{Filling, State, Waiting};
 use crate::holders::Holder;
 use crate::sys::process;
-use pagecache_core::fill::{Lease, Store, prolonged_after};
+use pagecache_core::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
     Command, Completion, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
 };
-use pagecache_core::page::Seconds;
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 
 /// Time for a store, in msec. No visitor waits for it.
 const STORE_TIMEOUT: Msec = 5_000;
 
-/// What follows the reply to a command that prolongs a lease, with the number that the lease has then.
-pub type Prolonging = Box<dyn FnOnce(&State, u64)>;
+/// What is done with a lease, by the number that it has then.
+pub type Act = Box<dyn FnOnce(&State, u64)>;
 
 impl State {
     /// The request has got the lease of a page that is not there yet: it is prolonged from time to time.
@@ -40,9 +39,7 @@ impl State {
         if let Some(why) = why {
             self.note_store_status(why);
             let server = self.server_at(lease.server);
-            // that a visitor leaves says nothing of the page
-            let is_of_page = why != StoreStatus::Aborted;
-            if let Some(server) = server.filter(|_| is_of_page) {
+            if let Some(server) = server.filter(|_| is_lost(why)) {
                 self.worker().add_lost_wait(server, &lease.key);
             }
         }
@@ -71,11 +68,10 @@ impl State {
     pub fn give_back_for_good(&self, lease: Lease, why: StoreStatus) {
         let leases = self.settings().policy.leases.as_ref();
         let page = (lease.server, *lease.key);
-        let seconds = leases.map_or(0, |leases| leases.pass_time / 1_000);
-        let seconds = Seconds::try_from(seconds).unwrap_or(0);
-        if seconds == 0 || !self.worker().waiters.has(&page) {
+        let pass_time = leases.map_or(0, |leases| leases.pass_time);
+        let Some(seconds) = marked_for(pass_time, self.worker().waiters.has(&page)) else {
             return self.give_back(Lease { of: Leased::Placeholder, ..lease }, Some(why));
-        }
+        };
         self.note_store_status(why);
         self.once_prolonged(lease.cas, move |state, cas| {
             // without it, each worker finds out by itself
@@ -83,14 +79,13 @@ impl State {
         });
     }
 
-    /// Remembers for a time that the page cannot be stored, if the reason is a lasting one. Returns whether it is.
-    pub fn remember(&self, lease: &Lease, why: StoreStatus) -> bool {
+    /// Remembers for a time that the page cannot be stored.
+    pub fn remember(&self, lease: &Lease) {
         let server = self.server_at(lease.server);
         let leases = self.settings().policy.leases.as_ref();
-        if let (Some(server), Some(leases), true) = (server, leases, why.is_lasting()) {
+        if let (Some(server), Some(leases)) = (server, leases) {
             self.worker().add_uncacheable(server, &lease.key, leases.pass_time);
         }
-        why.is_lasting()
     }
 
     /// Hands an item to memcached, before the client gets the end of the response.
@@ -169,15 +164,10 @@ impl State {
         if let Some(number) = self.holding.take() {
             self.worker().holders.leave(number);
         }
-        match self.prolonging.take() {
-            Some(_) => self.prolonging.set(Some(Box::new(act))),
-            None => act(self, cas),
+        let act = self.prolonging.borrow_mut().put_off(Box::new(act));
+        if let Some(act) = act {
+            act(self, cas);
         }
-    }
-
-    /// The lease has another number.
-    fn renumber(&self, cas: u64) {
-        self.change_lease(|lease| lease.cas = cas);
     }
 
     /// Calls `change` with the lease of a page that is not there yet, if the request has it.
@@ -216,9 +206,9 @@ impl Holder for Waiting {
         let age = self.settings().policy.leases.as_ref()?.lock_age?;
         let (old, (server, key, command)) =
             self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
-        // the reply to the command before has not come
-        if let Some(before) = self.prolonging.take() {
-            self.prolonging.set(Some(before));
+        let peer = self.peer(server)?;
+        // the reply to the command before may not have come
+        if !self.prolonging.borrow_mut().begin() {
             return again;
         }
         let me = self.clone();
@@ -227,12 +217,15 @@ impl Holder for Waiting {
                 Completion::Stored(cas) => cas,
                 _ => None,
             };
-            if let Some(act) = me.prolonging.take() {
-                act(&me, new.unwrap_or(old));
+            let next = me.prolonging.borrow_mut().end(old, new);
+            match next {
+                Some(Next::Renumber(cas)) => {
+                    me.change_lease(|lease| lease.cas = cas);
+                }
+                Some(Next::Then(act, cas)) => act(&me, cas),
+                None => {}
             }
         };
-        let peer = self.peer(server)?;
-        self.prolonging.set(Some(Box::new(State::renumber)));
         peer.run(self.operation(key, command), then);
         again
     }

@@ -19,7 +19,7 @@ use crate::sys::filter::{BodyFilter, BodyPart, HeadFilter, Passage};
 use crate::sys::process;
 use crate::sys::request::{Header, Request, UpstreamResponse};
 use pagecache_core::fill::{
-    BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants,
+    BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants, is_lasting,
 };
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
@@ -349,8 +349,11 @@ fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     if let (NotStored::VaryChanged, Some(page)) = (why, state.page()) {
         return state.give_back_with_page(lease, page);
     }
-    match !is_passing && state.remember(&lease, store_status) {
-        true => state.give_back_for_good(lease, store_status),
+    match is_lasting(why, is_passing) {
+        true => {
+            state.remember(&lease);
+            state.give_back_for_good(lease, store_status);
+        }
         false => state.give_back(lease, Some(store_status)),
     }
 }

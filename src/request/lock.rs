@@ -8,10 +8,9 @@
 
 use super::state::{Filling, State};
 use crate::sys::request::Request;
-use pagecache_core::fill::Lease;
+use pagecache_core::fill::{Lease, marked_for};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::Completion;
-use pagecache_core::page::Seconds;
 
 const NOT_MODIFIED: u16 = 304;
 
@@ -62,15 +61,14 @@ impl State {
         let (server, key, is_renewal) = (lease.server, *lease.key, lease.is_renewal());
         let pass_time = self.settings().policy.leases.as_ref().map_or(0, |it| it.pass_time);
         // others in other workers are told, if there may be any
-        let is_marked = if_not_stored == Remembered::Uncacheable
-            && !is_renewal
-            && self.worker().waiters.has(&(server, key));
-        let seconds = Seconds::try_from(pass_time / 1_000).unwrap_or(0);
+        let may_be_marked = if_not_stored == Remembered::Uncacheable && !is_renewal;
+        let is_waited_for = self.worker().waiters.has(&(server, key));
+        let marked_for = marked_for(pass_time, is_waited_for).filter(|_| may_be_marked);
         self.once_prolonged(lease.cas, move |state, cas| {
             let lease = Lease { cas, ..lease };
-            let (_, _, command) = match is_marked && seconds > 0 {
-                true => lease.mark(seconds),
-                false => lease.give_back(),
+            let (_, _, command) = match marked_for {
+                Some(seconds) => lease.mark(seconds),
+                None => lease.give_back(),
             };
             let Some(configured) = state.server_at(server) else { return };
             let (worker, configured) = (state.worker().clone(), configured.clone());

@@ -1,6 +1,6 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
-use super::commands::Prolonging;
+use super::commands::Act;
 use super::lock::Remembered;
 pub use super::stored::Stored;
 use crate::peer::Peer;
@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::{RenewalPlace, Worker};
-use pagecache_core::fill::{Capture, Lease};
+use pagecache_core::fill::{Capture, Lease, Prolonging};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::{
     Buffers, Bytes, Completion, Key, Msec, OperationError, Ticket, Visitor,
@@ -50,8 +50,8 @@ pub struct State {
     pub(super) waits_since: Cell<Option<Msec>>,
     /// Until when it waits, once it does.
     pub(super) waits_until: Cell<Option<Msec>>,
-    /// What follows the reply to a command that prolongs its lease. None: no such command is under way.
-    pub(super) prolonging: Cell<Option<Prolonging>>,
+    /// Whether its lease is being prolonged, and what is done with it then.
+    pub(super) prolonging: RefCell<Prolonging<Act>>,
     /// Its number among those who hold leases, if it does.
     pub(super) holding: Cell<Option<u64>>,
     /// The page for which it asks memcached, if it has waited and asks for all who wait.
@@ -197,7 +197,7 @@ impl State {
             waits_since: Cell::new(None),
             waits_until: Cell::new(None),
             asks_for: Cell::new(None),
-            prolonging: Cell::new(None),
+            prolonging: RefCell::default(),
             holding: Cell::new(None),
         })
     }

@@ -1,0 +1,53 @@
+//! What follows for a page whose response is not stored, besides that the lease is given back.
+
+use super::NotStored;
+use crate::memcached::Msec;
+use crate::page::Seconds;
+use crate::store_status::StoreStatus;
+
+/// Whether the next response for the key will most likely not be stored, either. `is_passing`: see
+/// [`ReceivedHead::is_passing`](super::ReceivedHead::is_passing).
+pub fn is_lasting(why: NotStored, is_passing: bool) -> bool {
+    // what varies otherwise than before can be stored the next time
+    !is_passing && why != NotStored::VaryChanged && StoreStatus::from(why).is_lasting()
+}
+
+/// Whether the requests that have waited for the page have done so in vain, for this reason.
+pub fn is_lost(why: StoreStatus) -> bool {
+    // that a visitor leaves says nothing of the page
+    why != StoreStatus::Aborted
+}
+
+/// For how many seconds memcached is told that the page cannot be stored, if it is told at all. `pass_time`: for how long the
+/// worker remembers that, in msec. A marker for each of many pages for which nobody waits would only take memory from others.
+pub fn marked_for(pass_time: Msec, is_waited_for: bool) -> Option<Seconds> {
+    let seconds = Seconds::try_from(pass_time / 1_000).unwrap_or(0);
+    Some(seconds).filter(|&seconds| seconds > 0 && is_waited_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::Refusal;
+
+    #[test]
+    fn what_lasts() {
+        let private = NotStored::Refused(Refusal::Private);
+        assert!(is_lasting(private, false));
+        assert!(!is_lasting(private, true));
+        assert!(!is_lasting(NotStored::VaryChanged, false));
+        assert!(!is_lasting(NotStored::Length, false));
+    }
+
+    #[test]
+    fn who_has_waited_in_vain() {
+        assert!(is_lost(StoreStatus::Status) && !is_lost(StoreStatus::Aborted));
+    }
+
+    #[test]
+    fn a_page_is_marked_only_if_others_wait_for_it() {
+        assert_eq!(marked_for(120_000, true), Some(120));
+        assert_eq!(marked_for(120_000, false), None);
+        assert_eq!(marked_for(999, true), None);
+    }
+}
