@@ -28,6 +28,8 @@ pub mod key_template;
 pub mod lease;
 pub mod memcached;
 pub mod method;
+#[cfg(test)]
+mod model;
 pub mod names;
 pub mod outcome;
 pub mod page;
