@@ -26,4 +26,8 @@
     reason = "an expectation that does not hold is a panic, which fails the test"
 )]
 
+mod application;
 mod memcached;
+mod plan;
+mod request;
+mod worker;
