@@ -22,12 +22,20 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    dead_code,
     reason = "an expectation that does not hold is a panic, which fails the test"
 )]
 
 mod application;
+mod checks;
+mod filling;
+mod leases;
 mod memcached;
+mod network;
 mod plan;
 mod request;
+mod run;
+mod seen;
+mod steps;
+mod tests;
 mod worker;
+mod world;

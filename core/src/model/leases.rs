@@ -1,0 +1,210 @@
+//! What becomes of the leases that requests of the model have, as in `src/request/commands.rs`.
+
+use super::request::{Stored, Then};
+use super::worker::After;
+use super::world::World;
+use crate::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
+use crate::memcached::{
+    Command, Completion, Delete, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
+};
+use crate::page::Seconds;
+use crate::policy::LeasePolicy;
+use crate::store_status::StoreStatus;
+
+/// Time for a store, in msec.
+const STORE_TIMEOUT: Msec = 5_000;
+
+impl World {
+    fn leases(&self) -> &LeasePolicy {
+        self.policy.leases.as_ref().expect("leases")
+    }
+
+    fn lock_age(&self) -> Seconds {
+        self.leases().lock_age.expect("a lock")
+    }
+
+    /// A request has got the lease of a page that is not there yet.
+    pub fn begin_prolonging(&mut self, id: u64) {
+        let at = self.now + prolonged_after(self.lock_age());
+        let worker = self.request(id).worker;
+        self.request(id).holding = Some(self.workers[worker].holders.add(id, at));
+    }
+
+    /// Those prolong their leases whose time it is.
+    pub fn prolong_due(&mut self, worker: usize) {
+        for number in self.workers[worker].holders.due(self.now) {
+            let Some(id) = self.workers[worker].holders.take(number) else { continue };
+            if self.prolong(id) {
+                let at = self.now + prolonged_after(self.lock_age());
+                self.workers[worker].holders.put_back(number, id, at);
+            }
+        }
+    }
+
+    /// Prolongs the lease of a request. False if it has none.
+    fn prolong(&mut self, id: u64) -> bool {
+        let age = self.lock_age();
+        let request = self.request(id);
+        let worker = request.worker;
+        let Some(lease) = request.lease().filter(|lease| !lease.is_renewal()) else { return false };
+        let (old, (_, key, command)) = (lease.cas, lease.prolong(age));
+        if request.prolonging.begin() {
+            let operation = self.operation(id, key, command);
+            self.change(worker, operation, None, After::Prolonged(id, old));
+        }
+        true
+    }
+
+    /// A command that changes an item has ended.
+    pub fn changed(&mut self, worker: usize, after: After, completion: &Completion<Vec<u8>>) {
+        match after {
+            After::Nothing => {}
+            After::Wake(page) => self.wake_all(worker, &page),
+            After::GiveBack(operation, page) => {
+                self.change(worker, operation, None, After::Wake(page));
+            }
+            After::Stored(undo, page) => {
+                match undo.filter(|_| matches!(completion, Completion::Failed(_))) {
+                    Some(undo) => {
+                        let deadline = self.now + STORE_TIMEOUT;
+                        let undo = Operation { deadline, ..undo };
+                        self.change(worker, undo, None, After::Wake(page));
+                    }
+                    None => self.wake_all(worker, &page),
+                }
+            }
+            After::Prolonged(id, old) => {
+                let new = match completion {
+                    Completion::Stored(cas) => *cas,
+                    _ => None,
+                };
+                self.prolonged(id, old, new);
+            }
+        }
+    }
+
+    /// The reply to a command that prolongs a lease.
+    fn prolonged(&mut self, id: u64, old: u64, new: Option<u64>) {
+        match self.request(id).prolonging.end(old, new) {
+            Some(Next::Renumber(cas)) => {
+                self.request(id).lease().into_iter().for_each(|lease| lease.cas = cas);
+                self.check_holders(id);
+            }
+            Some(Next::Then(then, cas)) => self.do_with(id, then, cas),
+            None => {}
+        }
+    }
+
+    fn once_prolonged(&mut self, id: u64, cas: u64, then: Then) {
+        let request = self.request(id);
+        let worker = request.worker;
+        if let Some(number) = request.holding.take() {
+            self.workers[worker].holders.take(number);
+        }
+        if let Some(then) = self.request(id).prolonging.put_off(then) {
+            self.do_with(id, then, cas);
+        }
+    }
+
+    /// Does with a lease what is to be done, by its number.
+    fn do_with(&mut self, id: u64, then: Then, cas: u64) {
+        let worker = self.request(id).worker;
+        match then {
+            Then::GiveBack(lease) => {
+                let (server, key, command) = Lease { cas, ..lease }.give_back();
+                let operation = self.operation(id, key, command);
+                self.change(worker, operation, None, After::Wake((server, key)));
+            }
+            Then::GiveBackWithPage(lease, page) => {
+                let (server, key, command) = Lease { cas, ..lease }.give_back();
+                let operation = self.operation(id, key, command);
+                let delete = Command::Delete(Delete { cas: None, marks_stale: false });
+                let delete = self.operation(id, page.1, delete);
+                let after = After::GiveBack(operation, (server, key));
+                self.change(worker, delete, None, after);
+            }
+            Then::Mark(lease, seconds) => {
+                let (server, key, command) = Lease { cas, ..lease }.mark(seconds);
+                let operation = self.operation(id, key, command);
+                self.change(worker, operation, None, After::Wake((server, key)));
+            }
+            Then::Store(store) => self.send(id, store, Some(cas)),
+        }
+    }
+
+    /// The request does not store: its lease goes to another one.
+    pub fn give_back(&mut self, id: u64, lease: Lease, why: Option<StoreStatus>) {
+        let worker = self.request(id).worker;
+        if why.is_some_and(is_lost) {
+            let page = (lease.server, &*lease.key);
+            self.remember(worker, |memory, now| memory.add_lost_wait(page, now));
+        }
+        self.once_prolonged(id, lease.cas, Then::GiveBack(lease));
+    }
+
+    /// The page cannot be stored.
+    pub fn give_back_for_good(&mut self, id: u64, lease: Lease, why: StoreStatus) {
+        let worker = self.request(id).worker;
+        let page = (lease.server, *lease.key);
+        let is_waited_for = self.workers[worker].waiting.has(&page);
+        match marked_for(self.leases().pass_time, is_waited_for) {
+            Some(seconds) => self.once_prolonged(id, lease.cas, Then::Mark(lease, seconds)),
+            None => self.give_back(id, Lease { of: Leased::Placeholder, ..lease }, Some(why)),
+        }
+    }
+
+    /// Hands an item to memcached.
+    pub fn store(&mut self, id: u64, mut store: Store) {
+        if let Some(first) = store.first.take() {
+            self.store(id, *first);
+        }
+        match store.set.cas {
+            Some(cas) => self.once_prolonged(id, cas, Then::Store(store)),
+            None => self.send(id, store, None),
+        }
+    }
+
+    fn send(&mut self, id: u64, store: Store, cas: Option<u64>) {
+        let Store { server, key, mut set, body, undo, .. } = store;
+        let worker = self.request(id).worker;
+        set.cas = cas;
+        let operation = self.operation(id, *key, Command::Set(set));
+        let undo = undo.zip(cas).map(|(undo, cas)| undo.give_back(cas));
+        let undo = undo.map(|command| Operation { command, ..operation });
+        self.change(worker, operation, Some(body), After::Stored(undo, (server, *key)));
+    }
+
+    /// If an item is a page whose renewal takes too long, the lease for that is taken back.
+    pub fn look_for_overdue(&mut self, id: u64, stored: &Stored) {
+        let Some(cas) = stored.item.cas.filter(|_| World::is_renewed(stored)) else { return };
+        let request = self.request(id);
+        let (worker, Some((server, key))) = (request.worker, request.flow.place()) else { return };
+        let mut is_overdue = false;
+        self.remember(worker, |memory, now| {
+            is_overdue = memory.is_overdue((server, &key), cas, now);
+        });
+        if is_overdue {
+            let command = Leased::of(&stored.item, true).give_back(cas);
+            let operation = self.operation(id, key, command);
+            self.change(worker, operation, None, After::Nothing);
+        }
+    }
+
+    /// The page varies otherwise than its item says.
+    pub fn give_back_with_page(&mut self, id: u64, lease: Lease, page: (usize, Key)) {
+        self.once_prolonged(id, lease.cas, Then::GiveBackWithPage(lease, Box::new(page)));
+    }
+
+    /// An operation for which nobody waits.
+    fn operation(&self, id: u64, key: Key, command: Command) -> Operation {
+        Operation {
+            token: Token::NOBODY,
+            visitor: Visitor(id),
+            key,
+            protocol: Protocol::Meta,
+            deadline: self.now + STORE_TIMEOUT,
+            connect_timeout: self.policy.connect_timeout,
+            command,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The properties, each in worlds in which it might not hold. In all of them everything is checked that `checks` has.
+
+use super::plan::{Fault, Kind, Plan};
+use super::run::play;
+use super::world::{LOCK_AGE, World};
+use crate::memcached::Msec;
+use std::collections::BTreeMap;
+
+/// A lookup, the time until the next one of those who wait, and what its jitter adds, in msec.
+const POLL: Msec = 100;
+
+fn worlds(plan: &Plan, count: u64) -> impl Iterator<Item = World> {
+    (0..count).map(|seed| play(plan, seed))
+}
+
+/// Everything may go wrong.
+fn any() -> Plan {
+    Plan {
+        kinds: &Kind::ALL,
+        faults: &Fault::ALL,
+        most_faults: 6,
+        within: 15_000,
+        render: 20..=7_000,
+        impatient: 10,
+        ..Plan::default()
+    }
+}
+
+/// The renders of each page.
+fn renders(world: &World) -> BTreeMap<(usize, &str), usize> {
+    let mut renders = BTreeMap::new();
+    for render in &world.renders {
+        let is_varying = world.kind(render.page) == Kind::Varying;
+        let language = if is_varying { render.language } else { "" };
+        *renders.entry((render.page, language)).or_default() += 1;
+    }
+    renders
+}
+
+/// How many requests have waited.
+fn waits(world: &World) -> usize {
+    world.requests.values().filter(|request| request.waits.is_some()).count()
+}
+
+#[test]
+fn everybody_is_answered_within_lock_timeout_and_the_budgets() {
+    let plan = any();
+    let (mut count, mut latest) = (0, 0);
+    for world in worlds(&plan, 80) {
+        let decided = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
+        latest = latest.max(decided.clone().max().unwrap_or(0));
+        count += decided.count();
+    }
+    assert!(count > 2_000 && latest > plan.lock_timeout * 9 / 10, "{count}, at last {latest}");
+}
+
+#[test]
+fn a_valid_lease_has_at_most_one_holder() {
+    let plan = Plan {
+        pages: 1..=2,
+        faults: &[Fault::Worker, Fault::Stall, Fault::Reset, Fault::Restart],
+        most_faults: 10,
+        latency: 0..=60,
+        kinds: &[Kind::Lasting, Kind::Short, Kind::Flaky],
+        impatient: 20,
+        ..any()
+    };
+    let leases: usize = worlds(&plan, 40)
+        .map(|world| world.renders.iter().filter(|render| render.lease.is_some()).count())
+        .sum();
+    assert!(leases > 200, "{leases}");
+}
+
+#[test]
+fn a_store_never_overwrites_what_came_after_its_lease() {
+    let plan = Plan {
+        pages: 1..=2,
+        faults: &[Fault::Set, Fault::Delete, Fault::Flush, Fault::Stall],
+        most_faults: 20,
+        kinds: &[Kind::Lasting, Kind::Short, Kind::Varying],
+        render: 20..=3_000,
+        ..any()
+    };
+    let served: usize = worlds(&plan, 60).map(|world| world.checks.served).sum();
+    assert!(served > 500, "{served}");
+}
+
+#[test]
+fn without_a_fault_a_page_is_rendered_once() {
+    let mut waited = 0;
+    for world in worlds(&Plan::default(), 60) {
+        for (page, renders) in renders(&world) {
+            assert_eq!(renders, 1, "renders of {page:?}");
+        }
+        assert_eq!(world.checks.served + world.renders.len(), world.requests.len());
+        assert_eq!(world.leases_left(), [""; 0]);
+        waited += waits(&world);
+    }
+    assert!(waited > 500, "{waited}");
+}
+
+#[test]
+fn a_dead_winner_costs_one_lock_age() {
+    let plan = Plan {
+        workers: 2..=6,
+        kinds: &[Kind::Lasting],
+        faults: &[Fault::Worker, Fault::Nginx],
+        most_faults: 1,
+        within: 1_500,
+        render: 50..=1_200,
+        lock_timeout: 30_000,
+        ..Plan::default()
+    };
+    let (mut dead, mut latest) = (0, 0);
+    for world in worlds(&plan, 150) {
+        let was_killed = |id: &u64| world.requests[id].was_killed;
+        let killed = world.renders.iter().filter(|render| was_killed(&render.request));
+        let mut killed_of = BTreeMap::<usize, usize>::new();
+        killed.for_each(|render| *killed_of.entry(render.page).or_default() += 1);
+        for ((page, _), renders) in renders(&world) {
+            let dead = killed_of.get(&page).copied().unwrap_or(0);
+            assert!(renders <= 1 + dead, "{renders} renders of {page}, {dead} killed");
+        }
+        dead += killed_of.len();
+        let took = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
+        let took = took.max().unwrap_or(0);
+        // the render that was killed, the lease that it leaves, and another render
+        let most = 2 * (plan.render.end() + 50) + Msec::from(LOCK_AGE) * 1_000 + POLL;
+        assert!(took <= most, "somebody was decided after {took} msec");
+        latest = latest.max(took);
+    }
+    assert!(dead > 20 && latest > 3_000, "{dead} were killed, {latest}");
+}
+
+#[test]
+fn pages_for_which_nobody_waits_leave_nothing_behind() {
+    let plan = Plan {
+        pages: 5_000..=5_000,
+        kinds: &[Kind::Private, Kind::Failing],
+        visitors: 100..=300,
+        render: 20..=100,
+        impatient: 10,
+        ..Plan::default()
+    };
+    for world in worlds(&plan, 10) {
+        let waited = world.checks.waited_for();
+        assert!(world.checks.markers <= waited, "{} markers", world.checks.markers);
+        assert!(world.memcached.len() <= waited, "{} items", world.memcached.len());
+        assert!(world.memcached.changes.len() > 80);
+    }
+}
+
+#[test]
+fn a_page_slower_than_lock_timeout_delays_nobody_twice() {
+    let plan = Plan {
+        kinds: &[Kind::Lasting],
+        visitors: 20..=60,
+        within: 10_000,
+        render: 6_000..=12_000,
+        lock_timeout: 2_000,
+        ..Plan::default()
+    };
+    let mut delayed = 0;
+    for world in worlds(&plan, 40) {
+        // it is stored by its first render, whose lease was prolonged
+        let pages = renders(&world).len();
+        let leases = world.renders.iter().filter(|render| render.lease.is_some()).count();
+        assert_eq!((leases, world.memcached.len()), (pages, pages));
+        // nobody waits who comes after the first who has waited in vain
+        delayed += waits(&world);
+    }
+    assert!(delayed > 100, "{delayed}");
+}
+
+#[test]
+fn each_lease_is_stored_with_or_given_back() {
+    let plan = Plan {
+        kinds: &Kind::ALL,
+        faults: &[Fault::Set, Fault::Delete, Fault::Flush, Fault::Cut],
+        most_faults: 6,
+        within: 10_000,
+        impatient: 30,
+        ..Plan::default()
+    };
+    let mut left = 0;
+    for world in worlds(&plan, 60) {
+        assert_eq!(world.leases_left(), [""; 0]);
+        left += world.requests.values().filter(|it| it.decided.is_none()).count();
+    }
+    assert!(left > 20, "{left}");
+}
