@@ -210,7 +210,9 @@ impl Flow {
             }
         }
         self.filling.go_on(won, Some(reason));
-        self.fall_through(reason)
+        // nobody waits for this page any more, and this one has waited in vain
+        let is_in_vain = may_wait && matches!(self.part, Part::Waited(_));
+        self.fall_through(if is_in_vain { Reason::Locked } else { reason })
     }
 
     /// The request ends before it has seen what its lookup has found. Returns the lease to be given back that came.

@@ -76,6 +76,22 @@ fn it_goes_on_without_the_page() {
     assert_eq!(action, Action::FallThrough(Reason::Down));
 }
 
+/// Another request has waited for the whole time, after which nobody waits: this one too has waited in vain.
+#[test]
+fn it_goes_on_if_nobody_waits_any_more() {
+    let request = Request::default();
+    let mut flow = waiting(&request);
+    woken(&mut flow, false, &request);
+    let slow = Request { no_wait: true, ..Request::default() };
+    let action = flow.reply(found(TAKEN, b""), &slow, &locking());
+    assert_eq!(action, Action::FallThrough(Reason::Locked));
+    assert_eq!(flow.store_status(), Some(StoreStatus::Taken));
+    // one that comes now does not wait at all
+    let mut flow = looking_up(&slow, &locking());
+    let action = flow.reply(found(TAKEN, b""), &slow, &locking());
+    assert_eq!(action, Action::FallThrough(Reason::Absent));
+}
+
 /// Only a request that could store the page itself waits for it.
 #[test]
 fn others_do_not_wait() {
