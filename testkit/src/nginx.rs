@@ -29,6 +29,8 @@ pub struct Nginx {
     prefix: PathBuf,
     address: SocketAddr,
     quit: bool,
+    /// By the test: it has not ended by itself.
+    was_killed: bool,
     /// Lines of the log that contain one of these are ignored.
     ignored_in_log: Vec<&'static str>,
 }
@@ -113,6 +115,7 @@ impl Nginx {
             prefix: prefix.to_owned(),
             address,
             quit: false,
+            was_killed: false,
             ignored_in_log: Vec::new(),
         }
     }
@@ -175,6 +178,14 @@ impl Nginx {
     pub fn begin_to_quit(&mut self) {
         self.signal(kernel::SIGQUIT);
         self.quit = true;
+    }
+
+    /// Kills master and workers at once, as a machine that fails does.
+    pub fn kill(&mut self) {
+        let master = self.process.pid();
+        assert!(kernel::signal_group(master, kernel::SIGKILL), "nginx has ended");
+        wait::until("nginx is gone", || self.is_gone());
+        self.was_killed = true;
     }
 
     /// Whether master and workers have all exited.
@@ -257,7 +268,7 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // A test that is failing reports its own error; its nginx ends with `process`.
-        if !thread::panicking() {
+        if !thread::panicking() && !self.was_killed {
             self.quit_and_check();
         }
     }

@@ -44,5 +44,11 @@ mod surroundings;
 mod variants;
 /// Requests that wait for the render of another one.
 mod waiting;
+/// The one who renders is killed.
+mod waiting_killed;
+/// Pages that cannot be stored are rendered in parallel.
+mod waiting_parallel;
+/// A page that is rendered for longer than requests wait.
+mod waiting_slow;
 /// Subrequests and internal redirects.
 mod within;

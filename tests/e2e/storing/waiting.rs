@@ -273,28 +273,6 @@ fn a_slow_page_is_stored_by_its_first_render() {
     assert!(stores(&filling.site, "/page", 5).contains(&"stored".to_owned()));
 }
 
-/// A worker that is killed gives nothing back: its lease ends by itself.
-#[test]
-fn a_holder_that_is_killed_is_followed_by_another() {
-    let application = Application::start();
-    let memcached = Memcached::alone();
-    let directives = "pagecache_lock_age 2s; pagecache_lock_timeout 20s;";
-    let (mut first, second) = two_sites(&application, &memcached, directives);
-    first.nginx.ignore_in_log("exited on signal 9");
-    application.renders("/page", &held("first"));
-    let holder = visitors(first.nginx.address(), 1);
-    wait_until_asked(&application, 1);
-    let visits = visitors(second.nginx.address(), 5);
-    application.renders("/page", &page().body("second"));
-    assert!(kernel::signal(first.nginx.workers()[0], kernel::SIGKILL));
-    for answer in answers(visits) {
-        assert_eq!((answer.status, answer.text()), (200, "second".to_owned()), "{answer:?}");
-    }
-    assert_eq!(application.count("/page"), 2);
-    application.release();
-    drop(holder);
-}
-
 /// In a worker where the page is not rendered, one asks for all.
 #[test]
 fn what_one_finds_who_asks_is_for_all_who_wait() {

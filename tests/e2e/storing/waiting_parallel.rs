@@ -1,0 +1,112 @@
+//! Pages that cannot be stored, with `pagecache_lock on`: as many of them are rendered at the same time as without it.
+
+use super::application::{Rendered, Way, page, rendered};
+use super::site::{Filling, location};
+use super::waiting::{STATS, answers, wait_until_asked, waits};
+use crate::harness::*;
+
+/// As many as the application renders at once: it has eight threads.
+const AT_ONCE: usize = 8;
+
+fn started(directives: &str) -> Filling {
+    Filling::start(Way::Uwsgi, &(location("/", directives) + STATS))
+}
+
+/// All of these requests are at the application before one of them is answered.
+#[track_caller]
+fn arrive_at_once(filling: &Filling, what: &str, requests: &[Request]) {
+    let before = filling.application.requests().len();
+    let visit = |request: &Request| {
+        let mut visitor = filling.site.client();
+        visitor.send(&request.head());
+        visitor
+    };
+    let visits: Vec<Client> = requests.iter().map(visit).collect();
+    wait::until(&format!("{what}: all are at the application"), || {
+        filling.application.requests().len() >= before + requests.len()
+    });
+    filling.application.release();
+    answers(visits);
+    filling.application.hold();
+}
+
+/// Responses that are not stored, each with a header of its requests.
+fn responses() -> Vec<(&'static str, Rendered, (&'static str, &'static str))> {
+    let plain = ("Accept", "text/html");
+    let cookie = ("Cookie", "session=1");
+    let control = |value| rendered(200).header("Cache-Control", value);
+    vec![
+        ("private", control("private"), plain),
+        ("private, with a cookie", control("private"), cookie),
+        ("no-store", control("no-store"), plain),
+        ("no lifetime", rendered(200), plain),
+        ("no lifetime, with a cookie", rendered(200), cookie),
+        ("a cookie", page().header("Set-Cookie", "a=b"), plain),
+        ("vary *", page().header("Vary", "*"), plain),
+        ("vary cookie", page().header("Vary", "Cookie"), cookie),
+        ("stale already", control("max-age=0"), plain),
+        ("a redirect", rendered(302), plain),
+        ("not found", rendered(404), plain),
+        ("an error", rendered(500), plain),
+        ("an error, with a cookie", rendered(503), cookie),
+        ("credentials", page(), ("Authorization", "Basic eDp5")),
+        ("a part", page(), ("Range", "bytes=0-1")),
+    ]
+}
+
+/// Each page once its worker knows it: after a visit, or two visits for what may be the failure of a moment.
+#[test]
+fn one_page() {
+    let filling = started("");
+    for (nth, (what, response, (name, value))) in responses().into_iter().enumerate() {
+        let path = format!("/page{nth}");
+        let request = Request::get(&path).header(name, value);
+        filling.renders(&path, &response);
+        for _ in 0..2 {
+            filling.ask(&request);
+        }
+        filling.renders(&path, &response.waits());
+        arrive_at_once(&filling, what, &vec![request; AT_ONCE]);
+    }
+    assert_eq!(waits(&filling.site), 0);
+}
+
+/// Nobody has asked for these pages before: the lease of one page keeps nobody from another one.
+#[test]
+fn several_pages() {
+    for directives in ["", "pagecache_lock off;"] {
+        let filling = started(directives);
+        for (nth, (what, response, (name, value))) in responses().into_iter().enumerate() {
+            let requests: Vec<Request> = (0..AT_ONCE)
+                .map(|page| {
+                    let path = format!("/{nth}/{page}");
+                    filling.renders(&path, &response.clone().waits());
+                    Request::get(path).header(name, value)
+                })
+                .collect();
+            arrive_at_once(&filling, what, &requests);
+        }
+        assert_eq!(waits(&filling.site), 0);
+    }
+}
+
+/// A page that cannot be stored, and its visitors in a worker that does not know that: they wait for one render at most.
+#[test]
+fn one_page_that_is_not_known() {
+    let filling = started("");
+    filling.renders("/page", &rendered(200).header("Cache-Control", "private").waits());
+    let visit = |_| {
+        let mut visitor = filling.site.client();
+        visitor.send(&Request::get("/page").head());
+        visitor
+    };
+    let visits: Vec<Client> = (0..AT_ONCE + 1).map(visit).collect();
+    wait::until("the others wait", || waits(&filling.site) == AT_ONCE as u64);
+    wait_until_asked(&filling.application, 1);
+    assert_eq!(filling.application.count("/page"), 1);
+    filling.application.release();
+    answers(visits);
+    filling.application.hold();
+    arrive_at_once(&filling, "known now", &vec![Request::get("/page"); AT_ONCE]);
+    assert_eq!(waits(&filling.site), AT_ONCE as u64);
+}
