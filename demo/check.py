@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -33,12 +34,14 @@ PAGES_MOST = 40  # the probability that one of two servers has none of them is 1
 ARTICLE = "/artikel/größe-und-maß/"
 
 
-def visit(url: str) -> int:
-    """The exit status."""
+def visit(url: str, stop_application: Callable[[], None] | None = None) -> int:
+    """The exit status. At the end the application is stopped, if that is possible here."""
     origin = url.rstrip("/")
     report = Report()
     for visits in (pages, arguments, kept_connection, servers, comment, login, upload, big, by_nginx):
         visits(Browser(origin, report))
+    if stop_application is not None:
+        outage(Browser(origin, report), stop_application)
     return 1 if report.end() else 0
 
 
@@ -167,6 +170,18 @@ def together(visitor: Browser) -> None:
     visitor.report.step(f"{VISITORS} visitors at once: {renders} render", fault)
 
 
+def outage(visitor: Browser, stop_application: Callable[[], None]) -> None:
+    """Django is down: pages that were stored are served all the same, and no others."""
+    short = visitor.get("/by-nginx/short/", "MISS", store=("stored",))
+    visitor.get_stored("/by-nginx/slow/")
+    stop_application()
+    visitor.report.step("Django is stopped", "")
+    visitor.get_stored("/by-nginx/slow/")
+    stale = visitor.get_stored("/by-nginx/short/", cache="STALE")
+    stale.expect(stale.body == short.body, "another body than Django's")
+    visitor.get("/by-nginx/private/", "MISS", status=502)
+
+
 def languages(visitor: Browser) -> None:
     """A page with Vary is stored once for each language."""
     path, german = "/by-nginx/language/", {"Accept-Language": "de"}
@@ -231,13 +246,14 @@ class Browser:
     def get(self, path: str, cache: str, status: int = 200, store: tuple[str, ...] = ()) -> Answer:
         return self.request("GET", path, cache, status, store=store)
 
-    def get_stored(self, path: str, headers: dict[str, str] | None = None) -> Answer:
-        """Gets a page that nginx has stored. Another worker may look it up before memcached has read it."""
+    def get_stored(self, path: str, headers: dict[str, str] | None = None, cache: str = "HIT") -> Answer:
+        """Gets a page that nginx has stored. Another worker may look it up before memcached has read it, and a page may
+        not be stale yet."""
         deadline = time.monotonic() + STORED_SECONDS
         answer = self.exchange("GET", path, headers)
-        while answer.cache != "HIT" and time.monotonic() < deadline:
+        while answer.cache != cache and time.monotonic() < deadline:
             answer = self.exchange("GET", path, headers)
-        return self.reported(answer, "HIT", 200, ())
+        return self.reported(answer, cache, 200, ())
 
     def post_form(
         self,
@@ -364,7 +380,7 @@ class Answer:
 
     def __str__(self) -> str:
         memcached = f"memcached {self.header('X-Cache-Server')}"
-        by = memcached if self.cache == "HIT" else "Django" if self.status else "nobody"
+        by = memcached if self.cache in ("HIT", "STALE") else "Django" if 0 < self.status < 502 else "nobody"
         reason = f"{self.cache} {self.header('X-Cache-Reason')}".strip()
         reason += f", {self.store}" if self.store else ""
         verdict = "ok" if not self.wrong else "WRONG: " + "; ".join(self.wrong)

@@ -52,7 +52,7 @@ def main() -> None:
             die(f"{error}\nsee {folder}/logs")
         stack.callback(on_signal, None)
         if arguments.check:
-            sys.exit(check.visit(site.url))
+            sys.exit(check.visit(site.url, site.stop_application))
         site.stay()
 
 
@@ -90,7 +90,8 @@ class Site:
             self.run(f"memcached-{port}", memcached(port, MEGABYTES)).wait_until(lambda: listening(port))
         self.fill_database()
         uwsgi = Path(sys.executable).with_name("uwsgi")
-        self.run("uwsgi", [str(uwsgi), "--ini", str(DEMO / "uwsgi.ini")]).wait_until(Path("uwsgi.ready").exists)
+        self.application = self.run("uwsgi", [str(uwsgi), "--ini", str(DEMO / "uwsgi.ini")])
+        self.application.wait_until(Path("uwsgi.ready").exists)
         Path("nginx.conf").write_text(self.nginx_conf())
         nginx = self.run("nginx", ["nginx", "-p", str(self.folder), "-e", "logs/error.log", "-c", "nginx.conf"])
         # Another server, which was started before, might answer on its port.
@@ -102,6 +103,9 @@ class Site:
         self.stack.callback(process.stop)
         self.started.append(process)
         return process
+
+    def stop_application(self) -> None:
+        self.application.stop()
 
     def fill_database(self) -> None:
         begin, log = time.monotonic(), Path("logs/database.log")

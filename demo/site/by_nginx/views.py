@@ -25,6 +25,12 @@ def slow(request):
     return render(request, "by_nginx/slow.html", {"seconds": SLOW_SECONDS})
 
 
+@cache_control(max_age=1)
+def short(request):
+    """Fresh for a second. nginx keeps it for longer, in case that Django fails."""
+    return render(request, "by_nginx/short.html", {"number": secrets.token_hex(4)})
+
+
 @cache_control(max_age=60)
 @vary_on_headers("Accept-Language")
 def language(request):
