@@ -73,6 +73,17 @@ class FromNginx(PageCase):
             self.assertEqual(nginx.get("/price/", forged).body, b"in EUR")
             self.assertEqual(nginx.get("/price/").body, b"in USD")
 
+    def test_a_page_that_was_marked_as_stale_is_replaced(self):
+        saying = "add_header X-Cache $pagecache_status always;"
+        location = f"{KEY} pagecache_pass {site.MEMCACHED}; {saying}"
+        nginx = Nginx(location, fallback=saying, application=self.serving())
+        self.addCleanup(nginx.stop)
+        for status in ("MISS", "HIT"):
+            self.assertEqual(nginx.get("/a").headers["X-Cache"], status)
+        self.assertEqual(self.memcached.raw_command(b"md /test-/a I T60"), b"HD")
+        for status in ("EXPIRED", "HIT"):
+            self.assertEqual(nginx.get("/a").headers["X-Cache"], status)
+
 
 if __name__ == "__main__":
     unittest.main()
