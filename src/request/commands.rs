@@ -11,7 +11,6 @@ use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
     Command, Completion, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
 };
-use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 
 /// Time for a store, in msec. No visitor waits for it.
@@ -127,8 +126,16 @@ impl State {
         let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
         let Some(configured) = self.server_at(server) else { return };
         if self.worker().is_overdue(configured, &key, cas) {
-            self.run(server, key, Leased::of(&found.item, true).give_back(cas), |_| {});
-            self.count(Tally::count_overdue);
+            let counter = self.server().map(|server| self.worker().counter(server));
+            let then = move |completion: Completion<()>| {
+                // another worker may have been first
+                let is_done = matches!(completion, Completion::Deleted | Completion::Stored(_));
+                if let Some(tally) = counter.as_ref().filter(|_| is_done).and_then(|it| it.tally())
+                {
+                    tally.count_overdue();
+                }
+            };
+            self.run(server, key, Leased::of(&found.item, true).give_back(cas), then);
         }
     }
 

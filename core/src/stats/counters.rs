@@ -150,12 +150,12 @@ counters! {
     waits Total "waits" "pagecache_waits_total" "Requests that have waited for a page that another one rendered.";
     /// Those of them that have got the page.
     collapsed Total "collapsed" "pagecache_collapsed_total" "Requests that have waited, and were served the page: renders saved.";
-    /// Stale pages whose renewal has begun in the background.
+    /// Renewals that have begun in the background.
     renewals Total "renewals" "pagecache_renewals_total" "Renewals begun in the background.";
-    /// Renewals of stale pages that took too long, and whose lease was taken back.
+    /// Renewals that took too long, and whose lease was taken back.
     overdue Total "overdue_renewals" "pagecache_overdue_renewals_total" "Renewals that took too long: their lease was taken back, for another request.";
-    /// Stale pages that the application has found unchanged.
-    revalidations Total "revalidations" "pagecache_revalidations_total" "Stale pages that the application has found unchanged (304).";
+    /// Pages that the application has found unchanged when they were renewed.
+    revalidations Total "revalidations" "pagecache_revalidations_total" "Pages that the application has found unchanged (304) when they were renewed.";
     /// Lookups that were sent; coalesced requests share one lookup.
     lookups Total "lookups" "pagecache_lookups_total" "Lookups sent; requests that share a reply are one.";
     /// Writes in which lookups were sent.
