@@ -26,6 +26,8 @@ mod poisoning;
 mod refresh;
 /// Stale pages, which the application may find unchanged, and what visitors say of stored responses.
 mod renewal;
+/// Connections of visitors who have pages renewed.
+mod renewal_connections;
 /// Responses, each stored or not by the rules of HTTP.
 mod responses;
 /// The table of responses.
