@@ -46,6 +46,8 @@ mod surroundings;
 mod variants;
 /// Requests that wait for the render of another one.
 mod waiting;
+/// What another client writes into the item of a page for which requests wait.
+mod waiting_items;
 /// The one who renders is killed.
 mod waiting_killed;
 /// Pages that cannot be stored are rendered in parallel.

@@ -41,8 +41,13 @@ pub fn wait_until_waiting(site: &Site, count: u64) {
 
 /// How many requests have begun to wait in a site.
 pub fn waits(site: &Site) -> u64 {
+    counted(site, "pagecache_waits_total")
+}
+
+/// The sum of a metric of a site.
+pub fn counted(site: &Site, metric: &str) -> u64 {
     let text = site.get("/stats").text();
-    let counted = text.lines().filter(|line| line.starts_with("pagecache_waits_total{"));
+    let counted = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
     counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
