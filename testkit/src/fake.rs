@@ -301,18 +301,32 @@ fn read(mut stream: TcpStream, connection: usize, state: &State, queue: &Sender<
 
 fn reply(stream: TcpStream, lookups: &Receiver<Lookup>, state: &State) {
     for lookup in lookups {
-        for step in (state.script)(&lookup) {
-            if state.stopped.load(Ordering::SeqCst) {
-                return;
+        if !perform(&stream, (state.script)(&lookup), &state.stopped) {
+            return;
+        }
+    }
+}
+
+/// Performs the steps. False: the connection has ended, or was told to stop.
+pub(crate) fn perform(mut stream: &TcpStream, steps: Vec<Step>, stopped: &AtomicBool) -> bool {
+    for step in steps {
+        if stopped.load(Ordering::SeqCst) {
+            return false;
+        }
+        match step {
+            // The client may have left; the test decides whether that is a failure.
+            Step::Send(bytes) => drop(stream.write_all(&bytes)),
+            Step::Pause(time) => thread::sleep(time),
+            Step::Wait(gate) => gate.pass(stopped),
+            Step::Close => {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+                return false;
             }
-            match step {
-                // The client may have left; the test decides whether that is a failure.
-                Step::Send(bytes) => drop((&stream).write_all(&bytes)),
-                Step::Pause(time) => thread::sleep(time),
-                Step::Wait(gate) => gate.pass(&state.stopped),
-                Step::Close => return drop(stream.shutdown(std::net::Shutdown::Both)),
-                Step::Reset => return kernel::reset(&stream),
+            Step::Reset => {
+                kernel::reset(stream);
+                return false;
             }
         }
     }
+    true
 }

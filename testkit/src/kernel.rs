@@ -83,6 +83,11 @@ pub fn shrink_backlog(listener: &TcpListener) {
     rustix::net::listen(listener, 0).unwrap();
 }
 
+/// Gives the listener its usual backlog again.
+pub fn restore_backlog(listener: &TcpListener) {
+    rustix::net::listen(listener, 128).unwrap();
+}
+
 /// Limits the descriptors of a process; those that are open stay open.
 pub fn limit_descriptors(pid: i32, count: u64) {
     let limit = Rlimit { current: Some(count), maximum: most_descriptors() };

@@ -6,7 +6,7 @@
 //! | start a whole site: nginx, memcached, Django | [`site`], [`prefix`](mod@prefix) |
 //! | start one server | [`nginx`], [`bare`], [`memcached`], [`application`], [`twemproxy`] |
 //! | start several, or one in another way | [`cluster`], [`daemon`], [`srcache`] |
-//! | play a server that fails | [`fake`], [`firewall`], [`silent`](mod@silent), [`unreachable`](mod@unreachable), [`echo`] |
+//! | play a server that fails | [`fake`], [`between`], [`firewall`], [`silent`](mod@silent), [`unreachable`](mod@unreachable), [`echo`] |
 //! | speak HTTP | [`http`], [`http2`], [`curl`](mod@curl), [`batch`], [`answer`] |
 //! | run other programs | [`process`], [`language`], [`gzip`], [`parts`] |
 //! | wait, take a port, signal a process, measure it | [`wait`], [`ports`], [`kernel`], [`measure`], [`tcp`] |
@@ -25,6 +25,7 @@ pub mod answer;
 pub mod application;
 pub mod bare;
 pub mod batch;
+pub mod between;
 pub mod bytes;
 pub mod cluster;
 pub mod curl;
@@ -59,6 +60,7 @@ pub use answer::Answer;
 pub use application::{Application, Interface, Seen, Writes};
 pub use bare::Bare;
 pub use batch::Batch;
+pub use between::Between;
 pub use cluster::Cluster;
 pub use curl::curl;
 pub use daemon::{Daemon, is_alive};
