@@ -134,11 +134,11 @@ impl Lease {
     }
 
     /// The command that keeps the lease of a page that is not there yet for so many seconds from now on. It gives the item a
-    /// new number.
-    pub fn prolong(&self, seconds: Seconds) -> (usize, Key, Command) {
-        let flags = RENDERED << 24;
+    /// new number, and flags by which it is known again, with these `random` bits.
+    pub fn prolong(&self, seconds: Seconds, random: u32) -> (usize, Key, Set) {
+        let flags = RENDERED << 24 | random & 0x00ff_ffff;
         let set = Set { flags, ttl: seconds, cas: Some(self.cas), is_add: false };
-        (self.server, *self.key, Command::Set(set))
+        (self.server, *self.key, set)
     }
 
     /// The command that says for so many seconds that the page cannot be stored, so that nobody takes a lease or waits.

@@ -9,7 +9,7 @@ use crate::sys::process;
 use pagecache_core::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
-    Command, Completion, Delete, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
+    Command, Completion, Delete, Get, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
 };
 use pagecache_core::store_status::StoreStatus;
 
@@ -211,29 +211,33 @@ impl Holder for Waiting {
         }
         let again = self.prolonged_after();
         let age = self.settings().policy.leases.as_ref()?.lock_age?;
-        let (old, (server, key, command)) =
-            self.change_lease(|lease| (lease.cas, lease.prolong(age)))?;
+        let random = process::seed() as u32;
+        let (server, key, set) = self.change_lease(|lease| lease.prolong(age, random))?;
         let peer = self.peer(server)?;
         // the reply to the command before may not have come
-        if !self.prolonging.borrow_mut().begin() {
-            return again;
+        if self.prolonging.borrow_mut().begin(set) {
+            let me = self.clone();
+            let operation = self.operation(key, Command::Set(set));
+            peer.run(operation, move |completion| prolonged(&me, (server, key), &completion));
         }
-        let me = self.clone();
-        let then = move |completion: Completion<()>| {
-            let new = match completion {
-                Completion::Stored(cas) => cas,
-                _ => None,
-            };
-            let next = me.prolonging.borrow_mut().end(old, new);
-            match next {
-                Some(Next::Renumber(cas)) => {
-                    me.change_lease(|lease| lease.cas = cas);
-                }
-                Some(Next::Then(act, cas)) => act(&me, cas),
-                None => {}
-            }
-        };
-        peer.run(self.operation(key, command), then);
         again
+    }
+}
+
+/// A command that prolongs the lease of a page has ended, or a lookup that shows whether it has taken effect.
+fn prolonged(state: &Waiting, (server, key): (usize, Key), completion: &Completion<()>) {
+    let next = state.prolonging.borrow_mut().end(completion);
+    match next {
+        Some(Next::Renumber(cas)) => {
+            state.change_lease(|lease| lease.cas = cas);
+        }
+        Some(Next::Then(act, cas)) => act(state, cas),
+        Some(Next::Ask) => {
+            let me = state.clone();
+            state.run(server, key, Command::Get(Get::item()), move |completion| {
+                prolonged(&me, (server, key), &completion);
+            });
+        }
+        None => {}
     }
 }

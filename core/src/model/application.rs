@@ -55,7 +55,7 @@ impl Text {
         let words: Vec<&str> = text.split(' ').collect();
         let number = |at: usize| words[at].parse::<u64>().expect("a number");
         let index = |at: usize| number(at) as usize;
-        assert_eq!(words.len(), 8, "{text}");
+        assert!(words.len() == 8 && words[0] == "page", "{text}");
         let render = (words[7] != "itself").then(|| index(7));
         Text { page: index(1), language: words[3].to_owned(), at: number(5), render }
     }

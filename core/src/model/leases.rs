@@ -5,7 +5,7 @@ use super::worker::After;
 use super::world::World;
 use crate::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use crate::memcached::{
-    Command, Completion, Delete, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
+    Command, Completion, Delete, Get, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
 };
 use crate::page::Seconds;
 use crate::policy::LeasePolicy;
@@ -43,14 +43,14 @@ impl World {
 
     /// Prolongs the lease of a request. False if it has none.
     fn prolong(&mut self, id: u64) -> bool {
-        let age = self.lock_age();
+        let (age, random) = (self.lock_age(), self.random.u32(..));
         let request = self.request(id);
         let worker = request.worker;
         let Some(lease) = request.lease().filter(|lease| !lease.is_renewal()) else { return false };
-        let (old, (_, key, command)) = (lease.cas, lease.prolong(age));
-        if request.prolonging.begin() {
-            let operation = self.operation(id, key, command);
-            self.change(worker, operation, None, After::Prolonged(id, old));
+        let (_, key, set) = lease.prolong(age, random);
+        if request.prolonging.begin(set) {
+            let operation = self.operation(id, key, Command::Set(set));
+            self.change(worker, operation, None, After::Prolonged(id, key));
         }
         true
     }
@@ -73,24 +73,23 @@ impl World {
                     None => self.wake_all(worker, &page),
                 }
             }
-            After::Prolonged(id, old) => {
-                let new = match completion {
-                    Completion::Stored(cas) => *cas,
-                    _ => None,
-                };
-                self.prolonged(id, old, new);
-            }
+            After::Prolonged(id, key) => self.prolonged(id, key, completion),
         }
     }
 
     /// The reply to a command that prolongs a lease.
-    fn prolonged(&mut self, id: u64, old: u64, new: Option<u64>) {
-        match self.request(id).prolonging.end(old, new) {
+    fn prolonged(&mut self, id: u64, key: Key, completion: &Completion<Vec<u8>>) {
+        match self.request(id).prolonging.end(completion) {
             Some(Next::Renumber(cas)) => {
                 self.request(id).lease().into_iter().for_each(|lease| lease.cas = cas);
                 self.check_holders(id);
             }
             Some(Next::Then(then, cas)) => self.do_with(id, then, cas),
+            Some(Next::Ask) => {
+                let worker = self.request(id).worker;
+                let get = self.operation(id, key, Command::Get(Get::item()));
+                self.change(worker, get, None, After::Prolonged(id, key));
+            }
             None => {}
         }
     }

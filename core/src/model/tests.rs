@@ -106,8 +106,8 @@ fn a_dead_winner_costs_one_lock_age() {
         kinds: &[Kind::Lasting],
         faults: &[Fault::Worker, Fault::Nginx],
         most_faults: 1,
-        within: 1_500,
-        render: 50..=1_200,
+        within: 3_000,
+        render: 1_500..=2_500,
         lock_timeout: 30_000,
         ..Plan::default()
     };
@@ -170,6 +170,25 @@ fn a_page_slower_than_lock_timeout_delays_nobody_twice() {
         delayed += waits(&world);
     }
     assert!(delayed > 100, "{delayed}");
+}
+
+#[test]
+fn a_lease_is_kept_over_a_connection_that_is_lost() {
+    let plan = Plan {
+        kinds: &[Kind::Lasting],
+        faults: &[Fault::Reset],
+        most_faults: 20,
+        visitors: 2..=20,
+        within: 6_000,
+        render: 900..=8_000,
+        lock_timeout: 30_000,
+        ..Plan::default()
+    };
+    for world in worlds(&plan, 100) {
+        let pages = renders(&world).len();
+        let leases = world.renders.iter().filter(|render| render.lease.is_some()).count();
+        assert_eq!((leases, world.memcached.len()), (pages, pages));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a worker of the model has: its client of memcached, and what it knows of pages and requests.
 
 use crate::fill::{Holders, PageMemory};
-use crate::memcached::{BreakerLimits, Buffers, Client, Limits, Msec, Operation};
+use crate::memcached::{BreakerLimits, Buffers, Client, Key, Limits, Msec, Operation};
 use crate::waiting::{Page, Waiting};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -57,8 +57,8 @@ pub enum After {
     GiveBack(Operation, Page),
     /// The same, and if it was not stored, after this operation.
     Stored(Option<Operation>, Page),
-    /// The lease of a request was prolonged, which had this number.
-    Prolonged(u64, u64),
+    /// The lease of a request was prolonged, for the item of this key.
+    Prolonged(u64, Key),
 }
 
 impl Worker {
