@@ -184,10 +184,11 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.pages.borrow_mut().add_slow((server.index, key), process::now());
     }
 
-    /// The response for this key is not stored, as an error, though another one may be. The second time, others do not wait
-    /// for a time, so that they do not go to the application one after another.
-    pub fn add_lost_wait(&self, server: &UpstreamServer, key: &Key) {
-        self.pages.borrow_mut().add_lost_wait((server.index, key), process::now());
+    /// The response for this key is not stored, as an error, though another one may be: see
+    /// [`PageMemory::add_lost_wait`].
+    pub fn add_lost_wait(&self, server: &UpstreamServer, key: &Key, has_waited: bool) {
+        let page = (server.index, key);
+        self.pages.borrow_mut().add_lost_wait(page, process::now(), has_waited);
     }
 
     /// Whether requests do not wait for the page of this key.

@@ -39,7 +39,7 @@ impl State {
             self.note_store_status(why);
             let server = self.server_at(lease.server);
             if let Some(server) = server.filter(|_| is_lost(why)) {
-                self.worker().add_lost_wait(server, &lease.key);
+                self.worker().add_lost_wait(server, &lease.key, self.has_waited());
             }
         }
         self.once_prolonged(lease.cas, move |state, cas| {
@@ -68,7 +68,8 @@ impl State {
         let leases = self.settings().policy.leases.as_ref();
         let page = (lease.server, *lease.key);
         let pass_time = leases.map_or(0, |leases| leases.pass_time);
-        let Some(seconds) = marked_for(pass_time, self.worker().waiters.has(&page)) else {
+        let is_waited_for = self.worker().waiters.has(&page);
+        let Some(seconds) = marked_for(pass_time, is_waited_for, self.has_waited()) else {
             return self.give_back(Lease { of: Leased::Placeholder, ..lease }, Some(why));
         };
         self.note_store_status(why);

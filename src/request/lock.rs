@@ -63,7 +63,8 @@ impl State {
         // others in other workers are told, if there may be any
         let may_be_marked = if_not_stored == Remembered::Uncacheable && !is_renewal;
         let is_waited_for = self.worker().waiters.has(&(server, key));
-        let marked_for = marked_for(pass_time, is_waited_for).filter(|_| may_be_marked);
+        let has_waited = self.has_waited();
+        let marked_for = marked_for(pass_time, is_waited_for, has_waited).filter(|_| may_be_marked);
         self.once_prolonged(lease.cas, move |state, cas| {
             let lease = Lease { cas, ..lease };
             let (_, _, command) = match marked_for {
@@ -79,7 +80,7 @@ impl State {
                     Remembered::Uncacheable if !is_renewal => {
                         worker.add_uncacheable(&configured, &key, pass_time);
                     }
-                    _ => worker.add_lost_wait(&configured, &key),
+                    _ => worker.add_lost_wait(&configured, &key, has_waited),
                 }
                 worker.waiters.wake(&(server, key));
             };

@@ -25,6 +25,11 @@ impl State {
         place.is_some()
     }
 
+    /// Whether the request has waited for its page.
+    pub fn has_waited(&self) -> bool {
+        self.waits_until.get().is_some()
+    }
+
     /// The request waits no longer.
     pub fn end_wait(&self, turn: Turn) {
         self.place.set(None);

@@ -100,10 +100,11 @@ impl PageMemory {
     }
 
     /// The response for this page is not stored, as an error, though another one may be. The second time, others do not wait
-    /// for a time, so that they do not go to the application one after another.
-    pub fn add_lost_wait(&mut self, (server, key): (usize, &Key), now: Msec) {
+    /// for a time, so that they do not go to the application one after another. `has_waited`: the request has waited for
+    /// another one, whose response was the first.
+    pub fn add_lost_wait(&mut self, (server, key): (usize, &Key), now: Msec, has_waited: bool) {
         let until = now.saturating_add(LOST_TIME);
-        if self.lost.has(server, key, now) {
+        if has_waited || self.lost.has(server, key, now) {
             self.slow.add(self.seed, server, key, until);
         }
         self.lost.add(self.seed, server, key, until);
@@ -135,13 +136,16 @@ mod tests {
         let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
         let (page, other) = ((0, &key), (1, &key));
         let mut memory = PageMemory::new(7);
-        memory.add_lost_wait(page, 1_000);
+        memory.add_lost_wait(page, 1_000, false);
         assert!(!memory.is_slow(page, 1_000));
-        memory.add_lost_wait(page, 1_000 + LOST_TIME);
+        memory.add_lost_wait(page, 1_000 + LOST_TIME, false);
         assert!(!memory.is_slow(page, 1_000 + LOST_TIME), "the first time is long ago");
-        memory.add_lost_wait(page, 2_000 + LOST_TIME);
+        memory.add_lost_wait(page, 2_000 + LOST_TIME, false);
         assert!(memory.is_slow(page, 2_000 + LOST_TIME) && !memory.is_slow(other, 2_000));
         assert!(!memory.is_slow(page, 2_000 + 2 * LOST_TIME));
+        // the first time was in another worker
+        memory.add_lost_wait(other, 2_000, true);
+        assert!(memory.is_slow(other, 2_000));
     }
 
     #[test]

@@ -20,9 +20,10 @@ pub fn is_lost(why: StoreStatus) -> bool {
 
 /// For how many seconds memcached is told that the page cannot be stored, if it is told at all. `pass_time`: for how long the
 /// worker remembers that, in msec. A marker for each of many pages for which nobody waits would only take memory from others.
-pub fn marked_for(pass_time: Msec, is_waited_for: bool) -> Option<Seconds> {
+/// `has_waited`: the request that has found it out has waited for another one, and requests of other workers may still wait.
+pub fn marked_for(pass_time: Msec, is_waited_for: bool, has_waited: bool) -> Option<Seconds> {
     let seconds = Seconds::try_from(pass_time / 1_000).unwrap_or(0);
-    Some(seconds).filter(|&seconds| seconds > 0 && is_waited_for)
+    Some(seconds).filter(|&seconds| seconds > 0 && (is_waited_for || has_waited))
 }
 
 #[cfg(test)]
@@ -46,8 +47,9 @@ mod tests {
 
     #[test]
     fn a_page_is_marked_only_if_others_wait_for_it() {
-        assert_eq!(marked_for(120_000, true), Some(120));
-        assert_eq!(marked_for(120_000, false), None);
-        assert_eq!(marked_for(999, true), None);
+        assert_eq!(marked_for(120_000, true, false), Some(120));
+        assert_eq!(marked_for(120_000, false, true), Some(120));
+        assert_eq!(marked_for(120_000, false, false), None);
+        assert_eq!(marked_for(999, true, true), None);
     }
 }

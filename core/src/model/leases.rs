@@ -135,8 +135,9 @@ impl World {
     pub fn give_back(&mut self, id: u64, lease: Lease, why: Option<StoreStatus>) {
         let worker = self.request(id).worker;
         if why.is_some_and(is_lost) {
+            let has_waited = self.request(id).waits.is_some();
             let page = (lease.server, &*lease.key);
-            self.remember(worker, |memory, now| memory.add_lost_wait(page, now));
+            self.remember(worker, |memory, now| memory.add_lost_wait(page, now, has_waited));
         }
         self.once_prolonged(id, lease.cas, Then::GiveBack(lease));
     }
@@ -146,7 +147,8 @@ impl World {
         let worker = self.request(id).worker;
         let page = (lease.server, *lease.key);
         let is_waited_for = self.workers[worker].waiting.has(&page);
-        match marked_for(self.leases().pass_time, is_waited_for) {
+        let has_waited = self.request(id).waits.is_some();
+        match marked_for(self.leases().pass_time, is_waited_for, has_waited) {
             Some(seconds) => self.once_prolonged(id, lease.cas, Then::Mark(lease, seconds)),
             None => self.give_back(id, Lease { of: Leased::Placeholder, ..lease }, Some(why)),
         }

@@ -173,6 +173,43 @@ fn a_page_slower_than_lock_timeout_delays_nobody_twice() {
 }
 
 #[test]
+fn nobody_waits_for_more_than_two_renders_of_a_page_that_cannot_be_stored() {
+    let plan = Plan {
+        workers: 2..=6,
+        pages: 1..=1,
+        kinds: &[Kind::Private],
+        visitors: 2..=30,
+        within: 900,
+        render: 1_000..=1_000,
+        ..Plan::default()
+    };
+    let mut latest = 0;
+    for world in worlds(&plan, 60) {
+        let took = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
+        latest = latest.max(took.max().unwrap_or(0));
+    }
+    assert!((1_000..2 * (1_000 + POLL)).contains(&latest), "{latest}");
+}
+
+#[test]
+fn nobody_waits_for_more_than_two_errors_of_each_worker() {
+    let plan = Plan {
+        pages: 1..=1,
+        kinds: &[Kind::Failing],
+        visitors: 2..=60,
+        within: 900,
+        render: 1_000..=1_000,
+        lock_timeout: 60_000,
+        ..Plan::default()
+    };
+    for world in worlds(&plan, 60) {
+        let took = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
+        let (latest, workers) = (took.max().unwrap_or(0), world.workers.len() as Msec);
+        assert!(latest < (2 * workers + 1) * (1_000 + POLL), "{latest}, {workers} workers");
+    }
+}
+
+#[test]
 fn a_lease_is_kept_over_a_connection_that_is_lost() {
     let plan = Plan {
         kinds: &[Kind::Lasting],
