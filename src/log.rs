@@ -28,8 +28,8 @@ pub fn no_cas(server: &str) {
     process::log(
         NGX_LOG_ERR,
         format_args!(
-            "pagecache: memcached \"{server}\" runs without cas numbers (-C), without which \"pagecache_store\" would overwrite \
-             newer pages: nothing is stored there; start it without -C"
+            "pagecache: memcached \"{server}\" runs without cas numbers (-C), without which newer pages would be overwritten: \
+             nginx stores and renews no page there, and no request waits for one; start it without -C"
         ),
     );
 }

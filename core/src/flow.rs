@@ -265,6 +265,12 @@ impl Flow {
         }
     }
 
+    /// The server of the page has given a lease without a cas number, if that is known: there are no leases then.
+    pub fn server_without_cas(&self) -> Option<usize> {
+        let lacks_cas = self.filling.status() == Some(StoreStatus::NoCas);
+        self.place().filter(|_| lacks_cas).map(|(server, _)| server)
+    }
+
     /// The value of `Cache-Status`, once the outcome is decided. `is_stored`: the response is being stored.
     pub fn cache_status(&self, is_stored: bool) -> Option<String> {
         let ttl = match self.staleness {

@@ -73,9 +73,6 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
         return Some(Fill { store, stale });
     }
     if let Some(status) = state.store_status() {
-        if let (StoreStatus::NoCas, Some(server)) = (status, state.server()) {
-            state.worker().peer(server).note_no_cas();
-        }
         state.note_store_status(status);
     }
     None

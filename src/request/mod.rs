@@ -213,6 +213,10 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     if let Some(lease) = state.decide(Flow::take_unwanted_lease) {
         state.give_back(lease, None);
     }
+    let without_cas = state.decide(|flow| flow.server_without_cas());
+    if let Some(peer) = without_cas.and_then(|server| state.peer(server)) {
+        peer.note_no_cas();
+    }
     act(request, state, action, stored)
 }
 

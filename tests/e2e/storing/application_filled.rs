@@ -189,6 +189,32 @@ fn a_visitor_who_does_not_read_keeps_nobody_waiting() {
     holder.leave();
 }
 
+/// `memcached -C` has no numbers by which a lease could be given back: nobody waits there.
+#[test]
+fn a_memcached_without_cas() {
+    for directives in [
+        "pagecache_lock on; pagecache_lock_age 60s; pagecache_lock_timeout 60s;",
+        "pagecache_refresh 1h;",
+    ] {
+        let (application, mut memcached) = (Application::start(), Memcached::alone());
+        memcached.restart_with(&["-C"]);
+        let site = plan_with(&application, &memcached, directives).start();
+        application.renders("/page", &rendered(200).waits());
+        let visits = visitors(site.nginx.address(), 3);
+        wait_until_asked(&application, 3);
+        application.release();
+        answers(visits);
+        let page = rendered(200).stored(&memcached, &format!("{HOST}/page"), 4);
+        application.renders("/page", &page);
+        let says = || site.nginx.error_log().matches("runs without cas numbers").count();
+        wait::until("it is said", || {
+            site.get("/page");
+            says() > 0
+        });
+        assert_eq!(says(), 1, "{directives}");
+    }
+}
+
 /// `pagecache_lock off` is the default where nginx does not store.
 #[test]
 fn without_the_directive_nobody_waits() {
