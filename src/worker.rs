@@ -126,10 +126,13 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
 
     /// A place for a renewal in the background. None if there are as many as there may be.
     pub fn place_for_renewal(&self) -> Option<RenewalPlace> {
+        self.has_place_for_renewal().then(|| RenewalPlace(self.renewals.clone()))
+    }
+
+    fn has_place_for_renewal(&self) -> bool {
         let most = (process::connections() / CONNECTIONS_FOR_RENEWAL).max(1);
         // the worker itself has one reference
-        let is_free = Rc::strong_count(&self.renewals) <= most;
-        is_free.then(|| RenewalPlace(self.renewals.clone()))
+        Rc::strong_count(&self.renewals) <= most
     }
 
     /// A response for this key could not be stored: its requests take no lease for a time, in msec.
@@ -173,10 +176,11 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.pages.borrow_mut().is_ending((server.index, key), left, refresh)
     }
 
-    /// Whether a page is not renewed before its time is over: a short time ago, what a request of this worker has rendered
-    /// was not stored, or was another page.
+    /// Whether a page is not renewed before its time is over: there is no place for that, or a short time ago, what a request of
+    /// this worker has rendered was not stored, or was another page.
     pub fn refuses_refresh(&self, server: &UpstreamServer, key: &Key) -> bool {
-        self.pages.borrow().refuses_refresh((server.index, key), process::now())
+        !self.has_place_for_renewal()
+            || self.pages.borrow().refuses_refresh((server.index, key), process::now())
     }
 
     /// A request has waited in vain for the page of this key: others do not wait for a time.

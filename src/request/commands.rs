@@ -37,10 +37,10 @@ impl State {
     pub fn give_back(&self, lease: Lease, why: Option<StoreStatus>) {
         if let Some(why) = why {
             self.note_store_status(why);
-            let server = self.server_at(lease.server);
-            if let Some(server) = server.filter(|_| is_lost(why)) {
-                self.worker().add_lost_wait(server, &lease.key, self.has_waited());
-            }
+        }
+        let is_lost = is_lost(why, !self.is_background());
+        if let Some(server) = self.server_at(lease.server).filter(|_| is_lost) {
+            self.worker().add_lost_wait(server, &lease.key, self.has_waited());
         }
         self.once_prolonged(lease.cas, move |state, cas| {
             state.run_and_wake(Lease { cas, ..lease }.give_back());
@@ -182,7 +182,7 @@ impl State {
     fn change_lease<R>(&self, change: impl FnOnce(&mut Lease) -> R) -> Option<R> {
         let mut filling = self.filling.borrow_mut();
         let lease = match &mut *filling {
-            Filling::Lease(lease, _) | Filling::Responded(lease, _) => lease,
+            Filling::Lease(lease, _) | Filling::Responded(lease, ..) => lease,
             Filling::Capture(capture, _) => capture.lease(),
             _ => return None,
         };

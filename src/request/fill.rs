@@ -24,7 +24,9 @@ use pagecache_core::fill::{
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
 use pagecache_core::outcome::Outcome;
-use pagecache_core::page::{Base, Candidate, Fields, NOTE, Page, Response, StoreRules, own_page};
+use pagecache_core::page::{
+    Base, Candidate, Fields, NOTE, Page, Refusal, Response, StoreRules, own_page,
+};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
@@ -128,7 +130,7 @@ fn look_at_head(request: &Request<'_>, state: &State, store: &StorePolicy) {
         }
         // not where the page is
         renewal @ Filling::Renewal(_) => state.set_filling(renewal),
-        Filling::Responded(lease, _) => state.give_back(lease, None),
+        Filling::Responded(lease, ..) => state.give_back(lease, None),
         Filling::Unchanged(..) | Filling::Sent | Filling::Nothing => {}
     }
     let hidden = store.rules.hidden_headers.iter().map(String::as_str);
@@ -342,11 +344,14 @@ fn take_over(
 /// The response, or what it makes of the page, is not stored. `is_passing`: see [`ReceivedHead::is_passing`].
 fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     let store_status = StoreStatus::from(why);
+    // it came without a cookie: a visitor who has one may get the page without another one
+    let is_alone = state.is_background() && why == NotStored::Refused(Refusal::SetCookie);
+    state.page().iter().filter(|_| is_alone).for_each(|page| state.leave_to_visitors(page));
     // what varies otherwise than before can be stored the next time
     if let (NotStored::VaryChanged, Some(page)) = (why, state.page()) {
         return state.give_back_with_page(lease, page);
     }
-    match is_lasting(why, is_passing) {
+    match is_lasting(why, is_passing || is_alone) {
         true => {
             state.remember(&lease);
             state.give_back_for_good(lease, store_status);
@@ -396,8 +401,11 @@ fn sent_fields<'r>(
 
 /// Other filters have seen the head: some of them may work on the text of the body, which then is not compressed.
 fn after_head(request: &Request<'_>) {
-    let Some(state) = State::of(request).filter(|state| state.is_capturing()) else { return };
+    let Some(state) = State::of(request) else { return };
     state.set_filling(match state.take_filling() {
+        Filling::Responded(lease, if_not_stored, _) => {
+            Filling::Responded(lease, if_not_stored, request.is_header_only())
+        }
         Filling::Capture(mut capture, at) => {
             if request.wants_body_in_memory() {
                 capture.leave_uncompressed();
@@ -440,6 +448,7 @@ fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<
             state.set_filling(Filling::Sent);
             Passage::Nothing
         }
+        responded @ Filling::Responded(..) => lock::look_at_body(&state, responded, parts),
         other => {
             state.set_filling(other);
             // nobody reads it

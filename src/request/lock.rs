@@ -4,9 +4,10 @@
 //! The request that has the lease goes to the application, which stores the page with a plain command, over the
 //! placeholder. When the request ends, the lease is given back, which shows whether the application has done that: then
 //! memcached has another item, and refuses. If it has not, those who wait go to the application, and so do those who
-//! come later, for a time.
+//! come later, for a time. If the request ends before its response does, that says nothing of the page.
 
 use super::state::{Filling, State};
+use crate::sys::filter::{BodyPart, Passage};
 use crate::sys::request::Request;
 use pagecache_core::fill::{Lease, marked_for};
 use pagecache_core::flow::Flow;
@@ -37,6 +38,11 @@ pub fn hold_lease(request: &Request<'_>, state: &State) {
 /// than it lasts.
 pub fn look_at_head(request: &Request<'_>, state: &State) {
     state.set_filling(match state.take_filling() {
+        // it may never end, and nobody reads it
+        Filling::Lease(lease, _) if state.is_background() && is_stream(request) => {
+            state.give_back(lease, None);
+            Filling::Nothing
+        }
         Filling::Lease(lease, _) => {
             let status = request.upstream_response().map_or(0, |response| response.status());
             let is_page = (200..400).contains(&status) && status != NOT_MODIFIED;
@@ -48,10 +54,32 @@ pub fn look_at_head(request: &Request<'_>, state: &State) {
                     true => Remembered::Uncacheable,
                     false => Remembered::LostWait,
                 },
+                false,
             )
         }
         other => other,
     });
+}
+
+/// Parts of the body have come.
+pub fn look_at_body(
+    state: &State,
+    mut filling: Filling,
+    parts: &mut dyn Iterator<Item = BodyPart<'_>>,
+) -> Passage {
+    if let Filling::Responded(_, _, is_whole) = &mut filling {
+        parts.for_each(|part| *is_whole |= part.is_last);
+    }
+    state.set_filling(filling);
+    // some applications store the page when they have sent it: a renewal receives it to its end
+    if state.is_background() { Passage::Swallowed } else { Passage::Unchanged }
+}
+
+/// Whether the response is a stream of events.
+fn is_stream(request: &Request<'_>) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let content_type = request.sent_content_type();
+    content_type.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
 }
 
 impl State {

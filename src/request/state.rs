@@ -68,8 +68,9 @@ pub enum Filling {
     Renewal(Box<Renewal>),
     /// The lease, before the response has come, and the stale page that the application may find unchanged.
     Lease(Lease, Option<Rc<Stored>>),
-    /// The lease of a page that its application stores, and whose response has come.
-    Responded(Lease, Remembered),
+    /// The lease of a page that its application stores, and whose response has come: what is remembered if the page is not
+    /// stored, and whether all of the response has come.
+    Responded(Lease, Remembered, bool),
     /// The response so far. Its head came at this time, in seconds since the epoch.
     Capture(Box<Capture>, u64),
     /// The response is this page, whose head is set and whose body begins at this byte: the application has found it
@@ -117,7 +118,8 @@ unsafe impl RequestLevel for State {
                 Some(renewal.lease)
             }
             Filling::Lease(lease, _) => Some(lease),
-            Filling::Responded(lease, if_not_stored) => {
+            Filling::Responded(lease, _, false) => Some(lease),
+            Filling::Responded(lease, if_not_stored, true) => {
                 self.settle(lease, if_not_stored);
                 None
             }

@@ -12,10 +12,12 @@ pub fn is_lasting(why: NotStored, is_passing: bool) -> bool {
     !is_passing && why != NotStored::VaryChanged && StoreStatus::from(why).is_lasting()
 }
 
-/// Whether the requests that have waited for the page have done so in vain, for this reason.
-pub fn is_lost(why: StoreStatus) -> bool {
+/// Whether the requests that have waited for the page have done so in vain, for this reason. None: the response was not to be
+/// stored here. `is_of_visitor`: the request was, rather than a renewal in the background.
+pub fn is_lost(why: Option<StoreStatus>, is_of_visitor: bool) -> bool {
     // that a visitor leaves says nothing of the page
-    why != StoreStatus::Aborted
+    let is_left = why.is_none_or(|why| why == StoreStatus::Aborted);
+    !(is_left && is_of_visitor)
 }
 
 /// For how many seconds memcached is told that the page cannot be stored, if it is told at all. `pass_time`: for how long the
@@ -42,7 +44,13 @@ mod tests {
 
     #[test]
     fn who_has_waited_in_vain() {
-        assert!(is_lost(StoreStatus::Status) && !is_lost(StoreStatus::Aborted));
+        for (why, of_visitor, of_renewal) in [
+            (Some(StoreStatus::Status), true, true),
+            (Some(StoreStatus::Aborted), false, true),
+            (None, false, true),
+        ] {
+            assert_eq!((is_lost(why, true), is_lost(why, false)), (of_visitor, of_renewal));
+        }
     }
 
     #[test]

@@ -133,9 +133,10 @@ impl World {
 
     /// The request does not store: its lease goes to another one.
     pub fn give_back(&mut self, id: u64, lease: Lease, why: Option<StoreStatus>) {
-        let worker = self.request(id).worker;
-        if why.is_some_and(is_lost) {
-            let has_waited = self.request(id).waits.is_some();
+        let request = self.request(id);
+        let (worker, is_of_visitor) = (request.worker, !request.is_background);
+        let has_waited = request.waits.is_some();
+        if is_lost(why, is_of_visitor) {
             let page = (lease.server, &*lease.key);
             self.remember(worker, |memory, now| memory.add_lost_wait(page, now, has_waited));
         }

@@ -13,6 +13,7 @@ The object's members:
     dies       after how many bytes of the body the process is killed
     waits      true: it waits for a file "released" beside the responses, for 30 s at most
     stores     [address, key, seconds]: it stores the body in memcached by a plain `set`, before it sends it
+    late       true: it stores the body when it has sent it
     unchanged  the response to a request with If-None-Match or If-Modified-Since
 """
 
@@ -54,8 +55,9 @@ def application(environ, start_response):
         wait()
     echo = "".join(f"{name}={value}\n" for name, value in seen.items())
     body = response["body"].replace("@RENDER@", os.urandom(4).hex()).replace("@ECHO@", echo).encode("latin-1")
-    if "stores" in response:
-        store(body, *response["stores"])
+    stores = response.get("stores")
+    if stores and not response.get("late"):
+        store(body, *stores)
     headers = [tuple(header) for header in response["headers"]]
     parts = [body]
     has_body = response["status"][:3] not in ("204", "304") and environ["REQUEST_METHOD"] != "HEAD"
@@ -67,7 +69,8 @@ def application(environ, start_response):
     elif framing != "none" and response["status"][:3] not in ("204", "304"):
         headers.append(("Content-Length", str(len(body))))
     start_response(response["status"], headers)
-    return send(parts if has_body else [], response.get("dies"))
+    sent = send(parts if has_body else [], response.get("dies"))
+    return store_after(sent, body, stores) if response.get("late") else sent
 
 
 def wait():
@@ -82,6 +85,11 @@ def store(body, address, key, seconds):
         memcached.sendall(b"set %s 0 %d %d\r\n%s\r\n" % (key.encode(), seconds, len(body), body))
         if memcached.recv(100) != b"STORED\r\n":
             raise OSError("memcached has not stored")
+
+
+def store_after(sent, body, stores):
+    yield from sent
+    store(body, *stores)
 
 
 def send(parts, dies):

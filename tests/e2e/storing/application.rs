@@ -39,6 +39,7 @@ pub struct Rendered {
     unchanged: Option<Box<Rendered>>,
     waits: bool,
     stores: Option<(String, String, u32)>,
+    stores_late: bool,
 }
 
 /// A page with nothing but a Content-Type.
@@ -51,6 +52,7 @@ pub fn rendered(status: u16) -> Rendered {
         unchanged: None,
         waits: false,
         stores: None,
+        stores_late: false,
     }
     .header("Content-Type", "text/html")
     .body("render=@RENDER@\n")
@@ -109,6 +111,12 @@ impl Rendered {
         self
     }
 
+    /// It is stored when it has been sent.
+    pub fn late(mut self) -> Rendered {
+        self.stores_late = true;
+        self
+    }
+
     /// Replaces `@PATH@` in headers by the path of its request, without the first slash.
     pub fn at(mut self, path: &str) -> Rendered {
         for (_, value) in &mut self.headers {
@@ -125,6 +133,7 @@ impl Rendered {
             "body": body,
             "dies": self.dies,
             "waits": self.waits,
+            "late": self.stores_late,
             "unchanged": self.unchanged.as_ref().map(|response| response.json()),
         });
         if let Some((memcached, key, seconds)) = &self.stores {

@@ -189,6 +189,26 @@ fn a_visitor_who_does_not_read_keeps_nobody_waiting() {
     holder.leave();
 }
 
+/// That a visitor leaves while the response is sent says nothing of the page: others wait for it as before.
+#[test]
+fn a_visitor_who_leaves_within_the_response() {
+    let locked = locked("pagecache_lock_age 60s; pagecache_lock_timeout 60s;");
+    let body = "x".repeat(20_000_000);
+    locked.application.renders("/page", &rendered(200).body(body));
+    let mut holder = locked.visitors(1).pop().unwrap();
+    holder.receive_head().unwrap();
+    locked.application.renders("/page", &locked.held("second"));
+    let mut visits = locked.visitors(1);
+    wait_until_waiting(&locked.site, 1);
+    holder.leave();
+    wait_until_asked(&locked.application, 2);
+    visits.extend(locked.visitors(2));
+    wait_until_waiting(&locked.site, 3);
+    locked.application.release();
+    assert!(answers(visits).iter().all(|answer| answer.text() == "second"));
+    assert_eq!(locked.application.count("/page"), 2);
+}
+
 /// `memcached -C` has no numbers by which a lease could be given back: nobody waits there.
 #[test]
 fn a_memcached_without_cas() {

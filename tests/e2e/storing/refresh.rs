@@ -64,6 +64,78 @@ fn a_renewal_that_fails_takes_nothing_from_the_page() {
     assert!(!words.contains(&"X") && !words.contains(&"Z"), "{item}");
 }
 
+/// As an application does that fails within each response.
+#[test]
+fn a_renewal_that_is_cut() {
+    let filling = filling(Way::Uwsgi, DIRECTIVES);
+    filling.renders("/page", &page().without("Cache-Control").header("Cache-Control", "max-age=6"));
+    filling.get("/page");
+    filling.wait_for_page_at(&format!("{HOST}/page"));
+    filling.renders("/page", &page().dies_after(5));
+    hits_until_asked(&filling, &Request::get("/page"), 2);
+    let key = format!("{HOST}/page");
+    wait::until("the lease is given back", || {
+        is_hit(&filling.get("/page"));
+        !filling.site.memcached().link().meta(format!("mg {key} s")).contains('Z')
+    });
+    (0..20).for_each(|_| is_hit(&filling.get("/page")));
+    assert_eq!(filling.application.count("/page"), 2, "nobody tries again for a time");
+}
+
+/// An application begins a session for whoever comes without a cookie, as a renewal does. The page stays, and visitors
+/// renew it.
+#[test]
+fn a_renewal_that_gets_a_cookie() {
+    let filling = filling(Way::Uwsgi, DIRECTIVES);
+    let short = page().without("Cache-Control").header("Cache-Control", "max-age=6");
+    filling.renders("/page", &short);
+    let request = Request::get("/page").header("Cookie", "id=1");
+    filling.ask(&request);
+    let key = format!("{HOST}/page");
+    let first = filling.wait_for_page_at(&key);
+    filling.renders("/page", &short.clone().header("Set-Cookie", "id=2"));
+    hits_until_asked(&filling, &request, 2);
+    for _ in 0..20 {
+        is_hit(&filling.ask(&request));
+    }
+    assert_eq!(filling.page_at(&key).as_ref(), Some(&first));
+    filling.renders("/page", &short);
+    wait::until("its time is over", || {
+        filling.ask(&request).header("X-Cache").as_deref() != Some("HIT")
+    });
+    wait::until("a visitor has it stored", || filling.page_at(&key).is_some_and(|it| it != first));
+}
+
+/// Where no request of nginx's own can begin, nobody asks for leases that are of no use.
+#[test]
+fn no_place_for_a_renewal() {
+    const PLACES: usize = 8;
+    let locations = super::site::location("/", "pagecache_refresh 599s;");
+    let filling = Filling::start_with(Way::Uwsgi, &locations, |plan| {
+        plan.worker_connections(8 * PLACES).workers(1)
+    });
+    let key = |nth| format!("{HOST}/{nth}");
+    for nth in 0..=PLACES {
+        filling.get(format!("/{nth}"));
+        filling.wait_for_page_at(&key(nth));
+        filling.renders(&format!("/{nth}"), &page().waits());
+        filling.site.memcached().link().meta(format!("mg {} T250", key(nth)));
+    }
+    for nth in 0..PLACES {
+        is_hit(&filling.get(format!("/{nth}")));
+        wait::until("it is renewed", || filling.application.count(&format!("/{nth}")) == 2);
+    }
+    let number = || filling.site.memcached().link().meta(format!("mg {} c", key(PLACES)));
+    let before = number();
+    (0..5).for_each(|_| is_hit(&filling.get(format!("/{PLACES}"))));
+    assert_eq!(number(), before);
+    filling.application.release();
+    wait::until("there is a place again", || {
+        is_hit(&filling.get(format!("/{PLACES}")));
+        filling.application.count(&format!("/{PLACES}")) == 2
+    });
+}
+
 /// What must not be stored any more is not served any more, either.
 #[test]
 fn a_page_that_is_private_now() {
@@ -154,4 +226,34 @@ fn a_page_that_the_application_stores() {
         }
         assert_eq!(application.count("/page"), renders);
     }
+}
+
+/// The response to a renewal is received to its end: some applications store a page when they have sent it.
+#[test]
+fn an_application_that_stores_last() {
+    let (application, memcached) = (super::application::Application::start(), Memcached::alone());
+    let locations = format!(
+        "location / {{
+             pagecache_pass pages;
+             pagecache_key \"{KEY}\";
+             pagecache_fallback @app;
+             {DIRECTIVES}
+         }}
+         location @app {{ {} }}",
+        application.pass(Way::Uwsgi)
+    );
+    let plan = plan().without_application().upstream("server @MEMCACHED@;").locations(&locations);
+    let site = plan.store_at(memcached.address()).start();
+    let key = format!("{HOST}/page");
+    let large = "x".repeat(900_000);
+    let page = rendered(200).body("render=@RENDER@".to_owned() + &large);
+    application.renders("/page", &page.stored(&memcached, &key, 8).late());
+    is_no_hit(&site.get("/page"));
+    let value = || memcached.link().get(key.as_bytes()).map(|(_, value)| value);
+    let first = wait::until_some("the page", wait::LIMIT, value);
+    wait::until("it is renewed", || {
+        is_hit(&site.get("/page"));
+        value().is_some_and(|it| it != first)
+    });
+    assert_eq!(application.count("/page"), 2);
 }
