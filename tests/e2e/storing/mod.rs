@@ -56,5 +56,7 @@ mod waiting_killed;
 mod waiting_parallel;
 /// A page that is rendered for longer than requests wait.
 mod waiting_slow;
+/// Reloads, and the memory of many waits and renewals.
+mod waiting_soaks;
 /// Subrequests and internal redirects.
 mod within;
