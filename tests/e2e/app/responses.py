@@ -81,10 +81,13 @@ def wait():
 
 def store(body, address, key, seconds):
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as memcached:
-        memcached.sendall(b"set %s 0 %d %d\r\n%s\r\n" % (key.encode(), seconds, len(body), body))
-        if memcached.recv(100) != b"STORED\r\n":
-            raise OSError("memcached has not stored")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as memcached:
+            memcached.sendall(b"set %s 0 %d %d\r\n%s\r\n" % (key.encode(), seconds, len(body), body))
+            memcached.recv(100)
+    except OSError:
+        # the page is sent all the same
+        pass
 
 
 def store_after(sent, body, stores):

@@ -1,7 +1,7 @@
 //! The faults of memcached in docs/faults.md while requests wait for a page and another page is renewed: each visitor gets the
 //! page that he asked for, in time, and when memcached is well again, one render fills each page.
 //!
-//! "In time" is `pagecache_lock_timeout` and the time of a lookup, together 12 s: a client here gives up after 30 s, which
+//! "In time" is `pagecache_lock_timeout` and the time of a lookup, together 11 s: a client here gives up after 30 s, which
 //! fails the test.
 
 use std::io::{Read, Write};
@@ -9,19 +9,27 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::application::{Application, Rendered, Way, page, rendered};
-use super::site::{HOST, is_hit, location, page_at, plan_for};
+use super::site::{HOST, KEY, is_hit, location, plan_for};
+use super::stale::cached;
 use super::waiting::{STATS, answers, waits};
 use crate::harness::*;
 
 /// The visitors of each nginx that wait for a page.
 const EACH: usize = 3;
 
-const DIRECTIVES: &str = "pagecache_pass tried; pagecache_lock_age 2s; pagecache_lock_timeout 10s;
-    pagecache_timeout 1s; pagecache_connect_timeout 1s; pagecache_pass_time 1s;";
+const DIRECTIVES: &str = "pagecache_lock_age 2s; pagecache_lock_timeout 10s;
+    pagecache_timeout 900ms; pagecache_connect_timeout 900ms; pagecache_pass_time 1s;";
 
-/// A page that may be served while it is renewed.
+/// A page that is served while it is renewed, in its last minutes or after its end.
 fn renewable() -> Rendered {
     rendered(200).header("Cache-Control", "max-age=600, stale-while-revalidate=600")
+}
+
+/// Who stores pages.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Nginx,
+    Application,
 }
 
 /// memcached, and what is between it and nginx.
@@ -50,11 +58,12 @@ struct Scene {
     sites: [Site; 2],
     application: Application,
     store: Store,
+    by: By,
 }
 
 impl Scene {
     #[track_caller]
-    fn start(options: &[&str]) -> Scene {
+    fn start(options: &[&str], by: By) -> Scene {
         let application = Application::start();
         let mut memcached = Memcached::alone();
         if !options.is_empty() {
@@ -62,17 +71,44 @@ impl Scene {
         }
         let between = Between::before(memcached.address().parse().unwrap());
         let address = between.address().to_string();
-        let locations = location("/", DIRECTIVES) + STATS;
+        let locations = match by {
+            By::Nginx => location("/", &format!("pagecache_pass tried; {DIRECTIVES}")),
+            By::Application => format!(
+                "location / {{
+                     pagecache_pass tried; pagecache_key \"{KEY}\"; pagecache_fallback @app;
+                     pagecache_lock on; pagecache_refresh 400s; {DIRECTIVES}
+                 }}"
+            ),
+        };
+        let locations = locations + STATS;
         let site = || {
             let tried = "upstream tried { server @MEMCACHED@ fail_timeout=1s; }";
             plan_for(&application, Way::Uwsgi, &locations).http(tried).store_at(&address).start()
         };
         let sites = [site(), site()];
-        Scene { sites, application, store: Store { memcached, between, taken: Vec::new() } }
+        Scene { sites, application, store: Store { memcached, between, taken: Vec::new() }, by }
     }
 
     fn waiting(&self) -> u64 {
         self.sites.iter().map(waits).sum()
+    }
+
+    /// From now on, this is the response for a path.
+    fn renders(&self, path: &str, response: Rendered) {
+        let response = response.body(format!("{path} @RENDER@"));
+        let response = match self.by {
+            By::Nginx => response,
+            By::Application => {
+                response.stored(&self.store.memcached, &format!("{HOST}{path}"), 600)
+            }
+        };
+        self.application.renders(path, &response);
+    }
+
+    /// The value that memcached has for a path.
+    fn value(&self, path: &str) -> Option<Vec<u8>> {
+        let (_, value) = self.store.memcached.link().get(format!("{HOST}{path}").as_bytes())?;
+        (!value.is_empty()).then_some(value)
     }
 
     /// One visitor of each nginx asks.
@@ -99,28 +135,31 @@ impl Scene {
     fn goes_through(&mut self, nth: usize, row: &Row) {
         println!("{}", row.what);
         let [cold, stale, after] = ["cold", "stale", "after"].map(|name| format!("/{name}/{nth}"));
-        let body = |path: &str| format!("{path} @RENDER@");
-        // one page is stale, and is being renewed
-        self.application.renders(&stale, &renewable().body(body(&stale)));
+        // one page is near its end, or stale, and is being renewed
+        self.renders(&stale, renewable());
         self.sites[0].get(&stale);
+        wait::until("it is stored", || self.value(&stale).is_some());
+        is_hit(&self.sites[0].get(&stale));
         let key = format!("{HOST}{stale}");
-        wait::until("it is stored", || page_at(&self.store.memcached, &key).is_some());
         self.store.memcached.link().meta(format!("mg {key} T300"));
-        self.application.renders(&stale, &renewable().body(body(&stale)).waits());
+        self.renders(&stale, renewable().waits());
         let served = self.sites[0].get(&stale);
         is_page(&stale, &served);
-        assert_eq!(served.header("X-Cache").as_deref(), Some("STALE"), "{served:?}");
+        let status = if self.by == By::Nginx { "STALE" } else { "HIT" };
+        cached(&served, status);
         wait::until("it is being renewed", || self.application.count(&stale) == 2);
         // another one is rendered, and waited for in both nginx
-        self.application.renders(&cold, &page().body(body(&cold)).waits());
+        self.renders(&cold, page().waits());
         let before = self.waiting();
         let holder = self.visit(&cold, [1, 0]);
         wait::until("it is being rendered", || self.application.count(&cold) == 1);
         let waiting = self.visit(&cold, [EACH, EACH]);
         wait::until("they wait", || self.waiting() - before >= 2 * EACH as u64);
         // what is asked for now comes at once
-        self.application.renders(&stale, &renewable().body(body(&stale)));
-        self.application.renders(&cold, &page().body(body(&cold)));
+        for (path, response) in [(&cold, page()), (&stale, renewable())] {
+            // the application cannot store, either
+            self.application.renders(path, &response.body(format!("{path} @RENDER@")));
+        }
         (row.begins)(&mut self.store);
         let mut waiting = Some(waiting);
         let mut end_waiting = || {
@@ -145,6 +184,8 @@ impl Scene {
             respond();
         }
         (row.ends)(&mut self.store);
+        self.renders(&stale, renewable());
+        self.renders(&cold, page());
         wait::until("memcached is well", || {
             let is_well = |it: &Response| it.header("X-Cache").as_deref() != Some("ERROR");
             self.ask(&format!("/well/{nth}")).iter().all(is_well)
@@ -152,7 +193,7 @@ impl Scene {
         respond();
         end_waiting();
         if responds_before {
-            // the lease of the stale page is taken, for a minute, in which it is served
+            // the lease of the page is taken, for a minute, in which it is served
             self.ask(&stale);
             self.store.memcached.link().meta(format!("md {key}"));
         }
@@ -170,14 +211,14 @@ impl Scene {
             let is_hit = |it: &Response| it.header("X-Cache").as_deref() == Some("HIT");
             answers.iter().all(is_hit) && answers[0].body == answers[1].body
         });
-        let stored = page_at(&self.store.memcached, &format!("{HOST}{path}")).unwrap();
+        let stored = self.value(path).unwrap();
         assert!(stored.windows(path.len()).any(|part| part == path.as_bytes()));
     }
 
     /// A page that nobody has asked for is rendered once.
     #[track_caller]
     fn has_one_render(&self, path: &str) {
-        self.application.renders(path, &page().body(format!("{path} @RENDER@")).waits());
+        self.renders(path, page().waits());
         let before = self.waiting();
         let visits = self.visit(path, [EACH, EACH]);
         let others = 2 * EACH as u64 - 1;
@@ -279,10 +320,21 @@ fn fill(store: &mut Store) {
 
 #[test]
 fn a_memcached_that_is_gone() {
+    is_gone(By::Nginx);
+}
+
+/// With `pagecache_lock` and `pagecache_refresh`, and without `pagecache_store`.
+#[test]
+fn a_memcached_that_is_gone_where_the_application_stores() {
+    is_gone(By::Application);
+}
+
+#[track_caller]
+fn is_gone(by: By) {
     let kill = |store: &mut Store| store.memcached.crash();
     let unreachable = |store: &mut Store| store.between.cannot_be_reached();
     go_through(
-        Scene::start(&[]),
+        Scene::start(&[], by),
         &[
             row("stopped", stop, restart),
             row("killed", kill, restart),
@@ -296,6 +348,16 @@ fn a_memcached_that_is_gone() {
 
 #[test]
 fn a_memcached_that_hangs() {
+    hangs(By::Nginx);
+}
+
+#[test]
+fn a_memcached_that_hangs_where_the_application_stores() {
+    hangs(By::Application);
+}
+
+#[track_caller]
+fn hangs(by: By) {
     let hold = |store: &mut Store| store.between.meddles(|_, _| vec![]);
     let forget = |store: &mut Store| {
         let first_new = store.between.connections();
@@ -311,7 +373,7 @@ fn a_memcached_that_hangs() {
         });
     };
     go_through(
-        Scene::start(&[]),
+        Scene::start(&[], by),
         &[
             row("paused", pause, resume),
             row("replies are lost", hold, ends_connections),
@@ -362,20 +424,21 @@ fn a_memcached_that_sends_nonsense() {
         row("a reply that is cut", cut, passes),
         row("a reset", reset, passes),
     ];
-    go_through(Scene::start(&[]), &rows);
+    go_through(Scene::start(&[], By::Nginx), &rows);
 }
 
 /// The items are gone, and memcached is well.
 #[test]
 fn a_memcached_that_forgets() {
     go_through(
-        Scene::start(&[]),
-        &[row("all is flushed", flush, nothing), row("it evicts", evict, nothing)],
+        Scene::start(&[], By::Nginx),
+        &[row("all is flushed", flush, nothing), row("both are evicted", evict, nothing)],
     );
-    go_through(Scene::start(&["-m", "2", "-I", "512k"]), &[row("it evicts", fill, flush)]);
+    let evicting = Row { frees: false, ..row("other pages come", fill, flush) };
+    go_through(Scene::start(&["-m", "2", "-I", "512k"], By::Nginx), &[evicting]);
     // without eviction, items have no place
     let full = Row { frees: false, ..row("it is full", fill, leave_connections) };
-    go_through(Scene::start(&["-m", "2", "-M", "-I", "512k"]), &[full]);
+    go_through(Scene::start(&["-m", "2", "-M", "-I", "512k"], By::Nginx), &[full]);
 }
 
 /// The page that is rendered, and the one that is renewed.
