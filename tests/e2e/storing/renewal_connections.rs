@@ -13,16 +13,8 @@ const RENEWED: [(&str, &str, u32, &str); 3] = [
     ("pagecache_refresh 600s;", "max-age=600", 100, "HIT"),
 ];
 
-const WAYS: [Way; 8] = [
-    Way::Uwsgi,
-    Way::Http10,
-    Way::Http11,
-    Way::Chunked,
-    Way::ByClose,
-    Way::FastCgi,
-    Way::FastCgiByRecord,
-    Way::Scgi,
-];
+/// Each has another end of the response.
+const WAYS: [Way; 5] = [Way::Uwsgi, Way::Chunked, Way::ByClose, Way::FastCgiByRecord, Way::Http11];
 
 /// The next responses over the connection of a visitor whose request has had `/page` renewed, which is held.
 #[track_caller]
