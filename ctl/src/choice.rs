@@ -15,7 +15,7 @@ const DEFAULT_MAX_SIZE: usize = 8 << 20;
 /// The servers, and the locations that look pages up there. With `--server` there are no locations.
 pub struct Choice {
     pub cluster: Cluster,
-    lookups: Vec<Lookup>,
+    pub lookups: Vec<Lookup>,
 }
 
 impl Choice {

@@ -7,7 +7,7 @@ use std::io;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  everything was done
-  1  something is not there: an item, a page, a key for a URL
+  1  something is not there: an item, a page, a key for a URL; or check has a warning
   2  the command line or the configuration cannot be used; nothing was done
   3  a memcached server, the site or a file failed; the rest was done
 ";
@@ -17,7 +17,7 @@ Exit codes:
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// All servers answered, but something is missing: an item, a page, or the key of a URL.
+    /// All servers answered, but something is missing: an item, a page, or the key of a URL. Or there is a warning.
     Absent = 1,
     /// The command line or the configuration is invalid. Nothing was done.
     Usage = 2,

@@ -50,10 +50,15 @@ pub enum Command {
     ///
     /// The numbers of hits and misses are printed.
     Warm(Warm),
+    /// Say what to know of the servers and of the configuration
+    ///
+    /// Each server is asked whether it can do what the locations need. Each line has ok, note, warning or failed, what it is
+    /// about, and a sentence.
+    Check(EachServer),
     /// Print how each memcached server is doing
     ///
     /// There is a line of statistics for each server. A server that is marked as down may be away.
-    Stats(Stats),
+    Stats(EachServer),
     /// Print the manual page, or the completions of a shell
     ///
     /// For bash, write them to /usr/share/bash-completion/completions/pagecachectl.
@@ -141,7 +146,7 @@ pub struct Warm {
 }
 
 #[derive(Debug, Args)]
-pub struct Stats {
+pub struct EachServer {
     #[command(flatten)]
     pub timeout: Timeout,
     #[command(flatten)]
@@ -418,7 +423,7 @@ mod tests {
         assert_eq!(refusal(""), "no command is given: see pagecachectl --help");
         assert_eq!(
             refusal("flush"),
-            "no command \"flush\": one of key, get, purge, warm, stats, generate is expected"
+            "no command \"flush\": one of key, get, purge, warm, check, stats, generate is expected"
         );
         assert_eq!(
             refusal("--json get /a"),

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod check;
 mod generate;
 mod get;
 mod key;
@@ -22,6 +23,7 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
         Command::Get(options) => get::run(options, out),
         Command::Purge(options) => purge::run(options, out),
         Command::Warm(options) => warm::run(options, out),
+        Command::Check(options) => check::run(options, out),
         Command::Stats(options) => stats::run(options, out),
         Command::Generate(options) => generate::run(options, out),
     }

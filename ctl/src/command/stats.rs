@@ -4,7 +4,7 @@ use crate::choice::Choice;
 use crate::cluster::Server;
 use crate::exit::{Exit, Stop};
 use crate::memcached::{Batch, Link, ask};
-use crate::options::Stats;
+use crate::options::EachServer;
 use crate::output::{json_line, printable, say};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ const HEAD: [&str; 9] =
 type Said = HashMap<String, String>;
 
 /// Prints a row of a table, or a JSON object, for each server.
-pub fn run(options: &Stats, out: &mut dyn Write) -> Result<Exit, Stop> {
+pub fn run(options: &EachServer, out: &mut dyn Write) -> Result<Exit, Stop> {
     let choice = Choice::of(&options.servers)?;
     let timeout = options.timeout.timeout;
     let servers = choice.cluster.servers();

@@ -3,6 +3,8 @@
 //! ```text
 //! me /page\r\n         ME /page exp=-278 la=4 cas=9 fetch=no cls=1 size=63\r\n, exp=-1 for ever, EN\r\n absent
 //! stats\r\n            STAT curr_items 12\r\n ... END\r\n
+//! stats settings\r\n   STAT item_size_max 1048576\r\n ... END\r\n
+//! mn\r\n               MN\r\n, or ERROR\r\n without meta commands
 //! ```
 //!
 //! `me` takes no token of a stale item, as `mg` would. memcached 1.6.18 has a minus sign before the time that is left.
@@ -81,7 +83,28 @@ impl Link {
     /// # Errors
     /// The connection failed, or something else than memcached answers.
     pub fn stats(&mut self) -> Result<HashMap<String, String>, String> {
-        self.send(b"stats\r\n")?;
+        self.list(b"stats\r\n")
+    }
+
+    /// Reads how the server is set, by name.
+    ///
+    /// # Errors
+    /// The connection failed, or something else than memcached answers.
+    pub fn settings(&mut self) -> Result<HashMap<String, String>, String> {
+        self.list(b"stats settings\r\n")
+    }
+
+    /// Whether the server has meta commands.
+    ///
+    /// # Errors
+    /// The connection failed, or was closed for the command.
+    pub fn has_meta(&mut self) -> Result<bool, String> {
+        self.send(b"mn\r\n")?;
+        Ok(self.line()? == "MN")
+    }
+
+    fn list(&mut self, command: &[u8]) -> Result<HashMap<String, String>, String> {
+        self.send(command)?;
         let mut found = HashMap::new();
         for _ in 0..MAX_STATISTICS {
             let line = self.line()?;
@@ -145,5 +168,16 @@ mod tests {
         );
         assert!(link("HTTP/1.1 400 Bad Request\r\n").stats().unwrap_err().contains("HTTP/1.1"));
         assert!(link("STAT a 1\r\n").stats().is_err(), "cut off");
+        assert_eq!(
+            link("STAT item_size_max 9\r\nEND\r\n").settings().unwrap()["item_size_max"],
+            "9"
+        );
+    }
+
+    #[test]
+    fn meta_commands() {
+        assert_eq!(link("MN\r\n").has_meta(), Ok(true));
+        assert_eq!(link("ERROR\r\n").has_meta(), Ok(false));
+        assert!(link("").has_meta().is_err(), "closed");
     }
 }

@@ -19,6 +19,13 @@ pub struct Lookup {
     pub protocol: Option<Protocol>,
     /// None without `pagecache_max_size`.
     pub max_size: Option<usize>,
+    pub stores: bool,
+    /// None without `pagecache_store_max_size`.
+    pub store_max_size: Option<usize>,
+    /// None without `pagecache_lock`.
+    pub locks: Option<bool>,
+    /// `pagecache_refresh` is not `off`.
+    pub refreshes: bool,
     /// As written: `/`, `~ \.html$`.
     pub location: String,
     pub place: Place,
@@ -43,7 +50,18 @@ struct Level {
     keeps_slashes: bool,
     protocol: Option<Protocol>,
     max_size: Option<usize>,
+    stores: bool,
+    store_max_size: Option<usize>,
+    locks: Option<bool>,
+    refreshes: bool,
     location: String,
+}
+
+impl Lookup {
+    /// Whether nginx takes leases of its pages.
+    pub fn has_leases(&self) -> bool {
+        self.stores || self.refreshes || self.locks == Some(true)
+    }
 }
 
 impl Level {
@@ -71,6 +89,10 @@ impl Level {
                 "pagecache_long_keys" => self.long_keys = LongKeys::Sha256,
                 "pagecache_protocol" => self.protocol = protocol(value),
                 "pagecache_max_size" => self.max_size = size(value),
+                "pagecache_store" => self.stores = value == "on",
+                "pagecache_store_max_size" => self.store_max_size = size(value),
+                "pagecache_lock" => self.locks = Some(value == "on"),
+                "pagecache_refresh" => self.refreshes = value != "off",
                 "merge_slashes" => self.keeps_slashes = value == "off",
                 _ => {}
             }
@@ -84,6 +106,10 @@ impl Level {
                 merge_slashes: !self.keeps_slashes,
                 protocol: self.protocol,
                 max_size: self.max_size,
+                stores: self.stores,
+                store_max_size: self.store_max_size,
+                locks: self.locks,
+                refreshes: self.refreshes,
                 location: self.location.clone(),
                 place: block.place.clone(),
             });
