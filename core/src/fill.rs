@@ -14,6 +14,7 @@
 mod endings;
 mod heads;
 mod holders;
+mod if_not_stored;
 mod not_stored;
 mod overdue;
 mod page_memory;
@@ -27,6 +28,7 @@ mod segments;
 
 pub use heads::ReceivedHead;
 pub use holders::{Holders, prolonged_after};
+pub use if_not_stored::IfNotStored;
 pub use not_stored::NotStored;
 pub use page_memory::PageMemory;
 pub use prolonging::{Next, Prolonging};

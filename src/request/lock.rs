@@ -9,20 +9,9 @@
 use super::state::{Filling, State};
 use crate::sys::filter::{BodyPart, Passage};
 use crate::sys::request::Request;
-use pagecache_core::fill::{Lease, marked_for};
+use pagecache_core::fill::{IfNotStored, Lease};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::Completion;
-
-const NOT_MODIFIED: u16 = 304;
-
-/// What is remembered of a page whose response was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remembered {
-    /// It cannot be stored: nobody takes its lease for `pagecache_pass_time`.
-    Uncacheable,
-    /// Nobody waits for it for a short time, if that happens again.
-    LostWait,
-}
 
 /// Has the request that goes to the fallback keep the lease, if it has one.
 pub fn hold_lease(request: &Request<'_>, state: &State) {
@@ -45,17 +34,8 @@ pub fn look_at_head(request: &Request<'_>, state: &State) {
         }
         Filling::Lease(lease, _) => {
             let status = request.upstream_response().map_or(0, |response| response.status());
-            let is_page = (200..400).contains(&status) && status != NOT_MODIFIED;
-            // with a cookie, it may be of one visitor
-            let is_for_all = request.header_values("cookie").next().is_none();
-            Filling::Responded(
-                lease,
-                match is_page && is_for_all {
-                    true => Remembered::Uncacheable,
-                    false => Remembered::LostWait,
-                },
-                false,
-            )
+            let has_cookie = request.header_values("cookie").next().is_some();
+            Filling::Responded(lease, IfNotStored::of(status, has_cookie), false)
         }
         other => other,
     });
@@ -85,14 +65,14 @@ fn is_stream(request: &Request<'_>) -> bool {
 impl State {
     /// The request ends that had the lease of a page which its application stores. `if_not_stored`: what is remembered
     /// then.
-    pub fn settle(&self, lease: Lease, if_not_stored: Remembered) {
+    pub fn settle(&self, lease: Lease, if_not_stored: IfNotStored) {
         let (server, key, is_renewal) = (lease.server, *lease.key, lease.is_renewal());
         let pass_time = self.settings().policy.leases.as_ref().map_or(0, |it| it.pass_time);
         // others in other workers are told, if there may be any
-        let may_be_marked = if_not_stored == Remembered::Uncacheable && !is_renewal;
         let is_waited_for = self.worker().waiters.has(&(server, key));
         let has_waited = self.has_waited();
-        let marked_for = marked_for(pass_time, is_waited_for, has_waited).filter(|_| may_be_marked);
+        let marked_for =
+            if_not_stored.marked_for(is_renewal, pass_time, (is_waited_for, has_waited));
         self.once_prolonged(lease.cas, move |state, cas| {
             let lease = Lease { cas, ..lease };
             let (_, _, command) = match marked_for {
@@ -102,13 +82,14 @@ impl State {
             let Some(configured) = state.server_at(server) else { return };
             let (worker, configured) = (state.worker().clone(), configured.clone());
             let then = move |completion: Completion<()>| {
-                let is_stored = !matches!(completion, Completion::Stored(_) | Completion::Deleted);
-                match if_not_stored {
-                    _ if is_stored => {}
-                    Remembered::Uncacheable if !is_renewal => {
+                match if_not_stored.after(&completion, is_renewal) {
+                    Some(IfNotStored::Uncacheable) => {
                         worker.add_uncacheable(&configured, &key, pass_time);
                     }
-                    _ => worker.add_lost_wait(&configured, &key, has_waited),
+                    Some(IfNotStored::LostWait) => {
+                        worker.add_lost_wait(&configured, &key, has_waited);
+                    }
+                    None => {}
                 }
                 worker.waiters.wake(&(server, key));
             };

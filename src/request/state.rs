@@ -1,14 +1,13 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
 use super::commands::Act;
-use super::lock::Remembered;
 pub use super::stored::Stored;
 use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::{RenewalPlace, Worker};
-use pagecache_core::fill::{Capture, Lease, Prolonging};
+use pagecache_core::fill::{Capture, IfNotStored, Lease, Prolonging};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::{
     Buffers, Bytes, Completion, Key, Msec, OperationError, Ticket, Visitor,
@@ -70,7 +69,7 @@ pub enum Filling {
     Lease(Lease, Option<Rc<Stored>>),
     /// The lease of a page that its application stores, and whose response has come: what is remembered if the page is not
     /// stored, and whether all of the response has come.
-    Responded(Lease, Remembered, bool),
+    Responded(Lease, IfNotStored, bool),
     /// The response so far. Its head came at this time, in seconds since the epoch.
     Capture(Box<Capture>, u64),
     /// The response is this page, whose head is set and whose body begins at this byte: the application has found it
