@@ -1,15 +1,21 @@
 //! What a request of the model does with the response of the application, as in `src/request/fill.rs`.
 
-use super::application::{Render, respond};
+use super::application::{Render, Text, respond};
+use super::plan::Kind;
 use super::request::{Filling, Stored};
 use super::world::{Event, World};
-use crate::fill::{BodyEnd, Capture, Lease, NotStored, ReceivedHead, Variants, is_lasting};
+use crate::fill::{
+    BodyEnd, Capture, IfNotStored, Lease, NotStored, ReceivedHead, Variants, is_lasting,
+};
 use crate::memcached::Msec;
 use crate::page::{Candidate, Failure, Fields};
 use crate::store_status::StoreStatus;
 
 /// How long a body comes at most, in msec.
 const LONGEST_BODY: Msec = 50;
+
+/// How long a short page lasts that the application stores itself, in seconds.
+pub const SHORT_TTL: u64 = 8;
 
 /// Bytes of names and values.
 type Bytes<'a> = Vec<(&'a [u8], &'a [u8])>;
@@ -57,6 +63,10 @@ impl World {
             return;
         }
         match std::mem::take(&mut self.request(id).filling) {
+            Filling::Lease(lease) if self.plan.is_filled_by_application => {
+                let if_not_stored = IfNotStored::of(self.renders[number].status, false);
+                self.request(id).filling = Filling::Responded(lease, if_not_stored, false);
+            }
             Filling::Lease(lease) if self.prefer_stale(id, number) => {
                 self.give_back(id, lease, Some(StoreStatus::Failed));
                 self.end(id);
@@ -113,14 +123,34 @@ impl World {
     /// The body of a response has come.
     pub fn body(&mut self, number: usize) {
         let id = self.renders[number].request;
+        if self.plan.is_filled_by_application {
+            self.store_itself(number);
+        }
         if self.request(id).has_ended {
             return;
         }
-        if let Filling::Capture(capture) = std::mem::take(&mut self.request(id).filling) {
-            self.finish(id, number, *capture);
+        match std::mem::take(&mut self.request(id).filling) {
+            Filling::Capture(capture) => self.finish(id, number, *capture),
+            Filling::Responded(lease, if_not_stored, _) => {
+                let is_whole = !self.renders[number].is_cut;
+                self.request(id).filling = Filling::Responded(lease, if_not_stored, is_whole);
+            }
+            other => self.request(id).filling = other,
         }
         self.end(id);
         self.settle(self.requests[&id].worker);
+    }
+
+    /// The application stores a page itself that it has rendered, before its response ends.
+    fn store_itself(&mut self, number: usize) {
+        let Render { page, began, .. } = self.renders[number];
+        let seconds = match self.kind(page) {
+            Kind::Lasting => 0,
+            Kind::Short => SHORT_TTL,
+            _ => return,
+        };
+        let (url, text) = (self.pages[page].url.clone(), Text::of_its_own(page, began));
+        self.memcached.store(&url, text.as_bytes(), self.now, seconds);
     }
 
     fn finish(&mut self, id: u64, number: usize, mut capture: Capture) {

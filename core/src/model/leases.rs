@@ -1,9 +1,9 @@
 //! What becomes of the leases that requests of the model have, as in `src/request/commands.rs`.
 
-use super::request::{Stored, Then};
-use super::worker::After;
+use super::request::{Filling, Stored, Then};
+use super::worker::{After, Settled};
 use super::world::World;
-use crate::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
+use crate::fill::{IfNotStored, Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use crate::memcached::{
     Command, Completion, Delete, Get, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
 };
@@ -45,6 +45,9 @@ impl World {
     fn prolong(&mut self, id: u64) -> bool {
         let (age, random) = (self.lock_age(), self.random.u32(..));
         let request = self.request(id);
+        if matches!(request.filling, Filling::Responded(..)) {
+            return false;
+        }
         let worker = request.worker;
         let Some(lease) = request.lease().filter(|lease| !lease.is_renewal()) else { return false };
         let (_, key, set) = lease.prolong(age, random);
@@ -73,6 +76,7 @@ impl World {
                     None => self.wake_all(worker, &page),
                 }
             }
+            After::Settled(settled) => self.settled(worker, &settled, completion),
             After::Prolonged(id, key) => self.prolonged(id, key, completion),
         }
     }
@@ -127,6 +131,18 @@ impl World {
                 let operation = self.operation(id, key, command);
                 self.change(worker, operation, None, After::Wake((server, key)));
             }
+            Then::Settle(lease, if_not_stored, marked_for) => {
+                let (page, is_renewal) = ((lease.server, *lease.key), lease.is_renewal());
+                let has_waited = self.request(id).waits.is_some();
+                let lease = Lease { cas, ..lease };
+                let (_, key, command) = match marked_for {
+                    Some(seconds) => lease.mark(seconds),
+                    None => lease.give_back(),
+                };
+                let settled = Settled { page, if_not_stored, is_renewal, has_waited };
+                let operation = self.operation(id, key, command);
+                self.change(worker, operation, None, After::Settled(Box::new(settled)));
+            }
             Then::Store(store) => self.send(id, store, Some(cas)),
         }
     }
@@ -153,6 +169,29 @@ impl World {
             Some(seconds) => self.once_prolonged(id, lease.cas, Then::Mark(lease, seconds)),
             None => self.give_back(id, Lease { of: Leased::Placeholder, ..lease }, Some(why)),
         }
+    }
+
+    /// The request ends that had the lease of a page which the application stores.
+    pub fn give_back_if_not_stored(&mut self, id: u64, lease: Lease, if_not_stored: IfNotStored) {
+        let (page, is_renewal) = ((lease.server, *lease.key), lease.is_renewal());
+        let request = self.request(id);
+        let (worker, has_waited) = (request.worker, request.waits.is_some());
+        let waits = (self.workers[worker].waiting.has(&page), has_waited);
+        let marked_for = if_not_stored.marked_for(is_renewal, self.leases().pass_time, waits);
+        self.once_prolonged(id, lease.cas, Then::Settle(lease, if_not_stored, marked_for));
+    }
+
+    /// The lease of such a page was given back, unless the application has stored.
+    fn settled(&mut self, worker: usize, settled: &Settled, completion: &Completion<Vec<u8>>) {
+        let Settled { page, if_not_stored, is_renewal, has_waited } = settled;
+        let (place, pass_time) = ((page.0, &page.1), self.leases().pass_time);
+        let then = if_not_stored.after(completion, *is_renewal);
+        self.remember(worker, |memory, now| match then {
+            Some(IfNotStored::Uncacheable) => memory.add_uncacheable(place, now, pass_time),
+            Some(IfNotStored::LostWait) => memory.add_lost_wait(place, now, *has_waited),
+            None => {}
+        });
+        self.wake_all(worker, page);
     }
 
     /// Hands an item to memcached.

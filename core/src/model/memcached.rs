@@ -109,11 +109,12 @@ impl Memcached {
         }
     }
 
-    /// The application stores an item itself.
-    pub fn store(&mut self, key: &str, value: &[u8]) {
+    /// The application stores an item itself, for so many seconds; 0: for ever.
+    pub fn store(&mut self, key: &str, value: &[u8], now: Msec, seconds: u64) {
         let cas = self.next();
+        let ends = Some(now / 1_000 + seconds).filter(|_| seconds > 0);
         let (value, flags) = (value.to_vec(), 0);
-        let entry = Entry { value, flags, ends: None, cas, is_taken: false, is_stale: false };
+        let entry = Entry { value, flags, ends, cas, is_taken: false, is_stale: false };
         self.items.insert(key.to_owned(), entry);
         self.note(key, Change::Elsewhere);
     }
@@ -273,7 +274,7 @@ mod tests {
             let value = lines.next_if(|line| line.starts_with('|')).map(text);
             count += 1;
             match command.split(' ').collect::<Vec<_>>()[..] {
-                ["set", key, ..] => memcached.store(key, body.unwrap().as_bytes()),
+                ["set", key, ..] => memcached.store(key, body.unwrap().as_bytes(), 0, 0),
                 ["delete", key] => memcached.remove(key),
                 _ => {
                     let value = value.map_or(String::new(), |value| format!("{value}\r\n"));

@@ -19,6 +19,8 @@ pub struct Plan {
     pub latency: RangeInclusive<Msec>,
     /// `pagecache_lock_timeout`, in msec.
     pub lock_timeout: Msec,
+    /// The application stores its pages itself, and nginx has `pagecache_lock` without `pagecache_store`.
+    pub is_filled_by_application: bool,
     /// `pagecache_refresh`, in seconds.
     pub refresh: Option<u32>,
     /// What goes wrong: so many of these.
@@ -108,6 +110,7 @@ impl Default for Plan {
             render: 20..=1_500,
             latency: 0..=5,
             lock_timeout: 5_000,
+            is_filled_by_application: false,
             refresh: None,
             faults: &[],
             most_faults: 0,

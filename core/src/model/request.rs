@@ -1,6 +1,6 @@
 //! What a worker of the model keeps of a request, and what the core asks of it.
 
-use crate::fill::{Capture, Lease, PageMemory, Prolonging, Store};
+use crate::fill::{Capture, IfNotStored, Lease, PageMemory, Prolonging, Store};
 use crate::flow::{Facts, Flow, Found};
 use crate::lease::{Asker, NoLease};
 use crate::memcached::{Item, Key, Msec, Ticket};
@@ -57,6 +57,8 @@ pub enum Filling {
     #[default]
     Nothing,
     Lease(Lease),
+    /// The application stores the page itself, and its response has come: whether all of it has.
+    Responded(Lease, IfNotStored, bool),
     Capture(Box<Capture>),
 }
 
@@ -66,6 +68,9 @@ pub enum Then {
     /// Once the item of the page is removed, which is not as it says.
     GiveBackWithPage(Lease, Box<Page>),
     Mark(Lease, Seconds),
+    /// The lease of a page that the application stores itself: the page is marked for so many seconds, or the lease given
+    /// back.
+    Settle(Lease, IfNotStored, Option<Seconds>),
     Store(Store),
 }
 
@@ -128,7 +133,7 @@ impl Request {
     /// The lease that it holds.
     pub fn lease(&mut self) -> Option<&mut Lease> {
         match &mut self.filling {
-            Filling::Lease(lease) => Some(lease),
+            Filling::Lease(lease) | Filling::Responded(lease, ..) => Some(lease),
             Filling::Capture(capture) => Some(capture.lease()),
             Filling::Nothing => None,
         }

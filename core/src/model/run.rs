@@ -127,7 +127,7 @@ impl World {
                 }
             }
             Fault::Set => {
-                self.memcached.store(&url, Text::of_its_own(page, now).as_bytes());
+                self.memcached.store(&url, Text::of_its_own(page, now).as_bytes(), now, 0);
                 self.pages[page].changed = Some(now);
             }
             Fault::Delete => {

@@ -226,6 +226,11 @@ impl World {
         let lease = match std::mem::take(&mut request.filling) {
             Filling::Nothing => in_flow,
             Filling::Lease(lease) => Some(lease),
+            Filling::Responded(lease, _, false) => Some(lease),
+            Filling::Responded(lease, if_not_stored, true) => {
+                self.give_back_if_not_stored(id, lease, if_not_stored);
+                None
+            }
             Filling::Capture(capture) => Some(capture.give_up().1),
         };
         if let Some(ticket) = ticket {

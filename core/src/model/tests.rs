@@ -46,7 +46,7 @@ fn waits(world: &World) -> usize {
 fn everybody_is_answered_within_lock_timeout_and_the_budgets() {
     let plan = any();
     let (mut count, mut latest) = (0, 0);
-    for world in worlds(&plan, 80) {
+    for world in worlds(&plan, 70) {
         let decided = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
         latest = latest.max(decided.clone().max().unwrap_or(0));
         count += decided.count();
@@ -112,7 +112,7 @@ fn a_dead_winner_costs_one_lock_age() {
         ..Plan::default()
     };
     let (mut dead, mut latest) = (0, 0);
-    for world in worlds(&plan, 150) {
+    for world in worlds(&plan, 100) {
         let was_killed = |id: &u64| world.requests[id].was_killed;
         let killed = world.renders.iter().filter(|render| was_killed(&render.request));
         let mut killed_of = BTreeMap::<usize, usize>::new();
@@ -221,7 +221,7 @@ fn a_lease_is_kept_over_a_connection_that_is_lost() {
         lock_timeout: 30_000,
         ..Plan::default()
     };
-    for world in worlds(&plan, 100) {
+    for world in worlds(&plan, 60) {
         let pages = renders(&world).len();
         let leases = world.renders.iter().filter(|render| render.lease.is_some()).count();
         assert_eq!((leases, world.memcached.len()), (pages, pages));
@@ -244,4 +244,63 @@ fn each_lease_is_stored_with_or_given_back() {
         left += world.requests.values().filter(|it| it.decided.is_none()).count();
     }
     assert!(left > 20, "{left}");
+}
+
+/// The application stores its pages itself, by plain commands.
+fn filled_by_application() -> Plan {
+    Plan { is_filled_by_application: true, kinds: &[Kind::Lasting], ..Plan::default() }
+}
+
+#[test]
+fn a_page_that_the_application_stores_is_rendered_once() {
+    let mut waited = 0;
+    for world in worlds(&filled_by_application(), 40) {
+        for (page, renders) in renders(&world) {
+            assert_eq!(renders, 1, "renders of {page:?}");
+        }
+        assert_eq!(world.leases_left(), [""; 0]);
+        waited += waits(&world);
+    }
+    assert!(waited > 300, "{waited}");
+}
+
+#[test]
+fn a_page_that_is_renewed_ahead_is_always_a_hit() {
+    let plan = Plan {
+        pages: 1..=1,
+        kinds: &[Kind::Short],
+        visitors: 300..=300,
+        within: 60_000,
+        render: 100..=600,
+        refresh: Some(4),
+        ..filled_by_application()
+    };
+    for world in worlds(&plan, 10) {
+        let first = world.renders.first().map_or(0, |render| render.began);
+        let later = world.renders.iter().filter(|render| render.began > first + 1_000);
+        let (ahead, others): (Vec<_>, Vec<_>) =
+            later.partition(|render| world.requests[&render.request].is_background);
+        assert!(others.is_empty(), "{} visitors have waited for a render", others.len());
+        assert!((7..=15).contains(&ahead.len()), "{} renewals", ahead.len());
+    }
+}
+
+#[test]
+fn everything_may_go_wrong_where_the_application_stores() {
+    let plan = Plan {
+        kinds: &[Kind::Lasting, Kind::Short, Kind::Private, Kind::Failing, Kind::Flaky],
+        faults: &[
+            Fault::Worker,
+            Fault::Nginx,
+            Fault::Flush,
+            Fault::Restart,
+            Fault::Reset,
+            Fault::Stall,
+        ],
+        refresh: Some(4),
+        is_filled_by_application: true,
+        ..any()
+    };
+    let served: usize = worlds(&plan, 40).map(|world| world.checks.served).sum();
+    assert!(served > 300, "{served}");
 }

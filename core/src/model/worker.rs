@@ -1,6 +1,6 @@
 //! What a worker of the model has: its client of memcached, and what it knows of pages and requests.
 
-use crate::fill::{Holders, PageMemory};
+use crate::fill::{Holders, IfNotStored, PageMemory};
 use crate::memcached::{BreakerLimits, Buffers, Client, Key, Limits, Msec, Operation};
 use crate::waiting::{Page, Waiting};
 use std::cell::RefCell;
@@ -57,8 +57,18 @@ pub enum After {
     GiveBack(Operation, Page),
     /// The same, and if it was not stored, after this operation.
     Stored(Option<Operation>, Page),
+    /// The lease of a page was given back that the application stores itself.
+    Settled(Box<Settled>),
     /// The lease of a request was prolonged, for the item of this key.
     Prolonged(u64, Key),
+}
+
+/// The lease of a page that the application stores itself.
+pub struct Settled {
+    pub page: Page,
+    pub if_not_stored: IfNotStored,
+    pub is_renewal: bool,
+    pub has_waited: bool,
 }
 
 impl Worker {

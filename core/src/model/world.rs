@@ -102,7 +102,7 @@ fn policy(plan: &Plan) -> Policy {
         etag: true,
         ignores_client_abort: false,
         leases: Some(leases),
-        store: Some(store),
+        store: Some(store).filter(|_| !plan.is_filled_by_application),
     }
 }
 
