@@ -21,8 +21,6 @@ use std::rc::Rc;
 /// As the others, completes a sentence that begins with the directive.
 const STORE_IN_OTHER_FORMAT: &str = "stores pages that only \"pagecache_format auto\" reads, but \
      \"pagecache_format\" is another one here: leave it out, or write \"pagecache_store off\"";
-const WITHOUT_FALLBACK: &str = "needs the responses of a fallback, but \"pagecache_fallback\" is \"off\" here: name a \
-     location with a *_pass, such as \"pagecache_fallback @app\"";
 const REFRESH_IN_FOREGROUND: &str = "renews pages in the background, but \"pagecache_background_update\" is \"off\" here: \
      leave one of them out";
 
@@ -286,7 +284,7 @@ impl LocationConf {
             let is_classic = given.protocol() == Some(Protocol::Classic);
             let is_in_foreground = name == "pagecache_refresh" && !given.background_update();
             let refusals = [
-                (given.fallback().is_none(), WITHOUT_FALLBACK.to_owned()),
+                (given.fallback().is_none(), directive.without_fallback()),
                 (is_classic, directive.in_classic()),
                 (is_in_foreground, REFRESH_IN_FOREGROUND.to_owned()),
             ];
@@ -358,6 +356,15 @@ impl LocationConf {
 }
 
 impl LeaseDirective {
+    /// Why it is refused in a location without a fallback, which may have it from the configuration around it.
+    fn without_fallback(&self) -> String {
+        format!(
+            "needs the responses of a fallback, but \"pagecache_fallback\" is \"off\" in a location that it is for: name a \
+             location with a *_pass there, such as \"pagecache_fallback @app\", or write \"{} off\"",
+            self.name
+        )
+    }
+
     /// Why it is refused for servers of that protocol.
     pub fn in_classic(&self) -> String {
         format!(

@@ -260,6 +260,12 @@ fn where_it_cannot_work_it_is_refused() {
         "pagecache_lock on; pagecache_protocol classic;",
         "\"pagecache_lock\" needs the meta commands of memcached",
     );
+    // also where it comes from the configuration around the location
+    refused(
+        "pagecache_lock on; location /raw { pagecache_pass pages; pagecache_fallback off; }",
+        "\"pagecache_fallback\" is \"off\" in a location that it is for: name a location with a *_pass there, such as \
+         \"pagecache_fallback @app\", or write \"pagecache_lock off\"",
+    );
     refused(
         "pagecache_refresh 30s; pagecache_protocol classic;",
         "\"pagecache_refresh\" needs the meta commands of memcached",
