@@ -104,7 +104,9 @@ impl PageMemory {
     /// another one, whose response was the first.
     pub fn add_lost_wait(&mut self, (server, key): (usize, &Key), now: Msec, has_waited: bool) {
         let until = now.saturating_add(LOST_TIME);
-        if has_waited || self.lost.has(server, key, now) {
+        // it may be known for longer that the page is slow
+        let is_slow = self.slow.has(server, key, until);
+        if !is_slow && (has_waited || self.lost.has(server, key, now)) {
             self.slow.add(self.seed, server, key, until);
         }
         self.lost.add(self.seed, server, key, until);
@@ -153,6 +155,9 @@ mod tests {
         let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
         let mut memory = PageMemory::new(7);
         memory.add_slow((0, &key), 1_000);
+        assert!(memory.is_slow((0, &key), SLOW_TIME + 999));
+        // though its renders end in errors, too
+        memory.add_lost_wait((0, &key), 2_000, true);
         assert!(memory.is_slow((0, &key), SLOW_TIME + 999));
         assert!(!memory.is_slow((0, &key), SLOW_TIME + 1_000));
         assert!(!memory.is_uncacheable((0, &key), 1_000));
