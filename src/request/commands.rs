@@ -227,6 +227,11 @@ impl Holder for Waiting {
 
 /// A command that prolongs the lease of a page has ended, or a lookup that shows whether it has taken effect.
 fn prolonged(state: &Waiting, (server, key): (usize, Key), completion: &Completion<()>) {
+    // one that was marked as stale meanwhile
+    if let Completion::Found(item, size) = completion {
+        let unwanted = Leased::unwanted(item, *size > 0);
+        unwanted.into_iter().for_each(|command| state.run(server, key, command, |_| {}));
+    }
     let next = state.prolonging.borrow_mut().end(completion);
     match next {
         Some(Next::Renumber(cas)) => {

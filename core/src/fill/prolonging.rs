@@ -8,7 +8,7 @@
 //!                                       the lookup ──> end  done it, but the flags of the item tell
 //! ```
 
-use crate::memcached::{Completion, Set};
+use crate::memcached::{Completion, Item, Recache, Set};
 
 /// Whether a command that prolongs the lease is under way, and what follows its reply.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ pub enum Next<T> {
     Renumber(u64),
     /// This was put off, and the lease has this number now.
     Then(T, u64),
-    /// The item is to be looked up, without its value. The reply goes to [`Prolonging::end`] again.
+    /// The item is to be looked up, without its value. The reply goes to [`Prolonging::end`] again. A lease that comes with
+    /// it is given back.
     Ask,
 }
 
@@ -61,7 +62,7 @@ impl<T> Prolonging<T> {
         let new = match completion {
             Completion::Unknown(_) => return Some(Next::Ask),
             Completion::Stored(cas) => *cas,
-            Completion::Found(item, _) if item.flags == command.flags => item.cas,
+            Completion::Found(item, _) if is_own(item, &command) => item.cas,
             _ => None,
         };
         self.command = None;
@@ -74,10 +75,15 @@ impl<T> Prolonging<T> {
     }
 }
 
+/// Whether an item is as the command has left it: nobody has marked it as stale, and nobody else has its lease.
+fn is_own(item: &Item, command: &Set) -> bool {
+    item.flags == command.flags && !item.is_stale && item.recache == Recache::None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::{Item, OperationError};
+    use crate::memcached::OperationError;
 
     const COMMAND: Set = Set { flags: 0x5e12_3456, ttl: 3, cas: Some(21), is_add: false };
 
@@ -115,8 +121,10 @@ mod tests {
         let unknown: Completion<()> = Completion::Unknown(OperationError::Timeout);
         let own = Item { flags: COMMAND.flags, cas: Some(22), ..Item::default() };
         let other = Item { flags: 0x5e00_0001, ..own };
+        let stale = Item { is_stale: true, recache: Recache::Won, ..own };
         for (reply, cas) in [
             (Completion::Found(own, 0), 22),
+            (Completion::Found(stale, 0), 21),
             (Completion::Found(other, 0), 21),
             (Completion::Miss, 21),
             (Completion::Failed(OperationError::Timeout), 21),

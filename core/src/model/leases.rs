@@ -83,6 +83,13 @@ impl World {
 
     /// The reply to a command that prolongs a lease.
     fn prolonged(&mut self, id: u64, key: Key, completion: &Completion<Vec<u8>>) {
+        if let Completion::Found(item, size) = completion {
+            if let Some(command) = Leased::unwanted(item, *size > 0) {
+                let (worker, operation) =
+                    (self.request(id).worker, self.operation(id, key, command));
+                self.change(worker, operation, None, After::Nothing);
+            }
+        }
         match self.request(id).prolonging.end(completion) {
             Some(Next::Renumber(cas)) => {
                 self.request(id).lease().into_iter().for_each(|lease| lease.cas = cas);

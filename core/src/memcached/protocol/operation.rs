@@ -129,8 +129,7 @@ impl Operation {
     /// The command that gives back the lease that came with this read, which nobody waits for any more: the next reader
     /// gets it. `item` is what was read, `is_page` whether it has a value.
     pub fn give_back(&self, item: &Item, is_page: bool) -> Option<Operation> {
-        let cas = item.cas.filter(|_| self.is_get() && item.recache == Recache::Won);
-        let command = Leased::of(item, is_page).give_back(cas?);
+        let command = Leased::unwanted(item, is_page).filter(|_| self.is_get())?;
         Some(Operation { token: Token::NOBODY, command, ..*self })
     }
 
@@ -159,6 +158,12 @@ impl Leased {
             (true, false) => Leased::Page,
             (true, true) => Leased::StalePage,
         }
+    }
+
+    /// The command that gives back the lease that came with an item, if one did.
+    pub fn unwanted(item: &Item, is_page: bool) -> Option<Command> {
+        let cas = item.cas.filter(|_| item.recache == Recache::Won)?;
+        Some(Leased::of(item, is_page).give_back(cas))
     }
 
     /// The command that gives the lease of an item of this number back, so that the next reader gets it: a page stays as it
