@@ -125,6 +125,14 @@ impl Memcached {
         self.note(key, Change::Elsewhere);
     }
 
+    /// The application marks an item as stale itself, if it is there: `md KEY I`.
+    pub fn mark_as_stale(&mut self, key: &str) {
+        if self.items.contains_key(key) {
+            self.delete(key, &Words(vec!["I"]));
+            self.note(key, Change::Elsewhere);
+        }
+    }
+
     /// It has lost all its items.
     pub fn clear(&mut self) {
         let keys: Vec<String> = self.changes.keys().cloned().collect();

@@ -80,12 +80,14 @@ pub enum Fault {
     Set,
     /// The application deletes a page itself.
     Delete,
+    /// It marks a page as stale.
+    Invalidate,
     /// A body of the application is cut.
     Cut,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 10] = [
         Fault::Worker,
         Fault::Nginx,
         Fault::Flush,
@@ -94,6 +96,7 @@ impl Fault {
         Fault::Stall,
         Fault::Set,
         Fault::Delete,
+        Fault::Invalidate,
         Fault::Cut,
     ];
 }

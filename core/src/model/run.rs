@@ -134,6 +134,7 @@ impl World {
                 self.memcached.remove(&url);
                 self.pages[page].changed = Some(now);
             }
+            Fault::Invalidate => self.memcached.mark_as_stale(&url),
             Fault::Cut => {
                 let requests = &self.requests;
                 let mut renders = self.renders.iter_mut().rev();

@@ -75,7 +75,7 @@ fn a_valid_lease_has_at_most_one_holder() {
 fn a_store_never_overwrites_what_came_after_its_lease() {
     let plan = Plan {
         pages: 1..=2,
-        faults: &[Fault::Set, Fault::Delete, Fault::Flush, Fault::Stall],
+        faults: &[Fault::Set, Fault::Delete, Fault::Invalidate, Fault::Flush, Fault::Stall],
         most_faults: 20,
         kinds: &[Kind::Lasting, Kind::Short, Kind::Varying],
         render: 20..=3_000,
@@ -232,7 +232,7 @@ fn a_lease_is_kept_over_a_connection_that_is_lost() {
 fn each_lease_is_stored_with_or_given_back() {
     let plan = Plan {
         kinds: &Kind::ALL,
-        faults: &[Fault::Set, Fault::Delete, Fault::Flush, Fault::Cut],
+        faults: &[Fault::Set, Fault::Delete, Fault::Invalidate, Fault::Flush, Fault::Cut],
         most_faults: 6,
         within: 10_000,
         impatient: 30,
@@ -296,6 +296,7 @@ fn everything_may_go_wrong_where_the_application_stores() {
             Fault::Restart,
             Fault::Reset,
             Fault::Stall,
+            Fault::Invalidate,
         ],
         refresh: Some(4),
         is_filled_by_application: true,
