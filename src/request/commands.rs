@@ -9,7 +9,8 @@ use crate::sys::process;
 use pagecache_core::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
-    Command, Completion, Delete, Get, Item, Key, Leased, Msec, Operation, Protocol, Recache, Token,
+    Command, Completion, Delete, Get, Item, Key, Leased, Msec, Operation, Protocol, Recache, Set,
+    Token,
 };
 use pagecache_core::store_status::StoreStatus;
 
@@ -88,33 +89,48 @@ impl State {
         }
     }
 
-    /// Hands an item to memcached, before the client gets the end of the response.
+    /// Hands an item to memcached, before the client gets the end of the response. What it leads to is stored before.
     pub fn store(&self, store: Store) {
-        let Store { server, key, mut set, body, undo, first } = store;
-        if let Some(first) = first {
-            self.store(*first);
+        match store.set.cas {
+            Some(cas) => self.once_prolonged(cas, move |state, cas| {
+                let set = Set { cas: Some(cas), ..store.set };
+                state.send(Store { set, ..store }, None);
+            }),
+            None => self.send(store, None),
         }
-        let send = move |state: &State, cas: Option<u64>| {
-            let Some(peer) = state.peer(server) else { return };
-            let (worker, again) = (state.worker().clone(), peer.clone());
-            set.cas = cas;
-            let operation = state.operation(*key, Command::Set(set));
-            let then = move |has_failed: bool| {
-                if let (true, Some(undo), Some(cas)) = (has_failed, undo, cas) {
+    }
+
+    /// Sends an item. `next` is called when memcached has replied, or does not.
+    fn send(&self, store: Store, next: Option<Box<dyn FnOnce()>>) {
+        let Store { server, key, set, body, undo, first } = store;
+        let next = move || next.into_iter().for_each(|next| next());
+        let Some(peer) = self.peer(server) else { return next() };
+        let (worker, again, cas) = (self.worker().clone(), peer.clone(), set.cas);
+        let operation = self.operation(*key, Command::Set(set));
+        let then = move |has_failed: bool| {
+            match (has_failed, undo, cas) {
+                (true, Some(undo), Some(cas)) => {
                     let command = undo.give_back(cas);
                     let deadline = process::now().saturating_add(STORE_TIMEOUT);
                     let operation = Operation { command, deadline, ..operation };
-                    return again.run(operation, move |_| worker.waiters.wake(&(server, *key)));
+                    again.run(operation, move |_| worker.waiters.wake(&(server, *key)));
                 }
-                worker.waiters.wake(&(server, *key));
-            };
-            peer.store(body, operation, then);
-            peer.flush_queued();
+                _ => worker.waiters.wake(&(server, *key)),
+            }
+            next();
         };
-        match set.cas {
-            Some(cas) => self.once_prolonged(cas, |state, cas| send(state, Some(cas))),
-            None => send(self, None),
-        }
+        let Some(first) = first else {
+            peer.store(body, operation, then);
+            return peer.flush_queued();
+        };
+        // whoever finds this item looks for the first one at once, over another connection perhaps
+        self.send(
+            *first,
+            Some(Box::new(move || {
+                let deadline = process::now().saturating_add(STORE_TIMEOUT);
+                peer.store(body, Operation { deadline, ..operation }, then);
+            })),
+        );
     }
 
     /// The request has found this item: if it is a page whose renewal takes too long, the lease for that is taken back.

@@ -2,7 +2,7 @@
 //! values.
 
 use super::application::{Application, Rendered, Way, page};
-use super::site::{Filling, HOST, filling, is_hit, is_no_hit, location, plan_for, stores};
+use super::site::{Filling, HOST, filling, is_hit, is_no_hit, location, page_at, plan_for, stores};
 use crate::harness::*;
 
 const LANGUAGES: [&str; 4] = ["de", "fr", "de, en;q=0.5", ""];
@@ -230,4 +230,58 @@ fn visitors_of_all_variants_at_once() {
             });
         }
     });
+}
+
+/// Whoever finds the item of a page looks for its variant at once: that is stored before.
+#[test]
+fn a_variant_is_stored_before_the_item_that_leads_to_it() {
+    let (gate, memcached) = (Gate::default(), Memcached::alone());
+    let application = Application::start();
+    let closed = gate.clone();
+    // one of two servers takes its time for what it is to store
+    let slow = Fake::start(move |lookup| {
+        let reply = |line: String| Step::Send(line.into_bytes());
+        match lookup.line.get(..3) {
+            Some(b"mg ") => vec![Step::Send(lookup.miss())],
+            Some(b"ms ") => {
+                let opaque = lookup.flags().into_iter().find(|flag| flag.starts_with('O'));
+                let stored = format!("HD c1 k{} {}\r\n", lookup.key_text(), opaque.unwrap());
+                vec![Step::Wait(closed.clone()), reply(stored)]
+            }
+            _ => vec![],
+        }
+    });
+    let http = format!(
+        "upstream all {{ server {}; server {}; pagecache_distribution rendezvous; }}",
+        memcached.address(),
+        slow.address()
+    );
+    let plan = plan_for(&application, Way::Uwsgi, &location("/", "pagecache_pass all;"));
+    let site = plan.http(&http).start();
+    let sent = || slow.lookups().iter().filter(|it| it.line.starts_with(b"ms %vary:")).count();
+    let items = || memcached.link().stat("curr_items");
+    let is_there = |path: &str| page_at(&memcached, &format!("{HOST}{path}")).is_some();
+    let path = (0..100).map(|nth| format!("/page{nth}")).find(|path| {
+        let before = items();
+        application.renders(path, &page().header("Vary", "Accept-Language"));
+        site.get(path);
+        let is_stored = stores(&site, path, 1) == ["stored"];
+        wait::until("it is sent", || !is_stored || sent() > 0 || items() >= before + 2);
+        sent() > 0
+    });
+    let path = path.expect("a variant on the slow server");
+    // what is sent later is stored
+    let mut others = (0..).map(|nth| format!("/other{nth}"));
+    wait::until("another page is stored", || {
+        let other = others.next().unwrap();
+        site.get(&other);
+        let is_stored = stores(&site, &other, 1) == ["stored"];
+        if is_stored {
+            wait::until("it is there", || is_there(&other));
+        }
+        is_stored
+    });
+    assert!(!is_there(&path));
+    gate.open();
+    wait::until("the item of the page is stored", || is_there(&path));
 }
