@@ -192,7 +192,12 @@ fn a_visitor_who_does_not_read_keeps_nobody_waiting() {
 /// That a visitor leaves while the response is sent says nothing of the page: others wait for it as before.
 #[test]
 fn a_visitor_who_leaves_within_the_response() {
-    let locked = locked("pagecache_lock_age 60s; pagecache_lock_timeout 60s;");
+    let (application, memcached) = (Application::start(), Memcached::alone());
+    let directives = "pagecache_lock on; pagecache_lock_age 60s; pagecache_lock_timeout 60s;";
+    // nginx receives no more of the response than its visitor reads
+    let plan = plan_with(&application, &memcached, directives).http("uwsgi_max_temp_file_size 0;");
+    let site = plan.start();
+    let locked = Locked { site, application, memcached };
     let body = "x".repeat(20_000_000);
     locked.application.renders("/page", &rendered(200).body(body));
     let mut holder = locked.visitors(1).pop().unwrap();
