@@ -76,6 +76,9 @@ impl World {
                     None => self.wake_all(worker, &page),
                 }
             }
+            After::Send(operation, body, after) => {
+                self.change(worker, operation, Some(body), *after);
+            }
             After::Settled(settled) => self.settled(worker, &settled, completion),
             After::Prolonged(id, key) => self.prolonged(id, key, completion),
         }
@@ -202,24 +205,29 @@ impl World {
     }
 
     /// Hands an item to memcached.
-    pub fn store(&mut self, id: u64, mut store: Store) {
-        if let Some(first) = store.first.take() {
-            self.store(id, *first);
-        }
+    pub fn store(&mut self, id: u64, store: Store) {
         match store.set.cas {
             Some(cas) => self.once_prolonged(id, cas, Then::Store(store)),
             None => self.send(id, store, None),
         }
     }
 
+    /// The variant to which an item leads is stored before it.
     fn send(&mut self, id: u64, store: Store, cas: Option<u64>) {
-        let Store { server, key, mut set, body, undo, .. } = store;
+        let Store { server, key, mut set, body, undo, first } = store;
         let worker = self.request(id).worker;
         set.cas = cas;
         let operation = self.operation(id, *key, Command::Set(set));
         let undo = undo.zip(cas).map(|(undo, cas)| undo.give_back(cas));
         let undo = undo.map(|command| Operation { command, ..operation });
-        self.change(worker, operation, Some(body), After::Stored(undo, (server, *key)));
+        let after = After::Stored(undo, (server, *key));
+        let Some(first) = first else {
+            return self.change(worker, operation, Some(body), after);
+        };
+        let Store { key, set, body: variant, .. } = *first;
+        let first = self.operation(id, *key, Command::Set(set));
+        let after = After::Send(operation, body, Box::new(after));
+        self.change(worker, first, Some(variant), after);
     }
 
     /// If an item is a page whose renewal takes too long, the lease for that is taken back.

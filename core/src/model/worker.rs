@@ -1,7 +1,7 @@
 //! What a worker of the model has: its client of memcached, and what it knows of pages and requests.
 
 use crate::fill::{Holders, IfNotStored, PageMemory};
-use crate::memcached::{BreakerLimits, Buffers, Client, Key, Limits, Msec, Operation};
+use crate::memcached::{Body, BreakerLimits, Buffers, Client, Key, Limits, Msec, Operation};
 use crate::waiting::{Page, Waiting};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ pub enum After {
     GiveBack(Operation, Page),
     /// The same, and if it was not stored, after this operation.
     Stored(Option<Operation>, Page),
+    /// This is stored, and what follows.
+    Send(Operation, Body, Box<After>),
     /// The lease of a page was given back that the application stores itself.
     Settled(Box<Settled>),
     /// The lease of a request was prolonged, for the item of this key.
