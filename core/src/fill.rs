@@ -35,7 +35,7 @@ pub use prolonging::{Next, Prolonging};
 pub use refused::{is_lasting, is_lost, marked_for};
 pub use revalidation::{Revalidated, conditions};
 
-use crate::memcached::{Body, Buffers, Command, Key, Leased, Set};
+use crate::memcached::{Body, Buffers, Command, Delete, Key, Leased, Set};
 use crate::page::{
     Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, UNCACHEABLE,
     Varies, Vary, looks_like_gzip,
@@ -59,6 +59,8 @@ pub struct Lease {
     pub of: Leased,
     /// The item is a variant of a page that varies with these fields.
     pub vary: Option<Vary>,
+    /// The number of the item that led to this variant.
+    pub page_cas: Option<u64>,
 }
 
 /// What the variants of a page are made of, when its first one comes.
@@ -124,6 +126,12 @@ pub struct Store {
 }
 
 impl Lease {
+    /// The page varies otherwise than its item says: the command that removes the item. The lease of the variant ends by
+    /// itself: who comes from that item, and is late, should not get it.
+    pub fn remove_page(&self) -> Command {
+        Command::Delete(Delete { cas: self.page_cas, marks_stale: false })
+    }
+
     /// Whether a page is to be renewed that is there.
     pub fn is_renewal(&self) -> bool {
         self.of != Leased::Placeholder

@@ -127,7 +127,8 @@ impl Flow {
         };
         let won = self.won(&found, false);
         if let Some(varies) = self.varies(&found, policy) {
-            return self.look_up_variant(&varies, facts, policy, cluster);
+            let varies = (&varies, found.item.cas);
+            return self.look_up_variant(varies, facts, policy, cluster);
         }
         let item = found.item;
         let read = match Read::for_client(found, facts, policy) {
@@ -349,13 +350,13 @@ impl Flow {
     /// The page has variants: goes on with the one that the request is for.
     fn look_up_variant(
         &mut self,
-        varies: &Varies,
+        (varies, page_cas): (&Varies, Option<u64>),
         facts: &impl Facts,
         policy: &Policy,
         cluster: &Cluster,
     ) -> Action<'static> {
         let Some(primary) = self.key else { return self.fall_through(Reason::NoKey) };
-        let variant = Variant::of(varies, &primary, facts, cluster);
+        let variant = Variant::of(varies, (&primary, page_cas), facts, cluster);
         self.ask_lease(facts, variant.server, &variant.key);
         self.variant = Some(Box::new(variant));
         self.perform(policy, cluster)
@@ -381,9 +382,8 @@ impl Flow {
         if found.item.recache != Recache::Won {
             return None;
         }
-        let vary = self.variant.as_ref().map(|variant| variant.vary.clone());
         let of = Leased::of(&found.item, is_page || !found.value.is_empty());
-        Some(lease(found.item.cas, self.place()?, vary, of))
+        Some(lease(found.item.cas, self.place()?, self.variant.as_deref(), of))
     }
 
     fn serve<'value>(

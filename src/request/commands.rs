@@ -49,16 +49,13 @@ impl State {
     }
 
     /// The page varies otherwise than its item says, which leads to variants that the application does not make any more:
-    /// gives the lease of a variant back, once that item is removed.
-    pub fn give_back_with_page(&self, lease: Lease, page: (usize, Key)) {
+    /// removes that item. Then all go on who wait for the variant of this lease.
+    pub fn remove_page(&self, lease: Lease, (server, key): (usize, Key)) {
         self.note_store_status(StoreStatus::Vary);
-        self.once_prolonged(lease.cas, move |state, cas| {
-            let (server, key, command) = Lease { cas, ..lease }.give_back();
-            let operation = state.operation(key, command);
-            let (Some(peer), worker) = (state.peer(server), state.worker().clone()) else { return };
-            let delete = Command::Delete(Delete { cas: None, marks_stale: false });
-            state.run(page.0, page.1, delete, move |_| {
-                peer.run(operation, move |_| worker.waiters.wake(&(server, key)));
+        self.once_prolonged(lease.cas, move |state, _| {
+            let worker = state.worker().clone();
+            state.run(server, key, lease.remove_page(), move |_| {
+                worker.waiters.wake(&(lease.server, *lease.key));
             });
         });
     }

@@ -349,7 +349,7 @@ fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     state.page().iter().filter(|_| is_alone).for_each(|page| state.leave_to_visitors(page));
     // what varies otherwise than before can be stored the next time
     if let (NotStored::VaryChanged, Some(page)) = (why, state.page()) {
-        return state.give_back_with_page(lease, page);
+        return state.remove_page(lease, page);
     }
     match is_lasting(why, is_passing || is_alone) {
         true => {

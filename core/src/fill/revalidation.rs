@@ -123,7 +123,14 @@ mod tests {
 
     fn lease() -> Lease {
         let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
-        Lease { server: 2, key: Box::new(key), cas: 21, of: Leased::Page, vary: None }
+        Lease {
+            server: 2,
+            key: Box::new(key),
+            cas: 21,
+            of: Leased::Page,
+            vary: None,
+            page_cas: None,
+        }
     }
 
     fn revalidate(lines: &[(&str, &str)]) -> Result<Revalidated, Lease> {

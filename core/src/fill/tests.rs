@@ -20,7 +20,8 @@ fn rules() -> StoreRules {
 
 fn lease() -> Lease {
     let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
-    Lease { server: 2, key: Box::new(key), cas: 21, of: Leased::Placeholder, vary: None }
+    let of = Leased::Placeholder;
+    Lease { server: 2, key: Box::new(key), cas: 21, of, vary: None, page_cas: None }
 }
 
 fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {

@@ -1,10 +1,10 @@
 //! A request's part in filling the cache: whether its lookup asks for the lease of the page, and what becomes of the
 //! lease.
 
+use super::key::Variant;
 use crate::fill::Lease;
 use crate::memcached::{Key, Leased};
 use crate::outcome::Reason;
-use crate::page::Vary;
 use crate::store_status::StoreStatus;
 
 /// A request's part in filling the cache.
@@ -33,10 +33,12 @@ pub type Won = Option<Result<Lease, StoreStatus>>;
 pub fn lease(
     cas: Option<u64>,
     (server, key): (usize, Key),
-    vary: Option<Vary>,
+    variant: Option<&Variant>,
     of: Leased,
 ) -> Result<Lease, StoreStatus> {
-    let lease = |cas| Lease { server, key: Box::new(key), cas, of, vary };
+    let vary = variant.map(|variant| variant.vary.clone());
+    let page_cas = variant.and_then(|variant| variant.page_cas);
+    let lease = |cas| Lease { server, key: Box::new(key), cas, of, vary, page_cas };
     cas.map(lease).ok_or(StoreStatus::NoCas)
 }
 

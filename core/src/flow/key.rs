@@ -15,15 +15,22 @@ pub struct Variant {
     pub key: Key,
     /// What selects it.
     pub vary: Vary,
+    /// The number of the item of the page.
+    pub page_cas: Option<u64>,
 }
 
 impl Variant {
-    /// The variant of the page with this key that a request is for.
-    pub fn of(varies: &Varies, primary: &Key, facts: &impl Facts, cluster: &Cluster) -> Variant {
+    /// The variant of the page with this key that a request is for. Its item has this number.
+    pub fn of(
+        varies: &Varies,
+        (primary, page_cas): (&Key, Option<u64>),
+        facts: &impl Facts,
+        cluster: &Cluster,
+    ) -> Variant {
         let Varies { vary, generation } = varies;
         let fields: Vec<_> = facts.fields().collect();
         let key = vary.key(primary, *generation, Fields(&fields));
-        Variant { server: cluster.server(&key), key, vary: vary.clone() }
+        Variant { server: cluster.server(&key), key, vary: vary.clone(), page_cas }
     }
 }
 

@@ -173,7 +173,7 @@ impl World {
     fn refuse(&mut self, id: u64, lease: Lease, why: NotStored, is_passing: bool) {
         let status = StoreStatus::from(why);
         if let (NotStored::VaryChanged, Some(page)) = (why, self.requests[&id].own_page()) {
-            self.give_back_with_page(id, lease, page);
+            self.remove_page(id, lease, page);
         } else if is_lasting(why, is_passing) {
             let (worker, pass_time) = (self.requests[&id].worker, 120_000);
             let page = (lease.server, &*lease.key);

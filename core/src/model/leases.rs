@@ -5,7 +5,7 @@ use super::worker::{After, Settled};
 use super::world::World;
 use crate::fill::{IfNotStored, Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use crate::memcached::{
-    Command, Completion, Delete, Get, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
+    Command, Completion, Get, Key, Leased, Msec, Operation, Protocol, Token, Visitor,
 };
 use crate::page::Seconds;
 use crate::policy::LeasePolicy;
@@ -63,14 +63,11 @@ impl World {
         match after {
             After::Nothing => {}
             After::Wake(page) => self.wake_all(worker, &page),
-            After::GiveBack(operation, page) => {
-                self.change(worker, operation, None, After::Wake(page));
-            }
             After::Stored(undo, page) => {
                 match undo.filter(|_| matches!(completion, Completion::Failed(_))) {
                     Some(undo) => {
                         let deadline = self.now + STORE_TIMEOUT;
-                        let undo = Operation { deadline, ..undo };
+                        let undo = Operation { deadline, ..*undo };
                         self.change(worker, undo, None, After::Wake(page));
                     }
                     None => self.wake_all(worker, &page),
@@ -128,13 +125,11 @@ impl World {
                 let operation = self.operation(id, key, command);
                 self.change(worker, operation, None, After::Wake((server, key)));
             }
-            Then::GiveBackWithPage(lease, page) => {
-                let (server, key, command) = Lease { cas, ..lease }.give_back();
-                let operation = self.operation(id, key, command);
-                let delete = Command::Delete(Delete { cas: None, marks_stale: false });
-                let delete = self.operation(id, page.1, delete);
-                let after = After::GiveBack(operation, (server, key));
-                self.change(worker, delete, None, after);
+            Then::RemovePage(lease, page) => {
+                let variant = String::from_utf8_lossy(lease.key.as_bytes()).into_owned();
+                self.checks.left_alone.insert(variant);
+                let delete = self.operation(id, page.1, lease.remove_page());
+                self.change(worker, delete, None, After::Wake((lease.server, *lease.key)));
             }
             Then::Mark(lease, seconds) => {
                 let (server, key, command) = Lease { cas, ..lease }.mark(seconds);
@@ -219,7 +214,7 @@ impl World {
         set.cas = cas;
         let operation = self.operation(id, *key, Command::Set(set));
         let undo = undo.zip(cas).map(|(undo, cas)| undo.give_back(cas));
-        let undo = undo.map(|command| Operation { command, ..operation });
+        let undo = undo.map(|command| Box::new(Operation { command, ..operation }));
         let after = After::Stored(undo, (server, *key));
         let Some(first) = first else {
             return self.change(worker, operation, Some(body), after);
@@ -247,8 +242,8 @@ impl World {
     }
 
     /// The page varies otherwise than its item says.
-    pub fn give_back_with_page(&mut self, id: u64, lease: Lease, page: (usize, Key)) {
-        self.once_prolonged(id, lease.cas, Then::GiveBackWithPage(lease, Box::new(page)));
+    pub fn remove_page(&mut self, id: u64, lease: Lease, page: (usize, Key)) {
+        self.once_prolonged(id, lease.cas, Then::RemovePage(lease, Box::new(page)));
     }
 
     /// An operation for which nobody waits.

@@ -65,8 +65,8 @@ pub enum Filling {
 /// What is done with a lease, once its number is known.
 pub enum Then {
     GiveBack(Lease),
-    /// Once the item of the page is removed, which is not as it says.
-    GiveBackWithPage(Lease, Box<Page>),
+    /// The item of the page is removed, which varies otherwise than that says.
+    RemovePage(Lease, Box<Page>),
     Mark(Lease, Seconds),
     /// The lease of a page that the application stores itself: the page is marked for so many seconds, or the lease given
     /// back.

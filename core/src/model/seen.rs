@@ -15,6 +15,8 @@ pub struct Checks {
     pub checked: BTreeMap<String, usize>,
     /// The keys for which requests have waited.
     pub waited_for: BTreeSet<Key>,
+    /// The keys of leases that are left to end by themselves.
+    pub left_alone: BTreeSet<String>,
     /// How many markers were stored.
     pub markers: usize,
     /// How many pages were served.

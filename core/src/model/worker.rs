@@ -53,10 +53,8 @@ pub enum After {
     Nothing,
     /// Those go on who wait for this page.
     Wake(Page),
-    /// The same, after this operation, which gives a lease back.
-    GiveBack(Operation, Page),
     /// The same, and if it was not stored, after this operation.
-    Stored(Option<Operation>, Page),
+    Stored(Option<Box<Operation>>, Page),
     /// This is stored, and what follows.
     Send(Operation, Body, Box<After>),
     /// The lease of a page was given back that the application stores itself.
