@@ -44,7 +44,7 @@ pub struct State {
     /// What became of that.
     store_status: Cell<Option<StoreStatus>>,
     /// Where it waits for the page.
-    pub(super) place: Cell<Option<Place>>,
+    pub(super) place: Cell<Option<Box<Place>>>,
     /// Since when it waits, if it does, or asks for the page again.
     pub(super) waits_since: Cell<Option<Msec>>,
     /// Until when it waits, once it does.
@@ -98,7 +98,7 @@ unsafe impl RequestLevel for State {
             peer.cancel(ticket);
         }
         if let Some(place) = self.place.take() {
-            self.worker.waiters.leave(place);
+            self.worker.waiters.leave(*place);
         }
         self.observe_wait(false);
         if let Some(page) = self.asks_for.take() {

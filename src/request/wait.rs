@@ -17,7 +17,7 @@ impl State {
         let has_asked = self.asks_for.take().is_some();
         let most = self.settings().policy.leases.as_ref().map_or(0, |leases| leases.lock_waiters);
         let place = self.worker().waiters.join(page, until, (has_asked, most), me.clone());
-        self.place.set(place);
+        self.place.set(place.map(Box::new));
         if place.is_some() && self.waits_since.get().is_none() {
             self.waits_since.set(Some(process::now()));
             self.count(Tally::count_wait);
