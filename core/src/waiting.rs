@@ -14,10 +14,10 @@ use crate::memcached::{Key, Msec};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The time before the first question, in msec.
-const FIRST: Msec = 25;
+const FIRST: Msec = 15;
 
 /// The longest time between two questions, in msec.
-const LONGEST: Msec = 40;
+const LONGEST: Msec = 30;
 
 /// If a request that asks memcached has no reply after so many msec, another request asks.
 const LOST: Msec = 1_000;
@@ -241,9 +241,9 @@ mod tests {
             assert_eq!(waiting.due(now + LOST - 1), []);
             assert!(waiting.join(page(0), (now, 5_000), (true, MOST), name).is_some());
         }
-        assert!((25..=31).contains(&intervals[0]), "{intervals:?}");
+        assert!((15..=18).contains(&intervals[0]), "{intervals:?}");
         assert!(intervals.windows(2).take(1).all(|pair| pair[1] > pair[0]), "{intervals:?}");
-        assert!(intervals[5..].iter().all(|interval| (40..=49).contains(interval)));
+        assert!(intervals[5..].iter().all(|interval| (30..=36).contains(interval)));
         assert_eq!(waiting.len(), 3);
         assert_eq!(waiting.wake(&page(0)).len(), 3);
         assert!(waiting.is_empty() && waiting.next().is_none());
