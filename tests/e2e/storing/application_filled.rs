@@ -171,8 +171,10 @@ fn nobody_waits_longer_than_he_may() {
     locked.application.release();
     assert!(answers(visits).iter().all(|answer| answer.status == 200));
     let told: Vec<_> = locked.application.requests_for("/page");
-    let told: Vec<_> = told.iter().filter_map(|it| it.header("X-Pagecache-Status")).collect();
-    assert_eq!(told, ["MISS", "ERROR"]);
+    let mut told: Vec<_> = told.iter().filter_map(|it| it.header("X-Pagecache-Status")).collect();
+    // each has a process of its own, which may be late
+    told.sort_unstable();
+    assert_eq!(told, ["ERROR", "MISS"]);
 }
 
 /// The response is not stored, and its visitor reads nothing of it: the lease ends by itself.
