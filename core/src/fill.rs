@@ -126,8 +126,8 @@ pub struct Store {
 }
 
 impl Lease {
-    /// The page varies otherwise than its item says: the command that removes the item. The lease of the variant ends by
-    /// itself: who comes from that item, and is late, should not get it.
+    /// The page varies otherwise than its item says: the command that removes the item. The lease of the variant
+    /// is left to expire, so that a request that has read that item before does not get it.
     pub fn remove_page(&self) -> Command {
         Command::Delete(Delete { cas: self.page_cas, marks_stale: false })
     }

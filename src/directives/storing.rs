@@ -15,7 +15,7 @@ const LONGEST_PASS_TIME: Msec = 24 * 60 * 60 * 1_000;
 /// In msec. A lease lasts no longer.
 const LONGEST_LOCK_TIMEOUT: Msec = 60_000;
 
-/// What is done for all who wait takes time.
+/// Of one worker. All that wait for a page are resumed in one iteration of the event loop.
 const MOST_LOCK_WAITERS: usize = 65_536;
 
 /// The statuses of `pagecache_valid` without any, as of proxy_cache_valid.

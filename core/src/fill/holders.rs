@@ -47,7 +47,7 @@ impl<W> Holders<W> {
         self.list.insert(number, (at, holder));
     }
 
-    /// The numbers of those who are to prolong their leases now.
+    /// The numbers of the requests whose leases are to be prolonged now.
     pub fn due(&self, now: Msec) -> Vec<u64> {
         let due = self.list.iter().filter(|(_, (at, _))| *at <= now);
         due.map(|(number, _)| *number).collect()

@@ -7,7 +7,7 @@ use crate::memcached::{Key, Msec};
 use crate::page::Seconds;
 
 /// How long no request waits for a page for which one has waited in vain, in msec.
-pub const SLOW_TIME: Msec = 60_000;
+const SLOW_TIME: Msec = 60_000;
 
 /// How long no request waits for a page whose render was of no use to those who waited, twice in that time, in msec.
 const LOST_TIME: Msec = 10_000;

@@ -74,7 +74,7 @@ pub enum Fault {
     Restart,
     /// A connection ends.
     Reset,
-    /// A connection stands still for a time, so that replies are late.
+    /// A connection delivers nothing for a time, so that replies are late.
     Stall,
     /// The application stores a page itself.
     Set,

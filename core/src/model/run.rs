@@ -11,7 +11,7 @@ use crate::memcached::Msec;
 const WORKER_RESTARTS: Msec = 50;
 const NGINX_RESTARTS: Msec = 8_000;
 
-/// A connection that stands still does so for as long at most, in msec.
+/// The longest time for which a connection delivers nothing, in msec.
 const LONGEST_STALL: Msec = 4_000;
 
 /// More happens in no world.

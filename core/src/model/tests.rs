@@ -6,7 +6,7 @@ use super::world::{LOCK_AGE, World};
 use crate::memcached::Msec;
 use std::collections::BTreeMap;
 
-/// A lookup, the time until the next one of those who wait, and what its jitter adds, in msec.
+/// The sum of a lookup, the longest time between two questions of requests that wait, and its jitter, in msec.
 const POLL: Msec = 100;
 
 fn worlds(plan: &Plan, count: u64) -> impl Iterator<Item = World> {
@@ -166,7 +166,7 @@ fn a_page_slower_than_lock_timeout_delays_nobody_twice() {
         let pages = renders(&world).len();
         let leases = world.renders.iter().filter(|render| render.lease.is_some()).count();
         assert_eq!((leases, world.memcached.len()), (pages, pages));
-        // nobody waits who comes after the first who has waited in vain
+        // once a request has waited in vain, later ones do not wait
         delayed += waits(&world);
     }
     assert!(delayed > 100, "{delayed}");
