@@ -198,7 +198,7 @@ impl Given {
     }
 
     /// Whether requests take turns in rendering a page.
-    pub fn has_leases(&self) -> bool {
+    fn has_leases(&self) -> bool {
         self.store() || self.locks() || self.refresh().is_some()
     }
 

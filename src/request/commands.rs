@@ -3,9 +3,10 @@
 //! A lease is prolonged while its page is rendered, and has another number afterwards. What the request does with the
 //! lease meanwhile is put off until the reply has come.
 
-use super::state::{Filling, State, Waiting};
+use super::state::{Filling, State, Stored, Waiting};
 use crate::holders::Holder;
 use crate::sys::process;
+use crate::sys::request::Request;
 use pagecache_core::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
@@ -13,6 +14,7 @@ use pagecache_core::memcached::{
     Token,
 };
 use pagecache_core::store_status::StoreStatus;
+use std::rc::Rc;
 
 /// Time for a store, in msec. No visitor waits for it.
 const STORE_TIMEOUT: Msec = 5_000;
@@ -21,10 +23,13 @@ const STORE_TIMEOUT: Msec = 5_000;
 pub type Act = Box<dyn FnOnce(&State, u64)>;
 
 impl State {
-    /// The request has got the lease of a page that is not there yet: it is prolonged from time to time.
-    pub fn hold(&self, me: &Waiting) {
-        if let Some(after) = self.prolonged_after() {
-            self.holding.set(Some(self.worker().holders.add(me.clone(), after)));
+    /// The request goes to the fallback with a lease, and a stale page that the application may find unchanged. The lease of a
+    /// page that is not there yet is prolonged from time to time.
+    pub fn hold(&self, request: &Request<'_>, lease: Lease, stale: Option<Rc<Stored>>) {
+        let me = State::of(request).filter(|_| !lease.is_renewal());
+        self.set_filling(Filling::Lease(lease, stale));
+        if let (Some(me), Some(after)) = (me, self.prolonged_after()) {
+            self.holding.set(Some(self.worker().holders.add(me, after)));
         }
     }
 
@@ -63,11 +68,8 @@ impl State {
     /// The page cannot be stored: if others wait for it, they and those in other workers are told, rather than that each takes
     /// the lease in turn.
     pub fn give_back_for_good(&self, lease: Lease, why: StoreStatus) {
-        let leases = self.settings().policy.leases.as_ref();
-        let page = (lease.server, *lease.key);
-        let pass_time = leases.map_or(0, |leases| leases.pass_time);
-        let is_waited_for = self.worker().waiters.has(&page);
-        let Some(seconds) = marked_for(pass_time, is_waited_for, self.has_waited()) else {
+        let is_waited_for = self.worker().waiters.has(&(lease.server, *lease.key));
+        let Some(seconds) = marked_for(self.pass_time(), is_waited_for, self.has_waited()) else {
             return self.give_back(Lease { of: Leased::Placeholder, ..lease }, Some(why));
         };
         self.note_store_status(why);
@@ -79,10 +81,8 @@ impl State {
 
     /// Remembers for a time that the page cannot be stored.
     pub fn remember(&self, lease: &Lease) {
-        let server = self.server_at(lease.server);
-        let leases = self.settings().policy.leases.as_ref();
-        if let (Some(server), Some(leases)) = (server, leases) {
-            self.worker().add_uncacheable(server, &lease.key, leases.pass_time);
+        if let Some(server) = self.server_at(lease.server) {
+            self.worker().add_uncacheable(server, &lease.key, self.pass_time());
         }
     }
 

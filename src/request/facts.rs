@@ -4,18 +4,26 @@ use crate::request::state::Waiting;
 use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::request::{Request, parse_http_time};
+use crate::upstream::UpstreamServer;
 use crate::worker::Worker;
 use pagecache_core::flow::Facts;
 use pagecache_core::lease::{Asker, NoLease};
 use pagecache_core::memcached::{Item, Key};
 use pagecache_core::method::Method;
 use pagecache_core::page::{Page, Seconds};
+use std::rc::Rc;
 
 /// A request in a location with these settings.
 pub struct RequestFacts<'a> {
     pub request: &'a Request<'a>,
     pub settings: &'a Settings,
     pub worker: &'a Worker<Waiting>,
+}
+
+impl RequestFacts<'_> {
+    fn server(&self, index: usize) -> Option<&Rc<UpstreamServer>> {
+        self.settings.upstream.servers().get(index)
+    }
 }
 
 impl<'a> Facts for RequestFacts<'a> {
@@ -88,27 +96,27 @@ impl<'a> Facts for RequestFacts<'a> {
     }
 
     fn refuse_wait(&self, server: usize, key: &Key) -> bool {
-        let server = self.settings.upstream.servers().get(server);
+        let server = self.server(server);
         server.is_none_or(|server| self.worker.is_slow(server, key))
     }
 
     fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool {
-        let server = self.settings.upstream.servers().get(server);
+        let server = self.server(server);
         server.is_some_and(|server| self.worker.is_ending(server, key, left, refresh))
     }
 
     fn refuse_refresh(&self, server: usize, key: &Key) -> bool {
-        let server = self.settings.upstream.servers().get(server);
+        let server = self.server(server);
         server.is_none_or(|server| self.worker.refuses_refresh(server, key))
     }
 
     fn is_for_visitors_alone(&self, server: usize, key: &Key) -> bool {
-        let server = self.settings.upstream.servers().get(server);
+        let server = self.server(server);
         server.is_some_and(|server| self.worker.is_for_visitors_alone(server, key))
     }
 
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {
-        let server = self.settings.upstream.servers().get(server)?;
+        let server = self.server(server)?;
         if self.worker.peer(server).lacks_cas() {
             return Some(NoLease::NoCas);
         }

@@ -55,7 +55,9 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
     let policy = &state.settings().policy;
     policy.leases.as_ref()?;
     let Some(store) = &policy.store else {
-        lock::hold_lease(request, state);
+        // the application stores: see lock.rs
+        let lease = state.decide(Flow::take_lease);
+        lease.into_iter().for_each(|lease| state.hold(request, lease, None));
         return None;
     };
     let stale = state.stale();
@@ -67,11 +69,7 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
         let stale = stale.filter(|stale| revalidates && stale.is_of(lease.cas));
         let stale =
             stale.filter(|stale| state.is_background() || may_be_response(request, stale, store));
-        let is_new = !lease.is_renewal();
-        state.set_filling(Filling::Lease(lease, stale.clone()));
-        if let Some(me) = State::of(request).filter(|_| is_new) {
-            state.hold(&me);
-        }
+        state.hold(request, lease, stale.clone());
         return Some(Fill { store, stale });
     }
     if let Some(status) = state.store_status() {

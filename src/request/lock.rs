@@ -10,18 +10,7 @@ use super::state::{Filling, State};
 use crate::sys::filter::{BodyPart, Passage};
 use crate::sys::request::Request;
 use pagecache_core::fill::{IfNotStored, Lease};
-use pagecache_core::flow::Flow;
 use pagecache_core::memcached::Completion;
-
-/// Has the request that goes to the fallback keep the lease, if it has one.
-pub fn hold_lease(request: &Request<'_>, state: &State) {
-    let Some(lease) = state.decide(Flow::take_lease) else { return };
-    let is_new = !lease.is_renewal();
-    state.set_filling(Filling::Lease(lease, None));
-    if let Some(me) = State::of(request).filter(|_| is_new) {
-        state.hold(&me);
-    }
-}
 
 /// The head of the response has come. The lease is not prolonged any more: a visitor that reads slowly keeps it no longer
 /// than it lasts.
@@ -67,7 +56,7 @@ impl State {
     /// then.
     pub fn settle(&self, lease: Lease, if_not_stored: IfNotStored) {
         let (server, key, is_renewal) = (lease.server, *lease.key, lease.is_renewal());
-        let pass_time = self.settings().policy.leases.as_ref().map_or(0, |it| it.pass_time);
+        let pass_time = self.pass_time();
         // others in other workers are told, if there may be any
         let is_waited_for = self.worker().waiters.has(&(server, key));
         let has_waited = self.has_waited();

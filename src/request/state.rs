@@ -351,10 +351,14 @@ impl State {
 
     /// The page was not reached by its renewal in the background: visitors renew it for a time.
     pub fn leave_to_visitors(&self, (server, key): &(usize, Key)) {
-        let server = self.server_at(*server);
-        if let (Some(server), Some(leases)) = (server, &self.settings.policy.leases) {
-            self.worker.leave_to_visitors(server, key, leases.pass_time);
+        if let Some(server) = self.server_at(*server) {
+            self.worker.leave_to_visitors(server, key, self.pass_time());
         }
+    }
+
+    /// `pagecache_pass_time`, in msec. 0 where requests take no leases.
+    pub fn pass_time(&self) -> Msec {
+        self.settings.policy.leases.as_ref().map_or(0, |leases| leases.pass_time)
     }
 
     /// Whether the response is being captured.
