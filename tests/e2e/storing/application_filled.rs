@@ -9,7 +9,8 @@ use crate::harness::*;
 /// The top byte in the flags of an item that says that the page is not stored.
 const UNCACHEABLE: u32 = 0x5d;
 
-fn plan_with(application: &Application, memcached: &Memcached, directives: &str) -> Plan {
+/// A plan whose only location has these directives, and whose application stores its pages itself.
+pub fn plan_with(application: &Application, memcached: &Memcached, directives: &str) -> Plan {
     let locations = format!(
         "location / {{
              pagecache_pass pages;

@@ -1,7 +1,8 @@
 //! `pagecache_refresh`: a page is renewed in the background before its time is over.
 
-use super::application::{Way, page, rendered};
-use super::site::{Filling, HOST, KEY, filling, is_hit, is_no_hit};
+use super::application::{Application, Way, page, rendered};
+use super::application_filled::plan_with;
+use super::site::{Filling, HOST, filling, is_hit, is_no_hit};
 use crate::harness::*;
 
 /// A page of four seconds, which is renewed in the last two.
@@ -194,22 +195,10 @@ fn a_variant_is_renewed() {
 /// Nothing is stored by nginx: the application stores again.
 #[test]
 fn a_page_that_the_application_stores() {
-    let locations = |pass: &str| {
-        format!(
-            "location / {{
-                 pagecache_pass pages;
-                 pagecache_key \"{KEY}\";
-                 pagecache_fallback @app;
-                 {DIRECTIVES}
-             }}
-             location @app {{ {pass} }}"
-        )
-    };
-    let application = super::application::Application::start();
-    let plan = plan().without_application().upstream("server @MEMCACHED@;");
-    let site = plan.locations(&locations(&application.pass(Way::Uwsgi))).start();
+    let (application, memcached) = (Application::start(), Memcached::alone());
+    let site = plan_with(&application, &memcached, DIRECTIVES).start();
     let key = format!("{HOST}/page");
-    application.renders("/page", &rendered(200).stored(site.memcached(), &key, 4));
+    application.renders("/page", &rendered(200).stored(&memcached, &key, 4));
     let request = Request::get("/page").header("Cookie", "id=1");
     is_no_hit(&site.ask(&request));
     for renders in 2..=3 {
@@ -231,19 +220,8 @@ fn a_page_that_the_application_stores() {
 /// The response to a renewal is received to its end: some applications store a page when they have sent it.
 #[test]
 fn an_application_that_stores_last() {
-    let (application, memcached) = (super::application::Application::start(), Memcached::alone());
-    let locations = format!(
-        "location / {{
-             pagecache_pass pages;
-             pagecache_key \"{KEY}\";
-             pagecache_fallback @app;
-             {DIRECTIVES}
-         }}
-         location @app {{ {} }}",
-        application.pass(Way::Uwsgi)
-    );
-    let plan = plan().without_application().upstream("server @MEMCACHED@;").locations(&locations);
-    let site = plan.store_at(memcached.address()).start();
+    let (application, memcached) = (Application::start(), Memcached::alone());
+    let site = plan_with(&application, &memcached, DIRECTIVES).start();
     let key = format!("{HOST}/page");
     let large = "x".repeat(900_000);
     let page = rendered(200).body("render=@RENDER@".to_owned() + &large);
