@@ -16,6 +16,7 @@
 //! | [`store_status`] | whether a page was stored, and why not: one enum for variables and counters | items of memcached |
 //! | [`outcome`] | hit or fallthrough, and why: one enum for variables, logs and statuses | everything else |
 //! | [`names`] | tables of header names | what the headers are for |
+//! | [`purge`] | which pages were purged, by the log of each server | when the log is read |
 //! | [`request_headers`] | the request headers that tell the application the outcome | lists of headers |
 //! | [`waiting`] | the requests that wait while another one renders their page, and the times of their lookups | requests |
 //! | [`stats`] | the counters, and their reports | where the counters are stored |
@@ -34,6 +35,7 @@ pub mod names;
 pub mod outcome;
 pub mod page;
 pub mod policy;
+pub mod purge;
 pub mod request_headers;
 pub mod stats;
 pub mod store_status;

@@ -160,7 +160,7 @@ impl std::fmt::Debug for Key {
 }
 
 /// The bytes of `raw`. Those with a meaning in memcached's protocol, and `%` itself, are written as `%XX`.
-fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+pub(crate) fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
     raw.iter().flat_map(|&byte| {
         let (text, len) = match is_special(byte) {
             true => ([b'%', hex(byte >> 4, b'A'), hex(byte & 15, b'A')], 3),

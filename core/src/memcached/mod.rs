@@ -29,6 +29,7 @@ pub use breaker::BreakerLimits;
 pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation, Visitor};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
+pub(crate) use key::escaped;
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use protocol::Protocol;
 pub use protocol::operation::{

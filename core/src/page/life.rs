@@ -159,7 +159,7 @@ fn first_members(line: &[u8]) -> Option<([u32; 5], &[u8])> {
 }
 
 /// Splits a member of the note, `name=value`, and removes spaces around it.
-pub(super) fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
     let member = member.trim_ascii();
     let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
     Some((name, value.get(1..)?))

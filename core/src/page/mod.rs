@@ -23,6 +23,7 @@ mod vary;
 
 pub use admission::{Admission, Candidate, Refusal, StoreRules};
 pub use cache_control::{CacheControl, Seconds};
+pub(crate) use cache_control::leading_number;
 pub use coding::Coding;
 pub use etag::Etag;
 pub use fields::Fields;
