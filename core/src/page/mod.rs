@@ -23,7 +23,7 @@ mod vary;
 
 pub use admission::{Admission, Candidate, Refusal, StoreRules};
 pub use cache_control::{CacheControl, Seconds};
-pub(crate) use cache_control::leading_number;
+pub(crate) use cache_control::{leading_number, number};
 pub use coding::Coding;
 pub use etag::Etag;
 pub use fields::Fields;
@@ -32,6 +32,7 @@ pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms,
 pub use head::{NOTE, write_head};
 pub use known_heads::KnownHeads;
 pub use life::Life;
+pub(crate) use life::split_member;
 pub use redirect::{Base, own_page};
 pub use request_control::RequestControl;
 pub use response::Response;

@@ -1,8 +1,8 @@
 //! Purges: which stored pages must no longer be served as fresh, as each server's purge log says.
 //!
 //! A purge names pages by key, by a prefix of their keys, by a tag, or all pages of a zone. It does not look for their
-//! items: a line is appended to the zone's log on each server, and readers compare each page with the log. Whoever reads
-//! a page has looked at the log before, so a purge that has returned is seen by every lookup after it.
+//! items: a line is appended to the zone's log on each server, and readers compare each page with the log. A reader
+//! looks at the log before it looks up a page, so every lookup sees the purges that had returned before it.
 //!
 //! ```text
 //! key     pagecache:purges:<zone>
@@ -17,7 +17,7 @@
 //! - The epoch is 16 hex digits, drawn at random when the log is created. The bytes of all lines of an epoch are numbered
 //!   from 0, and are never changed: the log only grows. The base is the number of the first byte behind the header.
 //! - A page notes the epoch and the end of the log from before it was rendered. It is valid if the epoch is the same and no
-//!   line that ends later names it.
+//!   line that ends later names it. [`Noted`] has the form.
 //! - Keys are those that the location evaluates, before they are shortened for memcached, and escaped as for memcached: bytes
 //!   up to 0x20, and `%`, are written as `%XX`. A longer key or prefix than [`MAX_PREFIX`] names the pages of its beginning.
 //! - A tag hash is the first 16 hex digits, in lower case, of the SHA-256 of the zone, a line feed, and the tag.
@@ -33,11 +33,23 @@
 //! |---|---|
 //! | `zone`, `epoch` | the names of a zone's items, tags, and logs |
 //! | `line` | one purge, as a line |
+//! | `log` | the value: header and lines |
+//! | `carried` | the hard purges that outlive their lines |
+//! | `mark` | what a stored page notes |
 
+mod carried;
 mod epoch;
 mod line;
+mod log;
+mod mark;
 mod zone;
 
+pub use carried::Carried;
 pub use epoch::Epoch;
 pub use line::{MAX_PREFIX, Purge, Target};
+pub use log::{Line, Log};
+pub use mark::{Mark, Noted, TagList, Tags};
 pub use zone::{Tag, Zone};
+
+/// The longest value that is read as a log, in bytes: memcached's own limit. A longer one is no log.
+pub const MAX_LOG: usize = 1 << 20;
