@@ -36,16 +36,20 @@
 //! | `log` | the value: header and lines |
 //! | `carried` | the hard purges that outlive their lines |
 //! | `mark` | what a stored page notes |
+//! | `targets`, `index` | what a worker keeps of a log, and whether a page is valid |
 
 mod carried;
 mod epoch;
+mod index;
 mod line;
 mod log;
 mod mark;
+mod targets;
 mod zone;
 
 pub use carried::Carried;
 pub use epoch::Epoch;
+pub use index::{Index, Validity};
 pub use line::{MAX_PREFIX, Purge, Target};
 pub use log::{Line, Log};
 pub use mark::{Mark, Noted, TagList, Tags};
