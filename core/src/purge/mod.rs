@@ -37,7 +37,9 @@
 //! | `carried` | the hard purges that outlive their lines |
 //! | `mark` | what a stored page notes |
 //! | `targets`, `index` | what a worker keeps of a log, and whether a page is valid |
+//! | `append` | the commands that add a purge |
 
+mod append;
 mod carried;
 mod epoch;
 mod index;
@@ -47,6 +49,7 @@ mod mark;
 mod targets;
 mod zone;
 
+pub use append::{Appending, Next};
 pub use carried::Carried;
 pub use epoch::Epoch;
 pub use index::{Index, Validity};
