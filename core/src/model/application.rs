@@ -6,6 +6,13 @@ use crate::memcached::{Key, Msec};
 /// The languages of visitors.
 pub const LANGUAGES: [&str; 3] = ["de", "en", "fr"];
 
+/// What a visitor's requests have.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks {
+    pub language: &'static str,
+    pub has_cookie: bool,
+}
+
 /// A page that the application makes.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -79,6 +86,7 @@ pub fn respond(kind: Kind, number: usize) -> (u16, Vec<(&'static str, &'static s
         Kind::Varying => (200, vec![html, lasting, vary]),
         Kind::Fickle if is_odd => (200, vec![html, short]),
         Kind::Fickle => (200, vec![html, short, vary]),
+        Kind::Unsaid => (200, vec![html]),
         Kind::Private => (200, vec![html, ("Cache-Control", "private")]),
         Kind::Flaky if is_odd => (200, vec![html, short]),
         Kind::Failing | Kind::Flaky => (500, vec![html]),

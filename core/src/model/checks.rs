@@ -119,7 +119,7 @@ impl World {
         let page = &self.pages[request.page];
         assert_eq!(text.page, request.page, "another page");
         let is_varying = page.kind == Kind::Varying && text.render.is_some();
-        assert!(!is_varying || text.language == request.language, "another variant: {text:?}");
+        assert!(!is_varying || text.language == request.asks.language, "another variant: {text:?}");
         if let Some(changed) = page.changed.filter(|&changed| changed < request.came) {
             assert!(text.at >= changed, "{text:?} was changed at {changed}, before request {id}");
         }

@@ -33,7 +33,7 @@ impl World {
             request.stale = None;
         }
         let lease = request.flow.take_lease();
-        let (page, language) = (request.page, request.language);
+        let (page, language) = (request.page, request.asks.language);
         let number = self.renders.len();
         let (status, fields) = respond(self.kind(page), number);
         self.renders.push(Render {
@@ -64,7 +64,8 @@ impl World {
         }
         match std::mem::take(&mut self.request(id).filling) {
             Filling::Lease(lease) if self.plan.is_filled_by_application => {
-                let if_not_stored = IfNotStored::of(self.renders[number].status, false);
+                let has_cookie = self.requests[&id].asks.has_cookie;
+                let if_not_stored = IfNotStored::of(self.renders[number].status, has_cookie);
                 self.request(id).filling = Filling::Responded(lease, if_not_stored, false);
             }
             Filling::Lease(lease) if self.prefer_stale(id, number) => {
@@ -106,7 +107,7 @@ impl World {
             fields: Fields(&fields),
             now: self.now / 1_000,
             target: facts.url.as_bytes(),
-            had_cookie: false,
+            had_cookie: self.requests[&id].asks.has_cookie,
             had_authorization: false,
         };
         let length = Some(render.body(number).len() as u64);

@@ -28,6 +28,8 @@ pub struct Plan {
     pub most_faults: usize,
     /// Of a hundred visitors, so many leave before they have their response.
     pub impatient: u32,
+    /// Of a hundred visitors, so many have a cookie.
+    pub with_cookie: u32,
 }
 
 /// What the application makes of a page.
@@ -47,10 +49,12 @@ pub enum Kind {
     Failing,
     /// It is a status of 500 every other time.
     Flaky,
+    /// It does not say how long it is fresh: the configuration does, for visitors without a cookie.
+    Unsaid,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Lasting,
         Kind::Short,
         Kind::Varying,
@@ -58,6 +62,7 @@ impl Kind {
         Kind::Private,
         Kind::Failing,
         Kind::Flaky,
+        Kind::Unsaid,
     ];
 }
 
@@ -118,6 +123,7 @@ impl Default for Plan {
             faults: &[],
             most_faults: 0,
             impatient: 0,
+            with_cookie: 0,
         }
     }
 }

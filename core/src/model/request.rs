@@ -1,5 +1,6 @@
 //! What a worker of the model keeps of a request, and what the core asks of it.
 
+use super::application::Asks;
 use crate::fill::{Capture, IfNotStored, Lease, PageMemory, Prolonging, Store};
 use crate::flow::{Facts, Flow, Found};
 use crate::lease::{Asker, NoLease};
@@ -20,7 +21,7 @@ pub struct Request {
     /// Which process of the worker.
     pub process: u64,
     pub page: usize,
-    pub language: &'static str,
+    pub asks: Asks,
     pub came: Msec,
     pub flow: Flow,
     /// Of the lookup that is under way.
@@ -98,14 +99,14 @@ impl Stored {
 impl Request {
     pub fn new(
         (worker, process): (usize, u64),
-        (page, language): (usize, &'static str),
+        (page, asks): (usize, Asks),
         came: Msec,
     ) -> Request {
         Request {
             worker,
             process,
             page,
-            language,
+            asks,
             came,
             flow: Flow::default(),
             ticket: None,
@@ -149,13 +150,9 @@ pub struct RequestFacts {
 }
 
 impl RequestFacts {
-    pub fn new(
-        url: &str,
-        language: &'static str,
-        memory: Rc<RefCell<PageMemory>>,
-        now: Msec,
-    ) -> RequestFacts {
-        let fields = vec![("Host", HOST), ("Accept-Language", language)];
+    pub fn new(url: &str, asks: Asks, memory: Rc<RefCell<PageMemory>>, now: Msec) -> RequestFacts {
+        let mut fields = vec![("Host", HOST), ("Accept-Language", asks.language)];
+        fields.extend(asks.has_cookie.then_some(("Cookie", "session=1")));
         RequestFacts { url: url.to_owned(), fields, memory, now }
     }
 }

@@ -1,6 +1,6 @@
 //! Lets a world happen, from its first visitor until nothing more happens, and what goes wrong in it.
 
-use super::application::Text;
+use super::application::{Asks, Text};
 use super::plan::{Fault, Plan};
 use super::request::Filling;
 use super::worker::Worker;
@@ -55,7 +55,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Comes { worker, page, language } => self.come(worker, page, language),
+            Event::Comes { worker, page, asks } => self.come(worker, page, asks),
             Event::Leaves(id) => self.leave(id),
             Event::Goes(fault) => self.go_wrong(fault),
             Event::Opened(wire) => self.opened(wire),
@@ -71,11 +71,11 @@ impl World {
     }
 
     /// A visitor comes. If the worker is not there, another one takes him.
-    fn come(&mut self, worker: usize, page: usize, language: &'static str) {
+    fn come(&mut self, worker: usize, page: usize, asks: Asks) {
         let is_there = |worker: &usize| self.workers[*worker].absent_until.is_none();
         let others = (0..self.workers.len()).map(|it| (worker + it) % self.workers.len());
         let Some(worker) = others.into_iter().find(is_there) else { return };
-        let id = self.begin(worker, page, language);
+        let id = self.begin(worker, page, asks);
         if self.random.u32(..100) < self.plan.impatient {
             let at = self.now + self.draw_time(0..=2 * self.plan.render.end());
             self.at(at, Event::Leaves(id));

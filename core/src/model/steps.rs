@@ -1,6 +1,7 @@
 //! The way of one request through a worker of the model, as that of `src/request/` through nginx: it performs the actions
 //! of the core's flow.
 
+use super::application::Asks;
 use super::request::{Filling, Request, Stored};
 use super::world::World;
 use crate::fill::Lease;
@@ -13,10 +14,10 @@ use std::rc::Rc;
 
 impl World {
     /// A visitor wants a page.
-    pub fn begin(&mut self, worker: usize, page: usize, language: &'static str) -> u64 {
+    pub fn begin(&mut self, worker: usize, page: usize, asks: Asks) -> u64 {
         let id = self.number();
         let process = self.workers[worker].process;
-        self.requests.insert(id, Request::new((worker, process), (page, language), self.now));
+        self.requests.insert(id, Request::new((worker, process), (page, asks), self.now));
         let facts = self.facts(id);
         let (policy, cluster) = (self.policy.clone(), self.cluster.clone());
         let (flow, action) = Flow::begin(&facts, &policy, &cluster, self.now);
@@ -194,7 +195,9 @@ impl World {
         }
         let (lease, page) = (request.flow.take_lease(), request.own_page());
         let (Some(lease), Some(page)) = (lease, page) else { return };
-        let (place, what) = ((request.worker, request.process), (request.page, request.language));
+        let (place, asks) =
+            ((request.worker, request.process), Asks { has_cookie: false, ..request.asks });
+        let what = (request.page, asks);
         let other = self.number();
         let mut renewal = Request::new(place, what, now);
         (renewal.is_background, renewal.stale) = (true, Some(stale.clone()));

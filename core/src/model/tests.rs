@@ -22,6 +22,7 @@ fn any() -> Plan {
         within: 15_000,
         render: 20..=7_000,
         impatient: 10,
+        with_cookie: 40,
         ..Plan::default()
     }
 }

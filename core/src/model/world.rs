@@ -1,6 +1,6 @@
 //! The state of a world, and its clock: what happens when.
 
-use super::application::{LANGUAGES, Page, Render};
+use super::application::{Asks, LANGUAGES, Page, Render};
 use super::memcached::Memcached;
 use super::plan::{Fault, Kind, Plan};
 use super::request::{Request, RequestFacts};
@@ -9,7 +9,7 @@ use super::worker::Worker;
 use crate::fill::PageMemory;
 use crate::lease::KeyParts;
 use crate::memcached::{LongKeys, Msec, Protocol};
-use crate::page::{PageRules, StoreRules, UseStale};
+use crate::page::{DefaultLifetimes, PageRules, StoreRules, UseStale, Valid};
 use crate::policy::{Cluster, KeyRules, LeasePolicy, Policy, StorePolicy};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -46,8 +46,8 @@ pub struct World {
 /// What happens.
 #[derive(Debug)]
 pub enum Event {
-    /// A visitor wants a page of a worker, in a language.
-    Comes { worker: usize, page: usize, language: &'static str },
+    /// A visitor wants a page of a worker.
+    Comes { worker: usize, page: usize, asks: Asks },
     /// The visitor of a request leaves.
     Leaves(u64),
     /// Something goes wrong.
@@ -86,7 +86,9 @@ fn policy(plan: &Plan) -> Policy {
         updates_in_background: true,
     };
     let use_stale = UseStale { statuses: vec![500], ..UseStale::default() };
-    let rules = StoreRules { max_size: 100_000, ..StoreRules::default() };
+    let valid = Valid { statuses: vec![200], time: 100_000 };
+    let lifetimes = DefaultLifetimes { valid: vec![valid], heuristic: None };
+    let rules = StoreRules { max_size: 100_000, lifetimes, ..StoreRules::default() };
     let store = StorePolicy { rules, unframed: false, use_stale, invalidates: true };
     Policy {
         key: KeyRules::of(key),
@@ -142,14 +144,16 @@ impl World {
 
     /// Draws when visitors come, and what goes wrong.
     fn draw(&mut self) {
-        let Plan { visitors, within, most_faults, faults, .. } = self.plan.clone();
+        let Plan { visitors, within, most_faults, faults, with_cookie, .. } = self.plan.clone();
         let start = self.now;
         for _ in 0..self.random.usize(visitors) {
             let page = self.random.usize(..self.pages.len());
             let worker = self.random.usize(..self.workers.len());
             let language = LANGUAGES[self.random.usize(..LANGUAGES.len())];
+            let has_cookie = with_cookie > 0 && self.random.u32(..100) < with_cookie;
+            let asks = Asks { language, has_cookie };
             let at = start + self.random.u64(..within);
-            self.at(at, Event::Comes { worker, page, language });
+            self.at(at, Event::Comes { worker, page, asks });
         }
         let most = if faults.is_empty() { 0 } else { self.random.usize(..=most_faults) };
         for _ in 0..most {
@@ -179,7 +183,7 @@ impl World {
     pub fn facts(&self, id: u64) -> RequestFacts {
         let request = &self.requests[&id];
         let memory = self.workers[request.worker].memory.clone();
-        RequestFacts::new(&self.pages[request.page].url, request.language, memory, self.now)
+        RequestFacts::new(&self.pages[request.page].url, request.asks, memory, self.now)
     }
 
     /// Changes what a worker remembers of pages.
