@@ -145,6 +145,11 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.pages.borrow().is_uncacheable((server.index, key), process::now())
     }
 
+    /// Whether a response to a request with a cookie could not be stored for this key.
+    pub fn is_uncacheable_with_cookie(&self, server: &UpstreamServer, key: &Key) -> bool {
+        self.pages.borrow().is_uncacheable_with_cookie((server.index, key), process::now())
+    }
+
     /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
     pub fn leave_to_visitors(&self, server: &UpstreamServer, key: &Key, time: Msec) {
         self.pages.borrow_mut().leave_to_visitors((server.index, key), process::now(), time);

@@ -41,7 +41,7 @@ use crate::page::{
 use crate::policy::{Cluster, Policy};
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
-use asking::ask;
+use asking::Asked;
 pub use facts::Facts;
 use filling::{Filling, Won, lease};
 pub use key::place;
@@ -68,6 +68,8 @@ pub struct Flow {
     staleness: Option<Staleness>,
     /// What the request itself says of responses from a cache, where that is obeyed.
     control: RequestControl,
+    /// It has a cookie, which the application gets, and nginx stores the response.
+    has_cookie: bool,
     filling: Filling,
     /// The variant of the page that the request is for, if it has variants.
     variant: Option<Box<Variant>>,
@@ -138,6 +140,7 @@ impl Flow {
         (self.fresh_for, self.staleness) = (read.fresh_for, read.staleness);
         let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
         let asks = self.filling == Filling::Asks && is_renewable;
+        let may_renew = self.filling.may_renew() && is_renewable;
         let page = self.server.zip(self.key.as_ref());
         let is_alone =
             || page.is_some_and(|(server, key)| facts.is_for_visitors_alone(server, key));
@@ -150,7 +153,7 @@ impl Flow {
                 self.filling.go_on(won, None);
                 self.serve(read.response, outcome, facts)
             }
-            Verdict::Renew if asks => self.ask_to_renew(Then::Serve, policy, cluster),
+            Verdict::Renew if may_renew => self.ask_to_renew(Then::Serve, policy, cluster),
             Verdict::Not(reason) if asks => {
                 self.ask_to_renew(Then::FallThrough(reason), policy, cluster)
             }
@@ -197,6 +200,7 @@ impl Flow {
         facts: &impl Facts,
         policy: &Policy,
     ) -> Action<'static> {
+        self.filling.miss();
         if is_uncacheable(item) && self.filling == Filling::Asks {
             self.filling = Filling::Lacks(StoreStatus::Uncacheable);
         }
@@ -304,9 +308,11 @@ impl Flow {
         self.key = Some(key);
         self.server = Some(server);
         if let Some(leases) = &policy.leases {
-            let refusal;
-            (self.control, refusal) = ask(facts, leases);
-            self.filling = refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
+            let asked = Asked::by(facts, leases);
+            let passes = policy.store.as_ref().is_some_and(|store| !store.rules.ignores_cookies);
+            self.control = asked.control;
+            self.has_cookie = asked.has_cookie && passes;
+            self.filling = asked.refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
             self.ask_lease(facts, server, &key);
         }
         self.lookup(self.get(policy), policy, cluster)
@@ -370,10 +376,13 @@ impl Flow {
 
     /// The lookup asks for no lease of this key if the process knows something against it.
     fn ask_lease(&mut self, facts: &impl Facts, server: usize, key: &Key) {
-        if self.filling == Filling::Asks {
-            if let Some(why) = facts.refuse_lease(server, key) {
-                self.filling = Filling::Lacks(why.into());
-            }
+        if !self.filling.may_renew() {
+            return;
+        }
+        if let Some(why) = facts.refuse_lease(server, key) {
+            self.filling = Filling::Lacks(why.into());
+        } else if self.has_cookie && facts.is_uncacheable_with_cookie(server, key) {
+            self.filling = Filling::AsksToRenew;
         }
     }
 

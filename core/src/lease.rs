@@ -63,6 +63,8 @@ enum Says {
     Upgrade,
     /// Which media types it wants.
     Accept,
+    /// It may be of one visitor.
+    Cookie,
 }
 
 /// The headers that count wherever they are.
@@ -71,6 +73,7 @@ static KNOWN: NameTable<Says> = NameTable::new(&[
     ("accept", Says::Accept),
     ("authorization", Says::Personal),
     ("cache-control", Says::Control),
+    ("cookie", Says::Cookie),
     ("proxy-authorization", Says::Personal),
     ("range", Says::Personal),
     ("upgrade", Says::Upgrade),
@@ -187,6 +190,7 @@ impl KeyParts {
             Some(Says::Host) => seen.has_other_host = true,
             Some(Says::Upgrade) => seen.wants_stream = true,
             Some(Says::Accept) => seen.wants_stream |= wants_events(value),
+            Some(Says::Cookie) => seen.has_cookie = true,
             None => seen.has_unkeyed_override |= self.lacks_override(name),
         });
         seen
@@ -210,6 +214,8 @@ impl KeyParts {
 pub struct Seen {
     /// Its Cache-Control.
     pub control: RequestControl,
+    /// There is a Cookie.
+    pub has_cookie: bool,
     is_personal: bool,
     /// There is a Host, which says the host of nginx's `$host` and no more.
     has_host: bool,

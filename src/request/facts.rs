@@ -122,4 +122,9 @@ impl<'a> Facts for RequestFacts<'a> {
         }
         self.worker.is_uncacheable(server, key).then_some(NoLease::Uncacheable)
     }
+
+    fn is_uncacheable_with_cookie(&self, server: usize, key: &Key) -> bool {
+        let server = self.server(server);
+        server.is_some_and(|server| self.worker.is_uncacheable_with_cookie(server, key))
+    }
 }

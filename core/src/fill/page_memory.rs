@@ -19,6 +19,8 @@ pub struct PageMemory {
     seed: u64,
     /// Pages that cannot be stored.
     uncacheable: Pages,
+    /// Pages that cannot be stored from a response to a request with a cookie.
+    uncacheable_with_cookie: Pages,
     /// Pages that cannot be renewed in the background.
     for_visitors_alone: Pages,
     /// Pages for which requests do not wait.
@@ -38,10 +40,12 @@ struct Pages(Option<Remembered>);
 impl PageMemory {
     /// Nothing is remembered. `seed` is for hashes.
     pub fn new(seed: u64) -> PageMemory {
-        let [uncacheable, for_visitors_alone, slow, lost] = Default::default();
+        let [uncacheable, uncacheable_with_cookie, for_visitors_alone, slow, lost] =
+            Default::default();
         PageMemory {
             seed,
             uncacheable,
+            uncacheable_with_cookie,
             for_visitors_alone,
             slow,
             lost,
@@ -58,6 +62,22 @@ impl PageMemory {
     /// Whether there was such a response.
     pub fn is_uncacheable(&self, (server, key): (usize, &Key), now: Msec) -> bool {
         self.uncacheable.has(server, key, now)
+    }
+
+    /// A response to a request with a cookie could not be stored for this page, though one to another request may be: requests
+    /// with a cookie take no lease for a time, in msec, and do not wait.
+    pub fn add_uncacheable_with_cookie(
+        &mut self,
+        (server, key): (usize, &Key),
+        now: Msec,
+        time: Msec,
+    ) {
+        self.uncacheable_with_cookie.add(self.seed, server, key, now.saturating_add(time));
+    }
+
+    /// Whether there was such a response.
+    pub fn is_uncacheable_with_cookie(&self, (server, key): (usize, &Key), now: Msec) -> bool {
+        self.uncacheable_with_cookie.has(server, key, now)
     }
 
     /// A renewal in the background has not led to this page: visitors renew it for a time, in msec.
@@ -148,6 +168,19 @@ mod tests {
         // the first time was in another worker
         memory.add_lost_wait(other, 2_000, true);
         assert!(memory.is_slow(other, 2_000));
+    }
+
+    #[test]
+    fn what_is_known_of_requests_with_a_cookie_is_not_of_others() {
+        let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+        let page = (0, &key);
+        let mut memory = PageMemory::new(7);
+        memory.add_uncacheable_with_cookie(page, 1_000, 500);
+        assert!(memory.is_uncacheable_with_cookie(page, 1_499));
+        assert!(!memory.is_uncacheable_with_cookie(page, 1_500));
+        assert!(!memory.is_uncacheable_with_cookie((1, &key), 1_000));
+        assert!(!memory.is_uncacheable(page, 1_000) && !memory.is_slow(page, 1_000));
+        assert!(!memory.refuses_refresh(page, 1_000));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub trait Facts {
     fn refuse_wait(&self, server: usize, key: &Key) -> bool;
     /// What this process knows against a lease for this key of a server.
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
+    /// Whether this process knows that responses to requests with a cookie are not stored for this key of a server.
+    fn is_uncacheable_with_cookie(&self, server: usize, key: &Key) -> bool;
     /// Whether the page of this key of a server is in its last `refresh` seconds, if `left` remain of an item that does not
     /// say how long it was to last.
     fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool;

@@ -15,6 +15,9 @@ pub enum Filling {
     None,
     /// The lookup asks for the lease.
     Asks,
+    /// It does not, since a response to this request is not stored. The lease of a page that is renewed in the background may
+    /// be asked for: the renewal is another request.
+    AsksToRenew,
     /// The response of the fallback is to be stored with it.
     Holds(Lease),
     /// It is to be given back: memcached gave it to a request that does not store, with what is said of that.
@@ -48,21 +51,38 @@ impl Filling {
         *self = match (std::mem::take(self), won, reason) {
             (Filling::None, Some(Ok(lease)), _) => Filling::GivesBack(lease, None),
             (Filling::None, _, _) => Filling::None,
-            (Filling::Asks, Some(Ok(lease)), Some(_)) => Filling::Holds(lease),
+            (Filling::Asks | Filling::AsksToRenew, Some(Ok(lease)), Some(_)) => {
+                Filling::Holds(lease)
+            }
             (Filling::Lacks(why), Some(Ok(lease)), _) => Filling::GivesBack(lease, Some(why)),
             // a page that is served needs no other one
             (_, Some(Ok(lease)), None) => Filling::GivesBack(lease, Some(StoreStatus::Taken)),
-            (Filling::Asks, Some(Err(why)), _) => Filling::Lacks(why),
-            (Filling::Asks, None, Some(reason)) => Filling::Lacks(match reason {
-                Reason::Absent | Reason::Stale | Reason::Request => StoreStatus::Taken,
-                _ => StoreStatus::Occupied,
-            }),
+            (Filling::Asks | Filling::AsksToRenew, Some(Err(why)), _) => Filling::Lacks(why),
+            (Filling::Asks | Filling::AsksToRenew, None, Some(reason)) => {
+                Filling::Lacks(match reason {
+                    Reason::Absent | Reason::Stale | Reason::Request => StoreStatus::Taken,
+                    _ => StoreStatus::Occupied,
+                })
+            }
             (other, _, _) => other,
         };
     }
 
+    /// Whether the lease of a page may be asked for that is renewed in the background.
+    pub fn may_renew(&self) -> bool {
+        matches!(self, Filling::Asks | Filling::AsksToRenew)
+    }
+
+    /// There is no page to serve: what the application responds to this request may not be stored.
+    pub fn miss(&mut self) {
+        if *self == Filling::AsksToRenew {
+            *self = Filling::Lacks(StoreStatus::Uncacheable);
+        }
+    }
+
     /// The request goes to the fallback: a lease that did not come by now does not come.
     pub fn fall_through(&mut self) {
+        self.miss();
         if *self == Filling::Asks {
             *self = Filling::Lacks(StoreStatus::Failed);
         }

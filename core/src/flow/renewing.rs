@@ -1,7 +1,7 @@
 //! Pages that are renewed: stale ones, and ones that are fresh and will soon not be. One request gets the lease for that, and
 //! the page is served meanwhile, if it may be.
 
-use super::asking::ask;
+use super::asking::Asked;
 use super::key::{check_bypass, place};
 use super::reading::{Found, Read};
 use super::state::{State, Then};
@@ -22,7 +22,7 @@ impl Flow {
         policy: &Policy,
     ) -> bool {
         let refresh = policy.leases.as_ref().and_then(|leases| leases.refresh);
-        let is_mine = item.recache == Recache::None && self.filling == Filling::Asks;
+        let is_mine = item.recache == Recache::None && self.filling.may_renew();
         let page = self.place().filter(|_| is_mine);
         let (Some(refresh), Some(left), Some((server, key))) = (refresh, read.fresh_for, page)
         else {
@@ -107,7 +107,7 @@ impl Flow {
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };
-        let may_take_it = |leases: &LeasePolicy| ask(facts, leases).1.is_none();
+        let may_take_it = |leases: &LeasePolicy| Asked::by(facts, leases).refusal.is_none();
         let is_of_page = check_bypass(facts).is_ok()
             && policy.leases.as_ref().is_some_and(may_take_it)
             && place(facts, policy, cluster) == Ok(page);

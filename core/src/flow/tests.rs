@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 mod any;
+mod cookies;
 mod filling;
 mod refresh;
 mod stale;
@@ -33,6 +34,7 @@ struct Request {
     is_abandoned: bool,
     is_for_visitors_alone: bool,
     no_lease: Option<NoLease>,
+    no_lease_with_cookie: bool,
     no_wait: bool,
     is_ending: bool,
     no_refresh: bool,
@@ -54,6 +56,7 @@ impl Default for Request {
             is_abandoned: false,
             is_for_visitors_alone: false,
             no_lease: None,
+            no_lease_with_cookie: false,
             no_wait: false,
             is_ending: false,
             no_refresh: false,
@@ -138,6 +141,9 @@ impl Facts for Request {
     }
     fn refuse_lease(&self, _: usize, _: &Key) -> Option<NoLease> {
         self.no_lease
+    }
+    fn is_uncacheable_with_cookie(&self, _: usize, _: &Key) -> bool {
+        self.no_lease_with_cookie
     }
 }
 

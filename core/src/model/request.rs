@@ -211,6 +211,9 @@ impl Facts for RequestFacts {
         let memory = self.memory.borrow();
         memory.is_uncacheable((server, key), self.now).then_some(NoLease::Uncacheable)
     }
+    fn is_uncacheable_with_cookie(&self, server: usize, key: &Key) -> bool {
+        self.memory.borrow().is_uncacheable_with_cookie((server, key), self.now)
+    }
     fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool {
         self.memory.borrow_mut().is_ending((server, key), left, refresh)
     }
