@@ -145,7 +145,14 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.pages.borrow().is_uncacheable((server.index, key), process::now())
     }
 
-    /// Whether a response to a request with a cookie could not be stored for this key.
+    /// A response to a request with a cookie could not be stored for this key: such requests take no lease for a time, in
+    /// msec, and do not wait.
+    pub fn add_uncacheable_with_cookie(&self, server: &UpstreamServer, key: &Key, time: Msec) {
+        let page = (server.index, key);
+        self.pages.borrow_mut().add_uncacheable_with_cookie(page, process::now(), time);
+    }
+
+    /// Whether there was such a response.
     pub fn is_uncacheable_with_cookie(&self, server: &UpstreamServer, key: &Key) -> bool {
         self.pages.borrow().is_uncacheable_with_cookie((server.index, key), process::now())
     }

@@ -26,13 +26,13 @@ mod remembered;
 mod revalidation;
 mod segments;
 
-pub use heads::ReceivedHead;
+pub use heads::{ReceivedHead, Typical};
 pub use holders::{Holders, prolonged_after};
 pub use if_not_stored::IfNotStored;
 pub use not_stored::NotStored;
 pub use page_memory::PageMemory;
 pub use prolonging::{Next, Prolonging};
-pub use refused::{is_lasting, is_lost, marked_for};
+pub use refused::{Outlook, is_lost, marked_for};
 pub use revalidation::{Revalidated, conditions};
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Leased, Set};
@@ -80,8 +80,8 @@ pub struct Variants<'a> {
 pub struct Capture {
     lease: Lease,
     terms: Terms,
-    /// The response is a passing one.
-    is_passing: bool,
+    /// Which requests most likely get such a response, too.
+    typical: Typical,
     /// Its strong ETag is stored as a weak one.
     is_weakened: bool,
     /// The length of the body that was announced.
@@ -202,7 +202,7 @@ impl Lease {
             Ok((terms, is_weakened, item, first)) => Ok(Capture {
                 lease: self,
                 terms,
-                is_passing: received.is_passing(),
+                typical: received.typical(),
                 is_weakened,
                 announced: received.length,
                 len: 0,
@@ -217,9 +217,9 @@ impl Lease {
 }
 
 impl Capture {
-    /// See [`ReceivedHead::is_passing`].
-    pub fn is_passing(&self) -> bool {
-        self.is_passing
+    /// See [`ReceivedHead::typical`].
+    pub fn typical(&self) -> Typical {
+        self.typical
     }
 
     /// Whether a strong ETag of the response is stored as a weak one, which its own client should get, too.

@@ -44,7 +44,21 @@ impl State {
         if let Some(why) = why {
             self.note_store_status(why);
         }
-        let is_lost = is_lost(why, !self.is_background());
+        self.give_back_lease(lease, is_lost(why, !self.is_background()));
+    }
+
+    /// The response is not stored because the request has a cookie: others with a cookie take no lease for a time, and do not
+    /// wait. Those without one go on as before.
+    pub fn give_back_to_others(&self, lease: Lease, why: StoreStatus) {
+        self.note_store_status(why);
+        if let Some(server) = self.server_at(lease.server) {
+            self.worker().add_uncacheable_with_cookie(server, &lease.key, self.pass_time());
+        }
+        self.give_back_lease(lease, self.is_background());
+    }
+
+    /// `is_lost`: see [`is_lost`].
+    fn give_back_lease(&self, lease: Lease, is_lost: bool) {
         if let Some(server) = self.server_at(lease.server).filter(|_| is_lost) {
             self.worker().add_lost_wait(server, &lease.key, self.has_waited());
         }

@@ -19,7 +19,7 @@ use crate::sys::filter::{BodyFilter, BodyPart, HeadFilter, Passage};
 use crate::sys::process;
 use crate::sys::request::{Header, Request, UpstreamResponse};
 use pagecache_core::fill::{
-    BodyEnd, Capture, Lease, NotStored, ReceivedHead, Revalidated, Variants, is_lasting,
+    BodyEnd, Capture, Lease, NotStored, Outlook, ReceivedHead, Revalidated, Typical, Variants,
 };
 use pagecache_core::flow::{Flow, place};
 use pagecache_core::memcached::Key;
@@ -279,7 +279,7 @@ fn capture(
             }
             state.set_filling(Filling::Capture(Box::new(capture), process::seconds()));
         }
-        Err((why, lease)) => give_back(state, lease, why, head.is_passing()),
+        Err((why, lease)) => give_back(state, lease, why, head.typical()),
     }
 }
 
@@ -311,7 +311,7 @@ fn take_over(
         }
     };
     let candidate = Candidate { status: page.status, ..head.candidate };
-    let is_passing = ReceivedHead { candidate, ..*head }.is_passing();
+    let typical = ReceivedHead { candidate, ..*head }.typical();
     let random = process::seed() as u32;
     let new = match lease.revalidate((&page, body), head, rules, random, peer.buffers()) {
         Ok(new) => new,
@@ -335,12 +335,12 @@ fn take_over(
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => give_back(state, lease, why, is_passing),
+        Err((why, lease)) => give_back(state, lease, why, typical),
     }
 }
 
-/// The response, or what it makes of the page, is not stored. `is_passing`: see [`ReceivedHead::is_passing`].
-fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
+/// The response, or what it makes of the page, is not stored. `typical`: see [`ReceivedHead::typical`].
+fn give_back(state: &State, lease: Lease, why: NotStored, typical: Typical) {
     let store_status = StoreStatus::from(why);
     // it came without a cookie: a visitor who has one may get the page without another one
     let is_alone = state.is_background() && why == NotStored::Refused(Refusal::SetCookie);
@@ -349,12 +349,13 @@ fn give_back(state: &State, lease: Lease, why: NotStored, is_passing: bool) {
     if let (NotStored::VaryChanged, Some(page)) = (why, state.page()) {
         return state.remove_page(lease, page);
     }
-    match is_lasting(why, is_passing || is_alone) {
-        true => {
+    match Outlook::after(why, if is_alone { Typical::ForNone } else { typical }) {
+        Outlook::NotStored => {
             state.remember(&lease);
             state.give_back_for_good(lease, store_status);
         }
-        false => state.give_back(lease, Some(store_status)),
+        Outlook::NotStoredWithCookie => state.give_back_to_others(lease, store_status),
+        Outlook::Open => state.give_back(lease, Some(store_status)),
     }
 }
 
@@ -466,9 +467,9 @@ fn append(
     let peer = state.worker().peer(server);
     for part in parts {
         if !part.visit(|bytes| capture.append(bytes, peer.buffers())) {
-            let is_passing = capture.is_passing();
+            let typical = capture.typical();
             let (why, lease) = capture.give_up();
-            return give_back(state, lease, why.unwrap_or(NotStored::Overload), is_passing);
+            return give_back(state, lease, why.unwrap_or(NotStored::Overload), typical);
         }
         if part.is_last {
             let unframed =
@@ -485,12 +486,12 @@ fn append(
 
 fn finish(state: &State, capture: Capture, end: BodyEnd, at: u64, peer: &Peer<super::Waiting>) {
     let took = u32::try_from(process::seconds().saturating_sub(at)).unwrap_or(u32::MAX);
-    let is_passing = capture.is_passing();
+    let typical = capture.typical();
     match capture.finish(end, took, process::seed() as u32, peer.buffers()) {
         Ok(store) => {
             state.note_store_status(StoreStatus::Stored);
             state.store(store);
         }
-        Err((why, lease)) => give_back(state, lease, why, is_passing),
+        Err((why, lease)) => give_back(state, lease, why, typical),
     }
 }

@@ -16,11 +16,25 @@ pub struct ReceivedHead<'a> {
     pub length: Option<u64>,
 }
 
+/// Which requests for the key most likely get such a response, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typical {
+    /// All of them.
+    ForAll,
+    /// Those with a cookie: it says nothing of the others.
+    WithCookie,
+    /// None: an error passes.
+    ForNone,
+}
+
 impl ReceivedHead<'_> {
-    /// Whether the next response for the key may well be another one: an error passes, and what the application makes for
-    /// the cookie of one visitor says nothing of the others.
-    pub fn is_passing(&self) -> bool {
-        self.candidate.status >= 400 || self.candidate.had_cookie
+    /// Which requests for the key most likely get such a response, too.
+    pub fn typical(&self) -> Typical {
+        match (self.candidate.status, self.candidate.had_cookie) {
+            (400.., _) => Typical::ForNone,
+            (_, true) => Typical::WithCookie,
+            (_, false) => Typical::ForAll,
+        }
     }
 }
 

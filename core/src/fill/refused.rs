@@ -1,15 +1,33 @@
 //! What follows for a page whose response is not stored, besides that the lease is given back.
 
-use super::NotStored;
+use super::{NotStored, Typical};
 use crate::memcached::Msec;
+use crate::page::Refusal;
 use crate::page::Seconds;
 use crate::store_status::StoreStatus;
 
-/// Whether the next response for the key will most likely not be stored, either. `is_passing`: see
-/// [`ReceivedHead::is_passing`](super::ReceivedHead::is_passing).
-pub fn is_lasting(why: NotStored, is_passing: bool) -> bool {
-    // what varies otherwise than before can be stored the next time
-    !is_passing && why != NotStored::VaryChanged && StoreStatus::from(why).is_lasting()
+/// What is known of the next responses for the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// They will most likely not be stored.
+    NotStored,
+    /// Those to requests with a cookie will most likely not be stored.
+    NotStoredWithCookie,
+    /// They may be stored.
+    Open,
+}
+
+impl Outlook {
+    /// What is known after a response that is not stored for this reason.
+    pub fn after(why: NotStored, typical: Typical) -> Outlook {
+        match (why, typical) {
+            // what varies otherwise than before can be stored the next time
+            (NotStored::VaryChanged, _) | (_, Typical::ForNone) => Outlook::Open,
+            (NotStored::Refused(Refusal::Cookie), _) => Outlook::NotStoredWithCookie,
+            (why, Typical::ForAll) if StoreStatus::from(why).is_lasting() => Outlook::NotStored,
+            _ => Outlook::Open,
+        }
+    }
 }
 
 /// Whether the requests that have waited for the page have done so in vain, for this reason. None: the response was not to be
@@ -36,10 +54,20 @@ mod tests {
     #[test]
     fn what_lasts() {
         let private = NotStored::Refused(Refusal::Private);
-        assert!(is_lasting(private, false));
-        assert!(!is_lasting(private, true));
-        assert!(!is_lasting(NotStored::VaryChanged, false));
-        assert!(!is_lasting(NotStored::Length, false));
+        let cookie = NotStored::Refused(Refusal::Cookie);
+        for (why, typical, next) in [
+            (private, Typical::ForAll, Outlook::NotStored),
+            (private, Typical::WithCookie, Outlook::Open),
+            (private, Typical::ForNone, Outlook::Open),
+            (cookie, Typical::WithCookie, Outlook::NotStoredWithCookie),
+            // an error, which may be followed by a page that says how long it is fresh
+            (cookie, Typical::ForNone, Outlook::Open),
+            (NotStored::VaryChanged, Typical::ForAll, Outlook::Open),
+            (NotStored::Length, Typical::ForAll, Outlook::Open),
+            (NotStored::Length, Typical::WithCookie, Outlook::Open),
+        ] {
+            assert_eq!(Outlook::after(why, typical), next, "{why:?} {typical:?}");
+        }
     }
 
     #[test]

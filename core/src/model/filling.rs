@@ -2,10 +2,10 @@
 
 use super::application::{Render, Text, respond};
 use super::plan::Kind;
-use super::request::{Filling, Stored};
+use super::request::{Filling, Stored, Then};
 use super::world::{Event, World};
 use crate::fill::{
-    BodyEnd, Capture, IfNotStored, Lease, NotStored, ReceivedHead, Variants, is_lasting,
+    BodyEnd, Capture, IfNotStored, Lease, NotStored, Outlook, ReceivedHead, Typical, Variants,
 };
 use crate::memcached::Msec;
 use crate::page::{Candidate, Failure, Fields};
@@ -114,10 +114,10 @@ impl World {
         let head = ReceivedHead { candidate, sent: Fields(&fields), reason: b"", length };
         let variants = Variants { cluster: &cluster, request: Fields(&own), generation };
         let rules = &policy.store.as_ref().expect("it stores").rules;
-        let is_passing = head.is_passing();
+        let typical = head.typical();
         match lease.capture(&head, rules, &variants, &worker.buffers) {
             Ok(capture) => self.request(id).filling = Filling::Capture(Box::new(capture)),
-            Err((why, lease)) => self.refuse(id, lease, why, is_passing),
+            Err((why, lease)) => self.refuse(id, lease, why, typical),
         }
     }
 
@@ -163,25 +163,33 @@ impl World {
             false => (&body[..], BodyEnd::Seen),
         };
         assert!(capture.append(body.as_bytes(), &buffers));
-        let (is_passing, random) = (capture.is_passing(), self.random.u32(..));
+        let (typical, random) = (capture.typical(), self.random.u32(..));
         match capture.finish(end, 0, random, &buffers) {
             Ok(store) => self.store(id, store),
-            Err((why, lease)) => self.refuse(id, lease, why, is_passing),
+            Err((why, lease)) => self.refuse(id, lease, why, typical),
         }
     }
 
     /// The response is not stored.
-    fn refuse(&mut self, id: u64, lease: Lease, why: NotStored, is_passing: bool) {
+    fn refuse(&mut self, id: u64, lease: Lease, why: NotStored, typical: Typical) {
         let status = StoreStatus::from(why);
         if let (NotStored::VaryChanged, Some(page)) = (why, self.requests[&id].own_page()) {
-            self.remove_page(id, lease, page);
-        } else if is_lasting(why, is_passing) {
-            let (worker, pass_time) = (self.requests[&id].worker, 120_000);
-            let page = (lease.server, &*lease.key);
-            self.remember(worker, |memory, now| memory.add_uncacheable(page, now, pass_time));
-            self.give_back_for_good(id, lease, status);
-        } else {
-            self.give_back(id, lease, Some(status));
+            return self.remove_page(id, lease, page);
+        }
+        let (worker, pass_time) = (self.requests[&id].worker, 120_000);
+        let page = (lease.server, &*lease.key);
+        match Outlook::after(why, typical) {
+            Outlook::NotStored => {
+                self.remember(worker, |memory, now| memory.add_uncacheable(page, now, pass_time));
+                self.give_back_for_good(id, lease, status);
+            }
+            Outlook::NotStoredWithCookie => {
+                self.remember(worker, |memory, now| {
+                    memory.add_uncacheable_with_cookie(page, now, pass_time);
+                });
+                self.once_prolonged(id, lease.cas, Then::GiveBack(lease));
+            }
+            Outlook::Open => self.give_back(id, lease, Some(status)),
         }
     }
 }

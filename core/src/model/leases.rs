@@ -105,7 +105,8 @@ impl World {
         }
     }
 
-    fn once_prolonged(&mut self, id: u64, cas: u64, then: Then) {
+    /// Does with a lease what is to be done, once its number is known.
+    pub fn once_prolonged(&mut self, id: u64, cas: u64, then: Then) {
         let request = self.request(id);
         let worker = request.worker;
         if let Some(number) = request.holding.take() {

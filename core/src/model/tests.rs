@@ -1,10 +1,11 @@
 //! The properties, each in worlds in which it might not hold. In all of them everything is checked that `checks` has.
 
+use super::application::Render;
 use super::plan::{Fault, Kind, Plan};
 use super::run::play;
 use super::world::{LOCK_AGE, World};
 use crate::memcached::Msec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The sum of a lookup, the longest time between two questions of requests that wait, and its jitter, in msec.
 const POLL: Msec = 100;
@@ -207,6 +208,63 @@ fn nobody_waits_for_more_than_two_errors_of_each_worker() {
         let took = world.requests.values().filter_map(|it| Some(it.decided?.0 - it.came));
         let (latest, workers) = (took.max().unwrap_or(0), world.workers.len() as Msec);
         assert!(latest < (2 * workers + 1) * (1_000 + POLL), "{latest}, {workers} workers");
+    }
+}
+
+/// Once a worker knows that, those with a cookie neither wait there nor take a lease.
+#[test]
+fn what_is_not_stored_with_a_cookie_is_waited_for_once() {
+    let plan = Plan {
+        pages: 1..=1,
+        kinds: &[Kind::Unsaid],
+        visitors: 100..=100,
+        within: 60_000,
+        render: 1_000..=1_000,
+        lock_timeout: 60_000,
+        with_cookie: 100,
+        ..Plan::default()
+    };
+    let (mut waited, mut later) = (0, 0);
+    for world in worlds(&plan, 40) {
+        let has_lease = |render: &&Render| render.lease.is_some();
+        let mut known = BTreeMap::<usize, Msec>::new();
+        for render in world.renders.iter().filter(has_lease) {
+            let request = &world.requests[&render.request];
+            let since = *known.entry(request.worker).or_insert(render.began + 1_000);
+            assert!(request.came <= since, "a lease, {} msec later", request.came - since);
+        }
+        for request in world.requests.values() {
+            let is_known = known.get(&request.worker).is_some_and(|&since| request.came > since);
+            assert!(
+                !is_known || request.waits.is_none(),
+                "one waits that came at {}",
+                request.came
+            );
+            later += usize::from(is_known);
+        }
+        waited += waits(&world);
+    }
+    assert!(waited > 20 && later > 3_000, "{waited}, {later}");
+}
+
+#[test]
+fn a_page_for_visitors_without_a_cookie_is_stored_by_the_first_of_them() {
+    let plan = Plan {
+        kinds: &[Kind::Unsaid],
+        visitors: 60..=120,
+        within: 6_000,
+        render: 300..=1_000,
+        with_cookie: 80,
+        ..Plan::default()
+    };
+    for world in worlds(&plan, 40) {
+        let has_cookie = |render: &Render| world.requests[&render.request].asks.has_cookie;
+        let leases = world.renders.iter().filter(|render| render.lease.is_some());
+        let stored = leases.filter(|render| !has_cookie(render)).count();
+        let others = world.requests.values().filter(|request| !request.asks.has_cookie);
+        let pages: BTreeSet<usize> = others.map(|request| request.page).collect();
+        assert_eq!((stored, world.memcached.len()), (pages.len(), pages.len()));
+        assert_eq!(world.leases_left(), [""; 0]);
     }
 }
 

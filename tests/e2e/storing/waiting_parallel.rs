@@ -1,8 +1,8 @@
 //! Pages that cannot be stored, with `pagecache_lock on`: as many of them are rendered at the same time as without it.
 
 use super::application::{Rendered, Way, page, rendered};
-use super::site::{Filling, location};
-use super::waiting::{STATS, answers, wait_until_asked, waits};
+use super::site::{Filling, HOST, is_hit, location};
+use super::waiting::{STATS, answers, visitors, wait_until_asked, wait_until_waiting, waits};
 use crate::harness::*;
 
 /// As many as the application renders at once: it has eight threads.
@@ -70,6 +70,56 @@ fn one_page() {
         arrive_at_once(&filling, what, &vec![request; AT_ONCE]);
         assert_eq!(waits(&filling.site), before, "{what}");
     }
+}
+
+/// A response that does not say how long it is fresh is stored for visitors without a cookie alone (`pagecache_valid`). One
+/// visit is enough for those with a cookie to take no lease, and not to wait. The others do as before.
+#[test]
+fn one_page_for_visitors_with_cookies() {
+    let filling = started("pagecache_valid 10m; pagecache_cache_status on;");
+    let with_cookie = Request::get("/page").header("Cookie", "session=1");
+    filling.renders("/page", &rendered(200));
+    filling.ask(&with_cookie);
+    assert_eq!(filling.store("/page"), "cookie");
+    filling.renders("/page", &rendered(200).waits());
+    let requests = vec![with_cookie.clone(); AT_ONCE];
+    arrive_at_once(&filling, "nobody has the lease", &requests);
+    assert_eq!(filling.stores("/page", 1 + AT_ONCE)[1..], vec!["uncacheable"; AT_ONCE]);
+    let asked = filling.application.count("/page");
+    let others = visitors(filling.site.nginx.address(), 3);
+    wait_until_waiting(&filling.site, 2);
+    wait_until_asked(&filling.application, asked + 1);
+    let mut fourth = filling.site.client();
+    fourth.send(&with_cookie.head());
+    wait_until_asked(&filling.application, asked + 2);
+    filling.application.release();
+    assert_eq!(fourth.receive(false).unwrap().status, 200);
+    let others = answers(others);
+    assert!(others.iter().all(|it| it.status == 200 && it.body == others[0].body));
+    let hit = filling.ask(&with_cookie);
+    is_hit(&hit);
+    assert_eq!(hit.body, others[0].body);
+    assert_eq!((filling.application.count("/page"), waits(&filling.site)), (asked + 2, 2));
+}
+
+/// What is known of responses to requests with a cookie keeps nobody from a stale page, nor from its renewal, which has none.
+#[test]
+fn a_stale_page_for_visitors_with_cookies() {
+    let filling =
+        started("pagecache_valid 10m; pagecache_stale 10m; pagecache_use_stale updating;");
+    let with_cookie = Request::get("/page").header("Cookie", "session=1");
+    filling.renders("/page", &rendered(200));
+    filling.ask(&with_cookie);
+    assert_eq!(filling.store("/page"), "cookie");
+    filling.get("/page");
+    let key = format!("{HOST}/page");
+    let old = filling.wait_for_page_at(&key);
+    filling.site.memcached().link().meta(format!("mg {key} T300"));
+    let stale = filling.ask(&with_cookie);
+    assert_eq!(stale.header("X-Cache").as_deref(), Some("STALE"), "{stale:?}");
+    wait::until("it is renewed", || filling.page_at(&key).is_some_and(|page| page != old));
+    is_hit(&filling.ask(&with_cookie));
+    assert_eq!(filling.application.count("/page"), 3);
 }
 
 /// Nobody has asked for these pages before: the lease of one page keeps nobody from another one.
