@@ -33,8 +33,30 @@ impl Zone {
     /// assert!(Zone::new("a site").is_none());
     /// ```
     pub fn new(name: &str) -> Option<Zone> {
-        let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%');
-        (is_plain && name.len() <= MAX_NAME).then(|| Zone(name.into()))
+        (name.chars().all(is_plain) && name.len() <= MAX_NAME).then(|| Zone(name.into()))
+    }
+
+    /// The zone of a location that names none: the text at the beginning of its `pagecache_key`, up to the first variable,
+    /// and up to the first character that a name cannot have, of at most 128 bytes. Sites whose keys begin alike share a
+    /// zone; a key that begins with a variable is in the zone without a name.
+    ///
+    /// ```
+    /// use pagecache_core::purge::Zone;
+    ///
+    /// let zone = |key| Zone::of_key_template(key);
+    /// assert_eq!(Some(zone("/site-$host$uri")), Zone::new("/site-"));
+    /// assert_eq!(Some(zone("$scheme://$host$uri$pagecache_args")), Zone::new(""));
+    /// assert_eq!(Some(zone("my site $uri")), Zone::new("my"));
+    /// ```
+    pub fn of_key_template(text: &str) -> Zone {
+        let name = text.chars().take_while(|&character| character != '$' && is_plain(character));
+        // each of these characters is one byte
+        Zone(name.take(MAX_NAME).collect())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
     }
 
     /// The key of the log.
@@ -58,6 +80,11 @@ impl Zone {
     pub fn is_reserved(key: &[u8]) -> bool {
         key.starts_with(LOG.as_bytes())
     }
+}
+
+/// Whether a name may have the character.
+fn is_plain(character: char) -> bool {
+    character.is_ascii_graphic() && character != '%'
 }
 
 /// The names of zones need no escapes, and leave room for the rest.
@@ -93,6 +120,26 @@ mod tests {
             assert_eq!(Zone::new(name), None, "{name:?}");
         }
         assert!(Zone::new("").unwrap().log_key().is_some());
+    }
+
+    #[test]
+    fn a_zone_without_a_name_has_that_of_the_beginning_of_the_key() {
+        for (key, name) in [
+            ("/site-$uri", "/site-"),
+            ("/site-${uri}", "/site-"),
+            ("none", "none"),
+            ("", ""),
+            ("$uri/site", ""),
+            ("$", ""),
+            ("a b$uri", "a"),
+            ("a%20b$uri", "a"),
+            ("a\u{e4}b$uri", "a"),
+            ("a\tb$uri", "a"),
+        ] {
+            assert_eq!(Zone::of_key_template(key).name(), name, "{key}");
+        }
+        let long = Zone::of_key_template(&"z".repeat(MAX_NAME + 1));
+        assert_eq!(Some(long), Zone::new(&"z".repeat(MAX_NAME)));
     }
 
     /// `printf 'site\nblog-7' | sha256sum`
