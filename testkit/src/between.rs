@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::fake::{Step, perform};
@@ -20,11 +20,22 @@ struct State {
     is_unreachable: AtomicBool,
     meddle: Mutex<Option<Arc<Meddle>>>,
     /// nginx's ends of all connections.
-    clients: Mutex<Vec<TcpStream>>,
+    clients: Mutex<Vec<Client>>,
+    /// The connection that ends the accepting thread.
+    last: Mutex<Option<SocketAddr>>,
+}
+
+struct Client {
+    stream: TcpStream,
+    /// Something was sent over it, or it has ended.
+    is_proven: bool,
 }
 
 pub struct Between {
-    listener: TcpListener,
+    address: SocketAddr,
+    server: SocketAddr,
+    /// None while it refuses connections.
+    listens: Option<(TcpListener, JoinHandle<()>)>,
     state: Arc<State>,
     /// The connections in the backlog while it cannot be reached.
     waiting: Vec<TcpStream>,
@@ -33,15 +44,27 @@ pub struct Between {
 impl Between {
     /// Forwards all connections to `server`, which may be down at times.
     pub fn before(server: SocketAddr) -> Between {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Between::on(TcpListener::bind("127.0.0.1:0").unwrap(), server)
+    }
+
+    /// The same, for the connections of `listener`.
+    pub fn on(listener: TcpListener, server: SocketAddr) -> Between {
+        let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
-        let (accepting, shared) = (listener.try_clone().unwrap(), Arc::clone(&state));
-        thread::spawn(move || accept(&accepting, server, &shared));
-        Between { listener, state, waiting: Vec::new() }
+        let mut between = Between { address, server, listens: None, state, waiting: Vec::new() };
+        between.listen(listener);
+        between
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let (accepting, shared) = (listener.try_clone().unwrap(), Arc::clone(&self.state));
+        let server = self.server;
+        let thread = thread::spawn(move || accept(&accepting, server, &shared));
+        self.listens = Some((listener, thread));
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
+        self.address
     }
 
     /// The number of connections so far.
@@ -54,10 +77,31 @@ impl Between {
         *self.state.meddle.lock().unwrap() = Some(Arc::new(meddle));
     }
 
+    /// Refuses new connections, and ends those that there are once each has been of use: one that never was would say more
+    /// against the server.
+    pub fn refuses(&mut self) {
+        self.stop_listening();
+        wait::until("all connections have been of use", || {
+            self.state.clients.lock().unwrap().iter().all(|client| client.is_proven)
+        });
+        self.end_connections();
+    }
+
+    fn stop_listening(&mut self) {
+        let Some((listener, thread)) = self.listens.take() else { return };
+        let mut last = self.state.last.lock().unwrap();
+        let waker = TcpStream::connect(self.address);
+        *last = waker.as_ref().ok().and_then(|waker| waker.local_addr().ok());
+        drop(last);
+        // those that wait to be accepted are before it
+        thread.join().unwrap();
+        drop(listener);
+    }
+
     /// Ends all connections, and answers no packet of new ones.
     pub fn cannot_be_reached(&mut self) {
         self.state.is_unreachable.store(true, Ordering::SeqCst);
-        kernel::shrink_backlog(&self.listener);
+        self.listens.iter().for_each(|(listener, _)| kernel::shrink_backlog(listener));
         self.end_connections();
         let address = self.address();
         let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
@@ -70,14 +114,25 @@ impl Between {
         *self.state.meddle.lock().unwrap() = None;
         if self.state.is_unreachable.swap(false, Ordering::SeqCst) {
             self.waiting.clear();
-            kernel::restore_backlog(&self.listener);
+            self.listens.iter().for_each(|(listener, _)| kernel::restore_backlog(listener));
+        }
+        if self.listens.is_none() {
+            self.listen(TcpListener::bind(self.address).unwrap());
         }
     }
 
     /// Ends the connections that there are.
     pub fn end_connections(&self) {
         for client in self.state.clients.lock().unwrap().iter() {
-            let _ = client.shutdown(Shutdown::Both);
+            let _ = client.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl State {
+    fn prove(&self, nth: usize) {
+        if let Some(client) = self.clients.lock().unwrap().get_mut(nth) {
+            client.is_proven = true;
         }
     }
 }
@@ -85,24 +140,33 @@ impl Between {
 impl Drop for Between {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::SeqCst);
-        self.passes();
+        if self.listens.is_some() {
+            self.passes();
+        }
         self.end_connections();
-        // wakes the accepting thread for the last time
-        let _ = TcpStream::connect(self.address());
+        self.stop_listening();
     }
 }
 
 fn accept(listener: &TcpListener, server: SocketAddr, state: &Arc<State>) {
     let is_stopped = || state.stopped.load(Ordering::SeqCst);
-    for (nth, client) in listener.incoming().take_while(|_| !is_stopped()).enumerate() {
+    for client in listener.incoming() {
         let client = client.unwrap();
-        state.clients.lock().unwrap().push(client.try_clone().unwrap());
+        let peer = client.peer_addr().ok();
+        if peer.is_some() && peer == *state.last.lock().unwrap() {
+            return;
+        }
+        let mut clients = state.clients.lock().unwrap();
+        let nth = clients.len();
+        clients.push(Client { stream: client.try_clone().unwrap(), is_proven: false });
+        drop(clients);
         while state.is_unreachable.load(Ordering::SeqCst) && !is_stopped() {
             wait::at_least(Duration::from_millis(5));
         }
         // without a server, the connection ends
         let Ok(server) = TcpStream::connect(server) else {
             let _ = client.shutdown(Shutdown::Both);
+            state.prove(nth);
             continue;
         };
         let sides = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -137,6 +201,8 @@ fn pass_replies(nth: usize, mut server: TcpStream, client: &TcpStream, state: &S
         if !perform(client, steps, &state.stopped) {
             break;
         }
+        state.prove(nth);
     }
+    state.prove(nth);
     let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
 }

@@ -46,6 +46,8 @@ mod surroundings;
 mod variants;
 /// Requests that wait for the render of another one.
 mod waiting;
+/// An address of memcached that fails, of two.
+mod waiting_addresses;
 /// A memcached that fails while requests wait and a page is renewed.
 mod waiting_faults;
 /// What another client writes into the item of a page for which requests wait.

@@ -5,7 +5,7 @@
 //! fails the test.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::application::{Application, Rendered, Way, page, rendered};
@@ -27,34 +27,38 @@ fn renewable() -> Rendered {
 
 /// Who stores pages.
 #[derive(Clone, Copy, PartialEq)]
-enum By {
+pub enum By {
     Nginx,
     Application,
 }
 
 /// memcached, and what is between it and nginx.
-struct Store {
+pub struct Store {
     memcached: Memcached,
-    between: Between,
+    pub between: Between,
+    /// The same at the other address of memcached's name, if it has two.
+    pub other: Option<Between>,
     /// The connections that the test has taken.
     taken: Vec<TcpStream>,
 }
 
 /// A fault: how it begins, and how it ends.
-struct Row {
-    what: &'static str,
-    begins: fn(&mut Store),
-    ends: fn(&mut Store),
+pub struct Row {
+    pub what: &'static str,
+    pub begins: fn(&mut Store),
+    pub ends: fn(&mut Store),
     /// Whether those who wait go on although nobody renders their page, and it does not end.
-    frees: bool,
+    pub frees: bool,
+    /// Whether the pages that are being rendered are stored all the same, so that nobody renders them once more.
+    pub keeps: bool,
 }
 
-fn row(what: &'static str, begins: fn(&mut Store), ends: fn(&mut Store)) -> Row {
-    Row { what, begins, ends, frees: true }
+pub fn row(what: &'static str, begins: fn(&mut Store), ends: fn(&mut Store)) -> Row {
+    Row { what, begins, ends, frees: true, keeps: false }
 }
 
 /// Its parts end in this order.
-struct Scene {
+pub struct Scene {
     sites: [Site; 2],
     application: Application,
     store: Store,
@@ -71,6 +75,35 @@ impl Scene {
         }
         let between = Between::before(memcached.address().parse().unwrap());
         let address = between.address().to_string();
+        let store = Store { memcached, between, other: None, taken: Vec::new() };
+        Scene::before(application, store, by, |plan| plan.store_at(&address))
+    }
+
+    /// memcached has a name, which stands for two addresses.
+    #[track_caller]
+    pub fn with_two_addresses(by: By) -> Scene {
+        let addresses = ["127.0.0.1", "127.0.0.2"];
+        let (listeners, port) = wait::until_some("a port", wait::LIMIT, || {
+            let first = TcpListener::bind((addresses[0], 0)).unwrap();
+            let port = first.local_addr().unwrap().port();
+            Some(([first, TcpListener::bind((addresses[1], port)).ok()?], port))
+        });
+        let memcached = Memcached::alone();
+        let server = memcached.address().parse().unwrap();
+        let [between, other] = listeners.map(|listener| Between::on(listener, server));
+        let store = Store { memcached, between, other: Some(other), taken: Vec::new() };
+        let lines = addresses.map(|address| format!("{address} memcached.test\n")).concat();
+        let named = |plan: Plan| plan.names(&lines).store_at(format!("memcached.test:{port}"));
+        Scene::before(Application::start(), store, by, named)
+    }
+
+    #[track_caller]
+    fn before(
+        application: Application,
+        store: Store,
+        by: By,
+        find: impl Fn(Plan) -> Plan,
+    ) -> Scene {
         let locations = match by {
             By::Nginx => location("/", &format!("pagecache_pass tried; {DIRECTIVES}")),
             By::Application => format!(
@@ -83,10 +116,10 @@ impl Scene {
         let locations = locations + STATS;
         let site = || {
             let tried = "upstream tried { server @MEMCACHED@ fail_timeout=1s; }";
-            plan_for(&application, Way::Uwsgi, &locations).http(tried).store_at(&address).start()
+            find(plan_for(&application, Way::Uwsgi, &locations).http(tried)).start()
         };
         let sites = [site(), site()];
-        Scene { sites, application, store: Store { memcached, between, taken: Vec::new() }, by }
+        Scene { sites, application, store, by }
     }
 
     fn waiting(&self) -> u64 {
@@ -141,7 +174,8 @@ impl Scene {
         wait::until("it is stored", || self.value(&stale).is_some());
         is_hit(&self.sites[0].get(&stale));
         let key = format!("{HOST}{stale}");
-        self.store.memcached.link().meta(format!("mg {key} T300"));
+        // of the whole time of a page, a second may have passed before it was seen
+        self.store.memcached.link().meta(format!("mg {key} T200"));
         self.renders(&stale, renewable().waits());
         let served = self.sites[0].get(&stale);
         is_page(&stale, &served);
@@ -192,6 +226,10 @@ impl Scene {
         });
         respond();
         end_waiting();
+        if row.keeps {
+            assert_eq!(self.application.count(&cold), 1, "{}", row.what);
+            assert_eq!(self.application.count(&stale), 2, "{}", row.what);
+        }
         if responds_before {
             // the lease of the page is taken, for a minute, in which it is served
             self.ask(&stale);
@@ -254,7 +292,7 @@ fn is_page(path: &str, answer: &Response) {
 }
 
 #[track_caller]
-fn go_through(mut scene: Scene, rows: &[Row]) {
+pub fn go_through(mut scene: Scene, rows: &[Row]) {
     for (nth, row) in rows.iter().enumerate() {
         scene.goes_through(nth, row);
     }
@@ -277,7 +315,7 @@ fn resume(store: &mut Store) {
     store.memcached.resume();
 }
 
-fn nothing(_: &mut Store) {}
+pub fn nothing(_: &mut Store) {}
 
 fn flush(store: &mut Store) {
     store.memcached.link().flush();
