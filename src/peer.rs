@@ -133,10 +133,10 @@ impl<W: Waiter> Peer<W> {
         &self,
         party: Party<W>,
         body: Option<Body>,
-        operation: Operation,
+        mut operation: Operation,
     ) -> Result<Ticket, (OperationError, Option<Party<W>>)> {
         let slot = self.operations.borrow_mut().insert(party);
-        let operation = Operation { token: Token(slot.data().as_ffi()), ..operation };
+        operation.token = Token(slot.data().as_ffi());
         let mut client = self.client.borrow_mut();
         let submitted = match body {
             Some(body) => client.store(process::now(), &operation, body),
@@ -301,8 +301,10 @@ impl<W: Waiter> Peer<W> {
                 }
             }
         }
-        // what is left waits for the socket: it is no batch of this iteration any more
-        client.sent(index, 0, process::now());
+        if client.wants(index) == Want::Write {
+            // what is left waits for the socket: it is no batch of this iteration any more
+            client.sent(index, 0, process::now());
+        }
     }
 
     fn lose(&self, index: usize, fault: ConnectionError, client: &mut Client) {

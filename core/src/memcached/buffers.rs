@@ -123,12 +123,22 @@ impl Buffers {
     fn charge_within(&self, visitor: Visitor, bytes: usize, most: usize) -> Option<Charge> {
         let account = self.0.clone();
         let mut visitors = account.visitors.take();
-        let held = visitors.get(&visitor).map_or(0, |held| *held);
-        let together = held.saturating_add(bytes);
-        let has_room = held == 0 || together <= most;
-        if has_room && together > 0 {
-            visitors.insert(visitor, together);
-        }
+        let has_room = match visitors.entry(visitor) {
+            Entry::Occupied(mut held) => {
+                let together = held.get().saturating_add(bytes);
+                let has_room = together <= most;
+                if has_room {
+                    held.insert(together);
+                }
+                has_room
+            }
+            Entry::Vacant(none) => {
+                if bytes > 0 {
+                    none.insert(bytes);
+                }
+                true
+            }
+        };
         account.visitors.set(visitors);
         // not `then_some`: a charge that is made and dropped gives back what was never counted
         has_room.then(|| Charge { visitor, bytes, account })

@@ -311,10 +311,14 @@ impl Client {
         self.notice_bytes(index, now);
         let pooled = self.connections.get_mut(index)?;
         let answer = pooled.connection.next_answer(buffers);
-        if let Some(heard) = pooled.connection.take_heard() {
+        let (heard, has_unclaimed) =
+            (pooled.connection.take_heard(), pooled.connection.has_unclaimed());
+        if let Some(heard) = heard {
             self.hear(index, heard, now);
         }
-        self.give_back_unclaimed(index, now);
+        if has_unclaimed {
+            self.give_back_unclaimed(index, now);
+        }
         match answer {
             Ok(None) => self.events.pop_front(),
             Ok(Some((token, completion))) => {
@@ -353,7 +357,7 @@ impl Client {
             SocketState::Connecting { deadline, .. } => (Some(deadline), None),
             SocketState::Open => (self.due_check_at(pooled), self.unused_at(pooled)),
         };
-        [first, second, pooled.connection.deadline()].into_iter().flatten().min()
+        earlier(earlier(first, second), pooled.connection.deadline())
     }
 
     /// Ends the operations of connection `index` that have taken too long. Bytes that came until now must have been
@@ -392,6 +396,14 @@ impl Client {
             }
             SocketState::Connecting { .. } | SocketState::Closed => {}
         }
+    }
+}
+
+/// The earlier one of two times, where there are two.
+fn earlier(one: Option<Msec>, other: Option<Msec>) -> Option<Msec> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -66,8 +66,8 @@ impl Client {
     /// one, there is nothing to send again, unless the connection was idle: then it is checked only when the reply is
     /// very late. A timer of a few msec for each reply would have the kernel set the clock for each.
     pub(super) fn due_check_at(&self, pooled: &PooledConnection) -> Option<Msec> {
-        let is_urgent = self.connections.iter().any(has_waiters_behind) || was_idle(pooled);
         let later_at = self.later_at(pooled)?;
+        let is_urgent = self.connections.iter().any(has_waiters_behind) || was_idle(pooled);
         Some(if is_urgent { later_at } else { later_at.max(very_late_at(pooled)?) })
     }
 

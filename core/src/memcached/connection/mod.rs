@@ -277,6 +277,11 @@ impl Connection {
         }
     }
 
+    /// Whether leases came with replies that nobody got.
+    pub fn has_unclaimed(&self) -> bool {
+        !self.unclaimed.is_empty()
+    }
+
     /// Takes out the commands that give back the leases of replies that nobody got.
     pub fn take_unclaimed(&mut self) -> Vec<Operation> {
         std::mem::take(&mut self.unclaimed)

@@ -339,9 +339,13 @@ impl<'a> Words<'a> {
     /// Takes a number of seconds. It is -1 for an item that does not expire.
     fn ttl(&mut self) -> Result<Option<u32>, Malformed> {
         match self.0 {
-            Some(line) if line.starts_with(b"-1") => {
-                let is_it = self.word()? == b"-1";
-                if is_it { Ok(None) } else { Err(Malformed::BadNumber) }
+            Some([b'-', b'1']) => {
+                self.0 = None;
+                Ok(None)
+            }
+            Some([b'-', b'1', b' ', behind @ ..]) => {
+                self.0 = Some(behind);
+                Ok(None)
             }
             _ => Ok(Some(self.number32()?)),
         }
