@@ -45,7 +45,7 @@ use asking::Asked;
 pub use facts::Facts;
 use filling::{Filling, Won, lease};
 pub use key::place;
-use key::{Variant, check_bypass};
+use key::{Variant, check_bypass, set_place};
 pub use reading::Found;
 use reading::Read;
 use state::{State, Then};
@@ -82,20 +82,20 @@ pub struct Flow {
 impl Flow {
     /// Decides whether the page is looked up. `cluster` are the servers of the location.
     pub fn begin(
+        &mut self,
         facts: &impl Facts,
         policy: &Policy,
         cluster: &Cluster,
         now: Msec,
-    ) -> (Flow, Action<'static>) {
-        let mut flow = Flow { deadline: now.saturating_add(policy.timeout), ..Flow::default() };
-        let action = match flow.look_up(facts, policy, cluster) {
+    ) -> Action<'static> {
+        self.deadline = now.saturating_add(policy.timeout);
+        match self.look_up(facts, policy, cluster) {
             Ok(lookup) => {
-                flow.state = State::LookingUp;
+                self.state = State::LookingUp;
                 Action::Perform(lookup)
             }
-            Err(reason) => flow.fall_through(reason),
-        };
-        (flow, action)
+            Err(reason) => self.fall_through(reason),
+        }
     }
 
     /// The client of memcached did not accept the lookup, or there are no servers: nothing was sent.
@@ -180,7 +180,7 @@ impl Flow {
         let State::Waiting(reason) = self.state else { return self.fall_through(Reason::Locked) };
         // the page may have other variants now
         self.variant = None;
-        if let Some((server, key)) = self.place() {
+        if let Some((server, &key)) = self.place() {
             self.ask_lease(facts, server, &key);
         }
         if is_over || self.filling != Filling::Asks {
@@ -208,7 +208,7 @@ impl Flow {
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
         let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
-            if !facts.refuse_wait(server, &key) {
+            if !facts.refuse_wait(server, key) {
                 self.state = State::Waiting(reason);
                 self.part = Part::Waited(reason);
                 return Action::Wait(timeout);
@@ -304,9 +304,8 @@ impl Flow {
             return Err(Reason::Method);
         }
         check_bypass(facts)?;
-        let (server, key) = place(facts, policy, cluster)?;
-        self.key = Some(key);
-        self.server = Some(server);
+        let mut key = Key::EMPTY;
+        let server = set_place(facts, policy, cluster, &mut key)?;
         if let Some(leases) = &policy.leases {
             let asked = Asked::by(facts, leases);
             let passes = policy.store.as_ref().is_some_and(|store| !store.rules.ignores_cookies);
@@ -315,24 +314,24 @@ impl Flow {
             self.filling = asked.refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
             self.ask_lease(facts, server, &key);
         }
+        (self.server, self.key) = (Some(server), Some(key));
         self.lookup(self.get(policy), policy, cluster)
     }
 
     /// The server and the key of the item that the request is for: the page, or its variant.
-    pub fn place(&self) -> Option<(usize, Key)> {
-        let variant = self.variant.as_ref().map(|variant| (variant.server, variant.key));
-        variant.or(self.server.zip(self.key))
+    pub fn place(&self) -> Option<(usize, &Key)> {
+        let variant = self.variant.as_ref().map(|variant| (variant.server, &variant.key));
+        variant.or_else(|| self.server.zip(self.key.as_ref()))
     }
 
     /// The lookup of the page, or of its variant.
     fn lookup(&self, get: Get, policy: &Policy, cluster: &Cluster) -> Result<Lookup, Reason> {
-        let (server, key) = self.place().ok_or(Reason::NoKey)?;
+        let (server, _) = self.place().ok_or(Reason::NoKey)?;
         if cluster.is_down.get(server).is_none_or(|&is_down| is_down) {
             return Err(Reason::Down);
         }
         Ok(Lookup {
             server,
-            key,
             protocol: policy.protocol.unwrap_or(cluster.protocol),
             deadline: self.deadline,
             connect_timeout: policy.connect_timeout,

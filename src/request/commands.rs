@@ -5,6 +5,7 @@
 
 use super::state::{Filling, State, Stored, Waiting};
 use crate::holders::Holder;
+use crate::sys::counted::Counted;
 use crate::sys::process;
 use crate::sys::request::Request;
 use pagecache_core::fill::{Lease, Next, Store, is_lost, marked_for, prolonged_after};
@@ -14,7 +15,6 @@ use pagecache_core::memcached::{
     Token,
 };
 use pagecache_core::store_status::StoreStatus;
-use std::rc::Rc;
 
 /// Time for a store, in msec. No visitor waits for it.
 const STORE_TIMEOUT: Msec = 5_000;
@@ -25,7 +25,7 @@ pub type Act = Box<dyn FnOnce(&State, u64)>;
 impl State {
     /// The request goes to the fallback with a lease, and a stale page that the application may find unchanged. The lease of a
     /// page that is not there yet is prolonged from time to time.
-    pub fn hold(&self, request: &Request<'_>, lease: Lease, stale: Option<Rc<Stored>>) {
+    pub fn hold(&self, request: &Request<'_>, lease: Lease, stale: Option<Counted<Stored>>) {
         let me = State::of(request).filter(|_| !lease.is_renewal());
         self.set_filling(Filling::Lease(lease, stale));
         if let (Some(me), Some(after)) = (me, self.prolonged_after()) {
@@ -151,7 +151,7 @@ impl State {
         let (Some(cas), true) = (cas, is_renewed && self.settings().policy.leases.is_some()) else {
             return;
         };
-        let Some((server, key)) = self.decide(|flow| flow.place()) else { return };
+        let Some((server, key)) = self.place_in_memcached() else { return };
         let Some(configured) = self.server_at(server) else { return };
         if self.worker().is_overdue(configured, &key, cas) {
             let counter = self.server().map(|server| self.worker().counter(server));

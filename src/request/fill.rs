@@ -15,6 +15,7 @@ use super::serve::set_head;
 use super::state::{Filling, State, Stored};
 use crate::cache_status;
 use crate::peer::Peer;
+use crate::sys::counted::Counted;
 use crate::sys::filter::{BodyFilter, BodyPart, HeadFilter, Passage};
 use crate::sys::process;
 use crate::sys::request::{Header, Request, UpstreamResponse};
@@ -31,7 +32,6 @@ use pagecache_core::policy::StorePolicy;
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 use std::borrow::Cow;
-use std::rc::Rc;
 
 /// Sees the head of each response.
 pub static HEAD_FILTER: HeadFilter = HeadFilter { before: before_head, after: after_head };
@@ -47,7 +47,7 @@ pub struct Fill<'state> {
     /// What is stored.
     pub store: &'state StorePolicy,
     /// The stale page, which the application may find unchanged.
-    pub stale: Option<Rc<Stored>>,
+    pub stale: Option<Counted<Stored>>,
 }
 
 /// Has the request that goes to the fallback keep the lease with which the response is stored, if it has one.
@@ -208,7 +208,7 @@ fn capture_head(
     state: &State,
     store: &StorePolicy,
     lease: Lease,
-    stale: Option<Rc<Stored>>,
+    stale: Option<Counted<Stored>>,
 ) {
     let response = request.upstream_response().filter(|_| request.is_where_fallbacks_are());
     let (Some(response), Some(server)) = (response, state.server()) else {
@@ -288,7 +288,7 @@ fn take_over(
     request: &Request<'_>,
     state: &State,
     lease: Lease,
-    stale: &Rc<Stored>,
+    stale: &Counted<Stored>,
     head: &ReceivedHead<'_>,
     rules: &StoreRules,
     peer: &Peer<super::Waiting>,

@@ -12,7 +12,8 @@ use pagecache_core::memcached::OperationError;
 pub fn start(request: &Request<'_>, state: &Waiting, lookup: Lookup) -> Result<(), OperationError> {
     let peer = state.peer(lookup.server).ok_or(OperationError::Down)?;
     let visitor = request.visitor();
-    let ticket = peer.submit(state.clone(), lookup.operation(visitor))?;
+    let operation = state.decide(|flow| Some(lookup.operation(flow.place()?.1, visitor)));
+    let ticket = peer.submit(state.clone(), operation.ok_or(OperationError::Overload)?)?;
     state.set_lookup(peer, ticket);
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::conf::{LocationConf, MainConf};
 use crate::log;
 use crate::peer::Waiter;
 use crate::settings::Settings;
+use crate::sys::counted::Counted;
 use crate::sys::process;
 use crate::sys::raw::{
     NGX_DECLINED, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_GATEWAY_TIME_OUT,
@@ -42,7 +43,6 @@ use pagecache_core::waiting::Turn as Wake;
 use serve::send;
 use state::{Renewal, State, Stored, Waiting};
 use std::mem::ManuallyDrop;
-use std::rc::Rc;
 
 std::thread_local! {
     /// Not dropped as the process exits: nginx has freed the logs of the connections by then.
@@ -90,25 +90,25 @@ fn begin(request: Request<'_>) -> ngx_int_t {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
     let facts = RequestFacts { request: &request, settings: &settings, worker: state.worker() };
-    let (flow, action) = match (settings.upstream.cluster(), renewal) {
+    let mut flow = Flow::default();
+    let action = match (settings.upstream.cluster(), renewal) {
         (Some(cluster), Some(Renewal { lease, page, stale })) => {
             state.keep_stale(&stale);
             let found = (lease, stale.found());
-            let (flow, action) = Flow::renew(found, page, &facts, &settings.policy, cluster);
+            let (renewal, action) = Flow::renew(found, page, &facts, &settings.policy, cluster);
             if let Action::Drop = action {
                 state.leave_to_visitors(&page);
             }
-            (flow, action)
+            flow = renewal;
+            action
         }
-        (Some(cluster), None) => Flow::begin(&facts, &settings.policy, cluster, process::now()),
+        (Some(cluster), None) => flow.begin(&facts, &settings.policy, cluster, process::now()),
         // the configuration was not checked
         (None, renewal) => {
             if let Some(Renewal { lease, .. }) = renewal {
                 state.give_back(lease, None);
             }
-            let mut flow = Flow::default();
-            let action = flow.refused(OperationError::Down);
-            (flow, action)
+            flow.refused(OperationError::Down)
         }
     };
     state.set_flow(flow);
@@ -237,7 +237,7 @@ fn act(
     request: &Request<'_>,
     state: &Waiting,
     action: Action<'_>,
-    stored: Option<&Rc<Stored>>,
+    stored: Option<&Counted<Stored>>,
 ) -> Turn {
     state.tell_others(&action);
     match action {

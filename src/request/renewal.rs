@@ -5,20 +5,20 @@
 //! the lease, and its response is stored. If it does not, the lease goes to another visitor's request.
 
 use super::state::{Renewal, State, Stored};
+use crate::sys::counted::Counted;
 use crate::sys::request::Request;
 use pagecache_core::flow::Flow;
 use pagecache_core::request_headers::{is_not_renewed, is_reserved};
 use pagecache_core::stats::Tally;
-use std::rc::Rc;
 
 /// Has the page renewed that the request was served with, if it has the lease for that.
-pub fn begin(request: &Request<'_>, state: &State, stale: &Rc<Stored>) {
+pub fn begin(request: &Request<'_>, state: &State, stale: &Counted<Stored>) {
     if state.is_background() {
         return;
     }
     // nobody else is served and has one
-    let (lease, page) = (state.decide(Flow::take_lease), state.page());
-    let (Some(lease), Some(page)) = (lease, page) else { return };
+    let Some(lease) = state.decide(Flow::take_lease) else { return };
+    let Some(page) = state.page() else { return };
     let leases = state.settings().policy.leases.as_ref();
     let has_cookies = leases.is_some_and(|leases| leases.key.has_cookies);
     let is_taken = |name: &[u8]| !is_not_renewed(name, has_cookies) && !is_reserved(name);

@@ -2,13 +2,13 @@
 //! filters.
 
 use super::state::Stored;
+use crate::sys::counted::Counted;
 use crate::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 use crate::sys::request::{Header, KeptValue, Request};
 use pagecache_core::page::Response;
-use std::rc::Rc;
 
 /// Sends a page, which is of what is `stored`. Returns what a content handler returns.
-pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Rc<Stored>) -> ngx_int_t {
+pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Counted<Stored>) -> ngx_int_t {
     // the fallback would have needed it; a hit does not
     let status = request.discard_body();
     if status != NGX_OK as ngx_int_t {

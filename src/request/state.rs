@@ -4,6 +4,7 @@ use super::commands::Act;
 pub use super::stored::Stored;
 use crate::peer::Peer;
 use crate::settings::Settings;
+use crate::sys::counted::Counted;
 use crate::sys::request::{Attached, Request, RequestLevel};
 use crate::upstream::UpstreamServer;
 use crate::worker::{RenewalPlace, Worker};
@@ -20,7 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// A request that waits for memcached.
-pub type Waiting = Rc<Attached<State>>;
+pub type Waiting = Counted<Attached<State>>;
 
 /// One request's state. It begins in a location with a lookup, and keeps that location's settings wherever the
 /// request goes on to.
@@ -36,9 +37,9 @@ pub struct State {
     /// Where the lookup is under way.
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
-    reply: Cell<Option<Result<Rc<Stored>, Reason>>>,
+    reply: Cell<Option<Result<Counted<Stored>, Reason>>>,
     /// The page that was found and is not fresh.
-    stale: RefCell<Option<Rc<Stored>>>,
+    stale: RefCell<Option<Counted<Stored>>>,
     /// How it fills the cache.
     pub(super) filling: RefCell<Filling>,
     /// What became of that.
@@ -66,7 +67,7 @@ pub enum Filling {
     /// What a request in the background is to renew, until it is known that it is for that page.
     Renewal(Box<Renewal>),
     /// The lease, before the response has come, and the stale page that the application may find unchanged.
-    Lease(Lease, Option<Rc<Stored>>),
+    Lease(Lease, Option<Counted<Stored>>),
     /// The lease of a page that its application stores, and whose response has come: what is remembered if the page is not
     /// stored, and whether all of the response has come.
     Responded(Lease, IfNotStored, bool),
@@ -74,7 +75,7 @@ pub enum Filling {
     Capture(Box<Capture>, u64),
     /// The response is this page, whose head is set and whose body begins at this byte: the application has found it
     /// unchanged.
-    Unchanged(Rc<Stored>, usize),
+    Unchanged(Counted<Stored>, usize),
     /// The same, and its body is sent.
     Sent,
 }
@@ -86,7 +87,7 @@ pub struct Renewal {
     /// Index of the page's server, and its key.
     pub page: (usize, Key),
     /// The page as it was found.
-    pub stale: Rc<Stored>,
+    pub stale: Counted<Stored>,
 }
 
 // SAFETY: nothing else is attached to requests.
@@ -182,7 +183,7 @@ impl State {
         worker: Rc<Worker<Waiting>>,
         background: Option<Rc<RenewalPlace>>,
     ) -> Option<Waiting> {
-        request.attach(State {
+        request.attach(|| State {
             settings,
             worker,
             visitor: request.visitor(),
@@ -220,7 +221,7 @@ impl State {
 
     /// Sets what was decided.
     pub fn set_flow(&self, flow: Flow) {
-        self.flow.replace(flow);
+        *self.flow.borrow_mut() = flow;
     }
 
     /// Goes on with the decisions. `decide` must not have nginx compute variables, which may ask for them.
@@ -259,7 +260,7 @@ impl State {
     }
 
     /// What the lookup that has ended came to, once.
-    pub fn take_reply(&self) -> Result<Rc<Stored>, Reason> {
+    pub fn take_reply(&self) -> Result<Counted<Stored>, Reason> {
         // a request that is resumed has a reply
         self.reply.take().unwrap_or(Err(Reason::Overload))
     }
@@ -323,14 +324,14 @@ impl State {
     }
 
     /// Keeps a page that is stale. An item without a value is not a page.
-    pub fn keep_stale(&self, stored: &Rc<Stored>) {
+    pub fn keep_stale(&self, stored: &Counted<Stored>) {
         if !stored.found().value.is_empty() {
             self.stale.replace(Some(stored.clone()));
         }
     }
 
     /// The page that was found and is stale.
-    pub fn stale(&self) -> Option<Rc<Stored>> {
+    pub fn stale(&self) -> Option<Counted<Stored>> {
         self.stale.borrow().clone()
     }
 

@@ -1,5 +1,6 @@
 //! An item of memcached that a request has found.
 
+use crate::sys::counted::Counted;
 use crate::sys::process;
 use pagecache_core::flow::Found;
 use pagecache_core::memcached::{
@@ -30,12 +31,12 @@ impl Stored {
         value: Bytes<'_>,
         visitor: Visitor,
         buffers: &Buffers,
-    ) -> Option<Rc<Stored>> {
+    ) -> Option<Counted<Stored>> {
         if let Bytes::Alone(part) = &value {
             if let Some((reservation, charge)) = buffers.keep(visitor, part) {
                 let (value, counts) =
                     (Value::InReadBuffer(part.clone()), (Some(reservation), charge));
-                return Some(Rc::new(Stored { item, value, at: process::seconds(), counts }));
+                return Counted::new(Stored { item, value, at: process::seconds(), counts });
             }
         }
         let charge = buffers.charge(visitor, value.len())?;
@@ -49,7 +50,7 @@ impl Stored {
             }
         };
         let counts = (reservation, charge);
-        Some(Rc::new(Stored { item, value, at: process::seconds(), counts }))
+        Counted::new(Stored { item, value, at: process::seconds(), counts })
     }
 
     /// For the core.

@@ -73,7 +73,7 @@ impl State {
     }
 
     /// The page or the variant that the request is for.
-    fn place_in_memcached(&self) -> Option<Page> {
-        self.decide(|flow| flow.place())
+    pub fn place_in_memcached(&self) -> Option<Page> {
+        self.decide(|flow| flow.place().map(|(server, key)| (server, *key)))
     }
 }

@@ -6,6 +6,7 @@
 mod chain;
 pub mod conf;
 pub mod connection;
+pub mod counted;
 pub mod event;
 pub mod filter;
 pub mod layout;

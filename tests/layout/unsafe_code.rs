@@ -4,7 +4,7 @@ use super::{code_of, read, rust_files};
 use std::path::Path;
 
 /// As many as there are. A change that needs another one takes one away, or has a reason to raise this.
-const MOST_BLOCKS: usize = 178;
+const MOST_BLOCKS: usize = 180;
 
 /// Outside of src/sys, these have functions that nginx calls.
 const TRAMPOLINES: [&str; 4] =

@@ -45,13 +45,11 @@ impl Action<'_> {
     }
 }
 
-/// A lookup.
+/// A lookup of the item at [`Flow::place`](super::Flow::place).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lookup {
     /// Index of the server to ask.
     pub server: usize,
-    /// Which item.
-    pub key: Key,
     /// The protocol of the server.
     pub protocol: Protocol,
     /// The time at which the lookup is given up.
@@ -63,12 +61,13 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// The operation of the client of memcached, without a token. `visitor` is the client of the request.
-    pub fn operation(&self, visitor: Visitor) -> Operation {
+    /// The operation of the client of memcached for the item with this key, without a token. `visitor` is the client of
+    /// the request.
+    pub fn operation(&self, key: &Key, visitor: Visitor) -> Operation {
         Operation {
             token: Token::NOBODY,
             visitor,
-            key: self.key,
+            key: *key,
             protocol: self.protocol,
             deadline: self.deadline,
             connect_timeout: self.connect_timeout,

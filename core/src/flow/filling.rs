@@ -35,19 +35,22 @@ pub type Won = Option<Result<Lease, StoreStatus>>;
 /// [`StoreStatus::NoCas`]: it has no number.
 pub fn lease(
     cas: Option<u64>,
-    (server, key): (usize, Key),
+    (server, key): (usize, &Key),
     variant: Option<&Variant>,
     of: Leased,
 ) -> Result<Lease, StoreStatus> {
     let vary = variant.map(|variant| variant.vary.clone());
     let page_cas = variant.and_then(|variant| variant.page_cas);
-    let lease = |cas| Lease { server, key: Box::new(key), cas, of, vary, page_cas };
+    let lease = |cas| Lease { server, key: Box::new(*key), cas, of, vary, page_cas };
     cas.map(lease).ok_or(StoreStatus::NoCas)
 }
 
 impl Filling {
     /// The lookup has found an item. `reason`: why the item is not served.
     pub fn go_on(&mut self, won: Won, reason: Option<Reason>) {
+        if *self == Filling::None && won.is_none() {
+            return;
+        }
         *self = match (std::mem::take(self), won, reason) {
             (Filling::None, Some(Ok(lease)), _) => Filling::GivesBack(lease, None),
             (Filling::None, _, _) => Filling::None,
@@ -97,26 +100,26 @@ impl Filling {
 
     /// Takes out the lease with which the response of the fallback is to be stored.
     pub fn take_held(&mut self) -> Option<Lease> {
+        if !matches!(self, Filling::Holds(_)) {
+            return None;
+        }
         match std::mem::take(self) {
             Filling::Holds(lease) => Some(lease),
-            other => {
-                *self = other;
-                None
-            }
+            _ => None,
         }
     }
 
     /// Takes out a lease that is to be given back at once.
     pub fn take_unwanted(&mut self) -> Option<Lease> {
+        if !matches!(self, Filling::GivesBack(..)) {
+            return None;
+        }
         match std::mem::take(self) {
             Filling::GivesBack(lease, status) => {
                 *self = status.map_or(Filling::None, Filling::Lacks);
                 Some(lease)
             }
-            other => {
-                *self = other;
-                None
-            }
+            _ => None,
         }
     }
 

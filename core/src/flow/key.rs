@@ -37,19 +37,33 @@ impl Variant {
 /// The page that the request is for, as index of its server and key.
 ///
 /// # Errors
-/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
+/// As of [`set_place`].
 pub fn place(
     facts: &impl Facts,
     policy: &Policy,
     cluster: &Cluster,
 ) -> Result<(usize, Key), Reason> {
+    let mut key = Key::EMPTY;
+    set_place(facts, policy, cluster, &mut key).map(|server| (server, key))
+}
+
+/// The page that the request is for: sets its key, and returns the index of its server.
+///
+/// # Errors
+/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
+pub fn set_place(
+    facts: &impl Facts,
+    policy: &Policy,
+    cluster: &Cluster,
+    key: &mut Key,
+) -> Result<usize, Reason> {
     let has_own_target = facts.has_own_target();
     let args = facts.args();
     let path = || facts.path();
     policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
     let text = facts.key().ok_or(Reason::Overload)?;
-    let key = Key::new(text.as_ref(), policy.long_keys)?;
-    Ok((cluster.server(&key), key))
+    key.set(text.as_ref(), policy.long_keys)?;
+    Ok(cluster.server(key))
 }
 
 /// Whether a condition of `pagecache_bypass` is met.

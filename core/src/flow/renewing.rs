@@ -30,9 +30,9 @@ impl Flow {
         };
         let is_ending = match read.response.page.life {
             Some(life) => life.is_ending(left, refresh),
-            None => facts.is_ending(server, &key, left, refresh),
+            None => facts.is_ending(server, key, left, refresh),
         };
-        is_ending && !facts.refuse_refresh(server, &key)
+        is_ending && !facts.refuse_refresh(server, key)
     }
 
     /// Asks for the lease with which a page is renewed.

@@ -185,7 +185,9 @@ impl Flow {
 }
 
 fn begin(request: &Request, policy: &Policy) -> (Flow, Action<'static>) {
-    Flow::begin(request, policy, &one_server(), NOW)
+    let mut flow = Flow::default();
+    let action = flow.begin(request, policy, &one_server(), NOW);
+    (flow, action)
 }
 
 /// The reason for which a request is not looked up.
@@ -248,13 +250,13 @@ fn fell_through(found: Result<Found<'_>, Reason>, request: &Request, policy: &Po
 fn a_page_is_looked_up_within_its_budgets() {
     let (flow, action) = begin(&Request::default(), &policy());
     let Action::Perform(lookup) = action else { panic!("{action:?}") };
-    assert_eq!(lookup.key.as_bytes(), b"/page");
+    assert_eq!(flow.key().unwrap().as_bytes(), b"/page");
     assert_eq!((lookup.server, lookup.protocol), (0, Protocol::Meta));
     assert_eq!(
         (lookup.deadline, lookup.connect_timeout, lookup.get.max_size),
         (NOW + 250, 100, 1_000)
     );
-    assert_eq!((flow.server(), flow.key()), (Some(0), Some(&lookup.key)));
+    assert_eq!((flow.server(), flow.place()), (Some(0), Some((0, flow.key().unwrap()))));
     let classic = Policy { protocol: Some(Protocol::Classic), ..policy() };
     let (_, action) = begin(&Request::default(), &classic);
     assert!(matches!(action, Action::Perform(lookup) if lookup.protocol == Protocol::Classic));
@@ -331,7 +333,8 @@ fn each_key_has_one_server_and_one_that_is_down_has_no_substitute() {
     for number in 0..100 {
         let key = Some(format!("/page/{number}").into_bytes());
         let request = Request { key, ..Request::default() };
-        let (flow, action) = Flow::begin(&request, &policy(), &cluster, NOW);
+        let mut flow = Flow::default();
+        let action = flow.begin(&request, &policy(), &cluster, NOW);
         let server = flow.server().unwrap();
         asked[server] += 1;
         match action {

@@ -44,6 +44,9 @@ pub struct Key {
 }
 
 impl Key {
+    /// No key yet: of no bytes.
+    pub const EMPTY: Key = Key { hash: 0, bytes: [0; MAX_KEY], len: 0 };
+
     /// Escapes `raw` as nginx's memcached module does: bytes `0x00..=0x20` and `%` become `%XX`,
     /// nothing else changes.
     ///
@@ -57,22 +60,35 @@ impl Key {
     /// # Errors
     /// [`KeyError::Empty`] for an empty text; [`KeyError::TooLong`] if `long` is [`LongKeys::Bypass`].
     pub fn new(raw: &[u8], long: LongKeys) -> Result<Key, KeyError> {
+        let mut key = Key::EMPTY;
+        key.set(raw, long).map(|()| key)
+    }
+
+    /// Becomes [`Key::new`], in its place: a key is large, and each request has one.
+    ///
+    /// # Errors
+    /// As of [`Key::new`]. It has no meaning then.
+    pub fn set(&mut self, raw: &[u8], long: LongKeys) -> Result<(), KeyError> {
         if raw.is_empty() {
             return Err(KeyError::Empty);
         }
-        if let Some(key) = Key::plain(raw).or_else(|| Key::fitting(escaped(raw))) {
-            return Ok(key);
+        if self.set_plain(raw).or_else(|| self.set_fitting(escaped(raw))).is_some() {
+            return Ok(());
         }
         match long {
             LongKeys::Bypass => Err(KeyError::TooLong),
-            LongKeys::Sha256 => Ok(Key::digest(raw)),
+            LongKeys::Sha256 => {
+                *self = Key::digest(raw);
+                Ok(())
+            }
         }
     }
 
     /// A key that is escaped already, as memcached has it. None for bytes that memcached does not accept as a key.
     pub fn stored(bytes: &[u8]) -> Option<Key> {
         let is_key = !bytes.is_empty() && bytes.iter().all(|&byte| byte > b' ');
-        if is_key { Key::fitting(bytes.iter().copied()) } else { None }
+        let mut key = Key::EMPTY;
+        key.set_fitting(bytes.iter().copied()).filter(|()| is_key).map(|()| key)
     }
 
     /// The key's bytes.
@@ -85,31 +101,35 @@ impl Key {
         self.hash
     }
 
-    fn of(bytes: [u8; MAX_KEY], len: u8) -> Key {
-        let mut key = Key { hash: 0, bytes, len };
+    /// The bytes are set, so many.
+    #[inline]
+    fn finish(&mut self, len: u8) {
+        self.len = len;
         let mut hasher = FxHasher::default();
-        hasher.write(key.as_bytes());
-        key.hash = hasher.finish() as u32;
-        key
+        hasher.write(self.as_bytes());
+        self.hash = hasher.finish() as u32;
     }
 
     /// A key without bytes to escape, which most are. The loop has no early exit, so that it is vectorized.
-    fn plain(raw: &[u8]) -> Option<Key> {
-        let mut bytes = [0; MAX_KEY];
-        bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+    #[inline]
+    fn set_plain(&mut self, raw: &[u8]) -> Option<()> {
         let is_special = raw.iter().fold(false, |any, &byte| any | is_special(byte));
-        let len = u8::try_from(raw.len()).ok()?;
-        (!is_special).then(|| Key::of(bytes, len))
+        if is_special {
+            return None;
+        }
+        self.bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+        self.finish(u8::try_from(raw.len()).ok()?);
+        Some(())
     }
 
-    fn fitting(escaped: impl Iterator<Item = u8>) -> Option<Key> {
-        let mut bytes = [0; MAX_KEY];
+    fn set_fitting(&mut self, escaped: impl Iterator<Item = u8>) -> Option<()> {
         let mut len = 0_u8;
         for byte in escaped {
-            *bytes.get_mut(usize::from(len))? = byte;
+            *self.bytes.get_mut(usize::from(len))? = byte;
             len += 1;
         }
-        Some(Key::of(bytes, len))
+        self.finish(len);
+        Some(())
     }
 
     /// The key of a variant: no other text has it.
@@ -123,13 +143,14 @@ impl Key {
 
     fn of_digest(prefix: &[u8], digest: &[u8]) -> Key {
         let digits = digest.iter().flat_map(|byte| [hex(byte >> 4, b'a'), hex(byte & 15, b'a')]);
-        let mut bytes = [0; MAX_KEY];
+        let mut key = Key::EMPTY;
         let mut len = 0;
-        for (place, byte) in bytes.iter_mut().zip(prefix.iter().copied().chain(digits)) {
+        for (place, byte) in key.bytes.iter_mut().zip(prefix.iter().copied().chain(digits)) {
             *place = byte;
             len += 1;
         }
-        Key::of(bytes, len)
+        key.finish(len);
+        key
     }
 }
 

@@ -230,7 +230,7 @@ impl World {
     pub fn look_for_overdue(&mut self, id: u64, stored: &Stored) {
         let Some(cas) = stored.item.cas.filter(|_| World::is_renewed(stored)) else { return };
         let request = self.request(id);
-        let (worker, Some((server, key))) = (request.worker, request.flow.place()) else { return };
+        let (worker, Some((server, key))) = (request.worker, request.place()) else { return };
         let mut is_overdue = false;
         self.remember(worker, |memory, now| {
             is_overdue = memory.is_overdue((server, &key), cas, now);

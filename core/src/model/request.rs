@@ -126,6 +126,11 @@ impl Request {
         }
     }
 
+    /// The page or the variant that the request is for.
+    pub fn place(&self) -> Option<Page> {
+        self.flow.place().map(|(server, key)| (server, *key))
+    }
+
     /// The page that the request is for.
     pub fn own_page(&self) -> Option<Page> {
         self.flow.server().zip(self.flow.key().copied())

@@ -20,7 +20,8 @@ impl World {
         self.requests.insert(id, Request::new((worker, process), (page, asks), self.now));
         let facts = self.facts(id);
         let (policy, cluster) = (self.policy.clone(), self.cluster.clone());
-        let (flow, action) = Flow::begin(&facts, &policy, &cluster, self.now);
+        let mut flow = Flow::default();
+        let action = flow.begin(&facts, &policy, &cluster, self.now);
         self.request(id).flow = flow;
         self.act(id, action, None);
         id
@@ -120,8 +121,9 @@ impl World {
     }
 
     fn look_up(&mut self, id: u64, lookup: &Lookup) -> Result<(), OperationError> {
-        let worker = self.request(id).worker;
-        let operation = lookup.operation(Visitor(id));
+        let request = self.request(id);
+        let (_, key) = request.flow.place().expect("a key");
+        let (worker, operation) = (request.worker, lookup.operation(key, Visitor(id)));
         let ticket = self.submit(worker, id, operation)?;
         self.request(id).ticket = Some(ticket);
         Ok(())
@@ -140,7 +142,7 @@ impl World {
     fn wait(&mut self, id: u64, timeout: Msec) -> bool {
         let (now, random) = (self.now, self.random.u64(..));
         let request = self.request(id);
-        let (worker, Some(page)) = (request.worker, request.flow.place()) else { return false };
+        let (worker, Some(page)) = (request.worker, request.place()) else { return false };
         let (_, until) =
             *request.waits.get_or_insert_with(|| (now, waiting::until(now, timeout, random)));
         let has_asked = request.asks_for.take().is_some();
@@ -156,7 +158,7 @@ impl World {
     pub fn end_wait(&mut self, id: u64, turn: Turn) {
         let request = self.request(id);
         request.place = None;
-        let (worker, Some(page)) = (request.worker, request.flow.place()) else { return };
+        let (worker, Some(page)) = (request.worker, request.place()) else { return };
         match turn {
             Turn::Woken => {}
             Turn::Ask => request.asks_for = Some(page),
@@ -171,7 +173,7 @@ impl World {
     /// What the request has found is for all who wait for the same page.
     fn tell_others(&mut self, id: u64, action: &Action<'_>) {
         let request = self.request(id);
-        let (worker, place, page) = (request.worker, request.flow.place(), request.own_page());
+        let (worker, place, page) = (request.worker, request.place(), request.own_page());
         if self.workers[worker].waiting.is_empty() {
             return;
         }

@@ -5,15 +5,14 @@
 //! sent to it over HTTP/2.
 
 use super::Request;
+use crate::sys::counted::Counted;
 use crate::sys::live::Live;
 use crate::sys::loaded;
 use crate::sys::raw::{ngx_http_cleanup_add, ngx_http_request_t};
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::hint::black_box;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use std::rc::Rc;
 
 /// A value that is attached to a request.
 pub struct Attached<T> {
@@ -52,20 +51,21 @@ impl<T> Attached<T> {
 }
 
 impl Request<'_> {
-    /// Attaches a value. None without memory, or where nginx has no place for it.
-    pub fn attach<T: RequestLevel>(&self, value: T) -> Option<Rc<Attached<T>>> {
+    /// Attaches the value that is made. None without memory, or where nginx has no place for it.
+    pub fn attach<T: RequestLevel>(
+        &self,
+        make: impl FnOnce() -> T,
+    ) -> Option<Counted<Attached<T>>> {
         let slot = self.slot()?;
-        if !has_memory_for::<Attached<T>>() {
-            return None;
-        }
-        let attached = Rc::new(Attached { r: self.r.place(), is_live: Cell::new(true), value });
+        let r = self.r.place();
+        let attached = Counted::of(|| Attached { r, is_live: Cell::new(true), value: make() })?;
         let place = self.pool()?.keep(attached)?;
         // SAFETY: the request is live. nginx calls the handlers of this list once, when it terminates
         // or frees the main request: never later than it destroys the pool, which has the value. Only this file writes
         // to the slot.
         unsafe {
             let cleanup = NonNull::new(ngx_http_cleanup_add(self.r.as_ptr(), 0))?.as_ptr();
-            (*cleanup).data = Rc::as_ptr(place).cast_mut().cast();
+            (*cleanup).data = (&raw const **place).cast_mut().cast();
             (*cleanup).handler = Some(end_value::<T>);
             *slot = (&raw const *place).cast_mut().cast();
         }
@@ -73,15 +73,15 @@ impl Request<'_> {
     }
 
     /// The value that was attached last.
-    pub fn attached<T: RequestLevel>(&self) -> Option<Rc<Attached<T>>> {
+    pub fn attached<T: RequestLevel>(&self) -> Option<Counted<Attached<T>>> {
         let slot = self.slot()?;
-        let is_its_own = |attached: &&Rc<Attached<T>>| attached.r == self.r.place();
+        let is_its_own = |attached: &&Counted<Attached<T>>| attached.r == self.r.place();
         // SAFETY: attach wrote the place of a value in the request's pool, of this type (RequestLevel).
-        if let Some(latest) = unsafe { (*slot).cast::<Rc<Attached<T>>>().as_ref() } {
+        if let Some(latest) = unsafe { (*slot).cast::<Counted<Attached<T>>>().as_ref() } {
             return Some(latest.clone());
         }
         // a redirect makes the pointer null, and a subrequest has none of its own at first
-        let latest = self.pool()?.kept::<Rc<Attached<T>>>().find(is_its_own)?;
+        let latest = self.pool()?.kept::<Counted<Attached<T>>>().find(is_its_own)?;
         // SAFETY: as in attach.
         unsafe { *slot = (&raw const *latest).cast_mut().cast() };
         Some(latest.clone())
@@ -100,18 +100,6 @@ impl Request<'_> {
         // began.
         loaded::has_place().then(|| unsafe { self.read(|r| r.ctx).add(loaded::module_index()) })
     }
-}
-
-/// Whether there is memory for a counted value of this type. An [`Rc`] ends the process where there is none, so memory of
-/// the same size is asked for before, and given back: the allocator has it for the next one.
-fn has_memory_for<T>() -> bool {
-    // the value behind its two counts
-    let words = (size_of::<T>() + 2 * size_of::<usize>()).div_ceil(size_of::<usize>());
-    let mut probe = Vec::<usize>::new();
-    let is_there = probe.try_reserve_exact(words).is_ok();
-    // the compiler leaves out an allocation that nobody looks at
-    black_box(probe.as_ptr());
-    is_there
 }
 
 /// # Safety

@@ -4,7 +4,6 @@ use super::{Header, Request};
 use crate::sys::chain::{Chain, whole_body};
 use crate::sys::pool::text_of;
 use crate::sys::raw::{NGX_ERROR, ngx_http_output_filter, ngx_int_t, ngx_str_t};
-use std::rc::Rc;
 
 /// A value that the request's pool keeps. It stays until nginx needs no part of the response any more.
 pub struct KeptValue<'request> {
@@ -14,10 +13,10 @@ pub struct KeptValue<'request> {
 
 impl Request<'_> {
     /// Keeps a value for the response. None without memory.
-    pub fn keep<B: 'static>(
+    pub fn keep<O: 'static>(
         &self,
-        owner: Rc<B>,
-        value: impl FnOnce(&B) -> &[u8],
+        owner: O,
+        value: impl FnOnce(&O) -> &[u8],
     ) -> Option<KeptValue<'_>> {
         let owner = self.pool()?.keep(owner)?;
         Some(KeptValue { request: self, value: value(owner) })

@@ -136,7 +136,8 @@ fn the_lease_of_a_stale_page_is_asked_for() {
             panic!("{:?}", flow.outcome())
         };
         assert_eq!((lookup.get.wants_value, lookup.get.recache), (false, Some(2_592_000)));
-        assert_eq!((lookup.key, lookup.deadline), (*flow.key().unwrap(), NOW + 250));
+        let place = (lookup.server, flow.key().unwrap());
+        assert_eq!((flow.place(), lookup.deadline), (Some(place), NOW + 250));
         flow.completed(50);
         // the page is stale, whatever becomes of the lease
         let action = flow.reply(reply, &request, &storing());
@@ -168,7 +169,8 @@ fn a_page_leads_to_the_variant_of_the_request() {
             panic!("{:?}", flow.outcome())
         };
         let german = Fields(&[(b"Accept-Language", b"de")]);
-        assert_eq!(lookup.key, vary.key(flow.key().unwrap(), 99, german));
+        let variant = vary.key(flow.key().unwrap(), 99, german);
+        assert_eq!(flow.place(), Some((lookup.server, &variant)));
         lookup.get.vivify
     };
     let mut flow = looking_up(&request, &storing());
