@@ -12,7 +12,7 @@
 use super::facts::RequestFacts;
 use super::lock;
 use super::serve::set_head;
-use super::state::{Filling, State, Stored};
+use super::state::{Filling, State, Stored, Waiting};
 use crate::cache_status;
 use crate::peer::Peer;
 use crate::sys::counted::Counted;
@@ -400,7 +400,7 @@ fn sent_fields<'r>(
 
 /// Other filters have seen the head: some of them may work on the text of the body, which then is not compressed.
 fn after_head(request: &Request<'_>) {
-    let Some(state) = State::of(request) else { return };
+    let Some(state) = State::of(request).filter(|state| state.is_filling()) else { return };
     state.set_filling(match state.take_filling() {
         Filling::Responded(lease, if_not_stored, _) => {
             Filling::Responded(lease, if_not_stored, request.is_header_only())
@@ -427,7 +427,8 @@ fn is_captured_to_the_end(request: &Request<'_>) -> bool {
 }
 
 fn capture_body(request: &Request<'_>, parts: &mut dyn Iterator<Item = BodyPart<'_>>) -> Passage {
-    let Some(state) = State::of(request) else { return Passage::Unchanged };
+    let has_use = |state: &Waiting| state.is_filling() || state.is_background();
+    let Some(state) = State::of(request).filter(has_use) else { return Passage::Unchanged };
     match state.take_filling() {
         Filling::Capture(capture, at) => {
             append(request, &state, *capture, at, parts);

@@ -362,6 +362,11 @@ impl State {
         self.settings.policy.leases.as_ref().map_or(0, |leases| leases.pass_time)
     }
 
+    /// Whether it has anything for filling the cache.
+    pub fn is_filling(&self) -> bool {
+        !matches!(*self.filling.borrow(), Filling::Nothing)
+    }
+
     /// Whether the response is being captured.
     pub fn is_capturing(&self) -> bool {
         matches!(*self.filling.borrow(), Filling::Capture(..))
