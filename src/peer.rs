@@ -413,7 +413,7 @@ impl<W: Waiter> Peer<W> {
         let mut client = self.client.borrow_mut();
         let event = client.next_event(index, process::now(), &self.buffers);
         let (token, completion) = match event? {
-            Event::Completed(token, completion) => (token, completion),
+            Event::Completed(token, completion, _) => (token, completion),
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
                 drop(client);

@@ -16,7 +16,9 @@ use super::breaker::{Breaker, BreakerLimits};
 use super::connection::Output;
 use super::connection::queue::{Attempt, Orphan, Written};
 use super::protocol::operation::{Completion, Operation};
-use super::{Body, Buffers, Bytes, ConnectionError, Msec, OperationError, Ticket, Token};
+use super::{
+    Body, Buffers, Bytes, ConnectionError, Key, Msec, OperationError, Sample, Ticket, Token, Watch,
+};
 use pooled::{PooledConnection, SocketState};
 use slowest::Slowest;
 use std::collections::VecDeque;
@@ -39,8 +41,8 @@ pub struct Limits {
 /// What the driver must handle.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The operation of this token has ended.
-    Completed(Token, Completion<Bytes<'a>>),
+    /// The operation of this token has ended. If it watches an item, that was there of it before: none if it is unknown.
+    Completed(Token, Completion<Bytes<'a>>, Option<Sample>),
     /// The server has failed, after it had been well. Connections that still work remain in use.
     Down(ConnectionError),
     /// The server has recovered: it accepts connections and answers.
@@ -49,13 +51,13 @@ pub enum Event<'a> {
 
 impl Event<'_> {
     fn failed(token: Token, error: OperationError) -> Self {
-        Event::Completed(token, Completion::Failed(error))
+        Event::Completed(token, Completion::Failed(error), None)
     }
 
     /// The operation ended without an answer. `is_unknown`: it may have taken effect.
     fn ended(token: Token, is_unknown: bool, error: OperationError) -> Self {
         match is_unknown {
-            true => Event::Completed(token, Completion::Unknown(error)),
+            true => Event::Completed(token, Completion::Unknown(error), None),
             false => Event::failed(token, error),
         }
     }
@@ -97,6 +99,8 @@ pub struct Client {
     /// msec and still waits has been overtaken.
     overtaken: Msec,
     slowest: Slowest,
+    /// The keys of the items that are watched.
+    watched: Vec<Key>,
     /// Events that do not come from a connection's input.
     events: VecDeque<Event<'static>>,
 }
@@ -115,6 +119,7 @@ impl Client {
             flow: 0,
             overtaken: 0,
             slowest: Slowest::default(),
+            watched: Vec::new(),
             events: VecDeque::new(),
         }
     }
@@ -127,6 +132,16 @@ impl Client {
     /// Whether there are no connections. No configuration allows that.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// Watches the item with this key: lookups may have its version read before. None if too many are watched.
+    pub fn watch(&mut self, key: &Key) -> Option<Watch> {
+        let place = self.watched.iter().position(|it| it == key);
+        let place = u16::try_from(place.unwrap_or(self.watched.len())).ok()?;
+        if usize::from(place) == self.watched.len() {
+            self.watched.push(*key);
+        }
+        Some(Watch(place))
     }
 
     /// Starts an operation. One that stores has [`Client::store`].
@@ -323,7 +338,8 @@ impl Client {
             Ok(None) => self.events.pop_front(),
             Ok(Some((token, completion))) => {
                 let connection = &self.connections.get(index)?.connection;
-                Some(Event::Completed(token, completion.map(|value| connection.value(value))))
+                let completion = completion.map(|value| connection.value(value));
+                Some(Event::Completed(token, completion, connection.sample_of_answer()))
             }
             Err(error) => {
                 self.lost(index, now, error);

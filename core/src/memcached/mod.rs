@@ -23,6 +23,7 @@ mod key;
 pub mod model;
 pub mod protocol;
 mod read_buffer;
+mod sample;
 
 pub use body::Body;
 pub use breaker::BreakerLimits;
@@ -34,8 +35,10 @@ pub use key::{Key, KeyError, LongKeys, MAX_KEY};
 pub use protocol::Protocol;
 pub use protocol::operation::{
     Append, Command, Completion, Delete, Get, Item, Leased, Operation, Recache, Set, Ticket, Token,
+    Watch,
 };
 pub use read_buffer::BufferPart;
+pub use sample::{Sample, Version};
 
 /// Milliseconds of a monotonic clock, whose zero the driver chooses.
 pub type Msec = u64;

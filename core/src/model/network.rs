@@ -178,7 +178,7 @@ impl World {
             let now = self.now;
             let Worker { client, buffers, .. } = &mut self.workers[worker];
             let Some(event) = client.next_event(index, now, buffers) else { break };
-            if let memcached::Event::Completed(token, completion) = event {
+            if let memcached::Event::Completed(token, completion, _) = event {
                 let completion = completion.map(|value| value.to_vec());
                 self.completed(worker, token, completion);
             }

@@ -122,7 +122,7 @@ impl Items {
         let now = self.now();
         while let Some(event) = self.client.next_event(ONLY, now, &self.buffers) {
             match event {
-                Event::Completed(_, completion) => {
+                Event::Completed(_, completion, _) => {
                     return Some(completion.map(|value| value.to_vec()));
                 }
                 Event::Down(error) => {

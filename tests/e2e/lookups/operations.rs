@@ -83,7 +83,7 @@ impl Driver {
             }
             while let Some(event) = self.client.next_event(ONLY, NOW, &self.buffers) {
                 match event {
-                    Event::Completed(_, completion) => {
+                    Event::Completed(_, completion, _) => {
                         completed.push(completion.map(|value| value.to_vec()));
                     }
                     other => panic!("{other:?}"),

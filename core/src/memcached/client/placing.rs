@@ -50,7 +50,13 @@ impl Client {
         let index = self.choose(now, attempt, attempt == Attempt::First && !is_large)?;
         let address = self.address;
         let pooled = self.connections.get_mut(index).ok_or(OperationError::Overload)?;
-        let opaque = pooled.connection.submit(operation, body, attempt, pooled.is_proven());
+        let is_proven = pooled.is_proven();
+        if let Some(watch) = operation.watch() {
+            let key = self.watched.get(usize::from(watch.0)).ok_or(OperationError::Unsupported)?;
+            let sampled = pooled.connection.sample((watch, key), operation, is_proven);
+            sampled.ok_or(OperationError::Overload)?;
+        }
+        let opaque = pooled.connection.submit(operation, body, attempt, is_proven);
         let opaque = opaque.ok_or(OperationError::Overload)?;
         pooled.asked_at = now;
         if pooled.socket == SocketState::Closed {

@@ -12,6 +12,7 @@ mod load;
 mod not_late;
 mod recovery;
 mod room;
+mod watches;
 
 use super::*;
 use crate::memcached::Protocol;

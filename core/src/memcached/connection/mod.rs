@@ -13,16 +13,20 @@ mod coalescing;
 pub(super) mod queue;
 mod receive;
 mod transmit;
+mod watches;
 
 use crate::memcached::protocol::encode::{MAX_COMMAND, encode_command};
-use crate::memcached::protocol::operation::{Completion, Operation, ValueLocation};
-use crate::memcached::{Body, Buffers, Bytes, ConnectionError, Item, Msec, OperationError, Token};
+use crate::memcached::protocol::operation::{Command, Completion, Get, Operation, ValueLocation};
+use crate::memcached::{
+    Body, Buffers, Bytes, ConnectionError, Item, Key, Msec, OperationError, Sample, Token, Watch,
+};
 use coalescing::FanOut;
 use queue::{Attempt, Expired, Front, Orphan, Pending, Queue, Written};
 pub use receive::INPUT_SIZE;
 use receive::{Receiver, Step};
 pub use transmit::Output;
 use transmit::Transmitter;
+use watches::Watches;
 
 /// A connection is silent after so many timeouts without a reply between them.
 const SILENT_AFTER: u32 = 3;
@@ -49,6 +53,7 @@ pub struct Connection {
     heard: Option<Heard>,
     /// Commands that give back the leases of replies that nobody got.
     unclaimed: Vec<Operation>,
+    watches: Watches,
     transmitter: Transmitter,
     receiver: Receiver,
 }
@@ -113,8 +118,37 @@ impl Connection {
         if let Some(body) = body {
             self.transmitter.push_body(body);
         }
-        self.queue.push(operation, attempt, reused, start..self.transmitter.queued());
+        self.queue.push(operation, attempt, reused, start..self.transmitter.queued(), None);
         Some(opaque)
+    }
+
+    /// The version of the item with this key is read before the operation, unless a command for that is queued and no byte
+    /// of it is written. None without memory.
+    pub fn sample(
+        &mut self,
+        (watch, key): (Watch, &Key),
+        operation: &Operation,
+        reused: bool,
+    ) -> Option<()> {
+        if self.watches.is_queued(watch, self.transmitter.written()) {
+            return Some(());
+        }
+        self.transmitter.reserve(MAX_COMMAND)?;
+        self.queue.reserve()?;
+        let (start, opaque) = (self.transmitter.queued(), self.queue.next_opaque());
+        let command = Command::Get(Get::item());
+        let sample = Operation { token: Token::NOBODY, key: *key, command, ..*operation };
+        self.transmitter
+            .push(|text| encode_command(text, sample.protocol, key, &sample.command, 0, opaque));
+        let bytes = start..self.transmitter.queued();
+        self.queue.push(&sample, Attempt::First, reused, bytes, Some(watch));
+        self.watches.queued(watch, start);
+        Some(())
+    }
+
+    /// What there was of the watched item before the last answer. None if that is unknown, or none is watched.
+    pub fn sample_of_answer(&self) -> Option<Sample> {
+        self.watches.of_answer()
     }
 
     /// Lets `operation` join a lookup for the same item of which no byte is written yet. Returns the opaque of that
@@ -240,6 +274,7 @@ impl Connection {
         self.timeouts = 0;
         self.heard = None;
         self.transmitter.reset();
+        self.watches.reset();
         self.receiver.reset();
         let answered = self.fan_out.take().into_iter().map(Orphan::answered);
         answered.chain(self.queue.abandon(begun, is_skipping))
@@ -247,13 +282,18 @@ impl Connection {
 
     /// The operation at the front has its reply. Returns the first request that waits for it, if any.
     fn finish(&mut self, completion: &Completion<ValueLocation>) -> Option<Token> {
+        let watch = self.queue.front().and_then(|front| front.operation.watch());
         let pending = self.queue.pop()?;
         let is_error = matches!(completion, Completion::Failed(OperationError::Protocol));
         hear(&mut self.heard, &pending, is_error, true);
         self.timeouts = 0;
+        if let Some(watch) = pending.samples {
+            self.watches.answered(watch, completion);
+        }
         if !pending.is_wanted() {
             return None;
         }
+        self.watches.set_answer(watch);
         if !pending.joined.is_empty() {
             self.fan_out = FanOut::new(pending.joined, completion.clone());
         }

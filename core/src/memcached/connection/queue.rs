@@ -3,7 +3,7 @@
 
 use super::coalescing::{JoinTable, Joined};
 use crate::memcached::protocol::operation::{Command, Operation};
-use crate::memcached::{Msec, Token};
+use crate::memcached::{Msec, Token, Watch};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -49,6 +49,8 @@ pub struct Pending {
     /// The connection had already answered when the operation was queued.
     reused: bool,
     attempt: Attempt,
+    /// It reads the version of this item, for the lookups behind it, and for no request.
+    pub samples: Option<Watch>,
 }
 
 /// When an operation was written.
@@ -174,28 +176,31 @@ impl Queue {
     }
 
     /// Adds an operation, whose command is at this place of the connection's stream. `reused`: the connection has
-    /// answered before.
+    /// answered before. `samples`: it reads the version of this item, and is for no request.
     pub fn push(
         &mut self,
         operation: &Operation,
         attempt: Attempt,
         reused: bool,
         bytes: Range<u64>,
+        samples: Option<Watch>,
     ) {
         let (opaque, deadline) = (self.opaque, operation.deadline);
         self.opaque = self.opaque.wrapping_add(1);
         self.join_table.add(&operation.key, opaque);
         self.operations.push_back(*operation);
+        let is_wanted = samples.is_none();
         self.pending.push_back(Pending {
             token: operation.token,
             joined: Joined::default(),
-            interest: Interest::Wanted,
+            interest: if is_wanted { Interest::Wanted } else { Interest::Cancelled },
             bytes,
             written: None,
             reused,
             attempt,
+            samples,
         });
-        self.live += 1;
+        self.live += usize::from(is_wanted);
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
     }
 
@@ -208,7 +213,8 @@ impl Queue {
         for (pending, operation) in all.take_while(|(it, _)| it.bytes.end > from) {
             if pending.bytes.start < up_to {
                 pending.written = Some(written);
-                whole += usize::from(pending.bytes.end <= up_to && operation.is_get());
+                let is_lookup = operation.is_get() && pending.samples.is_none();
+                whole += usize::from(pending.bytes.end <= up_to && is_lookup);
             }
         }
         whole
@@ -317,7 +323,9 @@ impl Queue {
             }
             let was_moved = pending.interest == Interest::Moved;
             pending.interest = Interest::TimedOut;
-            if let Some(written) = pending.written.filter(|_| !was_moved) {
+            // a version that was read for others says nothing that their own replies do not say
+            let is_counted = !was_moved && pending.samples.is_none();
+            if let Some(written) = pending.written.filter(|_| is_counted) {
                 expired.sent += 1;
                 expired.unheard += u32::from(is_unheard(written, deadline));
             }

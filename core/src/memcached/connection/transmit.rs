@@ -102,6 +102,11 @@ impl Transmitter {
         self.queued
     }
 
+    /// The number of them that are written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether there is anything to write.
     pub fn has_output(&self) -> bool {
         self.queued > self.written

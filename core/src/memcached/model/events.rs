@@ -30,7 +30,7 @@ impl World {
         loop {
             let (buffers, kept) = (&self.buffers, &mut self.kept);
             let event = self.client.next_event(index, self.now, buffers).map(|event| match event {
-                Event::Completed(token, completion) => OwnedEvent::Completed(
+                Event::Completed(token, completion, _) => OwnedEvent::Completed(
                     token.0,
                     completion.map(|value| owned(value, token, kept)),
                 ),

@@ -60,18 +60,24 @@ pub struct Get {
     pub vivify: Option<u32>,
     /// If the item expires in less than so many seconds, one of its readers gets [`Recache::Won`]. Meta only.
     pub recache: Option<u32>,
+    /// The version of this item is read before, at the beginning of the batch. Meta only.
+    pub watch: Option<Watch>,
 }
+
+/// Names an item that a [`Client`](crate::memcached::Client) watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch(pub(in crate::memcached) u16);
 
 impl Get {
     /// Reads an item with a value of at most so many bytes.
     pub fn value(max_size: usize) -> Get {
-        Get { max_size, wants_value: true, vivify: None, recache: None }
+        Get { max_size, wants_value: true, vivify: None, recache: None, watch: None }
     }
 
     /// Whether it is [`Get::value`] of some size, and nothing more.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.wants_value && self.vivify.is_none() && self.recache.is_none()
+        self.wants_value && self.vivify.is_none() && self.recache.is_none() && self.watch.is_none()
     }
 
     /// Reads an item without its value.
@@ -113,6 +119,14 @@ impl Operation {
     /// Whether it is a read. Any other operation may change an item, and is never sent twice.
     pub fn is_get(&self) -> bool {
         matches!(self.command, Command::Get(_))
+    }
+
+    /// The item whose version is read before.
+    pub fn watch(&self) -> Option<Watch> {
+        match &self.command {
+            Command::Get(get) => get.watch,
+            _ => None,
+        }
     }
 
     /// Whether the operation's dialect has the command.

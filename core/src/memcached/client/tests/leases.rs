@@ -39,7 +39,8 @@ impl Alone {
     }
 }
 
-const ASKS: Get = Get { max_size: 10, wants_value: true, vivify: Some(60), recache: None };
+const ASKS: Get =
+    Get { max_size: 10, wants_value: true, vivify: Some(60), recache: None, watch: None };
 
 #[test]
 fn the_lease_of_a_request_that_has_gone_is_given_back() {

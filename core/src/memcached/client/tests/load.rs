@@ -366,7 +366,7 @@ fn what_a_reply_costs_beside_stuck_connections() {
             client.input(7)[1][..reply.len()].copy_from_slice(reply.as_bytes());
             client.received(7, reply.len());
             let event = client.next_event(7, now, &buffers);
-            assert_eq!(event, Some(Event::Completed(Token(1), Completion::Miss)));
+            assert_eq!(event, Some(Event::Completed(Token(1), Completion::Miss, None)));
         }
         let took = begin.elapsed() / 2_000;
         println!("{tombstones} tombstones on each of 7 stuck connections: {took:?} for a lookup");
