@@ -55,15 +55,15 @@ impl Index {
     ///
     /// # Errors
     /// [`Shrunk`]: it is an earlier version, or not what it seems. Nothing was changed.
-    pub fn update(&mut self, log: &Log<'_>) -> Result<(), Shrunk> {
+    pub fn update(&mut self, log: &Log<'_>, now: u64) -> Result<(), Shrunk> {
         if self.epoch != Some(log.epoch) {
-            self.forget();
+            self.forget(now);
             self.epoch = Some(log.epoch);
             self.begin_at(log.base);
             self.last_line_end = log.base;
         } else if log.end() < self.end {
             return Err(Shrunk);
-        } else if log.base > self.last_line_end {
+        } else if log.base > self.end {
             self.before = Some((self.since, self.last_line_end));
             self.begin_at(log.base);
             self.last_line_end = log.base;
@@ -78,11 +78,8 @@ impl Index {
     }
 
     /// The log is no longer there. What is known of hard purges is kept.
-    pub fn forget(&mut self) {
-        let mut former = std::mem::take(&mut self.former);
-        former.add_all(&self.carried);
-        self.targets.hard().for_each(|(target, time)| former.add(target, time));
-        self.hard_since.hard_time().into_iter().for_each(|time| former.add(Target::All, time));
+    pub fn forget(&mut self, now: u64) {
+        let former = self.to_carry(now);
         *self = Index { former, malformed: self.malformed, ..Index::default() };
     }
 
@@ -151,12 +148,18 @@ impl Index {
     }
 
     /// The hard purges that a log of another epoch has to repeat.
-    pub fn to_carry(&self) -> Carried {
+    pub fn to_carry(&self, now: u64) -> Carried {
         let mut all = self.former.clone();
         all.add_all(&self.carried);
         self.targets.hard().for_each(|(target, time)| all.add(target, time));
         self.hard_since.hard_time().into_iter().for_each(|time| all.add(Target::All, time));
-        all
+        all.at(now)
+    }
+
+    /// Those of earlier epochs that the log does not repeat.
+    pub fn not_carried(&self, now: u64) -> Option<Carried> {
+        let former = self.former.at(now);
+        (!self.carried.covers(&former)).then_some(former)
     }
 
     /// The end of the segment that has the lines before the oldest known one, if it is to be read.

@@ -86,6 +86,14 @@ impl<'a> Log<'a> {
         })
     }
 
+    /// The lines before this number, and the others. None if there are none before it, or if it is none of this log.
+    pub fn split_at(&self, number: u64) -> Option<(Log<'a>, Log<'a>)> {
+        let len = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let (older, newer) = self.lines.split_at_checked(len).filter(|_| len > 0)?;
+        let older = Log { lines: older, ..self.clone() };
+        Some((older, Log { base: number, lines: newer, ..self.clone() }))
+    }
+
     /// The number behind the last line that is ended.
     pub fn last_line_end(&self) -> u64 {
         let len = memchr::memrchr(b'\n', self.lines).map_or(0, |last| last + 1);

@@ -37,6 +37,8 @@
 //! | `carried` | the hard purges that outlive their lines |
 //! | `mark` | what a stored page notes |
 //! | `targets`, `index` | what a worker keeps of a log, and whether a page is valid |
+//! | `view` | how a worker keeps up with a log, creates it, and makes it short |
+//! | `rotate` | how a log is split |
 //! | `append` | the commands that add a purge |
 
 mod append;
@@ -46,7 +48,9 @@ mod index;
 mod line;
 mod log;
 mod mark;
+mod rotate;
 mod targets;
+mod view;
 mod zone;
 
 pub use append::{Appending, Next};
@@ -56,6 +60,8 @@ pub use index::{Index, Validity};
 pub use line::{MAX_PREFIX, Purge, Target};
 pub use log::{Line, Log};
 pub use mark::{Mark, Noted, TagList, Tags};
+pub use rotate::Segment;
+pub use view::{Change, Reading, Sample, Version, View};
 pub use zone::{Tag, Zone};
 
 /// The longest value that is read as a log, in bytes: memcached's own limit. A longer one is no log.

@@ -20,7 +20,7 @@ fn value(lines: &str) -> String {
 fn index(values: &[&str]) -> Index {
     let mut index = Index::default();
     for value in values {
-        index.update(&Log::parse(value.as_bytes()).unwrap()).unwrap();
+        index.update(&Log::parse(value.as_bytes()).unwrap(), 9).unwrap();
     }
     index
 }
@@ -92,8 +92,8 @@ fn a_line_that_is_not_ended_counts_up_to_where_it_ends_at_last() {
         ("s 1 k:/as 2 k:/b\n", Soft, Soft),
     ] {
         index = Index::default();
-        index.update(&Log::parse(value("s 1 k:/a").as_bytes()).unwrap()).unwrap();
-        index.update(&Log::parse(value(lines).as_bytes()).unwrap()).unwrap();
+        index.update(&Log::parse(value("s 1 k:/a").as_bytes()).unwrap(), 9).unwrap();
+        index.update(&Log::parse(value(lines).as_bytes()).unwrap(), 9).unwrap();
         assert_eq!(validity(&index, &at_the_cut, "/a"), of_a, "{lines:?}");
         assert_eq!(validity(&index, &at_the_cut, "/b"), of_b, "{lines:?}");
     }
@@ -106,7 +106,7 @@ fn without_a_log_no_page_is_valid() {
     assert_eq!(index.mark(), None);
     assert_eq!(validity(&index, &note(A, 0, &[]), "/a"), Soft);
     index = super::tests::index(&[&value("h 1 k:/a\n")]);
-    index.forget();
+    index.forget(9);
     assert_eq!(index.mark(), None);
     assert_eq!(validity(&index, &note(A, 9, &[]), "/a"), Hard);
     assert_eq!(validity(&index, &note(A, 9, &[]), "/b"), Soft);
@@ -126,9 +126,9 @@ fn another_epoch_keeps_hard_purges_and_touches_no_page_of_its_own() {
         assert_eq!(validity(&index, &note(epoch, 0, &[]), key), expected, "{epoch} {key}");
     }
     let mut out = Vec::new();
-    index.to_carry().write(9, &mut out);
+    index.to_carry(9).write(9, &mut out);
     assert_eq!(out, b" 7 k:/a 8 k:/c");
-    index.forget();
+    index.forget(9);
     assert_eq!(validity(&index, &note(B, 0, &[]), "/c"), Hard);
 }
 
@@ -136,7 +136,7 @@ fn another_epoch_keeps_hard_purges_and_touches_no_page_of_its_own() {
 fn a_log_never_becomes_shorter() {
     let mut index = index(&[&value("s 1 *\ns 1 *\n")]);
     let shorter = value("s 1 *\n");
-    assert_eq!(index.update(&Log::parse(shorter.as_bytes()).unwrap()), Err(Shrunk));
+    assert_eq!(index.update(&Log::parse(shorter.as_bytes()).unwrap(), 9), Err(Shrunk));
     assert_eq!(index.mark(), Some(Mark { epoch: A, offset: 12 }));
 }
 
@@ -190,7 +190,7 @@ fn what_is_kept_is_bounded() {
         lines.push_str(&format!("s 1 {}:/{nth}\n", if nth % 2 == 0 { "k" } else { "u" }));
         ends.push(lines.len() as u64);
     }
-    index.update(&Log::parse(value(&lines).as_bytes()).unwrap()).unwrap();
+    index.update(&Log::parse(value(&lines).as_bytes()).unwrap(), 9).unwrap();
     assert!(index.targets.len() <= MAX_TARGETS);
     let of = |offset, key| validity(&index, &note(A, offset, &[]), key);
     assert_eq!(of(0, "/x"), Hard);
@@ -200,7 +200,7 @@ fn what_is_kept_is_bounded() {
     assert_eq!((of(young, "/x"), of(young, &format!("/{}", MAX_TARGETS + 9))), (Valid, Soft));
     assert_eq!(index.next_segment(), None);
     let mut out = Vec::new();
-    index.to_carry().write(1, &mut out);
+    index.to_carry(9).write(1, &mut out);
     assert_eq!(out, b" 1 *");
 }
 
@@ -266,10 +266,10 @@ proptest! {
             lines.push_str(piece);
             marks.push(lines.len() as u64);
             if *is_read {
-                index.update(&Log::parse(value(&lines).as_bytes()).unwrap()).unwrap();
+                index.update(&Log::parse(value(&lines).as_bytes()).unwrap(), 9).unwrap();
             }
         }
-        index.update(&Log::parse(value(&lines).as_bytes()).unwrap()).unwrap();
+        index.update(&Log::parse(value(&lines).as_bytes()).unwrap(), 9).unwrap();
         for (at, key, tags) in &pages {
             let offset = marks[at % marks.len()];
             let said = validity(&index, &note(A, offset, tags), key);
