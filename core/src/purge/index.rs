@@ -83,6 +83,11 @@ impl Index {
         *self = Index { former, malformed: self.malformed, ..Index::default() };
     }
 
+    /// Takes hard purges of logs that were lost.
+    pub fn remember(&mut self, found: &Carried, now: u64) {
+        self.former.add_all(&found.at(now));
+    }
+
     /// The lines before this number are not known.
     fn begin_at(&mut self, number: u64) {
         self.since = number;

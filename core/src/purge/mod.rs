@@ -48,6 +48,8 @@ mod index;
 mod line;
 mod log;
 mod mark;
+#[cfg(test)]
+mod model;
 mod rotate;
 mod targets;
 mod view;

@@ -124,9 +124,8 @@ impl View {
     /// A new log.
     fn replace(&mut self, epoch: Epoch, of: Option<Version>, found: Carried, now: u64) -> Change {
         self.index.forget(now);
-        let mut carried = self.index.to_carry(now);
-        carried.add_all(&found);
-        let value = Log::create(epoch, &carried, now, b"");
+        self.index.remember(&found, now);
+        let value = Log::create(epoch, &self.index.to_carry(now), now, b"");
         Change { segment: None, set: set(epoch, of), value }
     }
 
@@ -260,7 +259,11 @@ mod tests {
         let mut view = View::default();
         let change = view.read(Reading::TooLong(version(7, b"")), NOW, 0xf).unwrap();
         assert_eq!(said(&change), (set, "E000000000000000f 0 1000 *\n"));
+        // that is not forgotten, even if this change is lost
+        let brought = read(&mut view, 6, "E000000000000000e 0\n").unwrap();
+        assert_eq!(said(&brought).1, "E000000000000000e 0 1000 *\n");
         // a log that has become shorter
+        let mut view = View::default();
         assert_eq!(read(&mut view, 6, "E000000000000000e 0\ns 1 k:/a\n"), None);
         let change = read(&mut view, 7, "E000000000000000e 0\n").unwrap();
         assert_eq!(said(&change), (set, "E000000000000000f 0\n"));
