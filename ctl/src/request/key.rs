@@ -47,6 +47,15 @@ impl KeyPattern {
     /// # Errors
     /// [`NoKey`] says whether nginx has no key either.
     pub fn key(&self, url: &str) -> Result<Key, NoKey> {
+        let evaluated = self.evaluated(url)?;
+        Key::new(&evaluated, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
+    }
+
+    /// The key as the location evaluates it, before it is escaped and shortened for memcached.
+    ///
+    /// # Errors
+    /// As those of [`KeyPattern::key`].
+    pub fn evaluated(&self, url: &str) -> Result<Vec<u8>, NoKey> {
         let url = Url::parse(url, self.base.as_ref()).map_err(NoKey::Invalid)?;
         let target = Target::parse(url.target.as_bytes(), self.merge_slashes)
             .map_err(|invalid| NoKey::Invalid(invalid.reason()))?;
@@ -54,14 +63,13 @@ impl KeyPattern {
         KeyRules::of(&self.text)
             .check(&target.query, &self.ignored_args, true, || &target.path)
             .map_err(NoKey::NotLookedUp)?;
-        let raw = self.evaluate(&Request {
-            url: &url,
-            target: &target,
-            headers: &self.headers,
-            ignored_args: &self.ignored_args,
-            version: self.version,
-        })?;
-        Key::new(&raw, self.long_keys).map_err(|error| NoKey::NotLookedUp(error.into()))
+        self.evaluate(&self.request(&url, &target))
+    }
+
+    /// A request for a URL.
+    pub(super) fn request<'a>(&'a self, url: &'a Url, target: &'a Target) -> Request<'a> {
+        let KeyPattern { headers, ignored_args, version, .. } = self;
+        Request { url, target, headers, ignored_args, version: *version }
     }
 
     /// The text with its variables replaced by their values.
@@ -69,22 +77,28 @@ impl KeyPattern {
         let mut raw = Vec::new();
         raw.extend_from_slice(self.text.split('$').next().unwrap_or_default().as_bytes());
         for (name, behind) in variables(&self.text) {
-            if name.is_empty() {
-                return Err(NoKey::Unknown(format!(
-                    "the key \"{}\" has a \"$\" without a name",
-                    self.text
-                )));
-            }
             raw.extend(self.value(&name, request)?);
             raw.extend_from_slice(behind.as_bytes());
         }
         Ok(raw)
     }
 
-    fn value(&self, name: &str, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
+    /// The value of a variable that the command line says.
+    pub(super) fn given(&self, name: &str) -> Option<Vec<u8>> {
         let given = self.given.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
-        if let Some((_, value)) = given {
-            return Ok(value.clone().into_bytes());
+        given.map(|(_, value)| value.clone().into_bytes())
+    }
+
+    /// The value of a variable.
+    pub(super) fn value(&self, name: &str, request: &Request<'_>) -> Result<Vec<u8>, NoKey> {
+        if name.is_empty() {
+            return Err(NoKey::Unknown(format!(
+                "the key \"{}\" has a \"$\" without a name",
+                self.text
+            )));
+        }
+        if let Some(value) = self.given(name) {
+            return Ok(value);
         }
         match request.variable(name) {
             Value::Known(bytes) => Ok(bytes),

@@ -7,11 +7,14 @@
 //! | `cookies.rs` | the Cookie header, as nginx reads it |
 //! | `variables.rs` | nginx's variables of a request |
 //! | `key.rs` | the text of `pagecache_key` with the variables' values |
+//! | `prefix.rs` | the beginning of the keys of all URLs that begin alike |
 
 #[cfg(test)]
 mod contract;
 mod cookies;
 mod key;
+#[cfg_attr(not(test), expect(dead_code, reason = "purge will use it"))]
+mod prefix;
 mod target;
 mod url;
 mod variables;
