@@ -7,6 +7,7 @@ use crate::options::{Keys, Requests, Servers};
 use crate::request::KeyPattern;
 use pagecache_core::distribution::Rule;
 use pagecache_core::memcached::Protocol;
+use pagecache_core::purge::Zone;
 use std::path::Path;
 
 /// Of `pagecache_max_size`.
@@ -79,8 +80,32 @@ impl Choice {
         })
     }
 
-    /// The location whose key is used. None with `--server`.
-    fn lookup(&self, keys: &Keys) -> Result<Option<&Lookup>, Stop> {
+    /// The zone of the locations. None if nginx compares none of its pages with the purge log, or if that is not known, as
+    /// with `--server`.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn zone(&self, keys: &Keys) -> Result<Option<Zone>, Stop> {
+        let found = self.located(keys)?;
+        let mut zones = Vec::new();
+        for lookup in found.iter().filter(|lookup| lookup.reads_purges()) {
+            let zone = zone_of(lookup)?;
+            if !zones.contains(&zone) {
+                zones.push(zone);
+            }
+        }
+        match zones.as_slice() {
+            [] | [_] => Ok(zones.pop()),
+            _ => Err(refused(format!(
+                "locations have different purge zones: choose one with --location TEXT or FILE:LINE, or with --zone \
+                 NAME\n{}",
+                list(found.into_iter())
+            ))),
+        }
+    }
+
+    /// The locations, or those that the command line chooses.
+    fn located(&self, keys: &Keys) -> Result<Vec<&Lookup>, Stop> {
         let mut found: Vec<&Lookup> = self.lookups.iter().collect();
         if let Some(text) = &keys.location {
             found.retain(|lookup| lookup.location == *text || lookup.place.to_string() == *text);
@@ -91,6 +116,12 @@ impl Choice {
                 )));
             }
         }
+        Ok(found)
+    }
+
+    /// The location whose key is used. None with `--server`.
+    fn lookup(&self, keys: &Keys) -> Result<Option<&Lookup>, Stop> {
+        let found = self.located(keys)?;
         let differ = |a: &Lookup, b: &Lookup| {
             (&a.key, &a.ignored_args, a.long_keys, a.merge_slashes)
                 != (&b.key, &b.ignored_args, b.long_keys, b.merge_slashes)
@@ -105,6 +136,16 @@ impl Choice {
             )));
         }
         Ok(Some(first))
+    }
+}
+
+/// The zone of a location: the one that it names, or that of its key.
+fn zone_of(lookup: &Lookup) -> Result<Zone, Stop> {
+    match &lookup.purge_zone {
+        Some(name) => Zone::new(name).ok_or_else(|| {
+            refused(format!("{}: \"{name}\" cannot be the name of a purge zone", lookup.place))
+        }),
+        None => Ok(Zone::of_key_template(lookup.key.as_deref().unwrap_or_default())),
     }
 }
 
@@ -260,6 +301,33 @@ mod tests {
         assert!(none.contains("no location \"/x\""), "{none}");
         assert!(chosen(SITE, &["--upstream", "other"]).unwrap_err().contains("\"other\""));
         assert!(chosen("events { }", &[]).unwrap_err().contains("no pagecache_pass"));
+    }
+
+    fn zone(configuration: &str, options: &[&str]) -> Result<Option<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let key = of_key(&[options, &["--config", file.to_str().unwrap()]].concat())?;
+        let choice = Choice::of(&key.servers).map_err(|stop| stop.to_string())?;
+        let zone = choice.zone(&key.keys).map_err(|stop| stop.to_string())?;
+        Ok(zone.map(|zone| zone.name().to_owned()))
+    }
+
+    #[test]
+    fn the_zone_is_that_of_the_locations_that_read_its_log() {
+        let stores =
+            SITE.replace("pagecache_pass pages;", "pagecache_pass pages; pagecache_store on;");
+        let pages = ["--upstream", "pages"];
+        assert_eq!(zone(SITE, &pages), Ok(None));
+        let several = zone(&stores, &pages).unwrap_err();
+        assert!(several.contains("--zone") && several.contains("location /blog/"), "{several}");
+        let of = |location| [&pages[..], &["--location", location]].concat();
+        assert_eq!(zone(&stores, &of("/blog/")), Ok(Some("blog".to_owned())));
+        assert_eq!(zone(&stores, &of("/")), Ok(Some(String::new())));
+        let named = stores.replace("server {\n", "server { pagecache_purge_zone shop;\n");
+        assert_eq!(zone(&named, &pages), Ok(Some("shop".to_owned())));
+        let wrong = named.replace("shop", "'a b'");
+        assert!(zone(&wrong, &pages).unwrap_err().contains("\"a b\""));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 const OTHER_SECTIONS: &str = include_str!("manual.roff");
 
 /// When the page's text changed last. mandoc warns of a page without a date.
-const DATE: &str = "2026-11-29";
+const DATE: &str = "2026-11-30";
 
 /// Heading of the options that have none.
 const GENERAL: &str = "General";

@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use pagecache_core::args::Ignored;
 use pagecache_core::distribution::Rule;
 use pagecache_core::memcached::{self, LongKeys};
+use pagecache_core::purge::Zone;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,11 +42,17 @@ pub enum Command {
     ///
     /// The page is printed as it is stored; on a terminal with control characters as text.
     Get(Box<Get>),
-    /// Delete the pages of URLs from memcached
+    /// Purge pages: of URLs, of all URLs that begin alike, with a tag, or all
     ///
-    /// Each page is deleted from the server that has it; purged, absent, nokey or failed is printed before its URL.
-    /// All keys are worked out before the first page is deleted.
-    Purge(Purge),
+    /// A URL with a * at its end stands for all URLs that begin so. Purged pages are stale, and nginx may serve them while
+    /// they are rendered again, as pagecache_use_stale and the pages say; with --hard they are not served any more. The
+    /// purge is written to the purge log of each server, so that each request that begins afterwards sees it. The item of a
+    /// whole URL is marked as stale besides, or deleted with --hard, and with pagecache_protocol classic: pages that the
+    /// application stores do not heed the log.
+    ///
+    /// purged, absent, nokey, partial (some servers failed) or failed is printed before what was named. All keys are worked
+    /// out before the first page is purged. If a server fails, its pages are not purged: purge again when it answers.
+    Purge(Box<Purge>),
     /// Request pages of the site, so that it stores them
     ///
     /// The numbers of hits and misses are printed.
@@ -107,6 +114,22 @@ pub struct Get {
 pub struct Purge {
     #[command(flatten)]
     pub urls: Urls,
+    /// Purge the pages with this tag
+    ///
+    /// May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub tag: Vec<String>,
+    /// Purge all pages of the zone
+    #[arg(long, overrides_with = "all")]
+    pub all: bool,
+    /// Purged pages are not served any more, instead of as stale ones
+    #[arg(long, overrides_with = "hard")]
+    pub hard: bool,
+    /// The zone of the pages, as pagecache_purge_zone; default: the configuration's
+    ///
+    /// With --server, no purge log is written without it, and whole URLs are purged alone.
+    #[arg(long, value_name = "NAME", value_parser = values::zone, allow_hyphen_values = true)]
+    pub zone: Option<Zone>,
     #[command(flatten)]
     pub timeout: Timeout,
     #[command(flatten)]
@@ -117,7 +140,7 @@ pub struct Purge {
     pub servers: Servers,
     /// A key as memcached has it, instead of a URL
     ///
-    /// May be given several times.
+    /// Its item is purged, and no variants of the page. May be given several times.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, help_heading = KEYS)]
     #[arg(value_parser = raw_key_parser())]
     pub raw_key: Vec<memcached::Key>,

@@ -5,6 +5,7 @@ use crate::nginx;
 use crate::request::{Header, Origin, Url, Version};
 use pagecache_core::args::Ignored;
 use pagecache_core::memcached::{Key, LongKeys, MAX_KEY};
+use pagecache_core::purge::Zone;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -34,6 +35,14 @@ pub fn raw_key(word: OsString) -> Result<Key, String> {
         format!(
             "this is no key: 1 to {MAX_KEY} bytes without spaces and control bytes are expected"
         )
+    })
+}
+
+/// The name of a purge zone.
+pub fn zone(text: &str) -> Result<Zone, String> {
+    Zone::new(text).ok_or_else(|| {
+        "this is no name of a purge zone: printable ASCII without spaces and \"%\" is expected, of at most 128 bytes"
+            .to_owned()
     })
 }
 

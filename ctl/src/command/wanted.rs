@@ -50,7 +50,11 @@ pub fn wanted(
     Ok(found)
 }
 
-fn of_url(url: String, pattern: &KeyPattern, cluster: &Cluster) -> Result<Wanted, Stop> {
+/// The page of a URL.
+///
+/// # Errors
+/// The command line does not say enough for its key.
+pub fn of_url(url: String, pattern: &KeyPattern, cluster: &Cluster) -> Result<Wanted, Stop> {
     let place = pattern.key(&url).map(|key| Place::of(key, cluster));
     match place {
         Err(NoKey::Unknown(reason)) => Err(Stop::Refused(reason)),
@@ -58,7 +62,8 @@ fn of_url(url: String, pattern: &KeyPattern, cluster: &Cluster) -> Result<Wanted
     }
 }
 
-fn of_raw(key: Key, cluster: &Cluster) -> Wanted {
+/// The page of a raw key.
+pub fn of_raw(key: Key, cluster: &Cluster) -> Wanted {
     Wanted { name: key.as_bytes().to_vec(), is_raw: true, place: Ok(Place::of(key, cluster)) }
 }
 
@@ -84,18 +89,20 @@ impl Wanted {
                 let server = cluster.servers().get(place.server).map(|server| server.name.as_str());
                 object.insert("server".to_owned(), json!(server));
             }
-            Err(no_key) => {
-                object.insert("reason".to_owned(), json!(no_key.name()));
-                let sentence = format!("\"{}\" {}", self.text(), no_key.sentence());
-                object.insert("error".to_owned(), json!(sentence));
-            }
+            Err(no_key) => insert_reason(&mut object, &self.text(), no_key),
         }
         object
     }
 }
 
+/// Inserts why a URL has no key.
+pub fn insert_reason(object: &mut Map<String, Value>, url: &str, no_key: &NoKey) {
+    object.insert("reason".to_owned(), json!(no_key.name()));
+    object.insert("error".to_owned(), json!(format!("\"{url}\" {}", no_key.sentence())));
+}
+
 /// Inserts bytes as text, or in hex under the name with `_hex` if they are not UTF-8.
-fn insert(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+pub fn insert(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => object.insert(name.to_owned(), json!(text)),
         Err(_) => object.insert(format!("{name}_hex"), json!(hex(bytes))),

@@ -1,7 +1,8 @@
 //! Items of one memcached server: a driver of the core's client with one connection over a blocking socket.
 //!
-//! Items are read with `get` and deleted with `delete`: every server and every proxy knows them, and they take no token. `mg` would take the one
-//! that a stale item or a placeholder has for the client that is to store it again.
+//! Items are read with `get` and deleted with `delete`: every server and every proxy knows them, and they take no token.
+//! `mg` would take the one that a stale item or a placeholder has for the client that is to store it again. Only to mark an
+//! item as stale takes a meta command, `md`.
 
 use super::socket::{Place, Socket, is_timeout, no_answer, places, reason};
 use crate::cluster::Server;
@@ -83,12 +84,13 @@ impl Items {
         }
     }
 
-    /// Deletes what is stored under a key. Returns whether there was something.
+    /// Deletes what is stored under a key, or marks it as stale, which takes a meta command. Returns whether there was
+    /// something.
     ///
     /// # Errors
     /// The server failed, and whether the item is still there is unknown.
-    pub fn delete(&mut self, key: &Key) -> Result<bool, String> {
-        match self.perform(key, Command::Delete(Delete::default()))? {
+    pub fn delete(&mut self, key: &Key, marks_stale: bool) -> Result<bool, String> {
+        match self.perform(key, Command::Delete(Delete { cas: None, marks_stale }))? {
             Completion::Deleted => Ok(true),
             Completion::NotFound => Ok(false),
             other => Err(self.failed(&other)),
@@ -103,7 +105,7 @@ impl Items {
             token: Token(self.tokens),
             visitor: Visitor(0),
             key: *key,
-            protocol: Protocol::Classic,
+            protocol: protocol(&command),
             deadline: now.saturating_add(budget),
             connect_timeout: budget,
             command,
@@ -220,5 +222,13 @@ impl Items {
             (_, None) => "the connection failed",
         };
         text.to_owned()
+    }
+}
+
+/// The protocol that has the command.
+fn protocol(command: &Command) -> Protocol {
+    match command {
+        Command::Delete(Delete { marks_stale: true, .. }) => Protocol::Meta,
+        _ => Protocol::Classic,
     }
 }

@@ -1,10 +1,13 @@
-//! memcached's text protocol, for what the core's client does not ask: how long an item still lives, and statistics.
+//! memcached's text protocol, for what the core's client does not do: how long an item still lives, statistics, and to add
+//! to an item with commands that every server and every proxy has.
 //!
 //! ```text
 //! me /page\r\n         ME /page exp=-278 la=4 cas=9 fetch=no cls=1 size=63\r\n, exp=-1 for ever, EN\r\n absent
 //! stats\r\n            STAT curr_items 12\r\n ... END\r\n
 //! stats settings\r\n   STAT item_size_max 1048576\r\n ... END\r\n
 //! mn\r\n               MN\r\n, or ERROR\r\n without meta commands
+//! append /log 0 0 5\r\n.....\r\n     STORED\r\n, NOT_STORED\r\n
+//! add /log 7 0 5\r\n.....\r\n        the same
 //! ```
 //!
 //! `me` takes no token of a stale item, as `mg` would. memcached 1.6.18 has a minus sign before the time that is left.
@@ -28,6 +31,15 @@ pub enum Ttl {
     Forever,
     /// The server does not say, or has no item of this key.
     Unknown,
+}
+
+/// How a value is stored. Neither replaces one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Behind the value of the item that there is.
+    Append,
+    /// If there is no item.
+    Add,
 }
 
 /// A connection that speaks the text protocol.
@@ -94,6 +106,27 @@ impl Link {
         self.list(b"stats settings\r\n")
     }
 
+    /// Appends to the item of this key, or stores it if there is none. `flags` are those of a new item. Returns the line of
+    /// the reply.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub fn store(
+        &mut self,
+        how: Store,
+        key: &Key,
+        flags: u32,
+        value: &[u8],
+    ) -> Result<String, String> {
+        let word: &[u8] = match how {
+            Store::Append => b"append ",
+            Store::Add => b"add ",
+        };
+        let numbers = format!(" {flags} 0 {}\r\n", value.len());
+        self.send(&[word, key.as_bytes(), numbers.as_bytes(), value, b"\r\n"].concat())?;
+        self.line()
+    }
+
     /// Whether the server has meta commands.
     ///
     /// # Errors
@@ -137,10 +170,13 @@ impl Link {
 }
 
 #[cfg(test)]
+pub use tests::link;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn link(answers: &'static str) -> Link {
+    pub fn link(answers: &'static str) -> Link {
         Link::of(answers.as_bytes(), io::sink(), Duration::from_secs(1))
     }
 
@@ -172,6 +208,15 @@ mod tests {
             link("STAT item_size_max 9\r\nEND\r\n").settings().unwrap()["item_size_max"],
             "9"
         );
+    }
+
+    #[test]
+    fn values() {
+        let key = Key::stored(b"a").unwrap();
+        let mut link = link("STORED\r\nNOT_STORED\r\n");
+        assert_eq!(link.store(Store::Append, &key, 0, b"b"), Ok("STORED".to_owned()));
+        assert_eq!(link.store(Store::Add, &key, 7, b"b"), Ok("NOT_STORED".to_owned()));
+        assert!(link.store(Store::Add, &key, 7, b"b").is_err(), "closed");
     }
 
     #[test]

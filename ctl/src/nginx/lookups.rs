@@ -26,6 +26,10 @@ pub struct Lookup {
     pub locks: Option<bool>,
     /// `pagecache_refresh` is not `off`.
     pub refreshes: bool,
+    /// The value of `pagecache_purge_zone`.
+    pub purge_zone: Option<String>,
+    /// Whether there are conditions under which nginx purges pages itself: `pagecache_purge`.
+    pub purges: bool,
     /// As written: `/`, `~ \.html$`.
     pub location: String,
     pub place: Place,
@@ -54,6 +58,8 @@ struct Level {
     store_max_size: Option<usize>,
     locks: Option<bool>,
     refreshes: bool,
+    purge_zone: Option<String>,
+    purges: bool,
     location: String,
 }
 
@@ -61,6 +67,11 @@ impl Lookup {
     /// Whether nginx takes leases of its pages.
     pub fn has_leases(&self) -> bool {
         self.stores || self.refreshes || self.locks == Some(true)
+    }
+
+    /// Whether nginx compares its pages with the purge log.
+    pub fn reads_purges(&self) -> bool {
+        self.stores || self.purges
     }
 }
 
@@ -93,6 +104,8 @@ impl Level {
                 "pagecache_store_max_size" => self.store_max_size = size(value),
                 "pagecache_lock" => self.locks = Some(value == "on"),
                 "pagecache_refresh" => self.refreshes = value != "off",
+                "pagecache_purge_zone" => self.purge_zone = Some(value.clone()),
+                "pagecache_purge" => self.purges = true,
                 "merge_slashes" => self.keeps_slashes = value == "off",
                 _ => {}
             }
@@ -110,6 +123,8 @@ impl Level {
                 store_max_size: self.store_max_size,
                 locks: self.locks,
                 refreshes: self.refreshes,
+                purge_zone: self.purge_zone.clone(),
+                purges: self.purges,
                 location: self.location.clone(),
                 place: block.place.clone(),
             });
@@ -183,6 +198,21 @@ mod tests {
                if ($x) { pagecache_key b; } } } }",
         );
         assert_eq!(rows, [row("/", "pages", "a"), row("/", "pages", "b")]);
+    }
+
+    #[test]
+    fn zones_and_purges_are_inherited() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nginx.conf");
+        let text = "http { pagecache_purge_zone shop;
+            server { location / { pagecache_pass a; } pagecache_purge $is_admin; }
+            server { location /own { pagecache_pass a; pagecache_purge_zone own; pagecache_store on; } } }";
+        std::fs::write(&file, text).unwrap();
+        let found = lookups(&read(&file).unwrap());
+        let short = |lookup: &Lookup| (lookup.purge_zone.clone(), lookup.purges);
+        let rows: Vec<_> = found.iter().map(short).collect();
+        assert_eq!(rows, [(Some("shop".to_owned()), true), (Some("own".to_owned()), false)]);
+        assert!(found.iter().all(Lookup::reads_purges));
     }
 
     #[test]

@@ -13,7 +13,6 @@
 mod contract;
 mod cookies;
 mod key;
-#[cfg_attr(not(test), expect(dead_code, reason = "purge will use it"))]
 mod prefix;
 mod target;
 mod url;

@@ -54,9 +54,10 @@ fn a_server_behind_the_proxy_that_hangs() {
     let mut servers = [memcached];
     let proxy = Twemproxy::before(&servers, Duration::from_millis(200));
     let address = proxy.address();
-    for command in ["get", "purge"] {
+    for words in [&["get"][..], &["purge", "--hard"], &["purge", "--all", "--zone", "z"]] {
         let start = Instant::now();
-        let ran = ctl(&[command, "/a", "--server", &address, "--key", "$uri"]);
+        let page = if words.contains(&"--all") { &[][..] } else { &["/a"] };
+        let ran = ctl(&[words, page, &["--server", &address, "--key", "$uri"]].concat());
         assert_eq!(ran.code, 3, "{}", ran.err);
         assert!(ran.err.contains("it answered "), "{}", ran.err);
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
@@ -163,7 +164,7 @@ fn keys_are_any_bytes() {
         let got = with("get", &[]);
         assert_eq!((got.code, got.text()), (0, "page"), "{}", got.err);
         assert_eq!(with("get", &["--json"]).json()[0]["key_hex"], "2f732d2fe47f");
-        assert_eq!(with("purge", &[]).out, [b"purged\t", name, b"\n"].concat());
-        assert_eq!(with("purge", &[]).out, [b"absent\t", name, b"\n"].concat());
+        assert_eq!(with("purge", &["--hard"]).out, [b"purged\t", name, b"\n"].concat());
+        assert_eq!(with("purge", &["--hard"]).out, [b"absent\t", name, b"\n"].concat());
     }
 }

@@ -80,7 +80,10 @@ fn a_server_on_a_socket() {
     let place = ["--server", &address, "--key", "$uri"];
     let ran = ctl(&[&["get", "/a%20b", "--json"], &place[..]].concat());
     assert_eq!((&ran.json()[0]["ttl"], &ran.json()[0]["size"]), (&(-1).into(), &2.into()));
-    assert_eq!(ctl(&[&["purge", "/a%20b"], &place[..]].concat()).text(), "purged\t/a%20b\n");
+    assert_eq!(
+        ctl(&[&["purge", "--hard", "/a%20b"], &place[..]].concat()).text(),
+        "purged\t/a%20b\n"
+    );
     assert!(!memcached.has("/a%20b"));
 }
 
@@ -90,7 +93,7 @@ fn pages_are_purged_and_no_others() {
     let (gone, left) = filled.pages.split_at(PAGES / 2);
     let mut input: String = gone.iter().map(|(url, _)| format!("{url}\n")).collect();
     input.push_str("# a comment\n\n/none\n");
-    let ran = ctl_with_input(&filled.command("purge", &["-"]), input.as_bytes());
+    let ran = ctl_with_input(&filled.command("purge", &["-", "--hard"]), input.as_bytes());
     assert_eq!(ran.code, 1, "one is absent: {}", ran.err);
     let mut expected: String = gone.iter().map(|(url, _)| format!("purged\t{url}\n")).collect();
     expected.push_str("absent\t/none\n");
@@ -99,7 +102,7 @@ fn pages_are_purged_and_no_others() {
     assert!(left.iter().all(|(url, server)| filled.has(url, *server)));
 
     let (url, _) = &left[0];
-    let ran = ctl(&filled.command("purge", &[url, "--json"]));
+    let ran = ctl(&filled.command("purge", &[url, "--json", "--hard"]));
     assert_eq!((ran.code, &ran.json()[0]["outcome"]), (0, &"purged".into()));
     let ran = ctl(&filled.command("purge", &["--raw-key", "/site-/none", "--quiet"]));
     assert_eq!((ran.code, ran.text()), (1, ""));

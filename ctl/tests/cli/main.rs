@@ -10,6 +10,7 @@ mod get;
 mod items;
 mod key;
 mod parts;
+mod purge;
 mod stats;
 mod stored;
 mod terminal;

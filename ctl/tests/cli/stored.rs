@@ -32,11 +32,19 @@ fn a_page_that_nginx_has_stored() {
     let file = nginx.file();
     let place = ["--config", file.to_str().unwrap()];
     let url = "http://site.test/page";
-    for turn in ["first", "after purge"] {
+    for (turn, status, then) in [
+        ("first", "MISS", &[][..]),
+        ("after a purge", "EXPIRED", &["--hard"]),
+        ("after a hard purge", "MISS", &[]),
+    ] {
         let request = Request::get("/page").header("X-Custom", turn);
         let answer = nginx.ask(&request);
-        assert_eq!(answer.header("X-Cache").as_deref(), Some("MISS"), "{answer:?}");
-        wait::until("it is stored", || ctl(&[&["get", url], &place[..]].concat()).code == 0);
+        assert_eq!(answer.header("X-Cache").as_deref(), Some(status), "{answer:?}");
+        let is_stored = || {
+            let ran = ctl(&[&["get", url], &place[..]].concat());
+            ran.code == 0 && ran.text().contains(&format!("X-Custom: {turn}\r\n"))
+        };
+        wait::until("it is stored", is_stored);
         let ran = ctl(&[&["get", url], &place[..]].concat());
         let text = ran.text();
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
@@ -48,7 +56,7 @@ fn a_page_that_nginx_has_stored() {
         assert!((500..=600).contains(&row["ttl"].as_u64().unwrap()), "{row}");
         let hit = nginx.ask(&Request::get("/page"));
         assert_eq!(hit.header("X-Cache").as_deref(), Some("HIT"), "{hit:?}");
-        let ran = ctl(&[&["purge", url], &place[..]].concat());
+        let ran = ctl(&[&["purge", url], then, &place[..]].concat());
         assert_eq!((ran.code, ran.text()), (0, format!("purged\t{url}\n").as_str()));
     }
 }
