@@ -54,6 +54,8 @@ mod waiting_faults;
 mod waiting_items;
 /// The one who renders is killed.
 mod waiting_killed;
+/// A lease whose reply is lost.
+mod waiting_lost;
 /// Pages that cannot be stored are rendered in parallel.
 mod waiting_parallel;
 /// A page that is rendered for longer than requests wait.
