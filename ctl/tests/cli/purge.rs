@@ -71,7 +71,7 @@ fn log(server: &Memcached, zone: &str) -> Option<Vec<u8>> {
 fn index(server: &Memcached, zone: &str) -> Option<Index> {
     let value = log(server, zone)?;
     let mut index = Index::default();
-    index.update(&Log::parse(&value).unwrap()).unwrap();
+    index.update(&Log::parse(&value).unwrap(), 0).unwrap();
     assert_eq!(index.malformed(), 0, "{}", value.escape_ascii());
     Some(index)
 }
