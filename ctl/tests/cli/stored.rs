@@ -60,3 +60,52 @@ fn a_page_that_nginx_has_stored() {
         assert_eq!((ran.code, ran.text()), (0, format!("purged\t{url}\n").as_str()));
     }
 }
+
+/// The item of the page's own key only names the headers on which it depends.
+#[test]
+fn a_page_with_variants() {
+    let memcached = Memcached::alone();
+    let address = memcached.address();
+    let http = format!(
+        "upstream pages {{ server {address}; }}
+         server {{
+             listen unix:@PREFIX@/application.sock;
+             default_type text/html;
+             add_header Cache-Control max-age=600;
+             add_header Vary X-Lang;
+             add_header X-Turn $http_x_turn;
+             return 200 $http_x_lang;
+         }}
+         server {{
+             listen @LISTEN@;
+             add_header X-Cache $pagecache_status;
+             location / {{
+                 pagecache_key $scheme://$host$uri;
+                 pagecache_pass pages;
+                 pagecache_store on;
+                 pagecache_fallback @application;
+             }}
+             location @application {{ proxy_pass http://unix:@PREFIX@/application.sock; }}
+         }}"
+    );
+    let nginx = nginx(&http, &[]);
+    let file = nginx.file();
+    let ask = |lang: &str, turn: &str| {
+        let request = Request::get("/page").header("X-Lang", lang).header("X-Turn", turn);
+        let answer = nginx.ask(&request);
+        assert_eq!(answer.body, lang.as_bytes(), "{answer:?}");
+        (answer.header("X-Cache").unwrap(), answer.header("X-Turn").unwrap())
+    };
+    for (turn, how) in [("first", &[][..]), ("second", &["--hard"]), ("third", &[])] {
+        for lang in ["de", "en"] {
+            let (cache, rendered) = ask(lang, turn);
+            assert_ne!(cache, "HIT", "{turn} {lang}");
+            assert_eq!(rendered, turn, "{lang}");
+            wait::until("it is stored", || ask(lang, turn).0 == "HIT");
+            assert_eq!(ask(lang, "later").1, turn);
+        }
+        let words = ["purge", "http://site.test/page", "--config", file.to_str().unwrap()];
+        let ran = ctl(&[&words[..], how].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+}
