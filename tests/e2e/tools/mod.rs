@@ -7,6 +7,8 @@ mod clients_docs;
 mod examples;
 /// The testkit, on an nginx without the module.
 mod harness_proof;
+/// The programs of docs/purging.md.
+mod purging_docs;
 /// A site that follows the README.
 mod readme;
 /// `pagecache_stats`: the counters, and the ways to read them.
