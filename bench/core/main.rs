@@ -15,7 +15,10 @@ use pagecache_core::memcached::{
     BreakerLimits, Buffers, Client, Command as Operated, Get, Item, Key, Limits, LongKeys,
     Operation, Protocol, Token, Visitor, Want,
 };
-use pagecache_core::page::{Etag, Format, KnownHeads, Page, PageRules};
+use pagecache_core::page::{Etag, Format, KnownHeads, Life, Page, PageRules};
+use pagecache_core::purge::{
+    Carried, Epoch, Index, Log, Mark, Noted, Purge, Tags, Target, Validity, Zone,
+};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -65,6 +68,11 @@ fn cases() -> Vec<Case> {
         case("page, http head of 6 headers", http_head, 1),
         case("page, marked, of 6 headers", marked_head, 1),
         case("page, marked, of 6 headers, known", known_head, 1),
+        case("page's note, 1 tag", || note(1), 1),
+        case("page's note, 100 tags", || note(100), 1),
+        case("purge log, page newer than all of 1,000 purges", || purges(0, 3), 1),
+        case("purge log, page older than 1,000 purges, 3 tags", || purges(1_000, 3), 1),
+        case("purge log, page older than 1,000 purges, 100 tags", || purges(1_000, 100), 1),
         case("ETag, 100 bytes", || etag(100), 1),
         case("ETag, 100 KB", || etag(100_000), 1),
         case("lookup to event, one by one", || lookups(1, 1, Some(100)), 1),
@@ -147,6 +155,52 @@ fn known_head() -> Run {
     // known from the second time on
     let _ = (heads.page(&item, MARKED), heads.page(&item, MARKED));
     Box::new(move || drop(black_box(measured(|| heads.page(&item, black_box(MARKED))))))
+}
+
+/// What a page with so many tags notes, that was rendered before the last `later` of 1,000 purges.
+fn noted(tags: usize, later: usize) -> (Vec<u8>, Vec<u8>) {
+    let zone = Zone::new("site").unwrap();
+    let purge = |nth: usize| {
+        let target = match nth % 3 {
+            0 => Target::Tag(zone.tag(format!("purged-{nth}").as_bytes())),
+            1 => Target::prefix(format!("/your-site-name-/section-{nth:03}/").as_bytes()),
+            _ => Target::key(format!("/your-site-name-/page-{nth}").as_bytes()),
+        };
+        Purge { is_hard: false, time: 1_764_515_000, target }
+    };
+    let mut lines = Vec::new();
+    let mut offset = 0;
+    for nth in 0..1_000 {
+        if nth == 1_000 - later {
+            offset = lines.len() as u64;
+        }
+        purge(nth).write(&mut lines);
+    }
+    offset = if later == 0 { lines.len() as u64 } else { offset };
+    let epoch = Epoch(0x00f1_e2d3_c4b5_a697);
+    let texts: Vec<String> = (0..tags).map(|nth| format!("tag-{nth}")).collect();
+    let own = Tags::of(&zone, texts.iter().map(String::as_bytes));
+    let note =
+        "v=1; life=60; window=600; ttl=660; age=0".to_owned() + &own.note(Mark { epoch, offset });
+    let log = Log::create(epoch, &Carried::default(), 0, &lines);
+    (note.into_bytes(), log)
+}
+
+fn note(tags: usize) -> Run {
+    let (note, _) = noted(tags, 0);
+    Box::new(move || {
+        let _ = black_box(measured(|| Life::parse(black_box(&note))));
+    })
+}
+
+fn purges(later: usize, tags: usize) -> Run {
+    let (note, log) = noted(tags, later);
+    let mut index = Index::default();
+    index.update(&Log::parse(&log).unwrap(), 0).unwrap();
+    Box::new(move || {
+        let judge = || Noted::read(black_box(&note)).map(|noted| index.validity(&noted, KEY));
+        assert_eq!(black_box(measured(judge)), Some(Validity::Valid));
+    })
 }
 
 fn etag(len: usize) -> Run {

@@ -55,8 +55,7 @@ impl Life {
         };
         let [mut version, mut life, mut window, mut ttl, mut age] = first;
         let [mut swr, mut sie, mut mr] = [None; 3];
-        let others = others.into_iter().flat_map(|others| others.split(|&byte| byte == b';'));
-        for member in others {
+        for member in others.into_iter().flat_map(members_of_note) {
             let (name, value) = split_member(member)?;
             let place = match name {
                 b"v" => &mut version,
@@ -158,8 +157,20 @@ fn first_members(line: &[u8]) -> Option<([u32; 5], &[u8])> {
     matches!(rest, [] | [b';', ..]).then_some(([version, life, window, ttl, age], rest))
 }
 
+/// The members of the note, which may be long: a page may have many tags.
+pub(crate) fn members_of_note(note: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(note);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let end = memchr::memchr(b';', all).unwrap_or(all.len());
+        let (member, behind) = all.split_at_checked(end)?;
+        rest = behind.get(1..);
+        Some(member)
+    })
+}
+
 /// Splits a member of the note, `name=value`, and removes spaces around it.
-pub(crate) fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_member(member: &[u8]) -> Option<(&[u8], &[u8])> {
     let member = member.trim_ascii();
     let (name, value) = member.split_at_checked(memchr::memchr(b'=', member)?)?;
     Some((name, value.get(1..)?))

@@ -32,7 +32,7 @@ pub use freshness::{DefaultLifetimes, Heuristic, IgnoredHeaders, LONGEST, Terms,
 pub use head::{NOTE, write_head};
 pub use known_heads::KnownHeads;
 pub use life::Life;
-pub(crate) use life::split_member;
+pub(crate) use life::members_of_note;
 pub use redirect::{Base, own_page};
 pub use request_control::RequestControl;
 pub use response::Response;

@@ -12,7 +12,7 @@
 use super::cache_control::number;
 use super::head::read_head;
 use super::is_marked;
-use super::life::split_member;
+use super::life::{members_of_note, split_member};
 use super::vary::Vary;
 use crate::memcached::Item;
 
@@ -38,7 +38,7 @@ impl Varies {
         let is_one = is_marked(item) && !item.is_stale && value.starts_with(START);
         let head = is_one.then(|| read_head(value))??;
         let [mut version, mut generation, mut names] = [None; 3];
-        for member in head.note?.split(|&byte| byte == b';') {
+        for member in members_of_note(head.note?) {
             let (name, value) = split_member(member)?;
             let place = match name {
                 b"v" => &mut version,

@@ -28,9 +28,30 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A number of exactly 16 hex digits.
+/// A number of exactly 16 hex digits. Each page that is judged has some of them.
 pub(super) fn parse_hex(digits: &[u8]) -> Option<u64> {
-    let digit = |&byte: &u8| char::from(byte).to_digit(16).map(u64::from);
-    let is_long = digits.len() == 16;
-    is_long.then(|| digits.iter().try_fold(0, |number, byte| Some(number << 4 | digit(byte)?)))?
+    let digits: &[u8; 16] = digits.try_into().ok()?;
+    let (mut number, mut any) = (0, 0);
+    for &byte in digits {
+        let digit = DIGITS.get(usize::from(byte)).copied().unwrap_or(NONE);
+        any |= digit;
+        number = number << 4 | u64::from(digit & 15);
+    }
+    (any & NONE == 0).then_some(number)
 }
+
+/// In the table: no digit.
+const NONE: u8 = 0x80;
+
+/// The value of each byte as a hex digit.
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const DIGITS: [u8; 256] = {
+    let mut table = [NONE; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};

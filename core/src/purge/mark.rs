@@ -6,11 +6,10 @@
 //! ```
 //!
 //! A page without `purges` was not stored by nginx and is outside of the log. A page with more tags than [`MAX_TAGS`] notes
-//! `tags=*`, and is purged with any tag.
+//! `tags=*`. A page with `tags` of another form is purged with any tag.
 
-use super::epoch::parse_hex;
 use super::{Epoch, Tag, Zone};
-use crate::page::{number, split_member};
+use crate::page::{members_of_note, number};
 use std::fmt;
 
 /// The most tags that a page notes.
@@ -102,44 +101,48 @@ impl<'a> Noted<'a> {
     pub fn read(note: &'a [u8]) -> Option<Noted<'a>> {
         let (mut mark, mut tags) = (None, None);
         let mut is_malformed = false;
-        let members = note.split(|&byte| byte == b';').filter_map(split_member);
-        for (name, value) in members {
-            let place = match name {
-                b"purges" => &mut mark,
-                b"tags" => &mut tags,
+        for member in members_of_note(note).map(<[u8]>::trim_ascii) {
+            let (place, value) = match member {
+                [b'p', b'u', b'r', b'g', b'e', b's', b'=', value @ ..] => (&mut mark, value),
+                [b't', b'a', b'g', b's', b'=', value @ ..] => (&mut tags, value),
                 _ => continue,
             };
             is_malformed |= place.replace(value).is_some();
         }
         let mark = Mark::parse(mark?).filter(|_| !is_malformed);
-        let tags = TagList(tags.unwrap_or_default());
-        Some(match tags.is_well_formed() {
-            true => Noted { mark, tags },
-            false => Noted { mark: None, tags: TagList(b"*") },
-        })
+        Some(Noted { mark, tags: TagList(tags.unwrap_or_default()) })
     }
 }
 
 impl<'a> TagList<'a> {
-    /// The page may have any tag.
-    pub fn is_any(self) -> bool {
-        self.0 == b"*"
+    /// The tags. None for each that is not known: the page may have any tag.
+    pub fn each(self) -> impl Iterator<Item = Option<Tag>> + use<'a> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (tag, behind) = match rest {
+                [] => return None,
+                _ => rest.split_at_checked(16).unwrap_or_default(),
+            };
+            let tag = Tag::parse(tag);
+            let next = match behind {
+                [] => Some(behind),
+                [b',', next @ ..] if !next.is_empty() => Some(next),
+                _ => None,
+            };
+            // what follows something malformed is not read
+            rest = next.filter(|_| tag.is_some()).unwrap_or_default();
+            Some(tag.filter(|_| next.is_some()))
+        })
     }
 
-    /// The tags, if they are known.
+    /// Those that are known.
     pub fn iter(self) -> impl Iterator<Item = Tag> + use<'a> {
-        let parts = self.0.split(|&byte| byte == b',');
-        parts.filter_map(Tag::parse)
+        self.each().flatten()
     }
 
     /// Whether the page may have this tag.
     pub fn may_have(self, tag: Tag) -> bool {
-        self.is_any() || self.iter().any(|own| own == tag)
-    }
-
-    fn is_well_formed(self) -> bool {
-        let mut parts = self.0.split(|&byte| byte == b',');
-        self.0.is_empty() || self.is_any() || parts.all(|part| parse_hex(part).is_some())
+        self.each().any(|own| own.is_none_or(|own| own == tag))
     }
 }
 
@@ -163,7 +166,7 @@ mod tests {
             let note = format!("{LIFE}{}", tags(count).note(MARK));
             let noted = Noted::read(note.as_bytes()).unwrap();
             assert_eq!(noted.mark, Some(MARK));
-            assert_eq!(noted.tags.is_any(), count > MAX_TAGS);
+            assert_eq!(noted.tags.each().any(|tag| tag.is_none()), count > MAX_TAGS);
             if count <= MAX_TAGS {
                 assert_eq!(noted.tags.iter().collect::<Vec<_>>(), tags(count).tags);
                 assert_eq!(tags(count).tags.len(), count);
@@ -193,13 +196,13 @@ mod tests {
             let noted = Noted::read(purges.as_bytes()).unwrap();
             assert_eq!((noted.mark, noted.tags.0), (None, &b""[..]), "{purges}");
         }
-        for tags in
-            ["x", ",", &format!("{tag},"), &format!("{tag} {tag}"), &format!("{tag},*"), "**"]
-        {
+        let all: Vec<String> = ["x", ",", "**", "*,"].map(str::to_owned).into();
+        let few = ["{tag},", "{tag} {tag}", "{tag},*", "{tag}0", "0{tag}", "{tag},{tag},"];
+        for tags in all.into_iter().chain(few.map(|tags| tags.replace("{tag}", tag))) {
             let note = format!("purges={MARK}; tags={tags}");
             let noted = Noted::read(note.as_bytes()).unwrap();
-            assert_eq!(noted.mark, None, "{tags}");
-            assert!(noted.tags.is_any(), "{tags}");
+            assert_eq!(noted.mark, Some(MARK), "{tags}");
+            assert!(noted.tags.may_have(Zone::new("zone").unwrap().tag(b"any")), "{tags}");
         }
         for twice in ["tags=; tags=", "tags=*; tags="] {
             assert_eq!(

@@ -83,10 +83,13 @@ impl Targets {
         if let Some(&of_key) = self.keys.get(key) {
             last = last.and(of_key);
         }
-        if tags.is_any() {
-            return last.and(self.any_tag);
+        for tag in tags.each() {
+            last = match tag {
+                Some(tag) => self.tags.get(&tag).map_or(last, |&of_tag| last.and(of_tag)),
+                None => last.and(self.any_tag),
+            };
         }
-        tags.iter().filter_map(|tag| self.tags.get(&tag)).fold(last, |last, &other| last.and(other))
+        last
     }
 
     /// How many there are.
