@@ -117,7 +117,7 @@ pub struct Purge {
     /// Purge the pages with this tag
     ///
     /// May be given several times.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = values::tag, allow_hyphen_values = true)]
     pub tag: Vec<String>,
     /// Purge all pages of the zone
     #[arg(long, overrides_with = "all")]
@@ -127,7 +127,7 @@ pub struct Purge {
     pub hard: bool,
     /// The zone of the pages, as pagecache_purge_zone; default: the configuration's
     ///
-    /// With --server, no purge log is written without it, and whole URLs are purged alone.
+    /// With --server, no purge log is written without it, and only whole URLs can be purged.
     #[arg(long, value_name = "NAME", value_parser = values::zone, allow_hyphen_values = true)]
     pub zone: Option<Zone>,
     #[command(flatten)]
@@ -339,7 +339,7 @@ pub struct Quiet {
 pub struct Output {
     /// Print JSON
     ///
-    /// There is an object on a line for each URL or server, or one for a whole warm.
+    /// There is an object on a line for each URL, tag or server, or one for a whole warm.
     #[arg(long, overrides_with = "json")]
     pub json: bool,
 }

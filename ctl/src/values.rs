@@ -38,6 +38,11 @@ pub fn raw_key(word: OsString) -> Result<Key, String> {
     })
 }
 
+/// A tag. No page has one without a name.
+pub fn tag(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("a tag is expected".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// The name of a purge zone.
 pub fn zone(text: &str) -> Result<Zone, String> {
     Zone::new(text).ok_or_else(|| {

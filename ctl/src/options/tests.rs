@@ -85,6 +85,7 @@ fn what_is_refused() {
         refusal("key --long-keys md5"),
         "--long-keys md5: one of sha256, bypass is expected"
     );
+    assert_eq!(refusal("purge --tag="), "--tag : a tag is expected");
     assert_eq!(refusal("generate"), "generate needs WHAT: see pagecachectl generate --help");
     assert_eq!(refusal("generate csh"), "WHAT csh: one of man, bash, fish, zsh is expected");
 }
