@@ -150,11 +150,15 @@ impl NoKey {
 }
 
 #[cfg(test)]
+pub use tests::pattern;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use pagecache_testkit::unescape;
 
-    fn pattern(text: &str) -> KeyPattern {
+    /// The rules of a location with this key and nothing else.
+    pub fn pattern(text: &str) -> KeyPattern {
         KeyPattern {
             text: text.to_owned(),
             ignored_args: Ignored::default(),

@@ -140,23 +140,10 @@ impl Beginning<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::pattern;
     use super::*;
     use crate::request::Header;
     use pagecache_core::args::Ignored;
-    use pagecache_core::memcached::LongKeys;
-
-    fn pattern(text: &str) -> KeyPattern {
-        KeyPattern {
-            text: text.to_owned(),
-            ignored_args: Ignored::default(),
-            long_keys: LongKeys::Sha256,
-            merge_slashes: true,
-            headers: Vec::new(),
-            given: Vec::new(),
-            base: None,
-            version: None,
-        }
-    }
 
     fn prefix(text: &str, url: &str) -> String {
         String::from_utf8(pattern(text).prefix(url).unwrap()).unwrap()

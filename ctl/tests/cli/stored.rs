@@ -1,10 +1,10 @@
 //! A page that nginx itself has stored: `get` prints it, and after `purge` nginx renders it again.
 
 use crate::parts::{ctl, nginx};
-use pagecache_testkit::{Memcached, Request, wait};
+use pagecache_testkit::{Bare, Memcached, Request, wait};
 
-#[test]
-fn a_page_that_nginx_has_stored() {
+/// A site that stores what its application responds, which has these directives.
+fn site(application: &str) -> (Bare, Memcached) {
     let memcached = Memcached::alone();
     let address = memcached.address();
     let http = format!(
@@ -13,8 +13,7 @@ fn a_page_that_nginx_has_stored() {
              listen unix:@PREFIX@/application.sock;
              default_type text/html;
              add_header Cache-Control max-age=600;
-             add_header X-Custom \"$http_x_custom\";
-             return 200 \"the page\";
+             {application}
          }}
          server {{
              listen @LISTEN@;
@@ -28,7 +27,13 @@ fn a_page_that_nginx_has_stored() {
              location @application {{ proxy_pass http://unix:@PREFIX@/application.sock; }}
          }}"
     );
-    let nginx = nginx(&http, &[]);
+    (nginx(&http, &[]), memcached)
+}
+
+#[test]
+fn a_page_that_nginx_has_stored() {
+    let (nginx, _memcached) =
+        site("add_header X-Custom \"$http_x_custom\"; return 200 \"the page\";");
     let file = nginx.file();
     let place = ["--config", file.to_str().unwrap()];
     let url = "http://site.test/page";
@@ -64,31 +69,8 @@ fn a_page_that_nginx_has_stored() {
 /// The item of the page's own key only names the headers on which it depends.
 #[test]
 fn a_page_with_variants() {
-    let memcached = Memcached::alone();
-    let address = memcached.address();
-    let http = format!(
-        "upstream pages {{ server {address}; }}
-         server {{
-             listen unix:@PREFIX@/application.sock;
-             default_type text/html;
-             add_header Cache-Control max-age=600;
-             add_header Vary X-Lang;
-             add_header X-Turn $http_x_turn;
-             return 200 $http_x_lang;
-         }}
-         server {{
-             listen @LISTEN@;
-             add_header X-Cache $pagecache_status;
-             location / {{
-                 pagecache_key $scheme://$host$uri;
-                 pagecache_pass pages;
-                 pagecache_store on;
-                 pagecache_fallback @application;
-             }}
-             location @application {{ proxy_pass http://unix:@PREFIX@/application.sock; }}
-         }}"
-    );
-    let nginx = nginx(&http, &[]);
+    let (nginx, _memcached) =
+        site("add_header Vary X-Lang; add_header X-Turn $http_x_turn; return 200 $http_x_lang;");
     let file = nginx.file();
     let ask = |lang: &str, turn: &str| {
         let request = Request::get("/page").header("X-Lang", lang).header("X-Turn", turn);
