@@ -19,9 +19,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver, re_path
 
-from pagecache import conf, told
-from pagecache.address import PageAddress
-from pagecache.key import NoKey
+from pagecache import conf
+from pagecache.looked_up import pattern_of
 
 HEADER = "X-Pagecache-Probe"
 
@@ -75,17 +74,6 @@ def _page(request: HttpRequest) -> HttpResponse:
     name = request.path.rpartition(_NAME)[2]
     # Long enough to be compressed, if pages are compressed.
     response = HttpResponse(f"a probe of pagecache, {name}\n".encode() * 20, content_type=conf.content_type())
-    response.pagecache_wishes = {"timeout": SECONDS, "key": _key_of(request)}  # type: ignore[attr-defined]
+    pattern = pattern_of(request)
+    response.pagecache_wishes = {"timeout": SECONDS, "key": pattern and pattern.text}  # type: ignore[attr-defined]
     return response
-
-
-def _key_of(request: HttpRequest) -> str | None:
-    """The one of the site's keys that nginx has looked up; None if it is none of them."""
-    page = PageAddress.of_request(request)
-    for pattern in conf.key_patterns():
-        try:
-            if told.is_key(request.META, pattern.key(page)):
-                return pattern.text
-        except NoKey:
-            continue
-    return None

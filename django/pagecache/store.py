@@ -6,14 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, enabled, origin, policy, query, told
-from pagecache.address import PageAddress
-from pagecache.freshness import age_of, lifetime
-from pagecache.item import SECONDS_MOST, NoItem, item_of
-from pagecache.key import NoKey
+from pagecache import client, conf, enabled, query
+from pagecache.freshness import age_of
+from pagecache.item import NoItem, item_of
+from pagecache.verdict import verdict
 
 logger = logging.getLogger("pagecache")
 
@@ -26,47 +24,25 @@ _last_warning = float("-inf")
 def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> str | None:
     """Stores the response to a request if that is allowed; `timeout` in seconds and the pattern `key`, None for those
     of the settings. Returns the reason why it was not stored, None if it was."""
-    return _quietly("stored", request.path, lambda: _store(request, response, timeout, key))
+    return quietly("stored", request.path, lambda: _store(request, response, timeout, key))
 
 
 def prepare(request: HttpRequest) -> None:
     """Reduces the request to the part that the page may depend on, before the view sees it."""
     if enabled.why_not() is None:
-        _quietly("stored", request.path, lambda: query.hide(request))
+        quietly("stored", request.path, lambda: query.hide(request))
 
 
 def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> str | None:
-    off = enabled.why_not()
-    if off is not None:
-        logger.debug('"%s" is not stored: %s', request.path, off)
-        return off
-    pattern = conf.key_pattern(key)
-    if timeout is not None and type(timeout) is not int:  # nginx does not read fractions
-        raise ImproperlyConfigured(f"a timeout is a whole number of seconds, and that of the view is {timeout!r}")
-    seconds = lifetime(response, conf.timeout() if timeout is None else timeout)
-    if conf.marks_pages():
-        seconds = min(seconds, SECONDS_MOST)
-    reason = policy.refusal(request, response, pattern) or ("a lifetime of 0" if seconds <= 0 else None)
-    if reason is None:
-        try:
-            name = pattern.key(PageAddress.of_request(request))
-            reason = told.refusal(request.META, request.path, name) or query.refusal(request, pattern)
-            reason = reason or _of_origin(request)
-            item = item_of(response, seconds, age_of(response) or 0)
-        except (NoKey, NoItem) as error:
-            reason = str(error)
-    if reason is not None:
-        logger.debug('"%s" is not stored: %s', request.path, reason)
-        return reason
-    return _quietly("stored", name, lambda: client.put(conf.cache(), name, item.value, seconds, item.flags))
-
-
-def _of_origin(request: HttpRequest) -> str | None:
-    trouble = origin.trouble(request)
-    if trouble is None:
-        return None
-    told.say_once(f'"%s" is not stored: {trouble.advice}', request.path, *trouble.values)
-    return trouble.reason
+    found = verdict(request, response, timeout, key)
+    if found.reason is not None:
+        return found.reason
+    try:
+        item = item_of(response, found.seconds, age_of(response) or 0)
+    except NoItem as error:
+        logger.debug('"%s" is not stored: %s', request.path, error)
+        return str(error)
+    return quietly("stored", found.key, lambda: client.put(conf.cache(), found.key, item.value, found.seconds, item.flags))
 
 
 def drop(key: str) -> None:
@@ -74,14 +50,14 @@ def drop(key: str) -> None:
     if enabled.tests_run():
         logger.debug('"%s" is not dropped: tests are running', key)
         return
-    _quietly("dropped", key, lambda: _delete(key))
+    quietly("dropped", key, lambda: _delete(key))
 
 
 def _delete(key: str) -> None:
     conf.cache().delete(key)
 
 
-def _quietly(done: str, key: str, write: Callable[[], str | None]) -> str | None:
+def quietly(done: str, key: str, write: Callable[[], str | None]) -> str | None:
     """Calls the function and returns its result, or the error as text."""
     global _last_warning
     try:
