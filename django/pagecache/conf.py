@@ -28,12 +28,15 @@ and that answer a GET with a body."""
 
 FORMATS = ("head", "http", "body")
 
+FILLS = ("nginx", "django")
+
 MIDDLEWARE = "pagecache.middleware.PageCacheMiddleware"
 
 IN_TESTS = "in tests"
 
 DEFAULTS: dict[str, Any] = {
     "PAGECACHE_ENABLED": True,
+    "PAGECACHE_FILL": "django",
     "PAGECACHE_KEY": "",
     "PAGECACHE_IGNORE_ARGS": (),
     "PAGECACHE_PORT": None,
@@ -113,6 +116,11 @@ def cache_alias() -> str:
     return str(setting("PAGECACHE_CACHE"))
 
 
+def is_filled_by_nginx() -> bool:
+    """PAGECACHE_FILL is "nginx": nginx stores the pages (`pagecache_store on`), and Django says which ones."""
+    return bool(setting("PAGECACHE_FILL") == "nginx")
+
+
 def timeout() -> int:
     """PAGECACHE_TIMEOUT, seconds: how long a page may be served if its headers do not say."""
     return int(setting("PAGECACHE_TIMEOUT"))
@@ -144,13 +152,14 @@ def ignored_vary() -> Collection[str]:
 
 
 def stores_heads() -> bool:
-    """PAGECACHE_FORMAT: "head" and "http" store status and headers with the body, "body" stores the body alone."""
-    return bool(setting("PAGECACHE_FORMAT") != "body")
+    """PAGECACHE_FORMAT: "head" and "http" store status and headers with the body, "body" stores the body alone. So does
+    nginx where it stores pages."""
+    return is_filled_by_nginx() or bool(setting("PAGECACHE_FORMAT") != "body")
 
 
 def marks_pages() -> bool:
     """PAGECACHE_FORMAT is "head": flags and a header say that an item is a page, and for how long."""
-    return bool(setting("PAGECACHE_FORMAT") == "head")
+    return is_filled_by_nginx() or bool(setting("PAGECACHE_FORMAT") == "head")
 
 
 def statuses() -> Collection[int]:

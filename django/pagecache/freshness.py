@@ -9,6 +9,8 @@ import time
 from django.http.response import HttpResponseBase
 from django.utils.http import parse_http_date_safe
 
+from pagecache import conf
+
 
 def lifetime(response: HttpResponseBase, timeout: int) -> int:
     """Seconds from now for which a page may be served, at most `timeout`; 0 or less: not at all. A header that cannot
@@ -25,17 +27,21 @@ def lifetime(response: HttpResponseBase, timeout: int) -> int:
 
 def age_of(response: HttpResponseBase) -> int | None:
     """Seconds since the page was rendered, or None if its Age cannot be parsed (RFC 9111, section 4.2.3)."""
-    now = int(time.time())
+    age = said_age(response)
+    return age if age is None or response.has_header("Age") else max(age, _age_in_django_s_cache(response))
+
+
+def said_age(response: HttpResponseBase) -> int | None:
+    """The age by Date and Age, from which nginx computes it too; None if Age cannot be parsed."""
     made = parse_http_date_safe(response.get("Date", ""))
-    apparent = 0 if made is None else max(0, now - made)
-    said = response.get("Age")
-    if said is not None:
-        return max(apparent, int(said)) if said.strip().isdecimal() else None
-    return max(apparent, _age_in_django_s_cache(response, now))
+    apparent = 0 if made is None else max(0, int(time.time()) - made)
+    said = response.get("Age", "0").strip()
+    return max(apparent, int(said)) if said.isdecimal() else None
 
 
-def _age_in_django_s_cache(response: HttpResponseBase, now: int) -> int:
+def _age_in_django_s_cache(response: HttpResponseBase) -> int:
     """Before Django 5.0, a page from `cache_page` has no Age: only its Expires shows the remaining time."""
+    now = int(time.time())
     max_ages = directives(response.get("Cache-Control", "")).get("max-age", [])
     expires = parse_http_date_safe(response.get("Expires", ""))
     if expires is None or expires <= now:
@@ -48,7 +54,7 @@ def _said_lifetime(response: HttpResponseBase) -> int | None:
     several. X-Accel-Expires, which is meant for nginx, takes precedence over all others."""
     if response.has_header("X-Accel-Expires"):
         return _seconds(response["X-Accel-Expires"].strip().removeprefix("@"))
-    of_cache_control = directives(response.get("Cache-Control", ""))
+    of_cache_control = control_of(response)
     said = of_cache_control.get("s-maxage") or of_cache_control.get("max-age")
     if said:
         return min(map(_seconds, said))
@@ -69,6 +75,13 @@ def _said_end(response: HttpResponseBase) -> int | None:
 
 def _seconds(said: str) -> int:
     return int(said) if said.isdecimal() else 0
+
+
+def control_of(response: HttpResponseBase) -> dict[str, list[str]]:
+    """The directives for this cache. With PAGECACHE_FILL = "nginx", those of CDN-Cache-Control replace those of
+    Cache-Control, as in nginx (RFC 9213)."""
+    targeted = response.get("CDN-Cache-Control", "") if conf.is_filled_by_nginx() else ""
+    return directives(targeted) or directives(response.get("Cache-Control", ""))
 
 
 def directives(cache_control: str) -> dict[str, list[str]]:

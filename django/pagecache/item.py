@@ -43,6 +43,7 @@ HEAD_BYTES_MOST = 64 * 1024
 
 _OF_A_CONNECTION = {
     "accept-ranges",
+    "cache-tag",
     "age",
     "connection",
     "content-length",

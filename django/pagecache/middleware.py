@@ -1,23 +1,25 @@
 """The middleware and the decorator by which a site says which pages are stored, and how. Only the middleware stores
-pages, because it is outermost: only there does a response have all its cookies and headers. Django's own
+pages, or has nginx store them, because it is outermost: only there does a response have all its cookies and headers. Django's own
 `@never_cache` excludes a single view."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from pagecache import conf, probe, problems
+from pagecache.fill import fill, forbid
 from pagecache.key import KeyPattern
 from pagecache.store import prepare, store
+from pagecache.tags import Tagged, tag
 
 logger = logging.getLogger("pagecache")
 
@@ -25,7 +27,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class PageCacheMiddleware(MiddlewareMixin):
-    """Stores every page that may be stored; with PAGECACHE_ONLY_MARKED, only those of decorated views. Only the
+    """Stores every page that may be stored, or has nginx store it; with PAGECACHE_ONLY_MARKED, only those of decorated views. Only the
     middlewares that `before.py` allows may precede it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
@@ -51,19 +53,30 @@ class PageCacheMiddleware(MiddlewareMixin):
             return response
         why_not = self._wrong
         wishes = getattr(response, "pagecache_wishes", None)
+        if wishes is None and response.status_code == 304:  # a middleware's, in place of the view's response
+            wishes = getattr(request, "pagecache_wishes", None)
+        is_by_nginx = conf.is_filled_by_nginx()
         if why_not is None and (wishes is not None or not conf.only_marked()):
-            why_not = store(request, response, **(wishes or {}))
+            why_not = (fill if is_by_nginx else store)(request, response, **(wishes or {}))
+        elif is_by_nginx:
+            forbid(response)
         probe.say(request, response, why_not)
         return response
 
 
-def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[View], View]:
-    """`@page_cache(timeout=60)`: sets how PageCacheMiddleware stores the pages of one view.
+def page_cache(
+    timeout: int | None = None,
+    key: str | None = None,
+    tags: Iterable[Tagged] | Callable[..., Iterable[Tagged]] = (),
+) -> Callable[[View], View]:
+    """`@page_cache(timeout=60)`: sets how the pages of one view are stored.
 
     `timeout` is in seconds. `key` is the `pagecache_key` of the nginx location that looks up the view's pages, if it
-    is not PAGECACHE_KEY. None: the value of the settings.
+    is not PAGECACHE_KEY. None: the value of the settings. `tags` are those of the pages, or a function of the request
+    and the view's arguments that returns them; `tags.tag` adds others.
     """
     conf.has_marked_views = True
+    fixed = [] if callable(tags) else [tags] if isinstance(tags, str) else list(tags)
     # With a mistake the site works, without the pages of this view in the cache.
     if timeout is not None and type(timeout) is not int:
         said = f"timeout={timeout!r}"
@@ -75,19 +88,34 @@ def page_cache(timeout: int | None = None, key: str | None = None) -> Callable[[
         except (ImproperlyConfigured, TypeError) as error:
             conf.wrong_keys_of_views[str(key)] = f"@page_cache(key={key!r}): {error}"
 
-    def mark(response: Any) -> Any:
+    def mark(response: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(response, HttpResponseBase):  # Django reports other return values of a view itself
-            response.pagecache_wishes = {"timeout": timeout, "key": key}  # type: ignore[attr-defined]
+            wishes = {"timeout": timeout, "key": key, "wrong": add_tags(args, kwargs)}
+            response.pagecache_wishes = wishes  # type: ignore[attr-defined]
+            if args:
+                args[0].pagecache_wishes = wishes
         return response
+
+    def add_tags(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The mistake, if there is one."""
+        try:
+            things = list(tags(*args, **kwargs)) if callable(tags) else fixed
+            if things:
+                tag(args[0], *things)
+        except Exception as error:  # of the site's own code
+            logger.warning("A page is not stored: @page_cache(tags=...): %s: %s", type(error).__name__, error)
+            return f"its tags: {type(error).__name__}: {error}"
+        return None
 
     def decorate(view: View) -> View:
         @wraps(view)
         def sync_view(*args: Any, **kwargs: Any) -> Any:
-            return mark(view(*args, **kwargs))
+            return mark(view(*args, **kwargs), args, kwargs)
 
         @wraps(view)
         async def async_view(*args: Any, **kwargs: Any) -> Any:
-            return mark(await view(*args, **kwargs))
+            response = await view(*args, **kwargs)
+            return await sync_to_async(mark)(response, args, kwargs) if callable(tags) else mark(response, args, kwargs)
 
         return cast(View, async_view if iscoroutinefunction(view) else sync_view)
 

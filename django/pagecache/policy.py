@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 
 from pagecache import conf, visitor
 from pagecache.address import PageAddress, bare_host, split_port
-from pagecache.freshness import directives, listed
+from pagecache.freshness import control_of, directives, listed
 from pagecache.key import KeyPattern
 
 REFUSED_HEADERS = ("Set-Cookie", "Content-Encoding", "Content-Range", "X-Accel-Redirect", "X-Sendfile")
@@ -89,7 +89,9 @@ def _of_key(request: HttpRequest, pattern: KeyPattern) -> str | None:
 
 
 def _of_response(response: HttpResponseBase) -> str | None:
-    if response.status_code not in conf.statuses():
+    # A 304 has nginx keep the page that it is about to renew.
+    is_confirmed = response.status_code == 304 and conf.is_filled_by_nginx()
+    if response.status_code not in conf.statuses() and not is_confirmed:
         return "its status"
     if response.status_code == 404 and settings.DEBUG:
         return "a 404 with DEBUG"  # it may be Django's own page, which lists the site's URLs
@@ -123,7 +125,7 @@ def _of_bare_body(response: HttpResponseBase) -> str | None:
 
 
 def _of_cache_control(response: HttpResponseBase) -> str | None:
-    if not directives(response.get("Cache-Control", "")).keys().isdisjoint({"private", "no-store", "no-cache"}):
+    if not control_of(response).keys().isdisjoint({"private", "no-store", "no-cache"}):
         return "its Cache-Control"
     return None
 

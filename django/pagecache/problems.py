@@ -77,6 +77,8 @@ def _of_values() -> Iterator[str]:
     switch = conf.enabled()
     if not isinstance(switch, bool) and switch != conf.IN_TESTS:
         yield f'PAGECACHE_ENABLED is {switch!r}; it is True, False or "{conf.IN_TESTS}"'
+    if conf.setting("PAGECACHE_FILL") not in conf.FILLS:
+        yield f'PAGECACHE_FILL is {conf.setting("PAGECACHE_FILL")!r}; it is one of {" ".join(conf.FILLS)}'
     number = conf.setting("PAGECACHE_PORT")
     if number is not None and (type(number) is not int or not 0 < number < 65536 or number in (80, 443)):
         yield (

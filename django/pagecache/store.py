@@ -21,10 +21,16 @@ WARNING_INTERVAL = 60.0
 _last_warning = float("-inf")
 
 
-def store(request: HttpRequest, response: HttpResponse, timeout: int | None = None, key: str | None = None) -> str | None:
+def store(
+    request: HttpRequest,
+    response: HttpResponse,
+    timeout: int | None = None,
+    key: str | None = None,
+    wrong: str | None = None,
+) -> str | None:
     """Stores the response to a request if that is allowed; `timeout` in seconds and the pattern `key`, None for those
-    of the settings. Returns the reason why it was not stored, None if it was."""
-    return quietly("stored", request.path, lambda: _store(request, response, timeout, key))
+    of the settings; `wrong`, a mistake of its view. Returns the reason why it was not stored, None if it was."""
+    return quietly("stored", request.path, lambda: _store(request, response, timeout, key, wrong))
 
 
 def prepare(request: HttpRequest) -> None:
@@ -33,8 +39,10 @@ def prepare(request: HttpRequest) -> None:
         quietly("stored", request.path, lambda: query.hide(request))
 
 
-def _store(request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None) -> str | None:
-    found = verdict(request, response, timeout, key)
+def _store(
+    request: HttpRequest, response: HttpResponse, timeout: int | None, key: str | None, wrong: str | None
+) -> str | None:
+    found = verdict(request, response, timeout, key, wrong)
     if found.reason is not None:
         return found.reason
     try:

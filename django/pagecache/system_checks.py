@@ -95,8 +95,10 @@ def cache_that_nginx_does_not_read(app_configs: Sequence[AppConfig] | None, **_:
 
 
 def headers_from_before(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """A middleware before PageCacheMiddleware adds its headers to responses after they were stored."""
+    """With PAGECACHE_FILL = "django", a middleware before PageCacheMiddleware adds its headers to responses after they were stored."""
     found: list[CheckMessage] = []
+    if conf.is_filled_by_nginx():  # which stores responses with all their headers
+        return found
     for middleware in before.preceding():
         names = ", ".join(_headers_of(middleware))
         if names:

@@ -1,4 +1,5 @@
-"""Whether the response to a request may be stored, under which key, and for how long."""
+"""Whether the response to a request may be stored, under which key, and for how long: by Django or by nginx, as
+PAGECACHE_FILL says."""
 
 from __future__ import annotations
 
@@ -29,9 +30,16 @@ class Verdict:
     pattern: KeyPattern | None = None
 
 
-def verdict(request: HttpRequest, response: HttpResponseBase, timeout: int | None, key: str | None) -> Verdict:
-    """`timeout` in seconds and the pattern `key`: None for those of the settings. Raises ImproperlyConfigured."""
-    found = _verdict(request, response, timeout, key)
+def verdict(
+    request: HttpRequest,
+    response: HttpResponseBase,
+    timeout: int | None,
+    key: str | None,
+    wrong: str | None = None,
+) -> Verdict:
+    """`timeout` in seconds and the pattern `key`: None for those of the settings; `wrong`: a mistake of the view. Raises
+    ImproperlyConfigured."""
+    found = _verdict(request, response, timeout, key) if wrong is None else Verdict(wrong)
     if found.reason is not None:
         logger.debug('"%s" is not stored: %s', request.path, found.reason)
     return found
