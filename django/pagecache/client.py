@@ -1,12 +1,12 @@
-"""Sets the flags of an item through the client library behind Django's cache interface, which has no parameter for
-flags.
+"""The client library behind Django's cache interface: sets the flags of an item, for which that interface has no
+parameter, and says which server and which timeouts the client uses.
 
 The library also chooses the server of an item, so that an item with flags is on the same server as without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.cache.backends.base import BaseCache
@@ -37,6 +37,28 @@ def put(backend: BaseCache, key: str, value: bytes, seconds: int, flags: int) ->
 def takes_flags(backend: BaseCache) -> bool:
     """Can `put` give an item of this cache flags other than 0?"""
     return isinstance(backend, (PyMemcacheCache, PyLibMCCache))
+
+
+def server_of(backend: BaseCache, servers: Sequence[str], key: str) -> str | None:
+    """The server of a key, of those in LOCATION; None if the library does not say."""
+    if len(servers) == 1:
+        return servers[0]
+    if not isinstance(backend, PyMemcacheCache):
+        return None
+    any_backend: Any = backend
+    nodes = list(any_backend._cache.clients)  # in the order of LOCATION
+    node = any_backend._cache.hasher.get_node(key)
+    return servers[nodes.index(node)] if node in nodes and len(nodes) == len(servers) else None
+
+
+def timeout_of(options: Mapping[str, Any], most: float) -> float:
+    """How long the client waits for a server, in seconds, by a cache's OPTIONS; `most` if it waits longer."""
+    behaviors = options.get("behaviors") or {}  # of pylibmc, in milliseconds
+    seconds = [options.get(name) for name in ("connect_timeout", "timeout")]
+    milliseconds = [behaviors.get(name) for name in ("connect_timeout", "_poll_timeout")]
+    said = [number for number in seconds if isinstance(number, (int, float)) and number > 0]
+    said += [number / 1000 for number in milliseconds if isinstance(number, int) and number > 0]
+    return min([most, *([max(said)] if said else [])])
 
 
 def place_unknown_to_nginx(backend: BaseCache) -> str | None:

@@ -7,6 +7,7 @@ Some of them repeat a line of nginx's configuration, and must be changed togethe
     PAGECACHE_CONTENT_TYPE  default_type         "text/html; charset=utf-8";
     PAGECACHE_FORMAT        pagecache_format     auto;
     PAGECACHE_GZIP_FLAG     pagecache_gzip_flag  2;
+    PAGECACHE_PURGE_ZONE    pagecache_purge_zone site;
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "PAGECACHE_IGNORE_ARGS": (),
     "PAGECACHE_PORT": None,
     "PAGECACHE_CACHE": "pages",
+    "PAGECACHE_PURGE_ZONE": None,
     "PAGECACHE_TIMEOUT": 300,
     "PAGECACHE_CONTENT_TYPE": "text/html; charset=utf-8",
     "PAGECACHE_ONLY_MARKED": False,
@@ -119,6 +121,12 @@ def cache_alias() -> str:
 def is_filled_by_nginx() -> bool:
     """PAGECACHE_FILL is "nginx": nginx stores the pages (`pagecache_store on`), and Django says which ones."""
     return bool(setting("PAGECACHE_FILL") == "nginx")
+
+
+def purge_zone() -> str | None:
+    """PAGECACHE_PURGE_ZONE: the name of the log of purges; None for the beginning of the key, see `purges/zone.py`."""
+    name: str | None = setting("PAGECACHE_PURGE_ZONE")
+    return name
 
 
 def timeout() -> int:

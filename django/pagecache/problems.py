@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from pagecache import before, client, conf
 from pagecache.key import raw_key
+from pagecache.purges import zone
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def _of_names() -> Iterator[str]:
 def _of_key() -> Iterator[str]:
     if not _texts(_of_args):
         conf.key_pattern()
+    yield from ()
+
+
+def _of_zone() -> Iterator[str]:
+    # Without the setting, a site whose pages Django stores need not have a zone.
+    if (conf.purge_zone() is not None or conf.is_filled_by_nginx()) and not [*_texts(_of_args), *_texts(_of_key)]:
+        zone.zones()
     yield from ()
 
 
@@ -182,5 +190,6 @@ _LOOKS: dict[str, Callable[[], Iterator[str]]] = {
     "pagecache.W005": _of_place,
     "pagecache.W006": _of_values,
     "pagecache.W007": _of_gzip,
+    "pagecache.W015": _of_zone,
     "pagecache.W008": _of_cache,
 }

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
+from django.core.cache import caches
+
+from pagecache import client
 
 TIMEOUT_SECONDS = 2.0
 
@@ -48,6 +51,16 @@ def servers_of(alias: str) -> list[str]:
     location = settings.CACHES[alias].get("LOCATION", "")
     servers = re.split("[;,]", location) if isinstance(location, str) else location
     return [server for server in servers if server]
+
+
+def servers_of_logs(alias: str) -> list[str]:
+    """The servers with a log of purges: none if the cache is not memcached."""
+    return [] if client.place_unknown_to_nginx(caches[alias]) else servers_of(alias)
+
+
+def timeout_of(alias: str) -> float:
+    """How long to wait for a server where visitors and editors wait too, in seconds."""
+    return client.timeout_of(settings.CACHES[alias].get("OPTIONS") or {}, TIMEOUT_SECONDS)
 
 
 def find(servers: list[str], key: str) -> list[Found]:
@@ -119,13 +132,14 @@ class Watch:
 class Link:
     """A connection to one server, named as in LOCATION: host[:port], [v6]:port, unix:/path or /path."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.server = server
+        self._timeout = timeout
         self._received = b""
         path = server.removeprefix("unix:")
         if path.startswith("/"):
             self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(TIMEOUT_SECONDS)
+            self._socket.settimeout(timeout)
             try:
                 self._socket.connect(path)
             except OSError:
@@ -134,7 +148,7 @@ class Link:
         else:
             host, port = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?.*", server).group(1, 2)  # type: ignore[union-attr]
             address = (host.strip("[]"), int(port or DEFAULT_PORT))
-            self._socket = socket.create_connection(address, TIMEOUT_SECONDS)
+            self._socket = socket.create_connection(address, timeout)
 
     def __enter__(self) -> Link:
         return self
@@ -167,7 +181,7 @@ class Link:
         except socket.timeout:
             return []
         finally:
-            self._socket.settimeout(TIMEOUT_SECONDS)
+            self._socket.settimeout(self._timeout)
         *lines, self._received = self._received.split(b"\n")
         return lines
 
