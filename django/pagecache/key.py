@@ -147,6 +147,21 @@ class KeyPattern:
         except UnicodeDecodeError:
             raise NoKey("the key is not UTF-8") from None
 
+    def prefix(self, page: PageAddress) -> bytes:
+        """The beginning of the keys of all pages whose path begins with that of `page`, before it is escaped: the value
+        up to the path. If `page` has a query, all of the value.
+
+        Raises NoKey if the key has no path.
+        """
+        if page.args:
+            return self.value(page)
+        value = b""
+        for literal, name in zip(self.parts[::2], self.parts[1::2]):
+            value += literal.encode() + _variable(name, page)
+            if name.lower() in {*_PATH, "request_uri"}:
+                return value
+        raise NoKey("the key has no path")
+
     def value(self, page: PageAddress) -> bytes:
         """The value that nginx computes from the text, before it is escaped."""
         value = b""

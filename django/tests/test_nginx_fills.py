@@ -9,6 +9,7 @@ from django.test import override_settings
 from django.urls import path, re_path
 
 from pagecache import conf
+from pagecache.invalidate import invalidate
 from pagecache.middleware import page_cache
 from tests import site
 from tests.cases import PageCase
@@ -50,6 +51,16 @@ class NginxFills(PageCase):
         self.assertNotIn("Cache-Tag", first.headers)
         self.assertNotIn(b"Cache-Tag", self.item("/größe/?page=2", SITE)[1])
         self.assertIn(b"life=60;", self.item("/größe/?page=2", SITE)[1])
+
+    def test_a_page_that_is_purged_by_url(self):
+        for hard in (False, True):
+            with self.subTest(hard=hard):
+                old = self.get("/a").body
+                self.assertEqual(self.get("/a").body, old)
+                self.assertTrue(invalidate("http://a.test/a", hard=hard))
+                new = self.get("/a")
+                self.assertIn(new.headers["X-Cache"], ("MISS", "EXPIRED"))
+                self.assertNotEqual(new.body, old)
 
     def test_pages_of_one_visitor(self):
         for url in ("/session/", "/token/"):

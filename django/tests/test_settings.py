@@ -151,7 +151,7 @@ class TheSiteGoesOn(PageCase):
     def test_pages_are_dropped_no_more_and_the_log_says_why(self):
         with override_settings(PAGECACHE_KEY=""), self.assertLogs("pagecache", "WARNING") as logged:
             invalidate("/a")
-        self.assertIn("('/a',) are not dropped: PAGECACHE_KEY is ''", logged.output[0])
+        self.assertIn("('/a',) are not purged: PAGECACHE_KEY is ''", logged.output[0])
 
 
 if __name__ == "__main__":

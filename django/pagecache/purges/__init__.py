@@ -11,5 +11,8 @@ The format is that of the module (core/src/purge/mod.rs).
 |---|---|
 | `target` | the pages that a purge names, and its line |
 | `log` | the log of one server: reading it, and appending to it |
+| `items` | the items of pages that are purged by URL |
 | `zone` | the zone of each key |
+| `by` | the functions that purge |
+| `batch` | the purges of one transaction, on all servers |
 """
