@@ -8,7 +8,7 @@ at all.
 No function raises an error because a server is not reached: the log has a warning, and the `Outcome` names the server.
 """
 
-from pagecache.on_change import invalidate_on_change
+from pagecache.on_change import invalidate_on_change, invalidate_on_save
 from pagecache.purges.batch import Outcome
 from pagecache.purges.by import (
     add_dependencies,
@@ -18,14 +18,18 @@ from pagecache.purges.by import (
     invalidate_prefix,
     invalidate_tags,
 )
+from pagecache.querysets import InvalidatingQuerySet, invalidate_queryset
 
 __all__ = [
+    "InvalidatingQuerySet",
     "Outcome",
     "add_dependencies",
     "invalidate",
     "invalidate_all",
     "invalidate_object",
     "invalidate_on_change",
+    "invalidate_on_save",
     "invalidate_prefix",
+    "invalidate_queryset",
     "invalidate_tags",
 ]

@@ -1,4 +1,5 @@
-"""Purges when objects are saved or deleted, by Django's signals."""
+"""Purges when objects are saved or deleted, by Django's signals. None is sent for `QuerySet.update` and `bulk_create`:
+`querysets.py` has help for these."""
 
 from __future__ import annotations
 
@@ -9,14 +10,74 @@ from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
-from pagecache.purges.by import Addressed, invalidate
+from pagecache.purges.by import Addressed, invalidate, invalidate_names, invalidate_object
+from pagecache.tags import names_of_pks
 
 logger = logging.getLogger("pagecache")
 
 _calls = itertools.count()
 """Numbers the calls of `invalidate_on_change`."""
+
+
+def invalidate_on_save(*models: type[Model] | str, hard: bool = False, **where: Any) -> None:
+    """Purges the pages of an object, as `invalidate_object` does, whenever an object of these models, or of one below
+    them, is saved or deleted, or one of its many-to-many relations changes. Call it in `AppConfig.ready`."""
+    for model in map(_model, models):
+        for sender in _with_those_below(model):
+            post_save.connect(_purger("saved", hard, where), sender=sender, weak=False)
+            post_delete.connect(_purger("deleted", hard, where), sender=sender, weak=False)
+        m2m_changed.connect(_purger_of_relations(model, hard), weak=False)
+
+
+def _purger(done: str, hard: bool, where: dict[str, Any]) -> Callable[..., None]:
+    def purge(instance: Model, using: str, raw: bool = False, **_: Any) -> None:
+        if raw:  # a fixture, whose related objects may not exist yet
+            return
+        try:
+            invalidate_object(instance, using=using, hard=hard, **where)
+        except Exception as error:  # NoKey, or an error of the site's own code
+            logger.warning(
+                "The pages of %r, which was %s, are not purged: %s: %s", type(instance), done, type(error).__name__, error
+            )
+
+    return purge
+
+
+def _purger_of_relations(of: type[Model], hard: bool) -> Callable[..., None]:
+    def purge(
+        sender: type[Model],
+        instance: Model,
+        action: str,
+        model: type[Model],
+        pk_set: set[Any] | None,
+        using: str,
+        **_: Any,
+    ) -> None:
+        if action not in ("post_add", "post_remove", "pre_clear"):
+            return
+        names = []
+        if isinstance(instance, of):
+            names += names_of_pks(type(instance), [instance.pk])
+        if issubclass(model, of):
+            pks = _others(sender, instance, model, using) if pk_set is None else pk_set
+            names += names_of_pks(model, pks)
+        if names:
+            invalidate_names(names, hard=hard, using=using)
+
+    return purge
+
+
+def _others(through: type[Model], instance: Model, model: type[Model], using: str) -> set[Any]:
+    """The objects at the other end of a relation that is about to be cleared."""
+    keys = [field for field in through._meta.fields if field.is_relation]
+    pks: set[Any] = set()
+    for own, other in itertools.permutations(keys, 2):
+        if isinstance(instance, own.related_model) and issubclass(model, other.related_model):  # type: ignore[arg-type]
+            rows = through._base_manager.using(using).filter(**{own.attname: instance.pk})
+            pks.update(rows.values_list(other.attname, flat=True))
+    return pks
 
 
 def invalidate_on_change(
