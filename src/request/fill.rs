@@ -10,6 +10,7 @@
 //! ```
 
 use super::facts::RequestFacts;
+use super::invalidation::invalidate;
 use super::lock;
 use super::serve::set_head;
 use super::state::{Filling, State, Stored, Waiting};
@@ -22,12 +23,9 @@ use crate::sys::request::{Header, Request, UpstreamResponse};
 use pagecache_core::fill::{
     BodyEnd, Capture, Lease, NotStored, Outlook, ReceivedHead, Revalidated, Typical, Variants,
 };
-use pagecache_core::flow::{Flow, place};
-use pagecache_core::memcached::Key;
+use pagecache_core::flow::Flow;
 use pagecache_core::outcome::Outcome;
-use pagecache_core::page::{
-    Base, Candidate, Fields, NOTE, Page, Refusal, Response, StoreRules, own_page,
-};
+use pagecache_core::page::{Candidate, Fields, NOTE, Page, Refusal, Response, StoreRules};
 use pagecache_core::policy::StorePolicy;
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
@@ -170,36 +168,6 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     request.judge_conditions();
     super::count_served(state, response.body.len());
     true
-}
-
-/// The request has changed a page: removes it, and the others of its origin that the response names (RFC 9111, section
-/// 4.4).
-fn invalidate(request: &Request<'_>, state: &State, own: (usize, Key)) {
-    state.invalidate(own.0, own.1);
-    let Some(cluster) = state.settings().upstream.cluster() else { return };
-    let response = request.upstream_response();
-    // a proxy that has ended TLS says so in a header, which then is in the key in place of the scheme
-    let forwarded = request.header_values("x-forwarded-proto").next();
-    let leases = state.settings().policy.leases.as_ref();
-    let is_keyed = leases.is_some_and(|leases| leases.key.has_header("x-forwarded-proto"));
-    let forwarded = forwarded.filter(|_| is_keyed);
-    let scheme = forwarded.unwrap_or(request.scheme());
-    let base = Base { scheme, host: request.host(), target: request.target() };
-    let fields = response.iter().flat_map(UpstreamResponse::fields);
-    for (_, location) in fields.filter(|(name, _)| is_location(name)) {
-        let Some((path, args)) = own_page(location, &base) else { continue };
-        let other = request.look_as(&path, args, |request| {
-            let (settings, worker) = (state.settings(), state.worker());
-            place(&RequestFacts { request, settings, worker }, &settings.policy, cluster).ok()
-        });
-        if let Some((server, key)) = other.flatten().filter(|other| *other != own) {
-            state.invalidate(server, key);
-        }
-    }
-}
-
-fn is_location(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location")
 }
 
 /// Decides at the head whether the response is stored.

@@ -13,6 +13,7 @@
 mod commands;
 mod facts;
 pub mod fill;
+mod invalidation;
 mod lock;
 mod lookup;
 mod renewal;
