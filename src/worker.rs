@@ -207,9 +207,26 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.pages.borrow_mut().add_lost_wait(page, process::now(), has_waited);
     }
 
-    /// Whether requests do not wait for the page of this key.
-    pub fn is_slow(&self, server: &UpstreamServer, key: &Key) -> bool {
-        self.pages.borrow().is_slow((server.index, key), process::now())
+    /// The same of a response to a request with a cookie: see [`PageMemory::add_lost_wait_with_cookie`].
+    pub fn add_lost_wait_with_cookie(
+        &self,
+        server: &UpstreamServer,
+        key: &Key,
+        has_waited: bool,
+        time: Msec,
+    ) {
+        let (page, now) = ((server.index, key), process::now());
+        self.pages.borrow_mut().add_lost_wait_with_cookie(page, now, has_waited, time);
+    }
+
+    /// A response to a request with a cookie is stored for this key.
+    pub fn note_stored_with_cookie(&self, server: &UpstreamServer, key: &Key) {
+        self.pages.borrow_mut().note_stored_with_cookie((server.index, key), process::now());
+    }
+
+    /// Whether requests do not wait for the page of this key, or such a request, which `has_cookie`.
+    pub fn is_slow(&self, server: &UpstreamServer, key: &Key, has_cookie: bool) -> bool {
+        self.pages.borrow().is_slow((server.index, key), process::now(), has_cookie)
     }
 
     /// Gives up what this worker has in the zone, which may go then.

@@ -68,7 +68,7 @@ pub struct Flow {
     staleness: Option<Staleness>,
     /// What the request itself says of responses from a cache, where that is obeyed.
     control: RequestControl,
-    /// It has a cookie, which the application gets, and nginx stores the response.
+    /// It has a cookie, which the application gets.
     has_cookie: bool,
     filling: Filling,
     /// The variant of the page that the request is for, if it has variants.
@@ -181,7 +181,7 @@ impl Flow {
         // the page may have other variants now
         self.variant = None;
         if let Some((server, &key)) = self.place() {
-            self.ask_lease(facts, server, &key);
+            self.ask_lease(facts, policy, (server, &key));
         }
         if is_over || self.filling != Filling::Asks {
             return self.fall_through(if is_over { Reason::Locked } else { reason });
@@ -208,7 +208,7 @@ impl Flow {
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
         let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
-            if !facts.refuse_wait(server, key) {
+            if !facts.refuse_wait(server, key, self.has_cookie) {
                 self.state = State::Waiting(reason);
                 self.part = Part::Waited(reason);
                 return Action::Wait(timeout);
@@ -308,11 +308,11 @@ impl Flow {
         let server = set_place(facts, policy, cluster, &mut key)?;
         if let Some(leases) = &policy.leases {
             let asked = Asked::by(facts, leases);
-            let passes = policy.store.as_ref().is_some_and(|store| !store.rules.ignores_cookies);
+            let ignores = policy.store.as_ref().is_some_and(|store| store.rules.ignores_cookies);
             self.control = asked.control;
-            self.has_cookie = asked.has_cookie && passes;
+            self.has_cookie = asked.has_cookie && !ignores;
             self.filling = asked.refusal.map_or(Filling::Asks, |why| Filling::Lacks(why.into()));
-            self.ask_lease(facts, server, &key);
+            self.ask_lease(facts, policy, (server, &key));
         }
         (self.server, self.key) = (Some(server), Some(key));
         self.lookup(self.get(policy), policy, cluster)
@@ -362,7 +362,7 @@ impl Flow {
     ) -> Action<'static> {
         let Some(primary) = self.key else { return self.fall_through(Reason::NoKey) };
         let variant = Variant::of(varies, (&primary, page_cas), facts, cluster);
-        self.ask_lease(facts, variant.server, &variant.key);
+        self.ask_lease(facts, policy, (variant.server, &variant.key));
         self.variant = Some(Box::new(variant));
         self.perform(policy, cluster)
     }
@@ -374,13 +374,18 @@ impl Flow {
     }
 
     /// The lookup asks for no lease of this key if the process knows something against it.
-    fn ask_lease(&mut self, facts: &impl Facts, server: usize, key: &Key) {
+    fn ask_lease(&mut self, facts: &impl Facts, policy: &Policy, page: (usize, &Key)) {
+        let (server, key) = page;
         if !self.filling.may_renew() {
             return;
         }
         if let Some(why) = facts.refuse_lease(server, key) {
             self.filling = Filling::Lacks(why.into());
-        } else if self.has_cookie && facts.is_uncacheable_with_cookie(server, key) {
+            return;
+        }
+        // where the application stores its pages itself, nothing is refused for a cookie
+        let is_refused = || facts.is_uncacheable_with_cookie(server, key);
+        if self.has_cookie && policy.store.is_some() && is_refused() {
             self.filling = Filling::AsksToRenew;
         }
     }

@@ -57,6 +57,24 @@ impl State {
         self.give_back_lease(lease, self.is_background());
     }
 
+    /// The response to a request with a cookie is not stored, maybe because of the cookie: if that happens again, others with
+    /// a cookie do not wait for a time.
+    pub fn give_back_with_cookie(&self, lease: Lease, why: StoreStatus) {
+        self.note_store_status(why);
+        if let Some(server) = self.server_at(lease.server) {
+            let (has_waited, time) = (self.has_waited(), self.pass_time());
+            self.worker().add_lost_wait_with_cookie(server, &lease.key, has_waited, time);
+        }
+        self.give_back_lease(lease, false);
+    }
+
+    /// The response to a request with a cookie is stored.
+    pub fn note_stored_with_cookie(&self, lease: &Lease) {
+        if let Some(server) = self.server_at(lease.server) {
+            self.worker().note_stored_with_cookie(server, &lease.key);
+        }
+    }
+
     /// `is_lost`: see [`is_lost`].
     fn give_back_lease(&self, lease: Lease, is_lost: bool) {
         if let Some(server) = self.server_at(lease.server).filter(|_| is_lost) {

@@ -95,9 +95,9 @@ impl<'a> Facts for RequestFacts<'a> {
         }
     }
 
-    fn refuse_wait(&self, server: usize, key: &Key) -> bool {
+    fn refuse_wait(&self, server: usize, key: &Key, has_cookie: bool) -> bool {
         let server = self.server(server);
-        server.is_none_or(|server| self.worker.is_slow(server, key))
+        server.is_none_or(|server| self.worker.is_slow(server, key, has_cookie))
     }
 
     fn is_ending(&self, server: usize, key: &Key, left: Seconds, refresh: Seconds) -> bool {

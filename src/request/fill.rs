@@ -233,7 +233,10 @@ fn capture(
     };
     let variants = Variants { cluster, request: Fields(&fields), generation: process::seed() };
     match lease.capture(head, rules, &variants, peer.buffers()) {
-        Ok(capture) => {
+        Ok(mut capture) => {
+            if head.candidate.had_cookie {
+                state.note_stored_with_cookie(capture.lease());
+            }
             // it is stored whole, whatever the client wants of it, and though the client leaves
             request.drop_conditions();
             request.ignore_client_abort();
@@ -323,6 +326,7 @@ fn give_back(state: &State, lease: Lease, why: NotStored, typical: Typical) {
             state.give_back_for_good(lease, store_status);
         }
         Outlook::NotStoredWithCookie => state.give_back_to_others(lease, store_status),
+        Outlook::OpenWithCookie => state.give_back_with_cookie(lease, store_status),
         Outlook::Open => state.give_back(lease, Some(store_status)),
     }
 }

@@ -57,6 +57,7 @@ impl State {
     pub fn settle(&self, lease: Lease, if_not_stored: IfNotStored) {
         let (server, key, is_renewal) = (lease.server, *lease.key, lease.is_renewal());
         let pass_time = self.pass_time();
+        let had_cookie = if_not_stored == IfNotStored::LostWaitWithCookie;
         // others in other workers are told, if there may be any
         let is_waited_for = self.worker().waiters.has(&(server, key));
         let has_waited = self.has_waited();
@@ -78,6 +79,10 @@ impl State {
                     Some(IfNotStored::LostWait) => {
                         worker.add_lost_wait(&configured, &key, has_waited);
                     }
+                    Some(IfNotStored::LostWaitWithCookie) => {
+                        worker.add_lost_wait_with_cookie(&configured, &key, has_waited, pass_time);
+                    }
+                    None if had_cookie => worker.note_stored_with_cookie(&configured, &key),
                     None => {}
                 }
                 worker.waiters.wake(&(server, key));

@@ -14,15 +14,18 @@ pub enum IfNotStored {
     Uncacheable,
     /// Nobody waits for it for a short time, if that happens again.
     LostWait,
+    /// The same. And no request with a cookie waits for `pagecache_pass_time`.
+    LostWaitWithCookie,
 }
 
 impl IfNotStored {
     /// The response has this status. With a cookie, it may be of one visitor.
     pub fn of(status: u16, has_cookie: bool) -> IfNotStored {
         let is_page = (200..400).contains(&status) && status != NOT_MODIFIED;
-        match is_page && !has_cookie {
-            true => IfNotStored::Uncacheable,
-            false => IfNotStored::LostWait,
+        match (is_page, has_cookie) {
+            (true, false) => IfNotStored::Uncacheable,
+            (true, true) => IfNotStored::LostWaitWithCookie,
+            (false, _) => IfNotStored::LostWait,
         }
     }
 
@@ -44,8 +47,8 @@ impl IfNotStored {
         let is_stored = !matches!(completion, Completion::Stored(_) | Completion::Deleted);
         match self {
             _ if is_stored => None,
-            IfNotStored::Uncacheable if !is_renewal => Some(IfNotStored::Uncacheable),
-            _ => Some(IfNotStored::LostWait),
+            _ if is_renewal => Some(IfNotStored::LostWait),
+            then => Some(then),
         }
     }
 }
@@ -57,10 +60,12 @@ mod tests {
     #[test]
     fn what_is_remembered() {
         let (uncacheable, lost) = (IfNotStored::Uncacheable, IfNotStored::LostWait);
+        let with_cookie = IfNotStored::LostWaitWithCookie;
         for (status, has_cookie, then) in [
             (200, false, uncacheable),
             (302, false, uncacheable),
-            (200, true, lost),
+            (200, true, with_cookie),
+            (404, true, lost),
             (304, false, lost),
             (404, false, lost),
             (500, false, lost),
@@ -72,6 +77,9 @@ mod tests {
         // the page is there still
         assert_eq!(uncacheable.after(&given_back, true), Some(lost));
         assert_eq!(uncacheable.after(&stored, false), None);
+        assert_eq!(with_cookie.after(&given_back, false), Some(with_cookie));
+        assert_eq!(with_cookie.after(&given_back, true), Some(lost));
+        assert_eq!(with_cookie.marked_for(false, 5_000, (true, false)), None);
         assert_eq!(uncacheable.marked_for(false, 5_000, (true, false)), Some(5));
         assert_eq!(uncacheable.marked_for(true, 5_000, (true, false)), None);
         assert_eq!(lost.marked_for(false, 5_000, (true, false)), None);

@@ -25,6 +25,8 @@ pub struct PageMemory {
     for_visitors_alone: Pages,
     /// Pages for which requests do not wait.
     slow: Pages,
+    /// Pages for which requests with a cookie do not wait.
+    slow_with_cookie: Pages,
     /// Pages whose last render was not stored.
     lost: Pages,
     /// Pages that are being renewed.
@@ -40,14 +42,15 @@ struct Pages(Option<Remembered>);
 impl PageMemory {
     /// Nothing is remembered. `seed` is for hashes.
     pub fn new(seed: u64) -> PageMemory {
-        let [uncacheable, uncacheable_with_cookie, for_visitors_alone, slow, lost] =
-            Default::default();
+        let [uncacheable, uncacheable_with_cookie, for_visitors_alone] = Default::default();
+        let [slow, slow_with_cookie, lost] = Default::default();
         PageMemory {
             seed,
             uncacheable,
             uncacheable_with_cookie,
             for_visitors_alone,
             slow,
+            slow_with_cookie,
             lost,
             overdue: None,
             endings: None,
@@ -132,9 +135,31 @@ impl PageMemory {
         self.lost.add(self.seed, server, key, until);
     }
 
-    /// Whether requests do not wait for this page.
-    pub fn is_slow(&self, (server, key): (usize, &Key), now: Msec) -> bool {
-        self.slow.has(server, key, now)
+    /// The same of a response to a request with a cookie, if not for the failure of a moment: the second time, others with a
+    /// cookie do not wait for a longer `time`, in msec, unless one of them stores the page.
+    pub fn add_lost_wait_with_cookie(
+        &mut self,
+        (server, key): (usize, &Key),
+        now: Msec,
+        has_waited: bool,
+        time: Msec,
+    ) {
+        if has_waited || self.lost.has(server, key, now) {
+            self.slow_with_cookie.add(self.seed, server, key, now.saturating_add(time));
+        }
+        self.add_lost_wait((server, key), now, has_waited);
+    }
+
+    /// A response to a request with a cookie is stored for this page: others with a cookie wait again.
+    pub fn note_stored_with_cookie(&mut self, (server, key): (usize, &Key), now: Msec) {
+        if self.slow_with_cookie.has(server, key, now) {
+            self.slow_with_cookie.add(self.seed, server, key, now);
+        }
+    }
+
+    /// Whether requests do not wait for this page, or such a request, which `has_cookie`.
+    pub fn is_slow(&self, (server, key): (usize, &Key), now: Msec, has_cookie: bool) -> bool {
+        self.slow.has(server, key, now) || has_cookie && self.slow_with_cookie.has(server, key, now)
     }
 }
 
@@ -159,15 +184,17 @@ mod tests {
         let (page, other) = ((0, &key), (1, &key));
         let mut memory = PageMemory::new(7);
         memory.add_lost_wait(page, 1_000, false);
-        assert!(!memory.is_slow(page, 1_000));
+        assert!(!memory.is_slow(page, 1_000, false));
         memory.add_lost_wait(page, 1_000 + LOST_TIME, false);
-        assert!(!memory.is_slow(page, 1_000 + LOST_TIME), "the first time is long ago");
+        assert!(!memory.is_slow(page, 1_000 + LOST_TIME, false), "the first time is long ago");
         memory.add_lost_wait(page, 2_000 + LOST_TIME, false);
-        assert!(memory.is_slow(page, 2_000 + LOST_TIME) && !memory.is_slow(other, 2_000));
-        assert!(!memory.is_slow(page, 2_000 + 2 * LOST_TIME));
+        assert!(
+            memory.is_slow(page, 2_000 + LOST_TIME, false) && !memory.is_slow(other, 2_000, false)
+        );
+        assert!(!memory.is_slow(page, 2_000 + 2 * LOST_TIME, false));
         // the first time was in another worker
         memory.add_lost_wait(other, 2_000, true);
-        assert!(memory.is_slow(other, 2_000));
+        assert!(memory.is_slow(other, 2_000, false));
     }
 
     #[test]
@@ -179,8 +206,32 @@ mod tests {
         assert!(memory.is_uncacheable_with_cookie(page, 1_499));
         assert!(!memory.is_uncacheable_with_cookie(page, 1_500));
         assert!(!memory.is_uncacheable_with_cookie((1, &key), 1_000));
-        assert!(!memory.is_uncacheable(page, 1_000) && !memory.is_slow(page, 1_000));
+        assert!(!memory.is_uncacheable(page, 1_000) && !memory.is_slow(page, 1_000, false));
         assert!(!memory.refuses_refresh(page, 1_000));
+    }
+
+    #[test]
+    fn nobody_with_a_cookie_waits_for_what_is_lost_twice_with_a_cookie() {
+        const TIME: Msec = 120_000;
+        let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
+        let page = (0, &key);
+        let mut memory = PageMemory::new(7);
+        memory.add_lost_wait_with_cookie(page, 1_000, false, TIME);
+        assert!(!memory.is_slow(page, 1_000, true));
+        memory.add_lost_wait_with_cookie(page, 2_000, false, TIME);
+        assert!(memory.is_slow(page, 1_999 + LOST_TIME, false), "as after any failure");
+        assert!(!memory.is_slow(page, 2_000 + LOST_TIME, false));
+        assert!(memory.is_slow(page, 1_999 + TIME, true));
+        assert!(!memory.is_slow(page, 2_000 + TIME, true));
+        // a visitor with a cookie has stored it
+        memory.note_stored_with_cookie(page, 30_000);
+        assert!(!memory.is_slow(page, 30_000, true));
+        // the failure of a moment says nothing of cookies
+        memory.add_lost_wait(page, 40_000, true);
+        assert!(!memory.is_slow(page, 40_000 + LOST_TIME, true));
+        // the first time was in another worker
+        memory.add_lost_wait_with_cookie(page, 60_000, true, TIME);
+        assert!(memory.is_slow(page, 60_000 + LOST_TIME, true));
     }
 
     #[test]
@@ -188,11 +239,11 @@ mod tests {
         let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
         let mut memory = PageMemory::new(7);
         memory.add_slow((0, &key), 1_000);
-        assert!(memory.is_slow((0, &key), SLOW_TIME + 999));
+        assert!(memory.is_slow((0, &key), SLOW_TIME + 999, false));
         // though its renders end in errors, too
         memory.add_lost_wait((0, &key), 2_000, true);
-        assert!(memory.is_slow((0, &key), SLOW_TIME + 999));
-        assert!(!memory.is_slow((0, &key), SLOW_TIME + 1_000));
+        assert!(memory.is_slow((0, &key), SLOW_TIME + 999, false));
+        assert!(!memory.is_slow((0, &key), SLOW_TIME + 1_000, false));
         assert!(!memory.is_uncacheable((0, &key), 1_000));
         assert!(!memory.is_for_visitors_alone((0, &key), 1_000));
     }

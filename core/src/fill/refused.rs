@@ -13,6 +13,8 @@ pub enum Outlook {
     NotStored,
     /// Those to requests with a cookie will most likely not be stored.
     NotStoredWithCookie,
+    /// Those to requests with a cookie may not be stored, either.
+    OpenWithCookie,
     /// They may be stored.
     Open,
 }
@@ -20,11 +22,14 @@ pub enum Outlook {
 impl Outlook {
     /// What is known after a response that is not stored for this reason.
     pub fn after(why: NotStored, typical: Typical) -> Outlook {
+        let is_lasting = StoreStatus::from(why).is_lasting();
         match (why, typical) {
             // what varies otherwise than before can be stored the next time
             (NotStored::VaryChanged, _) | (_, Typical::ForNone) => Outlook::Open,
             (NotStored::Refused(Refusal::Cookie), _) => Outlook::NotStoredWithCookie,
-            (why, Typical::ForAll) if StoreStatus::from(why).is_lasting() => Outlook::NotStored,
+            (_, Typical::ForAll) if is_lasting => Outlook::NotStored,
+            // it may be for this one's cookie
+            (_, Typical::WithCookie) if is_lasting => Outlook::OpenWithCookie,
             _ => Outlook::Open,
         }
     }
@@ -57,7 +62,7 @@ mod tests {
         let cookie = NotStored::Refused(Refusal::Cookie);
         for (why, typical, next) in [
             (private, Typical::ForAll, Outlook::NotStored),
-            (private, Typical::WithCookie, Outlook::Open),
+            (private, Typical::WithCookie, Outlook::OpenWithCookie),
             (private, Typical::ForNone, Outlook::Open),
             (cookie, Typical::WithCookie, Outlook::NotStoredWithCookie),
             // an error, which may be followed by a page that says how long it is fresh

@@ -38,8 +38,9 @@ pub trait Facts {
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
     /// What decides whether the request may fill the cache, beside its header fields.
     fn asker(&self) -> Asker<'_>;
-    /// Whether this process knows that it takes too long to wait for the page of this key of a server.
-    fn refuse_wait(&self, server: usize, key: &Key) -> bool;
+    /// Whether this process knows that a request, which `has_cookie`, would wait too long for the page of this key of a server,
+    /// or in vain.
+    fn refuse_wait(&self, server: usize, key: &Key, has_cookie: bool) -> bool;
     /// What this process knows against a lease for this key of a server.
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease>;
     /// Whether this process knows that responses to requests with a cookie are not stored for this key of a server.

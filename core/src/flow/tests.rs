@@ -36,6 +36,7 @@ struct Request {
     no_lease: Option<NoLease>,
     no_lease_with_cookie: bool,
     no_wait: bool,
+    no_wait_with_cookie: bool,
     is_ending: bool,
     no_refresh: bool,
     fields: Vec<(&'static str, &'static str)>,
@@ -58,6 +59,7 @@ impl Default for Request {
             no_lease: None,
             no_lease_with_cookie: false,
             no_wait: false,
+            no_wait_with_cookie: false,
             is_ending: false,
             no_refresh: false,
             fields: Vec::new(),
@@ -126,8 +128,8 @@ impl Facts for Request {
             has_ignored_args: false,
         }
     }
-    fn refuse_wait(&self, _: usize, _: &Key) -> bool {
-        self.no_wait
+    fn refuse_wait(&self, _: usize, _: &Key, has_cookie: bool) -> bool {
+        self.no_wait || has_cookie && self.no_wait_with_cookie
     }
     fn is_ending(&self, _: usize, _: &Key, _: Seconds, _: Seconds) -> bool {
         self.asked("is_ending");

@@ -116,7 +116,16 @@ impl World {
         let rules = &policy.store.as_ref().expect("it stores").rules;
         let typical = head.typical();
         match lease.capture(&head, rules, &variants, &worker.buffers) {
-            Ok(capture) => self.request(id).filling = Filling::Capture(Box::new(capture)),
+            Ok(mut capture) => {
+                let page = (capture.lease().server, *capture.lease().key);
+                if self.requests[&id].asks.has_cookie {
+                    let worker = self.requests[&id].worker;
+                    self.remember(worker, |memory, now| {
+                        memory.note_stored_with_cookie((page.0, &page.1), now);
+                    });
+                }
+                self.request(id).filling = Filling::Capture(Box::new(capture));
+            }
             Err((why, lease)) => self.refuse(id, lease, why, typical),
         }
     }
@@ -186,6 +195,13 @@ impl World {
             Outlook::NotStoredWithCookie => {
                 self.remember(worker, |memory, now| {
                     memory.add_uncacheable_with_cookie(page, now, pass_time);
+                });
+                self.once_prolonged(id, lease.cas, Then::GiveBack(lease));
+            }
+            Outlook::OpenWithCookie => {
+                let has_waited = self.requests[&id].waits.is_some();
+                self.remember(worker, |memory, now| {
+                    memory.add_lost_wait_with_cookie(page, now, has_waited, pass_time);
                 });
                 self.once_prolonged(id, lease.cas, Then::GiveBack(lease));
             }

@@ -195,6 +195,12 @@ impl World {
         self.remember(worker, |memory, now| match then {
             Some(IfNotStored::Uncacheable) => memory.add_uncacheable(place, now, pass_time),
             Some(IfNotStored::LostWait) => memory.add_lost_wait(place, now, *has_waited),
+            Some(IfNotStored::LostWaitWithCookie) => {
+                memory.add_lost_wait_with_cookie(place, now, *has_waited, pass_time);
+            }
+            None if *if_not_stored == IfNotStored::LostWaitWithCookie => {
+                memory.note_stored_with_cookie(place, now);
+            }
             None => {}
         });
         self.wake_all(worker, page);

@@ -209,8 +209,8 @@ impl Facts for RequestFacts {
             has_ignored_args: false,
         }
     }
-    fn refuse_wait(&self, server: usize, key: &Key) -> bool {
-        self.memory.borrow().is_slow((server, key), self.now)
+    fn refuse_wait(&self, server: usize, key: &Key, has_cookie: bool) -> bool {
+        self.memory.borrow().is_slow((server, key), self.now, has_cookie)
     }
     fn refuse_lease(&self, server: usize, key: &Key) -> Option<NoLease> {
         let memory = self.memory.borrow();

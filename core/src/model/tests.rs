@@ -247,6 +247,47 @@ fn what_is_not_stored_with_a_cookie_is_waited_for_once() {
     assert!(waited > 20 && later > 3_000, "{waited}, {later}");
 }
 
+/// With a cookie, it may be one visitor's reason. Once it has happened twice to a worker within ten seconds, those with a cookie
+/// do not wait there.
+#[test]
+fn what_is_private_with_a_cookie_is_waited_for_twice() {
+    for is_filled_by_application in [false, true] {
+        let plan = Plan {
+            pages: 1..=1,
+            kinds: &[Kind::Private],
+            visitors: 100..=100,
+            within: 60_000,
+            render: 1_000..=1_000,
+            lock_timeout: 60_000,
+            with_cookie: 100,
+            is_filled_by_application,
+            ..Plan::default()
+        };
+        let (mut waited, mut later) = (0, 0);
+        for world in worlds(&plan, 40) {
+            // when it has happened to a worker last, and twice
+            let (mut last, mut known) = (BTreeMap::new(), BTreeMap::new());
+            for render in world.renders.iter().filter(|render| render.lease.is_some()) {
+                let request = &world.requests[&render.request];
+                let at = render.began + 1_000 + 60;
+                let before = last.insert(request.worker, at);
+                let is_again = before.is_some_and(|before| at < before + 9_000);
+                if is_again || request.waits.is_some() {
+                    known.entry(request.worker).or_insert(at);
+                }
+            }
+            for request in world.requests.values() {
+                let since = known.get(&request.worker).copied().unwrap_or(Msec::MAX);
+                let is_known = request.came > since;
+                assert!(!is_known || request.waits.is_none(), "one that came at {}", request.came);
+                later += usize::from(is_known);
+            }
+            waited += waits(&world);
+        }
+        assert!(waited > 20 && later > 2_000, "{waited}, {later}");
+    }
+}
+
 #[test]
 fn a_page_for_visitors_without_a_cookie_is_stored_by_the_first_of_them() {
     let plan = Plan {

@@ -102,6 +102,54 @@ fn one_page_for_visitors_with_cookies() {
     assert_eq!((filling.application.count("/page"), waits(&filling.site)), (asked + 2, 2));
 }
 
+/// Responses are private for visitors with a cookie. Once that has happened twice, they do not wait for longer than those
+/// without one, until one of them stores the page after all.
+#[test]
+fn a_page_that_is_private_with_a_cookie() {
+    let filling = started("");
+    let (site, application) = (&filling.site, &filling.application);
+    let with_cookie = Request::get("/page").header("Cookie", "session=1");
+    let private = rendered(200).header("Cache-Control", "private");
+    let forget = || {
+        site.memcached().link().meta(format!("md {HOST}/page"));
+    };
+    filling.renders("/page", &private);
+    for _ in 0..2 {
+        filling.ask(&with_cookie);
+    }
+    filling.renders("/page", &page().waits());
+    wait::until("those without a cookie wait again", || {
+        let (renders, before) = (application.count("/page"), waits(site));
+        let visits = visitors(site.nginx.address(), 2);
+        let come = || application.count("/page") - renders + (waits(site) - before) as usize;
+        wait::until("both have come", || come() == 2);
+        application.release();
+        answers(visits);
+        application.hold();
+        forget();
+        waits(site) > before
+    });
+    filling.renders("/page", &private.waits());
+    let before = waits(site);
+    arrive_at_once(&filling, "with a cookie", &vec![with_cookie.clone(); AT_ONCE]);
+    assert_eq!(waits(site), before);
+    filling.renders("/page", &page());
+    wait::until("it is stored", || {
+        filling.ask(&with_cookie).header("X-Cache").as_deref() == Some("HIT")
+    });
+    forget();
+    filling.renders("/page", &page().waits());
+    let visit = |_| {
+        let mut visitor = site.client();
+        visitor.send(&with_cookie.head());
+        visitor
+    };
+    let visits: Vec<Client> = (0..3).map(visit).collect();
+    wait_until_waiting(site, before + 2);
+    application.release();
+    answers(visits);
+}
+
 /// What is known of responses to requests with a cookie keeps nobody from a stale page, nor from its renewal, which has none.
 #[test]
 fn a_stale_page_for_visitors_with_cookies() {

@@ -68,6 +68,30 @@ fn a_page_that_is_not_there() {
     assert_eq!(flow.store_status(), Some(StoreStatus::Uncacheable));
 }
 
+/// Responses to requests with a cookie may not be stored, either: they take leases, and do not wait.
+#[test]
+fn who_does_not_wait() {
+    let with = Request { no_lease_with_cookie: false, no_wait_with_cookie: true, ..with_cookie() };
+    let without = Request { fields: Vec::new(), ..with.clone() };
+    let mut ignoring = locking();
+    ignoring.store.iter_mut().for_each(|store| store.rules.ignores_cookies = true);
+    let by_application = Policy { store: None, ..locking() };
+    for (request, policy, waits) in [
+        (&with, &locking(), false),
+        (&with, &by_application, false),
+        (&with, &ignoring, true),
+        (&without, &locking(), true),
+    ] {
+        assert_eq!(vivify(request, policy), Some(3));
+        let mut flow = looking_up(request, policy);
+        let action = flow.reply(found(TAKEN, b""), request, policy);
+        assert_eq!(matches!(action, Action::Wait(_)), waits, "{action:?}");
+    }
+    let mut flow = looking_up(&with, &locking());
+    flow.reply(found(WON, b""), &with, &locking());
+    assert!(flow.take_lease().is_some());
+}
+
 /// What it waited for was not stored.
 #[test]
 fn one_that_has_waited_goes_on() {
