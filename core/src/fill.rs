@@ -37,10 +37,11 @@ pub use revalidation::{Revalidated, conditions};
 
 use crate::memcached::{Body, Buffers, Command, Delete, Key, Leased, Set};
 use crate::page::{
-    Fields, GZIP, LONGEST, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, UNCACHEABLE,
+    Fields, GZIP, LONGEST, Life, MARK, RENDERED, Refusal, Seconds, StoreRules, Terms, UNCACHEABLE,
     Varies, Vary, looks_like_gzip,
 };
 use crate::policy::Cluster;
+use crate::purge::Marks;
 use heads::Heads;
 use recorder::Recorder;
 use segments::Segments;
@@ -61,6 +62,8 @@ pub struct Lease {
     pub vary: Option<Vary>,
     /// The number of the item that led to this variant.
     pub page_cas: Option<u64>,
+    /// What the page notes, so that later purges are found to be for it. None where no purges are looked at.
+    pub marks: Option<Box<Marks>>,
 }
 
 /// What the variants of a page are made of, when its first one comes.
@@ -193,7 +196,10 @@ impl Lease {
                 let varies = Varies { vary: admission.vary.clone(), generation };
                 (varies, cluster.server(&key), Box::new(key))
             });
-            let heads = Heads::of(received, rules, &admission).ok_or(NotStored::Head)?;
+            let server = first.as_ref().map_or(self.server, |(_, server, _)| *server);
+            let purges = self.marks.as_ref().map(|marks| marks.note(server, received.tags(rules)));
+            let note = Life::note(&admission.terms) + &purges.unwrap_or_default();
+            let heads = Heads::of(received, rules, &admission, &note).ok_or(NotStored::Head)?;
             let is_weakened = heads.is_weakened;
             let item = Recorder::new(heads, received.length, rules.max_size, buffers)?;
             Ok((admission.terms, is_weakened, item, first))

@@ -39,6 +39,7 @@ use crate::page::{
     is_uncacheable,
 };
 use crate::policy::{Cluster, Policy};
+use crate::purge::Marks;
 use crate::store_status::StoreStatus;
 pub use action::{Action, Lookup};
 use asking::Asked;
@@ -127,19 +128,24 @@ impl Flow {
             Ok(found) => found,
             Err(reason) => return self.fall_through(reason),
         };
-        let won = self.won(&found, false);
+        let won = self.won(&found, false, || facts.marks());
         if let Some(varies) = self.varies(&found, policy) {
             let varies = (&varies, found.item.cas);
             return self.look_up_variant(varies, facts, policy, cluster);
         }
         let item = found.item;
-        let read = match Read::for_client(found, facts, policy) {
+        let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
+        let asks = self.filling == Filling::Asks && is_renewable;
+        let server = self.place().map_or(0, |(server, _)| server);
+        let read = match Read::for_client(found, server, facts, policy) {
             Ok(read) => read,
+            // its lease does not come by itself: memcached knows nothing of it
+            Err(Reason::Purged) if asks => {
+                return self.ask_to_renew(Then::FallThrough(Reason::Purged), policy, cluster);
+            }
             Err(reason) => return self.miss(reason, won, &item, facts, policy),
         };
         (self.fresh_for, self.staleness) = (read.fresh_for, read.staleness);
-        let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
-        let asks = self.filling == Filling::Asks && is_renewable;
         let may_renew = self.filling.may_renew() && is_renewable;
         let page = self.server.zip(self.key.as_ref());
         let is_alone =
@@ -206,7 +212,8 @@ impl Flow {
         }
         let lock = policy.leases.as_ref().and_then(|leases| leases.lock_timeout);
         let is_rendered = is_being_rendered(item) && self.filling == Filling::Asks;
-        let may_wait = is_rendered && matches!(reason, Reason::Absent | Reason::Stale);
+        let is_missing = matches!(reason, Reason::Absent | Reason::Stale | Reason::Purged);
+        let may_wait = is_rendered && is_missing;
         if let (Some(timeout), true, Some((server, key))) = (lock, may_wait, self.place()) {
             if !facts.refuse_wait(server, key, self.has_cookie) {
                 self.state = State::Waiting(reason);
@@ -224,7 +231,7 @@ impl Flow {
     pub fn abandon(&mut self, found: &Found<'_>) -> Option<Lease> {
         let is_page = self.is_asking_lease();
         self.filling = Filling::None;
-        self.won(found, is_page)?.ok()
+        self.won(found, is_page, || None)?.ok()
     }
 
     /// The outcome of the request, once it is decided.
@@ -391,12 +398,13 @@ impl Flow {
     }
 
     /// The lease that came with an item. `is_page`: the item is a page, whose value was not requested.
-    fn won(&self, found: &Found<'_>, is_page: bool) -> Won {
+    fn won(&self, found: &Found<'_>, is_page: bool, marks: impl FnOnce() -> Option<Marks>) -> Won {
         if found.item.recache != Recache::Won {
             return None;
         }
         let of = Leased::of(&found.item, is_page || !found.value.is_empty());
-        Some(lease(found.item.cas, self.place()?, self.variant.as_deref(), of))
+        let (place, variant) = (self.place()?, self.variant.as_deref());
+        Some(lease(found.item.cas, place, variant, of, marks().map(Box::new)))
     }
 
     fn serve<'value>(

@@ -96,6 +96,8 @@ reasons! {
     Absent   "absent"   Miss   404 "uri-miss" Implied;
     /// The item was invalidated and waits to be replaced, or its time is over.
     Stale    "stale"    Expired 404 "stale"   Implied;
+    /// The page was purged.
+    Purged   "purged"   Expired 404 "stale"   Named;
     /// The request's own Cache-Control does not permit the page, and `pagecache_client_cache_control` is on.
     Request  "request"  Miss   404 "request"  Implied;
     /// The method is not one of `pagecache_methods`.
@@ -310,7 +312,7 @@ mod tests {
     fn statuses_without_a_fallback() {
         for reason in Reason::ALL {
             let expected = match reason {
-                Reason::Absent | Reason::Stale | Reason::Request => 404,
+                Reason::Absent | Reason::Stale | Reason::Purged | Reason::Request => 404,
                 Reason::Flags | Reason::Size | Reason::Format => 404,
                 Reason::Bypass | Reason::Args | Reason::NoKey | Reason::LongKey => 404,
                 Reason::Method => 405,

@@ -38,6 +38,8 @@ pub struct Policy {
     pub ignores_client_abort: bool,
     /// How requests take turns in rendering a page. None: they do not.
     pub leases: Option<LeasePolicy>,
+    /// Pages that note the log of purges are compared with it.
+    pub looks_at_purges: bool,
     /// `pagecache_store`: what nginx itself stores, with leases. None: nothing.
     pub store: Option<StorePolicy>,
 }

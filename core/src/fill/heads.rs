@@ -1,6 +1,6 @@
 //! The head of an item, for its body as the application has sent it, and for the body as gzip.
 
-use crate::page::{Admission, Candidate, Fields, Life, StoreRules, write_head};
+use crate::page::{Admission, Candidate, Fields, StoreRules, write_head};
 use std::borrow::Cow;
 
 /// The head of the application's response.
@@ -27,7 +27,17 @@ pub enum Typical {
     ForNone,
 }
 
-impl ReceivedHead<'_> {
+impl<'a> ReceivedHead<'a> {
+    /// The values of the headers with tags, each with the name of its header in lower case.
+    pub fn tags<'r>(
+        &self,
+        rules: &'r StoreRules,
+    ) -> impl Iterator<Item = (&'r str, &'a [u8])> + use<'r, 'a> {
+        let fields = self.candidate.fields;
+        let names = rules.hidden_headers.iter().map(String::as_str);
+        names.flat_map(move |name| fields.values(name).map(move |value| (name, value)))
+    }
+
     /// Which requests for the key most likely get such a response, too.
     pub fn typical(&self) -> Typical {
         match (self.candidate.status, self.candidate.had_cookie) {
@@ -73,12 +83,12 @@ impl Heads {
         received: &ReceivedHead<'_>,
         rules: &StoreRules,
         admission: &Admission,
+        note: &str,
     ) -> Option<Heads> {
         let fields = received.sent;
-        let note = Life::note(&admission.terms);
         let head = |fields: Fields<'_>| {
             let status = received.candidate.status;
-            write_head(status, received.reason, fields, &rules.hidden_headers, &note)
+            write_head(status, received.reason, fields, &rules.hidden_headers, note)
         };
         let is_long = received.length.is_none_or(|length| length >= SHORT);
         let is_compressed =

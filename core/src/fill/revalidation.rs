@@ -7,6 +7,7 @@ use super::segments::Segments;
 use super::{Lease, Store, flags};
 use crate::memcached::Buffers;
 use crate::page::{Candidate, Fields, Life, Page, StoreRules, write_head};
+use crate::purge::Noted;
 
 /// Fields of a 304 that do not replace those of the page, which describe its body as it is stored (RFC 9111, section
 /// 3.2).
@@ -55,7 +56,16 @@ impl Lease {
         let head =
             |note: &str| write_head(page.status, b"", Fields(&sent), &rules.hidden_headers, note);
         let admission = rules.admit(&candidate);
+        let purges = self.marks.as_ref().map(|marks| {
+            // the tags of the response, if it has any, or those that the page has
+            let mut tags = received.tags(rules).peekable();
+            match (tags.peek().is_some(), Noted::read(page.note)) {
+                (false, Some(noted)) => marks.note_again(self.server, noted.tags),
+                _ => marks.note(self.server, tags),
+            }
+        });
         let note = admission.as_ref().map_or(String::new(), |it| Life::note(&it.terms));
+        let note = note + &purges.unwrap_or_default();
         let Some(head) = head(&note) else { return Err(self) };
         let age = admission.as_ref().map_or(0, |admission| admission.terms.age);
         let store = match admission {
@@ -130,6 +140,7 @@ mod tests {
             of: Leased::Page,
             vary: None,
             page_cas: None,
+            marks: None,
         }
     }
 

@@ -21,7 +21,7 @@ fn rules() -> StoreRules {
 fn lease() -> Lease {
     let key = Key::new(b"/page", LongKeys::Sha256).unwrap();
     let of = Leased::Placeholder;
-    Lease { server: 2, key: Box::new(key), cas: 21, of, vary: None, page_cas: None }
+    Lease { server: 2, key: Box::new(key), cas: 21, of, vary: None, page_cas: None, marks: None }
 }
 
 fn head(fields: Fields<'_>, length: Option<u64>) -> ReceivedHead<'_> {

@@ -4,6 +4,7 @@ use crate::lease::{Asker, NoLease};
 use crate::memcached::{Item, Key};
 use crate::method::Method;
 use crate::page::{Page, Seconds};
+use crate::purge::{Marks, Noted, Validity};
 
 /// What the flow may ask about a request.
 pub trait Facts {
@@ -27,6 +28,14 @@ pub trait Facts {
     /// As [`Page::of_value`], for the value of an item. A driver may know the page from an earlier request.
     fn page_of<'value>(&self, _: &Item, value: &'value [u8]) -> Option<Page<'value>> {
         Page::of_value(value)
+    }
+    /// Whether a page of a server may be served, as far as purges are concerned. Asked where they are looked at.
+    fn validity(&self, _server: usize, _: &Noted<'_>) -> Validity {
+        Validity::Valid
+    }
+    /// What the pages note that are rendered from now on. None where purges are not looked at.
+    fn marks(&self) -> Option<Marks> {
+        None
     }
     /// Whether this is a request of a client, rather than a subrequest.
     fn is_main(&self) -> bool;

@@ -23,7 +23,8 @@ impl Flow {
     ) -> Option<Response<'value>> {
         let State::Ended(Outcome::Fallthrough(_)) = self.state else { return None };
         let store = policy.store.as_ref().filter(|_| self.control.permits_stale())?;
-        let read = Read::of(page, facts, policy).ok()?;
+        let server = self.place().map_or(0, |(server, _)| server);
+        let read = Read::of(page, server, facts, policy).ok()?;
         read.staleness.filter(|stale| stale.permits(failure, &store.use_stale))?;
         self.staleness = read.staleness;
         self.state = State::Ended(Outcome::Stale(StaleUse::Failed(status)));

@@ -5,6 +5,7 @@ use super::key::Variant;
 use crate::fill::Lease;
 use crate::memcached::{Key, Leased};
 use crate::outcome::Reason;
+use crate::purge::Marks;
 use crate::store_status::StoreStatus;
 
 /// A request's part in filling the cache.
@@ -38,10 +39,11 @@ pub fn lease(
     (server, key): (usize, &Key),
     variant: Option<&Variant>,
     of: Leased,
+    marks: Option<Box<Marks>>,
 ) -> Result<Lease, StoreStatus> {
     let vary = variant.map(|variant| variant.vary.clone());
     let page_cas = variant.and_then(|variant| variant.page_cas);
-    let lease = |cas| Lease { server, key: Box::new(*key), cas, of, vary, page_cas };
+    let lease = |cas| Lease { server, key: Box::new(*key), cas, of, vary, page_cas, marks };
     cas.map(lease).ok_or(StoreStatus::NoCas)
 }
 
@@ -63,7 +65,9 @@ impl Filling {
             (Filling::Asks | Filling::AsksToRenew, Some(Err(why)), _) => Filling::Lacks(why),
             (Filling::Asks | Filling::AsksToRenew, None, Some(reason)) => {
                 Filling::Lacks(match reason {
-                    Reason::Absent | Reason::Stale | Reason::Request => StoreStatus::Taken,
+                    Reason::Absent | Reason::Stale | Reason::Purged | Reason::Request => {
+                        StoreStatus::Taken
+                    }
                     _ => StoreStatus::Occupied,
                 })
             }

@@ -5,6 +5,7 @@ use crate::memcached::{Buffer, Item};
 use crate::outcome::Reason;
 use crate::page::{Coding, Etag, Page, Response, Staleness};
 use crate::policy::Policy;
+use crate::purge::{Noted, Validity};
 
 /// An item that memcached returned. The driver keeps its value.
 #[derive(Debug, Clone, Copy)]
@@ -24,21 +25,29 @@ pub struct Read<'value> {
     pub response: Response<'value>,
     /// How stale it is, if it is.
     pub staleness: Option<Staleness>,
+    /// It is stale since it was purged.
+    pub is_purged: bool,
     /// Seconds for which it remains fresh.
     pub fresh_for: Option<u32>,
 }
 
 impl<'value> Read<'value> {
+    /// Why the page is not fresh, if it is not.
+    pub fn stale_reason(&self) -> Reason {
+        if self.is_purged { Reason::Purged } else { Reason::Stale }
+    }
+
     /// Reads an item for a request, whose client reads the page.
     ///
     /// # Errors
     /// Why there is no page for it.
     pub fn for_client(
         found: Found<'value>,
+        server: usize,
         facts: &impl Facts,
         policy: &Policy,
     ) -> Result<Read<'value>, Reason> {
-        let read = Read::of(found, facts, policy)?;
+        let read = Read::of(found, server, facts, policy)?;
         let coding = &read.response.page.coding;
         let is_unpacked = *coding == Coding::Gzip && policy.unpacks_gzip;
         match is_unpacked || coding.is_accepted_by(facts.accept_encoding()) {
@@ -47,18 +56,26 @@ impl<'value> Read<'value> {
         }
     }
 
-    /// Reads an item for a request. It is known that the client reads the page.
+    /// Reads an item of this server for a request. It is known that the client reads the page.
     ///
     /// # Errors
     /// Why there is no page.
     pub fn of(
         found: Found<'value>,
+        server: usize,
         facts: &impl Facts,
         policy: &Policy,
     ) -> Result<Read<'value>, Reason> {
         let Found { item, value, .. } = found;
         let of_value = |value| facts.page_of(&item, value);
-        let (page, staleness) = policy.pages.read_by(&item, value, of_value)?;
+        let (page, mut staleness) = policy.pages.read_by(&item, value, of_value)?;
+        let noted = Noted::read(page.note).filter(|_| policy.looks_at_purges);
+        let validity = noted.map_or(Validity::Valid, |noted| facts.validity(server, &noted));
+        match validity {
+            Validity::Valid => {}
+            Validity::Soft => staleness = Some(Staleness::marked(&page, staleness)),
+            Validity::Hard => return Err(Reason::Purged),
+        }
         // a value that ends before its body begins would be served as an empty page
         let (head, body) = value.split_at_checked(page.body.start).ok_or(Reason::Format)?;
         let fresh_for = page.fresh_for(item.ttl);
@@ -67,7 +84,8 @@ impl<'value> Read<'value> {
         let is_tagged = page.header("etag").is_some();
         let wants_tag = policy.etag && facts.is_main() && page.status == 200 && !is_tagged;
         let etag = wants_tag.then(|| etag(&found, &page, head, body));
-        Ok(Read { response: Response { page, body, etag, age }, staleness, fresh_for })
+        let is_purged = validity != Validity::Valid;
+        Ok(Read { response: Response { page, body, etag, age }, staleness, is_purged, fresh_for })
     }
 }
 

@@ -68,7 +68,7 @@ impl Flow {
         let State::AskingLease(then) = self.state else { return self.fall_through(Reason::Stale) };
         let reason = self.state.reason().unwrap_or(Reason::Stale);
         if let Ok(found) = reply {
-            let won = self.won(&found, true);
+            let won = self.won(&found, true, || facts.marks());
             if then != Then::Serve {
                 return self.miss(reason, won, &found.item, facts, policy);
             }
@@ -76,7 +76,8 @@ impl Flow {
         }
         let page = page.filter(|_| then == Then::Serve);
         let is_holder = matches!(self.filling, Filling::Holds(_));
-        match page.and_then(|page| Read::of(page, facts, policy).ok()) {
+        let server = self.place().map_or(0, |(server, _)| server);
+        match page.and_then(|page| Read::of(page, server, facts, policy).ok()) {
             Some(read) => {
                 let outcome = match (read.staleness, is_holder) {
                     (None, _) => Outcome::Hit,
@@ -99,11 +100,14 @@ impl Flow {
         cluster: &Cluster,
     ) -> (Flow, Action<'static>) {
         let (server, key) = page;
+        let lease_server = lease.server;
         let flow = Flow {
             server: Some(server),
             key: Some(key),
             filling: Filling::Holds(lease),
-            staleness: Read::of(found, facts, policy).ok().and_then(|read| read.staleness),
+            staleness: Read::of(found, lease_server, facts, policy)
+                .ok()
+                .and_then(|read| read.staleness),
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };

@@ -8,12 +8,14 @@ use crate::memcached::{Buffers, Item, LongKeys, Protocol};
 use crate::outcome::Status;
 use crate::page::{Etag, Fields, Format, PageRules, Seconds};
 use crate::policy::KeyRules;
+use crate::purge::{Mark, Noted, Validity};
 use std::cell::RefCell;
 use std::rc::Rc;
 
 mod any;
 mod cookies;
 mod filling;
+mod purged;
 mod refresh;
 mod stale;
 mod waiting;
@@ -40,6 +42,10 @@ struct Request {
     is_ending: bool,
     no_refresh: bool,
     fields: Vec<(&'static str, &'static str)>,
+    validity: Validity,
+    marks: Option<Marks>,
+    /// The server and the mark of each page whose validity was asked for.
+    noted: RefCell<Vec<(usize, Option<Mark>)>>,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -63,6 +69,9 @@ impl Default for Request {
             is_ending: false,
             no_refresh: false,
             fields: Vec::new(),
+            validity: Validity::Valid,
+            marks: None,
+            noted: RefCell::default(),
             asked: RefCell::default(),
         }
     }
@@ -103,6 +112,13 @@ impl Facts for Request {
     }
     fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.accept_encoding.iter().map(|field| field.as_bytes())
+    }
+    fn validity(&self, server: usize, noted: &Noted<'_>) -> Validity {
+        self.noted.borrow_mut().push((server, noted.mark));
+        self.validity
+    }
+    fn marks(&self) -> Option<Marks> {
+        self.marks.clone()
     }
     fn is_main(&self) -> bool {
         self.is_main
@@ -164,6 +180,7 @@ fn policy() -> Policy {
         etag: true,
         ignores_client_abort: false,
         leases: None,
+        looks_at_purges: false,
         store: None,
     }
 }

@@ -36,7 +36,7 @@ pub fn judge(read: &Read<'_>, item: &Item, control: &RequestControl, policy: &Po
         };
     };
     let (Some(store), Some(leases), true) = (&policy.store, &policy.leases, is_permitted) else {
-        return Verdict::Not(Reason::Stale);
+        return Verdict::Not(read.stale_reason());
     };
     if stale.permits_client(control.max_stale) {
         return Verdict::Serve(Outcome::Stale(StaleUse::Requested));
@@ -46,6 +46,6 @@ pub fn judge(read: &Read<'_>, item: &Item, control: &RequestControl, policy: &Po
             Verdict::Serve(Outcome::Stale(StaleUse::Updating))
         }
         true if leases.updates_in_background => Verdict::Renew,
-        _ => Verdict::Not(Reason::Stale),
+        _ => Verdict::Not(read.stale_reason()),
     }
 }

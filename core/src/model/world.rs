@@ -104,6 +104,7 @@ fn policy(plan: &Plan) -> Policy {
         etag: true,
         ignores_client_abort: false,
         leases: Some(leases),
+        looks_at_purges: false,
         store: Some(store).filter(|_| !plan.is_filled_by_application),
     }
 }

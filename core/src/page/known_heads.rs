@@ -33,6 +33,7 @@ struct KnownHead {
     headers: Box<[(Part, Part)]>,
     is_gzip: bool,
     life: Life,
+    note: Part,
     /// Of the item with which it was read: flags, cas number, and bytes of the value. The ETag of a page is of that version.
     version: (u32, Option<u64>, usize),
     etag: Option<Etag>,
@@ -100,6 +101,7 @@ impl KnownHead {
             headers,
             is_gzip,
             life: page.life?,
+            note: Part::of(page.note, bytes)?,
             version: version_of(item, value),
             etag: item.cas.map(of_version),
         })
@@ -118,7 +120,8 @@ impl KnownHead {
         let body = self.bytes.len()..value.len();
         let life = Some(self.life);
         let version_etag = self.etag.filter(|_| self.version == version_of(item, value));
-        Some(Page { status: self.status, headers, body, coding, life, version_etag })
+        let note = self.note.in_head(value)?;
+        Some(Page { status: self.status, headers, body, coding, life, note, version_etag })
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Page<'a> {
     pub coding: Coding<'a>,
     /// The note of a marked page's writer.
     pub life: Option<Life>,
+    /// The text of that note.
+    pub note: &'a [u8],
     /// The ETag of the item's version, if it is known from an earlier request.
     pub version_etag: Option<Etag>,
 }
@@ -114,7 +116,8 @@ impl<'a> Page<'a> {
     pub fn of_value(value: &'a [u8]) -> Option<Page<'a>> {
         let head = head::read_head(value)?;
         let life = head.note.and_then(Life::parse);
-        Some(Page { life, ..with_head(Some(head), value).ok()? })
+        let note = head.note.unwrap_or_default();
+        Some(Page { life, note, ..with_head(Some(head), value).ok()? })
     }
 
     /// The first stored header with this name.
@@ -239,6 +242,7 @@ impl PageRules {
                 body: 0..value.len(),
                 coding: Coding::Identity,
                 life: None,
+                note: &[],
                 version_etag: None,
             },
         };
@@ -261,7 +265,7 @@ fn with_head<'a>(head: Option<head::Head<'a>>, value: &[u8]) -> Result<Page<'a>,
     let is_coding = |(name, _): &&(&[u8], _)| name.eq_ignore_ascii_case(b"content-encoding");
     let coding = Coding::of(headers.iter().filter(is_coding).map(|&(_, coding)| coding));
     let body = len..value.len();
-    Ok(Page { status, headers, body, coding, life: None, version_etag: None })
+    Ok(Page { status, headers, body, coding, life: None, note: &[], version_etag: None })
 }
 
 /// The first bytes of gzip with its only method (RFC 1952, section 2.3).

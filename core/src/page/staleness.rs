@@ -1,7 +1,7 @@
 //! Whether a page that is no longer fresh may be the response all the same (RFC 9111, section 4.2.4; RFC 5861).
 
-use super::Page;
 use super::cache_control::Seconds;
+use super::{Life, Page};
 use crate::memcached::Item;
 
 /// How a page that was found is stale, and what its writer permits.
@@ -51,10 +51,25 @@ impl Staleness {
         (is_over || item.is_stale).then(|| Staleness {
             seconds: life.map_or(0, |life| life.stale_for(item.ttl)),
             is_marked: item.is_stale,
+            ..Staleness::of_life(life)
+        })
+    }
+
+    /// Of a page that is stale since somebody has said so, however much of its time is left.
+    pub fn marked(page: &Page<'_>, known: Option<Staleness>) -> Staleness {
+        let fresh = || Staleness::of_life(page.life.as_ref());
+        Staleness { is_marked: true, ..known.unwrap_or_else(fresh) }
+    }
+
+    /// What the writer of the page permits.
+    fn of_life(life: Option<&Life>) -> Staleness {
+        Staleness {
+            seconds: 0,
+            is_marked: false,
             while_revalidate: life.map_or(0, |life| life.stale_while_revalidate),
             if_error: life.map_or(0, |life| life.stale_if_error),
             must_revalidate: life.is_some_and(|life| life.must_revalidate),
-        })
+        }
     }
 
     /// Whether the page may be served while somebody renews it.

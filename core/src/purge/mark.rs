@@ -64,14 +64,17 @@ impl Tags {
 
     /// The members of the note of a page: they follow those that say how long it is fresh.
     pub fn note(&self, mark: Mark) -> String {
-        let mut note = format!("; purges={mark}");
+        format!("; purges={mark}{}", self.members())
+    }
+
+    /// The member that names the tags, if there are any.
+    pub(super) fn members(&self) -> String {
         let tags: Vec<String> = self.tags.iter().map(Tag::to_string).collect();
         match self.are_too_many {
-            true => note.push_str("; tags=*"),
-            false if tags.is_empty() => {}
-            false => note.push_str(&format!("; tags={}", tags.join(","))),
+            true => "; tags=*".to_owned(),
+            false if tags.is_empty() => String::new(),
+            false => format!("; tags={}", tags.join(",")),
         }
-        note
     }
 }
 
@@ -115,6 +118,14 @@ impl<'a> Noted<'a> {
 }
 
 impl<'a> TagList<'a> {
+    /// The member that names them, as [`Tags`] write it.
+    pub(super) fn members(self) -> String {
+        match self.0 {
+            b"" => String::new(),
+            tags => format!("; tags={}", tags.escape_ascii()),
+        }
+    }
+
     /// The tags. None for each that is not known: the page may have any tag.
     pub fn each(self) -> impl Iterator<Item = Option<Tag>> + use<'a> {
         let mut rest = self.0;

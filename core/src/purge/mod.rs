@@ -35,7 +35,7 @@
 //! | `line` | one purge, as a line |
 //! | `log` | the value: header and lines |
 //! | `carried` | the hard purges that outlive their lines |
-//! | `mark` | what a stored page notes |
+//! | `mark`, `marks` | what a stored page notes |
 //! | `targets`, `index` | what a worker keeps of a log, and whether a page is valid |
 //! | `view` | how a worker keeps up with a log, creates it, and makes it short |
 //! | `rotate` | how a log is split |
@@ -48,6 +48,7 @@ mod index;
 mod line;
 mod log;
 mod mark;
+mod marks;
 #[cfg(test)]
 mod model;
 mod rotate;
@@ -62,8 +63,9 @@ pub use index::{Index, Validity};
 pub use line::{MAX_PREFIX, Purge, Target};
 pub use log::{Line, Log};
 pub use mark::{Mark, Noted, TagList, Tags};
+pub use marks::Marks;
 pub use rotate::Segment;
-pub use view::{Change, Reading, Sample, Version, View};
+pub use view::{Change, Reading, View};
 pub use zone::{Tag, Zone};
 
 /// The longest value that is read as a log, in bytes: memcached's own limit. A longer one is no log.

@@ -21,27 +21,7 @@
 use super::log::Log;
 use super::rotate::{ROTATE_AT, Segment, rotate};
 use super::{Carried, Epoch, Index, Mark, Noted, Purge, Target, Validity};
-use crate::memcached::{Completion, Set};
-
-/// The version of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    /// The flags of the item.
-    pub flags: u32,
-    /// Its cas number.
-    pub cas: u64,
-    /// The length of its value.
-    pub size: u64,
-}
-
-/// What was found for the key of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sample {
-    /// No item.
-    Absent,
-    /// A log, or something else.
-    Found(Version),
-}
+use crate::memcached::{Completion, Sample, Set, Version};
 
 /// The log as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,20 +51,6 @@ pub struct View {
     index: Index,
     /// The version that is indexed. None if there is no log, or if the version could be that of another one.
     version: Option<Version>,
-}
-
-impl Sample {
-    /// Of a read without the value. None if it failed: the pages of its batch are not served, and none is rendered to be
-    /// stored.
-    pub fn of<V>(completion: &Completion<V>) -> Option<Sample> {
-        match completion {
-            Completion::Found(item, size) => {
-                Some(Sample::Found(Version { flags: item.flags, cas: item.cas?, size: *size }))
-            }
-            Completion::Miss => Some(Sample::Absent),
-            _ => None,
-        }
-    }
 }
 
 impl View {

@@ -1,7 +1,7 @@
 //! The memcached of the model.
 
-use crate::memcached::{Completion, Item, Set};
-use crate::purge::{Reading, Sample, Version};
+use crate::memcached::{Completion, Item, Sample, Set, Version};
+use crate::purge::Reading;
 use std::collections::BTreeMap;
 
 /// The items.
