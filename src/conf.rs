@@ -1,7 +1,7 @@
 //! The configuration: what directives have said, and inheritance. What requests see is an immutable
 //! [`Settings`]; what is only checked once all is read is in `checks`.
 
-use super::settings::{Fallback, Given, KeyPattern, Settings};
+use super::settings::{Fallback, Given, KeyPattern, PurgeZone, Settings};
 use super::sys::conf::{
     ComplexValue, ConfigContext, ConfigError, HttpServer, Location, LocationHandler, SourceLocation,
 };
@@ -15,6 +15,7 @@ use pagecache_core::args::{Ignored, KeyArgs};
 use pagecache_core::key_template::{has_host, has_scheme, has_whole_query, opaque_variable};
 use pagecache_core::memcached::Protocol;
 use pagecache_core::page::Format;
+use pagecache_core::purge;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -37,6 +38,7 @@ pub struct MainConf {
     pub sizes: RefCell<Vec<(Rc<Upstream>, usize)>>,
     /// Where requests take leases in the protocol of the upstream, and the directive that says so.
     pub leases: RefCell<Vec<(Rc<Upstream>, LeaseDirective)>>,
+    purge_zones: RefCell<Vec<Rc<PurgeZone>>>,
     /// Locations inherit keys: what is wrong with one is said once.
     warnings: RefCell<Vec<String>>,
     _loaded: Loaded,
@@ -66,6 +68,8 @@ pub struct LocationConf {
     pub lock_place: Option<SourceLocation>,
     /// Of `pagecache_refresh`.
     pub refresh_place: Option<SourceLocation>,
+    /// Of `pagecache_purge` or `pagecache_purge_zone`.
+    pub purge_place: Option<SourceLocation>,
     /// Of an `if` whose condition holds only as long as the request has not been looked up.
     is_before_lookup: bool,
     settings: Option<Rc<Settings>>,
@@ -106,6 +110,7 @@ impl MainConf {
             redirects: RefCell::default(),
             sizes: RefCell::default(),
             leases: RefCell::default(),
+            purge_zones: RefCell::default(),
             warnings: RefCell::default(),
             _loaded: Loaded::default(),
         }
@@ -114,6 +119,17 @@ impl MainConf {
     /// All that `pagecache_pass` names, in the configuration's order.
     pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
         self.upstreams.borrow().clone()
+    }
+
+    /// The zone of this name, the same for all that name it.
+    pub fn purge_zone(&self, zone: purge::Zone) -> Rc<PurgeZone> {
+        let mut zones = self.purge_zones.borrow_mut();
+        if let Some(known) = zones.iter().find(|known| *known.zone == zone) {
+            return known.clone();
+        }
+        let zone = Rc::new(PurgeZone { zone: Rc::new(zone), index: zones.len() });
+        zones.push(zone.clone());
+        zone
     }
 
     /// Gets the memory in which workers count. False without any.
@@ -212,6 +228,7 @@ impl LocationConf {
         inherit(&mut self.store_place, &outer.store_place);
         inherit(&mut self.lock_place, &outer.lock_place);
         inherit(&mut self.refresh_place, &outer.refresh_place);
+        inherit(&mut self.purge_place, &outer.purge_place);
         self.given.inherit(&outer.given);
 
         let Some(upstream) = self.pass.clone() else { return Ok(()) };
@@ -247,6 +264,8 @@ impl LocationConf {
             self.check_store(main, &upstream, &key, cf)?;
         }
         main.sizes.borrow_mut().push((upstream.clone(), self.given.max_size()));
+        let by_key = || main.purge_zone(purge::Zone::of_key_template(&key.text));
+        let purge_zone = self.given.purge_zone().unwrap_or_else(by_key);
         let gunzip = self.given.may_have_gzip().then(|| cf.enable_gunzip()).flatten();
         self.settings = Some(Rc::new(Settings {
             configuration: main.id,
@@ -256,6 +275,8 @@ impl LocationConf {
             key: key.value,
             bypass: self.given.bypass(),
             no_store: self.given.no_store(),
+            purge: self.given.purge(),
+            purge_zone,
             cache_status: self.given.cache_status(),
             request_headers: self.given.request_headers(),
             fallback: fallback.map(|fallback| fallback.name),
@@ -277,6 +298,7 @@ impl LocationConf {
             // in one that stores, the lock is on by itself
             ("pagecache_lock", given.locks() && !given.store(), &self.lock_place),
             ("pagecache_refresh", given.refresh().is_some(), &self.refresh_place),
+            ("pagecache_purge", given.looks_at_purges() && !given.store(), &self.purge_place),
         ];
         for (name, _, place) in directives.into_iter().filter(|(_, is_on, _)| *is_on) {
             let place = place.clone().unwrap_or_else(|| upstream.place().clone());
@@ -284,7 +306,10 @@ impl LocationConf {
             let is_classic = given.protocol() == Some(Protocol::Classic);
             let is_in_foreground = name == "pagecache_refresh" && !given.background_update();
             let refusals = [
-                (given.fallback().is_none(), directive.without_fallback()),
+                (
+                    given.fallback().is_none() && name != "pagecache_purge",
+                    directive.without_fallback(),
+                ),
                 (is_classic, directive.in_classic()),
                 (is_in_foreground, REFRESH_IN_FOREGROUND.to_owned()),
             ];

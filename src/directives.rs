@@ -1,6 +1,7 @@
 //! Directives: the table, and what each does to the configuration being read.
 
 mod lookups;
+mod purging;
 mod servers;
 mod storing;
 
@@ -31,7 +32,7 @@ const IN_LOCATION: u32 = NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CO
 
 /// Directives of http, server and location, in the order of docs/directives.md.
 #[rustfmt::skip]
-pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 41] = [
+pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 43] = [
     Directive { name: c"pagecache_pass",            usage: IN_LOCATION | NGX_CONF_TAKE1, apply: lookups::set_pass },
     Directive { name: c"pagecache_methods",         usage: H_S_L | NGX_CONF_TAKE12,      apply: lookups::set_methods },
     Directive { name: c"pagecache_bypass",          usage: H_S_L | NGX_CONF_1MORE,       apply: lookups::set_bypass },
@@ -71,6 +72,8 @@ pub static LOCATION_DIRECTIVES: [Directive<LocationConf>; 41] = [
     Directive { name: c"pagecache_lock_waiters",    usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_lock_waiters },
     Directive { name: c"pagecache_pass_time",       usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_pass_time },
     Directive { name: c"pagecache_invalidate",      usage: H_S_L | NGX_CONF_TAKE1,       apply: storing::set_invalidate },
+    Directive { name: c"pagecache_purge",           usage: H_S_L | NGX_CONF_1MORE,       apply: purging::set_purge },
+    Directive { name: c"pagecache_purge_zone",      usage: H_S_L | NGX_CONF_TAKE1,       apply: purging::set_purge_zone },
     Directive { name: c"pagecache_tag_header",      usage: H_S_L | NGX_CONF_1MORE,       apply: storing::set_tag_header },
     Directive { name: c"pagecache_stats",           usage: NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, apply: lookups::set_stats },
 ];

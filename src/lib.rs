@@ -18,6 +18,7 @@ mod holders;
 mod log;
 mod module;
 mod peer;
+mod purge_log;
 mod request;
 mod settings;
 mod stats;

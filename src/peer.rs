@@ -6,6 +6,7 @@
 //! What a new lookup needs done (connecting, writing) waits for the end of the event loop's
 //! iteration, when [`Peer::settle`] does it for all of them at once.
 
+mod alone;
 mod link;
 
 use super::counter::Counter;
@@ -17,7 +18,7 @@ use super::upstream::UpstreamServer;
 use link::Link;
 use pagecache_core::memcached::{
     Body, Buffers, Bytes, Client, Completion, ConnectionError, Event, Operation, OperationError,
-    Ticket, Token, Want,
+    Sample, Ticket, Token, Want,
 };
 use slotmap::{DefaultKey, Key as _, KeyData, SlotMap};
 use std::cell::{Cell, RefCell};
@@ -26,11 +27,15 @@ use std::rc::{Rc, Weak};
 /// Reads of one connection in one iteration, so that a busy one does not starve nginx's others.
 const READS_PER_EVENT: usize = 16;
 
+/// How an operation has ended, and what there was before of the item that it watches.
+pub type Ended<'a> = (Completion<Bytes<'a>>, Option<Sample>);
+
 /// Who waits for the completion of an operation.
 pub trait Waiter: 'static {
-    /// Keeps of the completion what is needed of it, in the memory that counts in `buffers`. The operation took so many
-    /// microseconds. The peer is borrowed: this must not call it.
-    fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers);
+    /// Keeps of the completion what is needed of it, in the memory that counts in `buffers`, and what there was before of
+    /// the item that the operation watches. The operation took so many microseconds. The peer is borrowed: this must not
+    /// call it.
+    fn keep(&self, ended: Ended<'_>, took: u64, buffers: &Buffers);
     /// Goes on. This may call the peer.
     fn resume(self);
 }
@@ -62,8 +67,8 @@ enum Party<W> {
     Request(W, u64),
     /// A page that is stored, of so many bytes, and what follows.
     Store(usize, Box<dyn FnOnce(bool)>),
-    /// An item is changed, and what follows.
-    Change(Box<dyn FnOnce(Completion<()>)>),
+    /// No request waits itself, and what follows.
+    Alone(Box<dyn FnOnce(Completion<Vec<u8>>)>),
 }
 
 impl<W: Waiter> Peer<W> {
@@ -99,17 +104,7 @@ impl<W: Waiter> Peer<W> {
         submitted.map_err(|(error, _)| error)
     }
 
-    /// Starts an operation for which no request waits, with an empty body if it has one. `then` is called with what it came
-    /// to, and may call the peer. If it cannot begin, that is at once.
-    pub fn run(&self, operation: Operation, then: impl FnOnce(Completion<()>) + 'static) {
-        let body = operation.stores().then(Body::default);
-        let party = Party::Change(Box::new(then));
-        if let Err((error, Some(Party::Change(then)))) = self.start(party, body, operation) {
-            then(Completion::Failed(error));
-        }
-    }
-
-    /// Stores an item. `then` is called with whether that failed, as of [`Peer::run`].
+    /// Stores an item. `then` is called with whether that failed, and may call the peer. If it cannot begin, that is at once.
     pub fn store(&self, body: Body, operation: Operation, then: impl FnOnce(bool) + 'static) {
         let party = Party::Store(body.len(), Box::new(then));
         if let Err((_, Some(Party::Store(_, then)))) = self.start(party, Some(body), operation) {
@@ -412,8 +407,8 @@ impl<W: Waiter> Peer<W> {
     fn keep_next(&self, index: usize) -> Option<Option<W>> {
         let mut client = self.client.borrow_mut();
         let event = client.next_event(index, process::now(), &self.buffers);
-        let (token, completion) = match event? {
-            Event::Completed(token, completion, _) => (token, completion),
+        let (token, completion, sample) = match event? {
+            Event::Completed(token, completion, sample) => (token, completion, sample),
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
                 drop(client);
@@ -441,8 +436,8 @@ impl<W: Waiter> Peer<W> {
                 then(has_failed);
                 return Some(None);
             }
-            Some(Party::Change(then)) => {
-                let completion = completion.map(|_| ());
+            Some(Party::Alone(then)) => {
+                let completion = completion.map(|value| value.to_vec());
                 drop(client);
                 then(completion);
                 return Some(None);
@@ -453,7 +448,7 @@ impl<W: Waiter> Peer<W> {
         if let Some(tally) = self.counter.tally() {
             tally.observe(took);
         }
-        waiter.keep(completion, took, &self.buffers);
+        waiter.keep((completion, sample), took, &self.buffers);
         Some(Some(waiter))
     }
 

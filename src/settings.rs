@@ -13,6 +13,7 @@ use pagecache_core::page::{
     UseStale, Valid,
 };
 use pagecache_core::policy::{KeyRules, LeasePolicy, Policy, StorePolicy};
+use pagecache_core::purge;
 use std::rc::Rc;
 
 /// Msec.
@@ -120,6 +121,10 @@ settings! {
     refresh: Option<Seconds> = None;
     /// Whether requests of unsafe methods invalidate pages.
     invalidate: bool = true;
+    /// The conditions under which a request purges pages.
+    purge: Rc<[ComplexValue]> = Rc::default();
+    /// None: as the key begins.
+    purge_zone: Option<Rc<PurgeZone>> = None;
     /// In lower case.
     tag_headers: Rc<[String]> = DEFAULT_TAG_HEADERS.map(str::to_owned).into();
 }
@@ -132,6 +137,13 @@ pub struct KeyPattern {
     pub place: SourceLocation,
     pub rules: KeyRules,
     pub parts: KeyParts,
+}
+
+/// The pages that are purged together.
+pub struct PurgeZone {
+    pub zone: Rc<purge::Zone>,
+    /// Another number for each zone of the configuration.
+    pub index: usize,
 }
 
 /// The value of `pagecache_fallback`.
@@ -155,6 +167,10 @@ pub struct Settings {
     pub bypass: Rc<[ComplexValue]>,
     /// `pagecache_no_store`.
     pub no_store: Rc<[ComplexValue]>,
+    /// `pagecache_purge`.
+    pub purge: Rc<[ComplexValue]>,
+    /// The zone of the location's pages.
+    pub purge_zone: Rc<PurgeZone>,
     pub cache_status: bool,
     pub request_headers: bool,
     /// A named location.
@@ -187,6 +203,7 @@ impl Given {
             unpacks_gzip,
             etag: self.etag(),
             ignores_client_abort: self.ignore_client_abort(),
+            looks_at_purges: self.looks_at_purges(),
             leases: self.has_leases().then(|| self.lease_policy(key_parts)),
             store: self.store().then(|| self.store_policy()),
         }
@@ -195,6 +212,11 @@ impl Given {
     /// Whether requests wait for a page that another one renders.
     pub fn locks(&self) -> bool {
         self.lock().unwrap_or(self.store())
+    }
+
+    /// Whether pages are compared with the log of purges, where they have noted it.
+    pub fn looks_at_purges(&self) -> bool {
+        self.store() || self.purge_zone().is_some() || !self.purge().is_empty()
     }
 
     /// Whether requests take turns in rendering a page.

@@ -4,6 +4,8 @@
 use super::counter::Counter;
 use super::holders::{Holder, Holders};
 use super::peer::{Peer, Waiter};
+use super::purge_log::PurgeLog;
+use super::settings::PurgeZone;
 use super::sys::process;
 use super::sys::shared::Zone;
 use super::upstream::{Upstream, UpstreamServer};
@@ -12,6 +14,7 @@ use pagecache_core::fill::PageMemory;
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page, Seconds};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +29,8 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     peers: Slots<Rc<Peer<W>>>,
     /// By the index of the upstream.
     buffers: Slots<Buffers>,
+    /// By the indexes of the server and of the zone.
+    logs: RefCell<HashMap<(usize, usize), OptionalLog<W>>>,
     /// By the index of the server.
     counters: Slots<Rc<Counter>>,
     /// Of what upstreams decide before they have a server, by the index of the upstream.
@@ -40,6 +45,9 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     /// The requests that hold the lease of one.
     pub holders: Rc<Holders<W>>,
 }
+
+/// None of a zone without a log.
+type OptionalLog<W> = Option<Rc<PurgeLog<W>>>;
 
 /// Renewals in the background are at most one for so many of nginx's connections: with those to the application they take a
 /// quarter.
@@ -74,6 +82,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             zone: zone.clone(),
             peers: Slots::default(),
             buffers: Slots::default(),
+            logs: RefCell::default(),
             counters: Slots::default(),
             undecided: Slots::default(),
             renewals: Rc::default(),
@@ -98,6 +107,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
         self.0.borrow_mut().retain(|(known, _)| *known != id);
         // closes its connections, with which nginx may do more
         if let Some(worker) = worker {
+            drop(worker.logs.take());
             drop(worker.peers.take());
         }
     }
@@ -109,6 +119,21 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         self.peers.get(server.index, || {
             let buffers = self.buffers.get(server.upstream, || Buffers::new(server.buffers));
             Peer::new(server, buffers, self.counter(server))
+        })
+    }
+
+    /// The log of a zone on a server.
+    pub fn purge_log(
+        &self,
+        server: &Rc<UpstreamServer>,
+        zone: &PurgeZone,
+    ) -> Option<Rc<PurgeLog<W>>> {
+        let index = (server.index, zone.index);
+        let known = self.logs.borrow().get(&index).cloned();
+        known.unwrap_or_else(|| {
+            let log = PurgeLog::new(self.peer(server), zone.zone.clone());
+            self.logs.borrow_mut().insert(index, log.clone());
+            log
         })
     }
 

@@ -11,6 +11,7 @@ use pagecache_core::lease::{Asker, NoLease};
 use pagecache_core::memcached::{Item, Key};
 use pagecache_core::method::Method;
 use pagecache_core::page::{Page, Seconds};
+use pagecache_core::purge::{Marks, Noted, Validity};
 use std::rc::Rc;
 
 /// A request in a location with these settings.
@@ -59,6 +60,26 @@ impl<'a> Facts for RequestFacts<'a> {
 
     fn page_of<'value>(&self, item: &Item, value: &'value [u8]) -> Option<Page<'value>> {
         self.worker.page_of(item, value)
+    }
+
+    fn validity(&self, server: usize, noted: &Noted<'_>) -> Validity {
+        let zone = &self.settings.purge_zone;
+        let log = self.server(server).and_then(|server| self.worker.purge_log(server, zone));
+        // without a key, nothing was looked up
+        match log.zip(self.key()) {
+            Some((log, key)) => log.validity(noted, key),
+            None => Validity::Soft,
+        }
+    }
+
+    fn marks(&self) -> Option<Marks> {
+        if !self.settings.policy.looks_at_purges {
+            return None;
+        }
+        let zone = &self.settings.purge_zone;
+        let mark = |server| self.worker.purge_log(server, zone)?.mark();
+        let servers = self.settings.upstream.servers();
+        Some(Marks::new(zone.zone.clone(), servers.iter().map(mark)))
     }
 
     fn is_main(&self) -> bool {

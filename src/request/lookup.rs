@@ -9,8 +9,13 @@ use pagecache_core::memcached::OperationError;
 ///
 /// # Errors
 /// Nothing was sent, and nothing resumes the request.
-pub fn start(request: &Request<'_>, state: &Waiting, lookup: Lookup) -> Result<(), OperationError> {
+pub fn start(
+    request: &Request<'_>,
+    state: &Waiting,
+    mut lookup: Lookup,
+) -> Result<(), OperationError> {
     let peer = state.peer(lookup.server).ok_or(OperationError::Down)?;
+    lookup.get.watch = state.purge_log(lookup.server).and_then(|log| log.watch());
     let visitor = request.visitor();
     let operation = state.decide(|flow| Some(lookup.operation(flow.place()?.1, visitor)));
     let ticket = peer.submit(state.clone(), operation.ok_or(OperationError::Overload)?)?;

@@ -16,6 +16,8 @@ pub mod fill;
 mod invalidation;
 mod lock;
 mod lookup;
+mod purge;
+mod purged;
 mod renewal;
 pub mod request_headers;
 mod serve;
@@ -25,7 +27,7 @@ mod wait;
 
 use crate::conf::{LocationConf, MainConf};
 use crate::log;
-use crate::peer::Waiter;
+use crate::peer::{Ended, Waiter};
 use crate::settings::Settings;
 use crate::sys::counted::Counted;
 use crate::sys::process;
@@ -38,7 +40,7 @@ use crate::waiters::Sleeper;
 use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
-use pagecache_core::memcached::{Buffers, Bytes, Completion, OperationError};
+use pagecache_core::memcached::{Buffers, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::waiting::Turn as Wake;
 use serve::send;
@@ -86,6 +88,9 @@ fn begin(request: Request<'_>) -> ngx_int_t {
         return NGX_DECLINED as ngx_int_t;
     };
     let worker = WORKERS.with(|it| it.of(settings.configuration, &settings.zone));
+    if purge::is_one(&request, &settings) {
+        return purge::begin(request, settings, worker);
+    }
     let renewal = State::of(&request).and_then(|state| state.take_renewal());
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
@@ -120,8 +125,8 @@ fn begin(request: Request<'_>) -> ngx_int_t {
 }
 
 impl Waiter for Waiting {
-    fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers) {
-        State::keep(self, completion, took, buffers);
+    fn keep(&self, ended: Ended<'_>, took: u64, buffers: &Buffers) {
+        State::keep(self, ended, took, buffers);
     }
 
     fn resume(self) {
@@ -186,6 +191,9 @@ fn resume(
 
 fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     let settings = state.settings();
+    if state.waits_for_log(state) {
+        return Turn::Waits;
+    }
     let facts = RequestFacts { request, settings, worker: state.worker() };
     let reply = state.take_reply();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);

@@ -1,8 +1,9 @@
 //! What this module keeps of one request, from its lookup to the access log.
 
 use super::commands::Act;
+use super::purge::Purging;
 pub use super::stored::Stored;
-use crate::peer::Peer;
+use crate::peer::{Ended, Peer};
 use crate::settings::Settings;
 use crate::sys::counted::Counted;
 use crate::sys::request::{Attached, Request, RequestLevel};
@@ -11,7 +12,7 @@ use crate::worker::{RenewalPlace, Worker};
 use pagecache_core::fill::{Capture, IfNotStored, Lease, Prolonging};
 use pagecache_core::flow::Flow;
 use pagecache_core::memcached::{
-    Buffers, Bytes, Completion, Key, Msec, OperationError, Ticket, Visitor,
+    Buffers, Bytes, Completion, Key, Msec, OperationError, Sample, Ticket, Visitor,
 };
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::stats::Tally;
@@ -37,7 +38,13 @@ pub struct State {
     /// Where the lookup is under way.
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
-    reply: Cell<Option<Result<Counted<Stored>, Reason>>>,
+    pub(super) reply: Cell<Option<Result<Counted<Stored>, Reason>>>,
+    /// What there was of the purge log before.
+    pub(super) sample: Cell<Option<Sample>>,
+    /// The purge that it is.
+    pub(super) purging: RefCell<Option<Purging>>,
+    /// Whether the log could be read since.
+    pub(super) log_read: Cell<Option<Result<(), OperationError>>>,
     /// The page that was found and is not fresh.
     stale: RefCell<Option<Counted<Stored>>>,
     /// How it fills the cache.
@@ -192,6 +199,9 @@ impl State {
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
+            sample: Cell::new(None),
+            log_read: Cell::new(None),
+            purging: RefCell::default(),
             stale: RefCell::default(),
             filling: RefCell::default(),
             store_status: Cell::new(None),
@@ -236,8 +246,9 @@ impl State {
 
     /// The lookup has ended after so many microseconds. What is needed of its completion is kept in memory that counts in
     /// `buffers`.
-    pub fn keep(&self, completion: Completion<Bytes<'_>>, took: u64, buffers: &Buffers) {
+    pub fn keep(&self, (completion, sample): Ended<'_>, took: u64, buffers: &Buffers) {
         self.lookup.set(None);
+        self.sample.set(sample);
         self.flow.borrow_mut().completed(took);
         self.reply.set(Some(match completion {
             Completion::Hit(item, value) => {

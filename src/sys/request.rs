@@ -77,6 +77,11 @@ impl Request<'_> {
         }
     }
 
+    /// Whether the method has this name.
+    pub fn has_method(&self, name: &[u8]) -> bool {
+        self.text(|r| r.method_name) == name
+    }
+
     /// The decoded path, `$uri`.
     pub fn path(&self) -> &[u8] {
         self.text(|r| r.uri)

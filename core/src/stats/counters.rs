@@ -152,6 +152,10 @@ counters! {
     collapsed Total "collapsed" "pagecache_collapsed_total" "Requests that have waited, and were served the page: renders saved.";
     /// Renewals that have begun in the background.
     renewals Total "renewals" "pagecache_renewals_total" "Renewals begun in the background.";
+    /// Purges that were added to its log.
+    purges Total "purges" "pagecache_purges_total" "Purges that were added to the log of the server.";
+    /// Purges that could not be.
+    failed_purges Total "failed_purges" "pagecache_failed_purges_total" "Purges that were not added to the log of the server.";
     /// Renewals that took too long, and whose lease was taken back.
     overdue Total "overdue_renewals" "pagecache_overdue_renewals_total" "Renewals that took too long: their lease was taken back, for another request.";
     /// Pages that the application has found unchanged when they were renewed.
@@ -238,6 +242,11 @@ impl Tally {
     /// Counts a renewal in the background.
     pub fn count_renewal(&self) {
         add(&self.renewals, 1);
+    }
+
+    /// Counts a purge that was added to the log, or could not be.
+    pub fn count_purge(&self, is_done: bool) {
+        add(if is_done { &self.purges } else { &self.failed_purges }, 1);
     }
 
     /// Counts a renewal whose lease is taken back.

@@ -1,0 +1,347 @@
+//! A worker's view of the purge log of one server: [`View`], kept up to date over the worker's connections.
+//!
+//! Each lookup comes with a sample of the log. Where the view is older than that, requests wait until the log is read. There
+//! is one read at a time; who comes while it is under way waits for the next one.
+
+use super::peer::{Peer, Waiter};
+use super::sys::process;
+use pagecache_core::memcached::{
+    Body, Command, Completion, Get, Item, Key, Msec, Operation, OperationError, Protocol, Sample,
+    Token, Version, Visitor, Watch,
+};
+use pagecache_core::purge::{
+    Appending, Change, Epoch, MAX_LOG, Mark, Next, Noted, Purge, Reading, Segment, Validity, View,
+    Zone,
+};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// How often the log is read for one request, if it changes or is made meanwhile.
+const MAX_READS: u32 = 5;
+
+/// Called when the log is read, or cannot be.
+type Then = Box<dyn FnOnce(Result<(), OperationError>)>;
+
+/// The log of a zone on one server.
+pub struct PurgeLog<W: Waiter> {
+    peer: Rc<Peer<W>>,
+    zone: Rc<Zone>,
+    key: Key,
+    /// None if the server has too many logs.
+    watch: Option<Watch>,
+    view: RefCell<View>,
+    is_reading: Cell<bool>,
+    /// Those who wait for the next read.
+    waiting: RefCell<Vec<Then>>,
+}
+
+/// A read that is under way.
+struct ReadLog {
+    /// Those who wait for it.
+    waiting: Vec<Then>,
+    /// How often it has begun.
+    reads: u32,
+    limits: Limits,
+}
+
+/// The time of each command.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// In msec.
+    pub timeout: Msec,
+    /// To open a connection, in msec.
+    pub connect_timeout: Msec,
+}
+
+impl<W: Waiter> PurgeLog<W> {
+    /// Nothing is known of it. None if the zone has no log.
+    pub fn new(peer: Rc<Peer<W>>, zone: Rc<Zone>) -> Option<Rc<PurgeLog<W>>> {
+        let key = zone.log_key()?;
+        Some(Rc::new(PurgeLog {
+            watch: peer.watch(&key),
+            peer,
+            zone,
+            key,
+            view: RefCell::default(),
+            is_reading: Cell::new(false),
+            waiting: RefCell::default(),
+        }))
+    }
+
+    /// What lookups watch.
+    pub fn watch(&self) -> Option<Watch> {
+        self.watch
+    }
+
+    /// Whether all is known that was in the log when this sample was taken.
+    pub fn is_current(&self, sample: Sample) -> bool {
+        self.view.borrow().is_current(sample)
+    }
+
+    /// Whether a page may be served.
+    pub fn validity(&self, noted: &Noted<'_>, key: &[u8]) -> Validity {
+        self.view.borrow().validity(noted, key)
+    }
+
+    /// What a page notes that is rendered from now on. None if the log is not known.
+    pub fn mark(&self) -> Option<Mark> {
+        self.view.borrow().mark()
+    }
+
+    /// Has the log read. `then` is called when that is done, from the event loop.
+    ///
+    /// # Errors
+    /// The read cannot begin, and `then` is not called.
+    pub fn wait(
+        self: &Rc<Self>,
+        limits: Limits,
+        then: impl FnOnce(Result<(), OperationError>) + 'static,
+    ) -> Result<(), OperationError> {
+        let then: Then = Box::new(then);
+        if self.is_reading.get() {
+            self.waiting.borrow_mut().push(then);
+            return Ok(());
+        }
+        self.read(ReadLog { waiting: vec![then], reads: 0, limits }).map_err(|(error, _)| error)
+    }
+
+    /// Reads the log.
+    fn read(self: &Rc<Self>, read: ReadLog) -> Result<(), (OperationError, ReadLog)> {
+        let get = Command::Get(Get::value(MAX_LOG));
+        let done = |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| match completion {
+            Completion::Hit(item, value) => match version(&item, value.len() as u64) {
+                Some(version) => log.take(read, Reading::Value(version, &value)),
+                None => log.finish(read, Err(OperationError::Unsupported)),
+            },
+            Completion::Miss => log.take(read, Reading::Absent),
+            Completion::Failed(OperationError::TooLarge) => log.read_version(read),
+            other => log.finish(read, Err(error_of(&other))),
+        };
+        self.is_reading.set(true);
+        let begun =
+            self.ask((self.key, get, None), ReadLog { reads: read.reads + 1, ..read }, done);
+        if begun.is_err() {
+            self.is_reading.set(false);
+        }
+        begun
+    }
+
+    /// The log is too long to be read: it is replaced.
+    fn read_version(self: &Rc<Self>, read: ReadLog) {
+        let get = Command::Get(Get::item());
+        let done = |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| match completion {
+            Completion::Found(item, len) => match version(&item, len) {
+                Some(version) => log.take(read, Reading::TooLong(version)),
+                None => log.finish(read, Err(OperationError::Unsupported)),
+            },
+            other => log.finish(read, Err(error_of(&other))),
+        };
+        self.go_on((self.key, get, None), read, done);
+    }
+
+    /// The log is read.
+    fn take(self: &Rc<Self>, read: ReadLog, reading: Reading<'_>) {
+        let (now, random) = (process::seconds(), process::seed());
+        let change = self.view.borrow_mut().read(reading, now, random);
+        match change {
+            None => self.read_segments(read),
+            // there was no log: what is stored now must be read before pages can note it
+            Some(change) if self.mark().is_none() => self.store(change, Some(read)),
+            Some(change) => {
+                self.store(change, None);
+                self.read_segments(read);
+            }
+        }
+    }
+
+    /// Reads the lines that were moved out of the log, as far as they are not known.
+    fn read_segments(self: &Rc<Self>, read: ReadLog) {
+        let segment = self.view.borrow().next_segment();
+        let key = segment.and_then(|(epoch, end)| self.zone.segment_key(epoch, end));
+        let (Some(segment), Some(key)) = (segment, key) else { return self.finish(read, Ok(())) };
+        let get = Command::Get(Get::value(MAX_LOG));
+        let done = move |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| {
+            let value = match &completion {
+                Completion::Hit(_, value) => Some(&value[..]),
+                Completion::Miss => None,
+                // pages that are older seem to be stale
+                other => return log.finish(read, Err(error_of(other))),
+            };
+            log.view.borrow_mut().add_segment(segment, value);
+            log.read_segments(read);
+        };
+        self.go_on((key, get, None), read, done);
+    }
+
+    /// Stores the log in another form. Then it is read again, for those who wait for that.
+    fn store(self: &Rc<Self>, change: Change, read: Option<ReadLog>) {
+        let Change { segment, set, value } = change;
+        let Some((epoch, Segment { set: segment_set, end, value: lines, .. })) = segment else {
+            return self.store_log(Command::Set(set), &value, read);
+        };
+        let Some(key) = self.zone.segment_key(epoch, end) else { return };
+        let log = self.clone();
+        let body = self.body(&lines);
+        let operation = self.operation(key, Command::Set(segment_set), None);
+        // without it, another worker does it
+        let _ = self.peer.ask(operation, body, move |completion| {
+            if Change::goes_on_after(&completion) {
+                log.store_log(Command::Set(set), &value, read);
+            }
+        });
+    }
+
+    fn store_log(self: &Rc<Self>, command: Command, value: &[u8], read: Option<ReadLog>) {
+        let Some(read) = read else {
+            let operation = self.operation(self.key, command, None);
+            // as above
+            let _ = self.peer.ask(operation, self.body(value), |_| {});
+            return;
+        };
+        let done = |log: &Rc<Self>, read: ReadLog, completion: Completion<Vec<u8>>| {
+            match completion {
+                Completion::Failed(error) | Completion::Unknown(error) => {
+                    log.finish(read, Err(error));
+                }
+                _ if read.reads >= MAX_READS => log.finish(read, Err(OperationError::Overload)),
+                // also if another worker was first
+                _ => {
+                    if let Err((error, read)) = log.read(read) {
+                        log.finish(read, Err(error));
+                    }
+                }
+            }
+        };
+        self.go_on((self.key, command, self.body(value)), read, done);
+    }
+
+    /// The read is over: those go on who have waited for it.
+    fn finish(self: &Rc<Self>, read: ReadLog, result: Result<(), OperationError>) {
+        self.is_reading.set(false);
+        read.waiting.into_iter().for_each(|then| then(result));
+        // those who go on may have had it read again
+        if self.is_reading.get() {
+            return;
+        }
+        let waiting = self.waiting.take();
+        if waiting.is_empty() {
+            return;
+        }
+        if let Err((error, read)) = self.read(ReadLog { waiting, reads: 0, limits: read.limits }) {
+            self.finish(read, Err(error));
+        }
+    }
+
+    /// As [`PurgeLog::ask`]. The read is over if that fails.
+    fn go_on(
+        self: &Rc<Self>,
+        command: (Key, Command, Option<Body>),
+        read: ReadLog,
+        then: impl FnOnce(&Rc<Self>, ReadLog, Completion<Vec<u8>>) + 'static,
+    ) {
+        if let Err((error, read)) = self.ask(command, read, then) {
+            self.finish(read, Err(error));
+        }
+    }
+
+    /// Sends a command of a read.
+    fn ask(
+        self: &Rc<Self>,
+        (key, command, body): (Key, Command, Option<Body>),
+        read: ReadLog,
+        then: impl FnOnce(&Rc<Self>, ReadLog, Completion<Vec<u8>>) + 'static,
+    ) -> Result<(), (OperationError, ReadLog)> {
+        let operation = self.operation(key, command, Some(read.limits));
+        // if the command cannot begin, the read is still needed
+        let (log, read) = (self.clone(), Rc::new(Cell::new(Some(read))));
+        let taken = read.clone();
+        let begun = self.peer.ask(operation, body, move |completion| {
+            if let Some(read) = taken.take() {
+                then(&log, read, completion);
+            }
+        });
+        begun.map_err(|error| (error, read.take())).or_else(|(error, read)| match read {
+            Some(read) => Err((error, read)),
+            None => Ok(()),
+        })
+    }
+
+    fn operation(&self, key: Key, command: Command, limits: Option<Limits>) -> Operation {
+        let limits = limits.unwrap_or(Limits { timeout: 1_000, connect_timeout: 100 });
+        Operation {
+            token: Token::NOBODY,
+            visitor: Visitor(u64::MAX),
+            key,
+            // logs are looked at in no other protocol
+            protocol: Protocol::Meta,
+            deadline: process::now().saturating_add(limits.timeout),
+            connect_timeout: limits.connect_timeout,
+            command,
+        }
+    }
+
+    /// Adds purges to the log. `then` is called with whether that was done, at once if it cannot begin.
+    pub fn append(
+        self: &Rc<Self>,
+        purges: &[Purge],
+        limits: Limits,
+        then: impl FnOnce(bool) + 'static,
+    ) {
+        let known = self.view.borrow().to_carry(process::seconds());
+        let epoch = Epoch(process::seed());
+        let mut appending = Appending::new(purges, epoch, &known, process::seconds());
+        let next = sent(appending.begin());
+        self.go_on_appending(appending, next, limits, Box::new(then));
+    }
+
+    fn go_on_appending(
+        self: &Rc<Self>,
+        mut appending: Appending,
+        next: Result<(Command, Vec<u8>), bool>,
+        limits: Limits,
+        then: Box<dyn FnOnce(bool)>,
+    ) {
+        let (command, bytes) = match next {
+            Ok(sent) => sent,
+            Err(is_done) => return then(is_done),
+        };
+        let operation = self.operation(self.key, command, Some(limits));
+        // called once, by the operation or because it cannot begin
+        let then = Rc::new(Cell::new(Some(then)));
+        let (log, taken) = (self.clone(), then.clone());
+        let begun = self.peer.ask(operation, self.body(&bytes), move |completion| {
+            if let Some(then) = taken.take() {
+                let next = sent(appending.completed(&completion));
+                log.go_on_appending(appending, next, limits, then);
+            }
+        });
+        if let (Err(_), Some(then)) = (begun, then.take()) {
+            then(false);
+        }
+    }
+
+    /// A body with these bytes. None without memory: the command is refused then.
+    fn body(&self, bytes: &[u8]) -> Option<Body> {
+        self.peer.buffers().buffer(bytes.len(), bytes).map(Body::from)
+    }
+}
+
+/// What is sent next, or whether all is done.
+fn sent(next: Next<'_>) -> Result<(Command, Vec<u8>), bool> {
+    match next {
+        Next::Send(command, body) => Ok((command, body.to_vec())),
+        Next::Done => Err(true),
+        Next::Failed(_) => Err(false),
+    }
+}
+
+fn version(item: &Item, size: u64) -> Option<Version> {
+    Some(Version { flags: item.flags, cas: item.cas?, size })
+}
+
+fn error_of<V>(completion: &Completion<V>) -> OperationError {
+    match completion {
+        Completion::Failed(error) | Completion::Unknown(error) => *error,
+        _ => OperationError::Protocol,
+    }
+}
