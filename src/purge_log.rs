@@ -260,10 +260,10 @@ impl<W: Waiter> PurgeLog<W> {
                 then(&log, read, completion);
             }
         });
-        begun.map_err(|error| (error, read.take())).or_else(|(error, read)| match read {
-            Some(read) => Err((error, read)),
-            None => Ok(()),
-        })
+        match begun {
+            Ok(()) => Ok(()),
+            Err(error) => read.take().map_or(Ok(()), |read| Err((error, read))),
+        }
     }
 
     fn operation(&self, key: Key, command: Command, limits: Option<Limits>) -> Operation {
@@ -315,8 +315,10 @@ impl<W: Waiter> PurgeLog<W> {
                 log.go_on_appending(appending, next, limits, then);
             }
         });
-        if let (Err(_), Some(then)) = (begun, then.take()) {
-            then(false);
+        if begun.is_err() {
+            if let Some(then) = then.take() {
+                then(false);
+            }
         }
     }
 

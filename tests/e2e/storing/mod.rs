@@ -22,6 +22,8 @@ mod incomplete;
 mod origin;
 /// Cache poisoning: requests that would store their own page for all.
 mod poisoning;
+/// Purges.
+mod purged;
 /// Pages that are renewed before their time is over.
 mod refresh;
 /// Stale pages, which the application may find unchanged, and what visitors say of stored responses.
