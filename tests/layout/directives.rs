@@ -246,7 +246,7 @@ fn default(row: &Row) -> String {
     let field: String = field.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     match row.name.trim_start_matches("pagecache_") {
         "pass" | "key" | "stats" | "distribution" => "-".to_owned(),
-        "bypass" | "ignore_args" | "valid" | "no_store" => {
+        "bypass" | "ignore_args" | "valid" | "no_store" | "purge" => {
             assert_eq!(unless_given(&field), "Rc::default()", "{field}");
             "-".to_owned()
         }
@@ -288,6 +288,12 @@ fn default(row: &Row) -> String {
                     flags.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
                 }
             }
+        }
+        "purge_zone" => {
+            // None: as the key begins
+            assert_eq!(unless_given(&field), "None");
+            assert!(module().contains("Zone::of_key_template(&key.text)"));
+            "the text at the beginning of pagecache_key".to_owned()
         }
         "lock" => {
             // None: as the store says
