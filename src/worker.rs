@@ -14,7 +14,6 @@ use pagecache_core::fill::PageMemory;
 use pagecache_core::memcached::{Buffers, Item, Key, Msec};
 use pagecache_core::page::{KnownHeads, Page, Seconds};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,7 +29,7 @@ pub struct Worker<W: Waiter + Sleeper + Holder> {
     /// By the index of the upstream.
     buffers: Slots<Buffers>,
     /// By the indexes of the server and of the zone.
-    logs: RefCell<HashMap<(usize, usize), OptionalLog<W>>>,
+    logs: Slots<Rc<Slots<OptionalLog<W>>>>,
     /// By the index of the server.
     counters: Slots<Rc<Counter>>,
     /// Of what upstreams decide before they have a server, by the index of the upstream.
@@ -82,7 +81,7 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
             zone: zone.clone(),
             peers: Slots::default(),
             buffers: Slots::default(),
-            logs: RefCell::default(),
+            logs: Slots::default(),
             counters: Slots::default(),
             undecided: Slots::default(),
             renewals: Rc::default(),
@@ -128,13 +127,8 @@ impl<W: Waiter + Sleeper + Holder> Worker<W> {
         server: &Rc<UpstreamServer>,
         zone: &PurgeZone,
     ) -> Option<Rc<PurgeLog<W>>> {
-        let index = (server.index, zone.index);
-        let known = self.logs.borrow().get(&index).cloned();
-        known.unwrap_or_else(|| {
-            let log = PurgeLog::new(self.peer(server), zone.zone.clone());
-            self.logs.borrow_mut().insert(index, log.clone());
-            log
-        })
+        let logs = self.logs.get(server.index, Rc::default);
+        logs.get(zone.index, || PurgeLog::new(self.peer(server), zone.zone.clone()))
     }
 
     /// Counts what concerns a server.

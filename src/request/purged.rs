@@ -59,7 +59,9 @@ impl State {
         let needs = reply.as_ref().is_some_and(|reply| {
             reply.as_ref().is_ok_and(|stored| {
                 let found = stored.found();
-                !found.value.is_empty() || found.item.recache == Recache::Won
+                let is_of_use = !found.value.is_empty() || found.item.recache == Recache::Won;
+                // a server without cas numbers has no logs, and gives no leases
+                is_of_use && found.item.cas.is_some()
             })
         });
         self.reply.set(reply);

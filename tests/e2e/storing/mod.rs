@@ -24,6 +24,8 @@ mod origin;
 mod poisoning;
 /// Purges.
 mod purged;
+/// Purges of a fleet that is under load.
+mod purged_fleet;
 /// Pages that are renewed before their time is over.
 mod refresh;
 /// Stale pages, which the application may find unchanged, and what visitors say of stored responses.

@@ -301,7 +301,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     for line in [
         "pagecache_hits counter 1",
         "hits pages 5.0",
-        "pagecache_misses counter 6",
+        "pagecache_misses counter 7",
         "pagecache_errors counter 7",
         "pagecache_bypasses counter 5",
         "pagecache_lookup_duration_seconds histogram 17",
