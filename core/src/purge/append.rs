@@ -8,13 +8,18 @@
 //! ```
 //!
 //! Both are atomic: other writers may do the same at the same time. To purge twice does no harm, so after a command whose
-//! outcome is unknown the whole may be repeated.
+//! outcome is unknown the whole may be repeated. A log that has no more room is not appended to either, until a worker reads
+//! it, which makes it short.
 
-use super::{Carried, Epoch, Log, Purge};
+use super::{Carried, Epoch, Log, Purge, Target};
 use crate::memcached::{Append, Command, Completion, OperationError, Set};
 
 /// How many commands are sent at most.
 const MAX_COMMANDS: u32 = 8;
+
+/// The most bytes of purges that are added at once: memcached would delete the log rather than append more than an item may
+/// have.
+const MAX_LINES: usize = 256 << 10;
 
 /// Adds purges to one log.
 #[derive(Debug)]
@@ -38,12 +43,17 @@ pub enum Next<'a> {
 }
 
 impl Appending {
-    /// These purges. If there is no log, one with this `epoch` is created, a random one, which repeats the `known` hard
+    /// These purges; if they are too many, one of all pages. If there is no log, one with this `epoch` is created, a random one, which repeats the `known` hard
     /// purges of earlier ones.
     pub fn new(purges: &[Purge], epoch: Epoch, known: &Carried, now: u64) -> Appending {
         // ends a line that another writer has not ended, so that it does not become one with the first purge
         let mut lines = b"\n".to_vec();
         purges.iter().for_each(|purge| purge.write(&mut lines));
+        if lines.len() > MAX_LINES {
+            lines.truncate(1);
+            let is_hard = purges.iter().any(|purge| purge.is_hard);
+            Purge { is_hard, time: now, target: Target::All }.write(&mut lines);
+        }
         let created = Log::create(epoch, known, now, lines.get(1..).unwrap_or_default());
         Appending { lines, created, epoch, commands: 0, is_adding: true }
     }
@@ -83,7 +93,7 @@ impl Appending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::purge::{Line, Target};
+    use crate::purge::Line;
 
     fn purge() -> Purge {
         Purge { is_hard: true, time: 9, target: Target::prefix(b"/a b") }
@@ -112,6 +122,18 @@ mod tests {
         let log = Log::parse(created).unwrap();
         let lines: Vec<_> = log.lines_from(0).collect();
         assert_eq!(lines, [(log.end(), Line::Purge(purge()))]);
+    }
+
+    #[test]
+    fn too_many_purges_are_one_of_all_pages() {
+        let soft = Purge { is_hard: false, ..purge() };
+        for (purges, line) in [
+            (vec![soft.clone(); 30_000], &b"\ns 10 *\n"[..]),
+            ([vec![soft; 30_000], vec![purge()]].concat(), b"\nh 10 *\n"),
+        ] {
+            let mut appending = Appending::new(&purges, Epoch(1), &Carried::default(), 10);
+            assert_eq!(appending.begin(), Next::Send(Command::Append(Append::default()), line));
+        }
     }
 
     #[test]

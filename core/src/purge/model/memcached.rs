@@ -4,6 +4,9 @@ use crate::memcached::{Completion, Item, Sample, Set, Version};
 use crate::purge::Reading;
 use std::collections::BTreeMap;
 
+/// The most bytes of a value that is appended to.
+const MOST: usize = 24 << 10;
+
 /// The items.
 #[derive(Debug, Default)]
 pub struct Memcached {
@@ -23,6 +26,7 @@ impl Memcached {
     pub fn append(&mut self, key: &str, body: &[u8]) -> Completion<()> {
         match self.get(key) {
             None => Completion::NotStored,
+            Some((_, value)) if value.len() + body.len() > MOST => Completion::NotStored,
             Some((Version { flags, .. }, value)) => self.put(key, flags, [&value, body].concat()),
         }
     }

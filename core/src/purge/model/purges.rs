@@ -22,7 +22,8 @@ pub struct Classic {
     line: String,
     epoch: Epoch,
     number: usize,
-    is_adding: bool,
+    /// How many commands have failed. Every other one adds.
+    failed: u32,
     reply: Option<Completion<()>>,
 }
 
@@ -63,7 +64,7 @@ impl World {
                     _ => {}
                 }
             }
-            let task = Classic { line, epoch, number, is_adding: false, reply: None };
+            let task = Classic { line, epoch, number, failed: 0, reply: None };
             self.tasks.push(Box::new(task));
         }
         self.purges.push(purged);
@@ -133,7 +134,7 @@ impl Task for Classic {
         let key = world.log_key();
         match self.reply.take() {
             None => {
-                let reply = if self.is_adding {
+                let reply = if self.failed % 2 == 1 {
                     let set = Set { flags: 0, ttl: 0, cas: None, is_add: true };
                     let value = format!("E{} 0\n{}", self.epoch, self.line);
                     world.memcached.set(&key, set, value.as_bytes())
@@ -149,7 +150,9 @@ impl Task for Classic {
                 world.purges[self.number].returned = Some(world.now);
                 return None;
             }
-            Some(_) => self.is_adding = !self.is_adding,
+            // the log is full
+            Some(_) if self.failed == 8 => return None,
+            Some(_) => self.failed += 1,
         }
         Some(self)
     }
