@@ -71,7 +71,7 @@ impl Lookup {
 
     /// Whether nginx compares its pages with the purge log.
     pub fn reads_purges(&self) -> bool {
-        self.stores || self.purges
+        self.stores || self.purges || self.purge_zone.is_some()
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         let file = folder.path().join("nginx.conf");
         let text = "http { pagecache_purge_zone shop;
             server { location / { pagecache_pass a; } pagecache_purge $is_admin; }
-            server { location /own { pagecache_pass a; pagecache_purge_zone own; pagecache_store on; } } }";
+            server { location /own { pagecache_pass a; pagecache_purge_zone own; } } }";
         std::fs::write(&file, text).unwrap();
         let found = lookups(&read(&file).unwrap());
         let short = |lookup: &Lookup| (lookup.purge_zone.clone(), lookup.purges);

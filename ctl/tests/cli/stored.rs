@@ -1,14 +1,13 @@
 //! A page that nginx itself has stored: `get` prints it, and after `purge` nginx renders it again.
 
 use crate::parts::{ctl, nginx};
-use pagecache_testkit::{Bare, Memcached, Request, wait};
+use pagecache_testkit::{Bare, Cluster, Request, wait};
 
-/// A site that stores what its application responds, which has these directives.
-fn site(application: &str) -> (Bare, Memcached) {
-    let memcached = Memcached::alone();
-    let address = memcached.address();
+/// A site that stores what its application responds, which has these directives. It has two servers.
+fn site(application: &str) -> (Bare, Cluster) {
+    let servers = Cluster::start(2);
     let http = format!(
-        "upstream pages {{ server {address}; }}
+        "upstream pages {{ {} pagecache_distribution rendezvous; }}
          server {{
              listen unix:@PREFIX@/application.sock;
              default_type text/html;
@@ -25,14 +24,15 @@ fn site(application: &str) -> (Bare, Memcached) {
                  pagecache_fallback @application;
              }}
              location @application {{ proxy_pass http://unix:@PREFIX@/application.sock; }}
-         }}"
+         }}",
+        servers.server_lines()
     );
-    (nginx(&http, &[]), memcached)
+    (nginx(&http, &[]), servers)
 }
 
 #[test]
 fn a_page_that_nginx_has_stored() {
-    let (nginx, _memcached) =
+    let (nginx, _servers) =
         site("add_header X-Custom \"$http_x_custom\"; return 200 \"the page\";");
     let file = nginx.file();
     let place = ["--config", file.to_str().unwrap()];
@@ -69,7 +69,7 @@ fn a_page_that_nginx_has_stored() {
 /// The item of the page's own key only names the headers on which it depends.
 #[test]
 fn a_page_with_variants() {
-    let (nginx, _memcached) =
+    let (nginx, _servers) =
         site("add_header Vary X-Lang; add_header X-Turn $http_x_turn; return 200 $http_x_lang;");
     let file = nginx.file();
     let ask = |lang: &str, turn: &str| {
@@ -89,5 +89,52 @@ fn a_page_with_variants() {
         let words = ["purge", "http://site.test/page", "--config", file.to_str().unwrap()];
         let ran = ctl(&[&words[..], how].concat());
         assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+}
+
+/// Each request that begins after a purge has returned sees it.
+#[test]
+fn nginx_sees_a_purge_with_its_next_request() {
+    let (nginx, _servers) = site(
+        "add_header Surrogate-Key $http_x_tags; add_header X-Turn $http_x_turn; return 200 \"the page\";",
+    );
+    let file = nginx.file();
+    let ask = |page: &str, turn: &str| {
+        let tags = if page.ends_with('1') { "odd one" } else { "even" };
+        let request = Request::get(page).header("Host", "site.test");
+        let answer = nginx.ask(&request.header("X-Turn", turn).header("X-Tags", tags));
+        let is_hit = answer.header("X-Cache").as_deref() == Some("HIT");
+        (is_hit, answer.header("X-Turn").unwrap())
+    };
+    let pages = ["/a/1", "/a/2", "/a/3?b=1", "/a/3?b=2", "/b/1", "/b/2"];
+    for (words, named) in [
+        (&["http://site.test/a/3?b=1"][..], &["/a/3?b=1"][..]),
+        (&["http://site.test/a/*"], &["/a/1", "/a/2", "/a/3?b=1", "/a/3?b=2"]),
+        (&["http://site.test/a/3?b*"], &["/a/3?b=1", "/a/3?b=2"]),
+        (&["--tag", "one"], &["/a/3?b=1", "/a/1", "/b/1"]),
+        (&["--tag", "none"], &[]),
+        (&["--all"], &pages),
+    ] {
+        for how in [&[][..], &["--hard"]] {
+            for page in pages {
+                wait::until("it is stored", || ask(page, "before").0);
+            }
+            let place = ["--config", file.to_str().unwrap()];
+            let ran = ctl(&[&["purge"], words, how, &place].concat());
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{words:?}");
+            for page in pages {
+                let is_named = named.contains(&page);
+                let turn = if is_named { "after" } else { "before" };
+                let (is_hit, rendered) = ask(page, "after");
+                assert_eq!(
+                    (is_hit, rendered.as_str()),
+                    (!is_named, turn),
+                    "{words:?} {how:?} {page}"
+                );
+            }
+            // those of the next turn are rendered by it
+            let ran = ctl(&[&["purge", "--all", "--hard"], &place[..]].concat());
+            assert_eq!(ran.code, 0, "{}", ran.err);
+        }
     }
 }

@@ -61,7 +61,7 @@ fn zone(options: &Purge, choice: &Choice, named: &[Named]) -> Result<Option<Zone
     };
     if zone.is_none() && named.iter().any(Named::needs_log) {
         return Err(Stop::Refused(if options.servers.server.is_empty() {
-            "no location has pagecache_store or pagecache_purge, so that nginx reads no purge log: purge by whole URLs, or \
+            "no location has pagecache_store, pagecache_purge or pagecache_purge_zone, so that nginx reads no purge log: purge by whole URLs, or \
              name the zone with --zone"
                 .to_owned()
         } else {
