@@ -138,3 +138,35 @@ fn nginx_sees_a_purge_with_its_next_request() {
         }
     }
 }
+
+/// A page that may be served while it is renewed still is after a soft purge, in whichever way it is named.
+#[test]
+fn a_soft_purge_leaves_a_stale_page() {
+    let (nginx, _servers) = site(
+        "add_header Cache-Control stale-while-revalidate=600; add_header X-Turn $http_x_turn; return 200 \"the page\";",
+    );
+    let file = nginx.file();
+    let ask = |turn: &str| {
+        let answer =
+            nginx.ask(&Request::get("/page").header("Host", "site.test").header("X-Turn", turn));
+        (answer.header("X-Cache").unwrap(), answer.header("X-Turn").unwrap())
+    };
+    for named in ["http://site.test/page", "http://site.test/p*", "--all"] {
+        for how in ["", "--hard"] {
+            wait::until("it is stored", || {
+                ask("before") == ("HIT".to_owned(), "before".to_owned())
+            });
+            let flag = if how.is_empty() { "--quiet" } else { how };
+            let ran = ctl(&["purge", named, flag, "--config", file.to_str().unwrap()]);
+            assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{named}");
+            let (cache, turn) = ask("after");
+            match how {
+                "" => assert_eq!((cache.as_str(), turn.as_str()), ("STALE", "before"), "{named}"),
+                _ => assert_eq!(turn, "after", "{named} {how}: {cache}"),
+            }
+            wait::until("it is renewed", || ask("later").0 == "HIT");
+            let ran = ctl(&["purge", "--all", "--hard", "--config", file.to_str().unwrap()]);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+        }
+    }
+}
