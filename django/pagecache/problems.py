@@ -57,8 +57,7 @@ def _of_key() -> Iterator[str]:
 
 
 def _of_zone() -> Iterator[str]:
-    # Without the setting, a site whose pages Django stores need not have a zone.
-    if (conf.purge_zone() is not None or conf.is_filled_by_nginx()) and not [*_texts(_of_args), *_texts(_of_key)]:
+    if not [*_texts(_of_args), *_texts(_of_key)]:
         zone.zones()
     yield from ()
 

@@ -94,16 +94,6 @@ class Targets(PageCase):
             invalidate_tags("a")
             self.assertEqual(lines_of(zone="site"), [tagged("a", "site")])
 
-    def test_a_key_without_a_zone(self):
-        with override_settings(PAGECACHE_KEY="größe$uri"):
-            self.memcached.set("größe/", b"a page")
-            self.assertTrue(invalidate("/"))
-            self.assertIsNone(self.memcached.get("größe/"))
-            for purge in (invalidate_all, lambda: invalidate_tags("a"), lambda: invalidate_prefix("/")):
-                with self.assertLogs("pagecache", "WARNING") as logged:
-                    self.assertFalse(purge())
-                self.assertIn("PAGECACHE_PURGE_ZONE", logged.output[0])
-
     def test_very_many_at_once(self):
         invalidate_tags(*map(str, range(batch.TARGETS_MOST)))
         self.assertEqual(len(lines_of()), batch.TARGETS_MOST)

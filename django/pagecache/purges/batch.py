@@ -47,8 +47,7 @@ class Outcome:
 class Purge:
     """Pages of one zone."""
 
-    zone: str | None
-    """None if the log has no name: then the page is only deleted."""
+    zone: str
     target: bytes
     hard: bool = False
     item: str | None = None
@@ -97,8 +96,7 @@ class _Batch:
             return
         # First the log: a render that ends in between finds its page named there.
         for zone in dict.fromkeys(purge.zone for purge in purges):
-            if zone is not None:
-                self._append(zone, [purge for purge in purges if purge.zone == zone])
+            self._append(zone, [purge for purge in purges if purge.zone == zone])
         if not conf.is_filled_by_nginx():
             for item in dict.fromkeys(purge.item for purge in purges):
                 if item is not None:
@@ -124,7 +122,7 @@ class _Batch:
 def _lines(purges: list[Purge]) -> list[bytes]:
     """Of one zone: one for each target, hard if one of its purges is."""
     if len(purges) > TARGETS_MOST:
-        purges = [Purge(None, ALL, any(purge.hard for purge in purges))]
+        purges = [Purge("", ALL, any(purge.hard for purge in purges))]
     hard = {purge.target for purge in purges if purge.hard}
     now = int(time.time())
     return [line_of(target, target in hard, now) for target in dict.fromkeys(purge.target for purge in purges)]

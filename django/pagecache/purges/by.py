@@ -49,7 +49,7 @@ def invalidate(
     """
 
     def purge(pattern: KeyPattern, page: PageAddress) -> Purge:
-        return Purge(_zone_of(pattern), of_key(pattern.value(page)), hard, pattern.key(page))
+        return Purge(zone_of(pattern), of_key(pattern.value(page)), hard, pattern.key(page))
 
     return _by_url(purge, paths, key, host, scheme, cookies, using)
 
@@ -143,11 +143,3 @@ def _made(of: Any, purges: Callable[[], list[Purge]], using: str) -> Outcome:
     except ImproperlyConfigured as error:  # the site works without pages in the cache
         logger.warning("%s are not purged: %s", of, error)
         return Outcome(not_reached={"": str(error)})
-
-
-def _zone_of(pattern: KeyPattern) -> str | None:
-    """None if the key has none, so that its pages can only be deleted."""
-    try:
-        return zone_of(pattern)
-    except ImproperlyConfigured:
-        return None

@@ -12,18 +12,21 @@ from pagecache.key import KeyPattern
 NAME_MOST = 128
 """The longest name, in bytes (core/src/purge/zone.rs)."""
 
+_NAME = re.compile("[!-$&-~]{0,%d}" % NAME_MOST)
+
 
 def zone_of(pattern: KeyPattern) -> str:
-    """PAGECACHE_PURGE_ZONE, or the literal text at the beginning of the key. Raises ImproperlyConfigured."""
+    """PAGECACHE_PURGE_ZONE, or the text at the beginning of the key, up to the first character that a name cannot have.
+    Raises ImproperlyConfigured."""
     said = conf.purge_zone()
-    name = pattern.parts[0] if said is None else said
-    if not isinstance(name, str) or not re.fullmatch("[!-$&-~]{0,%d}" % NAME_MOST, name):
-        place = f'the beginning of the key "{pattern}"' if said is None else f"PAGECACHE_PURGE_ZONE, {name!r},"
+    if said is None:
+        return _NAME.match(pattern.parts[0])[0]  # type: ignore[index]  # it may be empty
+    if not isinstance(said, str) or not _NAME.fullmatch(said):
         raise ImproperlyConfigured(
-            f"{place} is no name of a purge zone, which has at most {NAME_MOST} letters, digits and signs of ASCII, "
-            "without spaces and %: set PAGECACHE_PURGE_ZONE, and nginx's pagecache_purge_zone, to one"
+            f"PAGECACHE_PURGE_ZONE is {said!r}; it is the name of nginx's pagecache_purge_zone, at most {NAME_MOST} letters, "
+            "digits and signs of ASCII, without spaces and %"
         )
-    return name
+    return said
 
 
 def zones() -> list[str]:
