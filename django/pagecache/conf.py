@@ -129,6 +129,11 @@ def purge_zone() -> str | None:
     return name
 
 
+def notes_purges() -> bool:
+    """Do the pages that Django stores note the log of purges, so that nginx compares them with it?"""
+    return purge_zone() is not None and not is_filled_by_nginx()
+
+
 def timeout() -> int:
     """PAGECACHE_TIMEOUT, seconds: how long a page may be served if its headers do not say."""
     return int(setting("PAGECACHE_TIMEOUT"))

@@ -71,9 +71,9 @@ class Item:
     flags: int = 0
 
 
-def item_of(response: HttpResponse, seconds: int, age: int = 0) -> Item:
-    """The item for a page that may be served for this many seconds from now, and was rendered `age` seconds ago. Its
-    value is plain bytes: a template's SafeString would be pickled, and nginx does not serve a pickle.
+def item_of(response: HttpResponse, seconds: int, age: int = 0, note: str = "") -> Item:
+    """The item for a page that may be served for this many seconds from now, and was rendered `age` seconds ago; `note`
+    are further members of its X-Pagecache. Its value is plain bytes: a template's SafeString would be pickled, and nginx does not serve a pickle.
 
     Raises NoItem.
     """
@@ -87,7 +87,7 @@ def item_of(response: HttpResponse, seconds: int, age: int = 0) -> Item:
     lines = list(_head(response, is_gzip))
     if not conf.marks_pages():
         return Item(_joined(lines) + body)
-    lines.append(f"X-Pagecache: v=1; life={seconds}; window=0; ttl={seconds}; age={age}")
+    lines.append(f"X-Pagecache: v=1; life={seconds}; window=0; ttl={seconds}; age={age}{note}")
     return Item(_joined(lines) + body, new_flags())
 
 

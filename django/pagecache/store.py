@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from pagecache import client, conf, enabled, query
+from pagecache import client, conf, enabled, query, tags, told
 from pagecache.freshness import age_of
 from pagecache.item import NoItem, item_of
+from pagecache.purges import render
 from pagecache.verdict import verdict
 
 logger = logging.getLogger("pagecache")
@@ -37,6 +38,7 @@ def prepare(request: HttpRequest) -> None:
     """Reduces the request to the part that the page may depend on, before the view sees it."""
     if enabled.why_not() is None:
         quietly("stored", request.path, lambda: query.hide(request))
+        quietly("stored", told.key_of(request.META) or request.path, lambda: render.begin(request))
 
 
 def _store(
@@ -45,12 +47,24 @@ def _store(
     found = verdict(request, response, timeout, key, wrong)
     if found.reason is not None:
         return found.reason
-    try:
-        item = item_of(response, found.seconds, age_of(response) or 0)
-    except NoItem as error:
-        logger.debug('"%s" is not stored: %s', request.path, error)
-        return str(error)
-    return quietly("stored", found.key, lambda: client.put(conf.cache(), found.key, item.value, found.seconds, item.flags))
+    names = tags.tags_of(request, response)
+    begun = render.render_of(request)
+    reason = render.UNKNOWN if begun is None else begun.refusal(names)
+    if begun is not None and reason is None:
+        try:
+            item = item_of(response, found.seconds, age_of(response) or 0, begun.note(names))
+        except NoItem as error:
+            reason = str(error)
+    if begun is None or reason is not None:
+        logger.debug('"%s" is not stored: %s', request.path, reason)
+        return reason
+    reason = quietly("stored", found.key, lambda: client.put(conf.cache(), found.key, item.value, found.seconds, item.flags))
+    if reason is None:
+        # A purge may have been made since the look at the log, and have found nothing to delete.
+        reason = begun.refusal(names)
+        if reason is not None:
+            drop(found.key)
+    return reason
 
 
 def drop(key: str) -> None:

@@ -42,7 +42,7 @@ def refusal(meta: Mapping[str, Any], path: str, key: str) -> str | None:
             '"%s" is not stored: nginx has looked up "%s", and Django\'s key is "%s". pagecache_key and PAGECACHE_KEY '
             "must be the same, and so must pagecache_ignore_args and PAGECACHE_IGNORE_ARGS",
             path,
-            _key_of_nginx(meta).decode(errors="replace"),
+            key_of(meta),
             key,
         )
         return "another key than nginx's"
@@ -56,6 +56,11 @@ def is_miss(meta: Mapping[str, Any]) -> bool:
 def is_key(meta: Mapping[str, Any], key: str) -> bool:
     """Did nginx look the page up under this key?"""
     return _key_of_nginx(meta) == key.encode()
+
+
+def key_of(meta: Mapping[str, Any]) -> str:
+    """The key under which nginx has looked the page up, for messages."""
+    return _key_of_nginx(meta).decode(errors="replace")
 
 
 def _key_of_nginx(meta: Mapping[str, Any]) -> bytes:

@@ -15,4 +15,5 @@ The format is that of the module (core/src/purge/mod.rs).
 | `zone` | the zone of each key |
 | `by` | the functions that purge |
 | `batch` | the purges of one transaction, on all servers |
+| `render` | pages that were rendered while a purge was made |
 """
