@@ -8,8 +8,11 @@ from unittest import mock
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from pagecache import conf
+from pagecache.purges import target
 from tests import site
 from tests.cases import PageCase
+from tests.logs import lines_of
 from tests.processes import Nginx
 
 
@@ -78,9 +81,33 @@ class Items(CommandCase):
 
     def test_purge(self):
         self.client.get("/a")
-        self.assertEqual(self.run_command("purge", "/a"), (['"/test-/a" is dropped'], "", 0))
-        self.assertIsNone(self.item("/a"))
-        self.assertEqual(self.run_command("purge", "/a"), (['"/test-/a" was not stored'], "", 0))
+        for _ in range(2):
+            self.assertEqual(self.run_command("purge", "/a"), (['"/test-/a": purged'], "", 0))
+            self.assertIsNone(self.item("/a"))
+        self.assertEqual(lines_of(), ["s u:/test-/a"] * 2)
+
+    def test_purge_more_than_pages(self):
+        with mock.patch.object(conf, "keys_of_views", set()):
+            lines, errors, status = self.run_command(
+                *("purge", "/a", "--prefix", "/b/", "--prefix", "http://a.test/c", "--tag", "news", "--all", "--hard")
+            )
+        purged = ['"/test-/a"', '"/b/" and all below', '"http://a.test/c" and all below', 'the tag "news"', "all"]
+        self.assertEqual((lines, errors, status), ([f"{pages}: purged" for pages in purged], "", 0))
+        tag = target.of_tag("/test-", "news").decode()
+        self.assertEqual(lines_of(), [f"h {one}" for one in ("u:/test-/a", "k:/test-/b/", "k:/test-/c", tag, "*")])
+
+    @override_settings(PAGECACHE_KEY="/test-$host$uri", PAGECACHE_FILL="nginx")
+    def test_purge_what_nginx_has_stored(self):
+        self.memcached.set("/test-a.test/a", b"a page")
+        self.assertEqual(self.run_command("purge", "/a", "--prefix", "/b", "--host", "a.test")[1:], ("", 0))
+        self.assertEqual(lines_of(), ["s u:/test-a.test/a", "s k:/test-a.test/b"])
+        self.assertEqual(self.memcached.raw_command(b"mg /test-a.test/a"), b"HD X W")
+        _, errors, status = self.run_command("purge", "/a", "--prefix", "/b", "--prefix", "http://[")
+        self.assertEqual((errors.count("$host is not known"), status), (2, 1))
+        self.assertIn("http://[: ValueError", errors)
+
+    def test_purge_nothing(self):
+        self.assertEqual(self.run_command("purge")[2], 2)
 
     def test_memcached_is_down(self):
         with override_settings(CACHES={"default": site.DUMMY, "pages": site.cache_of("127.0.0.1:1")}):

@@ -1,4 +1,4 @@
-"""`manage.py pagecache`: looks at stored pages, drops them, has them made, and checks that nginx finds them.
+"""`manage.py pagecache`: looks at stored pages, purges them, has them made, and checks that nginx finds them.
 
 Exit status: 0 if all was well, 1 if not, 2 for a wrong command line.
 """
@@ -18,13 +18,15 @@ from pagecache import conf, enabled
 from pagecache.address import PageAddress
 from pagecache.check import Check
 from pagecache.key import KeyPattern, NoKey
+from pagecache.purges import by
+from pagecache.purges.batch import Outcome
 from pagecache.servers import NotMemcached, find, servers_of
 from pagecache.visit import visit
 
 ACTIONS = {
     "key": "says the key of each page",
     "get": "says of each page whether it is stored, and as what",
-    "purge": "drops pages",
+    "purge": "purges pages: of URLs, whose URLs begin so, with tags, or all",
     "warm": "asks the site for pages, one after another, so that it stores them",
     "check": "says whether nginx and Django have the same keys on the same memcached, and if not, why",
 }
@@ -32,7 +34,7 @@ ACTIONS = {
 FAILURES = {
     "key": "no key",
     "get": "not stored",
-    "purge": "not dropped",
+    "purge": "not purged",
     "warm": "no page",
     "check": "not served as it is stored",
 }
@@ -48,7 +50,7 @@ class Command(BaseCommand):
         for action, text in ACTIONS.items():
             of_action = actions.add_parser(action, help=text, description=text)
             of_action.add_argument(
-                "urls", nargs="+", metavar="URL", help='a path or a whole URL; "-" reads them from stdin, one a line'
+                "urls", nargs="*" if action == "purge" else "+", metavar="URL", help='a path or a whole URL; "-" reads them from stdin, one a line'
             )
             of_action.add_argument("--host", help="the Host of the request, if it is not the URL's")
             of_action.add_argument(
@@ -58,6 +60,15 @@ class Command(BaseCommand):
                 of_action.add_argument(
                     "--key", metavar="PATTERN", help="the pagecache_key of another location than PAGECACHE_KEY's"
                 )
+            if action == "purge":
+                of_action.add_argument(
+                    "--prefix", action="append", default=[], metavar="URL", help="all pages whose URLs begin so"
+                )
+                of_action.add_argument(
+                    "--tag", action="append", default=[], metavar="TAG", help="all pages with this tag"
+                )
+                of_action.add_argument("--all", action="store_true", help="all pages")
+                of_action.add_argument("--hard", action="store_true", help="serve them no more, not even as stale")
             if action == "get":
                 of_action.add_argument("--body", action="store_true", help="write the stored value, and nothing else")
 
@@ -67,19 +78,24 @@ class Command(BaseCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=2) from None
         if options["action"] in ("purge", "check") and enabled.tests_run():
-            raise CommandError("tests are running: no page is stored or dropped, see PAGECACHE_ENABLED", returncode=1)
+            raise CommandError("tests are running: no page is stored or purged, see PAGECACHE_ENABLED", returncode=1)
         self.host: str | None = options["host"]
         self.cookies = dict(cookie.partition("=")[::2] for cookie in options["cookie"])
         self.body: bool = options.get("body", False)
         action = options["action"]
+        self.hard: bool = options.get("hard", False)
         results = [self._result(action, url) for url in _urls(options["urls"])]
+        if action == "purge":
+            results += self._purge_many(options["prefix"], options["tag"], options["all"])
+            if not results:
+                raise CommandError("nothing to purge: give URLs, --prefix, --tag or --all", returncode=2)
         if not all(results):
             raise CommandError(f"{results.count(False)} of {len(results)}: {FAILURES[action]}", returncode=1)
 
     def _result(self, action: str, url: str) -> bool:
         try:
             return bool(getattr(self, "_" + action)(url))
-        except ValueError as error:  # no URL, such as http://[
+        except (ValueError, OSError, NotMemcached) as error:  # no URL, such as http://[; or no answer
             return self._failed(url, error)
 
     # Each action takes a URL, and returns whether all was well.
@@ -115,17 +131,34 @@ class Command(BaseCommand):
         key = self._key_of(url)
         if key is None:
             return False
-        try:
-            was_there = conf.cache().delete(key)
-            # Clients say so as well of a server that they leave alone for a while, without having asked it.
-            left = [] if was_there else find(servers_of(conf.cache_alias()), key)
-        except Exception as error:  # every client library has its own
-            return self._failed(url, error)
+        outcome = by.invalidate(url, key=self.pattern.text, host=self.host, cookies=self.cookies, hard=self.hard)
+        is_deleted = self.hard or not conf.is_filled_by_nginx()
+        # The cache's client does not say that it has left a server alone.
+        left = find(servers_of(conf.cache_alias()), key) if outcome and is_deleted else []
         if left:
-            self.stderr.write(f'"{key}" is still on {left[0].server}: the client has not dropped it')
+            self.stderr.write(f'"{key}" is still on {left[0].server}: the client has not deleted it')
             return False
-        self.stdout.write(f'"{key}" is dropped' if was_there else f'"{key}" was not stored')
-        return True
+        return self._is_purged(f'"{key}"', outcome)
+
+    def _purge_many(self, prefixes: list[str], tags: list[str], all_pages: bool) -> list[bool]:
+        where: dict[str, Any] = {"key": self.pattern.text, "host": self.host, "cookies": self.cookies}
+        results = []
+        for prefix in prefixes:
+            try:
+                outcome = by.invalidate_prefix(prefix, hard=self.hard, **where)
+            except ValueError as error:  # NoKey, or no URL
+                results.append(self._failed(prefix, error))
+            else:
+                results.append(self._is_purged(f'"{prefix}" and all below', outcome))
+        results += [self._is_purged(f'the tag "{tag}"', by.invalidate_tags(tag, hard=self.hard)) for tag in tags]
+        return [*results, self._is_purged("all", by.invalidate_all(hard=self.hard))] if all_pages else results
+
+    def _is_purged(self, pages: str, outcome: Outcome) -> bool:
+        for server, error in outcome.not_reached.items():
+            self.stderr.write(f"{pages}: not purged on {server}: {error}")
+        if outcome:
+            self.stdout.write(f"{pages}: purged")
+        return bool(outcome)
 
     def _warm(self, url: str) -> bool:
         if not self._is_of_site(url):
