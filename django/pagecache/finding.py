@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Finding:
     """A success is named by what it proves, a problem by its cause: key, prefix, escaping, distribution, flags,
-    format, server, bypass, memcached, nginx, middleware, cookie, headers."""
+    format, server, bypass, memcached, nginx, middleware, cookie, headers,
+    purges."""
 
     word: str
     text: str

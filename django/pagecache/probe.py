@@ -53,9 +53,10 @@ def prepare(request: HttpRequest) -> None:
 
 
 def say(request: HttpRequest, response: HttpResponseBase, why_not: str | None) -> None:
-    """Reports in a header of a probe whether it was stored."""
+    """Reports in a header of a probe whether it was stored. nginx stores the header too: a number tells a hit from
+    another response of Django."""
     if getattr(request, "pagecache_is_probe", False):
-        text = why_not or STORED
+        text = why_not or (f"{STORED} {secrets.token_hex(8)}" if conf.is_filled_by_nginx() else STORED)
         response[HEADER] = " ".join(text.encode("ascii", "backslashreplace").decode().split())
 
 

@@ -24,8 +24,10 @@ SAYING = """
 """As visit.py wants it. Without it, what nginx does has to be found out."""
 
 
-FROM_DJANGO = ["middleware", "headers"]
+FROM_DJANGO = ["middleware", "headers", "purges"]
 """What is right of a page that Django makes."""
+
+STORE = "pagecache_store on;"
 
 
 class CheckCase(CommandCase):
@@ -78,7 +80,7 @@ class Right(CheckCase):
 
     def test_a_stored_page(self):
         self.client.get("/a")
-        self.assertEqual(self.check(KEY, PASS, target="/a")[0][-3:], ["page", *FROM_DJANGO])
+        self.assertEqual(self.check(KEY, PASS, target="/a")[0][-4:], ["page", *FROM_DJANGO])
 
     def test_formats(self):
         with override_settings(PAGECACHE_FORMAT="http", PAGECACHE_GZIP=True):

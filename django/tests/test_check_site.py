@@ -7,7 +7,7 @@ from django.test import override_settings
 
 from pagecache import before, conf, probe
 from tests import site
-from tests.test_check import FROM_DJANGO, KEY, PASS, CheckCase
+from tests.test_check import FROM_DJANGO, KEY, PASS, STORE, CheckCase
 
 
 class Made(CheckCase):
@@ -32,7 +32,7 @@ class Made(CheckCase):
 
     def test_marked_pages_alone(self):
         with override_settings(PAGECACHE_ONLY_MARKED=True):
-            self.assertEqual(self.check(KEY, PASS)[0][-2:], FROM_DJANGO)
+            self.assertEqual(self.check(KEY, PASS)[0][-3:], FROM_DJANGO)
 
     def test_nobody_else_has_one_made(self):
         for name in ("pagecache-probe-", "pagecache-probe-a.b.c", probe.new_name()[:-1], probe.new_name() + "/"):
@@ -47,6 +47,28 @@ class Made(CheckCase):
         self.assertNotIn(probe.HEADER.encode(), self.item(name)[1])
 
 
+@override_settings(PAGECACHE_FILL="nginx")
+class StoredByNginx(CheckCase):
+    HOST = ("--host", "a.test")  # nginx stores nothing for a Host with a port
+
+    def test_right(self):
+        result = self.check(KEY, PASS, STORE, arguments=self.HOST)
+        self.assertEqual(result, (["server", "escaping", "query", "long key", *FROM_DJANGO], "", "", 0))
+
+    def test_nginx_does_not_store(self):
+        self.assertWrong("middleware", self.check(KEY, PASS, arguments=self.HOST), "nginx does not serve it", "pagecache_store")
+
+    def test_django_does_not_permit_it(self):
+        with override_settings(MIDDLEWARE=[conf.MIDDLEWARE, "tests.site.a_cookie"]):
+            self.assertWrong("middleware", self.check(KEY, PASS, STORE, arguments=self.HOST), "not stored it: a cookie")
+
+    def test_the_pages_of_sessions(self):
+        with override_settings(PAGECACHE_IGNORE_VARY=["Cookie"]):
+            self.assertWrong("cookie", self.check(KEY, PASS, STORE, arguments=self.HOST), "$cookie_sessionid")
+            result = self.check(KEY, PASS, STORE, "pagecache_bypass $cookie_sessionid;", arguments=self.HOST)
+            self.assertEqual(result[0][-4:], ["middleware", "cookie", "headers", "purges"])
+
+
 class Cookies(CheckCase):
     def test_of_sessions(self):
         settings = {"PAGECACHE_IGNORE_VARY": ["Cookie"], "SESSION_COOKIE_NAME": "sid"}
@@ -54,7 +76,7 @@ class Cookies(CheckCase):
             result = self.check(KEY, PASS, "pagecache_bypass $cookie_sessionid;")
             self.assertWrong("cookie", result, "SESSION_COOKIE_NAME", "pagecache_bypass needs $cookie_sid")
             result = self.check(KEY, PASS, "pagecache_bypass $cookie_sid;")
-            self.assertEqual(result[0][-3:], ["middleware", "cookie", "headers"])
+            self.assertEqual(result[0][-4:], ["middleware", "cookie", "headers", "purges"])
 
     def test_of_a_name_that_nginx_has_no_variable_for(self):
         with override_settings(PAGECACHE_IGNORE_VARY=["Cookie"], SESSION_COOKIE_NAME="__Host-sid"):
