@@ -63,7 +63,7 @@ def _permit(request: HttpRequest, response: HttpResponse, found: Verdict) -> Non
         response["X-Accel-Expires"] = str(seconds)
     names = tags.tags_of(request, response)
     if names:
-        response[tags.HEADER] = ",".join(names)
+        response[tags.HEADER] = tags.header_of(names)
     if response.status_code != 304 and not response.has_header("Content-Length"):  # without it, nginx does not know where a body from uWSGI ends
         response["Content-Length"] = str(len(response.content))
 

@@ -99,7 +99,7 @@ def invalidate_on_change(
         try:
             return list(said(instance))
         except Exception as error:  # raised by the site's own code
-            logger.warning("The pages of %r are not dropped: %s: %s", type(instance), type(error).__name__, error)
+            logger.warning("The pages of %r are not purged: %s: %s", type(instance), type(error).__name__, error)
             return []
 
     def remember(sender: type[Model], instance: Model, raw: bool, using: str, **_: Any) -> None:
@@ -116,7 +116,7 @@ def invalidate_on_change(
             try:
                 invalidate(path, using=using, **where)
             except Exception as error:  # NoKey, or an error because it is not a path
-                logger.warning('"%s" is not dropped: %s: %s', path, type(error).__name__, error)
+                logger.warning('"%s" is not purged: %s: %s', path, type(error).__name__, error)
 
     for sender in _with_those_below(_model(model)):
         pre_save.connect(remember, sender=sender, weak=False)

@@ -6,9 +6,9 @@ may use any other names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Union
-from urllib.parse import quote
 
 from django.db.models import Model
 from django.http import HttpRequest
@@ -29,8 +29,8 @@ COUNT_MOST = 128
 _ALL = tuple(map(str, range(COUNT_MOST + 1)))
 """Tags of a page that has all tags."""
 
-_UNCHANGED = "".join(map(chr, range(0x21, 0x7F))).replace(",", "")
-"""Other characters of a tag are percent-encoded, in the header and in purges."""
+_NOT_IN_A_HEADER = re.compile(r"[\x00-\x1f\x7f,]")
+"""Characters of a tag that are percent-encoded, in the header and in purges."""
 
 
 def tag(request: HttpRequest, *things: Tagged) -> None:
@@ -42,7 +42,7 @@ def tag(request: HttpRequest, *things: Tagged) -> None:
 def names_of(thing: Tagged) -> list[str]:
     """The tags of an instance, a class, or a name. An instance has those of its parents, too."""
     if isinstance(thing, str):
-        return [quote(thing.strip(), safe=_UNCHANGED)]
+        return [_NOT_IN_A_HEADER.sub(lambda found: f"%{ord(found[0]):02X}", thing.strip())]
     if isinstance(thing, Model):
         return [f"{of._meta.label_lower}:{getattr(thing, of._meta.pk.attname)}" for of in _with_parents(type(thing))]
     if isinstance(thing, type) and issubclass(thing, Model):
@@ -64,11 +64,16 @@ def names_of_pks(model: type[Model], pks: Iterable[Any]) -> list[str]:
 
 def tags_of(request: HttpRequest, response: HttpResponseBase) -> list[str]:
     """The tags of a page: those of `tag`, and those in the header that a view has set."""
-    said = [quote(name.strip(), safe=_UNCHANGED) for name in response.get(HEADER, "").split(",")]
+    said = [name.strip() for name in response.get(HEADER, "").encode("latin-1", "replace").decode(errors="replace").split(",")]
     names = [*request.__dict__.get("_pagecache_tags", {}), *said]
     tags = [name for name in dict.fromkeys(names) if name]
-    is_too_long = len(tags) > COUNT_MOST or len(",".join(tags)) > BYTES_MOST
+    is_too_long = len(tags) > COUNT_MOST or len(header_of(tags)) > BYTES_MOST
     return list(_ALL) if is_too_long else tags
+
+
+def header_of(names: list[str]) -> str:
+    """The value of the header: UTF-8, as WSGI and ASGI send it."""
+    return ",".join(names).encode().decode("latin-1")
 
 
 def _with_parents(model: Any) -> list[Any]:

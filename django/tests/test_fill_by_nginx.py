@@ -160,19 +160,20 @@ class NotStored(FillCase):
 class Tags(FillCase):
     def tags_of(self, view, url="a", **extra):
         with override_settings(ROOT_URLCONF=(path("a", view), path("a/<int:pk>", view))):
-            return self.client.get("/" + url, **extra).get("Cache-Tag")
+            header = self.client.get("/" + url, **extra).get("Cache-Tag")
+            return header and header.encode("latin-1").decode()
 
     def test_of_a_view(self):
         for tags, said in (
             ([], None),
             (["a", "b", "a"], "a,b"),
             (iter("ab"), "a,b"),
-            ("front page", "front%20page"),
-            (["a,b", "größe"], "a%2Cb,gr%C3%B6%C3%9Fe"),
+            ("front page", "front page"),
+            (["a,b", "größe"], "a%2Cb,größe"),
             ([Author, Author(pk=7)], "pagecache.author,pagecache.author:7"),
             ([Novelist], "pagecache.novelist"),
             ([Pseudonym(pk=7, id=7)], "pagecache.novelist:7,pagecache.author:7"),
-            (lambda request, pk: [f"page {pk}", Author(pk=pk)], "page%207,pagecache.author:7"),
+            (lambda request, pk: [f"page {pk}", Author(pk=pk)], "page 7,pagecache.author:7"),
         ):
             with self.subTest(said):
                 view = page_cache(tags=tags)(lambda request, pk=0: site.page(request))
@@ -183,10 +184,10 @@ class Tags(FillCase):
         def view(request):
             tag(request, "b", Author(pk=1))
             tag(request, "b", "c")
-            return HttpResponse("a page", headers={"Cache-Tag": "d, b"})
+            return HttpResponse("a page", headers={"Cache-Tag": "d e, b,"})
 
-        self.assertEqual(self.tags_of(view), "b,pagecache.author:1,c,d")
-        self.assertEqual(self.tags_of(page_cache(tags=["a"])(view)), "b,pagecache.author:1,c,a,d")
+        self.assertEqual(self.tags_of(view), "b,pagecache.author:1,c,d e")
+        self.assertEqual(self.tags_of(page_cache(tags=["a"])(view)), "b,pagecache.author:1,c,a,d e")
 
     def test_of_an_asynchronous_view(self):
         self.assertEqual(self.tags_of(page_cache(tags=lambda request: [Author])(site.asynchronous)), "pagecache.author")

@@ -170,7 +170,7 @@ class OnChange(PageCase):
             Article.objects.create(slug="a")
         self.assertIsNone(self.item("/artikel/a/"))
         self.assertEqual(len(log.output), 4)
-        self.assertIn('"/%3F?a" is not dropped: NoKey', log.output[0])
+        self.assertIn('"/%3F?a" is not purged: NoKey', log.output[0])
 
     def test_an_object_without_a_url(self):
         invalidate_on_change(Article, lambda article: (1 / 0 for _ in "a"))

@@ -75,7 +75,7 @@ class Targets(PageCase):
 
     def test_tags_and_all(self):
         invalidate_tags("news", "front page", "a,b", "größe", "news")
-        names = ["news", "front%20page", "a%2Cb", "gr%C3%B6%C3%9Fe"]
+        names = ["news", "front page", "a%2Cb", "größe"]
         self.assertEqual(lines_of(), [tagged(name) for name in names])
         with self.assertRaises(TypeError):
             invalidate_tags(7)
