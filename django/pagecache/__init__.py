@@ -1,5 +1,6 @@
-"""The application's side of nginx-pagecache: Django writes the pages that nginx serves.
+"""The application's side of nginx-pagecache: Django says which pages are served to everybody, stores them or has nginx store
+them, and purges them.
 
-The interface of the package: `middleware.PageCacheMiddleware` or `middleware.page_cache`; `invalidate.invalidate`,
-`invalidate_object` and `invalidate_on_change`; and `manage.py pagecache`.
+The interface of the package: `middleware.PageCacheMiddleware` and `middleware.page_cache`; `tags.tag`; all of
+`invalidate`; `admin.PurgeMixin`; and `manage.py pagecache`.
 """
