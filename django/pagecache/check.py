@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpResponse
 
-from pagecache import check_purges, client, conf
+from pagecache import client, conf
 from pagecache.address import PageAddress
 from pagecache.check_site import SiteCheck
 from pagecache.finding import Finding
@@ -77,11 +77,7 @@ class Check:
                 yield finding
                 if not finding.is_right:
                     return
-            for finding in SiteCheck(self.url, self.pattern, self.host, self.cookies).findings():
-                yield finding
-                if not finding.is_right:
-                    return
-            yield from check_purges.findings(self.pattern)
+            yield from SiteCheck(self.url, self.pattern, self.host, self.cookies).findings()
         except NoKey as error:
             yield Finding("key", f"{self.page} has no key: {error}")
         except (OSError, NotMemcached) as error:

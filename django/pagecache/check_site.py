@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.messages.storage.session import SessionStorage
 from django.utils.module_loading import import_string
 
-from pagecache import conf, probe
+from pagecache import check_purges, conf, probe
 from pagecache.address import PageAddress
 from pagecache.finding import Finding
 from pagecache.key import KeyPattern
@@ -93,7 +93,10 @@ class SiteCheck:
                 yield Finding("cookie", f'nginx serves stored pages to visitors with the cookie "{name}", {why}: {_bypass(name)}')
                 return
             yield Finding("cookie", f'visitors with the cookie "{name}" get their pages from Django', is_right=True)
-        yield _of_headers(made, self._visit(second), served)
+        of_headers = _of_headers(made, self._visit(second), served)
+        yield of_headers
+        if of_headers.is_right:
+            yield check_purges.finding(self.pattern, lambda: _is_hit(self._visit(first), made))
 
     def _visit(self, url: str, cookie: str = "") -> Answer:
         cookies = {**self.cookies, **({cookie: "pagecache-check"} if cookie else {})}

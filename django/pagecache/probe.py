@@ -21,10 +21,14 @@ from django.urls import get_resolver, re_path
 
 from pagecache import conf
 from pagecache.looked_up import pattern_of
+from pagecache.tags import tag
 
 HEADER = "X-Pagecache-Probe"
 
 STORED = "stored"
+
+TAG = "pagecache-probe"
+"""By which it is purged."""
 
 SECONDS = 20
 """The lifetime of a probe, in case it is not deleted, in seconds."""
@@ -56,7 +60,7 @@ def say(request: HttpRequest, response: HttpResponseBase, why_not: str | None) -
     """Reports in a header of a probe whether it was stored. nginx stores the header too: a number tells a hit from
     another response of Django."""
     if getattr(request, "pagecache_is_probe", False):
-        text = why_not or (f"{STORED} {secrets.token_hex(8)}" if conf.is_filled_by_nginx() else STORED)
+        text = why_not or f"{STORED} {secrets.token_hex(8)}"
         response[HEADER] = " ".join(text.encode("ascii", "backslashreplace").decode().split())
 
 
@@ -75,6 +79,7 @@ def _page(request: HttpRequest) -> HttpResponse:
     name = request.path.rpartition(_NAME)[2]
     # Long enough to be compressed, if pages are compressed.
     response = HttpResponse(f"a probe of pagecache, {name}\n".encode() * 20, content_type=conf.content_type())
+    tag(request, TAG)
     pattern = pattern_of(request)
     response.pagecache_wishes = {"timeout": SECONDS, "key": pattern and pattern.text}  # type: ignore[attr-defined]
     return response

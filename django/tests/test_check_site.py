@@ -43,7 +43,7 @@ class Made(CheckCase):
 
     def test_a_page_says_nothing_of_it_from_the_cache(self):
         name = "/" + probe.new_name()
-        self.assertEqual(self.client.get(name)[probe.HEADER], probe.STORED)
+        self.assertRegex(self.client.get(name)[probe.HEADER], f"^{probe.STORED} [0-9a-f]{{16}}$")
         self.assertNotIn(probe.HEADER.encode(), self.item(name)[1])
 
 
@@ -54,6 +54,18 @@ class StoredByNginx(CheckCase):
     def test_right(self):
         result = self.check(KEY, PASS, STORE, arguments=self.HOST)
         self.assertEqual(result, (["server", "escaping", "query", "long key", *FROM_DJANGO], "", "", 0))
+
+    def test_another_zone(self):
+        for settings, lines, text in (
+            ({"PAGECACHE_PURGE_ZONE": "site"}, [STORE], 'pagecache_purge_zone must be "site"'),
+            ({}, [STORE, "pagecache_purge_zone other;"], 'pagecache_purge_zone must be "/test-"'),
+            ({"PAGECACHE_PURGE_ZONE": "site", "PAGECACHE_FILL": "django"}, [], "it looks at no log"),
+        ):
+            with self.subTest(text), override_settings(**settings):
+                self.assertWrong("purges", self.check(KEY, PASS, *lines, arguments=self.HOST), text)
+        with override_settings(PAGECACHE_PURGE_ZONE="site", PAGECACHE_FILL="django"):
+            result = self.check(KEY, PASS, "pagecache_purge_zone site;", arguments=self.HOST)
+            self.assertEqual((result[0][-3:], *result[1:]), (FROM_DJANGO, "", "", 0))
 
     def test_nginx_does_not_store(self):
         self.assertWrong("middleware", self.check(KEY, PASS, arguments=self.HOST), "nginx does not serve it", "pagecache_store")

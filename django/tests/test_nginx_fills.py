@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.urls import path, re_path
 
 from pagecache import conf
-from pagecache.invalidate import invalidate
+from pagecache.invalidate import invalidate, invalidate_all, invalidate_prefix, invalidate_tags
 from pagecache.middleware import page_cache
 from tests import site
 from tests.cases import PageCase
@@ -32,6 +32,14 @@ def numbered(request, *_):
 
 URLS = (path("session/", site.with_session), path("token/", lambda request: HttpResponse(get_token(request))), re_path("", numbered))
 
+PURGES = {
+    "url": lambda hard: invalidate("http://a.test/a", hard=hard),
+    "prefix": lambda hard: invalidate_prefix("http://a.test/", hard=hard),
+    "tag": lambda hard: invalidate_tags("a", hard=hard),
+    "all": lambda hard: invalidate_all(hard=hard),
+}
+"""Those that concern the page /a."""
+
 
 @override_settings(PAGECACHE_FILL="nginx", PAGECACHE_KEY=KEY, ROOT_URLCONF=URLS)
 class NginxFills(PageCase):
@@ -52,15 +60,33 @@ class NginxFills(PageCase):
         self.assertNotIn(b"Cache-Tag", self.item("/größe/?page=2", SITE)[1])
         self.assertIn(b"life=60;", self.item("/größe/?page=2", SITE)[1])
 
-    def test_a_page_that_is_purged_by_url(self):
+    def test_pages_that_are_purged(self):
         for hard in (False, True):
-            with self.subTest(hard=hard):
-                old = self.get("/a").body
-                self.assertEqual(self.get("/a").body, old)
-                self.assertTrue(invalidate("http://a.test/a", hard=hard))
-                new = self.get("/a")
-                self.assertIn(new.headers["X-Cache"], ("MISS", "EXPIRED"))
-                self.assertNotEqual(new.body, old)
+            for name, purge in PURGES.items():
+                with self.subTest(name, hard=hard):
+                    old = self.get("/a").body
+                    self.assertEqual(self.get("/a").body, old)
+                    self.assertTrue(purge(hard))
+                    new = self.get("/a")
+                    self.assertIn(new.headers["X-Cache"], ("MISS", "EXPIRED"))
+                    self.assertNotEqual(new.body, old)
+
+    def test_other_pages_stay(self):
+        old = self.get("/a").body
+        invalidate("http://a.test/b")
+        invalidate_prefix("http://a.test/b")
+        invalidate_tags("b")
+        self.assertEqual(self.get("/a").body, old)
+
+    def test_a_page_that_was_purged_while_it_was_rendered(self):
+        def view(request):
+            invalidate_tags("a")
+            return numbered(request)
+
+        with override_settings(ROOT_URLCONF=(path("a", view),)):
+            self.get("/a")
+        self.assertNotEqual(self.get("/a").headers["X-Cache"], "HIT")
+        self.assertEqual(self.get("/a").headers["X-Cache"], "HIT")
 
     def test_pages_of_one_visitor(self):
         for url in ("/session/", "/token/"):
@@ -92,6 +118,30 @@ class NginxFills(PageCase):
                 seen.append(answer.headers["X-Cache"])
         self.assertEqual((seen[0], seen[-1]), ("MISS", "REVALIDATED"))
         self.assertEqual(set(seen[1:-1]), {"HIT"})
+
+
+@override_settings(PAGECACHE_KEY=KEY, PAGECACHE_PURGE_ZONE="site", ROOT_URLCONF=URLS)
+class DjangoFills(PageCase):
+    """With PAGECACHE_PURGE_ZONE, the pages that Django stores are purged as those that nginx stores."""
+
+    def test_pages_that_are_purged(self):
+        location = f'pagecache_pass {site.MEMCACHED}; pagecache_key "{KEY}"; pagecache_purge_zone site; {SAID}'
+        nginx = Nginx(location, fallback=SAID, application=self.serving())
+        self.addCleanup(nginx.stop)
+
+        def get():
+            return nginx.get("/a", {"Host": "a.test"})
+
+        for hard in (False, True):
+            for name, purge in PURGES.items():
+                with self.subTest(name, hard=hard):
+                    old = get().body
+                    invalidate_tags("b")
+                    self.assertEqual((get().headers["X-Cache"], get().body), ("HIT", old))
+                    self.assertTrue(purge(hard))
+                    new = get()
+                    self.assertIn(new.headers["X-Cache"], ("MISS", "EXPIRED"))
+                    self.assertNotEqual(new.body, old)
 
 
 if __name__ == "__main__":
