@@ -96,8 +96,16 @@ fuzz_target!(|input: &[u8]| {
         (read, Format::Auto | Format::Body) => {
             let (headers, body) = (Vec::new(), 0..value.len());
             let coding = if has_gzip_flag { Coding::Gzip } else { Coding::Identity };
-            let (life, version_etag) = (None, None);
-            assert_eq!(read, Ok(Page { status: 200, headers, body, coding, life, version_etag }));
+            let page = Page {
+                status: 200,
+                headers,
+                body,
+                coding,
+                life: None,
+                note: b"",
+                version_etag: None,
+            };
+            assert_eq!(read, Ok(page));
         }
         (Err(why), Format::Http) => {
             assert_eq!(why, NotAPage::Format);
