@@ -9,6 +9,7 @@ use pagecache_core::memcached::{
     Body, Command, Completion, Get, Item, Key, Msec, Operation, OperationError, Protocol, Sample,
     Token, Version, Visitor, Watch,
 };
+use pagecache_core::policy::Policy;
 use pagecache_core::purge::{
     Appending, Change, Epoch, MAX_LOG, Mark, Next, Noted, Purge, Reading, Segment, Validity, View,
     Zone,
@@ -41,6 +42,8 @@ struct ReadLog {
     waiting: Vec<Then>,
     /// How often it has begun.
     reads: u32,
+    /// When it is given up, whatever it takes.
+    deadline: Msec,
     limits: Limits,
 }
 
@@ -51,6 +54,23 @@ pub struct Limits {
     pub timeout: Msec,
     /// To open a connection, in msec.
     pub connect_timeout: Msec,
+}
+
+/// Of a log that is stored in another form, for which nobody waits.
+const REWRITE: Limits = Limits { timeout: 1_000, connect_timeout: 100 };
+
+impl Limits {
+    /// Those of lookups.
+    pub fn of(policy: &Policy) -> Limits {
+        Limits { timeout: policy.timeout, connect_timeout: policy.connect_timeout }
+    }
+}
+
+impl ReadLog {
+    fn new(waiting: Vec<Then>, limits: Limits) -> ReadLog {
+        let deadline = process::now().saturating_add(limits.timeout);
+        ReadLog { waiting, reads: 0, deadline, limits }
+    }
 }
 
 impl<W: Waiter> PurgeLog<W> {
@@ -102,7 +122,7 @@ impl<W: Waiter> PurgeLog<W> {
             self.waiting.borrow_mut().push(then);
             return Ok(());
         }
-        self.read(ReadLog { waiting: vec![then], reads: 0, limits }).map_err(|(error, _)| error)
+        self.read(ReadLog::new(vec![then], limits)).map_err(|(error, _)| error)
     }
 
     /// Reads the log.
@@ -182,7 +202,7 @@ impl<W: Waiter> PurgeLog<W> {
         let Some(key) = self.zone.segment_key(epoch, end) else { return };
         let log = self.clone();
         let body = self.body(&lines);
-        let operation = self.operation(key, Command::Set(segment_set), None);
+        let operation = self.operation(key, Command::Set(segment_set), REWRITE);
         // without it, another worker does it
         let _ = self.peer.ask(operation, body, move |completion| {
             if Change::goes_on_after(&completion) {
@@ -193,7 +213,7 @@ impl<W: Waiter> PurgeLog<W> {
 
     fn store_log(self: &Rc<Self>, command: Command, value: &[u8], read: Option<ReadLog>) {
         let Some(read) = read else {
-            let operation = self.operation(self.key, command, None);
+            let operation = self.operation(self.key, command, REWRITE);
             // as above
             let _ = self.peer.ask(operation, self.body(value), |_| {});
             return;
@@ -227,7 +247,7 @@ impl<W: Waiter> PurgeLog<W> {
         if waiting.is_empty() {
             return;
         }
-        if let Err((error, read)) = self.read(ReadLog { waiting, reads: 0, limits: read.limits }) {
+        if let Err((error, read)) = self.read(ReadLog::new(waiting, read.limits)) {
             self.finish(read, Err(error));
         }
     }
@@ -251,7 +271,8 @@ impl<W: Waiter> PurgeLog<W> {
         read: ReadLog,
         then: impl FnOnce(&Rc<Self>, ReadLog, Completion<Vec<u8>>) + 'static,
     ) -> Result<(), (OperationError, ReadLog)> {
-        let operation = self.operation(key, command, Some(read.limits));
+        let operation =
+            Operation { deadline: read.deadline, ..self.operation(key, command, read.limits) };
         // if the command cannot begin, the read is still needed
         let (log, read) = (self.clone(), Rc::new(Cell::new(Some(read))));
         let taken = read.clone();
@@ -266,8 +287,7 @@ impl<W: Waiter> PurgeLog<W> {
         }
     }
 
-    fn operation(&self, key: Key, command: Command, limits: Option<Limits>) -> Operation {
-        let limits = limits.unwrap_or(Limits { timeout: 1_000, connect_timeout: 100 });
+    fn operation(&self, key: Key, command: Command, limits: Limits) -> Operation {
         Operation {
             token: Token::NOBODY,
             visitor: Visitor(u64::MAX),
@@ -305,7 +325,7 @@ impl<W: Waiter> PurgeLog<W> {
             Ok(sent) => sent,
             Err(is_done) => return then(is_done),
         };
-        let operation = self.operation(self.key, command, Some(limits));
+        let operation = self.operation(self.key, command, limits);
         // called once, by the operation or because it cannot begin
         let then = Rc::new(Cell::new(Some(then)));
         let (log, taken) = (self.clone(), then.clone());

@@ -107,7 +107,9 @@ impl<W: Waiter + Sleeper + Holder> Workers<W> {
         // closes its connections, with which nginx may do more
         if let Some(worker) = worker {
             drop(worker.logs.take());
-            drop(worker.peers.take());
+            // what has begun may still refer to a peer
+            let peers = worker.peers.take();
+            peers.iter().flatten().for_each(|peer| peer.close());
         }
     }
 }

@@ -77,6 +77,7 @@ impl<'a> Facts for RequestFacts<'a> {
             return None;
         }
         let zone = &self.settings.purge_zone;
+        // a variant that is stored where the log is not known yet is rendered once more
         let mark = |server| self.worker.purge_log(server, zone)?.mark();
         let servers = self.settings.upstream.servers();
         Some(Marks::new(zone.zone.clone(), servers.iter().map(mark)))

@@ -110,8 +110,7 @@ fn words_of(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 impl State {
     /// Sends the purges to all servers.
     fn purge(&self, me: &Waiting, purges: &Purges) {
-        let policy = &self.settings().policy;
-        let limits = Limits { timeout: policy.timeout, connect_timeout: policy.connect_timeout };
+        let limits = Limits::of(&self.settings().policy);
         let (is_hard, time) = (purges.is_hard, process::seconds());
         let purge = |target: &Target| Purge { is_hard, time, target: target.clone() };
         let lines: Vec<Purge> = purges.targets.iter().map(purge).collect();

@@ -37,10 +37,8 @@ impl State {
                 if log.is_current(sample) {
                     return false;
                 }
-                let policy = &self.settings().policy;
-                let (timeout, connect_timeout) = (policy.timeout, policy.connect_timeout);
                 let waiter = me.clone();
-                let begun = log.wait(Limits { timeout, connect_timeout }, move |result| {
+                let begun = log.wait(Limits::of(&self.settings().policy), move |result| {
                     waiter.log_read.set(Some(result));
                     waiter.resume();
                 });
