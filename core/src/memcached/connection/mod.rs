@@ -130,7 +130,7 @@ impl Connection {
         operation: &Operation,
         reused: bool,
     ) -> Option<()> {
-        if self.watches.is_queued(watch, self.transmitter.written()) {
+        if self.watches.unwritten(watch, self.transmitter.written()).is_some() {
             return Some(());
         }
         self.transmitter.reserve(MAX_COMMAND)?;
@@ -151,10 +151,14 @@ impl Connection {
         self.watches.of_answer()
     }
 
-    /// Lets `operation` join a lookup for the same item of which no byte is written yet. Returns the opaque of that
-    /// lookup, or none if there is no such lookup.
+    /// Lets `operation` join a lookup for the same item of which no byte is written yet, nor of the command for the version
+    /// that it watches. Returns the opaque of that lookup, or none if there is no such lookup.
     pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
-        self.queue.join(operation, attempt)
+        let from = match operation.watch() {
+            Some(watch) => self.watches.unwritten(watch, self.transmitter.written())?,
+            None => 0,
+        };
+        self.queue.join(operation, attempt, from)
     }
 
     /// The request of `token` no longer waits. If no other request waits for the reply, it is discarded when it

@@ -220,14 +220,15 @@ impl Queue {
         whole
     }
 
-    /// Lets `operation` join a lookup for the same item of which no byte is written yet. Returns the opaque of that
-    /// lookup, or none if there is no such lookup.
-    pub fn join(&mut self, operation: &Operation, attempt: Attempt) -> Option<u32> {
+    /// Lets `operation` join a lookup for the same item of which no byte is written yet, and which is at `from` in the
+    /// stream or behind. Returns the opaque of that lookup, or none if there is no such lookup.
+    pub fn join(&mut self, operation: &Operation, attempt: Attempt, from: u64) -> Option<u32> {
         let Command::Get(get) = &operation.command else { return None };
         let opaque = self.join_table.find(&operation.key)?;
         let index = self.index_of(opaque);
         let (first, pending) = (self.operations.get(index)?, self.pending.get_mut(index)?);
         let is_same = pending.written.is_none()
+            && pending.bytes.start >= from
             && pending.is_wanted()
             && pending.attempt == attempt
             && (first.protocol, first.deadline) == (operation.protocol, operation.deadline)

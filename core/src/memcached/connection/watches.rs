@@ -20,10 +20,10 @@ struct Watched {
 }
 
 impl Watches {
-    /// Whether a command that reads the version is queued, and no byte of it is written: the stream is written up to
-    /// `written`.
-    pub fn is_queued(&self, watch: Watch, written: u64) -> bool {
-        self.get(watch).queued.is_some_and(|at| at >= written)
+    /// The place in the stream of a command that reads the version and of which no byte is written. The stream is written
+    /// up to `written`.
+    pub fn unwritten(&self, watch: Watch, written: u64) -> Option<u64> {
+        self.get(watch).queued.filter(|&at| at >= written)
     }
 
     /// Such a command was queued at this place of the stream.

@@ -101,6 +101,24 @@ fn those_who_share_a_reply_share_the_version() {
     assert_eq!(it.answered(0, &replies), [(1, Some(7)), (2, Some(7)), (3, None)]);
 }
 
+/// A version that was written before a request began says nothing of what was purged by then, though the lookup that it
+/// might share is still to be written.
+#[test]
+fn nobody_shares_a_version_that_is_written() {
+    let mut it = Watching::new(1);
+    it.look_up(1, "/a");
+    it.look_up(2, "/b");
+    it.client.connected(0, 1_000);
+    assert_eq!(it.written_of(0, 5), "mg lo");
+    it.look_up(3, "/a");
+    // shares that of the third, and not the lookup before
+    it.look_up(4, "/b");
+    it.look_up(5, "/a");
+    let rest = "g c f k s t O0 mg /a c f k t v O1 mg /b c f k t v O2 mg log c f k s t O3 mg /a c f k t v O4 \
+                mg /b c f k t v O5";
+    assert_eq!(it.written(0), rest);
+}
+
 #[test]
 fn a_version_that_was_not_read_is_unknown() {
     for reply in ["HD f5 klog s30 t-1 O0", "SERVER_ERROR out of memory", "VA 0 klog O0"] {
