@@ -19,6 +19,8 @@ pub struct RequestFacts<'a> {
     pub request: &'a Request<'a>,
     pub settings: &'a Settings,
     pub worker: &'a Worker<Waiting>,
+    /// The key of the page, where it was remembered: see [`State::remember_key`](super::state::State::remember_key).
+    pub page_key: Option<&'a [u8]>,
 }
 
 impl RequestFacts<'_> {
@@ -66,7 +68,7 @@ impl<'a> Facts for RequestFacts<'a> {
         let zone = &self.settings.purge_zone;
         let log = self.server(server).and_then(|server| self.worker.purge_log(server, zone));
         // without a key, nothing was looked up
-        match log.zip(self.key()) {
+        match log.zip(self.page_key) {
             Some((log, key)) => log.validity(noted, key),
             None => Validity::Soft,
         }

@@ -140,7 +140,7 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     let Some((failure, status)) = request.failure() else { return false };
     let Some(stale) = state.stale() else { return false };
     let (settings, worker) = (state.settings(), state.worker());
-    let facts = RequestFacts { request, settings, worker };
+    let facts = RequestFacts { request, settings, worker, page_key: state.page_key() };
     let page = stale.found_now();
     let policy = &settings.policy;
     let response = state.decide(|flow| flow.failed((failure, status), page, &facts, policy));

@@ -25,7 +25,12 @@ pub fn invalidate(request: &Request<'_>, state: &State, own: (usize, Key)) {
         let Some((path, args)) = own_page(location, &base) else { continue };
         let other = request.look_as(&path, args, |request| {
             let (settings, worker) = (state.settings(), state.worker());
-            place(&RequestFacts { request, settings, worker }, &settings.policy, cluster).ok()
+            place(
+                &RequestFacts { request, settings, worker, page_key: None },
+                &settings.policy,
+                cluster,
+            )
+            .ok()
         });
         if let Some((server, key)) = other.flatten().filter(|other| *other != own) {
             state.invalidate(server, key);

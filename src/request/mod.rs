@@ -95,7 +95,11 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
-    let facts = RequestFacts { request: &request, settings: &settings, worker: state.worker() };
+    if renewal.is_some() {
+        state.remember_key(&request);
+    }
+    let (worker, page_key) = (state.worker(), state.page_key());
+    let facts = RequestFacts { request: &request, settings: &settings, worker, page_key };
     let mut flow = Flow::default();
     let action = match (settings.upstream.cluster(), renewal) {
         (Some(cluster), Some(Renewal { lease, page, stale })) => {
@@ -194,7 +198,9 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     if state.waits_for_log(state) {
         return Turn::Waits;
     }
-    let facts = RequestFacts { request, settings, worker: state.worker() };
+    state.remember_key(request);
+    let facts =
+        RequestFacts { request, settings, worker: state.worker(), page_key: state.page_key() };
     let reply = state.take_reply();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
     let asks_lease = state.decide(|flow| flow.is_asking_lease());
@@ -232,7 +238,8 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
 /// Goes on with a request that has waited for its page.
 fn look_again(request: &Request<'_>, state: &Waiting, is_over: bool) -> Turn {
     let settings = state.settings();
-    let facts = RequestFacts { request, settings, worker: state.worker() };
+    let facts =
+        RequestFacts { request, settings, worker: state.worker(), page_key: state.page_key() };
     let now = process::now();
     let action = state.decide(|flow| match settings.upstream.cluster() {
         Some(cluster) => flow.woken(is_over, &facts, &settings.policy, cluster, now),

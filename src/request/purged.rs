@@ -4,6 +4,7 @@
 use super::state::{State, Waiting};
 use crate::peer::Waiter;
 use crate::purge_log::{Limits, PurgeLog};
+use crate::sys::request::Request;
 use pagecache_core::memcached::Recache;
 use pagecache_core::outcome::Reason;
 use std::rc::Rc;
@@ -16,6 +17,15 @@ impl State {
             return None;
         }
         self.worker().purge_log(self.server_at(server)?, &settings.purge_zone)
+    }
+
+    /// Remembers the key of the page for the decisions, which must not have nginx compute variables. The fallback may rewrite
+    /// the URI, and its variables are others then.
+    pub fn remember_key(&self, request: &Request<'_>) {
+        if self.settings().policy.looks_at_purges && self.page_key().is_none() {
+            let key = request.evaluate(&self.settings().key);
+            key.into_iter().for_each(|key| self.set_page_key(key));
+        }
     }
 
     /// Whether the request goes on when the log is read. If the log cannot be read, what was found is of no use.

@@ -18,7 +18,7 @@ use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 use pagecache_core::waiting::{Page, Place};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 /// A request that waits for memcached.
@@ -39,6 +39,8 @@ pub struct State {
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
     pub(super) reply: Cell<Option<Result<Counted<Stored>, Reason>>>,
+    /// The key of the page as purges name it.
+    page_key: OnceCell<Box<[u8]>>,
     /// What there was of the purge log before.
     pub(super) sample: Cell<Option<Sample>>,
     /// The purge that it is.
@@ -199,6 +201,7 @@ impl State {
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
+            page_key: OnceCell::new(),
             sample: Cell::new(None),
             log_read: Cell::new(None),
             purging: RefCell::default(),
@@ -217,6 +220,16 @@ impl State {
     /// The latest state of `request`.
     pub fn of(request: &Request<'_>) -> Option<Waiting> {
         request.attached()
+    }
+
+    /// The key of the page as purges name it, if it was remembered.
+    pub fn page_key(&self) -> Option<&[u8]> {
+        self.page_key.get().map(|key| &**key)
+    }
+
+    /// Sets it, once.
+    pub fn set_page_key(&self, key: &[u8]) {
+        self.page_key.get_or_init(|| key.into());
     }
 
     /// Of the location where the request began.

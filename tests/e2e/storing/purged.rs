@@ -1,7 +1,7 @@
 //! Purges: what is seen of them by the next request, and who may make them.
 
-use super::application::{Way, page, rendered};
-use super::site::{Filling, HOST, filling, is_hit, is_no_hit, location};
+use super::application::{Application, Way, page, rendered};
+use super::site::{Filling, HOST, filling, is_hit, is_no_hit, location, plan_before};
 use crate::harness::*;
 
 /// The key of the log: the keys begin with a variable.
@@ -204,6 +204,36 @@ fn of_several_requests_one_renders_a_purged_page() {
         }
     });
     assert_eq!(filling.application.count("/page"), 2);
+}
+
+/// The key is computed when nothing else of the module looks at the request: its variables may ask for that.
+#[test]
+fn a_key_with_variables_of_the_module() {
+    let key = "pagecache_key \"$scheme://$host$uri$pagecache_status$pagecache_server\";";
+    let filling = with_pages(&format!("{key} {DIRECTIVES}"), &["/page"]);
+    purged(&filling, &purge("/*"));
+    is_no_hit(&filling.get("/page"));
+    assert_eq!(filling.application.count("/page"), 2);
+}
+
+/// Its location has rewritten the URI when it fails: what was purged is known by the key as it was.
+#[test]
+fn a_purged_page_in_place_of_an_error_behind_a_rewrite() {
+    let application = Application::start();
+    let pass = format!("rewrite ^ /index.php break; {}", application.pass(Way::Uwsgi));
+    let site = plan_before(&pass, &location("/", DIRECTIVES)).start();
+    let filling = Filling { site, application };
+    let lasting =
+        page().without("Cache-Control").header("Cache-Control", "max-age=600, stale-if-error=600");
+    filling.renders("/index.php", &lasting);
+    stored(&filling, "/page");
+    let old = filling.get("/page").body;
+    filling.renders("/index.php", &rendered(500));
+    purged(&filling, &purge("/pa*"));
+    let answer = filling.get("/page");
+    assert_eq!((answer.status, &answer.body), (200, &old), "{answer:?}");
+    purged(&filling, &purge("/pa*").header("Pagecache-Purge", "hard"));
+    assert_eq!(filling.get("/page").status, 500);
 }
 
 #[test]
