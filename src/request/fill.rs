@@ -64,7 +64,13 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
     }
     if let Some(lease) = state.decide(Flow::take_lease) {
         let revalidates = lease.is_renewal() && store.rules.revalidates;
-        let stale = stale.filter(|stale| revalidates && stale.is_of(lease.cas));
+        let (settings, worker) = (state.settings(), state.worker());
+        let facts = RequestFacts { request, settings, worker, page_key: state.page_key() };
+        let may_be_confirmed = |stale: &Counted<Stored>| {
+            state.decide(|flow| flow.may_be_confirmed(stale.found_now(), &facts, policy))
+        };
+        let stale =
+            stale.filter(|stale| revalidates && stale.is_of(lease.cas) && may_be_confirmed(stale));
         let stale =
             stale.filter(|stale| state.is_background() || may_be_response(request, stale, store));
         state.hold(request, lease, stale.clone());

@@ -1,7 +1,7 @@
 //! The page that was found, in place of the response of the fallback.
 
 use super::{Facts, Flow, Found, Read, State};
-use crate::outcome::{Outcome, StaleUse};
+use crate::outcome::{Outcome, Reason, StaleUse};
 use crate::page::{Failure, Response};
 use crate::policy::Policy;
 
@@ -10,6 +10,13 @@ impl Flow {
     pub fn may_serve_on_failure(&self, policy: &Policy) -> bool {
         let store = policy.store.as_ref().filter(|_| self.control.permits_stale());
         store.zip(self.staleness).is_some_and(|(store, stale)| stale.permits_any(&store.use_stale))
+    }
+
+    /// Whether the application may be asked if a page that was found is unchanged. One that was purged hard is rendered again:
+    /// its validators may be the same.
+    pub fn may_be_confirmed(&self, page: Found<'_>, facts: &impl Facts, policy: &Policy) -> bool {
+        let server = self.place().map_or(0, |(server, _)| server);
+        !matches!(Read::of(page, server, facts, policy), Err(Reason::Purged))
     }
 
     /// The fallback has failed, and the client would get this status. Returns the stale page that was found, if it may be

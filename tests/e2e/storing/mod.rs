@@ -26,6 +26,8 @@ mod poisoning;
 mod purged;
 /// Purges of a fleet that is under load.
 mod purged_fleet;
+/// Purged pages that the application would find unchanged.
+mod purged_unchanged;
 /// Pages that are renewed before their time is over.
 mod refresh;
 /// Stale pages, which the application may find unchanged, and what visitors say of stored responses.
