@@ -2,10 +2,12 @@
 not get a stored page, and the headers of a hit beside those of a page from Django."""
 
 import unittest
+from unittest import mock
 
 from django.test import override_settings
 
 from pagecache import before, conf, probe
+from pagecache.purges.log import Refused
 from tests import site
 from tests.test_check import FROM_DJANGO, KEY, PASS, STORE, CheckCase
 
@@ -66,6 +68,11 @@ class StoredByNginx(CheckCase):
         with override_settings(PAGECACHE_PURGE_ZONE="site", PAGECACHE_FILL="django"):
             result = self.check(KEY, PASS, "pagecache_purge_zone site;", arguments=self.HOST)
             self.assertEqual((result[0][-3:], *result[1:]), (FROM_DJANGO, "", "", 0))
+
+    def test_a_server_that_takes_no_purges(self):
+        with mock.patch("pagecache.purges.log.append", side_effect=Refused("no room")):
+            result = self.check(KEY, PASS, STORE, arguments=self.HOST)
+        self.assertWrong("purges", result, f"on {site.MEMCACHED} takes no purges: Refused: no room")
 
     def test_nginx_does_not_store(self):
         self.assertWrong("middleware", self.check(KEY, PASS, arguments=self.HOST), "nginx does not serve it", "pagecache_store")

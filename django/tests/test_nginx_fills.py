@@ -1,6 +1,7 @@
 """nginx stores the pages of a site that runs: those that Django would have stored, and no others."""
 
 import itertools
+import time
 import unittest
 
 from django.http import HttpResponse
@@ -118,6 +119,23 @@ class NginxFills(PageCase):
                 seen.append(answer.headers["X-Cache"])
         self.assertEqual((seen[0], seen[-1]), ("MISS", "REVALIDATED"))
         self.assertEqual(set(seen[1:-1]), {"HIT"})
+
+    def test_a_page_that_is_renewed_in_the_background(self):
+        stale = {"Cache-Control": "max-age=1, stale-while-revalidate=60"}
+        view = page_cache(tags=["a"])(lambda request: HttpResponse(f"page {next(numbers)}", headers=stale))
+        with override_settings(ROOT_URLCONF=(path("a", view),)):
+            first = self.get("/a").body
+            for renew in (lambda: None, lambda: invalidate_tags("a"), lambda: invalidate("http://a.test/a")):
+                renew()
+                seen = []
+                until = time.monotonic() + 10
+                while not seen or seen[-1].body == first:
+                    self.assertLess(time.monotonic(), until)
+                    seen.append(self.get("/a"))
+                statuses = {answer.headers["X-Cache"] for answer in seen}
+                self.assertTrue(statuses & {"STALE", "UPDATING"}, statuses)
+                self.assertLessEqual(statuses, {"HIT", "STALE", "UPDATING"})
+                first = seen[-1].body
 
 
 @override_settings(PAGECACHE_KEY=KEY, PAGECACHE_PURGE_ZONE="site", ROOT_URLCONF=URLS)

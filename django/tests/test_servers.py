@@ -9,7 +9,7 @@ from pathlib import Path
 from django.test import override_settings
 from pagecache_testkit import Process, memcached
 
-from pagecache.servers import NotMemcached, find, servers_of, watch
+from pagecache.servers import NotMemcached, find, servers_of, timeout_of, watch
 from tests import site
 from tests.cases import PageCase
 
@@ -75,6 +75,18 @@ def answer(listener, text):
     with connection:
         connection.recv(100)
         connection.sendall(text)
+
+
+
+class Timeouts(unittest.TestCase):
+    def test_those_of_the_client(self):
+        for options, seconds in (
+            *(({}, 2.0), ({"timeout": 0.5}, 0.5), ({"connect_timeout": 0.1, "timeout": 0.5}, 0.5)),
+            *(({"timeout": 9}, 2.0), ({"timeout": None, "connect_timeout": 1}, 1.0)),
+            ({"behaviors": {"_poll_timeout": 500, "connect_timeout": 300}}, 0.5),
+        ):
+            with self.subTest(options), override_settings(CACHES={"default": site.DUMMY, "pages": site.cache_of("a", **options)}):
+                self.assertEqual(timeout_of("pages"), seconds)
 
 
 if __name__ == "__main__":
