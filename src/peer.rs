@@ -408,7 +408,7 @@ impl<W: Waiter> Peer<W> {
         let mut client = self.client.borrow_mut();
         let event = client.next_event(index, process::now(), &self.buffers);
         let (token, completion, sample) = match event? {
-            Event::Completed(token, completion, sample) => (token, completion, sample),
+            Event::Completed(token, completion, sample) => (token, completion, sample.copied()),
             Event::Down(fault) => {
                 // a log may be a socket, which is opened as in connect
                 drop(client);

@@ -5,6 +5,7 @@ use crate::memcached::Key;
 use crate::outcome::Reason;
 use crate::page::{Fields, Varies, Vary};
 use crate::policy::{Cluster, Policy};
+use crate::purge::Zone;
 
 /// A variant of a page.
 #[derive(Debug)]
@@ -62,6 +63,9 @@ pub fn set_place(
     let path = || facts.path();
     policy.key.check(args.as_ref(), &policy.ignored_args, has_own_target, path)?;
     let text = facts.key().ok_or(Reason::Overload)?;
+    if Zone::is_reserved(text.as_ref()) {
+        return Err(Reason::NoKey);
+    }
     key.set(text.as_ref(), policy.long_keys)?;
     Ok(cluster.server(key))
 }

@@ -42,7 +42,7 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The operation of this token has ended. If it watches an item, that was there of it before: none if it is unknown.
-    Completed(Token, Completion<Bytes<'a>>, Option<Sample>),
+    Completed(Token, Completion<Bytes<'a>>, Option<&'a Sample>),
     /// The server has failed, after it had been well. Connections that still work remain in use.
     Down(ConnectionError),
     /// The server has recovered: it accepts connections and answers.

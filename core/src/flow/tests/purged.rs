@@ -138,6 +138,18 @@ fn the_application_fails() {
     }
 }
 
+#[test]
+fn no_page_has_the_key_of_a_log() {
+    for (key, reason) in
+        [("pagecache:purges:", Reason::NoKey), ("pagecache:purges:a", Reason::NoKey)]
+    {
+        let request = Request { key: Some(key.into()), ..Request::default() };
+        assert_eq!(begin(&request, &policy()).1, Action::FallThrough(reason), "{key}");
+    }
+    let request = Request { key: Some(b"pagecache:purge".to_vec()), ..Request::default() };
+    assert!(matches!(begin(&request, &policy()).1, Action::Perform(_)));
+}
+
 /// With a lease comes what the page will note.
 #[test]
 fn the_ends_of_the_logs_come_with_the_lease() {

@@ -124,6 +124,7 @@ impl Connection {
 
     /// The version of the item with this key is read before the operation, unless a command for that is queued and no byte
     /// of it is written. None without memory.
+    #[inline(never)]
     pub fn sample(
         &mut self,
         (watch, key): (Watch, &Key),
@@ -147,7 +148,7 @@ impl Connection {
     }
 
     /// What there was of the watched item before the last answer. None if that is unknown, or none is watched.
-    pub fn sample_of_answer(&self) -> Option<Sample> {
+    pub fn sample_of_answer(&self) -> Option<&Sample> {
         self.watches.of_answer()
     }
 
@@ -286,18 +287,17 @@ impl Connection {
 
     /// The operation at the front has its reply. Returns the first request that waits for it, if any.
     fn finish(&mut self, completion: &Completion<ValueLocation>) -> Option<Token> {
-        let watch = self.queue.front().and_then(|front| front.operation.watch());
         let pending = self.queue.pop()?;
         let is_error = matches!(completion, Completion::Failed(OperationError::Protocol));
         hear(&mut self.heard, &pending, is_error, true);
         self.timeouts = 0;
-        if let Some(watch) = pending.samples {
+        if let (Some(watch), true) = (pending.watch, pending.is_sample) {
             self.watches.answered(watch, completion);
         }
         if !pending.is_wanted() {
             return None;
         }
-        self.watches.set_answer(watch);
+        self.watches.set_answer(pending.watch);
         if !pending.joined.is_empty() {
             self.fan_out = FanOut::new(pending.joined, completion.clone());
         }

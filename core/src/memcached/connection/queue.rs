@@ -49,8 +49,10 @@ pub struct Pending {
     /// The connection had already answered when the operation was queued.
     reused: bool,
     attempt: Attempt,
-    /// It reads the version of this item, for the lookups behind it, and for no request.
-    pub samples: Option<Watch>,
+    /// The item that the lookup watches, or whose version it reads.
+    pub watch: Option<Watch>,
+    /// It reads that version, for the lookups behind it, and for no request.
+    pub is_sample: bool,
 }
 
 /// When an operation was written.
@@ -176,31 +178,32 @@ impl Queue {
     }
 
     /// Adds an operation, whose command is at this place of the connection's stream. `reused`: the connection has
-    /// answered before. `samples`: it reads the version of this item, and is for no request.
+    /// answered before. `sample`: it reads the version of this item, and is for no request.
+    #[inline(always)]
     pub fn push(
         &mut self,
         operation: &Operation,
         attempt: Attempt,
         reused: bool,
         bytes: Range<u64>,
-        samples: Option<Watch>,
+        sample: Option<Watch>,
     ) {
         let (opaque, deadline) = (self.opaque, operation.deadline);
         self.opaque = self.opaque.wrapping_add(1);
         self.join_table.add(&operation.key, opaque);
         self.operations.push_back(*operation);
-        let is_wanted = samples.is_none();
         self.pending.push_back(Pending {
             token: operation.token,
             joined: Joined::default(),
-            interest: if is_wanted { Interest::Wanted } else { Interest::Cancelled },
+            interest: if sample.is_none() { Interest::Wanted } else { Interest::Cancelled },
             bytes,
             written: None,
             reused,
             attempt,
-            samples,
+            watch: sample.or(operation.watch()),
+            is_sample: sample.is_some(),
         });
-        self.live += usize::from(is_wanted);
+        self.live += usize::from(sample.is_none());
         self.earliest = Some(self.earliest.map_or(deadline, |at| at.min(deadline)));
     }
 
@@ -213,7 +216,7 @@ impl Queue {
         for (pending, operation) in all.take_while(|(it, _)| it.bytes.end > from) {
             if pending.bytes.start < up_to {
                 pending.written = Some(written);
-                let is_lookup = operation.is_get() && pending.samples.is_none();
+                let is_lookup = operation.is_get() && !pending.is_sample;
                 whole += usize::from(pending.bytes.end <= up_to && is_lookup);
             }
         }
@@ -325,7 +328,7 @@ impl Queue {
             let was_moved = pending.interest == Interest::Moved;
             pending.interest = Interest::TimedOut;
             // a version that was read for others says nothing that their own replies do not say
-            let is_counted = !was_moved && pending.samples.is_none();
+            let is_counted = !was_moved && !pending.is_sample;
             if let Some(written) = pending.written.filter(|_| is_counted) {
                 expired.sent += 1;
                 expired.unheard += u32::from(is_unheard(written, deadline));

@@ -38,13 +38,16 @@ impl Watches {
     }
 
     /// The next answer is that of a lookup with this watch.
+    #[inline]
     pub fn set_answer(&mut self, watch: Option<Watch>) {
         self.of_answer = watch;
     }
 
     /// What there was of the watched item before the last answer. None if that is unknown.
-    pub fn of_answer(&self) -> Option<Sample> {
-        self.get(self.of_answer?).sample
+    #[inline]
+    pub fn of_answer(&self) -> Option<&Sample> {
+        let Watch(index) = self.of_answer?;
+        self.watched.get(usize::from(index))?.sample.as_ref()
     }
 
     /// The connection ended.

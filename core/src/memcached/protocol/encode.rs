@@ -29,7 +29,7 @@ pub const MAX_COMMAND: usize = MAX_KEY
 
 /// Appends the line of a command for the item of `key`, with a body of so many bytes, to `out`. The protocol must
 /// have the command: see [`Operation::is_supported`](super::operation::Operation::is_supported).
-#[inline]
+#[inline(always)]
 pub fn encode_command(
     out: &mut Vec<u8>,
     protocol: Protocol,

@@ -57,7 +57,7 @@ impl Watching {
         let mut seen = Vec::new();
         while let Some(event) = self.client.next_event(index, 1_001, &self.buffers) {
             let Event::Completed(Token(token), _, sample) = event else { panic!("{event:?}") };
-            let cas = |sample| match sample {
+            let cas = |sample: &Sample| match *sample {
                 Sample::Absent => 0,
                 Sample::Found(Version { cas, .. }) => cas,
             };
