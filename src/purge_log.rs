@@ -127,7 +127,7 @@ impl<W: Waiter> PurgeLog<W> {
 
     /// Reads the log.
     fn read(self: &Rc<Self>, read: ReadLog) -> Result<(), (OperationError, ReadLog)> {
-        let get = Command::Get(Get::value(MAX_LOG));
+        let get = Command::Get(Get::value(self.max_log()));
         let done = |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| match completion {
             Completion::Hit(item, value) => match version(&item, value.len() as u64) {
                 Some(version) => log.take(read, Reading::Value(version, &value)),
@@ -179,11 +179,11 @@ impl<W: Waiter> PurgeLog<W> {
         let segment = self.view.borrow().next_segment();
         let key = segment.and_then(|(epoch, end)| self.zone.segment_key(epoch, end));
         let (Some(segment), Some(key)) = (segment, key) else { return self.finish(read, Ok(())) };
-        let get = Command::Get(Get::value(MAX_LOG));
+        let get = Command::Get(Get::value(self.max_log()));
         let done = move |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| {
             let value = match &completion {
                 Completion::Hit(_, value) => Some(&value[..]),
-                Completion::Miss => None,
+                Completion::Miss | Completion::Failed(OperationError::TooLarge) => None,
                 // pages that are older seem to be stale
                 other => return log.finish(read, Err(error_of(other))),
             };
@@ -340,6 +340,11 @@ impl<W: Waiter> PurgeLog<W> {
                 then(false);
             }
         }
+    }
+
+    /// The most bytes of a value: what is longer can never be read.
+    fn max_log(&self) -> usize {
+        MAX_LOG.min(self.peer.buffers().limit())
     }
 
     /// A body with these bytes. None without memory: the command is refused then.

@@ -97,6 +97,11 @@ impl Buffers {
         }))
     }
 
+    /// The number of bytes that may be held at all.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
     /// The number of bytes that may be held in addition.
     pub fn room(&self) -> usize {
         self.0.limit.saturating_sub(self.0.held.get())
