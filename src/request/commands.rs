@@ -236,6 +236,11 @@ impl State {
 
     /// An operation for which nobody waits.
     fn operation(&self, key: Key, command: Command) -> Operation {
+        self.operation_within(STORE_TIMEOUT, key, command)
+    }
+
+    /// An operation that ends after so many msec.
+    pub fn operation_within(&self, timeout: Msec, key: Key, command: Command) -> Operation {
         let policy = &self.settings().policy;
         Operation {
             token: Token::NOBODY,
@@ -243,7 +248,7 @@ impl State {
             key,
             // nothing is stored in any other protocol
             protocol: Protocol::Meta,
-            deadline: process::now().saturating_add(STORE_TIMEOUT),
+            deadline: process::now().saturating_add(timeout),
             connect_timeout: policy.connect_timeout,
             command,
         }

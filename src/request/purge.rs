@@ -16,7 +16,7 @@ use crate::sys::raw::{
 use crate::sys::request::{Header, Request};
 use crate::worker::Worker;
 use pagecache_core::flow::place;
-use pagecache_core::memcached::{Command, Completion, Delete, Key};
+use pagecache_core::memcached::{Command, Completion, Delete, Key, OperationError};
 use pagecache_core::purge::{Purge, Target};
 use std::rc::Rc;
 
@@ -134,10 +134,14 @@ impl State {
             self.begins_to_purge();
             let me = me.clone();
             let delete = Command::Delete(Delete { cas: None, marks_stale: !is_hard });
-            self.run(server, key, delete, move |completion| {
+            let done = move |completion| {
                 let is_done = matches!(completion, Completion::Deleted | Completion::NotFound);
                 has_purged(&me, server, is_done);
-            });
+            };
+            match self.peer(server) {
+                Some(peer) => peer.run(self.operation_within(limits.timeout, key, delete), done),
+                None => done(Completion::Failed(OperationError::Down)),
+            }
         }
     }
 
