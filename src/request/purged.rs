@@ -5,8 +5,11 @@ use super::state::{State, Waiting};
 use crate::peer::Waiter;
 use crate::purge_log::{Limits, PurgeLog};
 use crate::sys::request::Request;
+use pagecache_core::flow::Found;
 use pagecache_core::memcached::Recache;
 use pagecache_core::outcome::Reason;
+use pagecache_core::page::Page;
+use pagecache_core::purge::Noted;
 use std::rc::Rc;
 
 impl State {
@@ -76,9 +79,13 @@ impl State {
         needs
     }
 
-    /// What the lookup has found is not served. A lease that came with it goes to another request.
+    /// The log is not known. A page that notes none is served all the same. Any other is not, and a lease that came with it goes
+    /// to another request.
     fn lose_reply(&self, reason: Reason) {
         if let Some(Ok(stored)) = self.reply.take() {
+            if is_outside_of_logs(&stored.found()) {
+                return self.reply.set(Some(Ok(stored)));
+            }
             let lease = self.decide(|flow| flow.abandon(&stored.found()));
             if let Some(lease) = lease {
                 self.give_back(lease, None);
@@ -86,4 +93,11 @@ impl State {
         }
         self.reply.set(Some(Err(reason)));
     }
+}
+
+/// Whether what was found is a page that nginx has not stored, and no lease has come with it.
+fn is_outside_of_logs(found: &Found<'_>) -> bool {
+    let notes_log =
+        || Page::of_value(found.value).is_some_and(|page| Noted::read(page.note).is_some());
+    !found.value.is_empty() && found.item.recache != Recache::Won && !notes_log()
 }
