@@ -24,6 +24,8 @@ mod origin;
 mod poisoning;
 /// Purges.
 mod purged;
+/// Purges with a memcached that fails.
+mod purged_failing;
 /// Purges of a fleet that is under load.
 mod purged_fleet;
 /// Purged pages that the application would find unchanged.
