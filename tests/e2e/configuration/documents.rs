@@ -29,7 +29,7 @@ fn configurations(block: &str) -> Vec<(String, String)> {
         let location = format!("location / {{ {KEY} pagecache_pass pages; }}");
         return vec![(block.to_owned(), location)];
     }
-    if block.starts_with("server {") {
+    if block.starts_with("server {") || block.starts_with("geo ") {
         return vec![(block.to_owned(), String::new())];
     }
     if block.starts_with("location ") {

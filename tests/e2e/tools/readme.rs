@@ -61,8 +61,9 @@ const WITH_MESSAGES: [&str; 2] = ["/news/", "/quiet/"];
 const LOGIN: &str = "/admin/login/?next=/editors/";
 
 /// Headers that nginx adds, that concern one connection, that change with the time or with the cache, or that
-/// depend on the length of a name.
-const NOT_COMPARED: [&str; 9] = [
+/// depend on the length of a name. `CDN-Cache-Control` says whether this very response may be stored: what was asked for
+/// past the cache must not be.
+const NOT_COMPARED: [&str; 10] = [
     "Date",
     "Server",
     "Connection",
@@ -72,6 +73,7 @@ const NOT_COMPARED: [&str; 9] = [
     "X-Cache",
     "ETag",
     "Content-Length",
+    "CDN-Cache-Control",
 ];
 
 #[test]
