@@ -38,7 +38,7 @@ impl Variant {
 /// The page that the request is for, as index of its server and key.
 ///
 /// # Errors
-/// As of [`set_place`].
+/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
 pub fn place(
     facts: &impl Facts,
     policy: &Policy,
@@ -51,7 +51,7 @@ pub fn place(
 /// The page that the request is for: sets its key, and returns the index of its server.
 ///
 /// # Errors
-/// [`Reason::Args`], [`Reason::NoKey`], [`Reason::LongKey`] or [`Reason::Overload`]: it has no key of its own.
+/// As of [`place`].
 pub fn set_place(
     facts: &impl Facts,
     policy: &Policy,

@@ -59,7 +59,7 @@ mod zone;
 pub use append::{Appending, Next};
 pub use carried::Carried;
 pub use epoch::Epoch;
-pub use index::{Index, Validity};
+pub use index::{Index, Shrunk, Validity};
 pub use line::{MAX_PREFIX, Purge, Target};
 pub use log::{Line, Log};
 pub use mark::{Mark, Noted, TagList, Tags};
