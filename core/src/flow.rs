@@ -136,8 +136,7 @@ impl Flow {
         let item = found.item;
         let is_renewable = item.recache == Recache::None && !item.is_stale && is_marked(&item);
         let asks = self.filling == Filling::Asks && is_renewable;
-        let server = self.place().map_or(0, |(server, _)| server);
-        let read = match Read::for_client(found, server, facts, policy) {
+        let read = match Read::for_client(found, self.page_at(), facts, policy) {
             Ok(read) => read,
             // its lease does not come by itself: memcached knows nothing of it
             Err(Reason::Purged) if asks => {
@@ -329,6 +328,12 @@ impl Flow {
     pub fn place(&self) -> Option<(usize, &Key)> {
         let variant = self.variant.as_ref().map(|variant| (variant.server, &variant.key));
         variant.or_else(|| self.server.zip(self.key.as_ref()))
+    }
+
+    /// The server of the item that the request is for, and the key of the page, of which the item may be a variant.
+    fn page_at(&self) -> Option<(usize, &Key)> {
+        let (server, _) = self.place()?;
+        Some((server, self.key.as_ref()?))
     }
 
     /// The lookup of the page, or of its variant.

@@ -12,6 +12,7 @@ use pagecache_core::memcached::{Item, Key};
 use pagecache_core::method::Method;
 use pagecache_core::page::{Page, Seconds};
 use pagecache_core::purge::{Marks, Noted, Validity};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// A request in a location with these settings.
@@ -19,8 +20,9 @@ pub struct RequestFacts<'a> {
     pub request: &'a Request<'a>,
     pub settings: &'a Settings,
     pub worker: &'a Worker<Waiting>,
-    /// The key of the page, where it was remembered: see [`State::remember_key`](super::state::State::remember_key).
-    pub page_key: Option<&'a [u8]>,
+    /// The text of a long key, where it was remembered: see
+    /// [`State::remember_long_key`](super::state::State::remember_long_key).
+    pub long_key: Option<&'a [u8]>,
 }
 
 impl RequestFacts<'_> {
@@ -64,14 +66,11 @@ impl<'a> Facts for RequestFacts<'a> {
         self.worker.page_of(item, value)
     }
 
-    fn validity(&self, server: usize, noted: &Noted<'_>) -> Validity {
+    fn validity(&self, server: usize, key: &Key, noted: &Noted<'_>) -> Validity {
         let zone = &self.settings.purge_zone;
         let log = self.server(server).and_then(|server| self.worker.purge_log(server, zone));
-        // without a key, nothing was looked up
-        match log.zip(self.page_key) {
-            Some((log, key)) => log.validity(noted, key),
-            None => Validity::Soft,
-        }
+        let text = key.text().or(self.long_key.map(Cow::Borrowed));
+        log.zip(text).map_or(Validity::Soft, |(log, text)| log.validity(noted, &text))
     }
 
     fn marks(&self) -> Option<Marks> {

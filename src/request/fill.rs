@@ -65,7 +65,7 @@ pub fn hold_lease<'state>(request: &Request<'_>, state: &'state State) -> Option
     if let Some(lease) = state.decide(Flow::take_lease) {
         let revalidates = lease.is_renewal() && store.rules.revalidates;
         let (settings, worker) = (state.settings(), state.worker());
-        let facts = RequestFacts { request, settings, worker, page_key: state.page_key() };
+        let facts = RequestFacts { request, settings, worker, long_key: state.long_key() };
         let may_be_confirmed = |stale: &Counted<Stored>| {
             state.decide(|flow| flow.may_be_confirmed(stale.found_now(), &facts, policy))
         };
@@ -146,7 +146,7 @@ fn prefer_stale(request: &Request<'_>, state: &State) -> bool {
     let Some((failure, status)) = request.failure() else { return false };
     let Some(stale) = state.stale() else { return false };
     let (settings, worker) = (state.settings(), state.worker());
-    let facts = RequestFacts { request, settings, worker, page_key: state.page_key() };
+    let facts = RequestFacts { request, settings, worker, long_key: state.long_key() };
     let page = stale.found_now();
     let policy = &settings.policy;
     let response = state.decide(|flow| flow.failed((failure, status), page, &facts, policy));

@@ -26,7 +26,7 @@ pub fn invalidate(request: &Request<'_>, state: &State, own: (usize, Key)) {
         let other = request.look_as(&path, args, |request| {
             let (settings, worker) = (state.settings(), state.worker());
             place(
-                &RequestFacts { request, settings, worker, page_key: None },
+                &RequestFacts { request, settings, worker, long_key: None },
                 &settings.policy,
                 cluster,
             )

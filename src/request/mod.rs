@@ -40,7 +40,7 @@ use crate::waiters::Sleeper;
 use crate::worker::{ConfigurationId, Workers};
 use facts::RequestFacts;
 use pagecache_core::flow::{Action, Flow};
-use pagecache_core::memcached::{Buffers, OperationError};
+use pagecache_core::memcached::{Buffers, Key, OperationError};
 use pagecache_core::outcome::{Outcome, Reason};
 use pagecache_core::waiting::Turn as Wake;
 use serve::send;
@@ -95,11 +95,11 @@ fn begin(request: Request<'_>) -> ngx_int_t {
     let Some(state) = State::begin(&request, settings.clone(), worker) else {
         return to_fallback(&request, &settings, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
-    if renewal.is_some() {
-        state.remember_key(&request);
+    if renewal.as_ref().is_some_and(|renewal| renewal.page.1.is_digest()) {
+        state.remember_long_key(&request);
     }
-    let (worker, page_key) = (state.worker(), state.page_key());
-    let facts = RequestFacts { request: &request, settings: &settings, worker, page_key };
+    let (worker, long_key) = (state.worker(), state.long_key());
+    let facts = RequestFacts { request: &request, settings: &settings, worker, long_key };
     let mut flow = Flow::default();
     let action = match (settings.upstream.cluster(), renewal) {
         (Some(cluster), Some(Renewal { lease, page, stale })) => {
@@ -198,9 +198,11 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
     if state.waits_for_log(state) {
         return Turn::Waits;
     }
-    state.remember_key(request);
+    if state.decide(|flow| flow.key().is_some_and(Key::is_digest)) {
+        state.remember_long_key(request);
+    }
     let facts =
-        RequestFacts { request, settings, worker: state.worker(), page_key: state.page_key() };
+        RequestFacts { request, settings, worker: state.worker(), long_key: state.long_key() };
     let reply = state.take_reply();
     let found = reply.as_ref().map(|stored| stored.found()).map_err(|&reason| reason);
     let asks_lease = state.decide(|flow| flow.is_asking_lease());
@@ -239,7 +241,7 @@ fn conclude(request: &Request<'_>, state: &Waiting) -> Turn {
 fn look_again(request: &Request<'_>, state: &Waiting, is_over: bool) -> Turn {
     let settings = state.settings();
     let facts =
-        RequestFacts { request, settings, worker: state.worker(), page_key: state.page_key() };
+        RequestFacts { request, settings, worker: state.worker(), long_key: state.long_key() };
     let now = process::now();
     let action = state.decide(|flow| match settings.upstream.cluster() {
         Some(cluster) => flow.woken(is_over, &facts, &settings.policy, cluster, now),

@@ -89,7 +89,7 @@ impl Purges {
         if !purges.targets.is_empty() {
             return Some(purges);
         }
-        let facts = RequestFacts { request, settings, worker: state.worker(), page_key: None };
+        let facts = RequestFacts { request, settings, worker: state.worker(), long_key: None };
         let page = place(&facts, &settings.policy, settings.upstream.cluster()?).ok()?;
         let key = request.evaluate(&settings.key)?;
         if request.path().ends_with(b"*") {

@@ -22,12 +22,12 @@ impl State {
         self.worker().purge_log(self.server_at(server)?, &settings.purge_zone)
     }
 
-    /// Remembers the key of the page for the decisions, which must not have nginx compute variables. The fallback may rewrite
-    /// the URI, and its variables are others then.
-    pub fn remember_key(&self, request: &Request<'_>) {
-        if self.settings().policy.looks_at_purges && self.page_key().is_none() {
-            let key = request.evaluate(&self.settings().key);
-            key.into_iter().for_each(|key| self.set_page_key(key));
+    /// Remembers the text of a long key, of which memcached has a digest, for the decisions, which must not have nginx compute
+    /// variables. The fallback may rewrite the URI, and its variables are others then.
+    pub fn remember_long_key(&self, request: &Request<'_>) {
+        if self.settings().policy.looks_at_purges && self.long_key().is_none() {
+            let text = request.evaluate(&self.settings().key);
+            text.into_iter().for_each(|text| self.set_long_key(text));
         }
     }
 

@@ -39,8 +39,8 @@ pub struct State {
     lookup: Cell<Option<(Rc<Peer<Waiting>>, Ticket)>>,
     /// What the lookup that has ended came to.
     pub(super) reply: Cell<Option<Result<Counted<Stored>, Reason>>>,
-    /// The key of the page as purges name it.
-    page_key: OnceCell<Box<[u8]>>,
+    /// The text of the page's key, where memcached has a digest of it.
+    long_key: OnceCell<Box<[u8]>>,
     /// What there was of the purge log before.
     pub(super) sample: Cell<Option<Sample>>,
     /// The purge that it is.
@@ -201,7 +201,7 @@ impl State {
             flow: RefCell::default(),
             lookup: Cell::new(None),
             reply: Cell::new(None),
-            page_key: OnceCell::new(),
+            long_key: OnceCell::new(),
             sample: Cell::new(None),
             log_read: Cell::new(None),
             purging: RefCell::default(),
@@ -222,14 +222,14 @@ impl State {
         request.attached()
     }
 
-    /// The key of the page as purges name it, if it was remembered.
-    pub fn page_key(&self) -> Option<&[u8]> {
-        self.page_key.get().map(|key| &**key)
+    /// The text of a long key, if it was remembered.
+    pub fn long_key(&self) -> Option<&[u8]> {
+        self.long_key.get().map(|text| &**text)
     }
 
     /// Sets it, once.
-    pub fn set_page_key(&self, key: &[u8]) {
-        self.page_key.get_or_init(|| key.into());
+    pub fn set_long_key(&self, text: &[u8]) {
+        self.long_key.get_or_init(|| text.into());
     }
 
     /// Of the location where the request began.

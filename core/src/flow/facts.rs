@@ -30,7 +30,7 @@ pub trait Facts {
         Page::of_value(value)
     }
     /// Whether a page of a server may be served, as far as purges are concerned. Asked where they are looked at.
-    fn validity(&self, _server: usize, _: &Noted<'_>) -> Validity {
+    fn validity(&self, _server: usize, _: &Key, _: &Noted<'_>) -> Validity {
         Validity::Valid
     }
     /// What the pages note that are rendered from now on. None where purges are not looked at.

@@ -15,8 +15,7 @@ impl Flow {
     /// Whether the application may be asked if a page that was found is unchanged. One that was purged hard is rendered again:
     /// its validators may be the same.
     pub fn may_be_confirmed(&self, page: Found<'_>, facts: &impl Facts, policy: &Policy) -> bool {
-        let server = self.place().map_or(0, |(server, _)| server);
-        !matches!(Read::of(page, server, facts, policy), Err(Reason::Purged))
+        !matches!(Read::of(page, self.page_at(), facts, policy), Err(Reason::Purged))
     }
 
     /// The fallback has failed, and the client would get this status. Returns the stale page that was found, if it may be
@@ -30,8 +29,7 @@ impl Flow {
     ) -> Option<Response<'value>> {
         let State::Ended(Outcome::Fallthrough(_)) = self.state else { return None };
         let store = policy.store.as_ref().filter(|_| self.control.permits_stale())?;
-        let server = self.place().map_or(0, |(server, _)| server);
-        let read = Read::of(page, server, facts, policy).ok()?;
+        let read = Read::of(page, self.page_at(), facts, policy).ok()?;
         read.staleness.filter(|stale| stale.permits(failure, &store.use_stale))?;
         self.staleness = read.staleness;
         self.state = State::Ended(Outcome::Stale(StaleUse::Failed(status)));

@@ -1,7 +1,7 @@
 //! What an item that was found comes to: a page with all that its response needs, or the reason why there is none.
 
 use super::facts::Facts;
-use crate::memcached::{Buffer, Item};
+use crate::memcached::{Buffer, Item, Key};
 use crate::outcome::Reason;
 use crate::page::{Coding, Etag, Page, Response, Staleness};
 use crate::policy::Policy;
@@ -43,11 +43,11 @@ impl<'value> Read<'value> {
     /// Why there is no page for it.
     pub fn for_client(
         found: Found<'value>,
-        server: usize,
+        at: Option<(usize, &Key)>,
         facts: &impl Facts,
         policy: &Policy,
     ) -> Result<Read<'value>, Reason> {
-        let read = Read::of(found, server, facts, policy)?;
+        let read = Read::of(found, at, facts, policy)?;
         let coding = &read.response.page.coding;
         let is_unpacked = *coding == Coding::Gzip && policy.unpacks_gzip;
         match is_unpacked || coding.is_accepted_by(facts.accept_encoding()) {
@@ -56,13 +56,14 @@ impl<'value> Read<'value> {
         }
     }
 
-    /// Reads an item of this server for a request. It is known that the client reads the page.
+    /// Reads an item for a request, whose page has this key; the item is on the server of this index. It is known that the
+    /// client reads the page.
     ///
     /// # Errors
     /// Why there is no page.
     pub fn of(
         found: Found<'value>,
-        server: usize,
+        at: Option<(usize, &Key)>,
         facts: &impl Facts,
         policy: &Policy,
     ) -> Result<Read<'value>, Reason> {
@@ -70,7 +71,12 @@ impl<'value> Read<'value> {
         let of_value = |value| facts.page_of(&item, value);
         let (page, mut staleness) = policy.pages.read_by(&item, value, of_value)?;
         let noted = Noted::read(page.note).filter(|_| policy.looks_at_purges);
-        let validity = noted.map_or(Validity::Valid, |noted| facts.validity(server, &noted));
+        let validity = match (noted, at) {
+            (None, _) => Validity::Valid,
+            (Some(noted), Some((server, key))) => facts.validity(server, key, &noted),
+            // nothing was looked up
+            (Some(_), None) => Validity::Soft,
+        };
         match validity {
             Validity::Valid => {}
             Validity::Soft => staleness = Some(Staleness::marked(&page, staleness)),

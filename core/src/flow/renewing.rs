@@ -76,8 +76,7 @@ impl Flow {
         }
         let page = page.filter(|_| then == Then::Serve);
         let is_holder = matches!(self.filling, Filling::Holds(_));
-        let server = self.place().map_or(0, |(server, _)| server);
-        match page.and_then(|page| Read::of(page, server, facts, policy).ok()) {
+        match page.and_then(|page| Read::of(page, self.page_at(), facts, policy).ok()) {
             Some(read) => {
                 let outcome = match (read.staleness, is_holder) {
                     (None, _) => Outcome::Hit,
@@ -100,14 +99,12 @@ impl Flow {
         cluster: &Cluster,
     ) -> (Flow, Action<'static>) {
         let (server, key) = page;
-        let lease_server = lease.server;
+        let read = Read::of(found, Some((lease.server, &key)), facts, policy);
         let flow = Flow {
             server: Some(server),
             key: Some(key),
             filling: Filling::Holds(lease),
-            staleness: Read::of(found, lease_server, facts, policy)
-                .ok()
-                .and_then(|read| read.staleness),
+            staleness: read.ok().and_then(|read| read.staleness),
             state: State::Ended(Outcome::Fallthrough(Reason::Stale)),
             ..Flow::default()
         };

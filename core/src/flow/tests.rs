@@ -114,7 +114,7 @@ impl Facts for Request {
     fn accept_encoding(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.accept_encoding.iter().map(|field| field.as_bytes())
     }
-    fn validity(&self, server: usize, noted: &Noted<'_>) -> Validity {
+    fn validity(&self, server: usize, _: &Key, noted: &Noted<'_>) -> Validity {
         self.noted.borrow_mut().push((server, noted.mark));
         self.validity
     }

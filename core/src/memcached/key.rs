@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHasher;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::hash::Hasher;
 
@@ -94,6 +95,30 @@ impl Key {
     /// The key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
+    }
+
+    /// Whether the key is the digest of a longer text, or of the text of a page and what selects its variant.
+    pub fn is_digest(&self) -> bool {
+        let bytes = self.as_bytes();
+        bytes.starts_with(DIGEST_PREFIX) || bytes.starts_with(VARIANT_PREFIX)
+    }
+
+    /// The text before it was escaped. None of a digest.
+    ///
+    /// ```
+    /// use pagecache_core::memcached::{Key, LongKeys};
+    ///
+    /// let key = Key::new(b"/a b%", LongKeys::Sha256).unwrap();
+    /// assert_eq!(key.text().unwrap()[..], b"/a b%"[..]);
+    /// assert!(Key::new(&[b'a'; 300], LongKeys::Sha256).unwrap().text().is_none());
+    /// ```
+    pub fn text(&self) -> Option<Cow<'_, [u8]>> {
+        let bytes = self.as_bytes();
+        match memchr::memchr(b'%', bytes) {
+            None => Some(Cow::Borrowed(bytes)),
+            Some(_) if self.is_digest() => None,
+            Some(_) => unescaped(bytes).map(Cow::Owned),
+        }
     }
 
     /// A hash of the bytes, for tables of keys.
@@ -189,6 +214,29 @@ pub(crate) fn escaped(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
         };
         text.into_iter().take(len)
     })
+}
+
+/// Undoes [`escaped`]. None if a byte is not escaped that should be, or if an escape is malformed.
+pub fn unescaped(mut text: &[u8]) -> Option<Vec<u8>> {
+    let mut raw = Vec::new();
+    while let Some((&byte, rest)) = text.split_first() {
+        (raw, text) = match byte {
+            b'%' => {
+                let (digits, rest) = rest.split_at_checked(2)?;
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                let digits =
+                    digits.iter().try_fold(0, |number, byte| Some(number * 16 + digit(byte)?));
+                raw.push(u8::try_from(digits?).ok()?);
+                (raw, rest)
+            }
+            0..=b' ' => return None,
+            _ => {
+                raw.push(byte);
+                (raw, rest)
+            }
+        };
+    }
+    Some(raw)
 }
 
 fn is_special(byte: u8) -> bool {

@@ -30,8 +30,8 @@ pub use breaker::BreakerLimits;
 pub use buffers::{Buffer, Buffers, Bytes, Charge, Reservation, Visitor};
 pub use client::{Client, Event, Limits, Want};
 pub use error::{ConnectionError, ErrorText, Malformed, OperationError};
-pub(crate) use key::escaped;
 pub use key::{Key, KeyError, LongKeys, MAX_KEY};
+pub(crate) use key::{escaped, unescaped};
 pub use protocol::Protocol;
 pub use protocol::operation::{
     Append, Command, Completion, Delete, Get, Item, Leased, Operation, Recache, Set, Ticket, Token,

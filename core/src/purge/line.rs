@@ -6,7 +6,7 @@
 //! ```
 
 use super::Tag;
-use crate::memcached::escaped;
+use crate::memcached::{escaped, unescaped};
 use crate::page::leading_number;
 
 /// The longest key or prefix in a purge, in bytes before they are escaped.
@@ -98,29 +98,6 @@ impl Purge {
         self.target.write(out);
         out.push(b'\n');
     }
-}
-
-/// Undoes the escapes. None if a byte is not escaped that should be, or if an escape is malformed.
-fn unescaped(mut text: &[u8]) -> Option<Vec<u8>> {
-    let mut raw = Vec::new();
-    while let Some((&byte, rest)) = text.split_first() {
-        (raw, text) = match byte {
-            b'%' => {
-                let (digits, rest) = rest.split_at_checked(2)?;
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let digits =
-                    digits.iter().try_fold(0, |number, byte| Some(number * 16 + digit(byte)?));
-                raw.push(u8::try_from(digits?).ok()?);
-                (raw, rest)
-            }
-            0..=b' ' => return None,
-            _ => {
-                raw.push(byte);
-                (raw, rest)
-            }
-        };
-    }
-    Some(raw)
 }
 
 #[cfg(test)]
