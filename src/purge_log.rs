@@ -1,7 +1,7 @@
 //! A worker's view of the purge log of one server: [`View`], kept up to date over the worker's connections.
 //!
 //! Each lookup comes with a sample of the log. Where the view is older than that, requests wait until the log is read. There
-//! is one read at a time; who comes while it is under way waits for the next one.
+//! is one read at a time. A request that comes while it is under way waits for the next one.
 
 use super::peer::{Peer, Waiter};
 use super::sys::process;
@@ -32,15 +32,16 @@ pub struct PurgeLog<W: Waiter> {
     watch: Option<Watch>,
     view: RefCell<View>,
     is_reading: Cell<bool>,
-    /// Those who wait for the next read.
-    waiting: RefCell<Vec<Then>>,
+    /// What follows the read that is under way.
+    then: RefCell<Vec<Then>>,
+    /// What follows the next one.
+    later: RefCell<Vec<Then>>,
 }
 
 /// A read that is under way.
+#[derive(Clone, Copy)]
 struct ReadLog {
-    /// Those who wait for it.
-    waiting: Vec<Then>,
-    /// How often it has begun.
+    /// How often the log was read.
     reads: u32,
     /// When it is given up, whatever it takes.
     deadline: Msec,
@@ -66,13 +67,6 @@ impl Limits {
     }
 }
 
-impl ReadLog {
-    fn new(waiting: Vec<Then>, limits: Limits) -> ReadLog {
-        let deadline = process::now().saturating_add(limits.timeout);
-        ReadLog { waiting, reads: 0, deadline, limits }
-    }
-}
-
 impl<W: Waiter> PurgeLog<W> {
     /// Nothing is known of it. None if the zone has no log.
     pub fn new(peer: Rc<Peer<W>>, zone: Rc<Zone>) -> Option<Rc<PurgeLog<W>>> {
@@ -84,7 +78,8 @@ impl<W: Waiter> PurgeLog<W> {
             key,
             view: RefCell::default(),
             is_reading: Cell::new(false),
-            waiting: RefCell::default(),
+            then: RefCell::default(),
+            later: RefCell::default(),
         }))
     }
 
@@ -117,16 +112,34 @@ impl<W: Waiter> PurgeLog<W> {
         limits: Limits,
         then: impl FnOnce(Result<(), OperationError>) + 'static,
     ) -> Result<(), OperationError> {
-        let then: Then = Box::new(then);
+        self.later.borrow_mut().push(Box::new(then));
         if self.is_reading.get() {
-            self.waiting.borrow_mut().push(then);
             return Ok(());
         }
-        self.read(ReadLog::new(vec![then], limits)).map_err(|(error, _)| error)
+        let begun = self.begin(limits);
+        if begun.is_err() {
+            // others may have come before, who are still waited for
+            let mut others = self.then.take();
+            others.pop();
+            self.later.replace(others);
+        }
+        begun
+    }
+
+    /// Begins a read, for all who wait.
+    fn begin(self: &Rc<Self>, limits: Limits) -> Result<(), OperationError> {
+        self.then.replace(self.later.take());
+        self.is_reading.set(true);
+        let deadline = process::now().saturating_add(limits.timeout);
+        let begun = self.read(ReadLog { reads: 0, deadline, limits });
+        if begun.is_err() {
+            self.is_reading.set(false);
+        }
+        begun
     }
 
     /// Reads the log.
-    fn read(self: &Rc<Self>, read: ReadLog) -> Result<(), (OperationError, ReadLog)> {
+    fn read(self: &Rc<Self>, read: ReadLog) -> Result<(), OperationError> {
         let get = Command::Get(Get::value(self.max_log()));
         let done = |log: &Rc<Self>, read, completion: Completion<Vec<u8>>| match completion {
             Completion::Hit(item, value) => match version(&item, value.len() as u64) {
@@ -137,13 +150,7 @@ impl<W: Waiter> PurgeLog<W> {
             Completion::Failed(OperationError::TooLarge) => log.read_version(read),
             other => log.finish(read, Err(error_of(&other))),
         };
-        self.is_reading.set(true);
-        let begun =
-            self.ask((self.key, get, None), ReadLog { reads: read.reads + 1, ..read }, done);
-        if begun.is_err() {
-            self.is_reading.set(false);
-        }
-        begun
+        self.ask((self.key, get, None), ReadLog { reads: read.reads + 1, ..read }, done)
     }
 
     /// The log is too long to be read: it is replaced.
@@ -166,9 +173,11 @@ impl<W: Waiter> PurgeLog<W> {
         match change {
             None => self.read_segments(read),
             // there was no log: what is stored now must be read before pages can note it
-            Some(change) if self.mark().is_none() => self.store(change, Some(read)),
+            Some(Change { set, value, .. }) if self.mark().is_none() => {
+                self.create(read, Command::Set(set), &value);
+            }
             Some(change) => {
-                self.store(change, None);
+                self.rewrite(change);
                 self.read_segments(read);
             }
         }
@@ -193,61 +202,48 @@ impl<W: Waiter> PurgeLog<W> {
         self.go_on((key, get, None), read, done);
     }
 
-    /// Stores the log in another form. Then it is read again, for those who wait for that.
-    fn store(self: &Rc<Self>, change: Change, read: Option<ReadLog>) {
-        let Change { segment, set, value } = change;
-        let Some((epoch, Segment { set: segment_set, end, value: lines, .. })) = segment else {
-            return self.store_log(Command::Set(set), &value, read);
-        };
-        let Some(key) = self.zone.segment_key(epoch, end) else { return };
-        let log = self.clone();
-        let body = self.body(&lines);
-        let operation = self.operation(key, Command::Set(segment_set), REWRITE);
-        // without it, another worker does it
-        let _ = self.peer.ask(operation, body, move |completion| {
-            if Change::goes_on_after(&completion) {
-                log.store_log(Command::Set(set), &value, read);
-            }
-        });
-    }
-
-    fn store_log(self: &Rc<Self>, command: Command, value: &[u8], read: Option<ReadLog>) {
-        let Some(read) = read else {
-            let operation = self.operation(self.key, command, REWRITE);
-            // as above
-            let _ = self.peer.ask(operation, self.body(value), |_| {});
-            return;
-        };
+    /// Stores a new log, and reads it.
+    fn create(self: &Rc<Self>, read: ReadLog, command: Command, value: &[u8]) {
         let done = |log: &Rc<Self>, read: ReadLog, completion: Completion<Vec<u8>>| {
-            match completion {
-                Completion::Failed(error) | Completion::Unknown(error) => {
-                    log.finish(read, Err(error));
-                }
-                _ if read.reads >= MAX_READS => log.finish(read, Err(OperationError::Overload)),
+            let again = match completion {
+                Completion::Failed(error) | Completion::Unknown(error) => Err(error),
+                _ if read.reads >= MAX_READS => Err(OperationError::Overload),
                 // also if another worker was first
-                _ => {
-                    if let Err((error, read)) = log.read(read) {
-                        log.finish(read, Err(error));
-                    }
-                }
+                _ => log.read(read),
+            };
+            if again.is_err() {
+                log.finish(read, again);
             }
         };
         self.go_on((self.key, command, self.body(value)), read, done);
     }
 
-    /// The read is over: those go on who have waited for it.
+    /// Stores the log in another form. If that fails, another worker does it.
+    fn rewrite(self: &Rc<Self>, Change { segment, set, value }: Change) {
+        let log = self.clone();
+        let store = move || {
+            let operation = log.operation(log.key, Command::Set(set), REWRITE);
+            log.peer.send(operation, log.body(&value), |_| {});
+        };
+        let Some((epoch, Segment { set, end, value, .. })) = segment else { return store() };
+        let Some(key) = self.zone.segment_key(epoch, end) else { return };
+        let operation = self.operation(key, Command::Set(set), REWRITE);
+        self.peer.send(operation, self.body(&value), move |completion| {
+            if Change::goes_on_after(&completion) {
+                store();
+            }
+        });
+    }
+
+    /// The read is over: what follows it, and perhaps the next one.
     fn finish(self: &Rc<Self>, read: ReadLog, result: Result<(), OperationError>) {
         self.is_reading.set(false);
-        read.waiting.into_iter().for_each(|then| then(result));
-        // those who go on may have had it read again
-        if self.is_reading.get() {
+        self.then.take().into_iter().for_each(|then| then(result));
+        // what followed may have had it read again
+        if self.is_reading.get() || self.later.borrow().is_empty() {
             return;
         }
-        let waiting = self.waiting.take();
-        if waiting.is_empty() {
-            return;
-        }
-        if let Err((error, read)) = self.read(ReadLog::new(waiting, read.limits)) {
+        if let Err(error) = self.begin(read.limits) {
             self.finish(read, Err(error));
         }
     }
@@ -259,7 +255,7 @@ impl<W: Waiter> PurgeLog<W> {
         read: ReadLog,
         then: impl FnOnce(&Rc<Self>, ReadLog, Completion<Vec<u8>>) + 'static,
     ) {
-        if let Err((error, read)) = self.ask(command, read, then) {
+        if let Err(error) = self.ask(command, read, then) {
             self.finish(read, Err(error));
         }
     }
@@ -270,21 +266,11 @@ impl<W: Waiter> PurgeLog<W> {
         (key, command, body): (Key, Command, Option<Body>),
         read: ReadLog,
         then: impl FnOnce(&Rc<Self>, ReadLog, Completion<Vec<u8>>) + 'static,
-    ) -> Result<(), (OperationError, ReadLog)> {
+    ) -> Result<(), OperationError> {
         let operation =
             Operation { deadline: read.deadline, ..self.operation(key, command, read.limits) };
-        // if the command cannot begin, the read is still needed
-        let (log, read) = (self.clone(), Rc::new(Cell::new(Some(read))));
-        let taken = read.clone();
-        let begun = self.peer.ask(operation, body, move |completion| {
-            if let Some(read) = taken.take() {
-                then(&log, read, completion);
-            }
-        });
-        match begun {
-            Ok(()) => Ok(()),
-            Err(error) => read.take().map_or(Ok(()), |read| Err((error, read))),
-        }
+        let log = self.clone();
+        self.peer.ask(operation, body, move |completion| then(&log, read, completion))
     }
 
     fn operation(&self, key: Key, command: Command, limits: Limits) -> Operation {
@@ -326,20 +312,11 @@ impl<W: Waiter> PurgeLog<W> {
             Err(is_done) => return then(is_done),
         };
         let operation = self.operation(self.key, command, limits);
-        // called once, by the operation or because it cannot begin
-        let then = Rc::new(Cell::new(Some(then)));
-        let (log, taken) = (self.clone(), then.clone());
-        let begun = self.peer.ask(operation, self.body(&bytes), move |completion| {
-            if let Some(then) = taken.take() {
-                let next = sent(appending.completed(&completion));
-                log.go_on_appending(appending, next, limits, then);
-            }
+        let log = self.clone();
+        self.peer.send(operation, self.body(&bytes), move |completion| {
+            let next = sent(appending.completed(&completion));
+            log.go_on_appending(appending, next, limits, then);
         });
-        if begun.is_err() {
-            if let Some(then) = then.take() {
-                then(false);
-            }
-        }
     }
 
     /// The most bytes of a value: what is longer can never be read.

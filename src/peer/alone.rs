@@ -4,28 +4,38 @@ use super::{Party, Peer, Waiter};
 use pagecache_core::memcached::{Body, Completion, Key, Operation, OperationError, Watch};
 
 impl<W: Waiter> Peer<W> {
-    /// Starts an operation, with an empty body if it has one. `then` is called with what it came to, and may call the peer.
-    /// If it cannot begin, that is at once.
+    /// As [`Peer::send`], with an empty body if the operation has one.
     pub fn run(&self, operation: Operation, then: impl FnOnce(Completion<()>) + 'static) {
         let body = operation.stores().then(Body::default);
-        let party = Party::Alone(Box::new(move |completion| then(completion.map(|_| ()))));
-        if let Err((error, Some(Party::Alone(then)))) = self.start(party, body, operation) {
+        self.send(operation, body, |completion| then(completion.map(|_| ())));
+    }
+
+    /// Starts an operation with this body. `then` is called with what it came to, and may call the peer. If it cannot begin,
+    /// that is at once.
+    pub fn send(
+        &self,
+        operation: Operation,
+        body: Option<Body>,
+        then: impl FnOnce(Completion<Vec<u8>>) + 'static,
+    ) {
+        let begun = self.start(Party::Alone(Box::new(then)), body, operation);
+        if let Err((error, Some(Party::Alone(then)))) = begun {
             then(Completion::Failed(error));
         }
     }
 
-    /// Starts an operation with this body. `then` is called with what it came to, and may call the peer.
+    /// The same, but `then` is called from the event loop alone.
     ///
     /// # Errors
-    /// It cannot begin, and `then` is not called.
+    /// The operation cannot begin, and `then` is not called.
     pub fn ask(
         &self,
         operation: Operation,
         body: Option<Body>,
         then: impl FnOnce(Completion<Vec<u8>>) + 'static,
     ) -> Result<(), OperationError> {
-        let party = Party::Alone(Box::new(then));
-        self.start(party, body, operation).map(|_| ()).map_err(|(error, _)| error)
+        let begun = self.start(Party::Alone(Box::new(then)), body, operation);
+        begun.map(|_| ()).map_err(|(error, _)| error)
     }
 
     /// Watches the item with this key. None if too many are watched.
