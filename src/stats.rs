@@ -3,13 +3,12 @@
 
 use super::conf::{LocationConf, MainConf};
 use super::sys::raw::{
-    NGX_DECLINED, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_OK, ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_OK, NGX_OK, ngx_http_request_t, ngx_int_t,
 };
 use super::sys::request::{Header, Request};
 use pagecache_core::method::Method;
 use pagecache_core::stats::{PAGE, Report, json, prometheus};
-use std::rc::Rc;
 
 /// The forms of a report.
 #[derive(Clone, Copy)]
@@ -66,23 +65,19 @@ fn answer(request: &Request<'_>) -> Result<ngx_int_t, ngx_int_t> {
     let format = request.evaluate(&conf.format).ok_or(NO_MEMORY)?;
     let accept = request.evaluate(&conf.accept).ok_or(NO_MEMORY)?;
     let form = Form::choose(format, accept).ok_or(NGX_HTTP_BAD_REQUEST as ngx_int_t)?;
-    let text = Rc::new(match form {
+    let text = match form {
         Form::Prometheus => prometheus(&report(main)),
         Form::Json => json(&report(main)),
         Form::Page => PAGE.to_owned(),
-    });
+    };
     request.set_status(NGX_HTTP_OK as u16, text.len());
     request
         .set_header(Header::ContentType, "Content-Type", form.content_type())
         .ok_or(NO_MEMORY)?;
     request.set_header(Header::Other, "Cache-Control", b"no-store").ok_or(NO_MEMORY)?;
     request.set_header(Header::Other, "Vary", b"Accept").ok_or(NO_MEMORY)?;
-    let (status, is_complete) = request.send_head();
-    if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
-        return Ok(status);
-    }
-    let kept = request.keep(text.clone(), |text| text.as_bytes());
-    Ok(kept.map_or(NGX_ERROR as ngx_int_t, |kept| kept.send_body(text.as_bytes())))
+    let text = request.keep(text, |text| text.as_bytes()).ok_or(NO_MEMORY)?;
+    Ok(text.send_all())
 }
 
 fn report(main: &MainConf) -> Report {

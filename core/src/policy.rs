@@ -80,6 +80,11 @@ pub struct StorePolicy {
     pub invalidates: bool,
 }
 
+/// Whether a condition with this value is met, as those of nginx's own directives.
+pub fn is_met(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"0")
+}
+
 /// What a key's text means for requests.
 #[derive(Debug, Clone)]
 pub struct KeyRules {

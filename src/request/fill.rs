@@ -26,7 +26,7 @@ use pagecache_core::fill::{
 use pagecache_core::flow::Flow;
 use pagecache_core::outcome::Outcome;
 use pagecache_core::page::{Candidate, Fields, NOTE, Page, Refusal, Response, StoreRules};
-use pagecache_core::policy::StorePolicy;
+use pagecache_core::policy::{StorePolicy, is_met};
 use pagecache_core::stats::Tally;
 use pagecache_core::store_status::StoreStatus;
 use std::borrow::Cow;
@@ -188,7 +188,8 @@ fn capture_head(
     let (Some(response), Some(server)) = (response, state.server()) else {
         return state.give_back(lease, Some(StoreStatus::Location));
     };
-    let is_met = |condition| !matches!(request.evaluate(condition), Some(b"" | b"0"));
+    // one that cannot be computed might be met
+    let is_met = |condition| request.evaluate(condition).is_none_or(is_met);
     if state.settings().no_store.iter().any(is_met) {
         return state.give_back(lease, Some(StoreStatus::Condition));
     }

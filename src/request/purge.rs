@@ -10,13 +10,14 @@ use crate::purge_log::Limits;
 use crate::settings::Settings;
 use crate::sys::process;
 use crate::sys::raw::{
-    NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NO_CONTENT,
+    NGX_HTTP_BAD_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NO_CONTENT,
     NGX_HTTP_NOT_ALLOWED, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK, ngx_int_t,
 };
 use crate::sys::request::{Header, Request};
 use crate::worker::Worker;
 use pagecache_core::flow::place;
 use pagecache_core::memcached::{Command, Completion, Delete, Key, OperationError};
+use pagecache_core::policy::is_met;
 use pagecache_core::purge::{Purge, Target};
 use std::rc::Rc;
 
@@ -47,8 +48,9 @@ pub fn begin(
     settings: Rc<Settings>,
     worker: Rc<Worker<Waiting>>,
 ) -> ngx_int_t {
-    let is_met = |text: Option<&[u8]>| text.is_some_and(|text| !matches!(text, b"" | b"0"));
-    if !settings.purge.iter().any(|condition| is_met(request.evaluate(condition))) {
+    // nobody may whose condition cannot be computed
+    let is_met = |condition| request.evaluate(condition).is_some_and(is_met);
+    if !settings.purge.iter().any(is_met) {
         return NGX_HTTP_NOT_ALLOWED as ngx_int_t;
     }
     let status = request.discard_body();
@@ -179,24 +181,16 @@ fn has_purged(state: &Waiting, server: usize, is_done: bool) {
 
 /// Sends the response: 204, or 503 with the names of the servers that were not reached.
 fn answer(request: &Request<'_>, state: &State) -> ngx_int_t {
-    let failed = state.purging.take().map(|purging| purging.failed).unwrap_or_default();
+    let mut failed = state.purging.take().map(|purging| purging.failed).unwrap_or_default();
     if failed.is_empty() {
         request.set_status(NGX_HTTP_NO_CONTENT as u16, 0);
         return request.send_head().0;
     }
-    let mut names = failed;
-    names.sort();
-    names.dedup();
-    let text = Rc::new(format!("not purged on {}\n", names.join(", ")));
+    failed.sort();
+    failed.dedup();
+    let text = format!("not purged on {}\n", failed.join(", "));
     request.set_status(NGX_HTTP_SERVICE_UNAVAILABLE as u16, text.len());
     let said = request.set_header(Header::ContentType, "Content-Type", b"text/plain");
-    if said.is_none() {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-    }
-    let (status, is_complete) = request.send_head();
-    if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
-        return status;
-    }
-    let kept = request.keep(text.clone(), |text| text.as_bytes());
-    kept.map_or(NGX_ERROR as ngx_int_t, |kept| kept.send_body(text.as_bytes()))
+    let text = said.and_then(|()| request.keep(text, |text| text.as_bytes()));
+    text.map_or(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, |text| text.send_all())
 }

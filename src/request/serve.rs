@@ -3,7 +3,7 @@
 
 use super::state::Stored;
 use crate::sys::counted::Counted;
-use crate::sys::raw::{NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
+use crate::sys::raw::{NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_int_t};
 use crate::sys::request::{Header, KeptValue, Request};
 use pagecache_core::page::Response;
 
@@ -19,11 +19,7 @@ pub fn send(request: &Request<'_>, response: &Response<'_>, stored: &Counted<Sto
         return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     };
     request.drop_blind_conditions();
-    let (status, is_complete) = request.send_head();
-    if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
-        return status;
-    }
-    value.send_body(response.body)
+    value.send(response.body)
 }
 
 /// Sets the head of the response, whose headers are most often parts of this value. None without memory.

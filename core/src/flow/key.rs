@@ -4,7 +4,7 @@ use super::facts::Facts;
 use crate::memcached::Key;
 use crate::outcome::Reason;
 use crate::page::{Fields, Varies, Vary};
-use crate::policy::{Cluster, Policy};
+use crate::policy::{Cluster, Policy, is_met};
 use crate::purge::Zone;
 
 /// A variant of a page.
@@ -78,7 +78,7 @@ pub fn check_bypass(facts: &impl Facts) -> Result<(), Reason> {
     for condition in facts.bypass() {
         // a condition that cannot be computed might be met
         let value = condition.ok_or(Reason::Overload)?;
-        if !matches!(value.as_ref(), b"" | b"0") {
+        if is_met(value.as_ref()) {
             return Err(Reason::Bypass);
         }
     }

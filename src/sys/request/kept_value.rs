@@ -3,7 +3,7 @@
 use super::{Header, Request};
 use crate::sys::chain::{Chain, whole_body};
 use crate::sys::pool::text_of;
-use crate::sys::raw::{NGX_ERROR, ngx_http_output_filter, ngx_int_t, ngx_str_t};
+use crate::sys::raw::{NGX_ERROR, NGX_OK, ngx_http_output_filter, ngx_int_t, ngx_str_t};
 
 /// A value that the request's pool keeps. It stays until nginx needs no part of the response any more.
 pub struct KeptValue<'request> {
@@ -29,8 +29,17 @@ impl KeptValue<'_> {
         self.request.push_header(header, self.text(name)?, self.text(value)?)
     }
 
-    /// Sends the whole body, which is a part of this value.
-    pub fn send_body(&self, body: &[u8]) -> ngx_int_t {
+    /// Sends the head that is set, and the whole body, which is this value. Returns what a content handler returns.
+    pub fn send_all(&self) -> ngx_int_t {
+        self.send(self.value)
+    }
+
+    /// The same with a body that is a part of this value.
+    pub fn send(&self, body: &[u8]) -> ngx_int_t {
+        let (status, is_complete) = self.request.send_head();
+        if status == NGX_ERROR as ngx_int_t || status > NGX_OK as ngx_int_t || is_complete {
+            return status;
+        }
         match self.chain(body) {
             // SAFETY: the request is live. The chain is of its pool, and the body is of a value that the pool keeps.
             Some(Chain(chain)) => unsafe { ngx_http_output_filter(self.request.r.as_ptr(), chain) },

@@ -109,6 +109,18 @@ impl Connection {
         attempt: Attempt,
         reused: bool,
     ) -> Option<u32> {
+        self.put(operation, body, (attempt, reused), None)
+    }
+
+    /// The same. `sample` as of [`Queue::push`].
+    #[inline(always)]
+    fn put(
+        &mut self,
+        operation: &Operation,
+        body: Option<Body>,
+        (attempt, reused): (Attempt, bool),
+        sample: Option<Watch>,
+    ) -> Option<u32> {
         self.transmitter.reserve(MAX_COMMAND)?;
         self.queue.reserve()?;
         let (start, opaque) = (self.transmitter.queued(), self.queue.next_opaque());
@@ -118,7 +130,7 @@ impl Connection {
         if let Some(body) = body {
             self.transmitter.push_body(body);
         }
-        self.queue.push(operation, attempt, reused, start..self.transmitter.queued(), None);
+        self.queue.push(operation, attempt, reused, start..self.transmitter.queued(), sample);
         Some(opaque)
     }
 
@@ -134,15 +146,10 @@ impl Connection {
         if self.watches.unwritten(watch, self.transmitter.written()).is_some() {
             return Some(());
         }
-        self.transmitter.reserve(MAX_COMMAND)?;
-        self.queue.reserve()?;
-        let (start, opaque) = (self.transmitter.queued(), self.queue.next_opaque());
+        let start = self.transmitter.queued();
         let command = Command::Get(Get::item());
         let sample = Operation { token: Token::NOBODY, key: *key, command, ..*operation };
-        self.transmitter
-            .push(|text| encode_command(text, sample.protocol, key, &sample.command, 0, opaque));
-        let bytes = start..self.transmitter.queued();
-        self.queue.push(&sample, Attempt::First, reused, bytes, Some(watch));
+        self.put(&sample, None, (Attempt::First, reused), Some(watch))?;
         self.watches.queued(watch, start);
         Some(())
     }
