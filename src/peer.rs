@@ -297,7 +297,7 @@ impl<W: Waiter> Peer<W> {
             }
         }
         if client.wants(index) == Want::Write {
-            // what is left waits for the socket: it is no batch of this iteration any more
+            // the socket takes no more now: lookups that are queued later are another batch
             client.sent(index, 0, process::now());
         }
     }

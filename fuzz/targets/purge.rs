@@ -1,6 +1,6 @@
-//! Any log that grows, and any note of a page: a page is judged as by somebody who reads the whole log for it. The input is
-//! what is appended, piece by piece. Before each piece is a byte whose lowest bit says whether the log is not read after it;
-//! a byte of 1 ends a piece. Behind the last NUL is the note of a page.
+//! Any log that grows, and any note of a page: an index that follows the log judges the page as one that is made of the whole
+//! log at once. The input is what is appended, piece by piece. Before each piece is a byte whose lowest bit says whether the
+//! log is not read after it; a byte of 1 ends a piece. Behind the last NUL is the note of a page.
 
 #![no_main]
 

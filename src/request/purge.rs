@@ -1,4 +1,5 @@
-//! `pagecache_purge`: a PURGE of a page, of all pages below a URL, of those with tags, or of all of the zone.
+//! `pagecache_purge`: requests with the method PURGE. They purge one page, the pages below a URL, those with a tag, or all
+//! pages of the zone.
 //!
 //! The purge is added to the log of each server, since variants of a page are on any of them, and its response is sent when
 //! all have replied. Pages that an application stores note no log: the one of the URL is marked as stale, or removed.
@@ -25,7 +26,7 @@ use std::rc::Rc;
 pub struct Purging {
     /// How many servers have not replied.
     left: usize,
-    /// The names of those that were not reached.
+    /// The names of the servers that could not be reached.
     failed: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ impl<T> Counted<T> {
     /// The same with a value that is made where it stays.
     #[inline]
     pub fn of(make: impl FnOnce() -> T) -> Option<Counted<T>> {
-        // SAFETY: the layout is not empty, since a count belongs to it. What is there is written before it is read.
+        // SAFETY: the layout has the size of the count at least, so it is not 0. The memory is written before it is read.
         let place = unsafe {
             let place = NonNull::new(alloc(Layout::new::<Place<T>>()).cast::<Place<T>>())?;
             place.write(Place { count: Cell::new(1), value: make() });

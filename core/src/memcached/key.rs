@@ -364,6 +364,13 @@ mod tests {
         }
 
         #[test]
+        fn a_key_has_its_text_or_is_a_digest(raw in proptest::collection::vec(any::<u8>(), 1..300)) {
+            let key = Key::new(&raw, LongKeys::Sha256).unwrap();
+            let text = key.text();
+            prop_assert_eq!(text.as_deref(), Some(&raw[..]).filter(|_| !key.is_digest()));
+        }
+
+        #[test]
         fn no_short_key_begins_as_a_digest(raw in proptest::collection::vec(any::<u8>(), 1..80)) {
             prop_assert!(!key(&raw).starts_with(DIGEST_PREFIX));
         }

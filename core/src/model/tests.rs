@@ -211,19 +211,24 @@ fn nobody_waits_for_more_than_two_errors_of_each_worker() {
     }
 }
 
-/// Once a worker knows that, those with a cookie neither wait there nor take a lease.
-#[test]
-fn what_is_not_stored_with_a_cookie_is_waited_for_once() {
-    let plan = Plan {
+/// A hundred visitors with cookies want one page, which takes a second.
+fn visitors_with_cookies(kinds: &'static [Kind]) -> Plan {
+    Plan {
         pages: 1..=1,
-        kinds: &[Kind::Unsaid],
+        kinds,
         visitors: 100..=100,
         within: 60_000,
         render: 1_000..=1_000,
         lock_timeout: 60_000,
         with_cookie: 100,
         ..Plan::default()
-    };
+    }
+}
+
+/// Once a worker knows that, those with a cookie neither wait there nor take a lease.
+#[test]
+fn what_is_not_stored_with_a_cookie_is_waited_for_once() {
+    let plan = visitors_with_cookies(&[Kind::Unsaid]);
     let (mut waited, mut later) = (0, 0);
     for world in worlds(&plan, 40) {
         let has_lease = |render: &&Render| render.lease.is_some();
@@ -252,17 +257,7 @@ fn what_is_not_stored_with_a_cookie_is_waited_for_once() {
 #[test]
 fn what_is_private_with_a_cookie_is_waited_for_twice() {
     for is_filled_by_application in [false, true] {
-        let plan = Plan {
-            pages: 1..=1,
-            kinds: &[Kind::Private],
-            visitors: 100..=100,
-            within: 60_000,
-            render: 1_000..=1_000,
-            lock_timeout: 60_000,
-            with_cookie: 100,
-            is_filled_by_application,
-            ..Plan::default()
-        };
+        let plan = Plan { is_filled_by_application, ..visitors_with_cookies(&[Kind::Private]) };
         let (mut waited, mut later) = (0, 0);
         for world in worlds(&plan, 40) {
             // when it has happened to a worker last, and twice

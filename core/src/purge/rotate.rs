@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The key of a segment ends in the number behind its last byte, which is the base of what follows it. So the segments are
-//! read backwards from the log, each by the base of the last one. As lines never change, each writer of a segment writes the
-//! same bytes, or more of those before them. A segment expires with the last page for which it matters.
+//! read backwards from the log, each by the base of the last one. Lines never change, so two workers
+//! that rotate at once store the same lines; one of them may store older ones, too. A segment lives as long as a page can.
 
 use super::{Carried, Line, Log};
 use crate::memcached::Set;

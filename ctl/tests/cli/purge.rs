@@ -1,4 +1,5 @@
-//! `purge`: what is in the log of each server afterwards, as the core reads it, and what becomes of items.
+//! `pagecachectl purge`: the purges that each server's log then has, as the core reads it, and the items that are marked or
+//! deleted.
 
 use crate::parts::{Ran, ctl, ctl_with_input};
 use pagecache_core::purge::{Index, Log, Mark, Noted, Tags, Validity, Zone};
